@@ -1,0 +1,12 @@
+# ReplicatedStore: `make help` lists every target. Each concern keeps its targets in hack/make/*.mk.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+ROOT := $(CURDIR)
+
+include hack/make/*.mk
+
+.PHONY: help
+help: ## List every target.
+	@awk 'BEGIN {FS = ":.*## "; print "Targets:"} /^[a-zA-Z0-9_.-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | LC_ALL=C sort -f
