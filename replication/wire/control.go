@@ -1,0 +1,198 @@
+package wire
+
+import (
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// Paths of the control port. Requests are POSTed JSON unless stated; a refusal is an HTTP 409 (the member's state forbids
+// it: read Error.Status and decide again), 400 (malformed) or 503 (not open yet) with an Error as body.
+const (
+	PathStatus    = "/v1/status"    // GET -> Status
+	PathWatch     = "/v1/watch"     // GET -> Status, one JSON object a line: at once, on every change that matters, and every second
+	PathFence     = "/v1/fence"     // FenceRequest -> FenceReply
+	PathPromote   = "/v1/promote"   // PromoteRequest -> Status
+	PathFollow    = "/v1/follow"    // FollowRequest -> Status
+	PathConfigure = "/v1/configure" // ConfigureRequest -> Status
+	PathHandover  = "/v1/handover"  // HandoverRequest -> HandoverReply
+	PathLive      = "/livez"        // GET: 200 while the process can make progress
+	PathReady     = "/readyz"       // GET: 200 while the member can do its role's work, else 503 with one sentence
+	PathMetrics   = "/metrics"      // GET: Prometheus text
+)
+
+// Role is what a member does now.
+type Role string
+
+const (
+	// RoleWaiting: started (or restarted) and not told yet whom to follow. A member never resumes leadership by itself.
+	RoleWaiting Role = "Waiting"
+	// RoleFollower: follows Leader in Epoch, streaming, connecting or being seeded.
+	RoleFollower Role = "Follower"
+	// RoleLeader: leads Epoch. Status.Writable tells whether its barrier is committed and writes are accepted.
+	RoleLeader Role = "Leader"
+	// RoleFenced: promised an epoch that nobody leads yet.
+	RoleFenced Role = "Fenced"
+)
+
+// Status is everything a member tells about itself. It is a snapshot: by the time it is read it may be old.
+type Status struct {
+	Store       string `json:"store"`
+	Member      string `json:"member"`
+	Incarnation string `json:"incarnation"`
+	Version     string `json:"version"`
+	Role        Role   `json:"role"`
+	// Promised is the highest epoch this member has durably promised; it refuses every lower one.
+	Promised replication.Epoch `json:"promised"`
+	// Epoch and Leader: the leadership this member is part of; 0 and "" when waiting or fenced.
+	Epoch  replication.Epoch `json:"epoch"`
+	Leader string            `json:"leader,omitempty"`
+	// ConfigVersion and Rules: the newest commit rules this member knows for Epoch. Two rules: a change is under way and
+	// both hold. Authoritative on the leader only.
+	ConfigVersion uint64             `json:"configVersion"`
+	Rules         []replication.Rule `json:"rules,omitempty"`
+	// Writable: the leader's barrier is committed under every rule and it acknowledges writes. Always false elsewhere.
+	Writable bool `json:"writable"`
+	// CommitCovered (leader): the commit position is durable on K voters of every rule in force, so that the older rule
+	// may be dropped.
+	CommitCovered bool `json:"commitCovered"`
+	// Log ends: written (in memory or on disk), durable, committed as far as known here, applied to the state machine.
+	Last    replication.Mark     `json:"last"`
+	Durable replication.Mark     `json:"durable"`
+	Commit  replication.Position `json:"commit"`
+	Applied replication.Position `json:"applied"`
+	// Empty: no log and no state: the data directory is new. Such a member is no voter and never seeds anyone.
+	Empty bool `json:"empty"`
+	// Contact (follower): the stream to the leader.
+	Contact *Contact `json:"contact,omitempty"`
+	// Followers (leader): what the leader sees of each follower that has a stream, by member name.
+	Followers map[string]FollowerView `json:"followers,omitempty"`
+	// Seeding is set while this member receives a snapshot.
+	Seeding *Seeding `json:"seeding,omitempty"`
+	// Quarantined counts entries cut from this member's log by rejoins and kept in quarantine files.
+	Quarantined uint64 `json:"quarantined,omitempty"`
+	// Problem is one sentence when something needs a person (disk full, reseed refused, ...), else "".
+	Problem string `json:"problem,omitempty"`
+	Disk    Disk   `json:"disk"`
+	// StartedUnixMilli is the process's start on this member's own wall clock: compare for equality only.
+	StartedUnixMilli int64 `json:"startedUnixMilli"`
+}
+
+// Contact is a follower's view of its stream from the leader.
+type Contact struct {
+	// Connected: the stream is open and the leader was heard within the heartbeat timeout.
+	Connected bool `json:"connected"`
+	// SilentMillis: since the leader was last heard, on this member's monotonic clock. -1: never in this epoch.
+	SilentMillis int64 `json:"silentMillis"`
+	// Refused: the last dial was refused by a live host: the leader's process is not there.
+	Refused bool `json:"refused,omitempty"`
+}
+
+// FollowerView is the leader's view of one follower.
+type FollowerView struct {
+	Incarnation string               `json:"incarnation"`
+	Durable     replication.Position `json:"durable"`
+	Applied     replication.Position `json:"applied"`
+	// CaughtUp: streaming live in this epoch and within a bounded distance of the end: it may become a voter.
+	CaughtUp bool `json:"caughtUp"`
+	// SilentMillis since its last acknowledgement or heartbeat answer.
+	SilentMillis int64 `json:"silentMillis"`
+	Seeding      bool  `json:"seeding,omitempty"`
+}
+
+// Seeding is the progress of a snapshot being received.
+type Seeding struct {
+	From           string               `json:"from"`
+	Position       replication.Position `json:"position"`
+	DoneBytes      int64                `json:"doneBytes"`
+	TotalBytes     int64                `json:"totalBytes"`
+	BytesPerSecond int64                `json:"bytesPerSecond"`
+	// SecondsLeft is an estimate from the recent rate; -1 when unknown.
+	SecondsLeft int64 `json:"secondsLeft"`
+}
+
+// Disk is the state of the volume that holds the data directory, in bytes.
+type Disk struct {
+	UsedBytes  int64 `json:"usedBytes"` // by this store
+	FreeBytes  int64 `json:"freeBytes"`
+	TotalBytes int64 `json:"totalBytes"`
+}
+
+// FenceRequest asks for the promise never to take part in an epoch below Epoch again. Asking again is harmless; asking
+// for less than was promised is refused with 409.
+type FenceRequest struct {
+	Epoch replication.Epoch `json:"epoch"`
+}
+
+// FenceReply is sent only after the promise is durable. Last is durable too and does not grow before a leader of an epoch
+// >= Promised writes to it.
+type FenceReply struct {
+	Member      string               `json:"member"`
+	Incarnation string               `json:"incarnation"`
+	Promised    replication.Epoch    `json:"promised"`
+	Last        replication.Mark     `json:"last"`
+	Commit      replication.Position `json:"commit"`
+	Empty       bool                 `json:"empty"`
+	// Seeding: mid-seed, its log is no prefix of anything: not promotable and not to be counted.
+	Seeding bool `json:"seeding"`
+	// GrantMillis: what is left of the read window that this member granted to the leader it followed. A promotion waits
+	// out the largest one, unless the old leader is itself fenced.
+	GrantMillis int64 `json:"grantMillis"`
+	// WasLeader is the highest epoch that this process itself led; 0 if none since it started.
+	WasLeader replication.Epoch `json:"wasLeader"`
+}
+
+// PromoteRequest makes the member lead Epoch, which it must have promised exactly. Promoting the leader of Epoch again
+// is a no-op. The member must hold Start.
+type PromoteRequest struct {
+	Epoch         replication.Epoch  `json:"epoch"`
+	ConfigVersion uint64             `json:"configVersion"`
+	Rules         []replication.Rule `json:"rules"`
+	// Start is the log end on which the operator elected it; a member whose durable end differs refuses.
+	Start replication.Mark `json:"start"`
+	// Lease tells the leader what to renew, and how long it may lead without (K = 0).
+	LeaseDurationMillis int64 `json:"leaseDurationMillis"`
+	// GrantWaitMillis: serve no linearizable read and acknowledge no write before this much has passed.
+	GrantWaitMillis int64 `json:"grantWaitMillis,omitempty"`
+	// SyncTimeoutMillis bounds how long a write waits for its voters before it is answered "outcome unknown".
+	SyncTimeoutMillis int64 `json:"syncTimeoutMillis,omitempty"`
+}
+
+// FollowRequest points the member at the leader of Epoch (>= what it promised, which it then promises). Repeating it with
+// another address moves the stream. Refused by the leader of Epoch itself.
+type FollowRequest struct {
+	Epoch   replication.Epoch `json:"epoch"`
+	Leader  string            `json:"leader"`
+	Address string            `json:"address"` // host:port of the leader's peer port
+}
+
+// ConfigureRequest replaces the commit rules of the leader of Epoch. Version must grow; the same version again is a no-op.
+type ConfigureRequest struct {
+	Epoch   replication.Epoch  `json:"epoch"`
+	Version uint64             `json:"version"`
+	Rules   []replication.Rule `json:"rules"`
+	// Changes of settings that need no rule, applied when set.
+	LeaseDurationMillis int64 `json:"leaseDurationMillis,omitempty"`
+}
+
+// HandoverRequest asks the leader of Epoch to hold new writes, commit what it has, and wait until To is durable at its
+// end. Writes are held for at most HoldMillis (bounded to 10 s by the member); then the leader opens again by itself, so that
+// an operator that dies here costs a pause and nothing else.
+type HandoverRequest struct {
+	Epoch      replication.Epoch `json:"epoch"`
+	To         string            `json:"to"`
+	HoldMillis int64             `json:"holdMillis"`
+}
+
+// HandoverReply says that To held everything: End is its and the leader's durable end, and the leader writes nothing more
+// until the hold ends.
+type HandoverReply struct {
+	End replication.Mark `json:"end"`
+}
+
+// Error is the body of every refusal.
+type Error struct {
+	Reason  string  `json:"reason"` // CamelCase
+	Message string  `json:"message"`
+	Status  *Status `json:"status,omitempty"`
+}
+
+func (e *Error) Error() string { return e.Reason + ": " + e.Message }
