@@ -1,0 +1,137 @@
+package v1alpha1
+
+// Types of the conditions of a store. Each is always present once the operator has seen the store, with the generation it
+// was judged for.
+const (
+	// ConditionReady is True while the store is what its spec says: a writable leader, every member ready and following, and
+	// the configured number of synchronous voters.
+	ConditionReady = "Ready"
+	// ConditionAvailable is True while writes are acknowledged: a leader is writable and enough voters answer.
+	ConditionAvailable = "Available"
+	// ConditionProgressing is True while the operator is changing something: bootstrap, failover, scaling, an update.
+	ConditionProgressing = "Progressing"
+	// ConditionDegraded is True while the store works with less than it was given: a member missing, lagging or unable to do
+	// its work, or durability lowered.
+	ConditionDegraded = "Degraded"
+	// ConditionFailoverBlocked is True while the store has no writable leader and the operator may not make one. The reason
+	// names the gate, the message the members and the override.
+	ConditionFailoverBlocked = "FailoverBlocked"
+)
+
+// Reasons of ConditionReady.
+const (
+	// ReasonAllMembersReady (True): every member of the spec is ready.
+	ReasonAllMembersReady = "AllMembersReady"
+	// ReasonMembersNotReady: the message names the members that are not ready.
+	ReasonMembersNotReady = "MembersNotReady"
+	// ReasonDeleting: the store is being deleted.
+	ReasonDeleting = "Deleting"
+)
+
+// Reasons of ConditionAvailable.
+const (
+	// ReasonWritable (True): the leader acknowledges writes.
+	ReasonWritable = "Writable"
+	// ReasonBootstrapping: the first leader of a new store is not elected yet.
+	ReasonBootstrapping = "Bootstrapping"
+	// ReasonNoLeader: no member leads.
+	ReasonNoLeader = "NoLeader"
+	// ReasonLeaderUnreachable: a leader is recorded but does not answer the operator. It may still serve clients.
+	ReasonLeaderUnreachable = "LeaderUnreachable"
+	// ReasonLeaderNotWritable: the leader has not committed the barrier of its epoch yet.
+	ReasonLeaderNotWritable = "LeaderNotWritable"
+	// ReasonVotersMissing: the leader lives, but fewer voters answer than a write needs, so writes wait.
+	ReasonVotersMissing = "VotersMissing"
+	// ReasonFenced: the store is fenced by annotation.
+	ReasonFenced = "Fenced"
+)
+
+// Reasons of ConditionProgressing.
+const (
+	// ReasonStable (False): nothing is being changed.
+	ReasonStable = "Stable"
+	// ReasonCreatingMembers: pods or claims are being created.
+	ReasonCreatingMembers = "CreatingMembers"
+	// ReasonFailingOver: a failover is under way.
+	ReasonFailingOver = "FailingOver"
+	// ReasonHandingOver: a planned handover is under way.
+	ReasonHandingOver = "HandingOver"
+	// ReasonChangingVoters: the set of voters, or how many of them must hold a write, is being changed.
+	ReasonChangingVoters = "ChangingVoters"
+	// ReasonSeeding: a member receives a snapshot.
+	ReasonSeeding = "Seeding"
+	// ReasonScalingUp: members are being added.
+	ReasonScalingUp = "ScalingUp"
+	// ReasonScalingDown: members are being removed.
+	ReasonScalingDown = "ScalingDown"
+	// ReasonUpdating: members are restarted one by one to take up a new template.
+	ReasonUpdating = "Updating"
+	// ReasonExpandingStorage: claims are being expanded.
+	ReasonExpandingStorage = "ExpandingStorage"
+	// ReasonReconcileDisabled: the operator was told to leave the store alone.
+	ReasonReconcileDisabled = "ReconcileDisabled"
+)
+
+// Reasons of ConditionDegraded.
+const (
+	// ReasonAsExpected (False): nothing is missing.
+	ReasonAsExpected = "AsExpected"
+	// ReasonMemberMissing: a member has no running pod or does not answer.
+	ReasonMemberMissing = "MemberMissing"
+	// ReasonMemberProblem: a member reports a problem that needs a person; the message repeats it.
+	ReasonMemberProblem = "MemberProblem"
+	// ReasonMemberLagging: a follower is not caught up with the leader.
+	ReasonMemberLagging = "MemberLagging"
+	// ReasonDurabilityLowered: durability is Preferred and writes are acknowledged with fewer voters than asked for.
+	ReasonDurabilityLowered = "DurabilityLowered"
+	// ReasonNoFailoverTarget: one more failure could not be survived: no follower could take over with every acknowledged
+	// write.
+	ReasonNoFailoverTarget = "NoFailoverTarget"
+	// ReasonWritesQuarantined: a member holds entries that were cut from its log when it rejoined, for a person to look at.
+	ReasonWritesQuarantined = "WritesQuarantined"
+)
+
+// Reasons of ConditionFailoverBlocked.
+const (
+	// ReasonNotBlocked (False): there is a leader, or the failover goes on.
+	ReasonNotBlocked = "NotBlocked"
+	// ReasonManualMode: spec.failover.mode is Manual; the message names who could lead. Override: AnnotationFailover.
+	ReasonManualMode = "ManualMode"
+	// ReasonFenceQuorumMissing: fewer members are fenced than would prove that every acknowledged write is held by one of
+	// them. The message names those that do not answer. Override: spec.failover.dataLoss Allow.
+	ReasonFenceQuorumMissing = "FenceQuorumMissing"
+	// ReasonLeaderMayBeAlive: no voter protects the data (asynchronous), and the old leader is neither fenced nor expired
+	// beyond doubt.
+	ReasonLeaderMayBeAlive = "LeaderMayBeAlive"
+	// ReasonDataLossForbidden: an acknowledged write could be lost, and spec.failover.dataLoss forbids that.
+	ReasonDataLossForbidden = "DataLossForbidden"
+	// ReasonLossBoundExceeded: more writes could be lost than spec.failover.maxLostWrites allows, or the number is unknown.
+	ReasonLossBoundExceeded = "LossBoundExceeded"
+	// ReasonNoCandidate: members are fenced, but none of them can lead (empty, or in the middle of a seed).
+	ReasonNoCandidate = "NoCandidate"
+	// ReasonRecordLost: the authority record is missing or older than what members promised, and not all of them answer.
+	ReasonRecordLost = "RecordLost"
+	// ReasonTargetUnfit: the member asked for by annotation cannot lead; the message says why.
+	ReasonTargetUnfit = "TargetUnfit"
+)
+
+// Reasons of events, beside those above.
+const (
+	// ReasonLeaderElected: a member leads a new epoch.
+	ReasonLeaderElected = "LeaderElected"
+	// ReasonFailoverStarted and the three that follow: the course of a failover.
+	ReasonFailoverStarted   = "FailoverStarted"
+	ReasonFailoverSucceeded = "FailoverSucceeded"
+	ReasonFailoverFailed    = "FailoverFailed"
+	ReasonFailoverRefused   = "FailoverRefused"
+	// ReasonHandoverSucceeded: a planned handover is complete.
+	ReasonHandoverSucceeded = "HandoverSucceeded"
+	// ReasonVotersChanged: the voters or their number changed.
+	ReasonVotersChanged = "VotersChanged"
+	// ReasonReseeding: a member's data is thrown away on request.
+	ReasonReseeding = "Reseeding"
+	// ReasonApplyFailed: the API server refused a child object.
+	ReasonApplyFailed = "ApplyFailed"
+	// ReasonNotOwned: an object of the name of a child exists and belongs to somebody else.
+	ReasonNotOwned = "NotOwned"
+)

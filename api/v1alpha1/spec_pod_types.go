@@ -1,0 +1,86 @@
+package v1alpha1
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+)
+
+// NodeSpec is the configuration of the data node itself. A change restarts the members one by one, the leader last.
+//
+// +kubebuilder:validation:XValidation:rule="!has(self.maxValueSize) || (quantity(string(self.maxValueSize)).compareTo(quantity('1Ki')) >= 0 && quantity(string(self.maxValueSize)).compareTo(quantity('512Mi')) <= 0)",message="spec.node.maxValueSize must be between 1Ki and 512Mi",fieldPath=".maxValueSize"
+// +kubebuilder:validation:XValidation:rule="!has(self.memory) || quantity(string(self.memory)).compareTo(quantity('32Mi')) >= 0",message="spec.node.memory must be at least 32Mi",fieldPath=".memory"
+// +kubebuilder:validation:XValidation:rule="!has(self.logRetention) || quantity(string(self.logRetention)).compareTo(quantity('1Mi')) >= 0",message="spec.node.logRetention must be at least 1Mi",fieldPath=".logRetention"
+type NodeSpec struct {
+	// maxClients bounds the client connections of one member. Default: the node's.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	MaxClients *int32 `json:"maxClients,omitempty"`
+	// maxValueSize bounds one value. Default: the node's, 64Mi.
+	// +optional
+	MaxValueSize *resource.Quantity `json:"maxValueSize,omitempty"`
+	// memory for the block cache and write buffers. Default: half of the container's memory limit, or the node's own default
+	// when there is no limit.
+	// +optional
+	Memory *resource.Quantity `json:"memory,omitempty"`
+	// logRetention is how much log is kept beyond what is needed, so that a member that was away for a while catches up
+	// from the log rather than from a snapshot. Default: the node's.
+	// +optional
+	LogRetention *resource.Quantity `json:"logRetention,omitempty"`
+}
+
+// SchedulingSpec says where members may run.
+type SchedulingSpec struct {
+	// nodeSelector of the pods.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	NodeSelector map[string]string `json:"nodeSelector,omitempty"`
+	// affinity of the pods. Default: members prefer different hosts. What is given here replaces the default.
+	// +optional
+	Affinity *corev1.Affinity `json:"affinity,omitempty"`
+	// tolerations of the pods.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=32
+	Tolerations []corev1.Toleration `json:"tolerations,omitempty"`
+	// topologySpreadConstraints of the pods. Default: members spread over zones where they can. What is given here replaces
+	// the default; a constraint without a labelSelector gets the store's.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=8
+	TopologySpreadConstraints []corev1.TopologySpreadConstraint `json:"topologySpreadConstraints,omitempty"`
+	// priorityClassName of the pods.
+	// +optional
+	// +kubebuilder:validation:MaxLength=253
+	PriorityClassName string `json:"priorityClassName,omitempty"`
+	// terminationGracePeriodSeconds of the pods: how long a member that is told to stop may take to hand over and to close
+	// its files.
+	// +optional
+	// +kubebuilder:default=30
+	// +kubebuilder:validation:Minimum=5
+	// +kubebuilder:validation:Maximum=600
+	TerminationGracePeriodSeconds *int64 `json:"terminationGracePeriodSeconds,omitempty"`
+}
+
+// ChildMetadata is metadata added to child objects.
+type ChildMetadata struct {
+	// labels to add.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('replicatedstore.io/') && !k.startsWith('app.kubernetes.io/'))",message="labels below replicatedstore.io/ and app.kubernetes.io/ are the operator's own and cannot be set"
+	Labels map[string]string `json:"labels,omitempty"`
+	// annotations to add.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('replicatedstore.io/'))",message="annotations below replicatedstore.io/ are the operator's own and cannot be set"
+	Annotations map[string]string `json:"annotations,omitempty"`
+}
+
+// ServicesSpec configures the Services for clients.
+type ServicesSpec struct {
+	// annotations added to the Services NAME-rw, NAME-ro and NAME-r.
+	// +optional
+	// +kubebuilder:validation:MaxProperties=32
+	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('replicatedstore.io/'))",message="annotations below replicatedstore.io/ are the operator's own and cannot be set"
+	Annotations map[string]string `json:"annotations,omitempty"`
+}
