@@ -1,0 +1,148 @@
+package replication
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// EpochStart says that the entries from Start on were written in Epoch.
+type EpochStart struct {
+	Epoch Epoch    `json:"epoch"`
+	Start Position `json:"start"`
+}
+
+// EpochTable is the history of leaderships of one log, oldest first. It is what lets two logs find where they part without
+// comparing entries (Kafka's KIP-101 and KIP-279). Tables are values: no method changes its receiver, and results share
+// no memory with it that either could change.
+//
+// Invariant: epochs and starts both strictly grow; an epoch that wrote nothing is not in it. Epoch 0 is implied: it "ends"
+// before the first start.
+type EpochTable []EpochStart
+
+// ErrEpochOrder: an epoch table that is not strictly growing.
+var ErrEpochOrder = errors.New("epochs out of order")
+
+// Check returns an error when t breaks its invariant, as a table read from disk or the network might.
+func (t EpochTable) Check() error {
+	prev := EpochStart{}
+	for _, e := range t {
+		if e.Epoch <= prev.Epoch || e.Start <= prev.Start {
+			return fmt.Errorf("%w: epoch %d at %d after epoch %d at %d", ErrEpochOrder, e.Epoch, e.Start, prev.Epoch, prev.Start)
+		}
+		prev = e
+	}
+	return nil
+}
+
+// Append returns t with a record of epoch that starts at start added. A record of the table's last epoch adds nothing.
+func (t EpochTable) Append(epoch Epoch, start Position) (EpochTable, error) {
+	last := t.last()
+	switch {
+	case epoch == last.Epoch && start >= last.Start && epoch > 0:
+		return t, nil
+	case epoch <= last.Epoch || start <= last.Start:
+		return t, fmt.Errorf("%w: epoch %d at %d after epoch %d at %d", ErrEpochOrder, epoch, start, last.Epoch, last.Start)
+	default:
+		return append(slices.Clip(t), EpochStart{Epoch: epoch, Start: start}), nil
+	}
+}
+
+func (t EpochTable) last() EpochStart {
+	if len(t) == 0 {
+		return EpochStart{}
+	}
+	return t[len(t)-1]
+}
+
+// find returns the index of the last entry with an epoch at or below epoch, or -1.
+func (t EpochTable) find(epoch Epoch) int {
+	i, found := slices.BinarySearchFunc(t, epoch, func(e EpochStart, want Epoch) int { return cmp.Compare(e.Epoch, want) })
+	if found {
+		return i
+	}
+	return i - 1
+}
+
+// Has tells whether the log holds, or held before it was pruned, an entry written in epoch.
+func (t EpochTable) Has(epoch Epoch) bool {
+	i := t.find(epoch)
+	return i >= 0 && t[i].Epoch == epoch
+}
+
+// AtOrBelow returns the largest epoch of the log that is at or below epoch; false when there is none.
+func (t EpochTable) AtOrBelow(epoch Epoch) (EpochStart, bool) {
+	if i := t.find(epoch); i >= 0 {
+		return t[i], true
+	}
+	return EpochStart{}, false
+}
+
+// EndOf returns the last position written in epoch, in a log that ends at last. For an epoch the log does not know it is
+// the end of the largest one below; 0 when there is none.
+func (t EpochTable) EndOf(epoch Epoch, last Position) Position {
+	i := t.find(epoch)
+	switch {
+	case i < 0:
+		return 0
+	case i == len(t)-1:
+		return last
+	default:
+		return t[i+1].Start - 1
+	}
+}
+
+// EpochAt returns the epoch in which position p was written; 0 below the first start.
+func (t EpochTable) EpochAt(p Position) Epoch {
+	i, found := slices.BinarySearchFunc(t, p, func(e EpochStart, want Position) int { return cmp.Compare(e.Start, want) })
+	if found {
+		return t[i].Epoch
+	}
+	if i == 0 {
+		return 0
+	}
+	return t[i-1].Epoch
+}
+
+// Truncate returns the table of the log cut after position after.
+func (t EpochTable) Truncate(after Position) EpochTable {
+	n := len(t)
+	for n > 0 && t[n-1].Start > after {
+		n--
+	}
+	return slices.Clip(t[:n])
+}
+
+// Divergence is the leader's answer to a rejoining follower that says it ends in ask (step 6 of the protocol): the largest
+// epoch that the log of t, which ends at last, knows at or below ask.Epoch, and the last position of that epoch in it.
+// (0, 0) when it knows none: nothing is known to be common.
+//
+// Why not compare positions: the leader may hold another entry at the follower's position, written in a later epoch
+// (KIP-101, both scenarios), and equal positions with different content would then go unnoticed for ever.
+func (t EpochTable) Divergence(last Position, ask Mark) (epoch Epoch, end Position) {
+	e, ok := t.AtOrBelow(ask.Epoch)
+	if !ok {
+		return 0, 0
+	}
+	return e.Epoch, t.EndOf(e.Epoch, last)
+}
+
+// CutTo is the follower's step after an answer (epoch, end) of the leader's Divergence; t is the follower's own table and
+// last its log's end. It cuts after to. With known, its log then is a prefix of the leader's. Without, the follower holds
+// nothing of that epoch, so the largest epoch it does hold below is all that can be common (KIP-279): it cuts to the end
+// of that one and asks again. The epoch it asks with strictly falls, so this ends.
+//
+// to is always a record boundary of the follower's log, because records never span epochs: the step that cuts to the
+// leader's end rather than to an end of its own does so inside an epoch whose records both share.
+// to carries no chain: after the cut the follower's own chain there must equal the leader's.
+func (t EpochTable) CutTo(last Mark, epoch Epoch, end Position) (to Position, known bool) {
+	if epoch == 0 {
+		return 0, true
+	}
+	own := t.EndOf(epoch, last.Position)
+	if t.Has(epoch) {
+		return min(own, end), true
+	}
+	return own, own == 0
+}
