@@ -31,28 +31,6 @@ func EncodeBarrier(s Seal) (Record, error) {
 	return sealRaw(s, RecordBarrier, 1, make([]byte, HeaderSize))
 }
 
-// NewRecord is EncodeRecord for the leader's own batches, to follow a log that ends in end. A batch that breaks a bound of
-// the format is a broken invariant of whoever collected it, and panics.
-func NewRecord(end Mark, epoch Epoch, unixMilli int64, count int, payload []byte) Record {
-	return must(EncodeRecord(sealAfter(end, epoch, unixMilli), uint32(count), payload))
-}
-
-// NewBarrier makes the record that opens epoch in a log that ends in end.
-func NewBarrier(end Mark, epoch Epoch, unixMilli int64) Record {
-	return must(EncodeBarrier(sealAfter(end, epoch, unixMilli)))
-}
-
-func sealAfter(end Mark, epoch Epoch, unixMilli int64) Seal {
-	return Seal{Epoch: epoch, First: end.Position + 1, UnixMilli: unixMilli, Prev: end.Chain}
-}
-
-func must(r Record, err error) Record {
-	if err != nil {
-		panic(err)
-	}
-	return r
-}
-
 // sealRaw fills in the header of raw, which holds the payload already.
 func sealRaw(s Seal, t RecordType, count uint32, raw []byte) (Record, error) {
 	r := Record{Raw: raw, Header: Header{

@@ -115,34 +115,31 @@ func (t EpochTable) Truncate(after Position) EpochTable {
 }
 
 // Divergence is the leader's answer to a rejoining follower that says it ends in ask (step 6 of the protocol): the largest
-// epoch that the log of t, which ends at last, knows at or below ask.Epoch, and the last position of that epoch in it.
-// (0, 0) when it knows none: nothing is known to be common.
+// epoch the leader's log knows at or below ask.Epoch, and the last position of that epoch in it. (0, 0) when it knows
+// none: nothing is known to be common.
 //
 // Why not compare positions: the leader may hold another entry at the follower's position, written in a later epoch
 // (KIP-101, both scenarios), and equal positions with different content would then go unnoticed for ever.
-func (t EpochTable) Divergence(last Position, ask Mark) (epoch Epoch, end Position) {
-	e, ok := t.AtOrBelow(ask.Epoch)
+func Divergence(leader EpochTable, leaderLast Position, ask Mark) (epoch Epoch, end Position) {
+	e, ok := leader.AtOrBelow(ask.Epoch)
 	if !ok {
 		return 0, 0
 	}
-	return e.Epoch, t.EndOf(e.Epoch, last)
+	return e.Epoch, leader.EndOf(e.Epoch, leaderLast)
 }
 
-// CutTo is the follower's step after an answer (epoch, end) of the leader's Divergence; t is the follower's own table and
-// last its log's end. It cuts after to. With known, its log then is a prefix of the leader's. Without, the follower holds
-// nothing of that epoch, so the largest epoch it does hold below is all that can be common (KIP-279): it cuts to the end
-// of that one and asks again. The epoch it asks with strictly falls, so this ends.
+// CutTo is the follower's step after an answer (epoch, end) of Divergence. With done, the follower's log agrees with the
+// leader's up to and including next, nothing after it is common, and the follower cuts after next.Position. Without,
+// next is an upper bound only: the follower holds nothing of that epoch and must ask again with next (KIP-279). The epoch
+// it asks with strictly falls, so the loop ends.
 //
-// to is always a record boundary of the follower's log, because records never span epochs: the step that cuts to the
-// leader's end rather than to an end of its own does so inside an epoch whose records both share.
-// to carries no chain: after the cut the follower's own chain there must equal the leader's.
-func (t EpochTable) CutTo(last Mark, epoch Epoch, end Position) (to Position, known bool) {
+// Only the final next is sure to be a record boundary of the follower's log (the end of an epoch in one of the two logs,
+// inside an epoch whose records both share): cut once, at the end. next carries no chain: after the cut the follower's own
+// chain there must equal the leader's.
+func CutTo(own EpochTable, ownLast Position, epoch Epoch, end Position) (next Mark, done bool) {
 	if epoch == 0 {
-		return 0, true
+		return Mark{}, true
 	}
-	own := t.EndOf(epoch, last.Position)
-	if t.Has(epoch) {
-		return min(own, end), true
-	}
-	return own, own == 0
+	at := min(own.EndOf(epoch, ownLast), end)
+	return Mark{Epoch: own.EpochAt(at), Position: at}, own.Has(epoch) || at == 0
 }

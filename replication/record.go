@@ -166,21 +166,21 @@ type Record struct {
 func (r *Record) Payload() []byte { return r.Raw[HeaderSize:] }
 
 // DecodeRecord reads the record at the start of b and checks its header and entries, not its chain. The record's Raw is a
-// part of b; n is how many bytes of b it takes.
-func DecodeRecord(b []byte) (r Record, n int, err error) {
+// part of b; rest is what follows it.
+func DecodeRecord(b []byte) (r Record, rest []byte, err error) {
 	h, err := DecodeHeader(b)
 	if err != nil {
-		return Record{}, 0, err
+		return Record{}, b, err
 	}
-	n = h.Size()
+	n := h.Size()
 	if len(b) < n {
-		return Record{}, 0, fmt.Errorf("%w: %d of %d bytes", ErrRecordShort, len(b), n)
+		return Record{}, b, fmt.Errorf("%w: %d of %d bytes", ErrRecordShort, len(b), n)
 	}
 	r = Record{Header: h, Raw: b[:n:n]}
 	if err := r.checkEntries(); err != nil {
-		return Record{}, 0, err
+		return Record{}, b, err
 	}
-	return r, n, nil
+	return r, b[n:], nil
 }
 
 // Verify checks that r is exactly what was sealed to follow a log that ends in prev: its checksum, and that the
