@@ -19,18 +19,15 @@ const (
 	PathMetrics   = "/metrics"      // GET: Prometheus text
 )
 
-// Role is what a member does now.
-type Role string
+// Role and its values, for readers of the control port.
+type Role = replication.Role
 
 const (
-	// RoleWaiting: started (or restarted) and not told yet whom to follow. A member never resumes leadership by itself.
-	RoleWaiting Role = "Waiting"
-	// RoleFollower: follows Leader in Epoch, streaming, connecting or being seeded.
-	RoleFollower Role = "Follower"
-	// RoleLeader: leads Epoch. Status.Writable tells whether its barrier is committed and writes are accepted.
-	RoleLeader Role = "Leader"
-	// RoleFenced: promised an epoch that nobody leads yet.
-	RoleFenced Role = "Fenced"
+	RoleWaiting  = replication.RoleWaiting
+	RoleFollower = replication.RoleFollower
+	// RoleLeader: Status.Writable tells whether its barrier is committed and writes are accepted.
+	RoleLeader = replication.RoleLeader
+	RoleFenced = replication.RoleFenced
 )
 
 // Status is everything a member tells about itself. It is a snapshot: by the time it is read it may be old.

@@ -1,0 +1,124 @@
+package replication
+
+import (
+	"fmt"
+	"time"
+)
+
+// following is a follower's side of one stream.
+type following struct {
+	// grantedUntil: no other leader is promoted with this member's help before then without waiting it out.
+	grantedUntil time.Time
+	heard        int64 // the largest Append.Sent of this stream
+	matched      bool  // the leader accepted our log end: what arrives now extends it
+	probe        Mark  // the upper bound to ask about next, while looking for where the logs part; else zero
+}
+
+// Step tells the follower's host what to do after a HelloReply.
+type Step uint8
+
+const (
+	StepStream Step = iota + 1 // read Appends
+	StepAgain                  // say Hello again on the same connection
+	StepSeed                   // receive a snapshot
+	StepLeave                  // close the connection; try again later or wait for the operator
+)
+
+// Hello is what to say to the leader now. The log must be synced.
+func (r *Replica) Hello() Hello {
+	r.follow.matched = false
+	h := Hello{
+		Store: r.opt.Store, Member: r.opt.Self.Member, Incarnation: r.opt.Self.Incarnation,
+		Epoch: r.promises.Epoch, Last: r.log.Durable(), Seed: r.promises.NeedSeed,
+		GrantMillis: r.opt.Grant.Milliseconds(),
+	}
+	if r.follow.probe != (Mark{}) {
+		h.Last, h.Probe = r.follow.probe, true
+	}
+	return h
+}
+
+// OnHelloReply acts on the leader's answer. A cut happens here, by epoch and never by commit position alone (KIP-101);
+// what is cut is kept in quarantine. cut counts the entries that left the log.
+func (r *Replica) OnHelloReply(h HelloReply) (step Step, cut uint64, err error) {
+	if r.role != RoleFollower {
+		return StepLeave, 0, nil
+	}
+	switch h.Verdict {
+	case VerdictStream:
+		r.follow.matched = true
+		return StepStream, 0, nil
+	case VerdictSeed:
+		return StepSeed, 0, nil
+	case VerdictCut:
+		return r.cutBack(h)
+	case VerdictRefuse:
+		return StepLeave, 0, nil
+	default:
+		return StepLeave, 0, nil
+	}
+}
+
+// cutBack follows protocol.md, rejoin: take the smaller of the two ends of the named epoch, ask again while that epoch is
+// unknown here, and cut once the place is sure.
+func (r *Replica) cutBack(h HelloReply) (Step, uint64, error) {
+	last := r.log.Last()
+	common, sure := CutTo(r.log.Epochs(), last.Position, h.Epoch, h.End)
+	if !sure {
+		r.follow.probe = common
+		return StepAgain, 0, nil
+	}
+	r.follow.probe = Mark{}
+	to := max(common.Position, r.log.First()-1) // what was pruned cannot be cut, nor is it needed any more
+	if common.Position < r.commit || to != common.Position {
+		// The state machine already holds what must go (an asynchronous leader that came back), or the log does not reach
+		// back to where the two part. Only a snapshot helps. The flag is durable before the log is touched: a crash in
+		// between must not look like a log that lost entries.
+		p := r.promises
+		p.NeedSeed = true
+		if err := r.save(p); err != nil {
+			return StepLeave, 0, err
+		}
+	}
+	if to >= last.Position {
+		return StepAgain, 0, nil
+	}
+	n, err := r.log.Cut(to, fmt.Sprintf("epoch %d of the leader of epoch %d ends at %d", h.Epoch, r.promises.Epoch, h.End))
+	if err != nil {
+		return StepLeave, 0, fmt.Errorf("cut the log after %d: %w", to, err)
+	}
+	return StepAgain, n, nil
+}
+
+// OnAppend takes records and the commit position from the leader. An error that is a Refusal ends the stream; any other
+// is final.
+func (r *Replica) OnAppend(a Append, now time.Time) error {
+	if r.role != RoleFollower || a.Epoch != r.promises.Epoch || a.Epoch < r.promises.Promised || !r.follow.matched {
+		return refuse("NotFollowing", "append of epoch %d while %s in epoch %d", a.Epoch, r.role, r.promises.Epoch)
+	}
+	for _, rec := range a.Records {
+		if rec.Epoch > a.Epoch {
+			return refuse("BadRecord", "record of epoch %d in a stream of epoch %d", rec.Epoch, a.Epoch)
+		}
+		if err := rec.Follows(r.log.Last()); err != nil {
+			return refuse("BadRecord", "record at %d: %v", rec.First, err)
+		}
+		if err := r.log.Append(rec); err != nil {
+			return fmt.Errorf("append at position %d: %w", rec.First, err)
+		}
+	}
+	r.follow.heard = max(r.follow.heard, a.Sent)
+	if until := now.Add(r.opt.Grant); until.After(r.follow.grantedUntil) {
+		r.follow.grantedUntil = until
+	}
+	r.commit = max(r.commit, min(a.Commit, r.log.Last().Position))
+	return nil
+}
+
+// Ack is what to tell the leader now; applied comes from the host's state machine.
+func (r *Replica) Ack(applied Position) Ack {
+	return Ack{Epoch: r.promises.Epoch, Durable: r.log.Durable().Position, Applied: applied, Sent: r.follow.heard}
+}
+
+// Matched reports whether the leader accepted this follower's log end on the current stream.
+func (r *Replica) Matched() bool { return r.follow.matched }

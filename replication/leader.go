@@ -1,0 +1,278 @@
+package replication
+
+import (
+	"fmt"
+	"maps"
+	"time"
+)
+
+// leading is the leader's side of one epoch.
+type leading struct {
+	rules    []Rule
+	version  uint64
+	barrier  Position
+	writable bool
+	// opensAt: nothing is committed before then, because voters may still have granted reads to the leader before.
+	opensAt   time.Time
+	followers map[string]*progress // by member name
+	// ends[0] and ends[1] are the log's end at the last tick and at the one before.
+	ends [2]Position
+}
+
+// progress is what the leader knows of one follower's stream in this epoch.
+type progress struct {
+	voter   Voter
+	durable Position
+	applied Position
+	grant   time.Duration
+	// grantedFrom is the leader's own time before it sent the newest Append that came back acknowledged.
+	grantedFrom time.Time
+	heardAt     time.Time
+	live        bool // has a stream now
+	seeding     bool
+}
+
+// Promotion is the operator's order to lead.
+type Promotion struct {
+	Epoch   Epoch
+	Version uint64
+	Rules   []Rule
+	// Start is the durable log end on which this member was elected.
+	Start Mark
+	// GrantWait is what voters had still granted to the leader before.
+	GrantWait time.Duration
+}
+
+// Promote makes this member lead p.Epoch: it appends the epoch's barrier and counts nothing inherited as committed until
+// the barrier is (Raft §5.4.2). It refuses unless exactly this epoch was promised and never joined before, also by an
+// earlier process of this directory, whose unsynced tail may be on other members.
+func (r *Replica) Promote(p Promotion, unixMilli int64, now time.Time) error {
+	switch {
+	case r.role == RoleLeader && r.promises.Epoch == p.Epoch:
+		return nil
+	case p.Epoch != r.promises.Promised:
+		return refuse("NotPromised", "epoch %d is not the promised epoch %d", p.Epoch, r.promises.Promised)
+	case r.promises.Epoch == p.Epoch:
+		return refuse("EpochUsed", "epoch %d was already joined, led by %s: a new epoch is needed", p.Epoch, r.promises.Leader)
+	case r.promises.NeedSeed:
+		return refuse("NeedsSeed", "the state is incomplete: it must be seeded first")
+	case r.log.Durable() != p.Start || r.log.Last() != p.Start:
+		return refuse("OtherEnd", "the durable log end is %v, not %v", r.log.Durable(), p.Start)
+	case len(p.Rules) == 0:
+		return refuse("NoRule", "a leader needs at least one commit rule")
+	}
+	pr := r.promises
+	pr.Epoch, pr.Leader, pr.Address = p.Epoch, r.opt.Self.Member, ""
+	if err := r.save(pr); err != nil {
+		return err
+	}
+	r.enter(RoleLeader)
+	r.led = p.Epoch
+	end := r.log.Last()
+	r.lead = &leading{
+		rules: p.Rules, version: p.Version, barrier: end.Position + 1, opensAt: now.Add(p.GrantWait),
+		followers: map[string]*progress{}, ends: [2]Position{end.Position + 1, end.Position + 1},
+	}
+	barrier, err := EncodeBarrier(Seal{Epoch: p.Epoch, First: end.Position + 1, UnixMilli: unixMilli, Prev: end.Chain})
+	if err == nil {
+		err = r.log.Append(barrier)
+	}
+	if err != nil {
+		return fmt.Errorf("append the barrier of epoch %d: %w", p.Epoch, err)
+	}
+	return nil
+}
+
+// Extend seals a payload of count entries, the first at position first, and appends it to the log.
+func (r *Replica) Extend(first Position, count int, payload []byte, unixMilli int64) error {
+	end := r.log.Last()
+	if r.role != RoleLeader || first != end.Position+1 {
+		panic(fmt.Sprintf("replication: %s extends the log at %d, its end is %d", r.role, first, end.Position))
+	}
+	rec, err := EncodeRecord(Seal{Epoch: r.promises.Epoch, First: first, UnixMilli: unixMilli, Prev: end.Chain}, uint32(count), payload)
+	if err == nil {
+		err = r.log.Append(rec)
+	}
+	if err != nil {
+		return fmt.Errorf("append at position %d: %w", first, err)
+	}
+	return nil
+}
+
+// Configure replaces the commit rules. Two rules mean that both hold.
+func (r *Replica) Configure(e Epoch, version uint64, rules []Rule, now time.Time) error {
+	switch {
+	case r.role != RoleLeader || r.promises.Epoch != e:
+		return refuse("NotLeader", "%s in epoch %d, not the leader of epoch %d", r.role, r.promises.Epoch, e)
+	case version < r.lead.version:
+		return refuse("OldVersion", "configuration %d is older than %d", version, r.lead.version)
+	case version == r.lead.version:
+		return nil
+	case len(rules) == 0:
+		return refuse("NoRule", "a leader needs at least one commit rule")
+	}
+	r.lead.version, r.lead.rules = version, rules
+	r.advance(now)
+	return nil
+}
+
+// OnHello answers a follower that wants to join this member's epoch.
+func (r *Replica) OnHello(h Hello, now time.Time) HelloReply {
+	switch {
+	case h.Store != r.opt.Store:
+		return HelloReply{Verdict: VerdictRefuse, Message: fmt.Sprintf("this is a member of store %q, not of %q", r.opt.Store, h.Store)}
+	case r.role != RoleLeader || h.Epoch != r.promises.Epoch:
+		return HelloReply{Verdict: VerdictRefuse, Message: fmt.Sprintf("%s in epoch %d does not lead epoch %d", r.role, r.promises.Epoch, h.Epoch)}
+	}
+	p := r.lead.followers[h.Member]
+	if p == nil || p.voter.Incarnation != h.Incarnation {
+		p = &progress{voter: Voter{h.Member, h.Incarnation}}
+		r.lead.followers[h.Member] = p
+	}
+	p.heardAt, p.live, p.grant = now, false, time.Duration(h.GrantMillis)*time.Millisecond
+	last := r.log.Last()
+	reply := judge(h, last, r.log)
+	switch p.seeding = reply.Verdict == VerdictSeed; reply.Verdict {
+	case VerdictStream:
+		p.live, p.durable = true, h.Last.Position
+		r.advance(now)
+	case VerdictSeed:
+		p.durable = 0
+	case VerdictCut, VerdictRefuse:
+	}
+	return reply
+}
+
+// judge compares a follower's end with the leader's log: by epoch first, then by position, then by content.
+func judge(h Hello, last Mark, log Log) HelloReply {
+	if h.Seed {
+		return HelloReply{Verdict: VerdictSeed}
+	}
+	epoch, end := Divergence(log.Epochs(), last.Position, h.Last)
+	if h.Probe || epoch != h.Last.Epoch || h.Last.Position > end {
+		return HelloReply{Verdict: VerdictCut, Epoch: epoch, End: end}
+	}
+	if h.Last.Position+1 < log.First() {
+		return HelloReply{Verdict: VerdictSeed}
+	}
+	if m, ok := log.MarkAt(h.Last.Position); !ok || m.Chain != h.Last.Chain {
+		// The same (epoch, position) with other content: invariant 3 is broken somewhere. Never extend such a log.
+		return HelloReply{Verdict: VerdictSeed, Message: fmt.Sprintf("log end %v has checksum %08x there and %08x here", h.Last, h.Last.Chain, m.Chain)}
+	}
+	return HelloReply{Verdict: VerdictStream}
+}
+
+// OnAck takes a follower's acknowledgement. Those of another epoch or incarnation count for nothing.
+func (r *Replica) OnAck(from Voter, a Ack, sentAt, now time.Time) {
+	if r.role != RoleLeader || a.Epoch != r.promises.Epoch {
+		return
+	}
+	p := r.lead.followers[from.Member]
+	if p == nil || p.voter != from || !p.live {
+		return
+	}
+	p.heardAt = now
+	p.durable = max(p.durable, min(a.Durable, r.log.Last().Position))
+	p.applied = a.Applied
+	if sentAt.After(p.grantedFrom) {
+		p.grantedFrom = sentAt
+	}
+	r.advance(now)
+}
+
+// OnStreamEnd notes that a follower's stream is gone; what it acknowledged stays acknowledged.
+func (r *Replica) OnStreamEnd(from Voter) {
+	if r.lead == nil {
+		return
+	}
+	if p := r.lead.followers[from.Member]; p != nil && p.voter == from {
+		p.live, p.seeding = false, false
+	}
+}
+
+// Tick is called every heartbeat interval.
+func (r *Replica) Tick(now time.Time) {
+	if r.lead == nil {
+		return
+	}
+	r.lead.ends = [2]Position{r.log.Last().Position, r.lead.ends[0]}
+	r.advance(now)
+}
+
+// advance moves the commit position as far as every rule allows.
+func (r *Replica) advance(now time.Time) {
+	l := r.lead
+	if now.Before(l.opensAt) {
+		return
+	}
+	c := Commit(l.rules, r.log.Durable().Position, l.durableOf)
+	if c < l.barrier || c <= r.commit {
+		return
+	}
+	r.commit, l.writable = c, true
+}
+
+func (l *leading) durableOf(v Voter) Position {
+	if p := l.followers[v.Member]; p != nil && p.voter == v {
+		return p.durable
+	}
+	return 0
+}
+
+// Writable reports whether the barrier of the epoch is committed, so that writes may be acknowledged.
+func (r *Replica) Writable() bool { return r.lead != nil && r.lead.writable }
+
+// ReadWindow is how much longer linearizable reads may be served here; <= 0 means not at all. A grant counts from before
+// its Append was sent, and a tenth is taken off for clocks that run at different rates.
+func (r *Replica) ReadWindow(now time.Time) time.Duration {
+	if !r.Writable() {
+		return 0
+	}
+	return ReadWindow(r.lead.rules, func(v Voter) time.Duration {
+		p := r.lead.followers[v.Member]
+		if p == nil || p.voter != v || p.grantedFrom.IsZero() {
+			return 0
+		}
+		return p.grantedFrom.Add(p.grant - p.grant/10).Sub(now)
+	})
+}
+
+// Rules returns the commit rules in force and their version; nil when not leading.
+func (r *Replica) Rules() ([]Rule, uint64) {
+	if r.lead == nil {
+		return nil, 0
+	}
+	return r.lead.rules, r.lead.version
+}
+
+// CommitCovered reports whether the commit position is held under every rule in force, so that the operator may drop
+// the older of two.
+func (r *Replica) CommitCovered() bool {
+	return r.Writable() && Commit(r.lead.rules, r.log.Durable().Position, r.lead.durableOf) >= r.commit
+}
+
+// Follower is the leader's view of one follower.
+type Follower struct {
+	Voter    Voter
+	Durable  Position
+	Applied  Position
+	CaughtUp bool
+	Silent   time.Duration
+	Seeding  bool
+}
+
+// Followers lists every follower that said hello in this epoch, by name.
+func (r *Replica) Followers(now time.Time) map[string]Follower {
+	if r.lead == nil {
+		return nil
+	}
+	out := make(map[string]Follower, len(r.lead.followers))
+	for name, p := range maps.All(r.lead.followers) {
+		out[name] = Follower{
+			Voter: p.voter, Durable: p.durable, Applied: p.applied, Silent: now.Sub(p.heardAt), Seeding: p.seeding,
+			// It holds what the leader held one tick ago: it keeps up, whatever the rate.
+			CaughtUp: p.live && p.durable >= r.lead.ends[1],
+		}
+	}
+	return out
+}

@@ -1,0 +1,70 @@
+package replication
+
+// Role is what a member does now.
+type Role string
+
+const (
+	// RoleWaiting: started (or restarted) and not told yet whom to follow. A member never resumes leadership by itself.
+	RoleWaiting Role = "Waiting"
+	// RoleFollower: follows a leader: connecting, being cut back, being seeded or streaming.
+	RoleFollower Role = "Follower"
+	// RoleLeader: leads an epoch.
+	RoleLeader Role = "Leader"
+	// RoleFenced: promised an epoch that it neither leads nor follows yet.
+	RoleFenced Role = "Fenced"
+)
+
+// Hello opens a stream, and is said again after every cut.
+type Hello struct {
+	Store       string `json:"store"`
+	Member      string `json:"member"`
+	Incarnation string `json:"incarnation"`
+	// Epoch is the leadership that the follower was told to join.
+	Epoch Epoch `json:"epoch"`
+	// Last is the follower's durable log end.
+	Last Mark `json:"last"`
+	// Probe: Last is only an upper bound of what is common, while the two look for where their logs part.
+	Probe bool `json:"probe,omitempty"`
+	// Seed: the follower's state is no prefix of any log (mid-seed, or cut below what it had applied); only a snapshot helps.
+	Seed bool `json:"seed,omitempty"`
+	// GrantMillis is how long, after each Append it hears, the follower refuses every other leader.
+	GrantMillis int64 `json:"grantMillis"`
+}
+
+// Verdict is the leader's answer to a Hello.
+type Verdict string
+
+const (
+	VerdictStream Verdict = "Stream" // records from Last on follow
+	VerdictCut    Verdict = "Cut"    // the logs part: cut by (Epoch, End), then say Hello again
+	VerdictSeed   Verdict = "Seed"   // the log does not reach back to Last: a snapshot follows
+	VerdictRefuse Verdict = "Refuse" // not the leader of that epoch, or another store
+)
+
+// HelloReply answers a Hello.
+type HelloReply struct {
+	Verdict Verdict `json:"verdict"`
+	// Epoch and End (Cut): the largest epoch the leader knows at or below the follower's, and where it ended there.
+	Epoch   Epoch    `json:"epoch,omitempty"`
+	End     Position `json:"end,omitempty"`
+	Message string   `json:"message,omitempty"`
+}
+
+// Append carries records, the commit position, or neither (a heartbeat), from the leader of Epoch.
+type Append struct {
+	Epoch  Epoch
+	Commit Position
+	// Sent is the leader's own monotonic time in nanoseconds, read before sending; it means nothing to anybody else and
+	// comes back in Ack.
+	Sent    int64
+	Records []Record
+}
+
+// Ack tells what the follower holds on disk. Durable covers records of this stream only after they were fsynced.
+type Ack struct {
+	Epoch   Epoch
+	Durable Position
+	Applied Position
+	// Sent is the largest Append.Sent heard: up to Hello.GrantMillis after it the follower accepts no other leader.
+	Sent int64
+}

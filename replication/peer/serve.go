@@ -1,0 +1,194 @@
+package peer
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// Timing of streams. All are transport deadlines; none of them decides who leads.
+const (
+	// Heartbeat is how often a leader with nothing to say says so.
+	Heartbeat = 100 * time.Millisecond
+	// Silence is how long a follower waits for its leader before it reports it lost.
+	Silence = time.Second
+	// handshake bounds each step of the conversation before the stream.
+	handshake = 5 * time.Second
+	// writeStall bounds one write: a follower that takes nothing for this long is cut off and comes back by itself.
+	writeStall = 5 * time.Second
+	readBuffer = 64 << 10
+)
+
+// Leader is the leading member as its connections see it. Calls may come from many goroutines.
+type Leader interface {
+	// Hello judges a follower. The Stream is set when the verdict is Stream.
+	Hello(ctx context.Context, h replication.Hello) (replication.HelloReply, *Stream, error)
+	// Ack passes on an acknowledgement; sentAt is when the newest heard Append was about to be sent.
+	Ack(from replication.Voter, a replication.Ack)
+	// End tells that the follower's connection is gone.
+	End(from replication.Voter, s *Stream)
+	// Seed sends a snapshot over the connection, which is closed afterwards.
+	Seed(ctx context.Context, h replication.Hello, rw io.ReadWriter) error
+}
+
+// Stream is what the leader lends to one follower's connection.
+type Stream struct {
+	Epoch replication.Epoch
+	Log   Reader
+	// Holds is the position up to which the follower shares the leader's log.
+	Holds replication.Position
+	// Wake has room for one token; it gets one whenever the log or the commit position grows.
+	Wake chan struct{}
+	// Done is closed when the leadership ends or a newer connection of the same follower takes over.
+	Done <-chan struct{}
+	// Ends returns the log's end and the commit position now.
+	Ends func() (last, commit replication.Position)
+	// Clock is the leader's monotonic time.
+	Clock func() time.Duration
+}
+
+// Serve speaks to one follower until the connection or ctx ends. The error says why; io.EOF when the follower left.
+func Serve(ctx context.Context, conn net.Conn, l Leader) error {
+	defer closeOn(ctx, conn)()
+	r := bufio.NewReaderSize(conn, readBuffer)
+	_ = conn.SetDeadline(time.Now().Add(handshake))
+	var preface [len(wire.Preface)]byte
+	if _, err := io.ReadFull(r, preface[:]); err != nil {
+		return fmt.Errorf("read preface: %w", err)
+	}
+	if string(preface[:]) != wire.Preface {
+		return fmt.Errorf("%w: preface %q is not this version's", wire.ErrFrame, preface[:])
+	}
+	for {
+		_ = conn.SetDeadline(time.Now().Add(handshake))
+		f, err := wire.ReadFrame(r)
+		if err != nil {
+			return err
+		}
+		var h replication.Hello
+		if err := f.JSON(wire.FrameHello, &h); err != nil {
+			return err
+		}
+		reply, stream, err := l.Hello(ctx, h)
+		if err != nil {
+			return err
+		}
+		if err := writeJSON(conn, wire.FrameHelloReply, reply); err != nil {
+			return err
+		}
+		switch reply.Verdict {
+		case replication.VerdictCut:
+			continue
+		case replication.VerdictStream:
+			return serveStream(ctx, conn, r, h, l, stream)
+		case replication.VerdictSeed:
+			_ = conn.SetDeadline(time.Time{})
+			return l.Seed(ctx, h, readWriter{r, conn})
+		case replication.VerdictRefuse:
+			return fmt.Errorf("refused %s: %s", h.Member, reply.Message)
+		default:
+			return fmt.Errorf("verdict %q for %s", reply.Verdict, h.Member)
+		}
+	}
+}
+
+// readWriter is a connection whose reads go through the buffer that the handshake has filled.
+type readWriter struct {
+	*bufio.Reader
+	io.Writer
+}
+
+// serveStream writes Appends here and reads Acks beside it.
+func serveStream(ctx context.Context, conn net.Conn, r *bufio.Reader, h replication.Hello, l Leader, s *Stream) error {
+	from := replication.Voter{Member: h.Member, Incarnation: h.Incarnation}
+	defer l.End(from, s)
+	_ = conn.SetDeadline(time.Time{})
+	acks := make(chan error, 1)
+	go func() { acks <- readAcks(r, from, l) }()
+	err := writeAppends(ctx, conn, s, acks)
+	_ = conn.Close() // ends readAcks
+	return err
+}
+
+func readAcks(r *bufio.Reader, from replication.Voter, l Leader) error {
+	for {
+		f, err := wire.ReadFrame(r)
+		if err != nil {
+			return err
+		}
+		a, err := f.Ack()
+		if err != nil {
+			return err
+		}
+		l.Ack(from, a)
+	}
+}
+
+var errDone = errors.New("the leadership ended or a newer connection took over")
+
+func writeAppends(ctx context.Context, conn net.Conn, s *Stream, acks <-chan error) error {
+	sender := NewSender(s.Log, s.Epoch, s.Holds, Heartbeat)
+	beat := time.NewTicker(Heartbeat)
+	defer beat.Stop()
+	var head []byte
+	for {
+		last, commit := s.Ends()
+		a, due, err := sender.Next(last, commit, s.Clock())
+		if err != nil {
+			return fmt.Errorf("read the log at %d: %w", sender.next, err)
+		}
+		if due {
+			head = wire.AppendHeader(head[:0], a)
+			bufs := make(net.Buffers, 0, 1+len(a.Records))
+			bufs = append(bufs, head)
+			for _, rec := range a.Records {
+				bufs = append(bufs, rec.Raw)
+			}
+			_ = conn.SetWriteDeadline(time.Now().Add(writeStall))
+			if _, err := bufs.WriteTo(conn); err != nil {
+				return fmt.Errorf("send up to %d: %w", sender.next-1, err)
+			}
+			if len(a.Records) > 0 {
+				continue
+			}
+		}
+		select {
+		case <-s.Wake:
+		case <-beat.C:
+		case err := <-acks:
+			return err
+		case <-s.Done:
+			return errDone
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func writeJSON(w io.Writer, t wire.FrameType, msg any) error {
+	b, err := wire.AppendJSON(nil, t, msg)
+	if err != nil {
+		return err
+	}
+	if _, err := w.Write(b); err != nil {
+		return fmt.Errorf("send %s: %w", t, err)
+	}
+	return nil
+}
+
+// closeOn closes conn when ctx ends, so that blocked reads and writes return; the returned function ends the watch and
+// closes conn as well.
+func closeOn(ctx context.Context, conn net.Conn) func() {
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	return func() {
+		stop()
+		_ = conn.Close()
+	}
+}

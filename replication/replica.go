@@ -1,0 +1,213 @@
+package replication
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Log is what a Replica needs of the log on disk; wal.Log is the real one. Every error is final: the host ends the
+// process and never retries (a failed fsync may have dropped the pages it was asked to write).
+type Log interface {
+	Append(recs ...Record) error
+	// Sync makes everything appended durable and returns the durable end.
+	Sync() (Mark, error)
+	Last() Mark
+	Durable() Mark
+	// First is the oldest retained position; Last().Position+1 when the log is empty.
+	First() Position
+	// MarkAt names the record end at p; false when p is no record end or no longer retained.
+	MarkAt(p Position) (Mark, bool)
+	Epochs() EpochTable
+	// Cut removes everything after p, keeping it in quarantine first, and returns how many entries that were.
+	Cut(p Position, reason string) (uint64, error)
+}
+
+// Stable keeps a Replica's promises.
+type Stable interface {
+	// Save makes p durable before it returns. An error is final.
+	Save(p Promises) error
+}
+
+// Promises is what a member must remember over every crash.
+type Promises struct {
+	// Promised is the highest epoch promised: nothing below it is taken part in again.
+	Promised Epoch `json:"promised"`
+	// Epoch, Leader and Address: the last leadership joined (or led, then Leader is the member itself).
+	Epoch   Epoch  `json:"epoch"`
+	Leader  string `json:"leader,omitempty"`
+	Address string `json:"address,omitempty"`
+	// NeedSeed: the state on disk is no prefix of the store's log; it must be replaced by a snapshot and may neither
+	// vote nor be promoted.
+	NeedSeed bool `json:"needSeed,omitempty"`
+}
+
+// Refusal is an orderly "no": the request contradicts what this member promised or holds. Nothing was changed.
+type Refusal struct {
+	Reason  string // CamelCase
+	Message string
+}
+
+func (r *Refusal) Error() string { return r.Message }
+
+func refuse(reason, format string, args ...any) error {
+	return &Refusal{Reason: reason, Message: fmt.Sprintf(format, args...)}
+}
+
+// IsRefusal reports whether err left the member as it was; every other error of a Replica is final.
+func IsRefusal(err error) bool {
+	var r *Refusal
+	return errors.As(err, &r)
+}
+
+// ReplicaOptions are fixed for a Replica's life.
+type ReplicaOptions struct {
+	Store string
+	Self  Voter
+	// Grant is how long this member, as a follower, refuses other leaders after it heard from its own. Default 1 s.
+	Grant time.Duration
+}
+
+// Replica is the protocol of one member: it holds the role and decides what every request and message means.
+//
+// It is not safe for concurrent use: one goroutine owns it (the role goroutine; in simulation, the scheduler). It does
+// no network I/O and reads no clock. Its only disk I/O, the promise and the rare cut, happens before it answers; appended
+// records are synced by the host, which reports them through OnDurable.
+//
+// Invariants:
+//  1. role is Leader only in an epoch this process was promoted to; a restart ends every leadership.
+//  2. Nothing of an epoch below promises.Promised is accepted, sent or acknowledged.
+//  3. commit never falls, and the log is never cut below it without NeedSeed set first.
+type Replica struct {
+	opt      ReplicaOptions
+	log      Log
+	stable   Stable
+	promises Promises
+	role     Role
+	commit   Position
+
+	lead   *leading // set exactly while role is Leader
+	led    Epoch    // the highest epoch this process led
+	follow following
+}
+
+// NewReplica starts a member from what it kept: its log, its promises, and the position its state machine has applied.
+// It follows its last leader again, or waits; it never leads.
+func NewReplica(opt ReplicaOptions, log Log, stable Stable, kept Promises, applied Position, now time.Time) (*Replica, error) {
+	if opt.Grant <= 0 {
+		opt.Grant = time.Second
+	}
+	if last := log.Last().Position; applied > last && !kept.NeedSeed {
+		return nil, fmt.Errorf("state machine is at position %d, beyond the log's end %d: the log lost entries that were "+
+			"durable; empty this data directory so that the member is seeded again", applied, last)
+	}
+	r := &Replica{opt: opt, log: log, stable: stable, promises: kept, role: RoleWaiting, commit: applied}
+	if kept.Leader != "" {
+		// What an earlier process of this directory granted is not known here; the longest it can last is a whole grant.
+		r.follow.grantedUntil = now.Add(opt.Grant)
+	}
+	switch {
+	case kept.Promised > kept.Epoch:
+		r.role = RoleFenced
+	case kept.Leader != "" && kept.Leader != opt.Self.Member:
+		r.role = RoleFollower
+	}
+	return r, nil
+}
+
+// Role, Promises, Commit and Log are snapshots for the host's status.
+func (r *Replica) Role() Role         { return r.role }
+func (r *Replica) Promises() Promises { return r.promises }
+func (r *Replica) Commit() Position   { return r.commit }
+func (r *Replica) Log() Log           { return r.log }
+func (r *Replica) Led() Epoch         { return r.led }
+
+// Empty reports whether the member holds nothing at all: neither a voter nor a source of data.
+func (r *Replica) Empty() bool { return r.log.Last().Position == 0 }
+
+// FenceAnswer is what a member holds, said under a durable promise.
+type FenceAnswer struct {
+	Promised  Epoch
+	Last      Mark
+	Commit    Position
+	GrantLeft time.Duration
+}
+
+// Fence promises never to take part in an epoch below e again, ends every lower leadership, and tells what the member
+// durably holds. Asking again for the same epoch repeats the answer.
+func (r *Replica) Fence(e Epoch, now time.Time) (FenceAnswer, error) {
+	if e < r.promises.Promised {
+		return FenceAnswer{}, refuse("Promised", "epoch %d is below the promised epoch %d", e, r.promises.Promised)
+	}
+	if e > r.promises.Promised {
+		if err := r.promise(e); err != nil {
+			return FenceAnswer{}, err
+		}
+		r.enter(RoleFenced)
+	}
+	last, err := r.log.Sync()
+	if err != nil {
+		return FenceAnswer{}, fmt.Errorf("sync the log before answering the fence: %w", err)
+	}
+	return FenceAnswer{Promised: r.promises.Promised, Last: last, Commit: r.commit, GrantLeft: max(0, r.follow.grantedUntil.Sub(now))}, nil
+}
+
+// Follow joins the leadership of epoch e by leader, whose peer port is at address.
+func (r *Replica) Follow(e Epoch, leader, address string) error {
+	p := r.promises
+	switch {
+	case e < p.Promised:
+		return refuse("Promised", "epoch %d is below the promised epoch %d", e, p.Promised)
+	case leader == r.opt.Self.Member:
+		return refuse("Self", "%s cannot follow itself", leader)
+	case e == p.Epoch && p.Leader != leader:
+		return refuse("OtherLeader", "epoch %d is led by %s, not by %s", e, p.Leader, leader)
+	case e == p.Epoch && p.Address == address && r.role == RoleFollower:
+		return nil
+	}
+	p.Promised, p.Epoch, p.Leader, p.Address = e, e, leader, address
+	if err := r.save(p); err != nil {
+		return err
+	}
+	r.enter(RoleFollower)
+	return nil
+}
+
+func (r *Replica) promise(e Epoch) error {
+	p := r.promises
+	p.Promised = e
+	return r.save(p)
+}
+
+func (r *Replica) save(p Promises) error {
+	if err := r.stable.Save(p); err != nil {
+		return fmt.Errorf("save the promise of epoch %d: %w", p.Promised, err)
+	}
+	r.promises = p
+	return nil
+}
+
+// enter changes the role; the grant that a follower gave outlives it.
+func (r *Replica) enter(role Role) {
+	r.role = role
+	r.lead = nil
+	r.follow = following{grantedUntil: r.follow.grantedUntil}
+}
+
+// OnDurable takes note that the log is durable up to its Durable mark.
+func (r *Replica) OnDurable(now time.Time) {
+	if r.lead != nil {
+		r.advance(now)
+	}
+}
+
+// Seeded replaces the log after a snapshot was installed; everything it holds is committed.
+func (r *Replica) Seeded(log Log, at Mark) error {
+	p := r.promises
+	p.NeedSeed = false
+	if err := r.save(p); err != nil {
+		return err
+	}
+	r.log, r.commit = log, at.Position
+	return nil
+}

@@ -1,0 +1,190 @@
+package wire
+
+import (
+	"bufio"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// Preface opens every peer connection, before the first frame; its last byte is the protocol's version.
+const Preface = "RSTORE-PEER\x01"
+
+// FrameType tells what a frame carries.
+type FrameType uint8
+
+const (
+	FrameHello      FrameType = 1 // follower -> leader: replication.Hello as JSON
+	FrameHelloReply FrameType = 2 // leader -> follower: replication.HelloReply as JSON
+	FrameAppend     FrameType = 3 // leader -> follower: replication.Append
+	FrameAck        FrameType = 4 // follower -> leader: replication.Ack
+)
+
+func (t FrameType) String() string {
+	switch t {
+	case FrameHello:
+		return "hello"
+	case FrameHelloReply:
+		return "hello-reply"
+	case FrameAppend:
+		return "append"
+	case FrameAck:
+		return "ack"
+	default:
+		return fmt.Sprintf("frame-%d", uint8(t))
+	}
+}
+
+// A frame is: length u32 (of what follows the crc) | crc32c u32 | type u8 | body; little endian. The crc covers type and
+// body, except that an Append's records are left to their own chain checksums, which travel with them to the disk.
+const (
+	frameHeader = 9
+	appendHead  = 24
+	ackBody     = 32
+	// MaxControlFrame bounds JSON frames, in bytes.
+	MaxControlFrame = 64 << 10
+	// MaxAppendFrame bounds an Append: a batch of records, or one record of the largest size.
+	MaxAppendFrame = appendHead + replication.MaxRecordBytes + (4 << 20)
+)
+
+// ErrFrame is wrapped by every error about bytes that are no valid frame.
+var ErrFrame = errors.New("bad frame")
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// AppendHeader encodes an Append's frame header and head. The records' Raw bytes follow it, unchanged, in order.
+func AppendHeader(dst []byte, a replication.Append) []byte {
+	body := 0
+	for _, r := range a.Records {
+		body += len(r.Raw)
+	}
+	start := len(dst)
+	dst = append(dst, make([]byte, frameHeader)...)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(a.Epoch))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(a.Commit))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(a.Sent))
+	seal(dst[start:], FrameAppend, 1+appendHead+body)
+	return dst
+}
+
+// AppendAck encodes an Ack.
+func AppendAck(dst []byte, a replication.Ack) []byte {
+	start := len(dst)
+	dst = append(dst, make([]byte, frameHeader)...)
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(a.Epoch))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(a.Durable))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(a.Applied))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(a.Sent))
+	seal(dst[start:], FrameAck, 1+ackBody)
+	return dst
+}
+
+// AppendJSON encodes a message of JSON form.
+func AppendJSON(dst []byte, t FrameType, msg any) ([]byte, error) {
+	body, err := json.Marshal(msg)
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", t, err)
+	}
+	start := len(dst)
+	dst = append(dst, make([]byte, frameHeader)...)
+	dst = append(dst, body...)
+	seal(dst[start:], t, 1+len(body))
+	return dst, nil
+}
+
+// seal fills the header of frame, whose crc covers the bytes that frame has.
+func seal(frame []byte, t FrameType, length int) {
+	frame[8] = byte(t)
+	binary.LittleEndian.PutUint32(frame, uint32(length))
+	binary.LittleEndian.PutUint32(frame[4:], crc32.Checksum(frame[8:], castagnoli))
+}
+
+// Frame is one decoded frame; Body belongs to the reader of it.
+type Frame struct {
+	Type FrameType
+	Body []byte
+}
+
+// ReadFrame reads one frame. io.EOF means that the other side closed between frames.
+func ReadFrame(r *bufio.Reader) (Frame, error) {
+	var h [frameHeader]byte
+	if _, err := io.ReadFull(r, h[:]); err != nil {
+		return Frame{}, err
+	}
+	length, crc, t := binary.LittleEndian.Uint32(h[:]), binary.LittleEndian.Uint32(h[4:]), FrameType(h[8])
+	limit, covered := MaxControlFrame, int(length)-1
+	if t == FrameAppend {
+		limit, covered = MaxAppendFrame, appendHead
+	}
+	if length < 1 || int64(length) > int64(limit) || covered > int(length)-1 {
+		return Frame{}, fmt.Errorf("%w: %s of %d bytes", ErrFrame, t, length)
+	}
+	body := make([]byte, length-1)
+	if _, err := io.ReadFull(r, body); err != nil {
+		return Frame{}, fmt.Errorf("read %s of %d bytes: %w", t, length, noEOF(err))
+	}
+	got := crc32.Update(crc32.Checksum(h[8:], castagnoli), castagnoli, body[:covered])
+	if got != crc {
+		return Frame{}, fmt.Errorf("%w: checksum of %s is %08x, not %08x", ErrFrame, t, got, crc)
+	}
+	return Frame{Type: t, Body: body}, nil
+}
+
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// Append decodes an Append; its records share the frame's body and are not yet verified against the chain.
+func (f Frame) Append() (replication.Append, error) {
+	if f.Type != FrameAppend || len(f.Body) < appendHead {
+		return replication.Append{}, fmt.Errorf("%w: %s where an append was due", ErrFrame, f.Type)
+	}
+	le := binary.LittleEndian
+	a := replication.Append{
+		Epoch:  replication.Epoch(le.Uint64(f.Body)),
+		Commit: replication.Position(le.Uint64(f.Body[8:])),
+		Sent:   int64(le.Uint64(f.Body[16:])),
+	}
+	for rest := f.Body[appendHead:]; len(rest) > 0; {
+		var rec replication.Record
+		var err error
+		if rec, rest, err = replication.DecodeRecord(rest); err != nil {
+			return replication.Append{}, fmt.Errorf("%w: record in append: %w", ErrFrame, err)
+		}
+		a.Records = append(a.Records, rec)
+	}
+	return a, nil
+}
+
+// Ack decodes an Ack.
+func (f Frame) Ack() (replication.Ack, error) {
+	if f.Type != FrameAck || len(f.Body) != ackBody {
+		return replication.Ack{}, fmt.Errorf("%w: %s of %d bytes where an ack was due", ErrFrame, f.Type, len(f.Body))
+	}
+	le := binary.LittleEndian
+	return replication.Ack{
+		Epoch:   replication.Epoch(le.Uint64(f.Body)),
+		Durable: replication.Position(le.Uint64(f.Body[8:])),
+		Applied: replication.Position(le.Uint64(f.Body[16:])),
+		Sent:    int64(le.Uint64(f.Body[24:])),
+	}, nil
+}
+
+// JSON decodes a message of JSON form into msg.
+func (f Frame) JSON(t FrameType, msg any) error {
+	if f.Type != t {
+		return fmt.Errorf("%w: %s where %s was due", ErrFrame, f.Type, t)
+	}
+	if err := json.Unmarshal(f.Body, msg); err != nil {
+		return fmt.Errorf("%w: %s: %w", ErrFrame, t, err)
+	}
+	return nil
+}
