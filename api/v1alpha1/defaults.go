@@ -33,7 +33,9 @@ func (s *ReplicatedStoreSpec) GracePeriod() int64 {
 }
 
 // Paused tells whether the operator was told to leave the store alone.
-func (s *ReplicatedStore) Paused() bool { return s.Annotations[AnnotationReconcile] == ReconcileDisabled }
+func (s *ReplicatedStore) Paused() bool {
+	return s.Annotations[AnnotationReconcile] == ReconcileDisabled
+}
 
 // Fenced tells whether the store is fenced by annotation.
 func (s *ReplicatedStore) Fenced() bool { return s.Annotations[AnnotationFenced] == FencedTrue }

@@ -1,5 +1,5 @@
 // Package v1alpha1 is the API of ReplicatedStore: what users write and read. Defaults and rules live in the schema (OpenAPI
-// and CEL), so that the API server enforces them without a webhook; apiserver_test.go shows each one accepting and refusing.
+// and CEL), so that the API server enforces them without a webhook; test/apiserver shows each one accepting and refusing.
 //
 // +kubebuilder:object:generate=true
 // +kubebuilder:ac:generate=true

@@ -186,7 +186,7 @@ const (
 
 // FailoverSpec says what happens when the leader is lost.
 //
-// +kubebuilder:validation:XValidation:rule="has(self.maxLostWrites) == (self.dataLoss == 'Bounded')",message="spec.failover.maxLostWrites must be set exactly when spec.failover.dataLoss is Bounded",fieldPath=".maxLostWrites"
+// +kubebuilder:validation:XValidation:rule="has(self.maxLostWrites) == (has(self.dataLoss) && self.dataLoss == 'Bounded')",message="spec.failover.maxLostWrites must be set exactly when spec.failover.dataLoss is Bounded",fieldPath=".maxLostWrites"
 type FailoverSpec struct {
 	// mode: Automatic fails over as soon as it is safe. Manual says what is wrong and who could lead, and waits for a person
 	// (the annotation replicatedstore.io/failover).

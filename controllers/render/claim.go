@@ -1,0 +1,36 @@
+package render
+
+import (
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
+
+	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
+)
+
+// Claim is the volume claim of a member. have is what an existing claim asks for, zero when there is none: a claim that an
+// earlier store of this name left behind may be larger than the spec, and a claim never shrinks.
+//
+// It belongs to the store (and dies with it) only where the retention policy says so.
+func Claim(s *api.ReplicatedStore, ordinal int, have resource.Quantity) *corev1ac.PersistentVolumeClaimApplyConfiguration {
+	member := api.MemberName(s.Name, ordinal)
+	size := s.Spec.Storage.Size
+	if have.Cmp(size) > 0 {
+		size = have
+	}
+	spec := corev1ac.PersistentVolumeClaimSpec().
+		WithAccessModes(corev1.ReadWriteOnce).
+		WithVolumeMode(corev1.PersistentVolumeFilesystem).
+		WithResources(corev1ac.VolumeResourceRequirements().
+			WithRequests(corev1.ResourceList{corev1.ResourceStorage: size}))
+	if class := s.Spec.Storage.StorageClassName; class != nil {
+		spec.WithStorageClassName(*class)
+	}
+	claim := corev1ac.PersistentVolumeClaim(member, s.Namespace).
+		WithLabels(api.MemberLabels(s.Name, member)).
+		WithSpec(spec)
+	if s.Spec.Storage.RetentionPolicy.WhenDeleted == api.DeleteClaim {
+		claim.WithOwnerReferences(owner(s))
+	}
+	return claim
+}

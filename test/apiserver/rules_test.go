@@ -1,0 +1,230 @@
+package apiserver_test
+
+import (
+	"strings"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// Every rule has a spec that it accepts and one that it refuses, close to each other, and the refusal says which field
+// broke which rule.
+
+const storage = "storage: {size: 1Gi}\n"
+
+// refusal matches the API server's "invalid" answer with the given words in it.
+func refusal(words ...string) OmegaMatcher {
+	all := []OmegaMatcher{Satisfy(apierrors.IsInvalid)}
+	for _, w := range words {
+		all = append(all, MatchError(ContainSubstring(w)))
+	}
+	return And(all...)
+}
+
+type creation struct {
+	accepted, refused string
+	saying            []string
+}
+
+var _ = DescribeTable("a rule of the spec", func(ctx SpecContext, c creation) {
+	Expect(k8s.Create(ctx, manifest("good", c.accepted))).To(Succeed())
+	Expect(k8s.Create(ctx, manifest("bad", c.refused))).To(refusal(c.saying...))
+},
+	Entry("a write can wait for followers only", creation{
+		accepted: storage + "replicas: 3\nreplication: {synchronous: {number: 2}}",
+		refused:  storage + "replicas: 3\nreplication: {synchronous: {number: 3}}",
+		saying:   []string{"spec.replication.synchronous.number must be below spec.replicas: the leader is one of the replicas"},
+	}),
+	Entry("a store of one member is asynchronous, and says so", creation{
+		accepted: storage + "replicas: 1\nreplication: {synchronous: {number: 0}}",
+		refused:  storage + "replicas: 1",
+		saying:   []string{"spec.replication.synchronous.number must be below spec.replicas", "0 for a store of one member"},
+	}),
+	Entry("number is not negative", creation{
+		accepted: storage + "replication: {synchronous: {number: 0}}",
+		refused:  storage + "replication: {synchronous: {number: -1}}",
+		saying:   []string{"spec.replication.synchronous.number", "should be greater than or equal to 0"},
+	}),
+	Entry("durability is Required or Preferred", creation{
+		accepted: storage + "replication: {synchronous: {durability: Preferred}}",
+		refused:  storage + "replication: {synchronous: {durability: BestEffort}}",
+		saying:   []string{"spec.replication.synchronous.durability", `supported values: "Required", "Preferred"`},
+	}),
+	Entry("there is at least one member", creation{
+		accepted: storage + "replicas: 1\nreplication: {synchronous: {number: 0}}",
+		refused:  storage + "replicas: 0\nreplication: {synchronous: {number: 0}}",
+		saying:   []string{"spec.replicas", "should be greater than or equal to 1"},
+	}),
+	Entry("there are at most nine members", creation{
+		accepted: storage + "replicas: 9\nreplication: {synchronous: {number: 8}}",
+		refused:  storage + "replicas: 10",
+		saying:   []string{"spec.replicas", "should be less than or equal to 9"},
+	}),
+	Entry("storage is asked for", creation{
+		accepted: storage,
+		refused:  "replicas: 3",
+		saying:   []string{"spec.storage", "Required value"},
+	}),
+	Entry("storage has a size", creation{
+		accepted: storage,
+		refused:  "storage: {storageClassName: fast}",
+		saying:   []string{"spec.storage.size", "Required value"},
+	}),
+	Entry("storage holds at least the preallocated log", creation{
+		accepted: "storage: {size: 256Mi}",
+		refused:  "storage: {size: 255Mi}",
+		saying:   []string{"spec.storage.size must be at least 256Mi"},
+	}),
+	Entry("storage retention is Retain or Delete", creation{
+		accepted: "storage: {size: 1Gi, retentionPolicy: {whenDeleted: Delete, whenScaled: Delete}}",
+		refused:  "storage: {size: 1Gi, retentionPolicy: {whenDeleted: Recycle}}",
+		saying:   []string{"spec.storage.retentionPolicy.whenDeleted", `supported values: "Retain", "Delete"`},
+	}),
+	Entry("writes wait for a bounded time", creation{
+		accepted: storage + "replication: {writeTimeoutSeconds: 300}",
+		refused:  storage + "replication: {writeTimeoutSeconds: 301}",
+		saying:   []string{"spec.replication.writeTimeoutSeconds", "should be less than or equal to 300"},
+	}),
+	Entry("a lease is not shorter than its renewals allow", creation{
+		accepted: storage + "failover: {leaseDurationSeconds: 3}",
+		refused:  storage + "failover: {leaseDurationSeconds: 2}",
+		saying:   []string{"spec.failover.leaseDurationSeconds", "should be greater than or equal to 3"},
+	}),
+	Entry("a lease is not longer than a minute", creation{
+		accepted: storage + "failover: {leaseDurationSeconds: 60}",
+		refused:  storage + "failover: {leaseDurationSeconds: 61}",
+		saying:   []string{"spec.failover.leaseDurationSeconds", "should be less than or equal to 60"},
+	}),
+	Entry("failover is Automatic or Manual", creation{
+		accepted: storage + "failover: {mode: Manual}",
+		refused:  storage + "failover: {mode: manual}",
+		saying:   []string{"spec.failover.mode", `supported values: "Automatic", "Manual"`},
+	}),
+	Entry("bounded loss names its bound", creation{
+		accepted: storage + "replication: {synchronous: {number: 0}}\nfailover: {dataLoss: Bounded, maxLostWrites: 100}",
+		refused:  storage + "replication: {synchronous: {number: 0}}\nfailover: {dataLoss: Bounded}",
+		saying:   []string{"spec.failover.maxLostWrites must be set exactly when spec.failover.dataLoss is Bounded"},
+	}),
+	Entry("a bound belongs to bounded loss", creation{
+		accepted: storage + "failover: {dataLoss: Allow}",
+		refused:  storage + "failover: {dataLoss: Allow, maxLostWrites: 100}",
+		saying:   []string{"spec.failover.maxLostWrites must be set exactly when spec.failover.dataLoss is Bounded"},
+	}),
+	Entry("a bound of no writes is called Forbid", creation{
+		accepted: storage + "replication: {synchronous: {number: 0}}\nfailover: {dataLoss: Bounded, maxLostWrites: 1}",
+		refused:  storage + "replication: {synchronous: {number: 0}}\nfailover: {dataLoss: Bounded, maxLostWrites: 0}",
+		saying:   []string{"spec.failover.maxLostWrites", "should be greater than or equal to 1"},
+	}),
+	Entry("bounded loss is for asynchronous acknowledgement", creation{
+		accepted: storage + "replication: {synchronous: {durability: Preferred}}\nfailover: {dataLoss: Bounded, maxLostWrites: 9}",
+		refused:  storage + "replication: {synchronous: {durability: Required}}\nfailover: {dataLoss: Bounded, maxLostWrites: 9}",
+		saying:   []string{"spec.failover.dataLoss Bounded is for stores that acknowledge writes asynchronously"},
+	}),
+	Entry("consistency is one of four levels", creation{
+		accepted: storage + "reads: {consistency: LeaderWindow}",
+		refused:  storage + "reads: {consistency: Strong}",
+		saying:   []string{"spec.reads.consistency", `supported values: "Eventual", "Session", "LeaderWindow", "Linearizable"`},
+	}),
+	Entry("members need CPU and memory only", creation{
+		accepted: storage + "resources: {limits: {memory: 1Gi}}",
+		refused:  storage + "resources: {claims: [{name: gpu}]}",
+		saying:   []string{"spec.resources.claims is not supported"},
+	}),
+	Entry("a value has a sane bound", creation{
+		accepted: storage + "node: {maxValueSize: 512Mi}",
+		refused:  storage + "node: {maxValueSize: 513Mi}",
+		saying:   []string{"spec.node.maxValueSize must be between 1Ki and 512Mi"},
+	}),
+	Entry("a bound on values leaves room for values", creation{
+		accepted: storage + "node: {maxValueSize: 1Ki}",
+		refused:  storage + "node: {maxValueSize: 1000}",
+		saying:   []string{"spec.node.maxValueSize must be between 1Ki and 512Mi"},
+	}),
+	Entry("caches have a floor", creation{
+		accepted: storage + "node: {memory: 32Mi}",
+		refused:  storage + "node: {memory: 31Mi}",
+		saying:   []string{"spec.node.memory must be at least 32Mi"},
+	}),
+	Entry("kept log has a floor", creation{
+		accepted: storage + "node: {logRetention: 1Mi}",
+		refused:  storage + "node: {logRetention: 1Ki}",
+		saying:   []string{"spec.node.logRetention must be at least 1Mi"},
+	}),
+	Entry("there is room for a client", creation{
+		accepted: storage + "node: {maxClients: 1}",
+		refused:  storage + "node: {maxClients: 0}",
+		saying:   []string{"spec.node.maxClients", "should be greater than or equal to 1"},
+	}),
+	Entry("labels of the operator are its own", creation{
+		accepted: storage + "podMetadata: {labels: {team: payments}}",
+		refused:  storage + "podMetadata: {labels: {replicatedstore.io/role: leader}}",
+		saying:   []string{"labels below replicatedstore.io/ and app.kubernetes.io/ are the operator's own"},
+	}),
+	Entry("annotations of the operator are its own", creation{
+		accepted: storage + "podMetadata: {annotations: {example.org/a: b}}",
+		refused:  storage + "podMetadata: {annotations: {replicatedstore.io/spec-hash: x}}",
+		saying:   []string{"annotations below replicatedstore.io/ are the operator's own"},
+	}),
+	Entry("annotations of Services are checked too", creation{
+		accepted: storage + "services: {annotations: {example.org/a: b}}",
+		refused:  storage + "services: {annotations: {replicatedstore.io/store: x}}",
+		saying:   []string{"annotations below replicatedstore.io/ are the operator's own"},
+	}),
+	Entry("members get a while to close their files", creation{
+		accepted: storage + "scheduling: {terminationGracePeriodSeconds: 5}",
+		refused:  storage + "scheduling: {terminationGracePeriodSeconds: 0}",
+		saying:   []string{"spec.scheduling.terminationGracePeriodSeconds", "should be greater than or equal to 5"},
+	}),
+)
+
+type change struct {
+	from, accepted, refused string
+	saying                  string
+}
+
+var _ = DescribeTable("a rule about changes", func(ctx SpecContext, c change) {
+	created(ctx, "orders", c.from)
+	Expect(update(ctx, "orders", c.refused)).To(refusal(c.saying))
+	Expect(update(ctx, "orders", c.accepted)).To(Succeed())
+},
+	Entry("a volume grows and never shrinks", change{
+		from:     "storage: {size: 10Gi}",
+		accepted: "storage: {size: 11Gi}",
+		refused:  "storage: {size: 9Gi}",
+		saying:   "spec.storage.size must not shrink",
+	}),
+	Entry("sizes are compared as quantities, not as text", change{
+		from:     "storage: {size: 1024Mi}",
+		accepted: "storage: {size: 1Gi}",
+		refused:  "storage: {size: 1G}",
+		saying:   "spec.storage.size must not shrink",
+	}),
+	Entry("the storage class stays", change{
+		from:     "storage: {size: 1Gi, storageClassName: fast}",
+		accepted: "storage: {size: 2Gi, storageClassName: fast}",
+		refused:  "storage: {size: 1Gi, storageClassName: slow}",
+		saying:   "spec.storage.storageClassName is immutable",
+	}),
+	Entry("the storage class cannot be given later", change{
+		from:     "storage: {size: 1Gi}",
+		accepted: "storage: {size: 2Gi}",
+		refused:  "storage: {size: 1Gi, storageClassName: slow}",
+		saying:   "spec.storage.storageClassName is immutable",
+	}),
+	Entry("the storage class cannot be taken away", change{
+		from:     "storage: {size: 1Gi, storageClassName: fast}",
+		accepted: "storage: {size: 2Gi, storageClassName: fast}",
+		refused:  "storage: {size: 1Gi}",
+		saying:   "spec.storage.storageClassName is immutable",
+	}),
+)
+
+var _ = DescribeTable("a rule about names", func(ctx SpecContext, accepted, refused, saying string) {
+	Expect(k8s.Create(ctx, manifest(accepted, storage))).To(Succeed())
+	Expect(k8s.Create(ctx, manifest(refused, storage))).To(refusal(saying))
+},
+	Entry("children's names fit", strings.Repeat("a", 50), strings.Repeat("a", 51), "metadata.name must be at most 50 characters"),
+	Entry("a Service name starts with a letter", "a-1", "1-a", "metadata.name must be a DNS-1035 label"),
+	Entry("a Service name has no dots", "a-b", "a.b", "metadata.name must be a DNS-1035 label"),
+)

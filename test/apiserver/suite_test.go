@@ -1,0 +1,113 @@
+// Package apiserver_test runs what the API server enforces against a real one: the defaults and rules of the CRD, the scale
+// subresource, the columns, the samples, and that the operator's and the members' permissions are enough and no more.
+package apiserver_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/yaml"
+
+	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
+)
+
+var (
+	config    *rest.Config // of a cluster administrator
+	scheme    *runtime.Scheme
+	k8s       client.Client // as config
+	namespace string        // fresh for every spec
+)
+
+func TestAPIServer(t *testing.T) {
+	if err := assetsPresent(); err != nil {
+		t.Fatal(err)
+	}
+	RegisterFailHandler(Fail)
+	RunSpecs(t, "API server")
+}
+
+// assetsPresent fails, rather than skips, without an API server: rules nobody ran are no rules.
+func assetsPresent() error {
+	dir := os.Getenv("KUBEBUILDER_ASSETS")
+	if dir == "" {
+		return fmt.Errorf("KUBEBUILDER_ASSETS is not set: these tests need a real API server; run `make test-apiserver`, " +
+			"or build kube-apiserver and etcd from hack/tools/kube and name their directory")
+	}
+	for _, name := range []string{"kube-apiserver", "etcd"} {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil || info.IsDir() {
+			return fmt.Errorf("%s is missing in KUBEBUILDER_ASSETS=%s: build it from hack/tools/kube (etcd is its server/v3), "+
+				"or run `make test-apiserver`", name, dir)
+		}
+	}
+	return nil
+}
+
+var _ = BeforeSuite(func(ctx SpecContext) {
+	scheme = runtime.NewScheme()
+	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
+	Expect(api.AddToScheme(scheme)).To(Succeed())
+	env := &envtest.Environment{
+		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "config", "crd", "bases")},
+		ErrorIfCRDPathMissing: true,
+	}
+	var err error
+	config, err = env.Start()
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(env.Stop)
+	k8s, err = client.New(config, client.Options{Scheme: scheme})
+	Expect(err).NotTo(HaveOccurred())
+})
+
+var _ = BeforeEach(func(ctx SpecContext) {
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "rstore-"}}
+	Expect(k8s.Create(ctx, ns)).To(Succeed())
+	namespace = ns.Name
+})
+
+// manifest is a store as a user would write it: only spec is given, and no Go zero value finds its way in.
+func manifest(name, spec string) *unstructured.Unstructured {
+	GinkgoHelper()
+	var fields map[string]any
+	Expect(yaml.Unmarshal([]byte(spec), &fields)).To(Succeed())
+	u := &unstructured.Unstructured{Object: map[string]any{"spec": fields}}
+	u.SetGroupVersionKind(api.GroupVersionKind())
+	u.SetNamespace(namespace)
+	u.SetName(name)
+	return u
+}
+
+// created is the store after the API server took it.
+func created(ctx context.Context, name, spec string) *api.ReplicatedStore {
+	GinkgoHelper()
+	Expect(k8s.Create(ctx, manifest(name, spec))).To(Succeed())
+	return stored(ctx, name)
+}
+
+func stored(ctx context.Context, name string) *api.ReplicatedStore {
+	GinkgoHelper()
+	s := &api.ReplicatedStore{}
+	Expect(k8s.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, s)).To(Succeed())
+	return s
+}
+
+// update replaces the spec of a store.
+func update(ctx context.Context, name, spec string) error {
+	GinkgoHelper()
+	u := manifest(name, spec)
+	u.SetResourceVersion(stored(ctx, name).ResourceVersion)
+	return k8s.Update(ctx, u)
+}
