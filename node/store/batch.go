@@ -1,0 +1,130 @@
+package store
+
+import (
+	"context"
+	"fmt"
+)
+
+// Batch is the commands of one Run: reads and writes that see each other and everything in flight. It must not be used
+// after Run's function has returned.
+type Batch struct {
+	tx      Tx
+	open    bool   // between Begin and End or Discard
+	scratch []byte // copies of values read from applied state; reused
+}
+
+// maxScratch is how much scratch is kept between batches.
+const maxScratch = 1 << 20
+
+// Run evaluates a batch: it calls f with the sequencer locked, so f must only compute, from memory that it has (see
+// Prefetch), and keep its replies back. Each transaction of f that has effects becomes one entry.
+//
+// The ticket names the tail at f's return. Every reply of the batch, also of batches that wrote nothing, depends on
+// everything up to there (a SETNX that found a key, found it perhaps in an entry that is not committed yet) and must be
+// held back until Wait(ticket) returned nil.
+//
+// Run blocks while too much is in flight or between Hold and Release, until ctx ends. It fails without calling f when the
+// sequencer is closed, with the error Close was given. A panic of f passes through; its open transaction is discarded.
+func (s *Sequencer) Run(ctx context.Context, f func(*Batch)) (Ticket, error) {
+	if err := s.enter(ctx); err != nil {
+		return Ticket{}, err
+	}
+	defer s.leave()
+	if !s.m.gate.enter() {
+		return Ticket{}, ErrClosed
+	}
+	defer s.m.gate.leave()
+	b := &s.batch
+	defer b.finish()
+	b.tx.now = s.advanceClock(s.opt.Clock())
+	f(b)
+	if b.open {
+		panic("store: Run's function left a transaction open")
+	}
+	return Ticket{Epoch: s.epoch, Position: s.tail}, nil
+}
+
+func (b *Batch) finish() {
+	if b.open {
+		b.Discard()
+	}
+	b.scratch = b.scratch[:0]
+	if cap(b.scratch) > maxScratch {
+		b.scratch = nil
+	}
+}
+
+// Now returns the leader time of the batch (unix ms); expiry is judged by it.
+func (b *Batch) Now() int64 { return b.tx.now }
+
+// Begin starts a transaction. It is the Batch's own and valid until End or Discard; only one is open at a time.
+func (b *Batch) Begin() *Tx {
+	if b.open {
+		panic("store: transaction begun inside another")
+	}
+	b.open = true
+	b.tx.begin()
+	return &b.tx
+}
+
+// End makes the transaction's effects, if any, the entry at the new tail. On ErrEntryTooLarge none of it happened.
+func (b *Batch) End() error {
+	if !b.open {
+		panic("store: End without Begin")
+	}
+	tx := &b.tx
+	size := len(tx.entry)
+	switch {
+	case size == entryHeader:
+		b.Discard()
+		return nil
+	case size > tx.s.opt.MaxEntryBytes:
+		b.Discard()
+		return fmt.Errorf("%w: %d bytes of effects, the limit is %d", ErrEntryTooLarge, size, tx.s.opt.MaxEntryBytes)
+	}
+	b.open = false
+	tx.s.append(tx.entry)
+	tx.end(true)
+	return nil
+}
+
+// Discard drops the transaction's effects. Values that Get returned within it are invalid afterwards.
+func (b *Batch) Discard() {
+	if !b.open {
+		panic("store: Discard without Begin")
+	}
+	b.open = false
+	b.tx.end(false)
+}
+
+// append puts entry at the tail; mu is held.
+func (s *Sequencer) append(entry []byte) {
+	s.tail++
+	s.flight.push(entry)
+	s.bytes += int64(len(entry)) + entryOverhead
+	s.signalPending()
+}
+
+// Get reads outside of a transaction; see Tx.Get.
+func (b *Batch) Get(key []byte) (Value, bool, error) {
+	v, found, err := b.tx.s.current(key)
+	if err != nil || !found || v.expired(b.tx.now) {
+		return Value{}, false, err
+	}
+	return v, true, nil
+}
+
+// current returns what key holds at the tail, expired or not. mu and the Machine's gate are held.
+func (s *Sequencer) current(key []byte) (v Value, found bool, err error) {
+	if p, known := s.overlay.get(key); known {
+		return p.value, p.present, nil
+	}
+	err = readRaw(s.m.db, key, func(stored Value) {
+		b := &s.batch
+		from := len(b.scratch)
+		b.scratch = append(b.scratch, stored.Data...)
+		v, found = stored, true
+		v.Data = b.scratch[from:len(b.scratch):len(b.scratch)]
+	})
+	return v, found, err
+}

@@ -1,0 +1,132 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// Durable returns the prefix of the log that the state directory holds on disk: a crash now brings back at least this,
+// so the log may be pruned up to it. It follows the database's own flushes with a short delay.
+func (m *Machine) Durable() replication.Mark { return m.durable.Load().mark }
+
+// Flush writes the memtable to disk and returns the mark that is durable then, at least Applied at the time of the call.
+// It returns early when ctx ends; the flush goes on by itself.
+func (m *Machine) Flush(ctx context.Context) (replication.Mark, error) {
+	if !m.gate.enter() {
+		return replication.Mark{}, ErrClosed
+	}
+	defer m.gate.leave()
+	want := m.Applied()
+	if have := m.Durable(); have.Compare(want) >= 0 {
+		return have, nil
+	}
+	flushed, err := m.db.AsyncFlush()
+	if err != nil {
+		return replication.Mark{}, fmt.Errorf("flush state at %v: %w", want, err)
+	}
+	select {
+	case <-flushed:
+	case <-ctx.Done():
+		return replication.Mark{}, fmt.Errorf("flush state at %v: %w", want, context.Cause(ctx))
+	}
+	if err := m.refreshDurable(); err != nil {
+		return replication.Mark{}, fmt.Errorf("flush state at %v: %w", want, err)
+	}
+	have := m.Durable()
+	if have.Compare(want) < 0 {
+		return have, fmt.Errorf("flush state at %v: only %v became durable", want, have)
+	}
+	return have, nil
+}
+
+// refreshDurable reads the applied mark as it stands in the tables on disk, past the memtables. Flushes install
+// memtables in order, so the tables always hold a prefix of the batches.
+func (m *Machine) refreshDurable() error {
+	a, err := readApplied(m.db, &pebble.IterOptions{OnlyReadGuaranteedDurable: true})
+	if err != nil {
+		return err
+	}
+	for {
+		old := m.durable.Load()
+		if old.mark.Compare(a.mark) >= 0 || m.durable.CompareAndSwap(old, &a) {
+			return nil
+		}
+	}
+}
+
+func (m *Machine) signalFlushed() {
+	select {
+	case m.flushed <- struct{}{}:
+	default:
+	}
+}
+
+// durableLoop looks after every flush of the database how far it reached. A goroutine of its own, because Pebble's event
+// listeners must not call the database.
+func (m *Machine) durableLoop() {
+	defer close(m.done)
+	for range m.flushed {
+		if !m.gate.enter() {
+			return
+		}
+		err := m.refreshDurable()
+		m.gate.leave()
+		if err != nil {
+			m.opt.OnError(err)
+		}
+	}
+}
+
+// Checkpoint makes a copy of the state in dir, which must not exist, on the same file system (tables are hard-linked),
+// and returns the mark it holds: at least Applied at the time of the call. Applying goes on meanwhile.
+//
+// A Pebble checkpoint without WAL leaves the memtable out, so it is flushed first; and because flushes go on by
+// themselves, what the copy holds is read from the copy.
+func (m *Machine) Checkpoint(dir string) (_ replication.Mark, err error) {
+	if !m.gate.enter() {
+		return replication.Mark{}, ErrClosed
+	}
+	defer m.gate.leave()
+	want, err := m.Flush(context.Background())
+	if err != nil {
+		return replication.Mark{}, fmt.Errorf("checkpoint state to %s: %w", dir, err)
+	}
+	if err := m.db.Checkpoint(dir); err != nil {
+		return replication.Mark{}, fmt.Errorf("checkpoint state to %s: %w", dir, err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.fs.RemoveAll(dir))
+		}
+	}()
+	have, err := ReadMark(m.fs, dir)
+	if err != nil {
+		return replication.Mark{}, fmt.Errorf("checkpoint state to %s: %w", dir, err)
+	}
+	if have.Compare(want) < 0 {
+		return replication.Mark{}, fmt.Errorf("checkpoint state to %s: it holds %v, flushed was %v", dir, have, want)
+	}
+	return have, nil
+}
+
+// ReadMark returns the mark that the state in dir holds, without changing it: what a seed that was received brings.
+func ReadMark(fs vfs.FS, dir string) (_ replication.Mark, err error) {
+	p := pebbleOptions(fs, Options{Memory: minMemory}.withDefaults())
+	p.ReadOnly, p.ErrorIfNotExists = true, true
+	db, err := pebble.Open(dir, p)
+	if err != nil {
+		return replication.Mark{}, fmt.Errorf("open state %s to read its mark: %w", dir, err)
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	a, err := readApplied(db, nil)
+	if err != nil {
+		return replication.Mark{}, fmt.Errorf("read the mark of state %s: %w", dir, err)
+	}
+	return a.mark, nil
+}

@@ -1,0 +1,118 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// dueKey is an entry of the expiry index.
+type dueKey struct {
+	expireAt int64
+	key      []byte
+}
+
+// expireBatch is how many due keys are checked under the sequencer's lock at once.
+const expireBatch = 128
+
+// Expire removes keys whose expiry is due, at most limit of them, oldest first. It proposes deletes like any other write,
+// so all members remove the same keys at the same position. removed counts keys, stale index entries that it cleaned (see
+// the package comment); more says that limit was reached and others may be due. It returns once all of it is applied.
+//
+// Reads never see expired keys anyway; this frees their memory. Call it on the leader, every 100 ms or so and again at once
+// while more; one caller at a time. Errors are those of Run and Wait, and the database's.
+func (s *Sequencer) Expire(ctx context.Context, limit int) (removed, stale int, more bool, err error) {
+	due, err := s.m.due(s.Now(), limit)
+	if err != nil {
+		return 0, 0, false, err
+	}
+	more = len(due) == limit && limit > 0
+	var last Ticket
+	for part := range slices.Chunk(due, expireBatch) {
+		s.prefetchDue(part)
+		r, st, ticket, err := s.expireSome(ctx, part)
+		if err != nil {
+			return removed, stale, more, err
+		}
+		removed, stale, last = removed+r, stale+st, ticket
+	}
+	if len(due) > 0 {
+		err = s.Wait(ctx, last)
+	}
+	return removed, stale, more, err
+}
+
+func (s *Sequencer) prefetchDue(due []dueKey) {
+	for _, d := range due {
+		s.Prefetch(d.key)
+	}
+}
+
+// expireSome proposes what due asks for, as one entry. What the index says was true of applied state, so each key is
+// looked at again: a write in flight may have given it another expiry or none.
+func (s *Sequencer) expireSome(ctx context.Context, due []dueKey) (removed, stale int, _ Ticket, err error) {
+	ticket, runErr := s.Run(ctx, func(b *Batch) {
+		tx := b.Begin()
+		for _, d := range due {
+			var gone bool
+			if gone, err = tx.expire(d); err != nil {
+				b.Discard()
+				return
+			}
+			if gone {
+				removed++
+			} else {
+				stale++
+			}
+		}
+		err = b.End()
+	})
+	if err = errors.Join(runErr, err); err != nil {
+		return 0, 0, Ticket{}, fmt.Errorf("expire keys: %w", err)
+	}
+	return removed, stale, ticket, nil
+}
+
+// expire deletes d's key if it still expires at d.expireAt, and else only the index entry.
+func (tx *Tx) expire(d dueKey) (removed bool, err error) {
+	v, found, err := tx.s.current(d.key)
+	if err != nil {
+		return false, err
+	}
+	if !found || v.ExpireAt != d.expireAt {
+		tx.dropIndex(d.key, d.expireAt)
+		return false, nil
+	}
+	tx.note(d.key, v)
+	tx.remove(d.key)
+	return true, nil
+}
+
+// due returns up to limit index entries that are due at now, from applied state.
+func (m *Machine) due(now int64, limit int) (_ []dueKey, err error) {
+	if !m.gate.enter() {
+		return nil, ErrClosed
+	}
+	defer m.gate.leave()
+	upper := expiryBound(min(now, math.MaxInt64-1) + 1)
+	lower, _ := spaceBounds(spaceExpiry)
+	it, err := m.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return nil, fmt.Errorf("scan expiry index: %w", err)
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	var out []dueKey
+	for it.First(); it.Valid() && len(out) < limit; it.Next() {
+		at, key, err := splitExpiryKey(it.Key())
+		if err != nil {
+			return nil, fmt.Errorf("scan expiry index: %w", err)
+		}
+		out = append(out, dueKey{expireAt: at, key: bytes.Clone(key)})
+	}
+	return out, it.Error()
+}

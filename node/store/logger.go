@@ -1,0 +1,53 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/go-logr/logr"
+)
+
+// pebbleLogger passes Pebble's messages to logr.
+type pebbleLogger struct {
+	log     logr.Logger
+	onError func(error)
+}
+
+var _ pebble.Logger = pebbleLogger{}
+
+func (l pebbleLogger) Infof(format string, args ...any) {
+	if v := l.log.V(2); v.Enabled() {
+		v.Info(fmt.Sprintf(format, args...))
+	}
+}
+
+func (l pebbleLogger) Errorf(format string, args ...any) {
+	l.log.Error(nil, fmt.Sprintf(format, args...))
+}
+
+// Fatalf is called when the database cannot go on, such as after a failed fsync of its manifest. Pebble relies on it not
+// to return, and a failed fsync must not be retried: the process ends here, and the log replays at the next start.
+func (l pebbleLogger) Fatalf(format string, args ...any) {
+	err := fmt.Errorf("state database: "+format, args...)
+	l.log.Error(err, "the state database cannot go on")
+	l.onError(err)
+	panic(err)
+}
+
+func eventListener(o Options) *pebble.EventListener {
+	return &pebble.EventListener{
+		BackgroundError: func(err error) {
+			if !errors.Is(err, pebble.ErrCancelledCompaction) {
+				o.OnError(fmt.Errorf("state database, in the background: %w", err))
+			}
+		},
+		DataCorruption: func(i pebble.DataCorruptionInfo) {
+			o.OnError(fmt.Errorf("state database: damaged file %s: %w", i.Path, i.Details))
+		},
+		WriteStallBegin: func(i pebble.WriteStallBeginInfo) {
+			o.Log.Info("applying stalls until the state database catches up", "reason", i.Reason)
+		},
+		WriteStallEnd: func() { o.Log.Info("applying goes on") },
+	}
+}

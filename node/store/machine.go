@@ -1,0 +1,166 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// ErrClosed is returned by every use of a Machine, and of a View of it, after Close.
+var ErrClosed = errors.New("state machine is closed")
+
+// applied is what the system key holds: which prefix of the log the state is, and when its last record was sealed.
+type applied struct {
+	mark      replication.Mark
+	unixMilli int64
+}
+
+// Machine is the applied state of one member.
+//
+// Apply, Flush and Checkpoint may run beside each other and beside any number of readers; Apply is called by one
+// goroutine at a time.
+//
+// Guarantees:
+//  1. The state is exactly the prefix of the log that Applied names, also after a crash, and in a checkpoint.
+//  2. Readers never see half of a record.
+//  3. Applied never falls while the Machine is open.
+type Machine struct {
+	db  *pebble.DB
+	fs  vfs.FS
+	dir string
+	opt Options
+
+	gate gate // held by every use of db
+
+	applyMu sync.Mutex // one Apply at a time; no other lock is taken under it
+	applied atomic.Pointer[applied]
+	ceiling atomic.Pointer[applied]
+	durable atomic.Pointer[applied]
+
+	waits appliedWaits
+
+	flushed chan struct{} // cap 1: a flush ended; durableLoop looks how far it reached
+	done    chan struct{} // closed when durableLoop has ended
+
+	count counter
+}
+
+// Open opens the state in dir, creating it when dir is empty or absent; then Applied is the zero Mark. What the memtable
+// held at the last crash or Close without Flush is gone, and Applied names what is there: replay the log after it.
+func Open(fs vfs.FS, dir string, o Options) (*Machine, error) {
+	m := &Machine{
+		fs: fs, dir: dir, opt: o.withDefaults(),
+		flushed: make(chan struct{}, 1), done: make(chan struct{}),
+	}
+	m.gate.init()
+	p := pebbleOptions(fs, m.opt)
+	p.EventListener.FlushEnd = func(pebble.FlushInfo) { m.signalFlushed() }
+	db, err := pebble.Open(dir, p)
+	if err != nil {
+		return nil, fmt.Errorf("open state %s: %w", dir, err)
+	}
+	a, err := readApplied(db, nil)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open state %s: %w", dir, err), db.Close())
+	}
+	m.db = db
+	m.applied.Store(&a)
+	m.ceiling.Store(&a)
+	m.durable.Store(&a)
+	m.waits.advance(a.mark.Position)
+	go m.durableLoop()
+	return m, nil
+}
+
+// Close closes the database once the readers that are inside it have left; later ones get ErrClosed. It does not flush:
+// a fast restart needs a Flush before.
+func (m *Machine) Close() error {
+	if !m.gate.close() {
+		return ErrClosed
+	}
+	m.waits.close()
+	m.signalFlushed()
+	<-m.done
+	if err := m.db.Close(); err != nil {
+		return fmt.Errorf("close state %s: %w", m.dir, err)
+	}
+	return nil
+}
+
+// Applied returns the prefix of the log that readers see at least. It costs one atomic load.
+func (m *Machine) Applied() replication.Mark { return m.applied.Load().mark }
+
+// AppliedTime returns when the last applied record was sealed, by the leader's clock (unix ms); 0 before the first
+// record. It is the time by which a follower judges expiry.
+func (m *Machine) AppliedTime() int64 { return m.applied.Load().unixMilli }
+
+// Ceiling returns a mark at or above everything that a read which ended before this call can have seen. It is Applied or,
+// while a batch is being committed, that batch's end: the mark to put into a session token after a read, which may have
+// seen the batch a moment before Applied says so.
+func (m *Machine) Ceiling() replication.Mark { return m.ceiling.Load().mark }
+
+const (
+	stateFormat = 1
+	appliedSize = 2 + 8 + 8 + 4 + 8
+)
+
+func (a applied) append(dst []byte) []byte {
+	le := binary.LittleEndian
+	dst = le.AppendUint16(dst, stateFormat)
+	dst = le.AppendUint64(dst, uint64(a.mark.Epoch))
+	dst = le.AppendUint64(dst, uint64(a.mark.Position))
+	dst = le.AppendUint32(dst, uint32(a.mark.Chain))
+	return le.AppendUint64(dst, uint64(a.unixMilli))
+}
+
+func decodeApplied(b []byte) (applied, error) {
+	le := binary.LittleEndian
+	if len(b) < 2 {
+		return applied{}, fmt.Errorf("applied mark has %d bytes", len(b))
+	}
+	if f := le.Uint16(b); f != stateFormat {
+		return applied{}, fmt.Errorf("state has format %d, this build knows %d", f, stateFormat)
+	}
+	if len(b) != appliedSize {
+		return applied{}, fmt.Errorf("applied mark has %d bytes, want %d", len(b), appliedSize)
+	}
+	return applied{
+		mark: replication.Mark{
+			Epoch:    replication.Epoch(le.Uint64(b[2:])),
+			Position: replication.Position(le.Uint64(b[10:])),
+			Chain:    replication.Chain(le.Uint32(b[18:])),
+		},
+		unixMilli: int64(le.Uint64(b[22:])),
+	}, nil
+}
+
+// readApplied reads the applied mark through an iterator with options o. A state without one must be empty: keys without
+// a mark are no prefix of any log.
+func readApplied(db *pebble.DB, o *pebble.IterOptions) (_ applied, err error) {
+	it, err := db.NewIter(o)
+	if err != nil {
+		return applied{}, fmt.Errorf("read applied mark: %w", err)
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	if it.SeekGE(appliedKey) && string(it.Key()) == string(appliedKey) {
+		raw, err := it.ValueAndErr()
+		if err != nil {
+			return applied{}, fmt.Errorf("read applied mark: %w", err)
+		}
+		return decodeApplied(raw)
+	}
+	if it.First() {
+		return applied{}, fmt.Errorf("state holds key %x but no applied mark", it.Key())
+	}
+	if err := it.Error(); err != nil {
+		return applied{}, fmt.Errorf("read applied mark: %w", err)
+	}
+	return applied{}, nil
+}

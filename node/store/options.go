@@ -1,0 +1,102 @@
+package store
+
+import (
+	"runtime"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/go-logr/logr"
+)
+
+const (
+	// DefaultMemory is Options.Memory when it is 0.
+	DefaultMemory = 256 << 20
+	minMemory     = 16 << 20
+	minMemTable   = 1 << 20
+	maxMemTable   = 64 << 20
+	// batchBytes is where Apply closes a Pebble batch. It stays below half of a memtable of the default memory, so that
+	// ordinary batches go into memtables and only single huge records become flushables of their own.
+	batchBytes = 4 << 20
+)
+
+// Options are fixed while a Machine is open. The zero value is usable.
+type Options struct {
+	// Memory is what block cache and memtables may use together, in bytes. Memtables take at most half of it, the cache
+	// the rest; all of it is allocated outside of the Go heap. Default DefaultMemory, at least 16 MiB. Not included: one
+	// batch that is larger than half a memtable (a huge value), until it is flushed.
+	Memory int64
+	// Log receives what the database has to say; the zero Logger is silent.
+	Log logr.Logger
+	// OnError is told of errors nobody waits for: a flush or compaction that failed (a full disk), or damage that was
+	// found. It may be called from any goroutine, several times for one cause, must not block and must not call the
+	// Machine. Applying may stall soon after, because memtables can no longer be emptied; a node says so and stops.
+	OnError func(error)
+}
+
+func (o Options) withDefaults() Options {
+	if o.Memory == 0 {
+		o.Memory = DefaultMemory
+	}
+	o.Memory = max(o.Memory, minMemory)
+	if o.OnError == nil {
+		o.OnError = func(error) {}
+	}
+	return o
+}
+
+const memTablesMax = 4
+
+// memTableSize is such that memTablesMax of them fill half of memory.
+func memTableSize(memory int64) uint64 {
+	return uint64(min(max(memory/(2*memTablesMax), minMemTable), maxMemTable))
+}
+
+// pebbleOptions returns how this use wants Pebble: writes come from one goroutine, in batches, and must never wait for
+// compactions, because a stalled leader delays every acknowledgement; reads are points, often of absent keys; the disk is
+// shared with the log, whose fsyncs are what clients wait for; the machine may be small.
+func pebbleOptions(fs vfs.FS, o Options) *pebble.Options {
+	p := &pebble.Options{
+		FS: fs,
+		// The replicated log is the log: a crash costs the memtable, and replay from the applied mark brings it back.
+		DisableWAL: true,
+		// Named, so that a new Pebble does not change the format of directories behind our back.
+		FormatMajorVersion: pebble.FormatValueSeparation,
+		// One number for all: Pebble takes memtables out of the cache's budget.
+		CacheSize: o.Memory,
+		// Large, so that overwrites of hot keys meet in memory and flushes are few.
+		MemTableSize: memTableSize(o.Memory),
+		// Three may wait to be flushed before Apply waits: a burst outlasts one slow flush.
+		MemTableStopWritesThreshold: memTablesMax,
+		// Compact L0 early, since every sublevel costs each read,
+		L0CompactionThreshold: 2,
+		// but rather read slowly for a while than stop applying (default 12 stops).
+		L0StopWritesThreshold: 1000,
+		// L1 of 64 MiB: a level more only once it pays.
+		LBaseMaxBytes: 64 << 20,
+		// Split flushes, so that L0 compactions stay small and can run side by side.
+		FlushSplitBytes: 2 << 20,
+		// FLUSHALL gives disk space back without waiting for further writes.
+		FlushDelayDeleteRange: 10 * time.Second,
+		// Write tables back steadily, so that the log's fsync does not find a full page cache in front of it.
+		BytesPerSync: 1 << 20,
+		// Delete obsolete tables steadily too: a burst of unlinks stalls the log on many file systems.
+		TargetByteDeletionRate: 128 << 20,
+		// One compaction on a small machine; half of the processors may help when behind.
+		CompactionConcurrencyRange: func() (int, int) { return 1, max(1, runtime.GOMAXPROCS(0)/2) },
+		Logger:                     pebbleLogger{log: o.Log, onError: o.OnError},
+		EventListener:              eventListener(o),
+	}
+	// Tables of 4 MiB from L1 on double per level; Pebble's default of 2 MiB makes many files.
+	p.TargetFileSizes[0] = 4 << 20
+	for i := range p.Levels {
+		// Ten bits a key: 99 % of lookups of absent keys (SETNX, EXISTS, a first INCR) read no data block.
+		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
+		p.Levels[i].FilterType = pebble.TableFilter
+		// 8 KiB blocks: values are small, and point reads dominate.
+		p.Levels[i].BlockSize = 8 << 10
+		p.Levels[i].IndexBlockSize = 64 << 10
+	}
+	return p
+}

@@ -1,0 +1,122 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Entry is one key as an iteration sees it. Key and Value.Data are valid until the function it is given to returns.
+type Entry struct {
+	Key   []byte
+	Value Value
+}
+
+// Scan visits at least count keys (fewer at the end) from cursor on and returns the cursor to go on with; 0 starts and
+// means the end. It is SCAN: stateless, complete for keys that stay throughout, and it never returns a key twice unless
+// the caller goes back. Expired keys count as visited but are not passed to visit. Keys that share slot and hash are
+// visited together, so that a call may exceed count by a few. One call reads one consistent state.
+//
+// Cursors stay below 2^47. A cursor nobody was given is no error; scanning goes on at the next key.
+func (v View) Scan(cursor uint64, count int, visit func(Entry)) (next uint64, err error) {
+	if cursor >= uint64(endPoint) {
+		return 0, nil
+	}
+	seen, last := 0, point(0)
+	err = v.walk(appendPointBound(nil, point(cursor)), func(at point, e Entry, expired bool) bool {
+		if seen >= max(count, 1) && at != last {
+			next = uint64(at)
+			return false
+		}
+		seen, last = seen+1, at
+		if !expired {
+			visit(e)
+		}
+		return true
+	})
+	return next, err
+}
+
+// ForEach visits every key of one consistent state in no useful order (KEYS), until visit returns false or ctx ends.
+func (v View) ForEach(ctx context.Context, visit func(Entry) bool) error {
+	var cause error
+	n := 0
+	err := v.walk(nil, func(_ point, e Entry, expired bool) bool {
+		if n++; n%1024 == 0 {
+			if cause = context.Cause(ctx); cause != nil || v.m.gate.closed.Load() {
+				cause = errors.Join(cause, v.closedErr())
+				return false
+			}
+		}
+		return expired || visit(e)
+	})
+	return errors.Join(err, cause)
+}
+
+func (v View) closedErr() error {
+	if v.m.gate.closed.Load() {
+		return ErrClosed
+	}
+	return nil
+}
+
+// RandomKey returns a key that is owned by the caller, chosen by r, which should be 64 random bits; false when there is
+// none. The choice is not uniform: a key after a large gap in (slot, hash) is likelier. Where most keys are expired it
+// may miss the live ones.
+func (v View) RandomKey(r uint64) (key []byte, ok bool, err error) {
+	start := point(r%Slots)<<32 | point(r>>32)
+	skip := int(r >> 14 & 15) // evens out the gaps a little
+	for range 2 {             // from the random point to the end, then from the beginning
+		tries := 0
+		err = v.walk(appendPointBound(nil, start), func(_ point, e Entry, expired bool) bool {
+			tries++
+			if !expired {
+				key, ok = append(key[:0], e.Key...), true
+				skip--
+			}
+			return skip >= 0 && tries < 4096
+		})
+		if ok || err != nil {
+			return key, ok, err
+		}
+		start = 0
+	}
+	return nil, false, nil
+}
+
+// walk visits every stored key from the data key lower on (nil: all), in order, until visit returns false.
+func (v View) walk(lower []byte, visit func(at point, e Entry, expired bool) bool) (err error) {
+	if !v.m.gate.enter() {
+		return ErrClosed
+	}
+	defer v.m.gate.leave()
+	first, upper := spaceBounds(spaceData)
+	if lower == nil {
+		lower = first
+	}
+	it, err := v.m.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
+	if err != nil {
+		return fmt.Errorf("scan keys: %w", err)
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
+	for it.First(); it.Valid(); it.Next() {
+		at, key, err := splitDataKey(it.Key())
+		if err != nil {
+			return fmt.Errorf("scan keys: %w", err)
+		}
+		raw, err := it.ValueAndErr()
+		if err != nil {
+			return fmt.Errorf("scan keys: %w", err)
+		}
+		val, err := decodeValue(raw)
+		if err != nil {
+			return fmt.Errorf("scan key %q: %w", key, err)
+		}
+		if !visit(at, Entry{Key: key, Value: val}, val.expired(v.now)) {
+			break
+		}
+	}
+	return it.Error()
+}

@@ -1,0 +1,199 @@
+package store
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/bits"
+)
+
+const (
+	entryHeader = 1 // the version byte
+	// arenaBytes is the size of the pieces that entries are allocated in. Entries above a quarter get their own.
+	arenaBytes = 256 << 10
+)
+
+// Tx is one transaction: its reads see everything before it and its own writes; its writes become one entry, so they are
+// applied, and lost, together. It is valid between Begin and End or Discard.
+type Tx struct {
+	s     *Sequencer
+	now   int64
+	entry []byte // effects so far
+	home  home   // where entry lives
+	// expiries are the keys that were read from applied state and have an expiry: overwriting them can remove their index
+	// entry, because it is known by then.
+	expiries map[string]int64
+}
+
+// home is where a transaction's entry lives, and so what becomes of the arena at its end.
+type home uint8
+
+const (
+	homeArena home = iota // at the end of the arena
+	homeFresh             // alone in a new arena: the old one had too little left
+	homeAlone             // memory of its own, because it is large; the arena was not used
+	homeLeft              // memory of its own; what it left behind in the arena is in use by the overlay
+)
+
+func (tx *Tx) begin() {
+	s := tx.s
+	if cap(s.arena)-len(s.arena) < 512 {
+		s.arena = make([]byte, 0, arenaBytes)
+	}
+	tx.entry = append(s.arena[len(s.arena):], entryVersion)
+	tx.home = homeArena
+}
+
+// end keeps or reverts what the transaction did to arena and overlay.
+func (tx *Tx) end(keep bool) {
+	s := tx.s
+	if keep {
+		s.overlay.keep()
+		s.arena = tx.arenaAfter()
+	} else {
+		s.overlay.revert() // the arena keeps its length: the bytes will be written over
+	}
+	tx.entry = nil
+	clear(tx.expiries)
+}
+
+// arenaAfter returns the arena that takes the next entry.
+func (tx *Tx) arenaAfter() []byte {
+	switch tx.home {
+	case homeArena:
+		a := tx.s.arena
+		return a[:len(a)+len(tx.entry)]
+	case homeFresh:
+		return tx.entry
+	case homeAlone:
+		return tx.s.arena
+	case homeLeft:
+		return nil
+	default:
+		panic("store: entry without a home")
+	}
+}
+
+// reserve makes room for n more bytes of effects. When the entry has to move, the bytes it leaves behind stay as they are
+// while the overlay may use them.
+func (tx *Tx) reserve(n int) {
+	need := len(tx.entry) + n
+	if need <= cap(tx.entry) {
+		return
+	}
+	used := len(tx.s.overlay.undo) > 0
+	switch {
+	case need <= arenaBytes/4:
+		tx.home = homeFresh
+		tx.entry = append(make([]byte, 0, arenaBytes), tx.entry...)
+		return
+	case tx.home == homeArena && !used:
+		tx.home = homeAlone
+	case tx.home != homeAlone:
+		tx.home = homeLeft
+	}
+	size := need
+	if used {
+		size = max(need, 2*len(tx.entry)) // it keeps growing
+	}
+	tx.entry = append(make([]byte, 0, size), tx.entry...)
+}
+
+// Now returns leader time (unix ms), the same throughout a batch.
+func (tx *Tx) Now() int64 { return tx.now }
+
+// Get returns what key holds now: applied state, overlaid with every entry in flight and this transaction's own writes. A
+// key whose expiry is due is absent. Data must not be changed and is valid until the batch ends or the transaction is
+// discarded. Errors are the database's; the caller should Discard.
+func (tx *Tx) Get(key []byte) (Value, bool, error) {
+	v, found, err := tx.s.current(key)
+	if err != nil || !found {
+		return Value{}, false, err
+	}
+	tx.note(key, v)
+	if v.expired(tx.now) {
+		return Value{}, false, nil
+	}
+	return v, true, nil
+}
+
+// note remembers the expiry of a value that was read.
+func (tx *Tx) note(key []byte, v Value) {
+	if v.ExpireAt == 0 {
+		return
+	}
+	if tx.expiries == nil {
+		tx.expiries = make(map[string]int64)
+	}
+	tx.expiries[string(key)] = v.ExpireAt
+}
+
+// Put makes v the value of key, whatever it held. It reads nothing (a blind SET stays blind) and copies key and v.Data.
+// A v that is expired already (0 < ExpireAt <= Now) deletes the key instead, as Redis does.
+//
+// v.Type must be TypeString, and ExpireAt not negative; anything else is a programming error and panics.
+func (tx *Tx) Put(key []byte, v Value) {
+	if !v.Type.storable() || v.ExpireAt < 0 {
+		panic(fmt.Sprintf("store: put of a %v that expires at %d", v.Type, v.ExpireAt))
+	}
+	if v.expired(tx.now) {
+		tx.remove(key)
+		return
+	}
+	tx.unindex(key, v.ExpireAt)
+	tx.reserve(len(key) + len(v.Data) + 3 + 3*binary.MaxVarintLen64)
+	tx.entry = appendPut(tx.entry, key, v)
+	data := tail(tx.entry, len(v.Data))
+	stored := tail(tx.entry[:len(tx.entry)-len(v.Data)-uvarintSize(len(v.Data))], len(key))
+	v.Data = data
+	tx.s.overlay.set(stored, pendingKey{at: tx.s.tail + 1, present: true, value: v})
+}
+
+// Delete removes key and reports whether it was there; if not, there is no effect.
+func (tx *Tx) Delete(key []byte) (existed bool, err error) {
+	_, existed, err = tx.Get(key)
+	if existed && err == nil {
+		tx.remove(key)
+	}
+	return existed, err
+}
+
+// Flush removes every key. One effect, however many keys there are.
+func (tx *Tx) Flush() {
+	tx.reserve(1)
+	tx.entry = appendFlush(tx.entry)
+	clear(tx.expiries)
+	tx.s.overlay.flush(tx.s.tail + 1)
+}
+
+// remove deletes key without looking.
+func (tx *Tx) remove(key []byte) {
+	tx.unindex(key, 0)
+	tx.reserve(len(key) + 1 + binary.MaxVarintLen64)
+	tx.entry = appendDelete(tx.entry, key)
+	tx.s.overlay.set(tail(tx.entry, len(key)), pendingKey{at: tx.s.tail + 1})
+}
+
+// unindex drops the expiry index entry of key's present value where that is known without reading, unless the next value
+// expires at the same time. Where it is not known the entry stays behind and Expire removes it when it is due.
+func (tx *Tx) unindex(key []byte, next int64) {
+	old := int64(0)
+	if p, known := tx.s.overlay.get(key); known {
+		old = p.value.ExpireAt
+	} else {
+		old = tx.expiries[string(key)]
+	}
+	if old != 0 && old != next {
+		tx.dropIndex(key, old)
+	}
+}
+
+func (tx *Tx) dropIndex(key []byte, expireAt int64) {
+	tx.reserve(len(key) + 1 + 2*binary.MaxVarintLen64)
+	tx.entry = appendUnindex(tx.entry, expireAt, key)
+}
+
+// tail returns the last n bytes of b.
+func tail(b []byte, n int) []byte { return b[len(b)-n : len(b) : len(b)] }
+
+// uvarintSize is the length of n as a uvarint.
+func uvarintSize(n int) int { return (bits.Len64(uint64(n)|1) + 6) / 7 }

@@ -1,0 +1,98 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// View reads applied state as of a time: keys whose expiry is due at that time are absent, whether they were removed
+// already or not. It is a small value, costs nothing to make, holds no lock and need not be closed.
+//
+// Each call reads one consistent state; two calls may see different ones. Use GetMany for reads that belong together.
+// Every method returns ErrClosed once the Machine is closed (node: it was replaced by a seed; ask for a new View).
+type View struct {
+	m   *Machine
+	now int64
+}
+
+// View returns a view as of now (unix ms): the leader's wall clock, or AppliedTime on a follower.
+func (m *Machine) View(now int64) View { return View{m: m, now: now} }
+
+// Now returns the time the view judges expiry by (unix ms).
+func (v View) Now() int64 { return v.now }
+
+// Get returns the value of key; its Data belongs to the caller.
+func (v View) Get(key []byte) (Value, bool, error) {
+	var out Value
+	found, err := v.Read(key, func(val Value) {
+		out = val
+		out.Data = bytes.Clone(val.Data)
+	})
+	return out, found, err
+}
+
+// Exists reports whether key has a value.
+func (v View) Exists(key []byte) (bool, error) { return v.Read(key, func(Value) {}) }
+
+// Read calls use with the value of key, if there is one, and reports whether there was. It copies nothing: the value's
+// Data is valid, and must not be changed, until use returns.
+func (v View) Read(key []byte, use func(Value)) (bool, error) {
+	if !v.m.gate.enter() {
+		return false, ErrClosed
+	}
+	defer v.m.gate.leave()
+	return v.read(v.m.db, key, use)
+}
+
+// GetMany calls use for each key in order, i being its index, all from one consistent state (MGET). As in Read, Data is
+// valid only until use returns.
+func (v View) GetMany(keys [][]byte, use func(i int, val Value, found bool)) (err error) {
+	if !v.m.gate.enter() {
+		return ErrClosed
+	}
+	defer v.m.gate.leave()
+	snap := v.m.db.NewSnapshot()
+	defer func() { err = errors.Join(err, snap.Close()) }()
+	for i, key := range keys {
+		found, err := v.read(snap, key, func(val Value) { use(i, val, true) })
+		if err != nil {
+			return err
+		}
+		if !found {
+			use(i, Value{}, false)
+		}
+	}
+	return nil
+}
+
+// read needs the gate.
+func (v View) read(r pebble.Reader, key []byte, use func(Value)) (bool, error) {
+	found := false
+	err := readRaw(r, key, func(val Value) {
+		if !val.expired(v.now) {
+			found = true
+			use(val)
+		}
+	})
+	return found, err
+}
+
+// readRaw calls use with key's value, expired or not, if there is one. Data is valid until use returns.
+func readRaw(r pebble.Reader, key []byte, use func(Value)) error {
+	var stack [96]byte
+	raw, closer, err := r.Get(appendDataKey(stack[:0], key))
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read key: %w", err)
+	}
+	val, err := decodeValue(raw)
+	if err == nil {
+		use(val)
+	}
+	return errors.Join(err, closer.Close())
+}

@@ -1,0 +1,129 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// waiter is one goroutine that waits for a position.
+type waiter struct {
+	pos        replication.Position
+	prev, next *waiter
+	queued     bool       // in the list; guarded by the list's owner
+	result     chan error // cap 1
+	timer      *time.Timer
+}
+
+var waiterPool = sync.Pool{New: func() any {
+	t := time.NewTimer(time.Hour)
+	t.Stop()
+	return &waiter{result: make(chan error, 1), timer: t}
+}}
+
+// waitList keeps waiters in the order of their positions, so that they are woken in that order, each by a channel of its
+// own. Its owner's lock guards it; waking happens after that lock was released.
+//
+// New waiters nearly always have the largest position so far, so they are inserted from the back.
+type waitList struct{ head, tail *waiter }
+
+func (l *waitList) insert(w *waiter) {
+	after := l.tail
+	for after != nil && after.pos > w.pos {
+		after = after.prev
+	}
+	w.prev, w.queued = after, true
+	if after == nil {
+		w.next, l.head = l.head, w
+	} else {
+		w.next, after.next = after.next, w
+	}
+	if w.next == nil {
+		l.tail = w
+	} else {
+		w.next.prev = w
+	}
+}
+
+func (l *waitList) remove(w *waiter) {
+	if w.prev == nil {
+		l.head = w.next
+	} else {
+		w.prev.next = w.next
+	}
+	if w.next == nil {
+		l.tail = w.prev
+	} else {
+		w.next.prev = w.prev
+	}
+	w.prev, w.next, w.queued = nil, nil, false
+}
+
+// take unlinks every waiter at or below p and returns the first of them, linked by next.
+func (l *waitList) take(p replication.Position) *waiter {
+	first := l.head
+	var last *waiter
+	for w := first; w != nil && w.pos <= p; w = w.next {
+		w.queued = false
+		last = w
+	}
+	if last == nil {
+		return nil
+	}
+	l.head = last.next
+	if l.head == nil {
+		l.tail = nil
+	} else {
+		l.head.prev = nil
+	}
+	last.next = nil
+	return first
+}
+
+// takeAll unlinks every waiter.
+func (l *waitList) takeAll() *waiter { return l.take(^replication.Position(0)) }
+
+// wake gives err to w and those linked after it.
+func (w *waiter) wake(err error) {
+	for w != nil {
+		next := w.next
+		w.prev, w.next = nil, nil
+		w.result <- err
+		w = next
+	}
+}
+
+var errWaitTimeout = errors.New("timed out")
+
+// await returns w's result; or ctx's cause or errWaitTimeout (timeout 0: none) when that comes first, after unlinking w
+// from l. mu guards l. w must not be used afterwards.
+func (w *waiter) await(ctx context.Context, mu *sync.Mutex, l *waitList, timeout time.Duration) error {
+	if timeout > 0 {
+		w.timer.Reset(timeout)
+		defer func() { w.timer.Stop(); waiterPool.Put(w) }()
+	} else {
+		defer waiterPool.Put(w)
+	}
+	var gaveUp error
+	select {
+	case err := <-w.result:
+		return err
+	case <-ctx.Done():
+		gaveUp = context.Cause(ctx)
+	case <-w.timer.C:
+		gaveUp = errWaitTimeout
+	}
+	mu.Lock()
+	queued := w.queued
+	if queued {
+		l.remove(w)
+	}
+	mu.Unlock()
+	if !queued {
+		return <-w.result // it was being woken at the same moment: that answer is the better one
+	}
+	return gaveUp
+}
