@@ -17,9 +17,10 @@ import (
 )
 
 func main() {
-	// The order of the plugin chain is fixed when the server is built; this is upstream's plugin.cfg, cut down.
+	// The order of the plugin chain is fixed when the server is built. Upstream puts template first; here it comes last
+	// and answers for whatever the cluster does not know.
 	dnsserver.Directives = []string{
-		"bind", "health", "ready", "errors", "cache", "loadbalance", "template", "kubernetes",
+		"bind", "health", "ready", "errors", "cache", "loadbalance", "kubernetes", "template",
 	}
 	coremain.Run()
 }

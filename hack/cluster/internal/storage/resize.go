@@ -1,0 +1,114 @@
+package storage
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
+	coreinformers "k8s.io/client-go/informers/core/v1"
+	"k8s.io/client-go/kubernetes"
+	corelisters "k8s.io/client-go/listers/core/v1"
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+)
+
+// resizer completes requests for larger volumes. A directory has no size of its own, so nothing is left to do on the
+// node: the volume's capacity is raised, then the claim's status.
+type resizer struct {
+	client  kubernetes.Interface
+	claims  corelisters.PersistentVolumeClaimLister
+	volumes corelisters.PersistentVolumeLister
+	queue   workqueue.TypedRateLimitingInterface[string]
+}
+
+func newResizer(client kubernetes.Interface, claims coreinformers.PersistentVolumeClaimInformer, volumes corelisters.PersistentVolumeLister) (*resizer, error) {
+	r := &resizer{
+		client: client, claims: claims.Lister(), volumes: volumes,
+		queue: workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[string]()),
+	}
+	enqueue := func(object any) {
+		if key, err := cache.MetaNamespaceKeyFunc(object); err == nil {
+			r.queue.Add(key)
+		}
+	}
+	_, err := claims.Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    enqueue,
+		UpdateFunc: func(_, object any) { enqueue(object) },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("watch claims: %w", err)
+	}
+	return r, nil
+}
+
+func (r *resizer) run(ctx context.Context) error {
+	go func() {
+		<-ctx.Done()
+		r.queue.ShutDown()
+	}()
+	for {
+		key, stop := r.queue.Get()
+		if stop {
+			return ctx.Err()
+		}
+		if err := r.resize(ctx, key); err != nil {
+			utilruntime.HandleError(fmt.Errorf("resize claim %s: %w", key, err))
+			r.queue.AddRateLimited(key)
+		} else {
+			r.queue.Forget(key)
+		}
+		r.queue.Done(key)
+	}
+}
+
+func (r *resizer) resize(ctx context.Context, key string) error {
+	namespace, name, err := cache.SplitMetaNamespaceKey(key)
+	if err != nil {
+		return err
+	}
+	pvc, err := r.claims.PersistentVolumeClaims(namespace).Get(name)
+	if err != nil || !wantsMore(pvc) {
+		return nil // gone, or nothing to do
+	}
+	pv, err := r.volumes.Get(pvc.Spec.VolumeName)
+	if err != nil {
+		return fmt.Errorf("read volume: %w", err)
+	}
+	if pv.Annotations["pv.kubernetes.io/provisioned-by"] != Name {
+		return nil
+	}
+	want := pvc.Spec.Resources.Requests[corev1.ResourceStorage]
+	capacity := corev1.ResourceList{corev1.ResourceStorage: want}
+	have := pv.Spec.Capacity[corev1.ResourceStorage]
+	if have.Cmp(want) < 0 {
+		patch, err := json.Marshal(map[string]any{"spec": map[string]any{"capacity": capacity}})
+		if err != nil {
+			return err
+		}
+		_, err = r.client.CoreV1().PersistentVolumes().Patch(ctx, pv.Name, types.MergePatchType, patch, metav1.PatchOptions{})
+		if err != nil {
+			return fmt.Errorf("raise capacity of volume: %w", err)
+		}
+	}
+	patch, err := json.Marshal(map[string]any{"status": map[string]any{"capacity": capacity, "conditions": nil}})
+	if err != nil {
+		return err
+	}
+	_, err = r.client.CoreV1().PersistentVolumeClaims(namespace).
+		Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
+	if err != nil {
+		return fmt.Errorf("raise capacity of claim: %w", err)
+	}
+	return nil
+}
+
+// wantsMore reports whether a bound claim asks for more than it has.
+func wantsMore(pvc *corev1.PersistentVolumeClaim) bool {
+	want := pvc.Spec.Resources.Requests[corev1.ResourceStorage]
+	have := pvc.Status.Capacity[corev1.ResourceStorage]
+	return pvc.Status.Phase == corev1.ClaimBound && pvc.Spec.VolumeName != "" && want.Cmp(have) > 0
+}
