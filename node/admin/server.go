@@ -1,0 +1,145 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// Bounds of the port. A caller that stays within the protocol never meets them.
+const (
+	maxBody    = 64 << 10 // bytes of one order; the largest, two rules of every possible voter, is below 4 KiB
+	maxHeader  = 16 << 10 // bytes
+	maxWatches = 32       // streams at a time
+
+	readTimeout  = 10 * time.Second // the header, and then the body, of one request
+	writeTimeout = 60 * time.Second // an answer may wait for a handover, which the member bounds to 10 s
+	lineTimeout  = 10 * time.Second // one line of a stream; a reader slower than that asks again
+	idleTimeout  = 2 * time.Minute
+	closeTimeout = time.Second
+)
+
+// Options of a Server.
+type Options struct {
+	// Registry is what /metrics tells; nil leaves the path out.
+	Registry *prometheus.Registry
+	// Profiling opens /debug/pprof on every listener. Without it, only loopback listeners have it: a profile tells much and
+	// costs processor time.
+	Profiling bool
+	// Log takes every order and its outcome; nil discards them.
+	Log *slog.Logger
+	// Now gives socket deadlines their origin; nil is the machine's clock.
+	Now func() time.Time
+}
+
+// Server is the control port of one member.
+type Server struct {
+	node    Node
+	opt     Options
+	log     *slog.Logger
+	now     func() time.Time
+	watches chan struct{} // one token per open stream
+}
+
+// New returns a server in front of node.
+func New(node Node, opt Options) *Server {
+	log := opt.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	now := opt.Now
+	if now == nil {
+		now = time.Now
+	}
+	return &Server{node: node, opt: opt, log: log, now: now, watches: make(chan struct{}, maxWatches)}
+}
+
+// Serve answers on l until ctx ends; then it ends the streams, gives the rest a second, and closes l. It returns nil after
+// ctx has ended.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	streams, endStreams := context.WithCancel(context.WithoutCancel(ctx))
+	defer endStreams()
+	srv := &http.Server{
+		Handler:           s.handler(s.opt.Profiling || isLoopback(l.Addr())),
+		BaseContext:       func(net.Listener) context.Context { return streams },
+		ReadHeaderTimeout: readTimeout,
+		// No ReadTimeout: it would end the context of a request that is still being answered. decode bounds the body.
+		WriteTimeout:   writeTimeout,
+		IdleTimeout:    idleTimeout,
+		MaxHeaderBytes: maxHeader,
+		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		endStreams()
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		if srv.Shutdown(grace) != nil {
+			srv.Close()
+		}
+	})
+	err := srv.Serve(l)
+	if stop() { // ctx lives: the listener itself failed
+		return fmt.Errorf("serve the control port on %s: %w", l.Addr(), err)
+	}
+	<-stopped
+	return nil
+}
+
+func (s *Server) handler(profiling bool) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+wire.PathStatus, s.status)
+	mux.HandleFunc("GET "+wire.PathWatch, s.watch)
+	mux.HandleFunc("POST "+wire.PathFence, order(s, "fence", checkFence, s.node.Fence))
+	mux.HandleFunc("POST "+wire.PathPromote, order(s, "promote", checkPromote, thenStatus(s, s.node.Promote)))
+	mux.HandleFunc("POST "+wire.PathFollow, order(s, "follow", checkFollow, thenStatus(s, s.node.Follow)))
+	mux.HandleFunc("POST "+wire.PathConfigure, order(s, "configure", checkConfigure, thenStatus(s, s.node.Configure)))
+	mux.HandleFunc("POST "+wire.PathHandover, order(s, "handover", checkHandover, s.node.Handover))
+	mux.HandleFunc("GET "+wire.PathLive, probe(s.node.Live))
+	mux.HandleFunc("GET "+wire.PathReady, probe(s.node.Ready))
+	if s.opt.Registry != nil {
+		mux.Handle("GET "+wire.PathMetrics, promhttp.HandlerFor(s.opt.Registry, promhttp.HandlerOpts{
+			ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn), MaxRequestsInFlight: 4,
+		}))
+	}
+	if profiling {
+		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+		mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+		mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+		mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	}
+	return mux
+}
+
+// probe answers kubelet: the body is one sentence either way.
+func probe(check func() error) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		if err := check(); err != nil {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			fmt.Fprintln(w, err)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	}
+}
+
+func isLoopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+var errTooManyWatches = errors.New("too many status streams are open")

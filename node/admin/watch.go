@@ -1,0 +1,80 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+const (
+	// watchPeriod is the longest silence of a stream: a reader that hears nothing for a few of them has lost the member.
+	watchPeriod = time.Second
+	// watchPause is the shortest time between two lines. Changes meanwhile are told as one.
+	watchPause = 20 * time.Millisecond
+)
+
+// watch streams the status as JSON lines until the caller leaves, the server stops or a line cannot be delivered.
+func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
+	select {
+	case s.watches <- struct{}{}:
+		defer func() { <-s.watches }()
+	default:
+		s.writeError(w, r, errTooManyWatches)
+		return
+	}
+	out, enc, lines := http.NewResponseController(w), json.NewEncoder(w), 0
+	err := stream(r.Context(), s.node, func(st wire.Status) error {
+		if lines == 0 {
+			w.Header().Set("Content-Type", "application/jsonl")
+			w.Header().Set("Cache-Control", "no-store")
+		}
+		lines++
+		if err := out.SetWriteDeadline(s.now().Add(lineTimeout)); err != nil {
+			return err
+		}
+		if err := enc.Encode(st); err != nil {
+			return err
+		}
+		return out.Flush()
+	})
+	if lines == 0 {
+		s.writeError(w, r, err)
+		return
+	}
+	s.log.Debug("status stream ended", "to", r.RemoteAddr, "error", err)
+}
+
+// stream emits the status at once, after every change (many changes within watchPause are one) and at least every
+// watchPeriod. It returns when ctx ends, the node has no status or emit fails.
+func stream(ctx context.Context, node Node, emit func(wire.Status) error) error {
+	period := time.NewTicker(watchPeriod)
+	defer period.Stop()
+	pause := time.NewTicker(watchPause)
+	defer pause.Stop()
+	for {
+		changed := node.Changed() // before the status: a change in between is told by the next line
+		st, err := node.Status(ctx)
+		if err != nil {
+			return err
+		}
+		if err := emit(st); err != nil {
+			return err
+		}
+		pause.Reset(watchPause)
+		select {
+		case <-changed:
+			period.Reset(watchPeriod)
+		case <-period.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

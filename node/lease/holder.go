@@ -1,0 +1,203 @@
+package lease
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// Client is what a Holder needs of the Leases of one namespace; client-go's LeaseInterface has it.
+type Client interface {
+	Get(ctx context.Context, name string, opts metav1.GetOptions) (*coordinationv1.Lease, error)
+	Patch(ctx context.Context, name string, pt types.PatchType, data []byte, opts metav1.PatchOptions, subresources ...string) (*coordinationv1.Lease, error)
+}
+
+// Options of a Holder. Client, Name, Self and Probe are required.
+type Options struct {
+	Client Client
+	Name   string // of the Lease
+	Self   string // this member: the holder identity that the operator writes
+	// Probe passes when the data directory takes a durable write. It returns soon after its context ends, also when the
+	// disk does not. A leader whose disk hangs must lose the Lease, so there is no renewal without it.
+	Probe func(ctx context.Context) error
+	Log   *slog.Logger
+	// Now is the clock; its monotonic reading is what deadlines rest on. Nil: the machine's.
+	Now func() time.Time
+	// Random gives the jitter, in [0, 1). Nil: math/rand's.
+	Random func() float64
+}
+
+// Callbacks tell the member what becomes of its Lease. They run on Hold's goroutine and must not block. Each may be nil.
+type Callbacks struct {
+	// Renewed: Valid is true until then, unless renewed again.
+	Renewed func(until time.Time)
+	// Failed: one try did not renew; the next follows soon.
+	Failed func(Answer, error)
+	// Deposed: the record names a higher epoch. Hold ends.
+	Deposed func(replication.Epoch)
+}
+
+// ErrDeposed is what Hold ends with when the record names a higher epoch.
+var ErrDeposed = errors.New("the record names a higher epoch")
+
+// Parts of the Lease's duration d. They give every stretch of d/3 at least three tries before Valid turns false.
+const (
+	periodPart  = 3  // renewed every d/3, less up to a fifth of that as jitter
+	timeoutPart = 6  // one try, probe included, takes at most d/6
+	retryPart   = 20 // after a failed try the next begins d/20 later
+	conflicts   = 4  // reads of a changed object within one try
+)
+
+// Holder renews one Lease. Hold runs on one goroutine at a time; the other methods are safe for concurrent use.
+type Holder struct {
+	opt      Options
+	duration atomic.Int64              // nanoseconds, as asked for by Hold or SetDuration
+	deadline atomic.Pointer[time.Time] // nil: not held
+	seen     *coordinationv1.Lease     // Hold's goroutine only: the newest version known to be ours
+}
+
+// New returns a Holder that holds nothing yet.
+func New(opt Options) *Holder {
+	opt.Log = cmp.Or(opt.Log, slog.New(slog.DiscardHandler))
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	if opt.Random == nil {
+		opt.Random = rand.Float64
+	}
+	return &Holder{opt: opt}
+}
+
+// Valid reports whether the Lease is held at now: less than two thirds of its duration have passed since the request of
+// the last successful renewal was sent.
+//
+// Guarantee (what K = 0 rests on): nobody takes over while Valid is true. The API server applied the renewal after its
+// request was sent, and the operator waits a whole duration after it saw it applied. The third in between covers clocks
+// that run at different rates. now must carry a monotonic reading.
+func (h *Holder) Valid(now time.Time) bool {
+	d := h.deadline.Load()
+	return d != nil && now.Before(*d)
+}
+
+// Deadline is when Valid turns false; the zero time when the Lease is not held.
+func (h *Holder) Deadline() time.Time {
+	if d := h.deadline.Load(); d != nil {
+		return *d
+	}
+	return time.Time{}
+}
+
+// SetDuration changes the duration for the renewals to come. Before the operator takes over earlier than the old duration
+// allows, it must have seen one of them.
+func (h *Holder) SetDuration(d time.Duration) { h.duration.Store(int64(d)) }
+
+// Hold renews until ctx ends (nil) or the record names a higher epoch (ErrDeposed). After it returns, Valid is false.
+func (h *Holder) Hold(ctx context.Context, epoch replication.Epoch, duration time.Duration, cb Callbacks) error {
+	if duration <= 0 {
+		return fmt.Errorf("hold the Lease %s: duration %v", h.opt.Name, duration)
+	}
+	h.SetDuration(duration)
+	h.seen = nil
+	defer h.deadline.Store(nil)
+	log := h.opt.Log.With("lease", h.opt.Name, "epoch", epoch)
+	for ctx.Err() == nil {
+		begun, d := h.opt.Now(), time.Duration(h.duration.Load())
+		wait := d / retryPart
+		switch until, v := h.try(ctx, epoch, d); {
+		case ctx.Err() != nil:
+		case v.answer == Ours:
+			h.deadline.Store(&until)
+			if cb.Renewed != nil {
+				cb.Renewed(until)
+			}
+			period := d / periodPart
+			wait = period - time.Duration(h.opt.Random()*float64(period)/5) - h.opt.Now().Sub(begun)
+		case v.answer == Deposed:
+			log.Warn("deposed", "reason", v.answer.String(), "recorded", v.epoch)
+			if cb.Deposed != nil {
+				cb.Deposed(v.epoch)
+			}
+			return ErrDeposed
+		default:
+			log.Warn("the Lease was not renewed", "reason", v.answer.String(), "error", v.err)
+			if cb.Failed != nil {
+				cb.Failed(v.answer, v.err)
+			}
+		}
+		pause(ctx, wait)
+	}
+	return nil
+}
+
+// try renews once: probe, read if needed, patch. until is set when the answer is Ours.
+func (h *Holder) try(ctx context.Context, epoch replication.Epoch, d time.Duration) (until time.Time, v verdict) {
+	ctx, cancel := context.WithTimeout(ctx, d/timeoutPart)
+	defer cancel()
+	if err := h.opt.Probe(ctx); err != nil {
+		return until, verdict{answer: DiskFailed, err: fmt.Errorf("probe the disk: %w", err)}
+	}
+	for range conflicts {
+		if h.seen == nil {
+			l, err := h.opt.Client.Get(ctx, h.opt.Name, metav1.GetOptions{})
+			if v = classify(h.opt.Self, epoch, l, err); v.answer != Ours {
+				return until, v
+			}
+			h.seen = l
+		}
+		sent := h.opt.Now() // before the request: the server cannot have applied it earlier
+		l, err := h.patch(ctx)
+		switch v = classify(h.opt.Self, epoch, l, err); v.answer {
+		case Ours:
+			h.seen = l
+			return sent.Add(heldFor(d, l)), v
+		case Conflict:
+			h.seen = nil
+		default:
+			h.seen = nil // it may have been applied all the same
+			return until, v
+		}
+	}
+	return until, v
+}
+
+// heldFor is two thirds of the shorter of the duration ordered and the one in the object, which the operator goes by.
+func heldFor(d time.Duration, l *coordinationv1.Lease) time.Duration {
+	if s := l.Spec.LeaseDurationSeconds; s != nil && *s > 0 {
+		d = min(d, time.Duration(*s)*time.Second)
+	}
+	return d / 3 * 2
+}
+
+// patch writes a renewTime that differs from the last one, if the object is still the one seen.
+func (h *Holder) patch(ctx context.Context) (*coordinationv1.Lease, error) {
+	at := metav1.NewMicroTime(h.opt.Now().Round(0).Truncate(time.Microsecond))
+	if last := h.seen.Spec.RenewTime; last != nil && last.Time.Equal(at.Time) {
+		at.Time = at.Add(time.Microsecond)
+	}
+	body := fmt.Appendf(nil, `{"metadata":{"resourceVersion":%q},"spec":{"renewTime":%q}}`,
+		h.seen.ResourceVersion, at.UTC().Format(metav1.RFC3339Micro))
+	return h.opt.Client.Patch(ctx, h.opt.Name, types.MergePatchType, body, metav1.PatchOptions{FieldManager: fieldManager})
+}
+
+const fieldManager = "replicatedstore-node"
+
+// pause waits for d or for the end of ctx.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(max(d, 0))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}

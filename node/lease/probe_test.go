@@ -1,0 +1,120 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// badDisk is a file system whose syncs hang or fail on demand.
+type badDisk struct {
+	vfs.FS
+	hang     atomic.Pointer[chan struct{}]
+	syncErr  atomic.Pointer[error]
+	writeErr atomic.Pointer[error]
+	syncs    atomic.Int32
+}
+
+func (d *badDisk) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	f, err := d.FS.OpenReadWrite(name, c, opts...)
+	return badFile{f, d}, err
+}
+
+type badFile struct {
+	vfs.File
+	disk *badDisk
+}
+
+func (f badFile) WriteAt(p []byte, at int64) (int, error) {
+	if err := f.disk.writeErr.Load(); err != nil {
+		return 0, *err
+	}
+	return f.File.WriteAt(p, at)
+}
+
+func (f badFile) Sync() error {
+	f.disk.syncs.Add(1)
+	if c := f.disk.hang.Load(); c != nil {
+		<-*c
+	}
+	if err := f.disk.syncErr.Load(); err != nil {
+		return *err
+	}
+	return f.File.Sync()
+}
+
+func openProbe(t *testing.T) (*badDisk, *DiskProbe) {
+	t.Helper()
+	disk := &badDisk{FS: vfs.Default}
+	p, err := OpenDiskProbe(disk, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return disk, p
+}
+
+func check(t *testing.T, p *DiskProbe, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	return p.Check(ctx)
+}
+
+func TestProbeOfAHangingDisk(t *testing.T) {
+	disk, p := openProbe(t)
+	if err := check(t, p, time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	release := make(chan struct{})
+	disk.hang.Store(&release)
+	goroutines := runtime.NumGoroutine()
+	for range 20 {
+		if err := check(t, p, 5*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("probe of a hanging disk: %v", err)
+		}
+	}
+	if n := runtime.NumGoroutine(); n > goroutines+3 {
+		t.Errorf("%d goroutines wait for the disk", n-goroutines)
+	}
+	if n := disk.syncs.Load(); n != 2 {
+		t.Errorf("%d syncs, want the first and the one that hangs", n)
+	}
+	disk.hang.Store(nil)
+	close(release)
+	if err := check(t, p, time.Minute); err != nil {
+		t.Errorf("after the disk is back: %v", err)
+	}
+	if err := p.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := check(t, p, time.Minute); err == nil {
+		t.Error("a closed probe passes")
+	}
+}
+
+func TestAFailedSyncIsFinalAndAFailedWriteIsNot(t *testing.T) {
+	disk, p := openProbe(t)
+	full := errors.New("no space left on device")
+	disk.writeErr.Store(&full)
+	if err := check(t, p, time.Minute); !errors.Is(err, full) {
+		t.Fatalf("probe of a full disk: %v", err)
+	}
+	disk.writeErr.Store(nil)
+	if err := check(t, p, time.Minute); err != nil {
+		t.Fatalf("with space again: %v", err)
+	}
+	broken := errors.New("input/output error")
+	disk.syncErr.Store(&broken)
+	if err := check(t, p, time.Minute); !errors.Is(err, broken) {
+		t.Fatalf("probe of a broken disk: %v", err)
+	}
+	disk.syncErr.Store(nil)
+	if err := check(t, p, time.Minute); err == nil || !strings.Contains(err.Error(), "sync the disk probe") {
+		t.Fatalf("a sync that failed once is forgotten: %v", err)
+	}
+}
