@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,11 +21,14 @@ func TestStreamPace(t *testing.T) {
 			promised replication.Epoch
 		}
 		node, start := newScript(), time.Now()
+		var mu sync.Mutex
 		var lines []line
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() {
 			done <- stream(ctx, node, func(st wire.Status) error {
+				mu.Lock()
+				defer mu.Unlock()
 				lines = append(lines, line{time.Since(start), st.Promised})
 				return nil
 			})
@@ -32,6 +36,8 @@ func TestStreamPace(t *testing.T) {
 		expect := func(want ...line) {
 			t.Helper()
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			if len(lines) != len(want) {
 				t.Fatalf("lines %v, want %v", lines, want)
 			}
@@ -53,9 +59,11 @@ func TestStreamPace(t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond)
 		synctest.Wait()
+		mu.Lock()
 		if n := len(lines); n < 4 || n > 6 || lines[n-1].promised != 100 {
 			t.Fatalf("a burst of 99 changes in 100 ms gave %v", lines)
 		}
+		mu.Unlock()
 		cancel()
 		if err := <-done; !errors.Is(err, context.Canceled) {
 			t.Fatalf("stream ended with %v", err)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,16 +21,17 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// server is one Lease behind an API server that keeps resourceVersions, takes a while, and can be cut off. Only synctest's
-// goroutines use it, one at a time.
+// server is one Lease behind an API server that keeps resourceVersions, takes a while, and can be cut off.
 type server struct {
-	t       *testing.T
+	t     *testing.T
+	takes time.Duration // one request, there and back
+
+	mu      sync.Mutex
 	lease   *coordinationv1.Lease
 	version int
-	takes   time.Duration // one request, there and back
-	cut     bool          // requests hang until their context ends
-	lost    bool          // requests are carried out, but their answers are lost
-	renewed []time.Time   // when each renewal was applied
+	cut     bool        // requests hang until their context ends
+	lost    bool        // requests are carried out, but their answers are lost
+	renewed []time.Time // when each renewal was applied
 }
 
 func newServer(t *testing.T, holder string, epoch replication.Epoch) *server {
@@ -43,22 +46,51 @@ func newServer(t *testing.T, holder string, epoch replication.Epoch) *server {
 
 // write is the operator's: it changes the object under a new version.
 func (s *server) write(f func(*coordinationv1.Lease)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.change(f)
+}
+
+func (s *server) change(f func(*coordinationv1.Lease)) {
 	s.version++
 	s.lease = s.lease.DeepCopy()
 	s.lease.ResourceVersion = strconv.Itoa(s.version)
 	f(s.lease)
 }
 
+func (s *server) fail(cut, lost bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cut, s.lost = cut, lost
+}
+
+func (s *server) renewals() []time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.renewed
+}
+
+func (s *server) now() *coordinationv1.Lease {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lease
+}
+
 func (s *server) request(ctx context.Context, do func() (*coordinationv1.Lease, error)) (*coordinationv1.Lease, error) {
-	if s.cut {
+	s.mu.Lock()
+	cut, lost := s.cut, s.lost
+	s.mu.Unlock()
+	if cut {
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
 	if pause(ctx, s.takes/2); ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
+	s.mu.Lock()
 	l, err := do()
-	if s.lost {
+	s.mu.Unlock()
+	if lost {
 		<-ctx.Done()
 	} else {
 		pause(ctx, s.takes/2)
@@ -90,7 +122,7 @@ func (s *server) Patch(ctx context.Context, name string, pt types.PatchType, dat
 		if last := s.lease.Spec.RenewTime; last != nil && last.Equal(&p.Spec.RenewTime) {
 			s.t.Error("a renewal left renewTime as it was")
 		}
-		s.write(func(l *coordinationv1.Lease) { l.Spec.RenewTime = &p.Spec.RenewTime })
+		s.change(func(l *coordinationv1.Lease) { l.Spec.RenewTime = &p.Spec.RenewTime })
 		s.renewed = append(s.renewed, time.Now())
 		return s.lease.DeepCopy(), nil
 	})
@@ -104,6 +136,7 @@ const (
 // held runs a Holder of epoch 7 by member a against s, in a bubble with a fake clock.
 type held struct {
 	*Holder
+	mu      sync.Mutex
 	failed  []Answer
 	deposed replication.Epoch
 	ended   chan error
@@ -120,12 +153,22 @@ func hold(t *testing.T, s *server, change func(*Options)) *held {
 	h.stop = cancel
 	go func() {
 		h.ended <- h.Hold(ctx, epoch7, duration, Callbacks{
-			Failed:  func(a Answer, _ error) { h.failed = append(h.failed, a) },
-			Deposed: func(e replication.Epoch) { h.deposed = e },
+			Failed: func(a Answer, _ error) {
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				h.failed = append(h.failed, a)
+			},
+			Deposed: func(e replication.Epoch) { h.deposed = e }, // read after ended
 		})
 	}()
 	t.Cleanup(cancel)
 	return h
+}
+
+func (h *held) failures() []Answer {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.failed
 }
 
 func TestHoldRenewsEveryThird(t *testing.T) {
@@ -136,16 +179,16 @@ func TestHoldRenewsEveryThird(t *testing.T) {
 			t.Error("valid before the first renewal")
 		}
 		time.Sleep(time.Minute)
-		if n := len(s.renewed); n < 30 || n > 38 {
+		if n := len(s.renewals()); n < 30 || n > 38 {
 			t.Errorf("%d renewals in a minute, want one every 1.6 to 2 s", n)
 		}
-		for i := 1; i < len(s.renewed); i++ {
-			if gap := s.renewed[i].Sub(s.renewed[i-1]); gap > duration/3 {
+		for i, at := range s.renewals()[1:] {
+			if gap := at.Sub(s.renewals()[i]); gap > duration/3 {
 				t.Errorf("gap of %v between renewals", gap)
 			}
 		}
-		if !h.Valid(time.Now()) || len(h.failed) != 0 {
-			t.Errorf("valid %v, failures %v", h.Valid(time.Now()), h.failed)
+		if !h.Valid(time.Now()) || len(h.failures()) != 0 {
+			t.Errorf("valid %v, failures %v", h.Valid(time.Now()), h.failures())
 		}
 		h.stop()
 		if err := <-h.ended; err != nil {
@@ -167,19 +210,19 @@ func TestValidEndsBeforeAnybodyTakesOver(t *testing.T) {
 				s.takes = 300 * time.Millisecond
 				h := hold(t, s, nil)
 				time.Sleep(2*time.Second + at)
-				s.cut, s.lost = !lost, lost
+				s.fail(!lost, lost)
 				heldAt, applied := time.Time{}, 0
 				for range 1000 {
 					time.Sleep(10 * time.Millisecond)
 					synctest.Wait()
 					if h.Valid(time.Now()) {
-						heldAt, applied = time.Now(), len(s.renewed)
+						heldAt, applied = time.Now(), len(s.renewals())
 					}
 				}
 				if applied == 0 {
 					t.Fatal("never held")
 				}
-				if past := heldAt.Sub(s.renewed[applied-1]); past >= duration*2/3 {
+				if past := heldAt.Sub(s.renewals()[applied-1]); past >= duration*2/3 {
 					t.Fatalf("cut after %v (answers lost: %v): still valid %v after the renewal", at, lost, past)
 				}
 				if h.Valid(time.Now()) {
@@ -195,12 +238,12 @@ func TestHoldGoesOnAfterACut(t *testing.T) {
 		s := newServer(t, "a", epoch7)
 		h := hold(t, s, nil)
 		time.Sleep(3 * time.Second)
-		s.cut = true
+		s.fail(true, false)
 		time.Sleep(10 * time.Second)
-		if h.Valid(time.Now()) || len(h.failed) == 0 || h.failed[0] != Unreachable {
-			t.Fatalf("valid %v, failures %v", h.Valid(time.Now()), h.failed)
+		if h.Valid(time.Now()) || len(h.failures()) == 0 || h.failures()[0] != Unreachable {
+			t.Fatalf("valid %v, failures %v", h.Valid(time.Now()), h.failures())
 		}
-		s.cut = false
+		s.fail(false, false)
 		time.Sleep(2 * time.Second)
 		if !h.Valid(time.Now()) {
 			t.Fatal("not held again")
@@ -211,25 +254,25 @@ func TestHoldGoesOnAfterACut(t *testing.T) {
 func TestADiskThatHangsCostsTheLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, "a", epoch7)
-		hangs := false
+		var hangs atomic.Bool
 		h := hold(t, s, func(o *Options) {
 			o.Probe = func(ctx context.Context) error {
-				if hangs {
+				if hangs.Load() {
 					<-ctx.Done()
 				}
 				return ctx.Err()
 			}
 		})
 		time.Sleep(3 * time.Second)
-		hangs = true
+		hangs.Store(true)
 		time.Sleep(10 * time.Millisecond) // a patch that had passed its probe
-		before := len(s.renewed)
+		before := len(s.renewals())
 		time.Sleep(duration)
-		if len(s.renewed) != before {
-			t.Errorf("%d renewals without a probe", len(s.renewed)-before)
+		if len(s.renewals()) != before {
+			t.Errorf("%d renewals without a probe", len(s.renewals())-before)
 		}
-		if h.Valid(time.Now()) || len(h.failed) == 0 || h.failed[0] != DiskFailed {
-			t.Errorf("valid %v, failures %v", h.Valid(time.Now()), h.failed)
+		if h.Valid(time.Now()) || len(h.failures()) == 0 || h.failures()[0] != DiskFailed {
+			t.Errorf("valid %v, failures %v", h.Valid(time.Now()), h.failures())
 		}
 	})
 }
@@ -245,13 +288,13 @@ func TestDeposedEndsTheHold(t *testing.T) {
 				s := newServer(t, "a", epoch7)
 				h := hold(t, s, nil)
 				time.Sleep(3 * time.Second)
-				s.cut = true
+				s.fail(true, false)
 				time.Sleep(10 * time.Second)
 				s.write(func(l *coordinationv1.Lease) {
 					change(l)
 					l.Annotations[RecordAnnotation] = `{"epoch":9}`
 				})
-				s.cut = false
+				s.fail(false, false)
 				if err := <-h.ended; !errors.Is(err, ErrDeposed) || h.deposed != 9 {
 					t.Fatalf("ended with %v, deposed by %d", err, h.deposed)
 				}
@@ -270,16 +313,16 @@ func TestTheOperatorsWritesSurvive(t *testing.T) {
 		for i := range 50 {
 			time.Sleep(731 * time.Millisecond)
 			synctest.Wait()
-			if got := s.lease.Annotations["version"]; i > 0 && got != strconv.Itoa(i-1) {
+			if got := s.now().Annotations["version"]; i > 0 && got != strconv.Itoa(i-1) {
 				t.Fatalf("annotation %q, want %d", got, i-1)
 			}
 			s.write(func(l *coordinationv1.Lease) { l.Annotations["version"] = strconv.Itoa(i) })
 			if !h.Valid(time.Now()) {
-				t.Fatalf("not valid after write %d: %v", i, h.failed)
+				t.Fatalf("not valid after write %d: %v", i, h.failures())
 			}
 		}
-		if len(h.failed) != 0 || *s.lease.Spec.HolderIdentity != "a" {
-			t.Fatalf("failures %v, holder %q", h.failed, *s.lease.Spec.HolderIdentity)
+		if len(h.failures()) != 0 || *s.now().Spec.HolderIdentity != "a" {
+			t.Fatalf("failures %v, holder %q", h.failures(), *s.now().Spec.HolderIdentity)
 		}
 	})
 }
@@ -294,7 +337,7 @@ func TestNothingIsWrittenThatIsNotOurs(t *testing.T) {
 			s.write(func(l *coordinationv1.Lease) { l.Annotations[RecordAnnotation] = `{"epoch":3}` })
 		}, Unrecorded},
 		"other holder":  {func(s *server) { s.write(func(l *coordinationv1.Lease) { l.Spec.HolderIdentity = new("b") }) }, OtherHolder},
-		"Lease deleted": {func(s *server) { s.lease = nil }, Missing},
+		"Lease deleted": {func(s *server) { s.mu.Lock(); s.lease = nil; s.mu.Unlock() }, Missing},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -303,13 +346,13 @@ func TestNothingIsWrittenThatIsNotOurs(t *testing.T) {
 				h := hold(t, s, nil)
 				time.Sleep(3 * time.Second)
 				tc.change(s)
-				before := len(s.renewed)
+				before := len(s.renewals())
 				time.Sleep(duration)
-				if len(s.renewed) != before || h.Valid(time.Now()) {
-					t.Errorf("%d renewals, valid %v", len(s.renewed)-before, h.Valid(time.Now()))
+				if len(s.renewals()) != before || h.Valid(time.Now()) {
+					t.Errorf("%d renewals, valid %v", len(s.renewals())-before, h.Valid(time.Now()))
 				}
-				if len(h.failed) == 0 || h.failed[0] != tc.want {
-					t.Errorf("failures %v, want %v", h.failed, tc.want)
+				if len(h.failures()) == 0 || h.failures()[0] != tc.want {
+					t.Errorf("failures %v, want %v", h.failures(), tc.want)
 				}
 			})
 		})
@@ -327,9 +370,9 @@ func TestTheShorterDurationBindsTheDeadline(t *testing.T) {
 		}
 		h.SetDuration(3 * time.Second)
 		time.Sleep(10 * time.Second)
-		before := len(s.renewed)
+		before := len(s.renewals())
 		time.Sleep(30 * time.Second)
-		if n := len(s.renewed) - before; n < 30 {
+		if n := len(s.renewals()) - before; n < 30 {
 			t.Fatalf("%d renewals in 30 s of a Lease of 3 s", n)
 		}
 	})
