@@ -1,0 +1,6 @@
+IMAGE ?= localhost/replicatedstore:dev
+IMAGE_ARCHIVE ?= dist/replicatedstore.tar
+
+.PHONY: image
+image: ## Build the container image as an archive in dist/, without Docker.
+	@$(GO) run ./hack/image --tag $(IMAGE) --output $(IMAGE_ARCHIVE)
