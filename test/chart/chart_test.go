@@ -1,0 +1,181 @@
+// Package chart_test renders the Helm chart as users do and checks what comes out: the values it takes and refuses, and
+// that it installs the same CRD, permissions and Deployment as config/.
+package chart_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/yaml"
+)
+
+const (
+	chartDir  = "../../charts/replicatedstore-operator"
+	configDir = "../../config"
+	keep      = "helm.sh/resource-policy"
+)
+
+// helm is the binary, named by the environment: a chart nobody rendered is not tested, so its absence fails.
+func helm(t *testing.T, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	bin := os.Getenv("HELM")
+	if bin == "" {
+		t.Fatal("HELM is not set: these tests need the helm binary; run `make chart-lint`, or build it from hack/tools/helm and name it")
+	}
+	cmd := exec.CommandContext(t.Context(), bin, args...)
+	var out, problems bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &problems
+	err = cmd.Run()
+	return out.String(), problems.String(), err
+}
+
+// rendered is what the chart makes of values (YAML).
+func rendered(t *testing.T, values string) ([]unstructured.Unstructured, string, error) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "values.yaml")
+	if err := os.WriteFile(file, []byte(values), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, problems, err := helm(t, "template", "operator", chartDir, "--namespace", "stores", "--kube-version", "1.37.0", "--values", file)
+	if err != nil {
+		return nil, problems, err
+	}
+	return documents(t, out), "", nil
+}
+
+func mustRender(t *testing.T, values string) []unstructured.Unstructured {
+	t.Helper()
+	objects, problems, err := rendered(t, values)
+	if err != nil {
+		t.Fatalf("%v: %s", err, problems)
+	}
+	return objects
+}
+
+func documents(t *testing.T, text string) []unstructured.Unstructured {
+	t.Helper()
+	var out []unstructured.Unstructured
+	for doc := range strings.SplitSeq("\n"+text, "\n---") {
+		var fields map[string]any
+		if err := yaml.UnmarshalStrict([]byte(doc), &fields); err != nil {
+			t.Fatalf("%v in:\n%s", err, doc)
+		}
+		if len(fields) > 0 {
+			out = append(out, unstructured.Unstructured{Object: fields})
+		}
+	}
+	return out
+}
+
+func fromFile(t *testing.T, path string) []unstructured.Unstructured {
+	t.Helper()
+	data, err := os.ReadFile(filepath.Join(configDir, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return documents(t, string(data))
+}
+
+// find is the only object of a kind whose name ends so.
+func find(t *testing.T, objects []unstructured.Unstructured, kind, suffix string) unstructured.Unstructured {
+	t.Helper()
+	var found []unstructured.Unstructured
+	for _, o := range objects {
+		if o.GetKind() == kind && strings.HasSuffix(o.GetName(), suffix) {
+			found = append(found, o)
+		}
+	}
+	if len(found) != 1 {
+		t.Fatalf("%d objects of kind %s whose names end in %q, want 1", len(found), kind, suffix)
+	}
+	return found[0]
+}
+
+// as reads an object as its Go type, refusing unknown fields.
+func as[T any](t *testing.T, o unstructured.Unstructured) T {
+	t.Helper()
+	var out T
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(o.Object, &out, true); err != nil {
+		t.Fatalf("%s %s: %v", o.GetKind(), o.GetName(), err)
+	}
+	return out
+}
+
+func TestLint(t *testing.T) {
+	out, problems, err := helm(t, "lint", "--strict", chartDir)
+	if err != nil {
+		t.Fatalf("%v\n%s%s", err, out, problems)
+	}
+}
+
+func TestCRDIsTheGeneratedOne(t *testing.T) {
+	got := find(t, mustRender(t, ""), "CustomResourceDefinition", "")
+	annotations := got.GetAnnotations()
+	if annotations[keep] != "keep" {
+		t.Errorf("annotation %s = %q: uninstalling the chart would delete every store", keep, annotations[keep])
+	}
+	delete(annotations, keep)
+	got.SetAnnotations(annotations)
+	want := fromFile(t, "crd/bases/replicatedstore.io_replicatedstores.yaml")[0]
+	if !reflect.DeepEqual(got.Object, want.Object) {
+		t.Error("the chart's CRD differs from config/crd: run make generate")
+	}
+}
+
+func TestPermissionsAreThoseOfConfig(t *testing.T) {
+	objects := mustRender(t, "")
+	users := fromFile(t, "rbac/users.yaml")
+	pairs := map[string][2]unstructured.Unstructured{
+		"operator": {find(t, objects, "ClusterRole", "-operator"), fromFile(t, "rbac/role.yaml")[0]},
+		"view":     {find(t, objects, "ClusterRole", "-view"), find(t, users, "ClusterRole", "-view")},
+		"edit":     {find(t, objects, "ClusterRole", "-edit"), find(t, users, "ClusterRole", "-edit")},
+	}
+	for name, pair := range pairs {
+		got, want := as[rbacv1.ClusterRole](t, pair[0]), as[rbacv1.ClusterRole](t, pair[1])
+		if len(want.Rules) == 0 || !reflect.DeepEqual(got.Rules, want.Rules) {
+			t.Errorf("%s: the chart's rules are %v, want those of config/rbac: %v", name, got.Rules, want.Rules)
+		}
+		for key, value := range want.Labels {
+			if strings.HasPrefix(key, "rbac.") && got.Labels[key] != value {
+				t.Errorf("%s: label %s is %q, want %q", name, key, got.Labels[key], value)
+			}
+		}
+	}
+	binding := as[rbacv1.ClusterRoleBinding](t, find(t, objects, "ClusterRoleBinding", ""))
+	account := find(t, objects, "ServiceAccount", "")
+	role := pairs["operator"][0]
+	want := []rbacv1.Subject{{Kind: "ServiceAccount", Name: account.GetName(), Namespace: "stores"}}
+	if binding.RoleRef.Name != role.GetName() || !reflect.DeepEqual(binding.Subjects, want) {
+		t.Errorf("binding of %v to %s, want %v to %s", binding.Subjects, binding.RoleRef.Name, want, role.GetName())
+	}
+}
+
+// TestDeploymentIsThatOfConfig: with its default values the chart runs the operator as config/manager does.
+func TestDeploymentIsThatOfConfig(t *testing.T) {
+	got := as[appsv1.Deployment](t, find(t, mustRender(t, ""), "Deployment", ""))
+	want := as[appsv1.Deployment](t, fromFile(t, "manager/deployment.yaml")[0])
+	if *got.Spec.Replicas != *want.Spec.Replicas {
+		t.Errorf("%d replicas, want %d", *got.Spec.Replicas, *want.Spec.Replicas)
+	}
+	a, b := got.Spec.Template.Spec, want.Spec.Template.Spec
+	a.Containers[0].Image, a.ServiceAccountName = b.Containers[0].Image, b.ServiceAccountName
+	a.Affinity, b.Affinity = nil, nil // they select by the labels of each installation
+	if !reflect.DeepEqual(a, b) {
+		t.Errorf("the chart's pod is\n%+v\nwant that of config/manager\n%+v", a, b)
+	}
+	selected := got.Spec.Selector.MatchLabels
+	for key, value := range selected {
+		if got.Spec.Template.Labels[key] != value {
+			t.Errorf("the Deployment selects %s=%s, and its pods have %q", key, value, got.Spec.Template.Labels[key])
+		}
+	}
+}

@@ -1,0 +1,141 @@
+package chart_test
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	appsv1 "k8s.io/api/apps/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+func kinds(objects []unstructured.Unstructured) []string {
+	var out []string
+	for _, o := range objects {
+		out = append(out, o.GetKind())
+	}
+	slices.Sort(out)
+	return out
+}
+
+// TestKinds: what can be left out is left out, and nothing else is.
+func TestKinds(t *testing.T) {
+	all := []string{"ClusterRole", "ClusterRole", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition",
+		"Deployment", "PodDisruptionBudget", "ServiceAccount"}
+	without := func(kinds ...string) []string {
+		return slices.DeleteFunc(slices.Clone(all), func(k string) bool { return slices.Contains(kinds, k) })
+	}
+	cases := map[string]struct {
+		values string
+		want   []string
+	}{
+		"by default":            {"", all},
+		"no CRD":                {"crds: {install: false}", without("CustomResourceDefinition")},
+		"no budget":             {"podDisruptionBudget: {enabled: false}", without("PodDisruptionBudget")},
+		"no service account":    {"serviceAccount: {create: false, name: mine}", without("ServiceAccount")},
+		"no rbac":               {"rbac: {create: false, aggregate: false}", without("ClusterRole", "ClusterRoleBinding")},
+		"operator's monitoring": {"monitoring: {operator: true}", slices.Sorted(slices.Values(append(slices.Clone(all), "PodMonitor")))},
+		"all monitoring": {"monitoring: {operator: true, members: true, labels: {release: prometheus}}",
+			slices.Sorted(slices.Values(append(slices.Clone(all), "PodMonitor", "PodMonitor")))},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := kinds(mustRender(t, c.values)); !slices.Equal(got, c.want) {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+// TestEverythingSet: every value finds its way into the Deployment, and labels of the chart cannot be taken over.
+func TestEverythingSet(t *testing.T) {
+	digest := "sha256:" + strings.Repeat("0f", 32)
+	objects := mustRender(t, `
+replicas: 3
+image: {repository: mirror.example/operator, tag: v9, pullPolicy: Always}
+nodeImage: {repository: mirror.example/node, digest: "`+digest+`"}
+imagePullSecrets: [{name: mirror}]
+serviceAccount: {name: stores, annotations: {a: b}}
+logLevel: debug
+extraArgs: [--metrics-bind-address=:9090]
+podLabels: {team: data, app.kubernetes.io/instance: other}
+podAnnotations: {note: hello}
+resources: {requests: {cpu: 1, memory: 1Gi}, limits: {memory: 1Gi}}
+priorityClassName: system-cluster-critical
+nodeSelector: {pool: system}
+tolerations: [{key: system, operator: Exists}]
+affinity: {nodeAffinity: {}}
+topologySpreadConstraints: [{maxSkew: 1, topologyKey: zone, whenUnsatisfiable: DoNotSchedule, labelSelector: {}}]
+fullnameOverride: rstore
+`)
+	d := as[appsv1.Deployment](t, find(t, objects, "Deployment", "rstore"))
+	pod := d.Spec.Template.Spec
+	c := pod.Containers[0]
+	checks := map[string]bool{
+		"replicas":     *d.Spec.Replicas == 3,
+		"image":        c.Image == "mirror.example/operator:v9" && c.ImagePullPolicy == "Always",
+		"node image":   slices.Contains(c.Args, "--node-image=mirror.example/node@"+digest),
+		"log level":    slices.Contains(c.Args, "--zap-log-level=debug"),
+		"extra flags":  slices.Contains(c.Args, "--metrics-bind-address=:9090"),
+		"pull secrets": len(pod.ImagePullSecrets) == 1 && pod.ImagePullSecrets[0].Name == "mirror",
+		"account":      pod.ServiceAccountName == "stores",
+		"labels":       d.Spec.Template.Labels["team"] == "data",
+		"own labels":   d.Spec.Template.Labels["app.kubernetes.io/instance"] == "operator",
+		"annotations":  d.Spec.Template.Annotations["note"] == "hello",
+		"resources":    c.Resources.Requests.Cpu().String() == "1",
+		"priority":     pod.PriorityClassName == "system-cluster-critical",
+		"selector":     pod.NodeSelector["pool"] == "system",
+		"tolerations":  len(pod.Tolerations) == 1,
+		"affinity":     pod.Affinity.NodeAffinity != nil && pod.Affinity.PodAntiAffinity == nil,
+		"spread":       len(pod.TopologySpreadConstraints) == 1,
+	}
+	for name, ok := range checks {
+		if !ok {
+			t.Errorf("%s: not as the values say: %+v", name, d.Spec)
+		}
+	}
+	budget := as[policyv1.PodDisruptionBudget](t, find(t, objects, "PodDisruptionBudget", "rstore"))
+	for key, value := range budget.Spec.Selector.MatchLabels {
+		if d.Spec.Template.Labels[key] != value {
+			t.Errorf("the budget selects %s=%s, and the pods have %q", key, value, d.Spec.Template.Labels[key])
+		}
+	}
+}
+
+// TestRefusedValues: a value that is misspelt or cannot work is refused before anything is installed, by name.
+func TestRefusedValues(t *testing.T) {
+	cases := map[string]struct{ values, saying string }{
+		"unknown key":           {"replicaCount: 2", "replicaCount"},
+		"unknown nested key":    {"image: {repo: x}", "repo"},
+		"no operator":           {"replicas: 0", "/replicas"},
+		"replicas in words":     {"replicas: two", "/replicas"},
+		"empty image":           {`image: {repository: ""}`, "/image/repository"},
+		"digest in the name":    {"image: {repository: x@sha256:0}", "/image/repository"},
+		"digest without digits": {"image: {digest: latest}", "/image/digest"},
+		"pull policy":           {"image: {pullPolicy: Sometimes}", "/image/pullPolicy"},
+		"CRD switch in words":   {`crds: {install: "yes"}`, "/crds/install"},
+		"log level":             {"logLevel: loud", "/logLevel"},
+		"flag without dashes":   {"extraArgs: [leader-elect=false]", "/extraArgs/0"},
+		"memory in words":       {"resources: {limits: {memory: a lot}}", "/resources/limits/memory"},
+		"unknown resource":      {"resources: {limits: {disk: 1Gi}}", "disk"},
+		"secret without a name": {"imagePullSecrets: [{}]", "/imagePullSecrets/0"},
+		"label that is no text": {"podLabels: {a: [b]}", "/podLabels/a"},
+		"scrape interval":       {"monitoring: {interval: 15}", "/monitoring/interval"},
+		"name with capitals":    {"fullnameOverride: Operator", "/fullnameOverride"},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			_, problems, err := rendered(t, c.values)
+			if err == nil {
+				t.Fatalf("%s: rendered, want a refusal", c.values)
+			}
+			path := strings.TrimPrefix(c.saying, "/")
+			dotted := regexp.QuoteMeta(strings.ReplaceAll(path, "/", "."))
+			if !strings.Contains(problems, c.saying) && !regexp.MustCompile(dotted).MatchString(problems) {
+				t.Errorf("%s: refused without naming %q: %s", c.values, c.saying, problems)
+			}
+		})
+	}
+}
