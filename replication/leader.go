@@ -2,7 +2,7 @@ package replication
 
 import (
 	"fmt"
-	"maps"
+	"hash/fnv"
 	"time"
 )
 
@@ -245,10 +245,11 @@ func (r *Replica) Rules() ([]Rule, uint64) {
 	return r.lead.rules, r.lead.version
 }
 
-// CommitCovered reports whether the commit position is held under every rule in force, so that the operator may drop
-// the older of two.
+// CommitCovered reports whether everything acknowledged in this epoch is held under every rule in force, so that the
+// operator may drop the older of two. Before the barrier is committed nothing was acknowledged, and so it is: otherwise a
+// leader that starts with fewer voters than k could never be given enough.
 func (r *Replica) CommitCovered() bool {
-	return r.Writable() && Commit(r.lead.rules, r.log.Durable().Position, r.lead.durableOf) >= r.commit
+	return r.lead != nil && (!r.lead.writable || Commit(r.lead.rules, r.log.Durable().Position, r.lead.durableOf) >= r.commit)
 }
 
 // Follower is the leader's view of one follower.
@@ -267,12 +268,29 @@ func (r *Replica) Followers(now time.Time) map[string]Follower {
 		return nil
 	}
 	out := make(map[string]Follower, len(r.lead.followers))
-	for name, p := range maps.All(r.lead.followers) {
+	for name, p := range r.lead.followers {
 		out[name] = Follower{
 			Voter: p.voter, Durable: p.durable, Applied: p.applied, Silent: now.Sub(p.heardAt), Seeding: p.seeding,
-			// It holds what the leader held one tick ago: it keeps up, whatever the rate.
-			CaughtUp: p.live && p.durable >= r.lead.ends[1],
+			CaughtUp: r.lead.caughtUp(p),
 		}
 	}
 	return out
 }
+
+// CaughtUpDigest changes whenever the set of followers that keep up does; 0 when not leading.
+func (r *Replica) CaughtUpDigest() (d uint64) {
+	if r.lead == nil {
+		return 0
+	}
+	for _, p := range r.lead.followers {
+		if r.lead.caughtUp(p) {
+			h := fnv.New64a()
+			_, _ = h.Write([]byte(p.voter.Member + "@" + p.voter.Incarnation))
+			d ^= h.Sum64() // order does not matter
+		}
+	}
+	return d
+}
+
+// caughtUp: it holds what the leader held one tick ago, so it keeps up, whatever the rate.
+func (l *leading) caughtUp(p *progress) bool { return p.live && p.durable >= l.ends[1] }

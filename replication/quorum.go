@@ -94,6 +94,13 @@ func (l Leadership) Fenced(has func(Voter) bool) bool {
 	return len(l.Rules) > 0
 }
 
+// Inert reports whether l can never have acknowledged anything, and so need not be fenced: its oldest recorded rule asks
+// for more voters than it has. A leader obeys a newer rule alone only after the record has dropped the older one, and an
+// older rule is only dropped once everything acknowledged is held under the newer.
+func (l Leadership) Inert() bool {
+	return len(l.Rules) > 0 && l.Rules[0].K > len(l.Rules[0].Voters)
+}
+
 // Candidate is a fenced member that could be promoted.
 type Candidate struct {
 	Voter Voter
