@@ -8,6 +8,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
+// noSync: there is no WAL that could be synced.
+var noSync = pebble.NoSync
+
 // Apply applies committed records, which must follow Applied and each other without a gap: position, epoch and checksum
 // chain are all checked. Readers see each batch as a whole; batches end at record boundaries, so never within a record.
 //
@@ -51,7 +54,7 @@ func (m *Machine) applyBatch(recs []replication.Record) (n int, err error) {
 		return 0, fmt.Errorf("apply up to %v: %w", to.mark, err)
 	}
 	m.ceiling.Store(&to)
-	if err := b.Commit(pebble.NoSync); err != nil {
+	if err := b.Commit(noSync); err != nil {
 		return 0, fmt.Errorf("apply up to %v: %w", to.mark, err)
 	}
 	m.applied.Store(&to)

@@ -1,0 +1,132 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// runExpire runs Expire while this goroutine seals and applies what it proposes.
+func (l *leader) runExpire(t *testing.T, limit int) (removed, stale int, more bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		removed, stale, more, err = l.s.Expire(ctx, limit)
+		done <- err
+	}()
+	for {
+		select {
+		case <-l.s.Pending():
+			l.settle()
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			return removed, stale, more
+		}
+	}
+}
+
+// indexEntries counts the entries of the expiry index.
+func indexEntries(t *testing.T, m *Machine) int {
+	t.Helper()
+	return strings.Count("\n"+dump(t, m), fmt.Sprintf("\n%x", spaceExpiry))
+}
+
+func TestExpire(t *testing.T) {
+	l := newLeader(t, SequencerOptions{})
+	now := l.clock.now
+	for i := range 300 {
+		l.put(fmt.Sprintf("due%d", i), "v", now+10)
+	}
+	l.put("later", "v", now+1000)
+	l.put("never", "v", 0)
+	l.put("extended", "v", now+10)
+	l.put("persisted", "v", now+10)
+	l.settle()
+	// Applied already, so these overwrite blindly and leave their index entries behind.
+	l.put("extended", "w", now+2000)
+	l.put("persisted", "w", 0)
+	l.settle()
+	l.clock.now = now + 10
+
+	if got := len(contents(t, l.m.View(l.clock.now))); got != 4 {
+		t.Errorf("%d keys are visible, want 4", got)
+	}
+	removed, stale, more := l.runExpire(t, 250)
+	if removed+stale != 250 || !more {
+		t.Errorf("first round: removed %d, stale %d, more %t", removed, stale, more)
+	}
+	r2, s2, more := l.runExpire(t, 250)
+	if removed+r2 != 300 || stale+s2 != 2 || more {
+		t.Errorf("in two rounds: removed %d, stale %d, more %t", removed+r2, stale+s2, more)
+	}
+	if r, s, more := l.runExpire(t, 250); r != 0 || s != 0 || more {
+		t.Errorf("third round: removed %d, stale %d, more %t", r, s, more)
+	}
+	// A view of long ago shows all that is stored.
+	if got := contents(t, l.m.View(0)); len(got) != 4 || got["extended"] != fmt.Sprintf("w@%d", now+2000) {
+		t.Errorf("left are %v", got)
+	}
+	if n := indexEntries(t, l.m); n != 2 {
+		t.Errorf("%d index entries are left, want those of later and extended", n)
+	}
+	replica := openMachine(t, vfs.NewMem(), "replica")
+	if err := replica.Apply(l.log); err != nil {
+		t.Fatal(err)
+	}
+	if dump(t, replica) != dump(t, l.m) {
+		t.Error("a replica disagrees about what expired")
+	}
+}
+
+// TestExpireSeesFlight: a due index entry of applied state says nothing about a key that is being written.
+func TestExpireSeesFlight(t *testing.T) {
+	l := newLeader(t, SequencerOptions{})
+	now := l.clock.now
+	l.put("rewritten", "old", now+10)
+	l.put("flushed", "old", now+10)
+	l.settle()
+	l.clock.now = now + 20
+	l.put("rewritten", "new", 0) // in flight while Expire looks
+	if r, s, _ := l.runExpire(t, 10); r != 1 || s != 1 {
+		t.Errorf("removed %d, stale %d, want 1 and 1", r, s)
+	}
+	if got := contents(t, l.m.View(0)); len(got) != 1 || got["rewritten"] != "new@0" {
+		t.Errorf("left are %v", got)
+	}
+}
+
+// TestKnownExpiryLeavesNoIndex: whoever read a key before writing it cleans its index entry at once.
+func TestKnownExpiryLeavesNoIndex(t *testing.T) {
+	for name, write := range map[string]func(tx *Tx){
+		"read, put":     func(tx *Tx) { _, _, _ = tx.Get([]byte("k")); tx.Put([]byte("k"), str("w", 0)) },
+		"delete":        func(tx *Tx) { _, _ = tx.Delete([]byte("k")) },
+		"flush":         func(tx *Tx) { tx.Flush() },
+		"in flight":     func(tx *Tx) { tx.Put([]byte("k"), str("w", tx.Now()+77)); tx.Put([]byte("k"), str("x", 0)); _, _ = tx.Delete([]byte("k")) },
+		"read, expired": func(tx *Tx) { _, _, _ = tx.Get([]byte("k")); tx.Put([]byte("k"), str("w", 1)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLeader(t, SequencerOptions{})
+			l.put("k", "v", l.clock.now+1000)
+			if name != "in flight" {
+				l.settle()
+				if indexEntries(t, l.m) != 1 {
+					t.Fatal("no index entry to begin with")
+				}
+			}
+			l.write(write)
+			l.settle()
+			if n := indexEntries(t, l.m); n != 0 {
+				t.Errorf("%d index entries are left", n)
+			}
+		})
+	}
+}

@@ -1,0 +1,231 @@
+package store
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// newRand returns a generator whose seed is printed when the test fails; seed 0 draws one.
+func newRand(t testing.TB, seed uint64) *rand.Rand {
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 1))
+}
+
+func openMachine(t testing.TB, fs vfs.FS, dir string) *Machine {
+	t.Helper()
+	m, err := Open(fs, dir, Options{Memory: minMemory, OnError: func(err error) { t.Errorf("background: %v", err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() })
+	return m
+}
+
+// fakeClock is a wall clock in unix ms that tests set.
+type fakeClock struct{ now int64 }
+
+func (c *fakeClock) read() int64 { return c.now }
+
+// leader is a machine, its sequencer, and the log between them.
+type leader struct {
+	t     testing.TB
+	m     *Machine
+	s     *Sequencer
+	clock *fakeClock
+	epoch replication.Epoch
+	end   replication.Mark
+	log   []replication.Record // everything ever sealed and not cut
+	sent  int                  // records of log that were applied
+}
+
+func newLeader(t testing.TB, o SequencerOptions) *leader {
+	l := &leader{t: t, m: openMachine(t, vfs.NewMem(), "state"), clock: &fakeClock{now: 1_000_000}}
+	if o.Clock == nil {
+		o.Clock = l.clock.read
+	}
+	l.s = NewSequencer(l.m, o)
+	l.lead()
+	return l
+}
+
+// lead opens the next epoch with a barrier.
+func (l *leader) lead() {
+	l.t.Helper()
+	l.epoch++
+	barrier, err := replication.EncodeBarrier(l.nextSeal())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.add(barrier)
+	l.apply(len(l.log))
+	if err := l.s.Open(l.epoch, l.end.Position+1); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func (l *leader) add(r replication.Record) {
+	l.log = append(l.log, r)
+	l.end = r.Mark()
+}
+
+// seal takes one record; false when nothing was queued.
+func (l *leader) seal(maxBytes int) bool {
+	first, n, payload := l.s.Take(maxBytes)
+	if n == 0 {
+		return false
+	}
+	if first != l.end.Position+1 {
+		l.t.Fatalf("took first position %d, log ends at %v", first, l.end)
+	}
+	r, err := replication.EncodeRecord(l.nextSeal(), uint32(n), payload)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.add(r)
+	return true
+}
+
+func (l *leader) nextSeal() replication.Seal {
+	return replication.Seal{Epoch: l.epoch, First: l.end.Position + 1, UnixMilli: l.s.Now(), Prev: l.end.Chain}
+}
+
+// apply applies records until upTo of the log are applied.
+func (l *leader) apply(upTo int) {
+	l.t.Helper()
+	if upTo <= l.sent {
+		return
+	}
+	if err := l.m.Apply(l.log[l.sent:upTo]); err != nil {
+		l.t.Fatal(err)
+	}
+	l.sent = upTo
+	l.s.Applied(l.m.Applied().Position)
+}
+
+// settle seals and applies everything.
+func (l *leader) settle() {
+	l.t.Helper()
+	for l.seal(1 << 20) {
+	}
+	l.apply(len(l.log))
+}
+
+// deposed closes the sequencer and cuts the log to what is applied.
+func (l *leader) deposed(err error) {
+	l.s.Close(err)
+	l.log = l.log[:l.sent]
+	l.end = l.m.Applied()
+}
+
+// write runs one transaction.
+func (l *leader) write(f func(tx *Tx)) Ticket {
+	l.t.Helper()
+	ticket, err := l.s.Run(l.t.Context(), func(b *Batch) {
+		f(b.Begin())
+		if err := b.End(); err != nil {
+			l.t.Error(err)
+		}
+	})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return ticket
+}
+
+func (l *leader) put(key, data string, expireAt int64) Ticket {
+	l.t.Helper()
+	return l.write(func(tx *Tx) { tx.Put([]byte(key), str(data, expireAt)) })
+}
+
+// get reads key at the tail; "" when absent.
+func (l *leader) get(key string) (out string) {
+	l.t.Helper()
+	if _, err := l.s.Run(l.t.Context(), func(b *Batch) {
+		v, _, err := b.Get([]byte(key))
+		if err != nil {
+			l.t.Error(err)
+		}
+		out = string(v.Data)
+	}); err != nil {
+		l.t.Fatal(err)
+	}
+	return out
+}
+
+func str(data string, expireAt int64) Value {
+	return Value{Type: TypeString, ExpireAt: expireAt, Data: []byte(data)}
+}
+
+// entryOf encodes effects as an entry.
+func entryOf(effects ...func([]byte) []byte) []byte {
+	e := []byte{entryVersion}
+	for _, f := range effects {
+		e = f(e)
+	}
+	return e
+}
+
+func putOf(key, data string, expireAt int64) func([]byte) []byte {
+	return func(b []byte) []byte { return appendPut(b, []byte(key), str(data, expireAt)) }
+}
+
+func deleteOf(key string) func([]byte) []byte {
+	return func(b []byte) []byte { return appendDelete(b, []byte(key)) }
+}
+
+// record seals entries after end.
+func record(t testing.TB, end replication.Mark, epoch replication.Epoch, unixMilli int64, entries ...[]byte) replication.Record {
+	t.Helper()
+	var b replication.Builder
+	for _, e := range entries {
+		if err := b.Add(e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := b.Seal(replication.Seal{Epoch: epoch, First: end.Position + 1, UnixMilli: unixMilli, Prev: end.Chain})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// dump returns every stored byte of m, one line a pair.
+func dump(t testing.TB, m *Machine) string {
+	t.Helper()
+	it, err := m.db.NewIter(&pebble.IterOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer it.Close()
+	var out bytes.Buffer
+	for it.First(); it.Valid(); it.Next() {
+		fmt.Fprintf(&out, "%x = %x\n", it.Key(), it.Value())
+	}
+	if err := it.Error(); err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}
+
+// contents returns what a view shows: key to value.
+func contents(t testing.TB, v View) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	if err := v.ForEach(t.Context(), func(e Entry) bool {
+		out[string(e.Key)] = fmt.Sprintf("%s@%d", e.Value.Data, e.Value.ExpireAt)
+		return true
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return out
+}

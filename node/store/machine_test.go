@@ -1,0 +1,362 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// randomLog returns n records of random effects on few keys, over several epochs, with barriers.
+func randomLog(t testing.TB, rng *rand.Rand, n int) (log []replication.Record) {
+	end, epoch, now := replication.Mark{}, replication.Epoch(0), int64(1000)
+	for i := range n {
+		now += rng.Int64N(50)
+		if i == 0 || rng.IntN(20) == 0 {
+			epoch += 1 + replication.Epoch(rng.IntN(2))
+			b, err := replication.EncodeBarrier(replication.Seal{Epoch: epoch, First: end.Position + 1, UnixMilli: now, Prev: end.Chain})
+			if err != nil {
+				t.Fatal(err)
+			}
+			log, end = append(log, b), b.Mark()
+			continue
+		}
+		entries := make([][]byte, 1+rng.IntN(8))
+		for j := range entries {
+			entries[j] = randomEntry(rng)
+		}
+		r := record(t, end, epoch, now, entries...)
+		log, end = append(log, r), r.Mark()
+	}
+	return log
+}
+
+func randomEntry(rng *rand.Rand) []byte {
+	e := []byte{entryVersion}
+	for range 1 + rng.IntN(4) {
+		key := fmt.Sprintf("key%d", rng.IntN(40))
+		expireAt := rng.Int64N(2) * (1 + rng.Int64N(5000))
+		switch n := rng.IntN(100); {
+		case n < 60:
+			e = appendPut(e, []byte(key), str(strings.Repeat("x", rng.IntN(200)), expireAt))
+		case n < 85:
+			e = appendDelete(e, []byte(key))
+		case n < 98:
+			e = appendUnindex(e, 1+rng.Int64N(5000), []byte(key))
+		default:
+			e = appendFlush(e)
+		}
+	}
+	return e
+}
+
+// applyInSteps applies log in calls of random size, sometimes flushing.
+func applyInSteps(t testing.TB, rng *rand.Rand, m *Machine, log []replication.Record) {
+	t.Helper()
+	for len(log) > 0 {
+		n := 1 + rng.IntN(len(log))
+		if err := m.Apply(log[:n]); err != nil {
+			t.Fatal(err)
+		}
+		log = log[n:]
+		if rng.IntN(3) == 0 {
+			if _, err := m.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func TestApplyIsDeterministic(t *testing.T) {
+	rng := newRand(t, 0)
+	log := randomLog(t, rng, 400)
+	one := openMachine(t, vfs.NewMem(), "one")
+	for _, r := range log {
+		if err := one.Apply([]replication.Record{r}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := dump(t, one)
+	for i := range 5 {
+		m := openMachine(t, vfs.NewMem(), "state")
+		applyInSteps(t, rng, m, log)
+		if got := dump(t, m); got != want {
+			t.Fatalf("machine %d differs: %d bytes instead of %d", i, len(got), len(want))
+		}
+		if m.Applied() != log[len(log)-1].Mark() || m.AppliedTime() != log[len(log)-1].UnixMilli || m.Ceiling() != m.Applied() {
+			t.Errorf("applied %v at %d, ceiling %v", m.Applied(), m.AppliedTime(), m.Ceiling())
+		}
+	}
+}
+
+func TestApplyRefuses(t *testing.T) {
+	good := randomLog(t, rand.New(rand.NewPCG(1, 1)), 10)
+	end := good[9].Mark()
+	fresh := entryOf(putOf("k", "v", 0))
+	broken := record(t, end, end.Epoch, 9999, fresh, []byte{1, 9})
+	flipped := record(t, end, end.Epoch, 9999, fresh)
+	flipped.Raw = bytes.Clone(flipped.Raw)
+	flipped.Raw[len(flipped.Raw)-1] ^= 1
+	gap, old, fork := end, end, end
+	gap.Position++
+	fork.Chain++
+	for name, tc := range map[string]struct {
+		rec  replication.Record
+		want string
+	}{
+		"gap":            {record(t, gap, end.Epoch, 9999, fresh), "the log ends at"},
+		"again":          {good[9], "the log ends at"},
+		"older epoch":    {record(t, old, end.Epoch-1, 9999, fresh), "epoch"},
+		"other history":  {record(t, fork, end.Epoch, 9999, fresh), "checksum"},
+		"damaged":        {flipped, "checksum"},
+		"unknown effect": {broken, fmt.Sprintf("position %d", end.Position+2)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := openMachine(t, vfs.NewMem(), "state")
+			if err := m.Apply(good); err != nil {
+				t.Fatal(err)
+			}
+			before := dump(t, m)
+			err := m.Apply([]replication.Record{tc.rec})
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("error %v, want one with %q", err, tc.want)
+			}
+			if dump(t, m) != before || m.Applied() != end {
+				t.Error("a refused record changed the state")
+			}
+		})
+	}
+}
+
+// TestCrash: without a WAL a crash brings back exactly the durable mark, and replaying the log after it the rest.
+func TestCrash(t *testing.T) {
+	rng := newRand(t, 0)
+	for round := range 20 {
+		log := randomLog(t, rng, 200)
+		byMark := map[replication.Mark]int{{}: 0}
+		reference := openMachine(t, vfs.NewMem(), "state")
+		states := []string{dump(t, reference)}
+		for i, r := range log {
+			if err := reference.Apply([]replication.Record{r}); err != nil {
+				t.Fatal(err)
+			}
+			byMark[r.Mark()] = i + 1
+			states = append(states, dump(t, reference))
+		}
+
+		fs := vfs.NewCrashableMem()
+		m := openMachine(t, fs, "state")
+		cut := rng.IntN(len(log))
+		applyInSteps(t, rng, m, log[:cut])
+		durable := m.Durable()
+		crashed := fs.CrashClone(vfs.CrashCloneCfg{})
+
+		again := openMachine(t, crashed, "state")
+		if again.Applied() != durable || again.Durable() != durable {
+			t.Fatalf("round %d: durable was %v, after the crash applied is %v", round, durable, again.Applied())
+		}
+		from := byMark[durable]
+		if got := dump(t, again); got != states[from] {
+			t.Fatalf("round %d: after the crash the state at %v is not what it was", round, durable)
+		}
+		applyInSteps(t, rng, again, log[from:])
+		if got := dump(t, again); got != states[len(log)] {
+			t.Fatalf("round %d: replay from %v ended in another state", round, durable)
+		}
+	}
+}
+
+// TestCrashWhileFlushing takes crash images, in which unsynced data may or may not survive, while memtables and batches
+// too large for them are being flushed: every image must be one prefix of the log.
+func TestCrashWhileFlushing(t *testing.T) {
+	rng := newRand(t, 0)
+	fs := vfs.NewCrashableMem()
+	m := openMachine(t, fs, "state")
+	values := []string{strings.Repeat("s", 100), strings.Repeat("m", 50_000), strings.Repeat("L", 3<<20)}
+	end := replication.Mark{}
+	marks := map[replication.Mark]bool{{}: true}
+	for i := range 120 {
+		// Every record writes its own position under two keys that sort far apart; an image must hold both or none.
+		now := fmt.Sprint(i)
+		r := record(t, end, 1, int64(i), entryOf(putOf("first", now, 0), putOf("filler"+now, values[rng.IntN(3)], 0), putOf("second", now, 0)))
+		if err := m.Apply([]replication.Record{r}); err != nil {
+			t.Fatal(err)
+		}
+		end = r.Mark()
+		marks[end] = true
+		if i%10 != 9 {
+			continue
+		}
+		least := m.Durable()
+		image := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rng})
+		again, err := Open(image, "state", Options{Memory: minMemory})
+		if err != nil {
+			t.Fatalf("image %d: %v", i, err)
+		}
+		at := again.Applied()
+		if !marks[at] || at.Compare(least) < 0 {
+			t.Fatalf("image %d holds %v, durable was %v", i, at, least)
+		}
+		got := contents(t, again.View(0))
+		if at != (replication.Mark{}) {
+			want := fmt.Sprintf("%d@0", at.Position-1)
+			if got["first"] != want || got["second"] != want || len(got) != int(at.Position)+2 {
+				t.Fatalf("image %d at %v: first %s, second %s, %d keys", i, at, got["first"], got["second"], len(got))
+			}
+		}
+		if err := again.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if m.Durable() == (replication.Mark{}) {
+		t.Error("120 MiB were applied but nothing was flushed, or Durable did not notice")
+	}
+}
+
+func TestCheckpointWhileApplying(t *testing.T) {
+	rng := newRand(t, 0)
+	fs := vfs.NewMem()
+	m := openMachine(t, fs, "state")
+	log := randomLog(t, rng, 3000)
+	var states sync.Map // mark -> dump, filled afterwards
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for _, r := range log {
+			if err := m.Apply([]replication.Record{r}); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	marks := map[string]replication.Mark{}
+	for i := range 8 {
+		dir := fmt.Sprintf("copy%d", i)
+		least := m.Applied()
+		mark, err := m.Checkpoint(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if mark.Compare(least) < 0 {
+			t.Errorf("checkpoint holds %v, applied was %v", mark, least)
+		}
+		marks[dir] = mark
+	}
+	wg.Wait()
+	reference := openMachine(t, vfs.NewMem(), "state")
+	states.Store(replication.Mark{}, dump(t, reference))
+	for _, r := range log {
+		if err := reference.Apply([]replication.Record{r}); err != nil {
+			t.Fatal(err)
+		}
+		for _, mark := range marks {
+			if mark == r.Mark() {
+				states.Store(mark, dump(t, reference))
+			}
+		}
+	}
+	for dir, mark := range marks {
+		c := openMachine(t, fs, dir)
+		want, _ := states.Load(mark)
+		if c.Applied() != mark || dump(t, c) != want {
+			t.Errorf("%s is not the state at %v", dir, mark)
+		}
+	}
+	if _, err := m.Checkpoint("copy0"); err == nil {
+		t.Error("checkpoint into a directory that exists passed")
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	t.Run("newer format", func(t *testing.T) {
+		if _, err := decodeApplied([]byte{2, 0, 9, 9}); err == nil || !strings.Contains(err.Error(), "format 2") {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("keys without a mark", func(t *testing.T) {
+		fs := vfs.NewMem()
+		m, err := Open(fs, "state", Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := m.db.Set([]byte("d......k"), nil, nil); err == nil {
+			t.Fatal("a synced write passed without a WAL")
+		}
+		if err := m.Apply(randomLog(t, rand.New(rand.NewPCG(1, 1)), 5)); err != nil {
+			t.Fatal(err)
+		}
+		b := m.db.NewBatch()
+		if err := errors.Join(b.Delete(appliedKey, nil), m.db.Apply(b, noSync)); err != nil {
+			t.Fatal(err)
+		}
+		if err := m.db.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		_ = m.Close()
+		if _, err := Open(fs, "state", Options{}); err == nil || !strings.Contains(err.Error(), "no applied mark") {
+			t.Errorf("error %v", err)
+		}
+	})
+	t.Run("mark of nothing", func(t *testing.T) {
+		if _, err := ReadMark(vfs.NewMem(), "absent"); err == nil {
+			t.Error("a directory that does not exist has a mark")
+		}
+	})
+}
+
+func TestClosed(t *testing.T) {
+	m := openMachine(t, vfs.NewMem(), "state")
+	v := m.View(0)
+	waiting := make(chan error, 1)
+	go func() { waiting <- m.AwaitApplied(context.Background(), 5) }()
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-waiting; !errors.Is(err, ErrClosed) {
+		t.Errorf("AwaitApplied ended with %v", err)
+	}
+	_, getErr := v.Exists([]byte("k"))
+	_, flushErr := m.Flush(t.Context())
+	_, checkErr := m.Checkpoint("copy")
+	_, countErr := v.Count(t.Context())
+	_, _, randErr := v.RandomKey(1)
+	_, scanErr := v.Scan(0, 1, func(Entry) {})
+	for _, err := range []error{getErr, flushErr, checkErr, countErr, randErr, scanErr, m.Apply(nil), m.Close(),
+		v.GetMany(nil, nil), v.ForEach(t.Context(), nil)} {
+		if !errors.Is(err, ErrClosed) {
+			t.Errorf("after Close: %v", err)
+		}
+	}
+}
+
+func TestAwaitApplied(t *testing.T) {
+	m := openMachine(t, vfs.NewMem(), "state")
+	log := randomLog(t, rand.New(rand.NewPCG(1, 1)), 50)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := m.AwaitApplied(ctx, 1); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v", err)
+	}
+	var wg sync.WaitGroup
+	for i := range 100 {
+		p := log[i%50].First
+		wg.Go(func() {
+			if err := m.AwaitApplied(t.Context(), p); err != nil || m.Applied().Position < p {
+				t.Errorf("position %d: %v, applied %v", p, err, m.Applied())
+			}
+		})
+	}
+	for _, r := range log {
+		if err := m.Apply([]replication.Record{r}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wg.Wait()
+}
