@@ -1,0 +1,143 @@
+package decide
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// withoutRecord judges a store that has no authority record: a new one, or one that lost it.
+func (d *decision) withoutRecord() Plan {
+	var silent, used []string
+	for _, m := range d.byOrdinal() {
+		switch s := m.fresh(); {
+		case s == nil:
+			silent = append(silent, m.Name)
+		case !s.Empty || s.Promised > 0:
+			used = append(used, m.Name)
+		}
+	}
+	switch size := d.Store.Spec.Size(); {
+	case len(used) > 0 || d.Lease.RecordError != "":
+		return d.recordLost(Record{})
+	case len(d.Members) < size:
+		return plan(Creating, v1alpha1.ReasonCreatingMembers, "%d of %d members exist.", len(d.Members), size).again(soon)
+	case len(silent) > 0:
+		return plan(Creating, v1alpha1.ReasonBootstrapping, "Waiting for %s to answer.", strings.Join(silent, ", ")).again(soon)
+	default:
+		return d.bootstrap()
+	}
+}
+
+// bootstrap names the first leader. Every member is there and empty, so nothing can be missed; the voters start empty
+// (an empty directory is no voter), so nothing commits before a follower holds the barrier.
+func (d *decision) bootstrap() Plan {
+	first := d.byOrdinal()[0]
+	v, _ := first.voter()
+	rec := Record{Epoch: 1, Change: Change{Kind: v1alpha1.KindBootstrap, Reason: reasonBootstrap, WritesLost: v1alpha1.LostNone}}
+	rec.Since.Detected, rec.Since.Fenced = d.micro(), d.micro()
+	rec = rec.promoting(v, replication.Mark{}, replication.Rule{Voters: []replication.Voter{}, K: d.Store.Spec.SynchronousNumber()})
+	return plan(Promoting, v1alpha1.ReasonBootstrapping, "Every member is empty: %s will lead epoch 1.", v.Member).
+		do(WriteRecord{rec, d.Lease.ResourceVersion})
+}
+
+// recordIsOld tells whether members know of more than the record says: it was restored from an older copy. The record
+// was read after the statuses, so this is no race.
+func (d *decision) recordIsOld(rec Record) bool {
+	for _, m := range d.Members {
+		s := m.fresh()
+		if s != nil && (s.Promised > rec.Epoch || m.leads(rec) && s.ConfigVersion > rec.ConfigVersion) {
+			return true
+		}
+	}
+	return false
+}
+
+// recordLost goes on from the members' promises. If the leader of the highest epoch is alive and provably not deposed, it
+// keeps leading and its rules are the record again. Otherwise the rules are unknown, and so every member must be fenced.
+func (d *decision) recordLost(old Record) Plan {
+	if rec, ok := d.adopt(old); ok {
+		return plan(RecordLost, reasonRecordLost, "The authority record was lost or old; %s leads epoch %d and keeps leading.", rec.Leader.Member, rec.Epoch).
+			do(WriteRecord{rec, d.Lease.ResourceVersion})
+	}
+	ev := d.foreseen()
+	next := Record{ConfigVersion: max(old.ConfigVersion, d.maxConfigVersion())}
+	next.Change = d.change(Record{}, v1alpha1.KindFailover, reasonRecordLost, "", "")
+	next.EveryMember = slices.Sorted(maps.Keys(d.Members))
+	next = next.fencing(d.nextEpoch(old), next.Change)
+	if len(ev.without(next.EveryMember)) > 0 {
+		// Somebody who does not answer may have promised more, or lead. Should the override let this go on without it, the
+		// epoch must still be nobody else's.
+		next.Epoch += unheardEpochs
+	}
+	if size := d.Store.Spec.Size(); len(d.Members) < size {
+		return plan(RecordLost, v1alpha1.ReasonRecordLost, "The authority record was lost; %d of %d members exist.", len(d.Members), size).again(soon)
+	}
+	if _, g := d.fenceGate(next, ev); g != nil {
+		return plan(RecordLost, g.reason, "%s", g.message).again(soon)
+	}
+	return plan(Fencing, reasonRecordLost, "The authority record was lost or old: fencing every member for epoch %d.", next.Epoch).
+		do(WriteRecord{next, d.Lease.ResourceVersion})
+}
+
+// unheardEpochs is more than members can have gone through unheard between two looks of the operator.
+const unheardEpochs = 1000
+
+func (d *decision) maxConfigVersion() uint64 {
+	var v uint64
+	for _, m := range d.Members {
+		if m.Probe.Status != nil {
+			v = max(v, m.Probe.Status.ConfigVersion)
+		}
+	}
+	return v
+}
+
+// adopt rebuilds the record from a living leader. It must be writable (so nothing older binds) in the highest epoch
+// anybody promised, and K voters of each of its rules must answer right now with no higher promise: those meet every
+// fence quorum, so no later leadership can have been made. Without voters that proof takes every member.
+func (d *decision) adopt(old Record) (Record, bool) {
+	e := d.maxPromised()
+	for _, m := range d.Members {
+		s := m.fresh()
+		if s == nil || s.Role != wire.RoleLeader || s.Epoch != e || s.Promised != e || !s.Writable || len(s.Rules) == 0 || len(s.Rules) > 2 {
+			continue
+		}
+		for _, r := range s.Rules {
+			if !d.stillBacks(r, e) {
+				return Record{}, false
+			}
+		}
+		rec := Record{
+			Epoch: e, Phase: PhaseStable, ConfigVersion: s.ConfigVersion, Rules: s.Rules,
+			Leader: replication.Voter{Member: m.Name, Incarnation: s.Incarnation},
+			Change: d.change(old, v1alpha1.KindFailover, reasonRecordLost, "", ""),
+		}
+		rec.WritesLost = v1alpha1.LostNone
+		return rec, rec.valid() == nil
+	}
+	return Record{}, false
+}
+
+func (d *decision) stillBacks(r replication.Rule, e replication.Epoch) bool {
+	if r.K == 0 {
+		for _, m := range d.Members {
+			if m.fresh() == nil {
+				return false
+			}
+		}
+		return len(d.Members) >= d.Store.Spec.Size()
+	}
+	n := 0
+	for _, v := range r.Voters {
+		m := d.Members[v.Member]
+		if mv, ok := m.voter(); ok && mv == v && m.fresh().Promised <= e {
+			n++
+		}
+	}
+	return n >= r.K
+}

@@ -1,0 +1,241 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// judgement is one condition before it gets its type, generation and time.
+type judgement struct {
+	status  bool
+	reason  string
+	message string
+}
+
+// conditions judges all five; each is always set.
+func (d *decision) conditions(rec Record, p Plan) []metav1.Condition {
+	conds := slices.Clone(d.Store.Status.Conditions)
+	for _, c := range []struct {
+		kind string
+		j    judgement
+	}{
+		{v1alpha1.ConditionReady, d.ready(rec, p)},
+		{v1alpha1.ConditionAvailable, d.available(rec, p)},
+		{v1alpha1.ConditionProgressing, progressing(p)},
+		{v1alpha1.ConditionDegraded, d.degraded(rec)},
+		{v1alpha1.ConditionFailoverBlocked, blocked(p)},
+	} {
+		status := metav1.ConditionFalse
+		if c.j.status {
+			status = metav1.ConditionTrue
+		}
+		meta.SetStatusCondition(&conds, metav1.Condition{
+			Type: c.kind, Status: status, Reason: c.j.reason, Message: c.j.message,
+			ObservedGeneration: d.Store.Generation, LastTransitionTime: metav1.NewTime(d.now.Truncate(time.Second)),
+		})
+	}
+	return conds
+}
+
+func (d *decision) ready(rec Record, p Plan) judgement {
+	if p.State == Deleting {
+		return judgement{false, v1alpha1.ReasonDeleting, p.Message}
+	}
+	if a := d.available(rec, p); !a.status {
+		return judgement{false, a.reason, a.message}
+	}
+	var not []string
+	for _, m := range d.roster(rec) {
+		if m.Pod == nil || !m.Pod.Ready || m.Name != rec.Leader.Member && !d.caughtUp(rec, m) {
+			not = append(not, m.Name)
+		}
+	}
+	size, there := d.Store.Spec.Size(), len(d.roster(rec))
+	rule, _ := rec.Rule()
+	switch {
+	case len(not) > 0:
+		return judgement{false, v1alpha1.ReasonMembersNotReady, "Not ready: " + strings.Join(not, ", ") + "."}
+	case there != size:
+		return judgement{false, v1alpha1.ReasonMembersNotReady, fmt.Sprintf("%d members exist, and %d are asked for.", there, size)}
+	case rule.K < d.Store.Spec.SynchronousNumber():
+		return judgement{false, v1alpha1.ReasonMembersNotReady, fmt.Sprintf("Writes wait for %d of the %d synchronous followers asked for.", rule.K, d.Store.Spec.SynchronousNumber())}
+	default:
+		return judgement{true, v1alpha1.ReasonAllMembersReady, fmt.Sprintf("All %d members are ready.", size)}
+	}
+}
+
+func (d *decision) available(rec Record, p Plan) judgement {
+	leader := d.Members[rec.Leader.Member]
+	s := leader.fresh()
+	switch {
+	case p.State == Held:
+		return judgement{false, v1alpha1.ReasonFenced, p.Message}
+	case rec.Epoch == 0 && p.State == RecordLost:
+		return judgement{false, v1alpha1.ReasonRecordLost, p.Message}
+	case rec.Epoch == 0:
+		return judgement{false, v1alpha1.ReasonBootstrapping, p.Message}
+	case rec.Leader.Member == "":
+		return judgement{false, v1alpha1.ReasonNoLeader, p.Message}
+	case s == nil:
+		return judgement{false, v1alpha1.ReasonLeaderUnreachable, fmt.Sprintf("%s leads epoch %d and does not answer the operator.", leader.Name, rec.Epoch)}
+	case !leader.leads(rec):
+		return judgement{false, v1alpha1.ReasonNoLeader, fmt.Sprintf("%s should lead epoch %d and is %s.", leader.Name, rec.Epoch, s.Role)}
+	case !s.Writable:
+		return judgement{false, v1alpha1.ReasonLeaderNotWritable, fmt.Sprintf("%s has not committed the barrier of epoch %d yet.", leader.Name, rec.Epoch)}
+	}
+	for _, r := range rec.Rules {
+		if n := d.live(s, r.Voters); n < r.K {
+			return judgement{false, v1alpha1.ReasonVotersMissing, fmt.Sprintf("A write needs %d of %s, and %d answer.", r.K, describe(rec.Rules), n)}
+		}
+	}
+	return judgement{true, v1alpha1.ReasonWritable, fmt.Sprintf("%s acknowledges writes in epoch %d.", leader.Name, rec.Epoch)}
+}
+
+func progressing(p Plan) judgement {
+	switch p.State {
+	case Stable, Deleting, Blocked, Suspecting, Held, RecordLost:
+		return judgement{false, v1alpha1.ReasonStable, p.Message}
+	case Paused:
+		return judgement{false, v1alpha1.ReasonReconcileDisabled, p.Message}
+	case Fencing, Promoting, Opening:
+		return judgement{true, v1alpha1.ReasonFailingOver, p.Message}
+	case HandingOver:
+		return judgement{true, v1alpha1.ReasonHandingOver, p.Message}
+	case Creating, ChangingVoters, ScalingDown, Reseeding, Updating, Settling:
+		return judgement{true, p.Reason, p.Message}
+	case StateInvalid, stateCount:
+		fallthrough
+	default:
+		panic(fmt.Sprintf("decide: no condition for state %v", p.State))
+	}
+}
+
+func (d *decision) degraded(rec Record) judgement {
+	sync := d.replicationStatus(rec)
+	if sync.Degraded {
+		return judgement{true, v1alpha1.ReasonDurabilityLowered, fmt.Sprintf("Writes are acknowledged with %d followers instead of %d.", sync.Number, d.Store.Spec.SynchronousNumber())}
+	}
+	var missing, problems, lagging, quarantined []string
+	for _, m := range d.roster(rec) {
+		s := m.fresh()
+		switch {
+		case s == nil:
+			missing = append(missing, d.trouble(m))
+		case s.Problem != "":
+			problems = append(problems, m.Name+": "+s.Problem)
+		case s.Quarantined > 0:
+			quarantined = append(quarantined, fmt.Sprintf("%s: %d", m.Name, s.Quarantined))
+		}
+		if s != nil && rec.Phase == PhaseStable && m.Name != rec.Leader.Member && !d.caughtUp(rec, m) {
+			lagging = append(lagging, d.whyNotCaughtUp(rec, m))
+		}
+	}
+	switch {
+	case len(problems) > 0:
+		return judgement{true, v1alpha1.ReasonMemberProblem, strings.Join(problems, "; ") + "."}
+	case len(missing) > 0:
+		return judgement{true, v1alpha1.ReasonMemberMissing, strings.Join(missing, "; ") + "."}
+	case len(lagging) > 0:
+		return judgement{true, v1alpha1.ReasonMemberLagging, strings.Join(lagging, "; ") + "."}
+	case rec.Phase == PhaseStable && !d.survivesOneMore(rec):
+		return judgement{true, v1alpha1.ReasonNoFailoverTarget, "If the leader were lost now, no follower could take over with every acknowledged write."}
+	case len(quarantined) > 0:
+		return judgement{true, v1alpha1.ReasonWritesQuarantined, "Entries cut by a rejoin are kept for a person: " + strings.Join(quarantined, ", ") + "."}
+	default:
+		return judgement{false, v1alpha1.ReasonAsExpected, "Nothing is missing."}
+	}
+}
+
+func (d *decision) trouble(m Member) string {
+	if m.Pod == nil {
+		return m.Name + " has no pod"
+	}
+	if m.Pod.Trouble != "" {
+		return m.Name + " does not run: " + m.Pod.Trouble
+	}
+	return m.Name + " does not answer"
+}
+
+// survivesOneMore tells whether the followers that answer could take over without the leader. A store of one member, or
+// one that asked for asynchronous replication, was never promised that.
+func (d *decision) survivesOneMore(rec Record) bool {
+	if d.Store.Spec.Size() == 1 || d.Store.Spec.SynchronousNumber() == 0 {
+		return true
+	}
+	ev := d.foreseen()
+	delete(ev, rec.Leader.Member)
+	for _, l := range rec.Leaderships() {
+		if !l.Fenced(ev.has) {
+			return false
+		}
+	}
+	return true
+}
+
+func blocked(p Plan) judgement {
+	if p.State == Blocked || p.State == RecordLost && len(p.Actions) == 0 {
+		return judgement{true, p.Reason, p.Message}
+	}
+	return judgement{false, v1alpha1.ReasonNotBlocked, "No failover is held back."}
+}
+
+// phase is the strongest of what the conditions say.
+func (d *decision) phase(rec Record, p Plan, conds []metav1.Condition) v1alpha1.Phase {
+	available := meta.IsStatusConditionTrue(conds, v1alpha1.ConditionAvailable)
+	switch {
+	case p.State == Deleting:
+		return v1alpha1.PhaseDeleting
+	case p.State == Paused:
+		return v1alpha1.PhasePaused
+	case p.State == Held:
+		return v1alpha1.PhaseFenced
+	case p.State == Creating, rec.Kind == v1alpha1.KindBootstrap && rec.Phase != PhaseStable:
+		return v1alpha1.PhaseCreating
+	case meta.IsStatusConditionTrue(conds, v1alpha1.ConditionFailoverBlocked):
+		return v1alpha1.PhaseBlocked
+	case p.State == HandingOver, rec.Kind == v1alpha1.KindHandover && rec.Phase != PhaseStable:
+		return v1alpha1.PhaseHandingOver
+	case rec.Phase != PhaseStable:
+		return v1alpha1.PhaseFailingOver
+	case !available:
+		return v1alpha1.PhaseUnavailable
+	case p.State == Updating, p.State == ScalingDown, p.State == Reseeding, d.anySeeding():
+		return v1alpha1.PhaseUpdating
+	case meta.IsStatusConditionTrue(conds, v1alpha1.ConditionReady) && !meta.IsStatusConditionTrue(conds, v1alpha1.ConditionDegraded):
+		return v1alpha1.PhaseReady
+	default:
+		return v1alpha1.PhaseDegraded
+	}
+}
+
+func (d *decision) anySeeding() bool {
+	for _, m := range d.Members {
+		if s := m.fresh(); s != nil && s.Seeding != nil && s.Role == wire.RoleFollower {
+			return true
+		}
+	}
+	return false
+}
+
+func seconds(n int64) time.Duration { return time.Duration(n) * time.Second }
+
+// bytes for people, in powers of 1024.
+func bytes(n int64) string {
+	const units = "KMGTP"
+	if n < 1024 {
+		return fmt.Sprintf("%dB", n)
+	}
+	v, i := float64(n)/1024, 0
+	for v >= 1024 && i < len(units)-1 {
+		v, i = v/1024, i+1
+	}
+	return fmt.Sprintf("%.1f%ciB", v, units[i])
+}

@@ -1,0 +1,137 @@
+package decide
+
+import (
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// Requeue times. Members push changes of their status, so these only bound what a lost push costs.
+const (
+	shortly = 100 * time.Millisecond // a step whose end is expected any moment
+	soon    = 500 * time.Millisecond // something that is waited for, or blocked
+)
+
+// decision is one call of Decide.
+type decision struct {
+	Observed
+	now     time.Time
+	holding []string
+}
+
+// Decide judges what was observed. It does no I/O and changes nothing.
+func Decide(o Observed, now time.Time) Plan {
+	d := &decision{Observed: o, now: now}
+	p := d.choose()
+	if !p.Risky() || p.promotes() {
+		p.Actions = append(p.Actions, d.upkeep(p.State)...)
+	}
+	if p.RequeueAfter == 0 {
+		p.RequeueAfter = d.Settings.Resync
+	}
+	p.Holding = d.holding
+	p.Status = d.status(p)
+	return p
+}
+
+// choose is the order in which things matter: first what forbids acting, then who leads, then everything else.
+func (d *decision) choose() Plan {
+	rec := d.Lease.Record
+	switch {
+	case d.Store.DeletionTimestamp != nil:
+		return plan(Deleting, v1alpha1.ReasonDeleting, "The store is being deleted.")
+	case d.Store.Paused():
+		return plan(Paused, v1alpha1.ReasonReconcileDisabled, "The annotation %s tells the operator to leave the store alone.", v1alpha1.AnnotationReconcile)
+	case rec == nil:
+		return d.withoutRecord()
+	case d.recordIsOld(*rec):
+		return d.recordLost(*rec)
+	case d.Store.Fenced():
+		return d.held(*rec)
+	case rec.Phase == PhaseFencing:
+		return d.fencing(*rec)
+	case rec.Phase == PhasePromoting:
+		return d.promoting(*rec)
+	default:
+		return d.led(*rec)
+	}
+}
+
+// led judges a store with a recorded, stable leadership.
+func (d *decision) led(rec Record) Plan {
+	f := d.detect(rec)
+	switch f.verdict {
+	case leaderDown:
+		return d.failOver(rec, f)
+	case leaderUnknown, leaderSuspect:
+		return plan(Suspecting, v1alpha1.ReasonLeaderUnreachable, "%s", f.message).again(2 * shortly)
+	case leaderAlive:
+		return d.tend(rec)
+	default:
+		panic("decide: unknown verdict")
+	}
+}
+
+// tend looks after a store whose leader is alive, most urgent first.
+func (d *decision) tend(rec Record) Plan {
+	newest, _ := rec.Rule()
+	d.wantedRule(rec, newest) // so that what it times is seen without interruption, whatever step comes first
+	for _, step := range []func(Record) (Plan, bool){
+		d.configure, d.requested, d.evacuate, d.changeRules, d.reseed, d.scaleDown, d.update,
+	} {
+		if p, ok := step(rec); ok {
+			return p
+		}
+	}
+	return d.settled(rec)
+}
+
+// settled says what is still missing, if anything.
+func (d *decision) settled(rec Record) Plan {
+	size, there := d.Store.Spec.Size(), len(d.Members)
+	for _, m := range d.byOrdinal() {
+		if m.Name != rec.Leader.Member && !d.caughtUp(rec, m) {
+			return plan(Settling, v1alpha1.ReasonSeeding, "%s leads epoch %d; %s.", rec.Leader.Member, rec.Epoch, d.whyNotCaughtUp(rec, m)).again(2 * time.Second)
+		}
+	}
+	if there < size {
+		return plan(Settling, v1alpha1.ReasonScalingUp, "%s leads epoch %d; %d of %d members exist.", rec.Leader.Member, rec.Epoch, there, size).again(soon)
+	}
+	return plan(Stable, v1alpha1.ReasonStable, "%s leads epoch %d.", rec.Leader.Member, rec.Epoch)
+}
+
+// held fences every member and keeps it so, for as long as the store is annotated.
+func (d *decision) held(rec Record) Plan {
+	msg := "The annotation " + v1alpha1.AnnotationFenced + " keeps every member fenced."
+	if rec.Phase != PhaseFencing {
+		next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindFailover, v1alpha1.ReasonFenced, "", ""))
+		return plan(Held, v1alpha1.ReasonFenced, "%s", msg).do(WriteRecord{next, d.Lease.ResourceVersion})
+	}
+	var left []string
+	for _, m := range d.byOrdinal() {
+		if s := m.fresh(); s != nil && s.Promised < rec.Epoch {
+			left = append(left, m.Name)
+		}
+	}
+	p := plan(Held, v1alpha1.ReasonFenced, "%s", msg)
+	if len(left) > 0 && d.Pass.FencedEpoch != rec.Epoch {
+		return p.do(FenceMembers{rec.Epoch, left})
+	}
+	return p
+}
+
+// nextEpoch is above everything that was recorded or promised.
+func (d *decision) nextEpoch(rec Record) replication.Epoch {
+	return max(rec.Epoch, d.maxPromised()) + 1
+}
+
+func (d *decision) maxPromised() replication.Epoch {
+	var e replication.Epoch
+	for _, m := range d.Members {
+		if m.Probe.Status != nil {
+			e = max(e, m.Probe.Status.Promised)
+		}
+	}
+	return e
+}

@@ -1,0 +1,130 @@
+package decide
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// Reasons for a failover, as they appear in status.lastFailover.
+const (
+	reasonLeaderRestarted  = "LeaderRestarted"
+	reasonLeaderReborn     = "LeaderReborn"
+	reasonLeaderRefused    = "LeaderRefused"
+	reasonLeaderSilent     = "LeaderSilent"
+	reasonLeaseExpired     = "LeaseExpired"
+	reasonPromotionRefused = "PromotionRefused"
+	reasonRecordLost       = "RecordLost"
+	reasonRequested        = "Requested"
+	reasonPodDeleting      = "LeaderPodDeleting"
+	reasonPodFenced        = "LeaderPodFenced"
+	reasonUpdating         = "Updating"
+	reasonBootstrap        = "Bootstrap"
+)
+
+type verdict uint8
+
+const (
+	leaderAlive   verdict = iota + 1
+	leaderSuspect         // wait a little
+	leaderUnknown         // unreachable from here, and yet heard by others: unknown is not down
+	leaderDown
+)
+
+type finding struct {
+	verdict verdict
+	reason  string
+	message string
+}
+
+func found(v verdict, reason, format string, args ...any) finding {
+	return finding{v, reason, fmt.Sprintf(format, args...)}
+}
+
+// detect judges the recorded leader of a promoted epoch.
+//
+// Being wrong here costs a pause and never data: what protects data is the fence condition. So what the leader's own host
+// or process says (it refuses, it restarted) is believed at once, and silence is believed only when the voters report it
+// too. The Lease is the backstop for what neither sees, such as a hung disk.
+func (d *decision) detect(rec Record) finding {
+	name := rec.Leader.Member
+	m := d.Members[name]
+	s := m.fresh()
+	c := d.contact(rec)
+	switch {
+	case m.leads(rec) && d.leaseExpired() && d.Lease.Holder == name:
+		return found(leaderDown, reasonLeaseExpired, "%s answers, but has not renewed its Lease for %s", name, round(d.Lease.UnchangedFor))
+	case m.leads(rec):
+		return found(leaderAlive, "", "%s leads epoch %d", name, rec.Epoch)
+	case s != nil && s.Incarnation != rec.Leader.Incarnation:
+		return found(leaderDown, reasonLeaderReborn, "%s came back with another data directory", name)
+	case s != nil:
+		return found(leaderDown, reasonLeaderRestarted, "%s is %s in epoch %d and does not lead epoch %d any more", name, s.Role, s.Epoch, rec.Epoch)
+	case c.heard > 0:
+		return found(leaderUnknown, "", "%s does not answer the operator (%s for %s), but %d of its followers hear it", name, m.Probe.Reach, round(m.Probe.For), c.heard)
+	case m.Probe.Reach == Refused:
+		return found(leaderDown, reasonLeaderRefused, "nothing listens on %s any more", name)
+	case c.refused > 0:
+		return found(leaderDown, reasonLeaderRefused, "%s is unreachable, and refuses its followers", name)
+	case c.silent > 0 && m.Probe.For >= d.Settings.SuspectAfter:
+		return found(leaderDown, reasonLeaderSilent, "%s is unreachable for %s, and no follower hears it", name, round(m.Probe.For))
+	case d.leaseExpired():
+		return found(leaderDown, reasonLeaseExpired, "%s is unreachable and has not renewed its Lease for %s", name, round(d.Lease.UnchangedFor))
+	default:
+		return found(leaderSuspect, "", "%s does not answer (%s for %s)", name, m.Probe.Reach, round(m.Probe.For))
+	}
+}
+
+// contacts count what the followers that answer in this pass say of the leader. With rules that count voters, only
+// voters are asked: a leader heard by others alone can acknowledge nothing.
+type contacts struct{ heard, silent, refused int }
+
+func (d *decision) contact(rec Record) contacts {
+	rule, _ := rec.Rule()
+	var c contacts
+	for _, m := range d.Members {
+		s := m.fresh()
+		if !m.follows(rec) || s.Contact == nil {
+			continue
+		}
+		if v, ok := rec.Voter(m.Name); rule.K > 0 && (!ok || v.Incarnation != s.Incarnation) {
+			continue
+		}
+		c.add(*s.Contact, d.Settings.SuspectAfter)
+	}
+	return c
+}
+
+func (c *contacts) add(s wire.Contact, silentAfter time.Duration) {
+	switch silent := time.Duration(s.SilentMillis) * time.Millisecond; {
+	case s.Connected:
+		c.heard++
+	case s.Refused:
+		c.refused++
+	case s.SilentMillis < 0 || silent >= silentAfter:
+		c.silent++
+	}
+}
+
+// leaseExpired tells whether the Lease has been unchanged for its duration during the newest leadership.
+func (d *decision) leaseExpired() bool {
+	return d.Lease.Exists && d.Lease.UnchangedFor >= d.leaseDuration()
+}
+
+// expiredBeyondDoubt: a leader without voters has stopped by itself. Its own deadline is strictly below the Lease's
+// duration and started before the renewal that was seen here; the quarter is for clocks that run at different rates.
+func (d *decision) expiredBeyondDoubt() bool {
+	return d.Lease.UnchangedFor >= d.leaseDuration()*5/4
+}
+
+// leaseDuration is the spec's, or what the leader still goes by while that is longer.
+func (d *decision) leaseDuration() time.Duration {
+	return max(d.specLeaseDuration(), d.Lease.Duration)
+}
+
+func (d *decision) specLeaseDuration() time.Duration {
+	return time.Duration(d.Store.Spec.LeaseDuration()) * time.Second
+}
+
+func round(v time.Duration) time.Duration { return v.Round(100 * time.Millisecond) }

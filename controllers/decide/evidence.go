@@ -1,0 +1,141 @@
+package decide
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// evidence is what members hold, by name: either said under a promise (fence answers), or said without one, to judge
+// beforehand whether fencing can succeed.
+type evidence map[string]holding
+
+type holding struct {
+	voter   replication.Voter
+	last    replication.Mark
+	empty   bool
+	seeding bool
+}
+
+// promised is the evidence of this pass's fence answers for epoch e.
+func (d *decision) promised(e replication.Epoch) evidence {
+	ev := evidence{}
+	if d.Pass.FencedEpoch != e {
+		return ev
+	}
+	for name, f := range d.Pass.Fences {
+		if f.Promised == e {
+			ev[name] = holding{replication.Voter{Member: name, Incarnation: f.Incarnation}, f.Last, f.Empty, f.Seeding}
+		}
+	}
+	return ev
+}
+
+// foreseen is the evidence that fencing would bring if every member that answers now answers again.
+func (d *decision) foreseen() evidence {
+	ev := evidence{}
+	for name, m := range d.Members {
+		if s := m.fresh(); s != nil {
+			ev[name] = holding{replication.Voter{Member: name, Incarnation: s.Incarnation}, s.Durable, s.Empty, s.Seeding != nil}
+		}
+	}
+	return ev
+}
+
+// has tells whether v, in this very incarnation, is among the members and holds a prefix of the log.
+func (ev evidence) has(v replication.Voter) bool {
+	h, ok := ev[v.Member]
+	return ok && h.voter == v && !h.seeding
+}
+
+// without lists those of names for which there is no evidence.
+func (ev evidence) without(names []string) []string {
+	var out []string
+	for _, n := range names {
+		if _, ok := ev[n]; !ok {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+// String tells who holds what, for people.
+func (ev evidence) String() string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(ev)) {
+		h := ev[name]
+		switch {
+		case h.seeding:
+			parts = append(parts, name+" is being seeded")
+		case h.empty:
+			parts = append(parts, name+" is empty")
+		default:
+			parts = append(parts, fmt.Sprintf("%s holds %v", name, h.last))
+		}
+	}
+	return cmp.Or(strings.Join(parts, ", "), "no member answers")
+}
+
+// neverAcknowledged tells whether l cannot have acknowledged a write: under one of its rules too few voters existed, or
+// its leader, in the incarnation that led, has nothing on disk.
+func (ev evidence) neverAcknowledged(l replication.Leadership) bool {
+	if h, ok := ev[l.Leader.Member]; ok && h.voter == l.Leader && h.empty && !h.seeding {
+		return true
+	}
+	return slices.ContainsFunc(l.Rules, func(r replication.Rule) bool { return r.K > len(r.Voters) })
+}
+
+// elect chooses among the evidence, for a record that is Fencing. The second result says why nobody can lead.
+func (d *decision) elect(rec Record, ev evidence) (holding, *gate) {
+	nothingHeld := len(rec.EveryMember) == 0
+	for _, l := range rec.Leaderships() {
+		nothingHeld = nothingHeld && ev.neverAcknowledged(l)
+	}
+	var all, willing []replication.Candidate
+	for _, name := range slices.Sorted(maps.Keys(ev)) {
+		h := ev[name]
+		if h.seeding || h.empty && !nothingHeld {
+			continue
+		}
+		c := replication.Candidate{Voter: h.voter, Last: h.last, Preference: d.preference(rec, name, ev)}
+		all = append(all, c)
+		if p := d.Members[name].Pod; p == nil || !p.Fenced {
+			willing = append(willing, c)
+		}
+	}
+	best := replication.Elect(all)
+	if best < 0 {
+		return holding{}, &gate{v1alpha1.ReasonNoCandidate, fmt.Sprintf("No fenced member can lead: %v.", ev)}
+	}
+	i := replication.Elect(willing)
+	if i < 0 || willing[i].Last.Compare(all[best].Last) < 0 {
+		return holding{}, &gate{v1alpha1.ReasonTargetUnfit, fmt.Sprintf("Only %s holds %v, and its pod is annotated %s: remove the annotation to let it lead.",
+			all[best].Voter.Member, all[best].Last, v1alpha1.AnnotationFenced)}
+	}
+	return ev[willing[i].Voter.Member], nil
+}
+
+// preference breaks ties between members that hold the same: the wish, then those that stay, then the zone that fewest
+// others share (so that losing the leader's zone leaves the most voters), then the ordinal.
+func (d *decision) preference(rec Record, name string, ev evidence) int {
+	m := d.Members[name]
+	p := m.Ordinal
+	if m.Pod == nil || m.Pod.Deleting || d.surplus(rec)[name] {
+		p += 10_000
+	}
+	if rec.Target != name {
+		p += 100_000
+	}
+	for other := range ev {
+		o := d.Members[other]
+		if other != name && m.Pod != nil && o.Pod != nil && m.Pod.Zone != "" && o.Pod.Zone == m.Pod.Zone {
+			p += 100
+		}
+	}
+	return p
+}

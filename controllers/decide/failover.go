@@ -1,0 +1,193 @@
+package decide
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// failOver begins to replace a leader that is down, if the fence condition can be met by the members that answer: once
+// the record says Fencing there is no way back, so it is not begun on hope.
+func (d *decision) failOver(rec Record, f finding) Plan {
+	request := d.request()
+	if p, refused := d.refuseTarget(rec, request); refused {
+		return p
+	}
+	ev := d.foreseen()
+	if _, g := d.fenceGate(rec, ev); g != nil {
+		return plan(Blocked, g.reason, "%s. %s", f.message, g.message).again(soon)
+	}
+	will := rec
+	will.Target = request
+	chosen, g := d.elect(will, ev)
+	if g != nil {
+		return plan(Blocked, g.reason, "%s. %s", f.message, g.message).again(soon)
+	}
+	if d.Store.Spec.Failover.Mode == v1alpha1.FailoverManual && request == "" && rec.Phase == PhaseStable && chosen.voter != rec.Leader {
+		return plan(Blocked, v1alpha1.ReasonManualMode, "%s. %s could lead (%v); annotate the store with %s=%s to let it.",
+			f.message, chosen.voter.Member, ev, v1alpha1.AnnotationFailover, chosen.voter.Member).again(2 * time.Second)
+	}
+	next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindFailover, f.reason, request, request))
+	return plan(Fencing, v1alpha1.ReasonFailoverStarted, "%s: fencing its members for epoch %d.", f.message, next.Epoch).
+		do(WriteRecord{next, d.Lease.ResourceVersion})
+}
+
+// refuseTarget answers a request for a member that does not hold what the best one holds, before anything is begun.
+func (d *decision) refuseTarget(rec Record, request string) (Plan, bool) {
+	if request == "" || request == v1alpha1.FailoverToAny {
+		return Plan{}, false
+	}
+	ev := d.foreseen()
+	h, answers := ev[request]
+	switch {
+	case d.Members[request].Name == "":
+		return d.refuse(request, "there is no member of that name"), true
+	case !answers:
+		return d.refuse(request, "it does not answer"), true
+	case h.seeding:
+		return d.refuse(request, "it is being seeded"), true
+	}
+	for name, o := range ev {
+		if !o.seeding && !o.empty && o.last.Compare(h.last) > 0 {
+			return d.refuse(request, "it holds "+h.last.String()+" and "+name+" holds more ("+o.last.String()+")"), true
+		}
+	}
+	return Plan{}, false
+}
+
+// fencing asks for promises, and elects once the fence condition holds.
+func (d *decision) fencing(rec Record) Plan {
+	if d.Pass.FencedEpoch != rec.Epoch {
+		var ask []string
+		for _, m := range d.byOrdinal() {
+			if m.reachable() {
+				ask = append(ask, m.Name)
+			}
+		}
+		if len(ask) > 0 {
+			return plan(Fencing, v1alpha1.ReasonFailoverStarted, "Fencing %d members for epoch %d.", len(ask), rec.Epoch).do(FenceMembers{rec.Epoch, ask})
+		}
+	}
+	ev := d.promised(rec.Epoch)
+	pass, g := d.fenceGate(rec, ev)
+	if g != nil {
+		return plan(Blocked, g.reason, "Epoch %d has no leader yet: %s", rec.Epoch, g.message).again(soon)
+	}
+	chosen, g := d.elect(rec, ev)
+	if g != nil {
+		return plan(Blocked, g.reason, "Epoch %d has no leader yet: %s", rec.Epoch, g.message).again(soon)
+	}
+	next := rec.promoting(chosen.voter, chosen.last, d.firstRule(rec, chosen.voter, ev))
+	next.GrantWaitMillis = d.grantWait(rec, ev)
+	next.Since.Fenced = d.micro()
+	next.Positions = d.compared(rec, ev, chosen.voter.Member)
+	next.WritesLost = lostWrites(pass)
+	return plan(Promoting, v1alpha1.ReasonLeaderElected, "%s holds %v and will lead epoch %d.", chosen.voter.Member, chosen.last, rec.Epoch).
+		do(WriteRecord{next, d.Lease.ResourceVersion})
+}
+
+// firstRule of a new leadership: of those that counted in the newest binding one (its voters and its leader), whoever
+// answered the fence with data. They can acknowledge at once; everybody else is added once caught up.
+func (d *decision) firstRule(rec Record, leader replication.Voter, ev evidence) replication.Rule {
+	spec := d.Store.Spec
+	rule := replication.Rule{K: spec.SynchronousNumber(), Voters: []replication.Voter{}}
+	ls := rec.Leaderships()
+	if len(ls) == 0 {
+		return rule
+	}
+	newest := ls[len(ls)-1]
+	rule.K = newest.Rules[len(newest.Rules)-1].K
+	counted := []replication.Voter{newest.Leader}
+	for _, r := range newest.Rules {
+		counted = append(counted, r.Voters...)
+	}
+	for _, v := range counted {
+		if v.Member != leader.Member && ev.has(v) && !ev[v.Member].empty && !d.mustNotVote(rec, v.Member) && !slices.Contains(rule.Voters, v) {
+			rule.Voters = append(rule.Voters, v)
+		}
+	}
+	sortVoters(rule.Voters)
+	if spec.Replication.Synchronous.Durability == v1alpha1.DurabilityPreferred {
+		rule.K = min(rule.K, len(rule.Voters))
+	}
+	return rule
+}
+
+// grantWait is the largest read window still granted by a fenced member; nothing when the old leader itself is fenced,
+// because then it serves no read any more.
+func (d *decision) grantWait(rec Record, ev evidence) int64 {
+	var wait int64
+	for _, l := range rec.Leaderships() {
+		if ev.has(l.Leader) {
+			continue
+		}
+		for _, f := range d.Pass.Fences {
+			wait = max(wait, f.GrantMillis)
+		}
+	}
+	if len(rec.EveryMember) > 0 {
+		for _, f := range d.Pass.Fences {
+			wait = max(wait, f.GrantMillis)
+		}
+	}
+	return wait
+}
+
+// compared lists what every member brought to the election.
+func (d *decision) compared(rec Record, ev evidence, chosen string) []v1alpha1.ComparedPosition {
+	voters := map[string]bool{}
+	for _, l := range rec.Leaderships() {
+		for _, r := range l.Rules {
+			for _, v := range r.Voters {
+				voters[v.Member] = true
+			}
+		}
+	}
+	var out []v1alpha1.ComparedPosition
+	for _, m := range d.byOrdinal() {
+		h, fenced := ev[m.Name]
+		c := v1alpha1.ComparedPosition{
+			Member: m.Name, Fenced: fenced, Voter: voters[m.Name], Chosen: m.Name == chosen,
+			Epoch: int64(h.last.Epoch), Position: int64(h.last.Position),
+		}
+		switch {
+		case !fenced:
+			c.Note = "did not answer"
+		case h.seeding:
+			c.Note = "being seeded"
+		case h.empty:
+			c.Note = "empty"
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+func lostWrites(p passage) string {
+	switch {
+	case !p.lossy:
+		return v1alpha1.LostNone
+	case p.bounded && p.atMost > 0:
+		return strconv.FormatInt(p.atMost, 10)
+	default:
+		return v1alpha1.LostUnknown
+	}
+}
+
+// change begins the report of a change of leader.
+func (d *decision) change(rec Record, kind v1alpha1.FailoverKind, reason, target, request string) Change {
+	c := Change{Kind: kind, Reason: reason, Target: target, Request: request, From: rec.Leader.Member, FromEpoch: rec.LedEpoch()}
+	c.Since.Detected = d.micro()
+	if rec.Phase == PhasePromoting {
+		// The same outage goes on: its clock runs since the first leader was lost.
+		c.Since.Detected = rec.Since.Detected
+	}
+	return c
+}
+
+func (d *decision) micro() *metav1.MicroTime { return new(metav1.NewMicroTime(d.now)) }

@@ -1,0 +1,128 @@
+package decide
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// gate is what holds a failover back: a reason of ConditionFailoverBlocked, and one sentence that names the members and
+// the override.
+type gate struct{ reason, message string }
+
+// passage says that a failover may go on, and what it may cost.
+type passage struct {
+	lossy bool
+	// atMost bounds the lost writes as far as they were ever heard of; meaningful only when bounded.
+	atMost  int64
+	bounded bool
+}
+
+// fenceGate is the fence condition: for every leadership that binds, nothing more can be acknowledged, and the evidence
+// includes a holder of everything that was.
+func (d *decision) fenceGate(rec Record, ev evidence) (passage, *gate) {
+	var pass passage
+	if g := d.everyMemberGate(rec, ev, &pass); g != nil {
+		return pass, g
+	}
+	for _, l := range rec.Leaderships() {
+		if l.Fenced(ev.has) {
+			continue
+		}
+		if g := d.lossGate(l, ev, &pass); g != nil {
+			return pass, g
+		}
+	}
+	return pass, nil
+}
+
+// everyMemberGate is the condition after a lost record: the rules are unknown, so everybody has to be there. An empty
+// member may be one that lost everything, so it counts only where loss is allowed.
+func (d *decision) everyMemberGate(rec Record, ev evidence, pass *passage) *gate {
+	var missing []string
+	for _, name := range rec.EveryMember {
+		if h, ok := ev[name]; !ok || h.seeding || h.empty {
+			missing = append(missing, name)
+		}
+	}
+	switch {
+	case len(missing) == 0:
+		return nil
+	case d.Store.Spec.Failover.DataLoss == v1alpha1.DataLossAllow && d.expiredBeyondDoubt():
+		pass.lossy = true
+		return nil
+	default:
+		return &gate{v1alpha1.ReasonRecordLost, fmt.Sprintf("The authority record was lost, so every member must answer with its data; missing or empty: %s "+
+			"(override: spec.failover.dataLoss Allow).", strings.Join(missing, ", "))}
+	}
+}
+
+// lossGate judges a leadership that is not provably over: going on may lose what it acknowledged.
+func (d *decision) lossGate(l replication.Leadership, ev evidence, pass *passage) *gate {
+	f := d.Store.Spec.Failover
+	if f.DataLoss != v1alpha1.DataLossAllow && f.DataLoss != v1alpha1.DataLossBounded {
+		return d.forbidden(l, ev)
+	}
+	if !d.expiredBeyondDoubt() {
+		return &gate{v1alpha1.ReasonLeaderMayBeAlive, fmt.Sprintf("%s is not fenced and may still lead epoch %d until its Lease has expired (unchanged for %s of %s).",
+			l.Leader.Member, l.Epoch, round(d.Lease.UnchangedFor), d.leaseDuration()*5/4)}
+	}
+	pass.lossy = true
+	if f.DataLoss == v1alpha1.DataLossAllow {
+		return nil
+	}
+	lost, known := d.lossOf(l, ev)
+	var bound int64
+	if f.MaxLostWrites != nil {
+		bound = *f.MaxLostWrites
+	}
+	switch {
+	case !known:
+		return &gate{v1alpha1.ReasonLossBoundExceeded, fmt.Sprintf("It is unknown how far %s was when it was last heard, so the loss cannot be bounded by %d writes "+
+			"(override: spec.failover.dataLoss Allow).", l.Leader.Member, bound)}
+	case lost > bound:
+		return &gate{v1alpha1.ReasonLossBoundExceeded, fmt.Sprintf("%s was %d writes ahead when it was last heard, more than spec.failover.maxLostWrites %d "+
+			"(override: spec.failover.dataLoss Allow).", l.Leader.Member, lost, bound)}
+	}
+	pass.atMost, pass.bounded = max(pass.atMost, lost), true
+	return nil
+}
+
+func (d *decision) forbidden(l replication.Leadership, ev evidence) *gate {
+	for _, r := range l.Rules {
+		switch {
+		case r.K > 0 && !r.Fenced(ev.has):
+			var names []string
+			for _, v := range r.Voters {
+				if !ev.has(v) {
+					names = append(names, v.Member)
+				}
+			}
+			return &gate{v1alpha1.ReasonFenceQuorumMissing, fmt.Sprintf("%d of the voters of epoch %d must answer, or its leader %s; missing: %s "+
+				"(override: spec.failover.dataLoss Allow).", r.FenceQuorum(), l.Epoch, l.Leader.Member, strings.Join(names, ", "))}
+		case r.K == 0 && d.expiredBeyondDoubt():
+			return &gate{v1alpha1.ReasonDataLossForbidden, fmt.Sprintf("%s led epoch %d without synchronous followers and is gone: its newest writes may exist nowhere else "+
+				"(override: spec.failover.dataLoss Allow).", l.Leader.Member, l.Epoch)}
+		}
+	}
+	return &gate{v1alpha1.ReasonLeaderMayBeAlive, fmt.Sprintf("%s led epoch %d without synchronous followers and is neither fenced nor expired beyond doubt.",
+		l.Leader.Member, l.Epoch)}
+}
+
+// lossOf is by how much the leader of l was ahead of the best evidence when it was last heard. It had time to write more
+// since; a bound is on what is known.
+func (d *decision) lossOf(l replication.Leadership, ev evidence) (int64, bool) {
+	s := d.Members[l.Leader.Member].Probe.Status
+	if s == nil || s.Epoch != l.Epoch || s.Incarnation != l.Leader.Incarnation {
+		return 0, false
+	}
+	var best replication.Mark
+	for _, h := range ev {
+		if !h.seeding && !h.empty && h.last.Compare(best) > 0 {
+			best = h.last
+		}
+	}
+	return max(0, int64(s.Last.Position)-int64(best.Position)), true
+}

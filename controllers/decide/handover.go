@@ -1,0 +1,165 @@
+package decide
+
+import (
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// request is who should lead, as asked for by annotation; "" when nobody asked.
+func (d *decision) request() string { return d.Store.Annotations[v1alpha1.AnnotationFailover] }
+
+// requested answers the annotation while the leader lives: a planned handover.
+func (d *decision) requested(rec Record) (Plan, bool) {
+	request := d.request()
+	switch {
+	case request == "":
+		return Plan{}, false
+	case request == rec.Leader.Member:
+		return plan(Stable, v1alpha1.ReasonLeaderElected, "%s leads already.", request).
+			do(d.outcome(request, v1alpha1.ResultSucceeded, rec, "%s leads already", request)), true
+	case d.Pass.HandoverError != "":
+		return plan(HandingOver, v1alpha1.ReasonFailoverFailed, "The handover to %s failed: %s.", request, d.Pass.HandoverError).
+			do(d.outcome(request, v1alpha1.ResultFailed, rec, "%s", d.Pass.HandoverError)), true
+	}
+	to, why := d.heir(rec, request)
+	if why != "" {
+		return d.refuse(request, why), true
+	}
+	return d.handOver(rec, to, reasonRequested, request), true
+}
+
+// evacuate hands over from a leader whose pod is being deleted or must not lead.
+func (d *decision) evacuate(rec Record) (Plan, bool) {
+	pod := d.Members[rec.Leader.Member].Pod
+	reason := reasonPodDeleting
+	switch {
+	case pod == nil || d.Pass.HandoverError != "":
+		return Plan{}, false
+	case pod.Fenced:
+		reason = reasonPodFenced
+	case !pod.Deleting:
+		return Plan{}, false
+	}
+	to, why := d.heir(rec, v1alpha1.FailoverToAny)
+	if why != "" {
+		return Plan{}, false
+	}
+	return d.handOver(rec, to, reason, ""), true
+}
+
+// handOver is two steps: the leader holds its writes until to holds everything, then the epoch changes. If the operator
+// dies in between, the hold ends by itself. The first answer of the new epoch's fence is the old leader's, so the fence
+// condition holds at once and nothing can be lost.
+func (d *decision) handOver(rec Record, to, reason, request string) Plan {
+	from := rec.Leader.Member
+	if h := d.Pass.Handover; h == nil || h.Epoch != rec.Epoch || h.To != to {
+		return plan(HandingOver, v1alpha1.ReasonHandingOver, "%s hands over to %s.", from, to).
+			do(HandOver{from, wire.HandoverRequest{Epoch: rec.Epoch, To: to, HoldMillis: d.Settings.Hold.Milliseconds()}})
+	}
+	next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindHandover, reason, to, request))
+	return plan(HandingOver, v1alpha1.ReasonHandingOver, "%s holds everything: fencing %s for epoch %d.", to, from, next.Epoch).
+		do(WriteRecord{next, d.Lease.ResourceVersion})
+}
+
+// heir chooses who takes over from a living leader: the member asked for, or the best of those that are fit. The second
+// result says why there is none.
+func (d *decision) heir(rec Record, request string) (to, why string) {
+	if request != v1alpha1.FailoverToAny {
+		m := d.Members[request]
+		if m.Name == "" {
+			return "", "there is no member of that name"
+		}
+		return request, d.unfit(rec, m)
+	}
+	if h := d.Pass.Handover; h != nil && h.Epoch == rec.Epoch && d.unfit(rec, d.Members[h.To]) == "" {
+		return h.To, ""
+	}
+	ev := d.foreseen()
+	var fit []replication.Candidate
+	for _, m := range d.byOrdinal() {
+		if m.Name == rec.Leader.Member || d.unfit(rec, m) != "" {
+			continue
+		}
+		c := replication.Candidate{Voter: ev[m.Name].voter, Preference: d.preference(rec, m.Name, ev)}
+		if _, votes := rec.Voter(m.Name); !votes {
+			c.Preference += 1000
+		}
+		if m.outdated() {
+			c.Preference += 2000
+		}
+		fit = append(fit, c)
+	}
+	i := replication.Elect(fit)
+	if i < 0 {
+		return "", "no follower is caught up and free to lead"
+	}
+	return fit[i].Voter.Member, ""
+}
+
+// unfit says why m cannot take over from a living leader now; "" when it can.
+func (d *decision) unfit(rec Record, m Member) string {
+	switch {
+	case m.Pod == nil:
+		return "it has no pod"
+	case m.Pod.Deleting:
+		return "its pod is being deleted"
+	case m.Pod.Fenced:
+		return "its pod is annotated " + v1alpha1.AnnotationFenced
+	case m.Pod.Reseed:
+		return "its data is to be thrown away"
+	case d.surplus(rec)[m.Name]:
+		return "it is being removed"
+	case !d.caughtUp(rec, m):
+		return d.whyNotCaughtUp(rec, m)
+	default:
+		return ""
+	}
+}
+
+// caughtUp tells whether the living leader sees this very incarnation of m keep up.
+func (d *decision) caughtUp(rec Record, m Member) bool { return d.whyNotCaughtUp(rec, m) == "" }
+
+func (d *decision) whyNotCaughtUp(rec Record, m Member) string {
+	s, leader := m.fresh(), d.Members[rec.Leader.Member].fresh()
+	switch {
+	case leader == nil:
+		return "the leader does not answer"
+	case m.Pod == nil:
+		return m.Name + " has no pod"
+	case s == nil && m.Pod.Trouble != "":
+		return fmt.Sprintf("%s does not run: %s", m.Name, m.Pod.Trouble)
+	case s == nil:
+		return m.Name + " does not answer"
+	case s.Seeding != nil:
+		return m.Name + " is being seeded"
+	case !m.follows(rec):
+		return m.Name + " does not follow yet"
+	}
+	f, ok := leader.Followers[m.Name]
+	if !ok || f.Incarnation != s.Incarnation || !f.CaughtUp {
+		return m.Name + " is not caught up"
+	}
+	return ""
+}
+
+// refuse answers a request that is not begun.
+func (d *decision) refuse(request, why string) Plan {
+	return plan(HandingOver, v1alpha1.ReasonFailoverRefused, "%s cannot lead: %s.", request, why).
+		do(d.outcome(request, v1alpha1.ResultRefused, Record{}, "%s", why))
+}
+
+func (d *decision) outcome(request string, result v1alpha1.FailoverResult, rec Record, format string, args ...any) FinishRequest {
+	o := v1alpha1.FailoverRequestStatus{
+		Target: request, Result: result, Epoch: int64(rec.Epoch), Message: fmt.Sprintf(format, args...),
+		SeenTime: rec.Since.Detected, FinishedTime: d.micro(),
+	}
+	if rec.Request != request || o.SeenTime == nil {
+		o.SeenTime = new(metav1.NewMicroTime(d.now))
+	}
+	return FinishRequest{o}
+}

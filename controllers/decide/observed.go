@@ -1,0 +1,208 @@
+package decide
+
+import (
+	"slices"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// Observed is everything a decision is made from.
+//
+// Guarantees of the observer:
+//  1. Lease was read uncached, and after the statuses: no member can have promised more than a current record says.
+//  2. A fresh status was asked for in this pass, and its Store and Member are the ones expected at that address.
+//  3. Every duration was measured on the observer's own monotonic clock.
+type Observed struct {
+	Store    *v1alpha1.ReplicatedStore
+	Settings Settings
+	Lease    Lease
+	// Members by name: every one that has a pod or a claim, or that the record names.
+	Members map[string]Member
+	// Held tells how long each fact named in Plan.Holding has been seen without interruption.
+	Held map[string]time.Duration
+	// Pass holds the answers to this pass's earlier actions.
+	Pass Pass
+}
+
+// Settings of the operator. All durations are positive.
+type Settings struct {
+	// SuspectAfter: how long a leader must be unreachable for the operator and silent for its voters.
+	SuspectAfter time.Duration
+	// VoterGoneAfter: how long a voter must be gone before it leaves the voters, so that the next failure can be survived.
+	VoterGoneAfter time.Duration
+	// LowerAfter: how long too few voters must have been live before durability Preferred lowers k.
+	LowerAfter time.Duration
+	// Hold bounds the pause of a planned handover.
+	Hold time.Duration
+	// Resync is when to look again when nothing happens.
+	Resync time.Duration
+}
+
+// DefaultSettings suit a cluster with pod-to-pod latency of milliseconds.
+func DefaultSettings() Settings {
+	return Settings{
+		SuspectAfter: time.Second, VoterGoneAfter: 15 * time.Second, LowerAfter: 2 * time.Second,
+		Hold: 5 * time.Second, Resync: 10 * time.Second,
+	}
+}
+
+// Lease is the store's Lease as read uncached.
+type Lease struct {
+	Exists          bool
+	ResourceVersion string
+	// Record is nil when there is none, or when it cannot be believed (then RecordError says why).
+	Record      *Record
+	RecordError string
+	// Holder is who renews it; "" before anybody did.
+	Holder string
+	// Duration is what the holder goes by; 0 before anybody did.
+	Duration time.Duration
+	// UnchangedFor is how long holder and renew time have been seen unchanged during the newest leadership. A new
+	// leadership, and every order to promote, start it over.
+	UnchangedFor time.Duration
+}
+
+// Member is one member's objects and its own answer.
+type Member struct {
+	Name    string
+	Ordinal int
+	Pod     *Pod   // nil: none
+	Claim   *Claim // nil: none
+	Probe   Probe
+	// SpecHash is that of the member's pod if it were made from the spec as it is now.
+	SpecHash string
+}
+
+// Pod is what a decision needs of a pod.
+type Pod struct {
+	UID      types.UID
+	IP       string // "" until it has one
+	Node     string
+	Zone     string
+	Ready    bool
+	Failed   bool // it ended and will not run again
+	Deleting bool
+	Role     string // the role label
+	SpecHash string
+	Fenced   bool   // annotated: it must not lead
+	Reseed   bool   // annotated: throw its data away
+	Trouble  string // why it does not run, when Kubernetes says so
+}
+
+// Claim is what a decision needs of a volume claim.
+type Claim struct {
+	UID      types.UID
+	Deleting bool
+	Lost     bool // its volume is gone
+}
+
+// Reach is how an attempt to ask a member ended.
+type Reach uint8
+
+const (
+	// Unknown: not asked, or an error that says nothing about the member.
+	Unknown Reach = iota
+	// Fresh: it answered in this pass.
+	Fresh
+	// Refused: its host answered that nothing listens there.
+	Refused
+	// TimedOut: no answer in time.
+	TimedOut
+)
+
+func (r Reach) String() string {
+	switch r {
+	case Unknown:
+		return "Unknown"
+	case Fresh:
+		return "Fresh"
+	case Refused:
+		return "Refused"
+	case TimedOut:
+		return "TimedOut"
+	default:
+		return "Invalid"
+	}
+}
+
+// Probe is the newest answer of a member.
+type Probe struct {
+	Reach Reach
+	// Status is the newest one known; older than this pass unless Reach is Fresh. nil: never heard.
+	Status *wire.Status
+	// For is how long the member has not answered; 0 when Fresh.
+	For time.Duration
+}
+
+// Pass is what the earlier actions of this pass brought.
+type Pass struct {
+	// FencedEpoch is the epoch for which members were asked in this pass; 0 when none.
+	FencedEpoch replication.Epoch
+	// Fences are the answers, by member, each with a durable promise of FencedEpoch.
+	Fences map[string]wire.FenceReply
+	// Handover is the completed hold, still in force, nil if none.
+	Handover *HandoverHeld
+	// HandoverError says why the handover asked for in this pass failed.
+	HandoverError string
+	// PromoteRefusal says why the elected member refused to lead Epoch PromoteEpoch.
+	PromoteRefusal string
+	PromoteEpoch   replication.Epoch
+}
+
+// HandoverHeld says that the leader of Epoch writes nothing until the hold ends, and that To holds everything.
+type HandoverHeld struct {
+	Epoch replication.Epoch
+	To    string
+	End   replication.Mark
+}
+
+// fresh is the member's answer of this pass; nil when there is none.
+func (m Member) fresh() *wire.Status {
+	if m.Probe.Reach != Fresh {
+		return nil
+	}
+	return m.Probe.Status
+}
+
+// voter is who the member says it is; false unless fresh.
+func (m Member) voter() (replication.Voter, bool) {
+	s := m.fresh()
+	if s == nil {
+		return replication.Voter{}, false
+	}
+	return replication.Voter{Member: m.Name, Incarnation: s.Incarnation}, true
+}
+
+// outdated tells whether the member's pod was made from another spec than the present one.
+func (m Member) outdated() bool { return m.Pod != nil && m.Pod.SpecHash != m.SpecHash }
+
+// leads tells whether the member itself says that it leads this record's epoch as this record's leader.
+func (m Member) leads(r Record) bool {
+	s := m.fresh()
+	return s != nil && m.Name == r.Leader.Member && s.Incarnation == r.Leader.Incarnation &&
+		s.Role == wire.RoleLeader && s.Epoch == r.Epoch
+}
+
+// follows tells whether the member itself says that it follows this record's leader.
+func (m Member) follows(r Record) bool {
+	s := m.fresh()
+	return s != nil && s.Role == wire.RoleFollower && s.Epoch == r.Epoch && s.Leader == r.Leader.Member
+}
+
+// reachable tells whether the member has an address to ask.
+func (m Member) reachable() bool { return m.Pod != nil && m.Pod.IP != "" }
+
+// byOrdinal lists the members, lowest ordinal first.
+func (o Observed) byOrdinal() []Member {
+	ms := make([]Member, 0, len(o.Members))
+	for _, m := range o.Members {
+		ms = append(ms, m)
+	}
+	slices.SortFunc(ms, func(a, b Member) int { return a.Ordinal - b.Ordinal })
+	return ms
+}

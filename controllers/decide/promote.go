@@ -1,0 +1,83 @@
+package decide
+
+import (
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// promoting brings the elected member to lead, or gives it up for a new epoch. An epoch is never tried with a second
+// member, nor with a second process of the same one.
+func (d *decision) promoting(rec Record) Plan {
+	name := rec.Leader.Member
+	m := d.Members[name]
+	s := m.fresh()
+	switch {
+	case m.leads(rec) && s.Writable:
+		return d.finish(rec)
+	case m.leads(rec):
+		return d.opening(rec)
+	case d.Pass.PromoteEpoch == rec.Epoch && d.Pass.PromoteRefusal != "":
+		return d.failOver(rec, found(leaderDown, reasonPromotionRefused, "%s refused to lead epoch %d: %s", name, rec.Epoch, d.Pass.PromoteRefusal))
+	case s != nil && s.Incarnation == rec.Leader.Incarnation && s.Role == wire.RoleFenced && s.Promised == rec.Epoch:
+		return plan(Promoting, v1alpha1.ReasonLeaderElected, "%s is told to lead epoch %d.", name, rec.Epoch).do(d.promote(rec))
+	}
+	switch f := d.detect(rec); f.verdict {
+	case leaderDown:
+		return d.failOver(rec, f)
+	default:
+		// Nobody may have been told to follow it yet, so the followers' silence means nothing; patience decides.
+		if d.contact(rec).heard == 0 && m.Probe.For >= 2*d.Settings.SuspectAfter {
+			return d.failOver(rec, found(leaderDown, reasonLeaderSilent, "%s was elected and is unreachable for %s", name, round(m.Probe.For)))
+		}
+		return plan(Suspecting, v1alpha1.ReasonLeaderUnreachable, "%s is to lead epoch %d: %s.", name, rec.Epoch, f.message).again(2 * shortly)
+	}
+}
+
+func (d *decision) promote(rec Record) PromoteMember {
+	return PromoteMember{rec.Leader.Member, wire.PromoteRequest{
+		Epoch: rec.Epoch, ConfigVersion: rec.ConfigVersion, Rules: rec.Rules, Start: rec.Start,
+		LeaseDurationMillis: d.specLeaseDuration().Milliseconds(),
+		GrantWaitMillis:     rec.GrantWaitMillis,
+		SyncTimeoutMillis:   (time.Duration(d.Store.Spec.WriteTimeout()) * time.Second).Milliseconds(),
+	}}
+}
+
+// opening waits for the barrier. Voters may be added meanwhile, for it may need them.
+func (d *decision) opening(rec Record) Plan {
+	if p, ok := d.configure(rec); ok {
+		return p
+	}
+	if p, ok := d.changeRules(rec); ok {
+		return p
+	}
+	rule, _ := rec.Rule()
+	return plan(Opening, v1alpha1.ReasonLeaderNotWritable, "%s leads epoch %d and waits for its barrier on %d of %d voters.",
+		rec.Leader.Member, rec.Epoch, rule.K, len(rule.Voters)).again(shortly)
+}
+
+// finish closes the change of leader: the request is answered first, so that it is not taken for a new one.
+func (d *decision) finish(rec Record) Plan {
+	if request := d.request(); request != "" && request == rec.Request {
+		return plan(Promoting, v1alpha1.ReasonLeaderElected, "%s leads epoch %d.", rec.Leader.Member, rec.Epoch).
+			do(d.outcome(rec.Request, v1alpha1.ResultSucceeded, rec, "%s leads epoch %d", rec.Leader.Member, rec.Epoch))
+	}
+	next := rec.stable()
+	next.Since.Writable = d.micro()
+	if next.Since.Promoted == nil {
+		next.Since.Promoted = next.Since.Writable
+	}
+	return plan(Promoting, v1alpha1.ReasonLeaderElected, "%s leads epoch %d and acknowledges writes.", rec.Leader.Member, rec.Epoch).
+		do(WriteRecord{next, d.Lease.ResourceVersion})
+}
+
+// peerAddress of a member; false when its pod has no address yet.
+func (m Member) peerAddress() (string, bool) {
+	if !m.reachable() {
+		return "", false
+	}
+	return net.JoinHostPort(m.Pod.IP, strconv.Itoa(v1alpha1.PortPeer)), true
+}

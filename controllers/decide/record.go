@@ -1,0 +1,209 @@
+package decide
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// Phase is how far the leadership of Record.Epoch has come.
+type Phase string
+
+const (
+	// PhaseFencing: nobody leads Epoch yet; members are being asked for their promise.
+	PhaseFencing Phase = "Fencing"
+	// PhasePromoting: Leader is chosen and may have been told; its barrier is not known to be committed.
+	PhasePromoting Phase = "Promoting"
+	// PhaseStable: the leader has committed its barrier, so it holds everything that was ever acknowledged.
+	PhaseStable Phase = "Stable"
+)
+
+// Record is the authority record: one JSON annotation on the store's Lease, changed by compare-and-swap on the Lease's
+// resourceVersion only, and read uncached before it is acted on.
+//
+// Guarantees:
+//  1. Epoch only grows, and one Epoch names at most one Leader.
+//  2. One (Epoch, ConfigVersion) names one set of Rules, because each was written by one swap. A leader is only ever
+//     configured with what a swap wrote, so a late order of a deposed operator is older and refused.
+//  3. The leader of Epoch acknowledges only what satisfies every one of Rules: rules are weakened here before there,
+//     and strengthened there before the weaker one is dropped here (see nextRules).
+//  4. Every leadership whose acknowledged writes a later one has not certainly taken over is in Binding, or is
+//     (Epoch, Leader, Rules) itself.
+type Record struct {
+	Epoch replication.Epoch `json:"epoch"`
+	Phase Phase             `json:"phase"`
+	// Leader of Epoch; zero while Fencing.
+	Leader replication.Voter `json:"leader,omitzero"`
+	// ConfigVersion numbers Rules and grows over the whole life of the store.
+	ConfigVersion uint64 `json:"configVersion"`
+	// Rules of the leadership: one, or the older and the newer while they change. Empty while Fencing.
+	Rules []replication.Rule `json:"rules,omitempty"`
+	// Binding leaderships, oldest first. Empty when Stable.
+	Binding []replication.Leadership `json:"binding,omitempty"`
+	// EveryMember names the members that must all be fenced, because the record was lost and with it the rules of an
+	// older leadership. Kept like Binding.
+	EveryMember []string `json:"everyMember,omitempty"`
+	// Start is the log end on which Leader was elected.
+	Start replication.Mark `json:"start,omitzero"`
+	// GrantWaitMillis is what fenced members had still granted to an old leader that was not fenced itself.
+	GrantWaitMillis int64 `json:"grantWaitMillis,omitempty"`
+
+	Change
+}
+
+// Change is the report on how Epoch came to be. No decision depends on its times.
+type Change struct {
+	Kind   v1alpha1.FailoverKind `json:"kind"`
+	Reason string                `json:"reason"`
+	// Target is the member that should lead if it holds as much as any other; "" or FailoverToAny for no wish.
+	Target string `json:"target,omitempty"`
+	// Request is the value of AnnotationFailover that this change answers; "" when nobody asked.
+	Request   string            `json:"request,omitempty"`
+	From      string            `json:"from,omitempty"`
+	FromEpoch replication.Epoch `json:"fromEpoch,omitempty"`
+	Since     Times             `json:"since,omitzero"`
+	// Positions compared in the election.
+	Positions []v1alpha1.ComparedPosition `json:"positions,omitempty"`
+	// WritesLost as in v1alpha1.FailoverReport.
+	WritesLost string `json:"writesLost,omitempty"`
+}
+
+// Times of a change, on the clock of the operator that did each step.
+type Times struct {
+	Detected *metav1.MicroTime `json:"detected,omitempty"`
+	Fenced   *metav1.MicroTime `json:"fenced,omitempty"`
+	Promoted *metav1.MicroTime `json:"promoted,omitempty"`
+	Writable *metav1.MicroTime `json:"writable,omitempty"`
+}
+
+// DecodeRecord reads the annotation. An error means that nothing in it may be believed.
+func DecodeRecord(annotation string) (*Record, error) {
+	var r Record
+	if err := json.Unmarshal([]byte(annotation), &r); err != nil {
+		return nil, fmt.Errorf("decode the authority record: %w", err)
+	}
+	if err := r.valid(); err != nil {
+		return nil, fmt.Errorf("check the authority record: %w", err)
+	}
+	return &r, nil
+}
+
+// Encode gives the annotation's value. It panics on a record that breaks an invariant: writing one would be worse.
+func (r Record) Encode() string {
+	if err := r.valid(); err != nil {
+		panic(fmt.Sprintf("decide: authority record %+v: %v", r, err))
+	}
+	b, err := json.Marshal(r)
+	if err != nil {
+		panic(fmt.Sprintf("decide: encode authority record %+v: %v", r, err))
+	}
+	return string(b)
+}
+
+func (r Record) valid() error {
+	var errs []error
+	check := func(ok bool, what string) {
+		if !ok {
+			errs = append(errs, errors.New(what))
+		}
+	}
+	check(r.Epoch > 0, "epoch is 0")
+	check(len(r.Rules) <= 2, "more than two rules")
+	switch r.Phase {
+	case PhaseFencing:
+		check(r.Leader == replication.Voter{} && len(r.Rules) == 0, "a leader or rules while fencing")
+		check(len(r.Binding)+len(r.EveryMember) > 0, "fencing without anything that binds")
+	case PhasePromoting:
+		check(r.Leader.Member != "" && len(r.Rules) > 0, "no leader or no rules while promoting")
+	case PhaseStable:
+		check(r.Leader.Member != "" && len(r.Rules) > 0, "no leader or no rules while stable")
+		check(len(r.Binding)+len(r.EveryMember) == 0, "binding leaderships while stable")
+	default:
+		check(false, fmt.Sprintf("unknown phase %q", r.Phase))
+	}
+	for _, rule := range r.Rules {
+		check(rule.K >= 0, "negative k")
+		check(!slices.ContainsFunc(rule.Voters, func(v replication.Voter) bool { return v.Member == r.Leader.Member }),
+			"the leader is its own voter")
+	}
+	for _, l := range r.Binding {
+		check(l.Epoch > 0 && l.Epoch < r.Epoch, "a binding leadership is not older")
+		check(l.Leader.Member != "" && len(l.Rules) > 0, "a binding leadership without leader or rules")
+	}
+	return errors.Join(errs...)
+}
+
+// Leaderships that bind the next election: the older ones not yet taken over, and the current one.
+func (r Record) Leaderships() []replication.Leadership {
+	ls := slices.Clone(r.Binding)
+	if r.Phase == PhasePromoting || r.Phase == PhaseStable {
+		ls = append(ls, replication.Leadership{Epoch: r.Epoch, Leader: r.Leader, Rules: r.Rules})
+	}
+	return ls
+}
+
+// LedEpoch is the newest epoch that somebody may lead or have led.
+func (r Record) LedEpoch() replication.Epoch {
+	if r.Phase != PhaseFencing {
+		return r.Epoch
+	}
+	if n := len(r.Binding); n > 0 {
+		return r.Binding[n-1].Epoch
+	}
+	return 0
+}
+
+// Rule is the newest commit rule; false while Fencing.
+func (r Record) Rule() (replication.Rule, bool) {
+	if len(r.Rules) == 0 {
+		return replication.Rule{}, false
+	}
+	return r.Rules[len(r.Rules)-1], true
+}
+
+// Voter finds a member among the voters of every rule in force.
+func (r Record) Voter(member string) (replication.Voter, bool) {
+	for _, rule := range r.Rules {
+		for _, v := range rule.Voters {
+			if v.Member == member {
+				return v, true
+			}
+		}
+	}
+	return replication.Voter{}, false
+}
+
+// fencing is the record that begins the change to epoch e.
+func (r Record) fencing(e replication.Epoch, c Change) Record {
+	return Record{
+		Epoch: e, Phase: PhaseFencing, ConfigVersion: r.ConfigVersion,
+		Binding: r.Leaderships(), EveryMember: r.EveryMember, Change: c,
+	}
+}
+
+// promoting is the record that names the leader of the epoch being fenced.
+func (r Record) promoting(leader replication.Voter, start replication.Mark, rule replication.Rule) Record {
+	r.Phase, r.Leader, r.Start = PhasePromoting, leader, start
+	r.ConfigVersion++
+	r.Rules = []replication.Rule{rule}
+	return r
+}
+
+// stable is the record of a leadership that took over everything.
+func (r Record) stable() Record {
+	r.Phase, r.Binding, r.EveryMember, r.GrantWaitMillis = PhaseStable, nil, nil, 0
+	return r
+}
+
+// configured is the record with other rules for the same leadership.
+func (r Record) configured(rules ...replication.Rule) Record {
+	r.ConfigVersion++
+	r.Rules = rules
+	return r
+}

@@ -1,0 +1,112 @@
+package decide
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+)
+
+// roster lists the members that the store consists of: those with a pod, and those the record counts on. While the
+// record is missing or was lost, a claim alone counts too, for it may hold the only copy.
+func (d *decision) roster(rec Record) []Member {
+	claims := rec.Epoch == 0 || len(rec.EveryMember) > 0
+	var out []Member
+	for _, m := range d.byOrdinal() {
+		if m.Pod != nil || claims && m.Claim != nil || d.counted(rec, m.Name) {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// counted tells whether the record counts on the member: as leader, voter, or one that binds the next election.
+func (d *decision) counted(rec Record, name string) bool {
+	for _, l := range rec.Leaderships() {
+		if l.Leader.Member == name {
+			return true
+		}
+		for _, r := range l.Rules {
+			for _, v := range r.Voters {
+				if v.Member == name {
+					return true
+				}
+			}
+		}
+	}
+	return slices.Contains(rec.EveryMember, name)
+}
+
+// surplus names the members to remove: never the leader; first those already leaving, then those that do not vote, then
+// the highest ordinals.
+func (d *decision) surplus(rec Record) map[string]bool {
+	var followers []Member
+	members := d.roster(rec)
+	for _, m := range members {
+		if m.Name != rec.Leader.Member {
+			followers = append(followers, m)
+		}
+	}
+	excess := len(members) - d.Store.Spec.Size()
+	if excess <= 0 || rec.Phase != PhaseStable {
+		return nil
+	}
+	rank := func(m Member) int {
+		if m.Pod == nil || m.Pod.Deleting {
+			return 0
+		}
+		if _, votes := rec.Voter(m.Name); !votes {
+			return 1
+		}
+		return 2
+	}
+	slices.SortFunc(followers, func(a, b Member) int { return cmp.Or(rank(a)-rank(b), b.Ordinal-a.Ordinal) })
+	out := map[string]bool{}
+	for _, m := range followers[:min(excess, len(followers))] {
+		out[m.Name] = true
+	}
+	return out
+}
+
+// scaleDown removes one surplus member, once no rule counts it any more and the others can commit without it.
+func (d *decision) scaleDown(rec Record) (Plan, bool) {
+	surplus := d.surplus(rec)
+	for _, m := range slices.Backward(d.byOrdinal()) {
+		if !surplus[m.Name] {
+			continue
+		}
+		if _, votes := rec.Voter(m.Name); votes {
+			return plan(ScalingDown, v1alpha1.ReasonScalingDown, "%s is to be removed and is still needed as a voter.", m.Name).again(soon), true
+		}
+		if m.Pod == nil || m.Pod.Deleting {
+			return plan(ScalingDown, v1alpha1.ReasonScalingDown, "%s is going away.", m.Name).again(soon), true
+		}
+		return plan(ScalingDown, v1alpha1.ReasonScalingDown, "%s votes no more and is removed.", m.Name).
+			do(DeletePod{m.Name, m.Pod.UID, "scaled down"}), true
+	}
+	return d.dropClaims(rec)
+}
+
+// dropClaims deletes the claims of members that were scaled away, if the retention policy says so. A claim whose pod is
+// merely missing belongs to the roster or fills it up, so it is safe while the store has all its members.
+func (d *decision) dropClaims(rec Record) (Plan, bool) {
+	if d.Store.Spec.Storage.RetentionPolicy.WhenScaled != v1alpha1.DeleteClaim {
+		return Plan{}, false
+	}
+	running := 0
+	for _, m := range d.Members {
+		if m.Pod != nil {
+			running++
+		}
+	}
+	if running < d.Store.Spec.Size() {
+		return Plan{}, false
+	}
+	for _, m := range d.byOrdinal() {
+		if m.Pod == nil && m.Claim != nil && !m.Claim.Deleting && !d.counted(rec, m.Name) {
+			return plan(ScalingDown, v1alpha1.ReasonScalingDown, "%s was scaled away and its claim is deleted.", m.Name).
+				do(DeleteClaim{m.Name, m.Claim.UID, "scaled down"}), true
+		}
+	}
+	return Plan{}, false
+}

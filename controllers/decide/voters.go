@@ -1,0 +1,213 @@
+package decide
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// configure gives the leader the rules of the record, if it goes by older ones.
+func (d *decision) configure(rec Record) (Plan, bool) {
+	s := d.Members[rec.Leader.Member].fresh()
+	if s.ConfigVersion >= rec.ConfigVersion {
+		return Plan{}, false
+	}
+	return plan(ChangingVoters, v1alpha1.ReasonChangingVoters, "%s takes up configuration %d: %s.", rec.Leader.Member, rec.ConfigVersion, describe(rec.Rules)).
+		do(ConfigureLeader{rec.Leader.Member, wire.ConfigureRequest{
+			Epoch: rec.Epoch, Version: rec.ConfigVersion, Rules: rec.Rules,
+			LeaseDurationMillis: d.specLeaseDuration().Milliseconds(),
+		}}), true
+}
+
+// changeRules moves the commit rule towards what it should be, one swap at a time. The leader goes by the record's newest
+// rules when this is called (configure comes first).
+func (d *decision) changeRules(rec Record) (Plan, bool) {
+	if len(rec.Rules) == 2 {
+		return d.finishRules(rec), true
+	}
+	now := rec.Rules[0]
+	want := d.wantedRule(rec, now)
+	if equalRule(now, want) {
+		if d.Lease.Holder == rec.Leader.Member && d.Lease.Duration > 0 && d.Lease.Duration != d.specLeaseDuration() {
+			return d.writeRules(rec, "The leader takes up another Lease duration", rec.Rules), true
+		}
+		return Plan{}, false
+	}
+	next := nextRules(now, want)
+	return d.writeRules(rec, "The commit rule changes", next), true
+}
+
+// finishRules drops the older rule once everything committed is held under the newer; or goes back, which is always
+// safe while both hold, when the newer cannot be met any more.
+func (d *decision) finishRules(rec Record) Plan {
+	s := d.Members[rec.Leader.Member].fresh()
+	older, newer := rec.Rules[0], rec.Rules[1]
+	switch {
+	case s.CommitCovered:
+		return d.writeRules(rec, "Every committed write is held under the newer rule", []replication.Rule{newer})
+	case d.live(s, newer.Voters) < newer.K:
+		return d.writeRules(rec, "The newer rule cannot be met any more", []replication.Rule{older})
+	default:
+		return plan(ChangingVoters, v1alpha1.ReasonChangingVoters, "Both rules hold until committed writes are covered: %s.", describe(rec.Rules)).again(shortly)
+	}
+}
+
+func (d *decision) writeRules(rec Record, why string, rules []replication.Rule) Plan {
+	return plan(ChangingVoters, v1alpha1.ReasonChangingVoters, "%s: %s.", why, describe(rules)).
+		do(WriteRecord{rec.configured(rules...), d.Lease.ResourceVersion})
+}
+
+// nextRules is the next step from one rule to another.
+//
+// What a leader acknowledges under `now` must at every moment satisfy what the record asks the next election to meet.
+// If every set of acknowledgements under now also satisfies want, the record can say want first and the leader follows.
+// Otherwise newcomers are added first, which is always such a step, so that they can help to commit; and then both rules
+// are recorded and held until the leader has proven that the newer covers what is committed.
+func nextRules(now, want replication.Rule) []replication.Rule {
+	if implies(now, want) {
+		return []replication.Rule{want}
+	}
+	union := replication.Rule{K: now.K, Voters: slices.Clone(now.Voters)}
+	for _, v := range want.Voters {
+		if !slices.Contains(union.Voters, v) {
+			union.Voters = append(union.Voters, v)
+		}
+	}
+	if len(union.Voters) > len(now.Voters) {
+		sortVoters(union.Voters)
+		return []replication.Rule{union}
+	}
+	return []replication.Rule{now, want}
+}
+
+// implies tells whether every K voters of a include b.K voters of b. An a that nothing can satisfy implies everything.
+func implies(a, b replication.Rule) bool {
+	if a.K > len(a.Voters) {
+		return true
+	}
+	outside := 0
+	for _, v := range a.Voters {
+		if !slices.Contains(b.Voters, v) {
+			outside++
+		}
+	}
+	return b.K <= max(0, a.K-outside)
+}
+
+// wantedRule is what the rule should be, given who is here. Members join once caught up; they leave when they are to be
+// removed, came back with another directory, or are gone for long. Nobody leaves unless the rest can commit without.
+func (d *decision) wantedRule(rec Record, now replication.Rule) replication.Rule {
+	s := d.Members[rec.Leader.Member].fresh()
+	var kept, all []replication.Voter
+	for _, v := range now.Voters {
+		all = append(all, v)
+		if !d.mustNotVote(rec, v.Member) && !d.replaced(s, v) && !d.goneForLong(s, v) {
+			kept = append(kept, v)
+		}
+	}
+	for _, m := range d.byOrdinal() {
+		v, _ := m.voter()
+		if m.Name != rec.Leader.Member && d.caughtUp(rec, m) && !d.mustNotVote(rec, m.Name) && !slices.Contains(all, v) {
+			kept, all = append(kept, v), append(all, v)
+		}
+	}
+	voters := kept
+	if d.live(s, kept) < min(now.K, d.Store.Spec.SynchronousNumber()) {
+		voters = all
+	}
+	sortVoters(voters)
+	return replication.Rule{Voters: voters, K: d.wantedK(now.K, d.live(s, voters))}
+}
+
+// wantedK is the spec's number, with two exceptions: it is raised only when as many voters are live (writes go on under
+// the old number until then, as status says), and with durability Preferred it is lowered to what is live, after a while.
+func (d *decision) wantedK(now, live int) int {
+	sync := d.Store.Spec.Replication.Synchronous
+	want := d.Store.Spec.SynchronousNumber()
+	preferred := sync.Durability == v1alpha1.DurabilityPreferred
+	switch {
+	case want <= now && !(preferred && live < want):
+		return want
+	case live >= want:
+		return want
+	case !preferred:
+		return now
+	case live > now:
+		return live
+	case live < now && d.lasting("too few live voters", d.Settings.LowerAfter):
+		return live
+	default:
+		return min(now, want)
+	}
+}
+
+// live counts the voters that the leader hears and that are not being seeded.
+func (d *decision) live(leader *wire.Status, voters []replication.Voter) int {
+	n := 0
+	for _, v := range voters {
+		if d.hears(leader, v) {
+			n++
+		}
+	}
+	return n
+}
+
+func (d *decision) hears(leader *wire.Status, v replication.Voter) bool {
+	f, ok := leader.Followers[v.Member]
+	return ok && f.Incarnation == v.Incarnation && !f.Seeding &&
+		time.Duration(f.SilentMillis)*time.Millisecond < 2*d.Settings.SuspectAfter
+}
+
+// replaced tells whether the member of v's name now has another data directory: v will never answer again.
+func (d *decision) replaced(leader *wire.Status, v replication.Voter) bool {
+	if f, ok := leader.Followers[v.Member]; ok && f.Incarnation != v.Incarnation {
+		return true
+	}
+	mv, ok := d.Members[v.Member].voter()
+	return ok && mv != v
+}
+
+func (d *decision) goneForLong(leader *wire.Status, v replication.Voter) bool {
+	return !d.hears(leader, v) && d.lasting("voter gone: "+v.Member+"@"+v.Incarnation, d.Settings.VoterGoneAfter)
+}
+
+// mustNotVote: members that are leaving, or that a person took out.
+func (d *decision) mustNotVote(rec Record, name string) bool {
+	pod := d.Members[name].Pod
+	return d.surplus(rec)[name] || pod != nil && (pod.Fenced || pod.Reseed)
+}
+
+// lasting notes that fact holds now, and tells whether it has for long enough.
+func (d *decision) lasting(fact string, enough time.Duration) bool {
+	if !slices.Contains(d.holding, fact) {
+		d.holding = append(d.holding, fact)
+	}
+	return d.Held[fact] >= enough
+}
+
+func sortVoters(vs []replication.Voter) {
+	slices.SortFunc(vs, func(a, b replication.Voter) int {
+		return cmp.Or(cmp.Compare(len(a.Member), len(b.Member)), strings.Compare(a.Member, b.Member), strings.Compare(a.Incarnation, b.Incarnation))
+	})
+}
+
+func equalRule(a, b replication.Rule) bool { return a.K == b.K && slices.Equal(a.Voters, b.Voters) }
+
+// describe tells rules to people: "1 of orders-2, orders-3".
+func describe(rules []replication.Rule) string {
+	parts := make([]string, 0, len(rules))
+	for _, r := range rules {
+		names := make([]string, 0, len(r.Voters))
+		for _, v := range r.Voters {
+			names = append(names, v.Member)
+		}
+		parts = append(parts, strconv.Itoa(r.K)+" of ["+strings.Join(names, ", ")+"]")
+	}
+	return strings.Join(parts, " and ")
+}
