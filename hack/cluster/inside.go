@@ -42,7 +42,7 @@ reaches pod addresses, service addresses and names whatever happens to a worker.
 			if err != nil {
 				return err
 			}
-			status, err := machine.Exec(record, command)
+			status, err := machine.Exec(record, l.Program(), command)
 			if err == nil && status != 0 {
 				return exitStatus(status)
 			}
@@ -64,6 +64,10 @@ func newInner() *cobra.Command {
 		&cobra.Command{
 			Use: "import PATH", Args: cobra.ExactArgs(1),
 			RunE: func(_ *cobra.Command, args []string) error { return lab.Import(args[0]) },
+		},
+		&cobra.Command{
+			Use: "tied COMMAND...", Args: cobra.MinimumNArgs(1), DisableFlagParsing: true,
+			RunE: func(_ *cobra.Command, args []string) error { return machine.Tied(args) },
 		},
 		innerForward(), innerProvision(),
 	)

@@ -78,5 +78,5 @@ func (l *Lab) changeCuts(change func(fabric.Cuts) (fabric.Cuts, error)) error {
 // command prepares argv to run on a machine. It goes through this program, because entering a machine costs the
 // entering process a thread.
 func (l *Lab) command(machine string, argv ...string) *exec.Cmd {
-	return exec.Command(l.program(), append([]string{"--state", l.dir, "exec", machine, "--"}, argv...)...)
+	return exec.Command(l.Program(), append([]string{"--state", l.dir, "exec", machine, "--"}, argv...)...)
 }

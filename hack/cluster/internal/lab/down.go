@@ -178,7 +178,7 @@ func (l *Lab) processes() ([]string, error) {
 			continue // ended meanwhile
 		}
 		exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)) // none for a kernel thread
-		if strings.Contains(string(groups), mark) || strings.TrimSuffix(exe, " (deleted)") == l.program() {
+		if strings.Contains(string(groups), mark) || strings.TrimSuffix(exe, " (deleted)") == l.Program() {
 			if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && strings.Contains(string(stat), ") Z ") {
 				continue // ended, and only waits for its parent to notice
 			}

@@ -70,9 +70,9 @@ type Spec struct {
 func (l *Lab) path(parts ...string) string {
 	return filepath.Join(append([]string{l.dir}, parts...)...)
 }
-func (l *Lab) machineDir(name string) string   { return l.path("machines", name) }
-func (l *Lab) imagesDir() string               { return l.path("images") }
-func (l *Lab) program() string                 { return l.path("bin", "cluster") }
+func (l *Lab) machineDir(name string) string { return l.path("machines", name) }
+func (l *Lab) imagesDir() string             { return l.path("images") }
+
 func (l *Lab) apiReadyFile() string            { return l.path("api-ready") }
 func (l *Lab) kubeconfigOf(name string) string { return l.path("pki", name+".kubeconfig") }
 func (l *Lab) volumesDir(worker string) string { return filepath.Join(l.machineDir(worker), "volumes") }
@@ -224,3 +224,6 @@ func (l *Lab) record(name string) (machine.Record, error) {
 	}
 	return r, nil
 }
+
+// Program is the copy of this program that the cluster runs.
+func (l *Lab) Program() string { return l.path("bin", "cluster") }

@@ -99,7 +99,7 @@ func (p *planner) switchPlan() (machine.Plan, error) { return p.plan(switchName)
 
 func (p *planner) apiPlan() (machine.Plan, error) {
 	ready := []string{p.apiReadyFile()}
-	inner := func(args ...string) []string { return append([]string{p.program(), "inner"}, args...) }
+	inner := func(args ...string) []string { return append([]string{p.Program(), "inner"}, args...) }
 	return p.plan(apiName,
 		machine.Service{Name: "etcd", Argv: []string{p.programs["etcd"],
 			"--data-dir=" + filepath.Join(p.machineDir(apiName), "etcd"), "--log-level=error", "--unsafe-no-fsync",
@@ -207,7 +207,7 @@ func (p *planner) workerPlan(name string) (machine.Plan, error) {
 		machine.Service{Name: "containerd", Argv: []string{containerd, "--config", filepath.Join(dir, "containerd.toml")}},
 		p.kubeProxy(name, name+"-proxy"),
 		machine.Service{Name: "import-images", Once: true, WaitFor: []string{socket},
-			Argv: []string{p.program(), "inner", "import", p.imagesDir()}},
+			Argv: []string{p.Program(), "inner", "import", p.imagesDir()}},
 		machine.Service{Name: "kubelet", WaitFor: []string{p.apiReadyFile()}, Argv: []string{p.programs["kubelet"],
 			"--config=" + filepath.Join(dir, "kubelet.yaml"), "--kubeconfig=" + p.kubeconfigOf(name),
 			"--hostname-override=" + name, "--node-ip=" + port.Address.String(),

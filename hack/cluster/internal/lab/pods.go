@@ -184,7 +184,7 @@ func (l *Lab) importOn(names []string, path string) error {
 		if _, err := l.record(worker); err != nil {
 			continue // it imports what is kept when it starts
 		}
-		out, err := l.command(worker, l.program(), "inner", "import", path).CombinedOutput()
+		out, err := l.command(worker, l.Program(), "inner", "import", path).CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("import image on %s: %w: %s", worker, err, strings.TrimSpace(string(out)))
 		}

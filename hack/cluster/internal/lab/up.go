@@ -140,7 +140,7 @@ func (l *Lab) prepare(spec Spec, programs map[string]string, pause string, now t
 	if err := l.saveSpec(spec); err != nil {
 		return err
 	}
-	if err := copySelf(l.program()); err != nil {
+	if err := copySelf(l.Program()); err != nil {
 		return err
 	}
 	_, err := archive.Write(filepath.Join(l.imagesDir(), "pause.tar"), archive.Image{
@@ -239,5 +239,5 @@ func (l *Lab) launch(name string, listener *os.File) (*machine.Launched, error) 
 	if err != nil {
 		return nil, err
 	}
-	return machine.Launch(l.program(), []string{"inner", "init", plan.Dir}, plan, listener)
+	return machine.Launch(l.Program(), []string{"inner", "init", plan.Dir}, plan, listener)
 }

@@ -14,10 +14,10 @@ import (
 
 // Exec runs argv inside the machine that r names, with this process's standard streams, working directory and
 // environment, and returns its exit status (128 + signal if a signal ended it). The command lives in the machine's
-// process namespace: it ends with the machine.
+// process namespace, so it ends with the machine; program, this program's stable path, ties it to the caller too.
 //
 // The calling process is not usable for anything else afterwards: one of its threads stays in the machine.
-func Exec(r Record, argv []string) (status int, err error) {
+func Exec(r Record, program string, argv []string) (status int, err error) {
 	fd, err := r.open()
 	if err != nil {
 		return 0, fmt.Errorf("enter machine: it does not run: %w", err)
@@ -35,10 +35,9 @@ func Exec(r Record, argv []string) (status int, err error) {
 	if err := unix.Setns(fd, all); err != nil {
 		return 0, fmt.Errorf("enter machine's namespaces: %w", err)
 	}
-	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd := exec.Command(program, append([]string{"inner", "tied"}, argv...)...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Dir = dir
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	signals := make(chan os.Signal, 16)
 	signal.Notify(signals, unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
 	if err := cmd.Start(); err != nil {
@@ -59,4 +58,18 @@ func Exec(r Record, argv []string) (status int, err error) {
 		return exit.ExitCode(), nil
 	}
 	return 0, err
+}
+
+// Tied replaces this process by argv, which is killed when the process that started it ends. SysProcAttr.Pdeathsig
+// would do, but for its check that the parent still has the id it had: seen from another process namespace it has none.
+func Tied(argv []string) error {
+	path, err := exec.LookPath(argv[0])
+	if err != nil {
+		return err
+	}
+	runtime.LockOSThread() // the setting belongs to the thread, and survives its exec
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return fmt.Errorf("tie command to its caller: %w", err)
+	}
+	return fmt.Errorf("run %s: %w", path, syscall.Exec(path, argv, os.Environ()))
 }

@@ -8,20 +8,45 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 )
 
 func main() {
-	if len(os.Args) == 3 && os.Args[1] == "get" { // for "exec": the image has no shell
-		resp, err := http.Get(os.Args[2])
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		defer resp.Body.Close()
-		io.Copy(os.Stdout, resp.Body)
-		return
+	switch {
+	case len(os.Args) == 3 && os.Args[1] == "get":
+		request(http.MethodGet, os.Args[2], "")
+	case len(os.Args) == 4 && os.Args[1] == "put":
+		request(http.MethodPut, os.Args[2], os.Args[3])
+	default:
+		serve()
 	}
+}
+
+// request is the client, for "exec": the image has no shell. It gives up on a server that does not begin to answer.
+func request(method, url, content string) {
+	transport := &http.Transport{
+		DialContext:           (&net.Dialer{Timeout: 3 * time.Second}).DialContext,
+		ResponseHeaderTimeout: 6 * time.Second,
+	}
+	req, err := http.NewRequest(method, url, strings.NewReader(content))
+	if err != nil {
+		panic(err)
+	}
+	resp, err := (&http.Client{Transport: transport}).Do(req)
+	if err == nil {
+		defer resp.Body.Close()
+		if _, err = io.Copy(os.Stdout, resp.Body); err == nil && resp.StatusCode != http.StatusOK {
+			err = fmt.Errorf("answer %s", resp.Status)
+		}
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func serve() {
 	host, err := os.Hostname()
 	if err != nil {
 		panic(err)
@@ -60,6 +85,13 @@ func main() {
 	http.HandleFunc("GET /file", func(w http.ResponseWriter, _ *http.Request) {
 		content, err := os.ReadFile("/data/file")
 		answer(w, string(content), err)
+	})
+	http.HandleFunc("GET /ticks", func(w http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			fmt.Fprintln(w, "tick")
+			w.(http.Flusher).Flush()
+			time.Sleep(20 * time.Millisecond)
+		}
 	})
 	panic(http.ListenAndServe(":8080", nil))
 }
