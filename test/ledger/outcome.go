@@ -1,0 +1,40 @@
+package ledger
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// refusals are the codes by which a store says that a write was not done. Everything else that is an error, also one that a
+// later version invents, leaves the outcome unknown.
+var refusals = []string{
+	"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", "OOM", "MISCONF", "NOAUTH", "NOPERM",
+	"WRONGTYPE", "BUSY", "NOREPLICAS", "ERR",
+}
+
+// dialError marks that a connection was not made, so that nothing was sent.
+type dialError struct{ error }
+
+func (e dialError) Unwrap() error { return e.error }
+
+// judgeError says what an error of one write means.
+func judgeError(err error) Outcome {
+	var dial dialError
+	var reply redis.Error
+	switch {
+	case err == nil:
+		return Acknowledged
+	case errors.As(err, &dial):
+		return Failed
+	case errors.As(err, &reply):
+		code, _, _ := strings.Cut(reply.Error(), " ")
+		for _, r := range refusals {
+			if code == r {
+				return Failed
+			}
+		}
+	}
+	return Unknown
+}
