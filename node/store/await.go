@@ -32,8 +32,7 @@ func (m *Machine) AwaitApplied(ctx context.Context, p replication.Position) erro
 		a.mu.Unlock()
 		return ErrClosed
 	}
-	w := waiterPool.Get().(*waiter)
-	w.pos = p
+	w := newWaiter(p)
 	a.list.insert(w)
 	a.mu.Unlock()
 	if err := w.await(ctx, &a.mu, &a.list, 0); err != nil {

@@ -56,8 +56,7 @@ func (c *commitWaits) wait(ctx context.Context, t Ticket, timeout time.Duration)
 		c.mu.Unlock()
 		return err
 	}
-	w := waiterPool.Get().(*waiter)
-	w.pos = t.Position
+	w := newWaiter(t.Position)
 	c.list.insert(w)
 	c.mu.Unlock()
 	err := w.await(ctx, &c.mu, &c.list, timeout)

@@ -15,14 +15,11 @@ type waiter struct {
 	prev, next *waiter
 	queued     bool       // in the list; guarded by the list's owner
 	result     chan error // cap 1
-	timer      *time.Timer
 }
 
-var waiterPool = sync.Pool{New: func() any {
-	t := time.NewTimer(time.Hour)
-	t.Stop()
-	return &waiter{result: make(chan error, 1), timer: t}
-}}
+// newWaiter makes a waiter for p. Waiters are not pooled: a pooled timer would be shared between synctest bubbles, and
+// there is one wait a pipeline only.
+func newWaiter(p replication.Position) *waiter { return &waiter{pos: p, result: make(chan error, 1)} }
 
 // waitList keeps waiters in the order of their positions, so that they are woken in that order, each by a channel of its
 // own. Its owner's lock guards it; waking happens after that lock was released.
@@ -99,13 +96,13 @@ func (w *waiter) wake(err error) {
 var errWaitTimeout = errors.New("timed out")
 
 // await returns w's result; or ctx's cause or errWaitTimeout (timeout 0: none) when that comes first, after unlinking w
-// from l. mu guards l. w must not be used afterwards.
+// from l. mu guards l.
 func (w *waiter) await(ctx context.Context, mu *sync.Mutex, l *waitList, timeout time.Duration) error {
+	var late <-chan time.Time
 	if timeout > 0 {
-		w.timer.Reset(timeout)
-		defer func() { w.timer.Stop(); waiterPool.Put(w) }()
-	} else {
-		defer waiterPool.Put(w)
+		timer := time.NewTimer(timeout)
+		defer timer.Stop()
+		late = timer.C
 	}
 	var gaveUp error
 	select {
@@ -113,7 +110,7 @@ func (w *waiter) await(ctx context.Context, mu *sync.Mutex, l *waitList, timeout
 		return err
 	case <-ctx.Done():
 		gaveUp = context.Cause(ctx)
-	case <-w.timer.C:
+	case <-late:
 		gaveUp = errWaitTimeout
 	}
 	mu.Lock()

@@ -1,0 +1,209 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// filled returns a machine with n keys made by name, each its own value; every tenth is due at 1000.
+func filled(t testing.TB, n int, name func(i int) string) *Machine {
+	t.Helper()
+	m := openMachine(t, vfs.NewMem(), "state")
+	var entries [][]byte
+	for i := range n {
+		expireAt := int64(0)
+		if i%10 == 0 {
+			expireAt = 1000
+		}
+		entries = append(entries, entryOf(putOf(name(i), name(i), expireAt)))
+	}
+	applyEntries(t, m, entries...)
+	return m
+}
+
+func applyEntries(t testing.TB, m *Machine, entries ...[]byte) {
+	t.Helper()
+	for chunk := range slices.Chunk(entries, 5000) {
+		if err := m.Apply([]replication.Record{record(t, m.Applied(), 1, m.AppliedTime()+1, chunk...)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func plainName(i int) string { return fmt.Sprintf("key%d", i) }
+
+func TestViewReads(t *testing.T) {
+	m := filled(t, 20, plainName)
+	early, late := m.View(999), m.View(1000)
+	for name, tc := range map[string]struct {
+		v    View
+		key  string
+		want bool
+	}{
+		"lives":     {early, "key1", true},
+		"due soon":  {early, "key10", true},
+		"expired":   {late, "key10", false},
+		"unexpired": {late, "key11", true},
+		"absent":    {late, "key20", false},
+		"prefix":    {late, "key", false},
+	} {
+		val, found, err := tc.v.Get([]byte(tc.key))
+		if err != nil || found != tc.want || (found && (string(val.Data) != tc.key || val.Type != TypeString)) {
+			t.Errorf("%s: %q %t (%v)", name, val.Data, found, err)
+		}
+		if exists, err := tc.v.Exists([]byte(tc.key)); err != nil || exists != tc.want {
+			t.Errorf("%s: exists %t (%v)", name, exists, err)
+		}
+	}
+	var got []string
+	keys := [][]byte{[]byte("key1"), []byte("absent"), []byte("key10"), []byte("key1")}
+	if err := late.GetMany(keys, func(i int, v Value, found bool) {
+		got = append(got, fmt.Sprintf("%d %s %t", i, v.Data, found))
+	}); err != nil || !slices.Equal(got, []string{"0 key1 true", "1  false", "2  false", "3 key1 true"}) {
+		t.Errorf("GetMany said %q (%v)", got, err)
+	}
+}
+
+// scanAll follows cursors to the end and counts how often each key came.
+func scanAll(t *testing.T, v View, count int, between func()) map[string]int {
+	t.Helper()
+	seen := map[string]int{}
+	for cursor, calls := uint64(0), 0; ; calls++ {
+		next, err := v.Scan(cursor, count, func(e Entry) { seen[string(e.Key)]++ })
+		if err != nil {
+			t.Fatal(err)
+		}
+		if next == 0 {
+			return seen
+		}
+		if next <= cursor || calls > 100_000 {
+			t.Fatalf("cursor %d after %d", next, cursor)
+		}
+		cursor = next
+		between()
+	}
+}
+
+func TestScan(t *testing.T) {
+	m := filled(t, 1000, plainName)
+	for _, count := range []int{-1, 1, 7, 100, 1000, 5000} {
+		got := scanAll(t, m.View(1000), count, func() {})
+		if len(got) != 900 || slices.Max(slices.Collect(maps.Values(got))) != 1 {
+			t.Errorf("count %d: %d keys", count, len(got))
+		}
+	}
+	if next, err := m.View(0).Scan(uint64(endPoint), 10, func(Entry) { t.Error("visited beyond the end") }); next != 0 || err != nil {
+		t.Errorf("beyond the end: %d, %v", next, err)
+	}
+	if got := scanAll(t, filled(t, 0, plainName).View(0), 10, func() {}); len(got) != 0 {
+		t.Errorf("an empty store has %v", got)
+	}
+}
+
+// TestScanWhileChanging: keys that stay throughout are returned, exactly once, whatever else comes and goes.
+func TestScanWhileChanging(t *testing.T) {
+	rng := newRand(t, 0)
+	m := filled(t, 500, plainName)
+	got := scanAll(t, m.View(0), 5, func() {
+		k := fmt.Sprintf("other%d", rng.IntN(200))
+		if rng.IntN(2) == 0 {
+			applyEntries(t, m, entryOf(putOf(k, "x", 0)))
+		} else {
+			applyEntries(t, m, entryOf(deleteOf(k)))
+		}
+	})
+	for i := range 500 {
+		if got[plainName(i)] != 1 {
+			t.Errorf("%s came %d times", plainName(i), got[plainName(i)])
+		}
+	}
+}
+
+// TestScanSamePoint: keys that share slot and hash come in one call, however small count is, and none is lost.
+func TestScanSamePoint(t *testing.T) {
+	m := openMachine(t, vfs.NewMem(), "state")
+	// Found by search: two keys of one hash tag with equal lower XXH64 halves.
+	byHash := map[point]string{}
+	var a, b string
+	for i := 0; b == ""; i++ {
+		k := fmt.Sprintf("{t}%d", i)
+		p := pointOf([]byte(k))
+		if other, ok := byHash[p]; ok {
+			a, b = other, k
+		}
+		byHash[p] = k
+	}
+	applyEntries(t, m, entryOf(putOf(a, "", 0), putOf(b, "", 0), putOf("{t}other", "", 0)))
+	if got := scanAll(t, m.View(0), 1, func() {}); len(got) != 3 || got[a] != 1 || got[b] != 1 {
+		t.Errorf("%q and %q share a point; scanned %v", a, b, got)
+	}
+}
+
+func TestCount(t *testing.T) {
+	m := filled(t, 10_000, plainName)
+	check := func(want int) {
+		t.Helper()
+		for range 2 { // counted, then remembered
+			if n, err := m.View(5000).Count(t.Context()); err != nil || n != want {
+				t.Fatalf("counted %d (%v), want %d", n, err, want)
+			}
+		}
+	}
+	check(10_000)
+	applyEntries(t, m, entryOf(putOf("new", "", 0), putOf("key5", "again", 0), deleteOf("key6"), deleteOf("key7")))
+	check(9_999)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	applyEntries(t, m, entryOf(deleteOf("key8")))
+	if _, err := m.View(0).Count(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled count: %v", err)
+	}
+	if err := m.View(0).ForEach(ctx, func(Entry) bool { return true }); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled iteration: %v", err)
+	}
+	check(9_998)
+	applyEntries(t, m, entryOf(appendFlush))
+	check(0)
+}
+
+func TestEstimate(t *testing.T) {
+	for _, n := range []int{0, 1, 4095, 4096, 50_000} {
+		got, err := filled(t, n, plainName).View(0).Estimate()
+		if err != nil || (n < estimateSample && got != n) || float64(got) < 0.9*float64(n) || float64(got) > 1.1*float64(n) {
+			t.Errorf("%d keys are estimated at %d (%v)", n, got, err)
+		}
+	}
+}
+
+func TestRandomKey(t *testing.T) {
+	rng := newRand(t, 0)
+	m := filled(t, 50, plainName)
+	got := map[string]int{}
+	for range 5000 {
+		key, ok, err := m.View(1000).RandomKey(rng.Uint64())
+		if err != nil || !ok {
+			t.Fatalf("%t, %v", ok, err)
+		}
+		got[string(key)]++
+	}
+	if len(got) != 45 {
+		t.Errorf("5000 draws found %d of 45 keys", len(got))
+	}
+	if key, ok, err := openMachine(t, vfs.NewMem(), "empty").View(0).RandomKey(7); ok || err != nil {
+		t.Errorf("an empty store has %q, %v", key, err)
+	}
+	only := filled(t, 2, plainName)
+	for range 100 {
+		if key, ok, err := only.View(1000).RandomKey(rng.Uint64()); !ok || string(key) != "key1" {
+			t.Errorf("the only key is %q, %t, %v", key, ok, err)
+		}
+	}
+}
