@@ -24,10 +24,11 @@ func SyncDir(fs vfs.FS, dir string) error {
 	return nil
 }
 
-// MkdirAll makes dir and its missing parents, each durable in the one above it.
+// MkdirAll makes dir and its missing parents, each durable in the one above it. A dir that exists is synced too: whoever
+// made it may have been killed before that.
 func MkdirAll(fs vfs.FS, dir string) error {
 	if _, err := fs.Stat(dir); err == nil {
-		return nil
+		return SyncDir(fs, fs.PathDir(dir))
 	} else if !IsNotExist(err) {
 		return fmt.Errorf("look for directory %s: %w", dir, err)
 	}

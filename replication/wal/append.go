@@ -1,0 +1,248 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/durable"
+)
+
+// writeChunk bounds the bytes of one write call. A usual batch is one write.
+const writeChunk = 1 << 20
+
+// Append adds records that continue Last: it verifies them, writes them and makes them readable. They are not durable
+// before a Sync that began after it. It never waits for a running Sync, except when a second segment would fill up before
+// the first is synced. The log keeps the records' Raw; nobody may change it any more.
+//
+// After ErrNoSpace or a record that does not fit, the records before it are in (see Last) and the log works on. Any other
+// error is final.
+func (l *Log) Append(recs ...replication.Record) error {
+	l.appendMu.Lock()
+	defer l.appendMu.Unlock()
+	if err := l.Err(); err != nil {
+		return err
+	}
+	prev := l.Last()
+	for i := range recs {
+		if err := recs[i].Follows(prev); err != nil {
+			return fmt.Errorf("append record %d of %d to the log that ends in %v: %w", i+1, len(recs), prev, err)
+		}
+		prev = recs[i].Mark()
+	}
+	for len(recs) > 0 {
+		n, err := l.room(recs)
+		if err != nil {
+			return err
+		}
+		if err := l.write(recs[:n]); err != nil {
+			return err
+		}
+		recs = recs[n:]
+	}
+	return nil
+}
+
+// room returns how many of recs fit into the last segment, after beginning a new one if none would.
+func (l *Log) room(recs []replication.Record) (int, error) {
+	l.mu.Lock()
+	s := l.active()
+	l.mu.Unlock()
+	if n := s.fit(recs); n > 0 {
+		return n, nil
+	}
+	if s.end.Position == s.base() {
+		return 1, l.grow(s, s.off+int64(recs[0].Size())+2*noteSize)
+	}
+	if err := l.roll(int64(recs[0].Size())); err != nil {
+		return 0, err
+	}
+	return 1, nil
+}
+
+// grow makes the file of a segment without records large enough for one that is larger than a segment.
+func (l *Log) grow(s *segment, size int64) error {
+	if err := s.file.Preallocate(s.size, size-s.size); durable.IsNoSpace(err) {
+		return l.spaceOrFail(err)
+	}
+	if err := zeroRange(s.file, s.size, size); err != nil {
+		return l.spaceOrFail(fmt.Errorf("grow segment %s to %d bytes: %w", s.path, size, err))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.size = size
+	return nil
+}
+
+// fit counts the records that fit before the end of the file, with room left for the note before them and a closing one.
+// Caller holds appendMu, under which off does not change.
+func (s *segment) fit(recs []replication.Record) int {
+	left := s.size - s.off - 2*noteSize
+	for i := range recs {
+		if left -= int64(recs[i].Size()); left < 0 {
+			return i
+		}
+	}
+	return len(recs)
+}
+
+// write puts recs, and before them a note if there is something new to vouch for, at the end of the last segment, and
+// then makes them visible.
+func (l *Log) write(recs []replication.Record) error {
+	l.mu.Lock()
+	s := l.active()
+	at, noted, due := s.off, max(s.noted, s.synced), s.synced > s.noted
+	l.mu.Unlock()
+
+	buf := l.scratch[:0]
+	if due {
+		buf = note{kind: noteSynced, salt: s.header.salt, offset: noted}.appendTo(buf)
+	}
+	body := at + int64(len(buf)) // where the first record goes
+	for i := range recs {
+		raw := recs[i].Raw
+		for len(raw) > 0 {
+			n := min(len(raw), writeChunk-len(buf))
+			buf, raw = append(buf, raw[:n]...), raw[n:]
+			if len(buf) < writeChunk {
+				continue
+			}
+			if err := l.flush(s, buf, at); err != nil {
+				return err
+			}
+			at, buf = at+int64(len(buf)), buf[:0]
+		}
+	}
+	if err := l.flush(s, buf, at); err != nil {
+		return err
+	}
+	l.scratch = buf[:0]
+	at += int64(len(buf))
+	l.publish(s, recs, body, at, noted)
+	if at > s.size/4 {
+		l.prepare(s)
+	}
+	return nil
+}
+
+// flush writes buf at off. An error is final even for a full volume: some of the bytes may be there, and the same
+// positions must never be written with other content in the same epoch.
+func (l *Log) flush(s *segment, buf []byte, off int64) error {
+	if len(buf) == 0 {
+		return nil
+	}
+	if _, err := s.file.WriteAt(buf, off); err != nil {
+		return l.fail(fmt.Errorf("write %d bytes at %d of segment %s: %w", len(buf), off, s.path, err))
+	}
+	return nil
+}
+
+// publish makes recs visible; the first one is at body, and the next write goes to off.
+func (l *Log) publish(s *segment, recs []replication.Record, body, off, noted int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := range recs {
+		r := &recs[i]
+		epochs, err := appendEpoch(l.epochs, r)
+		if err != nil {
+			// Follows checked epoch and position: a table that disagrees is a broken invariant.
+			panic(fmt.Sprintf("wal: %v", err))
+		}
+		s.addPlace(place{off: body, prev: l.last})
+		body += int64(r.Size())
+		l.epochs, l.last = epochs, r.Mark()
+		l.tail.push(*r)
+	}
+	s.end, s.off, s.noted = l.last, off, noted
+}
+
+// appendEpoch adds the record's epoch to the table and drops the oldest leaderships beyond maxEpochs.
+func appendEpoch(t replication.EpochTable, r *replication.Record) (replication.EpochTable, error) {
+	t, err := t.Append(r.Epoch, r.First)
+	if len(t) > maxEpochs {
+		t = t[len(t)-maxEpochs:]
+	}
+	return t, err
+}
+
+// roll begins a new segment with room for a record of size bytes. Caller holds appendMu.
+func (l *Log) roll(size int64) error {
+	l.mu.Lock()
+	unsettled, old := l.unsettled, l.active()
+	l.mu.Unlock()
+	if unsettled {
+		// Back-pressure, and what bounds recovery: at most one segment before the last is ever unsynced.
+		if _, err := l.Sync(); err != nil {
+			return err
+		}
+	}
+	h := l.nextHeader()
+	need := h.length + size + 2*noteSize
+	path, err := l.spare.take(l.fs, l.fs.PathJoin(l.dir, spareName), l.sizeAfter(old), need)
+	if err != nil {
+		return l.spaceOrFail(err)
+	}
+	s, err := l.install(path, h)
+	if err != nil {
+		return l.fail(err)
+	}
+	l.mu.Lock()
+	l.segments = append(l.segments, s)
+	l.seq, l.unsettled = h.seq, true
+	l.mu.Unlock()
+	return nil
+}
+
+// prepare makes the file of the segment after s in the background, once for each s.
+func (l *Log) prepare(s *segment) {
+	if !s.prepared {
+		s.prepared = true
+		l.spare.start(l.fs, l.fs.PathJoin(l.dir, spareName), l.sizeAfter(s))
+	}
+}
+
+// sizeAfter is the file size of the segment after s: four times as large, up to the full size.
+func (l *Log) sizeAfter(s *segment) int64 { return min(l.opt.SegmentBytes, 4*s.size) }
+
+// spaceOrFail sorts an error of making a file beside the log: a full volume may have room again later, and damage that was
+// found by reading changed nothing. Anything else, and anything after a final error, is final.
+func (l *Log) spaceOrFail(err error) error {
+	switch {
+	case l.Err() != nil:
+		return l.Err()
+	case durable.IsNoSpace(err):
+		return fmt.Errorf("%w: %w", ErrNoSpace, err)
+	case errors.Is(err, ErrDamaged):
+		return err
+	default:
+		return l.fail(err)
+	}
+}
+
+// nextHeader is the header of a segment that follows the last one.
+func (l *Log) nextHeader() segmentHeader {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return segmentHeader{
+		length: headerLength(len(l.epochs)), salt: rand.Uint64(), seq: l.seq + 1,
+		base: l.last, before: l.active().base(), epochs: l.epochs,
+	}
+}
+
+// install gives the zero-filled file at path its header and its name. Neither is durable yet: Sync sees to it.
+func (l *Log) install(path string, h segmentHeader) (*segment, error) {
+	f, err := l.fs.OpenReadWrite(path, durable.Category)
+	if err != nil {
+		return nil, fmt.Errorf("open segment %s: %w", path, err)
+	}
+	_, err = f.WriteAt(h.encode(), 0)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, fmt.Errorf("write header of segment %s: %w", path, err)
+	}
+	final := l.fs.PathJoin(l.dir, segmentName(h.base.Position))
+	if err := l.fs.Rename(path, final); err != nil {
+		return nil, fmt.Errorf("rename %s to %s: %w", path, final, err)
+	}
+	return openSegment(l.fs, final, h, true)
+}

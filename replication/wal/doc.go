@@ -1,0 +1,34 @@
+// Package wal keeps a member's replicated log on disk: sealed records in segments, checksummed as one chain.
+//
+// # Files
+//
+// A segment is `<first position, 20 digits>.log`: a header, then records and notes, then zeros to the end of the file. It
+// is zero-filled and fsynced in the background before it is used, so that a later fdatasync writes data and no metadata.
+// The header names the mark the segment continues (its base), the segment before it, and the epoch table there.
+//
+// A note is 32 bytes between records that say "everything before offset N of this segment was fsynced" (or "closed in
+// order"). It is what tells a torn tail from damage: after a power loss any subset of the pages written since the last
+// fsync may be missing, in any order, and whole records may follow a hole. Recovery therefore cuts only what no note
+// vouches for, and refuses to start when a vouched byte is bad. Notes carry a random number of their segment, which never
+// leaves the member, so that no client can write a value that looks like one.
+//
+// # What is verified when
+//
+// Every record is verified when it is appended and again whenever it is read from disk; Open verifies the last segment, and
+// the one before it when nothing vouches for it. Damage in an older segment is found by whoever reads it, and names file
+// and offset. A segment's base is chained into the one before, so a missing or foreign segment is found by Open.
+//
+// # Crash safety
+//
+//   - Append writes at the end only. What follows the end is zero, always: Open zeroes what it cuts.
+//   - A segment after a roll counts only once the one before it, the directory and its own header are durable: the
+//     "settled" mark at the end of the header says so. At most one segment is unsettled at any time.
+//   - TruncateAfter and Reset write a new segment beside the log and rename it into place: that is the one step. Its
+//     sequence number is higher than that of every segment it makes obsolete, so leftovers are recognised and removed.
+//   - Prune removes oldest first and syncs the directory each time, so that no gap can appear.
+//   - Open rewrites and fsyncs what no note vouches for, before it calls it durable: bytes read back after a crash of the
+//     process may be in the page cache only, or may be what an earlier failed fsync left there as clean.
+//   - A failed write or fsync is final for the Log: every later call returns it. Nothing retries.
+//
+// May import: the standard library, vfs, replication's value types and durable.
+package wal

@@ -1,0 +1,165 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// Log is a member's log. Append, TruncateAfter and Reset belong to one goroutine at a time (they wait for each other);
+// everything else may be called concurrently with them.
+//
+// Locks, in this order: appendMu, pruneMu, syncMu, mu. The first three are held across I/O and serialise appends, removals
+// of segments, and syncs; mu guards the state and is never held across I/O.
+type Log struct {
+	fs  vfs.FS
+	dir string
+	opt Options
+
+	appendMu sync.Mutex
+	scratch  []byte // guarded by appendMu
+
+	pruneMu sync.Mutex
+	syncMu  sync.Mutex
+
+	mu       sync.Mutex
+	err      error // final: ErrFailed or ErrClosed
+	last     replication.Mark
+	durable  replication.Mark
+	epochs   replication.EpochTable
+	segments []*segment // by position; never empty; the last one takes the appends
+	// unsettled: the last segment follows one with unsynced bytes, or its own name or header may not be durable.
+	unsettled bool
+	seq       uint64 // of the newest segment made
+	tail      tail
+	pins      map[*pin]struct{}
+
+	spare spare
+}
+
+// Last is the end of what was appended.
+func (l *Log) Last() replication.Mark {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last
+}
+
+// Durable is the end of what was fsynced; at or below Last.
+func (l *Log) Durable() replication.Mark {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.durable
+}
+
+// First is the oldest retained position; Last().Position+1 when the log is empty.
+func (l *Log) First() replication.Position {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.segments[0].base() + 1
+}
+
+// Epochs is the epoch table of the whole log, also of what was pruned (bounded to the newest 65536 leaderships).
+func (l *Log) Epochs() replication.EpochTable {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.epochs
+}
+
+// Err returns the final error of a failed or closed log, else nil.
+func (l *Log) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// fail makes err final, unless an earlier one is, and returns it as an ErrFailed.
+func (l *Log) fail(err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err == nil {
+		l.err = fmt.Errorf("%w: %w", ErrFailed, err)
+	}
+	return l.err
+}
+
+func (l *Log) active() *segment { return l.segments[len(l.segments)-1] }
+
+// SegmentInfo describes one segment of the log.
+type SegmentInfo struct {
+	// First and Last positions; Last is First-1 when it holds none.
+	First, Last replication.Position
+	Bytes       int64 // on disk
+}
+
+// Segments lists the log's segments, oldest first.
+func (l *Log) Segments() []SegmentInfo {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	out := make([]SegmentInfo, len(l.segments))
+	for i, s := range l.segments {
+		out[i] = SegmentInfo{First: s.base() + 1, Last: s.end.Position, Bytes: s.size}
+	}
+	return out
+}
+
+// PruneBound returns the largest position that may be pruned while at least retain bytes of segments stay: an argument for
+// Prune. 0 when nothing may.
+func (l *Log) PruneBound(retain int64) replication.Position {
+	segments := l.Segments()
+	for i := len(segments) - 1; i > 0; i-- {
+		if retain -= segments[i].Bytes; retain <= 0 {
+			return segments[i-1].Last
+		}
+	}
+	return 0
+}
+
+// Close syncs, notes that the log was closed in order, and closes it. Readers and releases of pins may still run.
+func (l *Log) Close() error {
+	l.appendMu.Lock()
+	defer l.appendMu.Unlock()
+	l.spare.wait()
+	if errors.Is(l.Err(), ErrClosed) {
+		return nil
+	}
+	_, err := l.Sync()
+	if err == nil {
+		err = l.noteClose()
+	}
+	l.pruneMu.Lock()
+	defer l.pruneMu.Unlock()
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
+	l.mu.Lock()
+	segments := l.segments
+	l.err = errors.Join(ErrClosed, l.err)
+	l.mu.Unlock()
+	for _, s := range segments {
+		err = errors.Join(err, s.closeSyncFile())
+		s.release()
+	}
+	return errors.Join(err, l.spare.discard(l.fs))
+}
+
+// noteClose vouches for everything that is in the last segment. Caller holds appendMu; everything is synced.
+func (l *Log) noteClose() error {
+	l.mu.Lock()
+	s := l.active()
+	n := note{kind: noteClosed, salt: s.header.salt, offset: s.off}
+	skip := s.noted == s.off
+	l.mu.Unlock()
+	if skip {
+		return nil
+	}
+	if _, err := s.file.WriteAt(n.appendTo(nil), n.offset); err != nil {
+		return l.fail(fmt.Errorf("write closing note of segment %s: %w", s.path, err))
+	}
+	if err := s.file.SyncData(); err != nil {
+		return l.fail(fmt.Errorf("fsync segment %s: %w", s.path, err))
+	}
+	return nil
+}

@@ -1,0 +1,65 @@
+package wal
+
+import (
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/durable"
+)
+
+type pin struct{ from replication.Position }
+
+// Pin keeps the records from position from on until release is called (once or more). It cannot bring back what is pruned
+// already: pin first, then look at First.
+func (l *Log) Pin(from replication.Position) (release func()) {
+	p := &pin{from: from}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pins[p] = struct{}{}
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.pins, p)
+	}
+}
+
+// Prune removes the segments that hold nothing after upTo, nothing that a pin holds and nothing that is not durable,
+// oldest first. The last segment always stays. A crash leaves a log that begins at one of the segments.
+func (l *Log) Prune(upTo replication.Position) error {
+	l.pruneMu.Lock()
+	defer l.pruneMu.Unlock()
+	for {
+		s, err := l.dropOldest(upTo)
+		if s == nil || err != nil {
+			return err
+		}
+		err = durable.Remove(l.fs, s.path)
+		s.release()
+		if err != nil {
+			return l.fail(err)
+		}
+		// In this order on disk too: a gap in the middle of the log would be damage.
+		if err := durable.SyncDir(l.fs, l.dir); err != nil {
+			return l.fail(err)
+		}
+	}
+}
+
+// dropOldest takes the oldest segment out of the log if it may go; nil when it may not.
+func (l *Log) dropOldest(upTo replication.Position) (*segment, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return nil, l.err
+	}
+	upTo = min(upTo, l.durable.Position)
+	for p := range l.pins {
+		if p.from <= upTo {
+			upTo = max(p.from, 1) - 1
+		}
+	}
+	// The segment before an unsettled one is still to be synced.
+	if s := l.segments[0]; len(l.segments) > 1 && s.end.Position <= upTo && (len(l.segments) > 2 || !l.unsettled) {
+		l.segments = l.segments[1:]
+		return s, nil
+	}
+	return nil, nil
+}

@@ -1,0 +1,135 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"sort"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/durable"
+)
+
+// indexEvery is the distance in bytes between entries of a segment's index: what a reader may have to scan before it
+// reaches the record it wants.
+const indexEvery = 64 << 10
+
+// place is a record boundary inside a segment: the record at off continues prev.
+type place struct {
+	off  int64
+	prev replication.Mark
+}
+
+// segment is one open segment file.
+type segment struct {
+	path   string
+	header segmentHeader
+	file   vfs.File // reads, and the appender's writes
+	// syncFile is a second handle for fdatasync and the settled note, because vfs wants the writes and syncs of one handle
+	// one after the other. nil once nothing in the segment is unsynced for good. Guarded by Log.syncMu.
+	syncFile vfs.File
+	size     int64 // of the file, bytes; fixed when it is made, grown by one oversized batch at most
+
+	// prepared: the file of the next segment was asked for. Guarded by Log.appendMu.
+	prepared bool
+
+	refs atomic.Int32 // the Log's own, and one for each reader; the file is closed with the last
+
+	// Guarded by Log.mu.
+	end    replication.Mark // of the last record; the base when there is none
+	off    int64            // where the next write goes; -1 in a sealed segment that was not scanned
+	synced int64            // bytes before it were fsynced
+	noted  int64            // the largest offset a written note vouches for
+	index  []place          // sorted; index[0] is the base
+}
+
+func (s *segment) base() replication.Position { return s.header.base.Position }
+
+func (s *segment) acquire() { s.refs.Add(1) }
+
+// release drops a reference; the last one closes the file. The error of closing a file that is only read, or was fsynced
+// before, says nothing about its data.
+func (s *segment) release() {
+	if s.refs.Add(-1) == 0 {
+		_ = s.file.Close()
+	}
+}
+
+// addPlace indexes p when it is far enough from the last one indexed before it. Caller holds Log.mu.
+func (s *segment) addPlace(p place) {
+	i := sort.Search(len(s.index), func(i int) bool { return s.index[i].off > p.off })
+	if i > 0 && p.off-s.index[i-1].off < indexEvery || i < len(s.index) && s.index[i].off-p.off < indexEvery {
+		return
+	}
+	s.index = append(s.index, place{})
+	copy(s.index[i+1:], s.index[i:])
+	s.index[i] = p
+}
+
+// placeBefore returns the last indexed place whose next record starts at or before position p. Caller holds Log.mu.
+func (s *segment) placeBefore(p replication.Position) place {
+	i := sort.Search(len(s.index), func(i int) bool { return s.index[i].prev.Position >= p })
+	return s.index[max(i-1, 0)]
+}
+
+// openSegment opens an existing file whose header was read.
+func openSegment(fs vfs.FS, path string, h segmentHeader, writable bool) (*segment, error) {
+	s := &segment{path: path, header: h, end: h.base, off: h.length, index: []place{{off: h.length, prev: h.base}}}
+	s.refs.Store(1)
+	var err error
+	if writable {
+		s.file, err = fs.OpenReadWrite(path, durable.Category)
+	} else {
+		s.file, err = fs.Open(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open segment %s: %w", path, err)
+	}
+	if err := s.openRest(fs, writable); err != nil {
+		return nil, errors.Join(err, s.closeFiles())
+	}
+	return s, nil
+}
+
+func (s *segment) openRest(fs vfs.FS, writable bool) error {
+	info, err := s.file.Stat()
+	if err != nil {
+		return fmt.Errorf("stat segment %s: %w", s.path, err)
+	}
+	s.size = info.Size()
+	if !writable {
+		return nil
+	}
+	if s.syncFile, err = fs.OpenReadWrite(s.path, durable.Category); err != nil {
+		return fmt.Errorf("open segment %s to sync it: %w", s.path, err)
+	}
+	return nil
+}
+
+// closeFiles closes both handles of a segment that no reader has.
+func (s *segment) closeFiles() error {
+	return errors.Join(s.closeSyncFile(), s.file.Close())
+}
+
+func (s *segment) closeSyncFile() error {
+	if s.syncFile == nil {
+		return nil
+	}
+	f := s.syncFile
+	s.syncFile = nil
+	return f.Close()
+}
+
+// settle writes the note that the segments before this one, and this one's header, are durable, and syncs it.
+func (s *segment) settle() error {
+	n := note{kind: noteSettled, salt: s.header.salt, offset: s.header.length}
+	if _, err := s.syncFile.WriteAt(n.appendTo(nil), s.header.length-settledSize); err != nil {
+		return fmt.Errorf("write settled note of segment %s: %w", s.path, err)
+	}
+	if err := s.syncFile.SyncData(); err != nil {
+		return fmt.Errorf("fsync segment %s: %w", s.path, err)
+	}
+	return nil
+}

@@ -1,0 +1,126 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/replication/durable"
+)
+
+// spareName is the file of the next segment until it gets its header and its name; Open removes a leftover one.
+const spareName = "next" + durable.TempSuffix
+
+// zeroStep is how much of a new segment is written between two fsyncs, so that filling it never holds up the log's own
+// fsyncs for long.
+const zeroStep = 4 << 20
+
+// spare prepares the next segment in the background.
+type spare struct {
+	mu   sync.Mutex
+	busy chan struct{} // closed when the running preparation ends; nil when none runs
+	path string        // a zero-filled, fsynced file; "" when there is none
+	size int64
+	err  error // of the last preparation
+}
+
+// start prepares a file of size bytes in the background, unless there is one or one is being made.
+func (s *spare) start(fs vfs.FS, path string, size int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.busy != nil || s.path != "" {
+		return
+	}
+	done := make(chan struct{})
+	s.busy = done
+	go func() {
+		err := createZeroed(fs, path, size)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.err = err; err == nil {
+			s.path, s.size = path, size
+		}
+		s.busy = nil
+		close(done)
+	}()
+}
+
+// wait returns when no preparation runs.
+func (s *spare) wait() {
+	s.mu.Lock()
+	busy := s.busy
+	s.mu.Unlock()
+	if busy != nil {
+		<-busy
+	}
+}
+
+// take returns a zero-filled file of at least need bytes, the prepared one if it is large enough. The caller renames it.
+func (s *spare) take(fs vfs.FS, path string, size, need int64) (string, error) {
+	s.wait()
+	s.mu.Lock()
+	ready, has := s.path, s.size
+	s.path, s.size = "", 0
+	s.mu.Unlock()
+	if ready != "" && has >= need {
+		return ready, nil
+	}
+	return path, createZeroed(fs, path, max(size, need))
+}
+
+// discard removes the prepared file.
+func (s *spare) discard(fs vfs.FS) error {
+	s.mu.Lock()
+	path := s.path
+	s.path, s.size = "", 0
+	s.mu.Unlock()
+	if path == "" {
+		return nil
+	}
+	return durable.Remove(fs, path)
+}
+
+// createZeroed makes a file of size zero bytes, all of them allocated, written and fsynced: allocated so that the volume
+// cannot be full later, written so that later writes need no change of the file's extents (on ext4 and XFS the first write
+// into fallocated space does, and fdatasync then commits the journal). After an error there is no file.
+func createZeroed(fs vfs.FS, path string, size int64) error {
+	f, err := fs.Create(path, durable.Category)
+	if err != nil {
+		return fmt.Errorf("create %s: %w", path, err)
+	}
+	err = fillZero(f, size)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return errors.Join(fmt.Errorf("prepare segment %s of %d bytes: %w", path, size, err), durable.Remove(fs, path))
+	}
+	return nil
+}
+
+func fillZero(f vfs.File, size int64) error {
+	// Only a full volume is an answer; file systems without fallocate find out while writing.
+	if err := f.Preallocate(0, size); durable.IsNoSpace(err) {
+		return err
+	}
+	return zeroRange(f, 0, size)
+}
+
+// zeroRange overwrites [from, to) with zeros and fsyncs.
+func zeroRange(f vfs.File, from, to int64) error {
+	buf := make([]byte, min(to-from, 256<<10))
+	for at, unsynced := from, int64(0); at < to; {
+		clear(buf) // vfs lets a write change the slice it is given
+		n, err := f.WriteAt(buf[:min(int64(len(buf)), to-at)], at)
+		if err != nil {
+			return err
+		}
+		at, unsynced = at+int64(n), unsynced+int64(n)
+		if unsynced >= zeroStep {
+			if err := f.SyncData(); err != nil {
+				return err
+			}
+			unsynced = 0
+		}
+	}
+	return f.Sync()
+}
