@@ -149,8 +149,10 @@ func (h *history) judge(writer, held string, ok bool) finding {
 	}
 	number, mine := parseValue(writer, held)
 	switch {
-	case !mine || slices.Contains(h.failed, number):
+	case !mine:
 		return finding{lost: h.newest(1), phantom: true}
+	case slices.Contains(h.failed, number): // it may have replaced the last acknowledged one rightly, in its place in the order
+		return finding{lost: slices.DeleteFunc(h.newest(1), func(a ack) bool { return a.number < number }), phantom: true}
 	case h.unknown != 0 && number == h.unknown:
 		return finding{}
 	}
@@ -179,4 +181,4 @@ func (h *history) judgeCount(held string, ok bool) finding {
 }
 
 // newest returns the n newest acknowledged writes, or fewer if there are fewer.
-func (h *history) newest(n int) []ack { return h.acked[max(0, len(h.acked)-n):] }
+func (h *history) newest(n int) []ack { return slices.Clone(h.acked[max(0, len(h.acked)-n):]) }
