@@ -1,0 +1,200 @@
+package plugin
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/types"
+
+	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/cmd/kubectl-rstore/internal/picture"
+)
+
+const (
+	// lookEvery is how often the store is read while a request is followed.
+	lookEvery = 300 * time.Millisecond
+	// unseenAfter is how long the operator may take to notice a request before a person is told.
+	unseenAfter = 10 * time.Second
+)
+
+// request is the flags of failover.
+type request struct {
+	to      string
+	timeout time.Duration
+	wait    bool
+}
+
+func newFailover(connect connector) *cobra.Command {
+	r := request{}
+	c := &cobra.Command{
+		Use:   "failover NAME",
+		Short: "Give a store another leader, and follow until that has a result",
+		Long: `Asks the operator for another leader, by annotation. While the leader lives this is a planned handover: writes pause until
+the new leader holds everything, and nothing is lost. Otherwise it is a failover, also in failover mode Manual.
+
+Exit code: 0 succeeded, 2 refused, 3 failed (the store is led as before), 4 no result within --timeout, 1 anything else.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := connect(cmd)
+			if err != nil {
+				return err
+			}
+			return s.failover(cmd.Context(), args[0], r)
+		},
+	}
+	c.Flags().StringVar(&r.to, "to", api.FailoverToAny, "member that should lead")
+	c.Flags().DurationVar(&r.timeout, "timeout", 2*time.Minute, "how long to follow; the request stands either way")
+	c.Flags().BoolVar(&r.wait, "wait", true, "follow until there is a result")
+	return c
+}
+
+func (s session) failover(ctx context.Context, name string, r request) error {
+	before, err := s.store(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := allowed(before, r.to); err != nil {
+		return err
+	}
+	if err := s.annotate(ctx, before.DeepCopy(), api.AnnotationFailover, &r.to); err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(s.out, "asked for leader %q instead of %q\n", r.to, before.Status.Leader); err != nil || !r.wait {
+		return err
+	}
+	after, err := s.follow(ctx, before, r)
+	if err != nil {
+		return err
+	}
+	return s.conclude(after)
+}
+
+// allowed refuses what would have no result, or another request's.
+func allowed(store *api.ReplicatedStore, to string) error {
+	if other, ok := store.Annotations[api.AnnotationFailover]; ok {
+		return fmt.Errorf("another request is under way: annotation %s is %q", api.AnnotationFailover, other)
+	}
+	if store.Paused() {
+		return fmt.Errorf("the operator was told to leave store %s alone: annotation %s is %q",
+			store.Name, api.AnnotationReconcile, api.ReconcileDisabled)
+	}
+	if to == api.FailoverToAny {
+		return nil
+	}
+	return isMember(store, to)
+}
+
+// follow reads the store until the request has a result that was not there before, telling what changes on the way.
+func (s session) follow(ctx context.Context, before *api.ReplicatedStore, r request) (*api.ReplicatedStore, error) {
+	ctx, cancel := context.WithTimeout(ctx, r.timeout)
+	defer cancel()
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	said := narrator{session: s, asked: s.now(), last: describe(before)}
+	var problem error // of the newest reading; passing ones are waited out
+	for {
+		store, err := s.store(ctx, before.Name)
+		problem = err
+		if err == nil {
+			if finished(before.Status.FailoverRequest, store.Status.FailoverRequest, r.to) {
+				return store, nil
+			}
+			if err := said.tell(store); err != nil {
+				return nil, err
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, &exitError{exitNoResult, noResult(store, problem, r.timeout)}
+		}
+	}
+}
+
+// finished tells whether now is the result of the request for to, rather than of an older one.
+func finished(before, now *api.FailoverRequestStatus, to string) bool {
+	if now == nil || now.Target != to || !now.Result.Finished() {
+		return false
+	}
+	return before == nil || !now.FinishedTime.Equal(before.FinishedTime)
+}
+
+func noResult(store *api.ReplicatedStore, problem error, timeout time.Duration) error {
+	if problem != nil {
+		return fmt.Errorf("no result within %s, and the store cannot be read: %w", timeout, problem)
+	}
+	if c := meta.FindStatusCondition(store.Status.Conditions, api.ConditionFailoverBlocked); c != nil && c.Status == "True" {
+		return fmt.Errorf("no result within %s: blocked by %s: %s (the request stands; remove annotation %s to withdraw it)",
+			timeout, c.Reason, c.Message, api.AnnotationFailover)
+	}
+	return fmt.Errorf("no result within %s: the store is %s (the request stands; remove annotation %s to withdraw it)",
+		timeout, store.Status.Phase, api.AnnotationFailover)
+}
+
+// narrator says each state of the store once.
+type narrator struct {
+	session
+	asked  time.Time
+	last   string
+	warned bool
+}
+
+func (n *narrator) tell(store *api.ReplicatedStore) error {
+	since := n.now().Sub(n.asked)
+	if now := describe(store); now != n.last {
+		n.last = now
+		if _, err := fmt.Fprintf(n.out, "%6.1fs  %s\n", since.Seconds(), now); err != nil {
+			return err
+		}
+	}
+	_, waiting := store.Annotations[api.AnnotationFailover]
+	if waiting && !n.warned && since > unseenAfter && store.Status.Phase == api.PhaseReady {
+		n.warned = true
+		_, err := fmt.Fprintf(n.out, "%6.1fs  the operator has not taken up the request yet: is it running?\n", since.Seconds())
+		return err
+	}
+	return nil
+}
+
+// describe is one line: the phase, and the sentence of the condition behind it.
+func describe(store *api.ReplicatedStore) string {
+	line := string(store.Status.Phase)
+	for _, kind := range []string{api.ConditionFailoverBlocked, api.ConditionProgressing} {
+		if c := meta.FindStatusCondition(store.Status.Conditions, kind); c != nil && c.Status == "True" {
+			return line + ": " + c.Message
+		}
+	}
+	return line
+}
+
+// conclude shows the report of a finished request, and turns its result into an exit code.
+func (s session) conclude(store *api.ReplicatedStore) error {
+	outcome := store.Status.FailoverRequest
+	if report := store.Status.LastFailover; report != nil && outcome.Epoch > 0 && report.Epoch == outcome.Epoch {
+		if err := picture.Report(s.out, report); err != nil {
+			return err
+		}
+	}
+	switch outcome.Result {
+	case api.ResultSucceeded:
+		_, err := fmt.Fprintf(s.out, "succeeded: %s leads epoch %d\n", store.Status.Leader, outcome.Epoch)
+		return err
+	case api.ResultRefused:
+		return &exitError{exitRefused, fmt.Errorf("refused: %s", outcome.Message)}
+	default:
+		return &exitError{exitFailed, fmt.Errorf("%s: %s", outcome.Result, outcome.Message)}
+	}
+}
+
+// mergePatch sets or (nil) removes one annotation.
+func mergePatch(key string, value *string) (types.PatchType, []byte) {
+	body, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]*string{key: value}}})
+	if err != nil {
+		panic(fmt.Sprintf("broken invariant: a map of strings is JSON: %v", err))
+	}
+	return types.MergePatchType, body
+}

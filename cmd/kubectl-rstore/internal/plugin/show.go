@@ -1,0 +1,77 @@
+package plugin
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/cmd/kubectl-rstore/internal/picture"
+)
+
+func newStatus(connect connector) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status [NAME]",
+		Short: "Show a store: leader, members, conditions and last failover. Without a name: every store of the namespace",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := connect(cmd)
+			if err != nil {
+				return err
+			}
+			if len(args) == 1 {
+				store, err := s.store(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				return picture.Store(s.out, store, s.now())
+			}
+			return s.showAll(cmd)
+		},
+	}
+}
+
+func (s session) showAll(cmd *cobra.Command) error {
+	var all api.ReplicatedStoreList
+	if err := s.client.List(cmd.Context(), &all, inNamespace(s.namespace)); err != nil {
+		return fmt.Errorf("list stores of namespace %s: %w", s.namespace, err)
+	}
+	if len(all.Items) == 0 {
+		_, err := fmt.Fprintf(s.out, "No stores in namespace %s.\n", s.namespace)
+		return err
+	}
+	for i := range all.Items {
+		if i > 0 {
+			if _, err := fmt.Fprintln(s.out); err != nil {
+				return err
+			}
+		}
+		if err := picture.Store(s.out, &all.Items[i], s.now()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func newReport(connect connector) *cobra.Command {
+	return &cobra.Command{
+		Use:   "report NAME",
+		Short: "Show what the last change of leader did, and what it cost",
+		Args:  cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			s, err := connect(cmd)
+			if err != nil {
+				return err
+			}
+			store, err := s.store(cmd.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if store.Status.LastFailover == nil {
+				return errors.New("store " + args[0] + " has not changed its leader yet")
+			}
+			return picture.Report(s.out, store.Status.LastFailover)
+		},
+	}
+}
