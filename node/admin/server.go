@@ -10,6 +10,7 @@ import (
 	"net/http/pprof"
 	"time"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -36,8 +37,8 @@ type Options struct {
 	// Profiling opens /debug/pprof on every listener. Without it, only loopback listeners have it: a profile tells much and
 	// costs processor time.
 	Profiling bool
-	// Log takes every order and its outcome; nil discards them.
-	Log *slog.Logger
+	// Log takes every order and its outcome.
+	Log logr.Logger
 	// Now gives socket deadlines their origin; nil is the machine's clock.
 	Now func() time.Time
 }
@@ -46,22 +47,18 @@ type Options struct {
 type Server struct {
 	node    Node
 	opt     Options
-	log     *slog.Logger
+	log     logr.Logger
 	now     func() time.Time
 	watches chan struct{} // one token per open stream
 }
 
 // New returns a server in front of node.
 func New(node Node, opt Options) *Server {
-	log := opt.Log
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
 	now := opt.Now
 	if now == nil {
 		now = time.Now
 	}
-	return &Server{node: node, opt: opt, log: log, now: now, watches: make(chan struct{}, maxWatches)}
+	return &Server{node: node, opt: opt, log: opt.Log, now: now, watches: make(chan struct{}, maxWatches)}
 }
 
 // Serve answers on l until ctx ends; then it ends the streams, gives the rest a second, and closes l. It returns nil after
@@ -77,7 +74,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		WriteTimeout:   writeTimeout,
 		IdleTimeout:    idleTimeout,
 		MaxHeaderBytes: maxHeader,
-		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+		ErrorLog:       slog.NewLogLogger(logr.ToSlogHandler(s.log), slog.LevelDebug),
 	}
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
@@ -110,7 +107,7 @@ func (s *Server) handler(profiling bool) http.Handler {
 	mux.HandleFunc("GET "+wire.PathReady, probe(s.node.Ready))
 	if s.opt.Registry != nil {
 		mux.Handle("GET "+wire.PathMetrics, promhttp.HandlerFor(s.opt.Registry, promhttp.HandlerOpts{
-			ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn), MaxRequestsInFlight: 4,
+			ErrorLog: slog.NewLogLogger(logr.ToSlogHandler(s.log), slog.LevelWarn), MaxRequestsInFlight: 4,
 		}))
 	}
 	if profiling {

@@ -1,15 +1,14 @@
 package lease
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
 
+	"github.com/go-logr/logr"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -31,7 +30,7 @@ type Options struct {
 	// Probe passes when the data directory takes a durable write. It returns soon after its context ends, also when the
 	// disk does not. A leader whose disk hangs must lose the Lease, so there is no renewal without it.
 	Probe func(ctx context.Context) error
-	Log   *slog.Logger
+	Log   logr.Logger
 	// Now is the clock; its monotonic reading is what deadlines rest on. Nil: the machine's.
 	Now func() time.Time
 	// Random gives the jitter, in [0, 1). Nil: math/rand's.
@@ -69,7 +68,6 @@ type Holder struct {
 
 // New returns a Holder that holds nothing yet.
 func New(opt Options) *Holder {
-	opt.Log = cmp.Or(opt.Log, slog.New(slog.DiscardHandler))
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
@@ -110,7 +108,7 @@ func (h *Holder) Hold(ctx context.Context, epoch replication.Epoch, duration tim
 	h.SetDuration(duration)
 	h.seen = nil
 	defer h.deadline.Store(nil)
-	log := h.opt.Log.With("lease", h.opt.Name, "epoch", epoch)
+	log := h.opt.Log.WithValues("lease", h.opt.Name, "epoch", epoch)
 	for ctx.Err() == nil {
 		begun, d := h.opt.Now(), time.Duration(h.duration.Load())
 		wait := d / retryPart
@@ -124,13 +122,16 @@ func (h *Holder) Hold(ctx context.Context, epoch replication.Epoch, duration tim
 			period := d / periodPart
 			wait = period - time.Duration(h.opt.Random()*float64(period)/5) - h.opt.Now().Sub(begun)
 		case v.answer == Deposed:
-			log.Warn("deposed", "reason", v.answer.String(), "recorded", v.epoch)
+			log.Info("deposed", "reason", v.answer.String(), "recorded", v.epoch)
 			if cb.Deposed != nil {
 				cb.Deposed(v.epoch)
 			}
 			return ErrDeposed
 		default:
-			log.Warn("the Lease was not renewed", "reason", v.answer.String(), "error", v.err)
+			if c, ok := h.opt.Client.(interface{ CloseIdle() }); ok && v.answer == Unreachable {
+				c.CloseIdle()
+			}
+			log.Info("the Lease was not renewed", "reason", v.answer.String(), "error", v.err)
 			if cb.Failed != nil {
 				cb.Failed(v.answer, v.err)
 			}
