@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/replicatedstore/replicatedstore/node/store"
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
@@ -89,10 +90,20 @@ type Status struct {
 }
 
 // Backend is what the server needs of the node it runs in. All methods are safe for concurrent use; those without a
-// context never block.
+// context never block, and none is called while the sequencer is locked.
+//
+// The node promises: when it stops leading it closes the sequencer and calls Server.Cut, both before the sequencer is
+// opened again. Server relies on it for WATCH, whose registrations are worth nothing in a later epoch.
 type Backend interface {
 	// Status may allocate; it is called by INFO, ROLE and the like, not per command.
 	Status() Status
+
+	// Machine returns the state machine reads are served from; nil while there is none (the member is being seeded, or
+	// starts). It is asked for once a pipeline, so that a machine that a snapshot replaced is let go soon.
+	Machine() *store.Machine
+
+	// Sequencer returns the sequencer while this member leads, nil otherwise. It may be closed any moment.
+	Sequencer() *store.Sequencer
 
 	// ReadGate returns nil when this member may serve a read now at the connection's consistency. It may wait (for a read
 	// lease to be renewed) as long as ctx lives. ErrLoading and ErrStale choose Redis's LOADING and MASTERDOWN replies;
@@ -105,6 +116,10 @@ type Backend interface {
 	// WaitAcknowledged returns as Acknowledged once at least `followers` followers hold p (and p is durable here, if
 	// local), or when ctx ends or leadership is lost, whichever is first.
 	WaitAcknowledged(ctx context.Context, p replication.Position, local bool, followers int) (bool, int)
+
+	// SetActiveExpire switches the leader's removal of expired keys on or off (DEBUG SET-ACTIVE-EXPIRE, for test suites).
+	// Reads never return expired keys either way.
+	SetActiveExpire(on bool)
 }
 
 var (

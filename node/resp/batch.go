@@ -1,0 +1,202 @@
+package resp
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/node/store"
+)
+
+// runBatch runs the job at i, and those behind it that may share its batch, inside the sequencer. It returns the index of
+// the first job that was not executed.
+func (r *round) runBatch(i int) int {
+	r.from, r.end = i, i+1
+	size := argBytes(r.jobs[i].args)
+	r.prefetch(&r.jobs[i])
+	for r.end < len(r.jobs) && r.end-i < batchCommands && size < batchBytes {
+		j := &r.jobs[r.end]
+		if class := r.classify(j); class != classBatch && class != classRead {
+			break
+		}
+		size += argBytes(j.args)
+		r.prefetch(j)
+		r.end++
+	}
+	if !r.sequence(r.step) {
+		r.from++
+	}
+	return r.from
+}
+
+// sequence runs step inside the sequencer and makes the round wait for its ticket. When it cannot run, nothing of it
+// happened: the job at r.from is answered with the reason, and false is returned.
+func (r *round) sequence(step func(*store.Batch)) bool {
+	if r.ctx == nil {
+		r.ctx, r.cancel = context.WithTimeout(r.srv.ctx, time.Duration(r.srv.commitTimeout.Load()))
+	}
+	ticket, err := r.seq.Run(r.ctx, step)
+	if err != nil {
+		j := &r.jobs[r.from]
+		at := len(r.out.buf)
+		r.begin(j)
+		r.reject(notRun(err))
+		r.finish(at, markKeep)
+		if !r.pending {
+			r.release()
+		}
+		return false
+	}
+	if r.pending && ticket.Epoch != r.ticket.Epoch {
+		// A leadership ended and another began in the middle of the pipeline: what was written before has its own fate.
+		if err := r.seq.Wait(r.ctx, r.ticket); err != nil {
+			r.forget(err)
+			return true
+		}
+	}
+	r.pending, r.ticket = true, ticket
+	return true
+}
+
+// notRun words why a batch was refused before any of it was evaluated.
+func notRun(err error) string {
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return "TRYAGAIN nothing was written, too many writes are waiting to be committed: " + err.Error()
+	case errors.Is(err, store.ErrClosed):
+		return errLoading
+	default:
+		return errReadOnly
+	}
+}
+
+// inBatch executes jobs from..end inside the sequencer; it stops early when enough was done for one hold of the lock.
+func (r *round) inBatch(b *store.Batch) {
+	r.inside = true
+	defer func() { r.inside = false }()
+	r.call.now = b.Now()
+	first := len(r.out.buf)
+	for ; r.from < r.end && len(r.out.buf)-first < batchBytes; r.from++ {
+		if r.conn.cut.Load() {
+			r.conn.closing = true
+			return
+		}
+		if r.out.over {
+			return
+		}
+		j := &r.jobs[r.from]
+		at := len(r.out.buf)
+		r.begin(j)
+		r.call.batch = b
+		kind := markRead
+		if j.cmd.has(flagWrite) {
+			kind = markWrite
+			r.wrote = true
+			r.transact(b, at, j.cmd.run)
+		} else {
+			j.cmd.run(&r.call)
+			r.replaceFault(at)
+		}
+		r.finish(at, kind)
+	}
+}
+
+// transact runs f as one transaction. If it cannot be kept, the reply since at is replaced.
+func (r *round) transact(b *store.Batch, at int, f func(*call)) {
+	r.call.tx = b.Begin()
+	f(&r.call)
+	r.call.tx = nil
+	if r.replaceFault(at) {
+		b.Discard()
+		return
+	}
+	if err := b.End(); err != nil {
+		r.out.rewind(at)
+		r.out.fail("ERR " + err.Error())
+	}
+}
+
+// settle waits until everything the replies so far depend on is committed and applied. When that cannot be learned, it
+// replaces those replies and ends the connection.
+func (r *round) settle() bool {
+	if !r.pending {
+		return !r.conn.closing
+	}
+	if err := r.seq.Wait(r.ctx, r.ticket); err != nil {
+		r.forget(err)
+		return false
+	}
+	if r.wrote {
+		r.conn.written = r.ticket.Position
+	}
+	r.release()
+	return !r.conn.closing
+}
+
+// forget replaces every reply that depends on the ticket: what became of it is unknown.
+func (r *round) forget(cause error) {
+	r.conn.closing = true
+	r.srv.stats.unknown.Add(1)
+	defer r.release()
+	if len(r.marks) == 0 {
+		return
+	}
+	replies := slices.Clone(r.out.buf[r.marks[0].at:])
+	base := r.marks[0].at
+	r.out.rewind(base)
+	for i, m := range r.marks {
+		end := len(replies)
+		if i+1 < len(r.marks) {
+			end = r.marks[i+1].at - base
+		}
+		switch m.kind {
+		case markWrite:
+			r.out.fail(unknownOutcome(cause))
+		case markRead:
+			r.out.fail(unknownBefore(cause))
+		case markKeep:
+			r.out.buf = append(r.out.buf, replies[m.at-base:end]...)
+		case markSilent:
+		}
+	}
+}
+
+// release ends the dependence on the ticket.
+func (r *round) release() {
+	r.pending = false
+	r.marks = r.marks[:0]
+	r.cancel()
+	r.ctx, r.cancel = nil, nil
+}
+
+// prefetch brings what j will read into memory before the sequencer is locked.
+func (r *round) prefetch(j *job) {
+	if j.cmd.blind(j.args) {
+		return
+	}
+	keys, _ := j.cmd.keysOf(j.args)
+	for _, k := range keys {
+		r.seq.Prefetch(j.args[k.index])
+	}
+}
+
+// blind reports whether the command writes without reading: what it costs does not depend on what is stored.
+func (c *command) blind(args [][]byte) bool {
+	switch c.name {
+	case "set":
+		return len(args) == 3
+	case "mset", "setex", "psetex":
+		return true
+	default:
+		return len(c.keys) == 0
+	}
+}
+
+func argBytes(args [][]byte) int {
+	n := 0
+	for _, arg := range args {
+		n += len(arg)
+	}
+	return n
+}

@@ -1,0 +1,133 @@
+package resp
+
+import (
+	"math"
+
+	"github.com/replicatedstore/replicatedstore/node/store"
+)
+
+// call is one command being executed. Handlers read its arguments, use its data methods, and write exactly one reply.
+// Arguments and values are valid until the handler returns.
+//
+// A handler decides before it changes anything: once put, remove or removeAll was called it cannot fail any more, except
+// through fault, which discards the whole transaction.
+type call struct {
+	srv  *Server
+	conn *conn
+	cmd  *command
+	args [][]byte
+	w    *writer
+	now  int64 // unix ms by which expiry is judged
+
+	view    store.View
+	noView  bool         // there is no state to read: view must not be used
+	batch   *store.Batch // nil on a view
+	tx      *store.Tx    // nil outside of writes
+	inExec  bool
+	fault   error  // of the storage; the reply written so far is replaced
+	scratch []byte // holds a value read through a view
+}
+
+// get returns the value of key. ok is false on a storage fault, which the caller need not report. The value's data is
+// valid until the next get.
+func (c *call) get(key []byte) (v store.Value, found, ok bool) {
+	var err error
+	switch {
+	case c.fault != nil:
+		return v, false, false
+	case c.tx != nil:
+		v, found, err = c.tx.Get(key)
+	case c.batch != nil:
+		v, found, err = c.batch.Get(key)
+	default:
+		found, err = c.view.Read(key, func(val store.Value) {
+			c.scratch = append(c.scratch[:0], val.Data...)
+			v = val
+			v.Data = c.scratch
+		})
+	}
+	if err != nil {
+		c.fault = err
+		return store.Value{}, false, false
+	}
+	c.srv.stats.lookup(found)
+	return v, found, true
+}
+
+// exists is get without the value; what get returned before stays valid.
+func (c *call) exists(key []byte) (found, ok bool) {
+	if c.tx != nil || c.batch != nil {
+		_, found, ok = c.get(key)
+		return found, ok
+	}
+	if c.fault != nil {
+		return false, false
+	}
+	found, c.fault = c.view.Exists(key)
+	if c.fault == nil {
+		c.srv.stats.lookup(found)
+	}
+	return found, c.fault == nil
+}
+
+// each calls use for every key in order, all from one state. False: a storage fault, use was not called for all.
+func (c *call) each(keys [][]byte, use func(v store.Value, found bool)) bool {
+	if c.tx == nil && c.batch == nil {
+		if c.fault == nil {
+			c.fault = c.view.GetMany(keys, func(_ int, v store.Value, found bool) {
+				c.srv.stats.lookup(found)
+				use(v, found)
+			})
+		}
+		return c.fault == nil
+	}
+	for _, key := range keys {
+		v, found, ok := c.get(key)
+		if !ok {
+			return false
+		}
+		use(v, found)
+	}
+	return true
+}
+
+func (c *call) put(key []byte, v store.Value) {
+	c.srv.watches.touch(key)
+	c.tx.Put(key, v)
+}
+
+// remove deletes a key that exists.
+func (c *call) remove(key []byte) {
+	c.srv.watches.touch(key)
+	if _, err := c.tx.Delete(key); err != nil {
+		c.fault = err
+	}
+}
+
+// removeAll deletes every key.
+func (c *call) removeAll() {
+	c.srv.watches.touchAll(func(key []byte) bool {
+		_, found, err := c.tx.Get(key)
+		return found || err != nil
+	})
+	c.tx.Flush()
+}
+
+// intArg returns argument i as a number; false: an error was answered.
+func (c *call) intArg(i int) (int64, bool) {
+	n, ok := parseInt(c.args[i])
+	if !ok {
+		c.w.fail(errNotInteger)
+	}
+	return n, ok
+}
+
+// int32Arg is intArg for what Redis keeps in a C int.
+func (c *call) int32Arg(i int) (int64, bool) {
+	n, ok := c.intArg(i)
+	if ok && (n < math.MinInt32 || n > math.MaxInt32) {
+		c.w.fail(errOutOfRange)
+		return 0, false
+	}
+	return n, ok
+}

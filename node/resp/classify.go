@@ -1,0 +1,88 @@
+package resp
+
+// class is where a job runs; see round.execute.
+type class uint8
+
+const (
+	classDirect  class = iota // on the connection, without data
+	classReject               // not at all: it is answered with an error
+	classQueue                // later, by EXEC
+	classRead                 // on a view, or in the batch of the writes before it
+	classBatch                // inside the sequencer
+	classSettled              // after everything before it is committed, on a view
+	classExec                 // EXEC
+)
+
+func (c class) String() string {
+	switch c {
+	case classDirect:
+		return "direct"
+	case classReject:
+		return "reject"
+	case classQueue:
+		return "queue"
+	case classRead:
+		return "read"
+	case classBatch:
+		return "batch"
+	case classSettled:
+		return "settled"
+	case classExec:
+		return "exec"
+	default:
+		return "invalid"
+	}
+}
+
+// classify decides where j runs. It changes nothing, so that it may look ahead.
+func (r *round) classify(j *job) class {
+	cmd := j.cmd
+	switch {
+	case r.rejection(j) != "":
+		return classReject
+	case cmd.name == "exec" && r.conn.multi != nil:
+		return classExec
+	case r.conn.multi != nil && !runsInMulti(cmd):
+		return classQueue
+	case cmd.name == "watch" && r.seq != nil && r.conn.multi == nil:
+		return classBatch
+	case cmd.name == "watch":
+		return classSettled
+	case cmd.has(flagWrite):
+		return classBatch
+	case cmd.mode != modeAuto:
+		return classSettled
+	case cmd.has(flagReadonly):
+		return classRead
+	default:
+		return classDirect
+	}
+}
+
+// runsInMulti reports whether the command is not queued between MULTI and EXEC.
+func runsInMulti(cmd *command) bool {
+	switch cmd.name {
+	case "exec", "discard", "multi", "watch", "quit", "reset":
+		return true
+	default:
+		return false
+	}
+}
+
+// rejection returns the error reply of a job that must not run here and now, "" otherwise.
+func (r *round) rejection(j *job) string {
+	cmd := j.cmd
+	switch {
+	case cmd == nil:
+		return unknownCommand(r.srv.table, j.args)
+	case !cmd.accepts(len(j.args)):
+		return arityError(cmd)
+	case r.conn.multi != nil && (cmd.has(flagNoMulti) || cmd.mode == modeScan):
+		// Scans do not see writes in flight, so they cannot be part of an atomic whole.
+		return errNoMulti
+	case cmd.has(flagWrite) && r.seq == nil:
+		return errReadOnly
+	default:
+		return ""
+	}
+}

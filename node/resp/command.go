@@ -1,0 +1,228 @@
+package resp
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+)
+
+// spec is one line of the command table: Redis 7's own description of the command, and what runs it.
+type spec struct {
+	name       string // with its container: "client|id"
+	arity      int    // with the name; negative: at least
+	flags      string
+	cats       string   // ACL categories that do not follow from flags
+	tips       string   // separated by spaces
+	keys       []string // "first last step flags... // notes"; last counts from first when positive, from the end when negative
+	group      string
+	since      string
+	complexity string
+	summary    string
+	deprecated string // version
+	replacedBy string
+	mode       mode
+	run        func(*call)
+	subs       []spec
+}
+
+// mode says where a command runs. The zero value follows from the flags: write and readonly commands run on data (inside
+// the sequencer once the pipeline has written), all others on the connection's goroutine without data.
+type mode uint8
+
+const (
+	modeAuto    mode = iota
+	modeScan         // reads that touch many keys: never under the sequencer's lock; they wait for the writes before them
+	modeSettled      // needs every earlier command of the pipeline to be answered first, and may block
+)
+
+type flags uint32
+
+const (
+	flagWrite flags = 1 << iota
+	flagReadonly
+	flagDenyOOM
+	flagAdmin
+	flagPubSub
+	flagNoScript
+	flagBlocking
+	flagLoading
+	flagStale
+	flagSkipMonitor
+	flagSkipSlowlog
+	flagAsking
+	flagFast
+	flagNoAuth
+	flagNoMandatoryKeys
+	flagNoAsyncLoading
+	flagNoMulti
+	flagMovableKeys
+	flagAllowBusy
+)
+
+// flagNames is in the order in which COMMAND INFO lists them.
+var flagNames = []string{"write", "readonly", "denyoom", "admin", "pubsub", "noscript", "blocking", "loading", "stale",
+	"skip_monitor", "skip_slowlog", "asking", "fast", "no_auth", "no_mandatory_keys", "no_async_loading", "no_multi",
+	"movablekeys", "allow_busy"}
+
+// categoryNames is in the order in which COMMAND INFO lists them.
+var categoryNames = []string{"keyspace", "read", "write", "set", "sortedset", "list", "hash", "string", "bitmap",
+	"hyperloglog", "geo", "stream", "pubsub", "admin", "fast", "slow", "blocking", "dangerous", "connection",
+	"transaction", "scripting"}
+
+// keySpec names the arguments that are keys: first, first+step, ... up to last.
+type keySpec struct {
+	first, last, step int
+	flags             []string
+	notes             string
+}
+
+// command is a table entry at run time.
+type command struct {
+	*spec
+	flags  flags
+	cats   []string
+	tips   []string
+	keys   []keySpec
+	subs   map[string]*command
+	order  []*command // subs in the table's order
+	parent *command
+
+	calls    atomic.Uint64
+	micros   atomic.Uint64
+	rejected atomic.Uint64
+	failed   atomic.Uint64
+}
+
+func (c *command) has(f flags) bool { return c.flags&f != 0 }
+
+// onData reports whether c runs on a view or a transaction.
+func (c *command) onData() bool { return c.has(flagWrite | flagReadonly) }
+
+// table is the set of commands a server knows.
+type table struct {
+	byName map[string]*command
+	order  []*command
+}
+
+func newTable() *table {
+	t := &table{byName: map[string]*command{}}
+	for _, group := range [][]spec{stringCommands(), keyCommands(), connectionCommands(), serverCommands(), clusterCommands()} {
+		for i := range group {
+			c := newCommand(&group[i])
+			t.byName[c.name] = c
+			t.order = append(t.order, c)
+		}
+	}
+	return t
+}
+
+func newCommand(s *spec) *command {
+	c := &command{spec: s, tips: strings.Fields(s.tips)}
+	for _, name := range strings.Fields(s.flags) {
+		i := slices.Index(flagNames, name)
+		if i < 0 {
+			panic(fmt.Sprintf("command %s: unknown flag %q", s.name, name))
+		}
+		c.flags |= 1 << i
+	}
+	for _, text := range s.keys {
+		c.keys = append(c.keys, parseKeySpec(text))
+	}
+	c.cats = categories(c)
+	if len(s.subs) > 0 {
+		c.subs = make(map[string]*command, len(s.subs))
+	}
+	for i := range s.subs {
+		sub := newCommand(&s.subs[i])
+		sub.parent = c
+		_, short, _ := strings.Cut(sub.name, "|")
+		c.subs[short] = sub
+		c.order = append(c.order, sub)
+	}
+	return c
+}
+
+func parseKeySpec(text string) keySpec {
+	text, notes, _ := strings.Cut(text, " // ")
+	f := strings.Fields(text)
+	var n [3]int
+	for i := range n {
+		v, err := strconv.Atoi(f[i])
+		if err != nil {
+			panic(fmt.Sprintf("key spec %q: %v", text, err))
+		}
+		n[i] = v
+	}
+	return keySpec{first: n[0], last: n[1], step: n[2], flags: f[3:], notes: notes}
+}
+
+// categories returns the ACL categories: those the flags imply (Redis's setImplicitACLCategories) and the table's own.
+func categories(c *command) []string {
+	set := strings.Fields(c.spec.cats)
+	implied := map[string]bool{
+		"write": c.has(flagWrite), "read": c.has(flagReadonly), "admin": c.has(flagAdmin), "dangerous": c.has(flagAdmin),
+		"pubsub": c.has(flagPubSub), "fast": c.has(flagFast), "slow": !c.has(flagFast), "blocking": c.has(flagBlocking),
+	}
+	var out []string
+	for _, name := range categoryNames {
+		if implied[name] || slices.Contains(set, name) {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
+// find returns the command that args name, the container itself when no subcommand is given, or nil.
+func (t *table) find(args [][]byte) *command {
+	var tmp [32]byte
+	c := t.byName[string(lower(tmp[:0], args[0]))]
+	if c == nil || c.subs == nil || len(args) == 1 {
+		return c
+	}
+	return c.subs[string(lower(tmp[:0], args[1]))]
+}
+
+// named returns the command of that full name ("get", "client|id", any case), or nil.
+func (t *table) named(name []byte) *command {
+	first, sub, has := strings.Cut(string(lower(nil, name)), "|")
+	c := t.byName[first]
+	if c == nil || !has {
+		return c
+	}
+	return c.subs[sub]
+}
+
+// accepts reports whether n words (the name included) satisfy the arity.
+func (c *command) accepts(n int) bool {
+	return n == c.arity || (c.arity < 0 && n >= -c.arity)
+}
+
+// lower appends the lower-case ASCII form of b. Names longer than any command are cut: they will not be found.
+func lower(dst, b []byte) []byte {
+	for _, ch := range b[:min(len(b), 32)] {
+		if ch >= 'A' && ch <= 'Z' {
+			ch += 'a' - 'A'
+		}
+		dst = append(dst, ch)
+	}
+	return dst
+}
+
+// is reports whether arg equals the upper-case word, ignoring ASCII case.
+func is(arg []byte, word string) bool {
+	if len(arg) != len(word) {
+		return false
+	}
+	for i := range word {
+		ch := arg[i]
+		if ch >= 'a' && ch <= 'z' {
+			ch -= 'a' - 'A'
+		}
+		if ch != word[i] {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,153 @@
+package resp
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+)
+
+// compatVersion is the Redis version whose behaviour this server answers with; clients choose features by it.
+const compatVersion = "7.0.15"
+
+func ping(c *call) {
+	switch len(c.args) {
+	case 1:
+		c.w.simple("PONG")
+	case 2:
+		c.w.bulk(c.args[1])
+	default:
+		c.w.fail(arityError(c.cmd))
+	}
+}
+
+func echo(c *call) { c.w.bulk(c.args[1]) }
+
+func quit(c *call) {
+	c.conn.closing = true
+	c.w.ok()
+}
+
+func selectDB(c *call) {
+	if c.database(1) {
+		c.w.ok()
+	}
+}
+
+// readonly and readwrite belong to cluster mode in Redis; clients that are configured for replicas send them first.
+func readonly(c *call)  { c.w.ok() }
+func readwrite(c *call) { c.w.ok() }
+
+func asking(c *call)          { c.w.fail(errClusterOff) }
+func clusterDisabled(c *call) { c.w.fail(errClusterOff) }
+
+func reset(c *call) {
+	c.conn.discard()
+	c.conn.unwatch()
+	c.conn.setName(nil)
+	c.conn.quiet = replyOn
+	c.conn.noEvict, c.conn.noTouch = false, false
+	c.w.resp3 = false
+	c.conn.resp3.Store(false)
+	c.w.simple("RESET")
+}
+
+// auth answers as a Redis without a password: the default user takes any password, but AUTH <password> alone is refused
+// because the client seems to expect one.
+func auth(c *call) {
+	switch {
+	case len(c.args) > 3:
+		c.w.fail(errSyntax)
+	case len(c.args) == 2:
+		c.w.fail("ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?")
+	case c.knownUser(c.args[1]):
+		c.w.ok()
+	}
+}
+
+func (c *call) knownUser(name []byte) bool {
+	if string(name) == "default" {
+		return true
+	}
+	c.w.fail("WRONGPASS invalid username-password pair or user is disabled.")
+	return false
+}
+
+// hello switches the protocol and describes the server. Nothing changes when an option is wrong, but as in Redis the
+// options before it have taken effect.
+func hello(c *call) {
+	version, args := int64(0), c.args[1:]
+	if len(args) > 0 {
+		n, ok := parseInt(args[0])
+		if !ok {
+			c.w.fail("ERR Protocol version is not an integer or out of range")
+			return
+		}
+		if n < 2 || n > 3 {
+			c.w.fail("NOPROTO unsupported protocol version")
+			return
+		}
+		version, args = n, args[1:]
+	}
+	for len(args) > 0 {
+		switch {
+		case is(args[0], "AUTH") && len(args) > 2:
+			if !c.knownUser(args[1]) {
+				return
+			}
+			args = args[3:]
+		case is(args[0], "SETNAME") && len(args) > 1:
+			if !c.setName(args[1]) {
+				return
+			}
+			args = args[2:]
+		default:
+			c.w.fail(fmt.Sprintf("ERR Syntax error in HELLO option '%s'", clip(args[0], len(args[0]))))
+			return
+		}
+	}
+	if version != 0 {
+		c.w.resp3 = version == 3
+		c.conn.resp3.Store(c.w.resp3)
+	}
+	c.describe()
+}
+
+func (c *call) describe() {
+	role := "replica"
+	if c.srv.backend.Status().Role == RoleLeading {
+		role = "master"
+	}
+	proto := int64(2)
+	if c.w.resp3 {
+		proto = 3
+	}
+	c.w.dict(7)
+	c.w.text("server")
+	c.w.text("redis")
+	c.w.text("version")
+	c.w.text(compatVersion)
+	c.w.text("proto")
+	c.w.integer(proto)
+	c.w.text("id")
+	c.w.integer(c.conn.id)
+	c.w.text("mode")
+	c.w.text("standalone")
+	c.w.text("role")
+	c.w.text(role)
+	c.w.text("modules")
+	c.w.array(0)
+}
+
+// setName names the connection; only printable ASCII without blanks is allowed. An empty name removes it.
+func (c *call) setName(name []byte) bool {
+	if !printable(name) {
+		c.w.fail(errClientName)
+		return false
+	}
+	c.conn.setName(bytes.Clone(name))
+	return true
+}
+
+func printable(b []byte) bool {
+	return !slices.ContainsFunc(b, func(ch byte) bool { return ch < '!' || ch > '~' })
+}

@@ -1,0 +1,74 @@
+package resp
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Redis's error texts, code first.
+const (
+	errSyntax       = "ERR syntax error"
+	errNotInteger   = "ERR value is not an integer or out of range"
+	errNotFloat     = "ERR value is not a valid float"
+	errOutOfRange   = "ERR value is out of range"
+	errNoKey        = "ERR no such key"
+	errSameObject   = "ERR source and destination objects are the same"
+	errWrongType    = "WRONGTYPE Operation against a key holding the wrong kind of value"
+	errTooLong      = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
+	errReadOnly     = "READONLY You can't write against a read only replica."
+	errLoading      = "LOADING Redis is loading the dataset in memory"
+	errMasterDown   = "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
+	errMaxClients   = "ERR max number of clients reached"
+	errExecAbort    = "EXECABORT Transaction discarded because of previous errors."
+	errNoMulti      = "ERR Command not allowed inside a transaction"
+	errClientName   = "ERR Client names cannot contain spaces, newlines or special characters."
+	errClusterOff   = "ERR This instance has cluster support disabled"
+	errWaitOnFollow = "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated."
+)
+
+// codeUnknown starts the reply to a write whose outcome cannot be learned on this connection: it may or may not take
+// effect. It is never retried blindly by clients, which know no such code; the connection is closed after it.
+const codeUnknown = "OUTCOMEUNKNOWN"
+
+// ErrOutputLimit closes a connection whose replies exceed Options.MaxOutput.
+var ErrOutputLimit = errors.New("output limit exceeded")
+
+func unknownOutcome(cause error) string {
+	return fmt.Sprintf("%s the outcome of this write is unknown, it may or may not have been applied: %v", codeUnknown, cause)
+}
+
+func unknownBefore(cause error) string {
+	return fmt.Sprintf("%s this command follows a write of the same pipeline whose outcome is unknown: %v", codeUnknown, cause)
+}
+
+func arityError(c *command) string {
+	return "ERR wrong number of arguments for '" + c.name + "' command"
+}
+
+// unknownCommand words the reply to args that name no command, as Redis's commandCheckExistence does.
+func unknownCommand(t *table, args [][]byte) string {
+	if c := t.byName[string(lower(nil, args[0]))]; c != nil && len(args) > 1 {
+		return fmt.Sprintf("ERR unknown subcommand '%s'. Try %s HELP.", clip(args[1], 128), upper(args[0]))
+	}
+	var rest strings.Builder
+	for _, arg := range args[1:] {
+		if rest.Len() >= 128 {
+			break
+		}
+		fmt.Fprintf(&rest, "'%s' ", clip(arg, 128-rest.Len()))
+	}
+	return fmt.Sprintf("ERR unknown command '%s', with args beginning with: %s", clip(args[0], 128), rest.String())
+}
+
+// clip returns at most n bytes of b, up to its first NUL: what C's %.*s prints.
+func clip(b []byte, n int) []byte {
+	b = b[:min(len(b), n)]
+	if i := bytes.IndexByte(b, 0); i >= 0 {
+		b = b[:i]
+	}
+	return b
+}
+
+func upper(b []byte) string { return strings.ToUpper(string(lower(nil, b))) }

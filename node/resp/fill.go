@@ -1,0 +1,109 @@
+package resp
+
+import (
+	"errors"
+	"io"
+	"syscall"
+)
+
+// maxBuffered is how much input is taken in before it is executed; a longer pipeline becomes several rounds.
+const maxBuffered = largeBuffer
+
+var errRequestTooLong = errors.New("request exceeds client-query-buffer-limit")
+
+// fill waits for input and takes in what has arrived. While it waits, an idle connection holds no buffer: the socket is
+// waited for first, and a buffer taken only once there is something to read.
+func (c *conn) fill() error {
+	if c.raw == nil {
+		return c.fillPlain()
+	}
+	c.readErr = nil
+	if err := c.raw.Read(c.onReady); err != nil {
+		return err
+	}
+	return c.readErr
+}
+
+// ready reads from a socket that may have data. It reports whether the wait is over.
+func (c *conn) ready(fd uintptr) bool {
+	p := &c.parser
+	got := 0
+	for {
+		if c.readErr = p.makeRoom(); c.readErr != nil {
+			return true
+		}
+		space := p.buf[len(p.buf):cap(p.buf)]
+		n, err := syscall.Read(int(fd), space)
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err == syscall.EAGAIN:
+			if got == 0 && len(p.buf) == 0 {
+				p.release()
+			}
+			return got > 0
+		case err != nil:
+			c.readErr = err
+			return true
+		case n == 0:
+			if got == 0 {
+				c.readErr = io.EOF
+			}
+			return true
+		}
+		got += n
+		c.srv.stats.received.Add(uint64(n))
+		p.buf = p.buf[:len(p.buf)+n]
+		if n < len(space) || len(p.buf) >= maxBuffered {
+			return true
+		}
+	}
+}
+
+// fillPlain is for connections that are no sockets.
+func (c *conn) fillPlain() error {
+	p := &c.parser
+	if err := p.makeRoom(); err != nil {
+		return err
+	}
+	n, err := c.nc.Read(p.buf[len(p.buf):cap(p.buf)])
+	p.buf = p.buf[:len(p.buf)+n]
+	c.srv.stats.received.Add(uint64(n))
+	if n > 0 {
+		return nil
+	}
+	return err
+}
+
+// makeRoom makes sure that something can be read. A buffer grows with what has arrived, not with what was announced.
+func (p *parser) makeRoom() error {
+	if len(p.buf) < cap(p.buf) {
+		return nil
+	}
+	if p.pending() > p.limits.MaxRequest {
+		return errRequestTooLong
+	}
+	size := max(2*cap(p.buf), smallBuffer)
+	if need := p.missing(); need > 0 {
+		size = min(size, len(p.buf)+need)
+	}
+	if size > smallBuffer && size <= mediumBuffer {
+		size = mediumBuffer
+	} else if size > mediumBuffer && size <= largeBuffer {
+		size = largeBuffer
+	}
+	p.buf = growBuffer(p.buf, size)
+	return nil
+}
+
+// release gives the buffer back. What is in it is lost.
+func (p *parser) release() {
+	giveBuffer(p.buf)
+	p.buf, p.start, p.pos = nil, 0, 0
+	if cap(p.inline) > smallBuffer {
+		p.inline = nil
+	}
+	if cap(p.spans) > 64 {
+		p.spans = nil
+	}
+}

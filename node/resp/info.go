@@ -1,0 +1,57 @@
+package resp
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Section is a part of INFO: a title and lines of key and value.
+type Section struct {
+	Name string // as in "# Server"; clients ask for it in any case
+	Fill func(add func(key string, value any))
+	// Extra sections are given only for INFO ALL, INFO EVERYTHING, or by name.
+	Extra bool
+}
+
+func (s *Server) sections() []Section {
+	list := []Section{
+		{Name: "Server", Fill: s.infoServer},
+		{Name: "Clients", Fill: s.infoClients},
+		{Name: "Memory", Fill: s.infoMemory},
+		{Name: "Persistence", Fill: s.infoPersistence},
+		{Name: "Stats", Fill: s.infoStats},
+		{Name: "Replication", Fill: s.infoReplication},
+		{Name: "CPU", Fill: s.infoCPU},
+		{Name: "Modules", Fill: func(func(string, any)) {}},
+		{Name: "Commandstats", Fill: s.infoCommandstats, Extra: true},
+		{Name: "Errorstats", Fill: s.infoErrorstats},
+		{Name: "Cluster", Fill: func(add func(string, any)) { add("cluster_enabled", 0) }},
+		{Name: "Keyspace", Fill: s.infoKeyspace},
+		{Name: "ReplicatedStore", Fill: s.infoReplicatedStore},
+	}
+	return slices.Concat(list, s.opt.Sections)
+}
+
+func info(c *call) {
+	wanted := map[string]bool{}
+	everything := false
+	for _, arg := range c.args[1:] {
+		name := strings.ToLower(string(arg))
+		wanted[name] = true
+		everything = everything || name == "all" || name == "everything"
+	}
+	standard := len(wanted) == 0 || wanted["default"]
+	var out strings.Builder
+	for _, sec := range c.srv.sections() {
+		if !wanted[strings.ToLower(sec.Name)] && !everything && !(standard && !sec.Extra) {
+			continue
+		}
+		if out.Len() > 0 {
+			out.WriteString("\r\n")
+		}
+		fmt.Fprintf(&out, "# %s\r\n", sec.Name)
+		sec.Fill(func(key string, value any) { fmt.Fprintf(&out, "%s:%v\r\n", key, value) })
+	}
+	c.w.verbatim(out.String())
+}

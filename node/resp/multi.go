@@ -1,0 +1,202 @@
+package resp
+
+import (
+	"slices"
+
+	"github.com/replicatedstore/replicatedstore/node/store"
+)
+
+// transaction is what a connection queues between MULTI and EXEC.
+type transaction struct {
+	jobs   []job
+	bytes  int
+	writes bool
+	broken bool // a command was refused; EXEC will refuse too
+}
+
+func multi(c *call) {
+	if c.conn.multi != nil {
+		c.w.fail("ERR MULTI calls can not be nested")
+		return
+	}
+	c.conn.multi = &transaction{}
+	c.w.ok()
+}
+
+func discard(c *call) {
+	if c.conn.multi == nil {
+		c.w.fail("ERR DISCARD without MULTI")
+		return
+	}
+	c.conn.discard()
+	c.w.ok()
+}
+
+// exec is reached only outside of MULTI; see round.exec.
+func exec(c *call) { c.w.fail("ERR EXEC without MULTI") }
+
+func (c *conn) discard() {
+	c.multi = nil
+	c.unwatch()
+}
+
+// queue copies a command for EXEC: the buffer it points into is reused before.
+func (c *conn) queue(call *call) {
+	t := c.multi
+	size := argBytes(call.args)
+	if t.bytes+size > c.srv.limits.MaxRequest {
+		t.broken = true
+		call.w.fail("ERR the transaction is longer than client-query-buffer-limit")
+		return
+	}
+	flat := make([]byte, 0, size)
+	args := make([][]byte, len(call.args))
+	for i, arg := range call.args {
+		flat = append(flat, arg...)
+		args[i] = flat[len(flat)-len(arg) : len(flat) : len(flat)]
+	}
+	t.jobs = append(t.jobs, job{call.cmd, args})
+	t.bytes += size
+	t.writes = t.writes || call.cmd.has(flagWrite)
+	call.w.simple("QUEUED")
+}
+
+// exec runs a transaction: its data commands as one entry of the log on a leader, against one unchanged state on a
+// follower. Commands without data ran a moment before, because they must not run under the sequencer's lock; nobody can
+// tell the difference, since they touch no data.
+func (r *round) exec(i int) {
+	j := &r.jobs[i]
+	t := r.conn.multi
+	at := len(r.out.buf)
+	switch {
+	case t.broken:
+		r.begin(j)
+		r.out.fail(errExecAbort)
+		r.finish(at, markKeep)
+	case r.seq != nil:
+		ready := r.execDirect(t)
+		r.from = i
+		for i := range t.jobs {
+			if t.jobs[i].cmd.onData() {
+				r.prefetch(&t.jobs[i])
+			}
+		}
+		r.sequence(func(b *store.Batch) { r.execBatch(b, j, t, ready) })
+	case t.writes:
+		r.begin(j)
+		r.out.fail("EXECABORT Transaction discarded because of: " + errReadOnly)
+		r.finish(at, markKeep)
+	default:
+		r.execView(j, t)
+	}
+	r.conn.discard()
+}
+
+// execDirect runs the commands of t that need no data and returns their replies, by index; nil for the others.
+func (r *round) execDirect(t *transaction) [][]byte {
+	ready := make([][]byte, len(t.jobs))
+	at := len(r.out.buf)
+	if w := r.conn.watched; w != nil && w.touched.Load() {
+		return ready // it will be refused
+	}
+	r.call.noView = true
+	for i := range t.jobs {
+		switch q := &t.jobs[i]; {
+		case q.cmd.onData():
+		case q.cmd.name == "unwatch": // EXEC forgets what is watched, but only after it has looked
+			ready[i] = []byte("+OK\r\n")
+		default:
+			r.begin(q)
+			r.call.inExec = true
+			q.cmd.run(&r.call)
+			ready[i] = slices.Clone(r.out.buf[at:])
+			r.out.rewind(at)
+		}
+	}
+	r.call.inExec = false
+	return ready
+}
+
+func (r *round) execBatch(b *store.Batch, j *job, t *transaction, ready [][]byte) {
+	r.inside = true
+	defer func() { r.inside = false }()
+	at := len(r.out.buf)
+	r.call.now = b.Now()
+	if r.conn.cut.Load() {
+		r.conn.closing = true
+		return
+	}
+	r.begin(j)
+	kind := markRead
+	if r.conn.watchBroken(b.Now()) {
+		r.out.nullArray()
+	} else {
+		if t.writes {
+			kind, r.wrote = markWrite, true
+		}
+		r.call.batch = b
+		r.transact(b, at, func(*call) { r.execQueued(t, ready) })
+	}
+	r.begin(j)
+	r.finish(at, kind)
+}
+
+// execQueued writes the array of replies. call has its data source already; a fault ends it early.
+func (r *round) execQueued(t *transaction, ready [][]byte) {
+	r.out.array(len(t.jobs))
+	for i := range t.jobs {
+		if ready[i] != nil {
+			r.out.buf = append(r.out.buf, ready[i]...)
+			continue
+		}
+		q := &t.jobs[i]
+		r.call.cmd, r.call.args = q.cmd, q.args
+		q.cmd.calls.Add(1)
+		q.cmd.run(&r.call)
+		if r.call.fault != nil || r.out.over {
+			return
+		}
+	}
+}
+
+// execTries is how often a follower looks for a moment without applying; each try reads everything again.
+const execTries = 32
+
+// execView runs a transaction of reads on a follower. The state moves on while it reads; so it notes the applied position,
+// reads, and keeps the result only if nothing was applied meanwhile.
+func (r *round) execView(j *job, t *transaction) {
+	at := len(r.out.buf)
+	ready := r.execDirect(t)
+	r.begin(j)
+	if text := r.openView(execReads); text != "" {
+		r.out.fail("EXECABORT Transaction discarded because of: " + text)
+		r.finish(at, markKeep)
+		return
+	}
+	done := false
+	for range execTries {
+		before := r.machine.Applied()
+		if r.conn.watchMoved(r.machine, before.Position) {
+			r.out.nullArray()
+			done = true
+			break
+		}
+		if r.machine.Ceiling() != before {
+			continue
+		}
+		r.execQueued(t, ready)
+		if r.replaceFault(at) || r.machine.Ceiling() == before {
+			done = true
+			break
+		}
+		r.out.rewind(at)
+	}
+	if !done {
+		r.out.fail("TRYAGAIN the state changed too often while the transaction was read")
+	}
+	r.begin(j)
+	r.finish(at, markKeep)
+}
+
+// execReads stands for a transaction of reads where the read gate is asked.
+var execReads = &command{spec: &spec{name: "exec"}, flags: flagReadonly}

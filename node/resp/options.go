@@ -1,0 +1,72 @@
+package resp
+
+import (
+	"time"
+
+	"github.com/go-logr/logr"
+)
+
+const (
+	defaultMaxBulk       = 64 << 20
+	defaultMaxMultibulk  = 1 << 20
+	defaultMaxClients    = 10000
+	defaultMaxOutput     = 512 << 20
+	defaultCommitTimeout = 10 * time.Second
+	defaultReadTimeout   = 2 * time.Second
+	defaultKeepAlive     = 300 * time.Second
+	defaultStallTimeout  = 60 * time.Second
+)
+
+// Options are what New needs. Zero fields get defaults, except Now.
+type Options struct {
+	// Now is the clock; required. Its monotonic reading measures durations, its wall time ages in CLIENT LIST.
+	Now func() time.Time
+	Log logr.Logger
+
+	// Limits.MaxBulk is the largest value in bytes (default 64 MiB); MaxMultibulk defaults to 1 Mi arguments; MaxRequest to
+	// twice MaxBulk plus 1 MiB, so that it always holds SET with the largest value.
+	Limits Limits
+	// MaxClients: further ones are told so and closed (default 10000). CONFIG SET maxclients.
+	MaxClients int
+	// MaxOutput bounds the replies kept back for one client, in bytes (default 512 MiB). One reply alone may need that much
+	// (MGET). Above it the client is closed. CONFIG SET client-output-buffer-limit.
+	MaxOutput int64
+	// CommitTimeout is how long a write may wait to be committed before its outcome is reported as unknown (default 10 s;
+	// the sequencer's own WaitTimeout applies too). CONFIG SET commit-timeout-ms.
+	CommitTimeout time.Duration
+	// ReadTimeout bounds Backend.ReadGate (default 2 s).
+	ReadTimeout time.Duration
+	// IdleTimeout closes clients that send nothing for so long; 0 never. CONFIG SET timeout.
+	IdleTimeout time.Duration
+	// KeepAlive is the TCP keepalive period of new connections (default 300 s, negative: off). CONFIG SET tcp-keepalive.
+	KeepAlive time.Duration
+	// StallTimeout closes clients that do not take their replies for so long (default 60 s).
+	StallTimeout time.Duration
+	// EnableDebug allows DEBUG. Off by default, as in Redis.
+	EnableDebug bool
+
+	// Params are further parameters for CONFIG; Sections further sections for INFO.
+	Params   []Param
+	Sections []Section
+}
+
+func (o Options) withDefaults() Options {
+	o.Limits.MaxBulk = orDefault(o.Limits.MaxBulk, defaultMaxBulk)
+	o.Limits.MaxMultibulk = orDefault(o.Limits.MaxMultibulk, defaultMaxMultibulk)
+	o.Limits.MaxRequest = orDefault(o.Limits.MaxRequest, 2*o.Limits.MaxBulk+1<<20)
+	o.MaxClients = orDefault(o.MaxClients, defaultMaxClients)
+	o.MaxOutput = orDefault(o.MaxOutput, defaultMaxOutput)
+	o.CommitTimeout = orDefault(o.CommitTimeout, defaultCommitTimeout)
+	o.ReadTimeout = orDefault(o.ReadTimeout, defaultReadTimeout)
+	o.KeepAlive = orDefault(o.KeepAlive, defaultKeepAlive)
+	o.StallTimeout = orDefault(o.StallTimeout, defaultStallTimeout)
+	return o
+}
+
+func orDefault[T comparable](v, or T) T {
+	var zero T
+	if v == zero {
+		return or
+	}
+	return v
+}

@@ -1,0 +1,259 @@
+package resp
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/node/store"
+)
+
+const (
+	chunkCommands = 128      // commands parsed and classified at once
+	batchCommands = 64       // commands of one sequencer batch: bounds how long its lock is held
+	batchBytes    = 1 << 20  // arguments and replies of one batch, after which no further command joins it
+	flushBytes    = 64 << 10 // replies that are sent before the pipeline is through, when nothing keeps them back
+	settleBytes   = 1 << 20  // replies for which a pipeline waits and sends before it goes on
+)
+
+// round is what a connection needs while it works on a pipeline. Rounds are pooled: an idle connection has none.
+//
+// Invariant: while pending, every reply from marks[0].at on depends on ticket and must not leave.
+type round struct {
+	call
+	out   writer
+	arena [][]byte
+	jobs  []job
+
+	seq     *store.Sequencer // nil: this member does not lead
+	machine *store.Machine
+	gated   bool  // a read gate was passed in this chunk
+	gateErr error // or not
+
+	pending bool
+	ticket  store.Ticket
+	marks   []mark
+	ctx     context.Context // bounds the wait for ticket; nil before the first batch
+	cancel  context.CancelFunc
+
+	step      func(*store.Batch) // inBatch, bound once so that a batch allocates no closure
+	from, end int                // jobs of the batch; from moves on as they are executed
+	inside    bool               // the sequencer is locked for this round
+	errors    uint64             // error replies before the current command
+	lastTick  time.Time
+	started   time.Time
+	executed  int
+	wrote     bool
+}
+
+// job is a parsed command.
+type job struct {
+	cmd  *command // nil when unknown
+	args [][]byte
+}
+
+// mark is where the reply of a command that ran while pending begins.
+type mark struct {
+	at   int
+	kind markKind
+}
+
+type markKind uint8
+
+const (
+	markWrite  markKind = iota // its outcome is unknown if the ticket's is
+	markRead                   // it may have seen such a write
+	markKeep                   // it stands by itself
+	markSilent                 // it has no reply (CLIENT REPLY OFF or SKIP)
+)
+
+var rounds = sync.Pool{New: func() any {
+	r := new(round)
+	r.call.w = &r.out
+	r.step = r.inBatch
+	return r
+}}
+
+func (c *conn) takeRound() *round {
+	r := rounds.Get().(*round)
+	r.call.srv, r.call.conn = c.srv, c
+	r.out.buf = takeBuffer(0)
+	r.out.resp3 = c.resp3.Load()
+	r.out.limit = int(c.srv.maxOutput.Load())
+	r.out.over = false
+	r.seq, r.machine = c.srv.backend.Sequencer(), c.srv.backend.Machine()
+	r.started = c.srv.opt.Now()
+	r.lastTick = r.started
+	r.executed, r.wrote = 0, false
+	return r
+}
+
+func (r *round) give() {
+	giveBuffer(r.out.buf)
+	r.out.buf = nil
+	clear(r.arena)
+	clear(r.jobs)
+	if cap(r.call.scratch) > smallBuffer {
+		r.call.scratch = nil
+	}
+	scratch, step := r.call.scratch, r.step
+	r.call = call{w: &r.out, scratch: scratch}
+	r.seq, r.machine, r.step = nil, nil, step
+	if cap(r.arena) > 4*chunkCommands {
+		r.arena = nil
+	}
+	rounds.Put(r)
+}
+
+// execute runs jobs in order until one of them ends the connection.
+func (r *round) execute(jobs []job) {
+	r.jobs = jobs
+	r.gated = false
+	for i := 0; i < len(jobs) && !r.conn.closing && !r.out.over; {
+		j := &jobs[i]
+		class := r.classify(j)
+		switch {
+		case class == classBatch || (class == classRead && r.pending):
+			i = r.runBatch(i)
+			continue
+		case class == classRead:
+			r.onView(j)
+		case class == classSettled:
+			if r.settle() {
+				r.onView(j)
+			}
+		case class == classExec:
+			r.exec(i)
+		default:
+			r.direct(j, class)
+		}
+		i++
+	}
+}
+
+// direct runs a command that needs no data, or answers one that must not run.
+func (r *round) direct(j *job, class class) {
+	at := len(r.out.buf)
+	r.begin(j)
+	switch class {
+	case classQueue:
+		r.conn.queue(&r.call)
+	case classReject:
+		r.reject(r.rejection(j))
+	default:
+		j.cmd.run(&r.call)
+	}
+	r.finish(at, markKeep)
+}
+
+// onView runs a command on the applied state, if this member may serve reads.
+func (r *round) onView(j *job) {
+	at := len(r.out.buf)
+	r.begin(j)
+	if text := r.openView(j.cmd); text != "" {
+		r.reject(text)
+	} else {
+		j.cmd.run(&r.call)
+		r.replaceFault(at)
+	}
+	r.finish(at, markKeep)
+}
+
+// openView makes call.view ready; otherwise it returns the error reply.
+func (r *round) openView(cmd *command) string {
+	r.machine = r.srv.backend.Machine()
+	r.call.noView = r.machine == nil
+	if r.call.noView {
+		if cmd.has(flagLoading) {
+			return ""
+		}
+		return errLoading
+	}
+	r.call.now = r.machine.AppliedTime()
+	if r.seq != nil {
+		r.call.now = r.seq.Now()
+	}
+	r.call.view = r.machine.View(r.call.now)
+	if cmd.has(flagReadonly) && !r.gated {
+		ctx, cancel := context.WithTimeout(r.srv.blockCtx, r.srv.opt.ReadTimeout)
+		r.gateErr = r.srv.backend.ReadGate(ctx)
+		cancel()
+		r.gated = true
+	}
+	if cmd.has(flagReadonly) && r.gateErr != nil {
+		return gateRefusal(r.gateErr)
+	}
+	return ""
+}
+
+func gateRefusal(err error) string {
+	switch {
+	case errors.Is(err, ErrLoading):
+		return errLoading
+	case errors.Is(err, ErrStale):
+		return errMasterDown
+	default:
+		return "MASTERDOWN " + err.Error()
+	}
+}
+
+// begin sets up call for j.
+func (r *round) begin(j *job) {
+	r.call.cmd, r.call.args = j.cmd, j.args
+	r.call.batch, r.call.tx, r.call.fault = nil, nil, nil
+	r.errors = r.out.errors
+	if j.cmd != nil {
+		r.conn.last.Store(j.cmd)
+	}
+}
+
+// finish accounts for the command whose reply began at at, and drops that reply when the client wants none.
+func (r *round) finish(at int, kind markKind) {
+	r.executed++
+	now := r.srv.opt.Now()
+	if cmd := r.call.cmd; cmd != nil {
+		cmd.calls.Add(1)
+		cmd.micros.Add(uint64(max(0, now.Sub(r.lastTick).Microseconds())))
+		if r.out.errors > r.errors {
+			cmd.failed.Add(1)
+		}
+	}
+	if r.out.errors > r.errors {
+		r.srv.stats.failure(r.out.last)
+	}
+	r.lastTick = now
+	if r.conn.suppressed() {
+		r.out.rewind(at)
+		kind = markSilent
+	}
+	if r.pending || r.inside {
+		r.marks = append(r.marks, mark{at, kind})
+	}
+}
+
+// reject answers with an error without running the command; a transaction being queued cannot be executed any more.
+func (r *round) reject(text string) {
+	if cmd := r.call.cmd; cmd != nil {
+		cmd.rejected.Add(1)
+	}
+	if r.conn.multi != nil {
+		r.conn.multi.broken = true
+	}
+	r.out.fail(text)
+}
+
+// replaceFault turns a storage fault into the reply, and reports whether there was one.
+func (r *round) replaceFault(at int) bool {
+	err := r.call.fault
+	if err == nil {
+		return false
+	}
+	r.out.rewind(at)
+	if errors.Is(err, store.ErrClosed) {
+		r.out.fail(errLoading)
+	} else {
+		r.out.fail("ERR the data could not be read: " + err.Error())
+	}
+	return true
+}

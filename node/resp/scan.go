@@ -1,0 +1,138 @@
+package resp
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"strconv"
+
+	"github.com/replicatedstore/replicatedstore/node/store"
+)
+
+type scanOptions struct {
+	cursor  uint64
+	count   int64
+	pattern []byte // nil: all
+	kind    []byte // lower-case type name; nil: all
+}
+
+func (c *call) scanOptions() (o scanOptions, ok bool) {
+	o.count = 10
+	if o.cursor, ok = parseCursor(c.args[1]); !ok {
+		c.w.fail("ERR invalid cursor")
+		return o, false
+	}
+	for args := c.args[2:]; len(args) > 0; args = args[2:] {
+		if len(args) == 1 {
+			c.w.fail(errSyntax)
+			return o, false
+		}
+		switch name, value := args[0], args[1]; {
+		case is(name, "COUNT"):
+			if o.count, ok = parseInt(value); !ok {
+				c.w.fail(errNotInteger)
+				return o, false
+			}
+			if o.count < 1 {
+				c.w.fail(errSyntax)
+				return o, false
+			}
+		case is(name, "MATCH"):
+			o.pattern = value
+			if string(value) == "*" {
+				o.pattern = nil
+			}
+		case is(name, "TYPE"):
+			o.kind = bytes.ToLower(value)
+		default:
+			c.w.fail(errSyntax)
+			return o, false
+		}
+	}
+	return o, true
+}
+
+// parseCursor reads what C's strtoul reads, short of leading blanks: an optional sign, digits, nothing else. Nothing at all
+// is 0; a negative number wraps.
+func parseCursor(b []byte) (uint64, bool) {
+	if len(b) == 0 {
+		return 0, true
+	}
+	digits := b
+	if b[0] == '-' || b[0] == '+' {
+		digits = b[1:]
+	}
+	n, err := strconv.ParseUint(string(digits), 10, 64)
+	if err != nil {
+		return 0, false
+	}
+	if b[0] == '-' {
+		n = -n
+	}
+	return n, true
+}
+
+// maxScan bounds how many keys one SCAN visits, whatever COUNT says: one call is one reply in memory.
+const maxScan = 1 << 20
+
+func scan(c *call) {
+	o, ok := c.scanOptions()
+	if !ok {
+		return
+	}
+	at, n := c.w.mark(), 0
+	next, err := c.view.Scan(o.cursor, int(min(o.count, maxScan)), func(e store.Entry) {
+		if (o.pattern == nil || globMatch(o.pattern, e.Key, false)) &&
+			(o.kind == nil || string(o.kind) == e.Value.Type.String()) {
+			c.w.bulk(e.Key)
+			n++
+		}
+	})
+	if err != nil {
+		c.fault = err
+		return
+	}
+	c.w.insertArray(at, n)
+	// The cursor comes first but is known last.
+	head := append([]byte("*2\r\n$"), strconv.Itoa(len(strconv.FormatUint(next, 10)))...)
+	head = append(append(append(head, "\r\n"...), strconv.FormatUint(next, 10)...), "\r\n"...)
+	c.w.insert(at, head)
+}
+
+func keys(c *call) {
+	pattern := c.args[1]
+	all := string(pattern) == "*"
+	at, n := c.w.mark(), 0
+	err := c.view.ForEach(c.srv.blockCtx, func(e store.Entry) bool {
+		if all || globMatch(pattern, e.Key, false) {
+			c.w.bulk(e.Key)
+			n++
+		}
+		return !c.w.over && !c.conn.killed.Load()
+	})
+	if err != nil {
+		c.fault = err
+		return
+	}
+	c.w.insertArray(at, n)
+}
+
+func dbsize(c *call) {
+	n, err := c.view.Count(c.srv.blockCtx)
+	if err != nil {
+		c.fault = err
+		return
+	}
+	c.w.integer(int64(n))
+}
+
+func randomkey(c *call) {
+	key, ok, err := c.view.RandomKey(rand.Uint64())
+	switch {
+	case err != nil:
+		c.fault = err
+	case ok:
+		c.w.bulk(key)
+	default:
+		c.w.null()
+	}
+}

@@ -1,0 +1,291 @@
+package resp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Server serves the client protocol.
+type Server struct {
+	backend Backend
+	opt     Options
+	limits  *Limits
+	table   *table
+	config  map[string]Param
+	clients registry
+	watches watchList
+	stats   *stats
+	started time.Time
+
+	maxClients    atomic.Int64
+	maxOutput     atomic.Int64 // bytes
+	commitTimeout atomic.Int64 // nanoseconds, like the next two
+	idleTimeout   atomic.Int64
+	keepAlive     atomic.Int64
+
+	stopping  atomic.Bool
+	ctx       context.Context // ends when connections are cut off without grace
+	stop      context.CancelFunc
+	blockCtx  context.Context // ends when stopping begins: nothing blocks any more
+	unblock   context.CancelFunc
+	running   sync.WaitGroup
+	patrolled sync.Once
+
+	mu        sync.Mutex // orders Serve and Shutdown: nothing joins running after stopping was set
+	listeners map[net.Listener]struct{}
+	port      atomic.Int64
+}
+
+// New returns a server that is ready to Serve. It starts nothing.
+func New(b Backend, o Options) (*Server, error) {
+	if o.Now == nil {
+		return nil, errors.New("create client protocol server: Options.Now is required")
+	}
+	s := &Server{backend: b, opt: o.withDefaults(), table: newTable()}
+	s.limits = &s.opt.Limits
+	s.stats = newStats(s)
+	s.started = s.opt.Now()
+	s.clients.byID = map[int64]*conn{}
+	s.listeners = map[net.Listener]struct{}{}
+	s.maxClients.Store(int64(s.opt.MaxClients))
+	s.maxOutput.Store(s.opt.MaxOutput)
+	s.commitTimeout.Store(int64(s.opt.CommitTimeout))
+	s.idleTimeout.Store(int64(s.opt.IdleTimeout))
+	s.keepAlive.Store(int64(s.opt.KeepAlive))
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	s.blockCtx, s.unblock = context.WithCancel(s.ctx)
+	s.config = s.params()
+	return s, nil
+}
+
+// ErrStopped is what Serve returns after Shutdown.
+var ErrStopped = errors.New("server stopped")
+
+// Serve accepts connections until Shutdown, then returns ErrStopped; or until l fails, then that error. It may be called
+// for several listeners.
+func (s *Server) Serve(l net.Listener) error {
+	if !s.join(l) {
+		return errors.Join(ErrStopped, l.Close())
+	}
+	defer s.leave(l)
+	if a, ok := l.Addr().(*net.TCPAddr); ok {
+		s.port.Store(int64(a.Port))
+	}
+	s.patrolled.Do(func() { s.running.Go(func() { s.patrol(s.blockCtx) }) })
+	for pause := time.Duration(0); ; {
+		nc, err := l.Accept()
+		switch {
+		case err == nil:
+			pause = 0
+			s.welcome(nc)
+		case s.stopping.Load():
+			return ErrStopped
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("accept client: %w", err)
+		default: // out of file descriptors, or the client was gone before it was accepted
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			s.opt.Log.Error(err, "accept client", "retryIn", pause.String())
+			s.sleep(pause)
+		}
+	}
+}
+
+func (s *Server) join(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopping.Load() {
+		return false
+	}
+	s.listeners[l] = struct{}{}
+	s.running.Add(1)
+	return true
+}
+
+func (s *Server) leave(l net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.listeners, l)
+	s.running.Done()
+}
+
+// uptime is the age of the server in milliseconds, by the monotonic clock.
+func (s *Server) uptime() int64 { return s.opt.Now().Sub(s.started).Milliseconds() }
+
+func (s *Server) sleep(d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-s.blockCtx.Done():
+	}
+}
+
+// welcome starts serving nc, or refuses it.
+func (s *Server) welcome(nc net.Conn) {
+	c := &conn{srv: s, nc: nc, created: s.opt.Now(), parser: newParser(s.limits)}
+	c.onReady = c.ready
+	c.touch()
+	if sc, ok := nc.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
+			c.raw = raw
+		}
+	}
+	if tcp, ok := nc.(*net.TCPConn); ok {
+		s.tune(tcp)
+	}
+	if !s.clients.add(c, s.maxClients.Load()) {
+		s.stats.refused.Add(1)
+		_ = nc.SetWriteDeadline(s.opt.Now().Add(time.Second)) // it fits the empty socket buffer
+		_, _ = nc.Write([]byte("-" + errMaxClients + "\r\n")) // a courtesy
+		_ = nc.Close()
+		return
+	}
+	s.stats.accepted.Add(1)
+	s.running.Go(c.serve)
+	if s.stopping.Load() { // Shutdown may have gone through the list just before
+		c.interrupt()
+	}
+}
+
+// tune sets keepalive. Errors mean that the client is gone already, which reading will tell.
+func (s *Server) tune(tcp *net.TCPConn) {
+	period := time.Duration(s.keepAlive.Load())
+	if period <= 0 {
+		_ = tcp.SetKeepAlive(false)
+		return
+	}
+	// As Redis: probes begin after a period without traffic, and three unanswered ones within another end the connection.
+	_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: period, Interval: max(period/3, time.Second), Count: 3})
+}
+
+// Cut ends every connection because this member does not lead any more (or its state was replaced). Idle ones close at
+// once; the others first answer what is in progress, with an unknown outcome where that is the truth.
+func (s *Server) Cut(reason string) {
+	all := s.clients.all()
+	for _, c := range all {
+		c.cut.Store(true)
+		c.interrupt()
+	}
+	s.opt.Log.Info("cutting client connections", "reason", reason, "clients", len(all))
+}
+
+// Shutdown stops accepting, lets every connection finish the pipeline it is in, sends the replies, and closes. When ctx
+// ends first it closes what is left and returns ctx's cause.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.stopping.Store(true)
+	for l := range s.listeners {
+		_ = l.Close() // Serve returns either way
+	}
+	s.mu.Unlock()
+	s.unblock()
+	for _, c := range s.clients.all() {
+		c.interrupt()
+	}
+	done := make(chan struct{})
+	go func() { s.running.Wait(); close(done) }()
+	select {
+	case <-done:
+		s.stop()
+		return nil
+	case <-ctx.Done():
+	}
+	s.stop()
+	for _, c := range s.clients.all() {
+		c.kill("shutdown")
+	}
+	<-done
+	return fmt.Errorf("stop client protocol server gracefully: %w", context.Cause(ctx))
+}
+
+// patrol looks after the connections once a second: idle ones, those that do not take their replies, and the rate of
+// commands.
+func (s *Server) patrol(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := s.uptime()
+		idle := time.Duration(s.idleTimeout.Load()).Milliseconds()
+		for _, c := range s.clients.all() {
+			if since := c.writing.Load(); since != 0 && now-since > s.opt.StallTimeout.Milliseconds() {
+				c.kill("it does not take its replies")
+			}
+			if idle > 0 && !c.busy.Load() && now-c.active.Load() > idle {
+				c.kill("idle timeout")
+			}
+		}
+		s.stats.sample()
+	}
+}
+
+// registry is the set of connections.
+type registry struct {
+	mu   sync.Mutex // a leaf
+	next int64
+	byID map[int64]*conn
+}
+
+// add gives c its id, unless there are limit connections already.
+func (g *registry) add(c *conn, limit int64) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if int64(len(g.byID)) >= limit {
+		return false
+	}
+	g.next++
+	c.id = g.next
+	g.byID[c.id] = c
+	return true
+}
+
+func (g *registry) remove(c *conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.byID, c.id)
+}
+
+func (g *registry) get(id int64) *conn {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.byID[id]
+}
+
+func (g *registry) count() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.byID)
+}
+
+// blocked is the number of connections in a command that waits (WAIT, DEBUG SLEEP).
+func (g *registry) blocked() int {
+	n := 0
+	for _, c := range g.all() {
+		c.mu.Lock()
+		if c.wake != nil {
+			n++
+		}
+		c.mu.Unlock()
+	}
+	return n
+}
+
+func (g *registry) all() []*conn {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	out := make([]*conn, 0, len(g.byID))
+	for _, c := range g.byID {
+		out = append(out, c)
+	}
+	return out
+}

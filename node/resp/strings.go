@@ -1,0 +1,117 @@
+package resp
+
+import (
+	"github.com/replicatedstore/replicatedstore/node/store"
+)
+
+// getString returns the string at key. ok is false when the reply is already written: wrong type, or a storage fault.
+func (c *call) getString(key []byte) (v store.Value, found, ok bool) {
+	v, found, ok = c.get(key)
+	if ok && found && v.Type != store.TypeString {
+		c.w.fail(errWrongType)
+		return store.Value{}, false, false
+	}
+	return v, found, ok
+}
+
+// replyString answers with the string at key or null, and reports whether that went well.
+func (c *call) replyString(key []byte) (v store.Value, found, ok bool) {
+	v, found, ok = c.getString(key)
+	switch {
+	case !ok:
+	case found:
+		c.w.bulk(v.Data)
+	default:
+		c.w.null()
+	}
+	return v, found, ok
+}
+
+// putString stores data at key. expireAt is unix ms, 0 for never.
+func (c *call) putString(key, data []byte, expireAt int64) {
+	c.put(key, store.Value{Type: store.TypeString, ExpireAt: expireAt, Data: data})
+}
+
+func get(c *call) { c.replyString(c.args[1]) }
+
+func getdel(c *call) {
+	if _, found, ok := c.replyString(c.args[1]); ok && found {
+		c.remove(c.args[1])
+	}
+}
+
+func getset(c *call) {
+	if _, _, ok := c.replyString(c.args[1]); ok {
+		c.putString(c.args[1], c.args[2], 0)
+	}
+}
+
+func mget(c *call) {
+	c.w.array(len(c.args) - 1)
+	c.each(c.args[1:], func(v store.Value, found bool) {
+		if found && v.Type == store.TypeString {
+			c.w.bulk(v.Data)
+		} else {
+			c.w.null()
+		}
+	})
+}
+
+func mset(c *call) {
+	if len(c.args)%2 == 0 {
+		c.w.fail(arityError(c.cmd))
+		return
+	}
+	for i := 1; i < len(c.args); i += 2 {
+		c.putString(c.args[i], c.args[i+1], 0)
+	}
+	c.w.ok()
+}
+
+func msetnx(c *call) {
+	if len(c.args)%2 == 0 {
+		c.w.fail(arityError(c.cmd))
+		return
+	}
+	for i := 1; i < len(c.args); i += 2 {
+		found, ok := c.exists(c.args[i])
+		if !ok {
+			return
+		}
+		if found {
+			c.w.integer(0)
+			return
+		}
+	}
+	for i := 1; i < len(c.args); i += 2 {
+		c.putString(c.args[i], c.args[i+1], 0)
+	}
+	c.w.integer(1)
+}
+
+func setnx(c *call) {
+	found, ok := c.exists(c.args[1])
+	if !ok {
+		return
+	}
+	if !found {
+		c.putString(c.args[1], c.args[2], 0)
+	}
+	c.w.flag(!found)
+}
+
+func setex(c *call)  { c.setWithTTL(setOptions{ttl: c.args[2], flags: setEX}) }
+func psetex(c *call) { c.setWithTTL(setOptions{ttl: c.args[2], flags: setPX}) }
+
+func (c *call) setWithTTL(o setOptions) {
+	if at, ok := c.expiry(o); ok {
+		c.putString(c.args[1], c.args[3], at)
+		c.w.ok()
+	}
+}
+
+func strlen(c *call) {
+	if v, _, ok := c.getString(c.args[1]); ok {
+		c.w.integer(int64(len(v.Data)))
+	}
+}

@@ -1,0 +1,135 @@
+package resp
+
+import (
+	"context"
+	"math"
+	"syscall"
+	"time"
+)
+
+// timeout returns argument i as milliseconds; 0 means no limit. False: an error was answered.
+func (c *call) timeout(i int) (time.Duration, bool) {
+	ms, ok := parseInt(c.args[i])
+	switch {
+	case !ok:
+		c.w.fail("ERR timeout is not an integer or out of range")
+	case ms < 0:
+		c.w.fail("ERR timeout is negative")
+	case ms > math.MaxInt64-c.srv.opt.Now().UnixMilli():
+		c.w.fail("ERR timeout is out of range")
+	default:
+		return time.Duration(min(ms, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond, true
+	}
+	return 0, false
+}
+
+// wait answers how many followers hold everything this connection wrote, durably. Redis counts in memory; here a
+// follower acknowledges after fsync, and a write was answered only once the store's own rule was met.
+func wait(c *call) {
+	if c.srv.backend.Sequencer() == nil {
+		c.w.fail(errWaitOnFollow)
+		return
+	}
+	want, ok := c.intArg(1)
+	if !ok {
+		return
+	}
+	timeout, ok := c.timeout(2)
+	if !ok {
+		return
+	}
+	_, followers := c.acknowledged(false, want, timeout)
+	c.w.integer(int64(followers))
+}
+
+// waitaof (Redis 7.2) is WAIT with the local fsync counted separately.
+func waitaof(c *call) {
+	local, ok := parseInt(c.args[1])
+	if !ok || local < 0 || local > 1 {
+		c.w.fail("ERR value is out of range, value must between 0 and 1")
+		return
+	}
+	want, ok := parseInt(c.args[2])
+	if !ok || want < 0 {
+		c.w.fail("ERR value is out of range, must be positive")
+		return
+	}
+	timeout, ok := c.timeout(3)
+	if !ok {
+		return
+	}
+	if c.srv.backend.Sequencer() == nil {
+		c.w.fail("ERR WAITAOF cannot be used with replica instances. Please also note that writes to replicas are just local and are not propagated.")
+		return
+	}
+	here, followers := c.acknowledged(local == 1, want, timeout)
+	c.w.array(2)
+	c.w.flag(here)
+	c.w.integer(int64(followers))
+}
+
+// acknowledged waits until `want` followers (and this member, if local) hold the connection's newest write, the time is
+// over (0: none), the client is gone, or the server stops. Inside a transaction it does not wait.
+func (c *call) acknowledged(local bool, want int64, timeout time.Duration) (bool, int) {
+	b, p := c.srv.backend, c.conn.written
+	here, followers := b.Acknowledged(p)
+	if c.inExec || (int64(followers) >= want && (here || !local)) {
+		return here, followers
+	}
+	ctx, done := c.blocking(timeout)
+	defer done()
+	return b.WaitAcknowledged(ctx, p, local, int(min(want, math.MaxInt32)))
+}
+
+// blocking returns a context that ends after timeout (0: never), when the server stops, when the connection is killed, or
+// when the client hangs up.
+func (c *call) blocking(timeout time.Duration) (context.Context, func()) {
+	if timeout == 0 {
+		timeout = math.MaxInt64
+	}
+	ctx, cancel := context.WithTimeout(c.srv.blockCtx, timeout)
+	c.conn.setWake(cancel)
+	if c.conn.killed.Load() || c.conn.cut.Load() {
+		cancel() // it was done just before wake was set
+	}
+	watching := make(chan struct{})
+	go func() {
+		defer close(watching)
+		c.conn.watchHangup(ctx, cancel)
+	}()
+	return ctx, func() {
+		c.conn.setWake(nil)
+		cancel()
+		<-watching
+	}
+}
+
+// hangupCheck is how often a blocked connection is looked at for its client having gone.
+const hangupCheck = time.Second
+
+// watchHangup calls gone once the peer has closed the connection, until ctx ends. It only peeks: what the client sends
+// meanwhile stays for later.
+func (c *conn) watchHangup(ctx context.Context, gone func()) {
+	if c.raw == nil {
+		return
+	}
+	tick := time.NewTicker(hangupCheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		closed := false
+		err := c.raw.Control(func(fd uintptr) {
+			var b [1]byte
+			n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+			closed = (n == 0 && err == nil) || err == syscall.ECONNRESET
+		})
+		if closed || err != nil {
+			gone()
+			return
+		}
+	}
+}

@@ -1,0 +1,149 @@
+package resp
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/replicatedstore/replicatedstore/node/store"
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// watchList knows which connections watch which keys. On a leader keys are watched and touched under the sequencer's
+// lock, so that a write is either before the WATCH or seen by it.
+type watchList struct {
+	count atomic.Int64 // of watched keys: writes look at it before they take mu
+	mu    sync.Mutex   // a leaf: nothing is locked under it
+	byKey map[string]map[*conn]struct{}
+}
+
+// watched is the state of a connection's WATCH.
+type watched struct {
+	expiries map[string]int64 // the keys, with their expiry when they were watched; 0: none
+	touched  atomic.Bool
+	// On a follower, which has no say in writes: the state when the first key was watched. Anything applied since counts
+	// as a change, which is more careful than need be.
+	machine  *store.Machine
+	position replication.Position
+}
+
+func watch(c *call) {
+	if c.conn.multi != nil {
+		c.w.fail("ERR WATCH inside MULTI is not allowed")
+		return
+	}
+	w := c.conn.watched
+	if w == nil {
+		w = &watched{expiries: map[string]int64{}}
+		c.conn.watched = w
+	}
+	if c.batch == nil {
+		if w.machine == nil {
+			w.machine = c.srv.backend.Machine()
+			if w.machine != nil {
+				w.position = w.machine.Applied().Position
+			}
+		}
+		c.w.ok()
+		return
+	}
+	for _, key := range c.args[1:] {
+		v, _, ok := c.get(key)
+		if !ok {
+			return
+		}
+		if _, again := w.expiries[string(key)]; !again {
+			w.expiries[string(key)] = v.ExpireAt
+			c.srv.watches.add(string(key), c.conn)
+		}
+	}
+	c.w.ok()
+}
+
+func unwatch(c *call) {
+	c.conn.unwatch()
+	c.w.ok()
+}
+
+func (c *conn) unwatch() {
+	if c.watched == nil {
+		return
+	}
+	for key := range c.watched.expiries {
+		c.srv.watches.remove(key, c)
+	}
+	c.watched = nil
+}
+
+// watchBroken reports whether a watched key was changed, or expired, by now (unix ms). Leader only.
+func (c *conn) watchBroken(now int64) bool {
+	w := c.watched
+	if w == nil {
+		return false
+	}
+	if w.touched.Load() || w.machine != nil {
+		return true
+	}
+	for _, at := range w.expiries {
+		if at != 0 && at <= now {
+			return true
+		}
+	}
+	return false
+}
+
+// watchMoved reports whether anything was applied since the first WATCH. Followers only.
+func (c *conn) watchMoved(m *store.Machine, at replication.Position) bool {
+	w := c.watched
+	return w != nil && (w.machine != m || w.position != at || len(w.expiries) > 0)
+}
+
+func (l *watchList) add(key string, c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.byKey == nil {
+		l.byKey = map[string]map[*conn]struct{}{}
+	}
+	if l.byKey[key] == nil {
+		l.byKey[key] = map[*conn]struct{}{}
+	}
+	l.byKey[key][c] = struct{}{}
+	l.count.Add(1)
+}
+
+func (l *watchList) remove(key string, c *conn) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.byKey[key], c)
+	if len(l.byKey[key]) == 0 {
+		delete(l.byKey, key)
+	}
+	l.count.Add(-1)
+}
+
+// touch tells who watches key that it changes.
+func (l *watchList) touch(key []byte) {
+	if l.count.Load() == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for c := range l.byKey[string(key)] {
+		c.watched.touched.Store(true)
+	}
+}
+
+// touchAll is touch for every watched key that exists.
+func (l *watchList) touchAll(exists func(key []byte) bool) {
+	if l.count.Load() == 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for key, conns := range l.byKey {
+		if exists([]byte(key)) {
+			for c := range conns {
+				c.watched.touched.Store(true)
+			}
+		}
+	}
+}

@@ -1,0 +1,214 @@
+package resp
+
+import (
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// writer encodes replies in RESP2 or RESP3 into one buffer.
+//
+// A reply that would make the buffer exceed limit is dropped and over is set; the connection then closes instead of
+// sending a reply with a hole (the meaning of Redis's hard client-output-buffer-limit).
+type writer struct {
+	buf    []byte
+	resp3  bool
+	limit  int // bytes; 0 = none
+	over   bool
+	errors uint64 // error replies written so far
+	last   string // code of the newest error reply
+}
+
+func (w *writer) fits(n int) bool {
+	if w.limit > 0 && len(w.buf)+n > w.limit {
+		w.over = true
+	}
+	return !w.over
+}
+
+func (w *writer) header(kind byte, n int64) {
+	w.buf = append(w.buf, kind)
+	w.buf = strconv.AppendInt(w.buf, n, 10)
+	w.buf = append(w.buf, '\r', '\n')
+}
+
+// simple writes a status reply; s must not contain CR or LF.
+func (w *writer) simple(s string) {
+	if w.fits(len(s) + 3) {
+		w.buf = append(append(append(w.buf, '+'), s...), '\r', '\n')
+	}
+}
+
+func (w *writer) ok() { w.simple("OK") }
+
+// fail writes an error reply. text starts with its code ("ERR ..."). CR and LF become spaces, as Redis does.
+func (w *writer) fail(text string) {
+	w.errors++
+	w.last, _, _ = strings.Cut(text, " ")
+	if !w.fits(len(text) + 3) {
+		return
+	}
+	w.buf = append(w.buf, '-')
+	from := len(w.buf)
+	w.buf = append(w.buf, text...)
+	for i := from; i < len(w.buf); i++ {
+		if w.buf[i] == '\r' || w.buf[i] == '\n' {
+			w.buf[i] = ' '
+		}
+	}
+	w.buf = append(w.buf, '\r', '\n')
+}
+
+func (w *writer) integer(n int64) {
+	if w.fits(23) {
+		w.header(':', n)
+	}
+}
+
+// flag writes 1 or 0: what Redis's older commands use for a boolean in both protocols.
+func (w *writer) flag(b bool) {
+	if b {
+		w.integer(1)
+	} else {
+		w.integer(0)
+	}
+}
+
+func (w *writer) bulk(b []byte) {
+	if !w.fits(len(b) + 25) {
+		return
+	}
+	w.buf = slices.Grow(w.buf, len(b)+25)
+	w.header('$', int64(len(b)))
+	w.buf = append(append(w.buf, b...), '\r', '\n')
+}
+
+func (w *writer) text(s string) {
+	if !w.fits(len(s) + 25) {
+		return
+	}
+	w.header('$', int64(len(s)))
+	w.buf = append(append(w.buf, s...), '\r', '\n')
+}
+
+// bulkInt writes a number as a bulk string.
+func (w *writer) bulkInt(n int64) {
+	var tmp [20]byte
+	w.bulk(strconv.AppendInt(tmp[:0], n, 10))
+}
+
+func (w *writer) null() {
+	switch {
+	case !w.fits(5):
+	case w.resp3:
+		w.buf = append(w.buf, "_\r\n"...)
+	default:
+		w.buf = append(w.buf, "$-1\r\n"...)
+	}
+}
+
+func (w *writer) nullArray() {
+	switch {
+	case !w.fits(5):
+	case w.resp3:
+		w.buf = append(w.buf, "_\r\n"...)
+	default:
+		w.buf = append(w.buf, "*-1\r\n"...)
+	}
+}
+
+func (w *writer) array(n int) {
+	if w.fits(23) {
+		w.header('*', int64(n))
+	}
+}
+
+// set announces n members: a set in RESP3, an array in RESP2.
+func (w *writer) set(n int) {
+	if !w.fits(23) {
+		return
+	}
+	if w.resp3 {
+		w.header('~', int64(n))
+	} else {
+		w.header('*', int64(n))
+	}
+}
+
+// dict announces n pairs: a map in RESP3, a flat array in RESP2.
+func (w *writer) dict(n int) {
+	if !w.fits(23) {
+		return
+	}
+	if w.resp3 {
+		w.header('%', int64(n))
+	} else {
+		w.header('*', 2*int64(n))
+	}
+}
+
+// double writes a float: a double in RESP3, a bulk string in RESP2.
+func (w *writer) double(f float64) {
+	var s string
+	switch {
+	case math.IsInf(f, 1):
+		s = "inf"
+	case math.IsInf(f, -1):
+		s = "-inf"
+	case math.IsNaN(f):
+		s = "nan"
+	default:
+		s = strconv.FormatFloat(f, 'g', 17, 64)
+	}
+	if !w.resp3 {
+		w.text(s)
+	} else if w.fits(len(s) + 3) {
+		w.buf = append(append(append(w.buf, ','), s...), '\r', '\n')
+	}
+}
+
+// boolean writes a RESP3 boolean, 1 or 0 in RESP2.
+func (w *writer) boolean(b bool) {
+	switch {
+	case !w.resp3:
+		w.flag(b)
+	case !w.fits(4):
+	case b:
+		w.buf = append(w.buf, "#t\r\n"...)
+	default:
+		w.buf = append(w.buf, "#f\r\n"...)
+	}
+}
+
+// verbatim writes text meant for people: a verbatim string of the format "txt" in RESP3, a bulk string in RESP2.
+func (w *writer) verbatim(s string) {
+	if !w.resp3 {
+		w.text(s)
+		return
+	}
+	if w.fits(len(s) + 29) {
+		w.header('=', int64(len(s)+4))
+		w.buf = append(append(append(w.buf, "txt:"...), s...), '\r', '\n')
+	}
+}
+
+// mark remembers where an aggregate's header belongs whose size is not known yet; see insertArray.
+func (w *writer) mark() int { return len(w.buf) }
+
+// insertArray puts the header of an array of n elements in front of what was written since at.
+func (w *writer) insertArray(at, n int) {
+	var tmp [23]byte
+	h := strconv.AppendInt(append(tmp[:0], '*'), int64(n), 10)
+	w.insert(at, append(h, '\r', '\n'))
+}
+
+// insert puts raw protocol in front of what was written since at.
+func (w *writer) insert(at int, raw []byte) {
+	if w.fits(len(raw)) {
+		w.buf = slices.Insert(w.buf, at, raw...)
+	}
+}
+
+// rewind drops what was written since at.
+func (w *writer) rewind(at int) { w.buf = w.buf[:min(at, len(w.buf))] }
