@@ -25,10 +25,11 @@ import (
 )
 
 var (
-	config    *rest.Config // of a cluster administrator
-	scheme    *runtime.Scheme
-	k8s       client.Client // as config
-	namespace string        // fresh for every spec
+	config     *rest.Config // of a cluster administrator
+	kubeconfig string       // a file that says the same
+	scheme     *runtime.Scheme
+	k8s        client.Client // as config
+	namespace  string        // fresh for every spec
 )
 
 func TestAPIServer(t *testing.T) {
@@ -68,6 +69,8 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	config, err = env.Start()
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(env.Stop)
+	kubeconfig = filepath.Join(GinkgoT().TempDir(), "kubeconfig")
+	Expect(os.WriteFile(kubeconfig, env.KubeConfig, 0o600)).To(Succeed())
 	k8s, err = client.New(config, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
 })

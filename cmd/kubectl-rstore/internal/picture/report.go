@@ -16,8 +16,7 @@ import (
 func Report(w io.Writer, r *api.FailoverReport) error {
 	var b strings.Builder
 	report(&b, r)
-	_, err := io.WriteString(w, b.String())
-	return err
+	return write(w, b.String())
 }
 
 func report(b *strings.Builder, r *api.FailoverReport) {
@@ -83,6 +82,7 @@ func compared(b *strings.Builder, all []api.ComparedPosition) {
 	if len(all) == 0 {
 		return
 	}
+	b.WriteString("\n")
 	t := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "  MEMBER\tPOSITION\tFENCED\tVOTER\tNOTE")
 	for _, p := range all {

@@ -27,7 +27,16 @@ func Store(w io.Writer, s *api.ReplicatedStore, now time.Time) error {
 	if r := s.Status.FailoverRequest; r != nil {
 		fmt.Fprintf(&b, "\nLast request: leader %q: %s%s\n", r.Target, r.Result, reasoned(r.Message))
 	}
-	_, err := io.WriteString(w, b.String())
+	return write(w, b.String())
+}
+
+// write is text without the blanks that columns leave at the ends of lines.
+func write(w io.Writer, text string) error {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimRight(line, " ")
+	}
+	_, err := io.WriteString(w, strings.Join(lines, "\n"))
 	return err
 }
 
@@ -61,6 +70,9 @@ func headline(b *strings.Builder, s *api.ReplicatedStore, now time.Time) {
 
 // acknowledgement says in one sentence when a write counts.
 func acknowledgement(s *api.ReplicatedStore) string {
+	if s.Status.Epoch == 0 {
+		return "No leader has been elected yet."
+	}
 	rule := s.Status.Replication
 	text := "A write is acknowledged by the leader alone (asynchronous)."
 	if rule.Number > 0 {
@@ -105,11 +117,14 @@ func members(b *strings.Builder, s *api.ReplicatedStore) {
 
 func state(m api.MemberStatus) string {
 	if g := m.Seeding; g != nil {
-		text := fmt.Sprintf("seeding %d%% of %s", g.Percent, orElse(g.Total, "?"))
+		text := fmt.Sprintf("seeding %d%% (%s of %s", g.Percent, orElse(g.Done, "?"), orElse(g.Total, "?"))
+		if g.Rate != "" {
+			text += " at " + g.Rate
+		}
 		if g.TimeLeft != "" {
 			text += ", " + g.TimeLeft + " left"
 		}
-		return text
+		return text + ")"
 	}
 	word := "not ready"
 	if m.Ready {

@@ -1,0 +1,174 @@
+package apiserver_test
+
+import (
+	"context"
+	"os/exec"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"github.com/onsi/gomega/gbytes"
+	"github.com/onsi/gomega/gexec"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/render"
+)
+
+// bounded is far more than any step here takes.
+const bounded = 30 * time.Second
+
+// The plugin's own binary talks to the API server; the spec plays the operator, whose side of this is to write status.
+var _ = Describe("kubectl rstore", Ordered, func() {
+	var binary string
+
+	BeforeAll(func() {
+		var err error
+		binary, err = gexec.Build("github.com/replicatedstore/replicatedstore/cmd/kubectl-rstore")
+		Expect(err).NotTo(HaveOccurred())
+		DeferCleanup(gexec.CleanupBuildArtifacts)
+	})
+
+	start := func(args ...string) *gexec.Session {
+		GinkgoHelper()
+		args = append(args, "--kubeconfig", kubeconfig, "--namespace", namespace)
+		session, err := gexec.Start(exec.Command(binary, args...), GinkgoWriter, GinkgoWriter)
+		Expect(err).NotTo(HaveOccurred())
+		return session
+	}
+	run := func(code int, args ...string) *gexec.Session {
+		GinkgoHelper()
+		session := start(args...)
+		Eventually(session, bounded).Should(gexec.Exit(code))
+		return session
+	}
+
+	// publish changes status as the operator does.
+	publish := func(ctx context.Context, change func(*api.ReplicatedStoreStatus)) {
+		GinkgoHelper()
+		s := stored(ctx, "orders")
+		change(&s.Status)
+		Expect(k8s.Status().Update(ctx, s)).To(Succeed())
+	}
+	// answer waits for the request, answers it, and takes the annotation away.
+	answer := func(ctx context.Context, want string, change func(*api.ReplicatedStoreStatus)) {
+		GinkgoHelper()
+		Eventually(func() string { return stored(ctx, "orders").Annotations[api.AnnotationFailover] }, bounded).Should(Equal(want))
+		publish(ctx, change)
+		s := stored(ctx, "orders")
+		delete(s.Annotations, api.AnnotationFailover)
+		Expect(k8s.Update(ctx, s)).To(Succeed())
+	}
+	outcome := func(target string, result api.FailoverResult, epoch int64, message string) *api.FailoverRequestStatus {
+		return &api.FailoverRequestStatus{Target: target, Result: result, Epoch: epoch, Message: message, FinishedTime: ptr.To(metav1.NowMicro())}
+	}
+
+	BeforeEach(func(ctx SpecContext) {
+		created(ctx, "orders", storage)
+		publish(ctx, func(s *api.ReplicatedStoreStatus) {
+			s.Phase, s.Leader, s.Epoch = api.PhaseReady, "orders-1", 3
+			for _, name := range []string{"orders-1", "orders-2", "orders-3"} {
+				s.Members = append(s.Members, api.MemberStatus{Name: name, Role: api.MemberFollower, Ready: true})
+			}
+			// An older request with the same target: it must not pass for an answer to a new one.
+			s.FailoverRequest = outcome("orders-2", api.ResultRefused, 0, "that was yesterday")
+			s.FailoverRequest.FinishedTime = ptr.To(metav1.NewMicroTime(time.Now().Add(-24 * time.Hour)))
+		})
+	})
+
+	It("shows one store, and all of them", func(ctx SpecContext) {
+		Expect(run(0, "status", "orders").Out).To(gbytes.Say(`orders  Ready  orders-1 leads epoch 3`))
+		created(ctx, "payments", storage)
+		all := run(0, "status").Out
+		Expect(all).To(gbytes.Say("/orders  Ready"))
+		Expect(all).To(gbytes.Say("/payments  not seen by the operator yet"))
+		Expect(run(1, "status", "nothing").Err).To(gbytes.Say(`read store .*/nothing: .* not found`))
+	})
+
+	It("follows a handover to its end", func(ctx SpecContext) {
+		session := start("failover", "orders", "--to", "orders-2")
+		Eventually(session.Out, bounded).Should(gbytes.Say(`asked for leader "orders-2" instead of "orders-1"`))
+		publish(ctx, func(s *api.ReplicatedStoreStatus) { s.Phase = api.PhaseHandingOver })
+		Eventually(session.Out, bounded).Should(gbytes.Say("HandingOver"))
+		answer(ctx, "orders-2", func(s *api.ReplicatedStoreStatus) {
+			s.Phase, s.Leader, s.Epoch = api.PhaseReady, "orders-2", 4
+			s.FailoverRequest = outcome("orders-2", api.ResultSucceeded, 4, "")
+			s.LastFailover = &api.FailoverReport{Kind: api.KindHandover, Result: api.ResultSucceeded, From: "orders-1", To: "orders-2",
+				Epoch: 4, WritesLost: api.LostNone, DetectedTime: ptr.To(metav1.NowMicro())}
+		})
+		Eventually(session, bounded).Should(gexec.Exit(0))
+		Expect(session.Out).To(gbytes.Say(`Handover of epoch 4: Succeeded, orders-1 -> orders-2`))
+		Expect(session.Out).To(gbytes.Say(`lost: none`))
+		Expect(session.Out).To(gbytes.Say(`succeeded: orders-2 leads epoch 4`))
+		Expect(run(0, "report", "orders").Out).To(gbytes.Say(`Handover of epoch 4`))
+	})
+
+	DescribeTable("tells by its exit code how a request ended", func(ctx SpecContext, result api.FailoverResult, code int, saying string) {
+		session := start("failover", "orders")
+		answer(ctx, api.FailoverToAny, func(s *api.ReplicatedStoreStatus) {
+			s.FailoverRequest = outcome(api.FailoverToAny, result, 0, "no follower is caught up")
+		})
+		Eventually(session, bounded).Should(gexec.Exit(code))
+		Expect(session.Err).To(gbytes.Say(saying))
+	},
+		Entry("refused", api.ResultRefused, 2, "refused: no follower is caught up"),
+		Entry("failed", api.ResultFailed, 3, "Failed: no follower is caught up"),
+	)
+
+	It("gives up waiting, says what blocks, and leaves the request standing", func(ctx SpecContext) {
+		publish(ctx, func(s *api.ReplicatedStoreStatus) {
+			s.Phase = api.PhaseBlocked
+			s.Conditions = []metav1.Condition{{Type: api.ConditionFailoverBlocked, Status: metav1.ConditionTrue, LastTransitionTime: metav1.Now(),
+				Reason: api.ReasonFenceQuorumMissing, Message: "orders-3 does not answer."}}
+		})
+		session := run(4, "failover", "orders", "--timeout", "1s")
+		Expect(session.Err).To(gbytes.Say(`blocked by FenceQuorumMissing: orders-3 does not answer`))
+		Expect(stored(ctx, "orders").Annotations).To(HaveKeyWithValue(api.AnnotationFailover, api.FailoverToAny))
+		Expect(run(1, "failover", "orders").Err).To(gbytes.Say("another request is under way"))
+	})
+
+	It("asks for nothing that cannot be", func(ctx SpecContext) {
+		Expect(run(1, "failover", "orders", "--to", "orders-9").Err).
+			To(gbytes.Say(`orders-9 is not a member of store orders \(members: orders-1, orders-2, orders-3\)`))
+		Expect(stored(ctx, "orders").Annotations).NotTo(HaveKey(api.AnnotationFailover))
+		Expect(run(1, "report", "orders").Err).To(gbytes.Say("has not changed its leader yet"))
+	})
+
+	It("does not wait when told not to", func(ctx SpecContext) {
+		run(0, "failover", "orders", "--to", "orders-3", "--wait=false")
+		Expect(stored(ctx, "orders").Annotations).To(HaveKeyWithValue(api.AnnotationFailover, "orders-3"))
+	})
+
+	It("respects a store that is to be left alone", func(ctx SpecContext) {
+		s := stored(ctx, "orders")
+		s.Annotations = map[string]string{api.AnnotationReconcile: api.ReconcileDisabled}
+		Expect(k8s.Update(ctx, s)).To(Succeed())
+		Expect(run(1, "failover", "orders").Err).To(gbytes.Say("the operator was told to leave store orders alone"))
+	})
+
+	It("fences and unfences a store", func(ctx SpecContext) {
+		Expect(run(0, "fence", "orders").Out).To(gbytes.Say("store orders fenced"))
+		Expect(stored(ctx, "orders").Fenced()).To(BeTrue())
+		Expect(run(0, "unfence", "orders").Out).To(gbytes.Say("store orders unfenced"))
+		Expect(stored(ctx, "orders").Fenced()).To(BeFalse())
+	})
+
+	It("fences and unfences a member", func(ctx SpecContext) {
+		s := stored(ctx, "orders")
+		Expect(k8s.Apply(ctx, render.Claim(s, 2, resource.Quantity{}), client.FieldOwner(api.FieldOwner))).To(Succeed())
+		Expect(k8s.Apply(ctx, render.Pod(s, 2, render.Options{Image: "example/node:v1"}), client.FieldOwner(api.FieldOwner))).To(Succeed())
+		pod := &corev1.Pod{}
+		key := client.ObjectKey{Namespace: namespace, Name: "orders-2"}
+		run(0, "fence", "orders", "orders-2")
+		Expect(k8s.Get(ctx, key, pod)).To(Succeed())
+		Expect(pod.Annotations).To(HaveKeyWithValue(api.AnnotationFenced, api.FencedTrue))
+		run(0, "unfence", "orders", "orders-2")
+		Expect(k8s.Get(ctx, key, pod)).To(Succeed())
+		Expect(pod.Annotations).NotTo(HaveKey(api.AnnotationFenced))
+		Expect(run(1, "fence", "orders", "payments-1").Err).To(gbytes.Say("payments-1 is not a member of store orders"))
+	})
+})
