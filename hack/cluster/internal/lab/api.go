@@ -65,6 +65,18 @@ func (a apiClient) waitNodes(ctx context.Context, names []string, bound time.Dur
 	return nil
 }
 
+// waitServiceAccount waits until pods can be created in the default namespace.
+func (a apiClient) waitServiceAccount(ctx context.Context, bound time.Duration) error {
+	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, bound, true, func(ctx context.Context) (bool, error) {
+		_, err := a.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{})
+		return err == nil, nil // asked again until the bound
+	})
+	if err != nil {
+		return fmt.Errorf("wait for the default service account: %w", err)
+	}
+	return nil
+}
+
 // readyNodes tells, for each node the API server knows, whether it is ready.
 func (a apiClient) readyNodes(ctx context.Context) (map[string]bool, error) {
 	nodes, err := a.CoreV1().Nodes().List(ctx, metav1.ListOptions{})

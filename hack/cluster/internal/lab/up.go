@@ -114,6 +114,9 @@ func (l *Lab) start(ctx context.Context, o UpOptions, programs map[string]string
 	if err := api.waitNodes(ctx, spec.workers(), o.Wait); err != nil {
 		return l.explain(err, spec.workers()...)
 	}
+	if err := api.waitServiceAccount(ctx, o.Wait); err != nil {
+		return l.explain(err, apiName)
+	}
 	spec.Complete = true
 	if err := l.saveSpec(spec); err != nil {
 		return err

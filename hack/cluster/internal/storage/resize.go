@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -94,16 +95,19 @@ func (r *resizer) resize(ctx context.Context, key string) error {
 			return fmt.Errorf("raise capacity of volume: %w", err)
 		}
 	}
-	patch, err := json.Marshal(map[string]any{"status": map[string]any{"capacity": capacity, "conditions": nil}})
-	if err != nil {
-		return err
-	}
-	_, err = r.client.CoreV1().PersistentVolumeClaims(namespace).
-		Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{}, "status")
+	grown := pvc.DeepCopy()
+	grown.Status.Capacity = capacity
+	grown.Status.Conditions = slices.DeleteFunc(grown.Status.Conditions, aboutResize)
+	_, err = r.client.CoreV1().PersistentVolumeClaims(namespace).UpdateStatus(ctx, grown, metav1.UpdateOptions{})
 	if err != nil {
 		return fmt.Errorf("raise capacity of claim: %w", err)
 	}
 	return nil
+}
+
+// aboutResize picks the conditions that a completed resize ends; the others belong to somebody else.
+func aboutResize(c corev1.PersistentVolumeClaimCondition) bool {
+	return c.Type == corev1.PersistentVolumeClaimResizing || c.Type == corev1.PersistentVolumeClaimFileSystemResizePending
 }
 
 // wantsMore reports whether a bound claim asks for more than it has.

@@ -58,7 +58,7 @@ func serve() {
 		answer(w, fmt.Sprint(addresses), err)
 	})
 	http.HandleFunc("GET /fetch", func(w http.ResponseWriter, r *http.Request) {
-		client := http.Client{Timeout: 5 * time.Second}
+		client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 		resp, err := client.Get(r.URL.Query().Get("url"))
 		if err != nil {
 			answer(w, "", err)
