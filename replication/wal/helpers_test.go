@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"strconv"
 	"testing"
 	"time"
 
@@ -14,10 +16,16 @@ import (
 
 const testSegment = 64 << 10
 
-// seeded returns a random source and prints its seed, so that a failure can be run again with it.
+// seeded returns a random source and prints its seed; RSTORE_TEST_SEED runs one again.
 func seeded(t *testing.T) *rand.Rand {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
+	if s := os.Getenv("RSTORE_TEST_SEED"); s != "" {
+		var err error
+		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
 	t.Logf("seed %d", seed)
 	return rand.New(rand.NewPCG(seed, 0))
 }
