@@ -173,7 +173,7 @@ func (d *decision) survivesOneMore(rec Record) bool {
 	ev := d.foreseen()
 	delete(ev, rec.Leader.Member)
 	for _, l := range rec.Leaderships() {
-		if !l.Fenced(ev.has) {
+		if !l.Inert() && !l.Fenced(ev.has) {
 			return false
 		}
 	}

@@ -30,6 +30,9 @@ func Decide(o Observed, now time.Time) Plan {
 	if p.RequeueAfter == 0 {
 		p.RequeueAfter = d.Settings.Resync
 	}
+	if len(d.holding) > 0 {
+		p.RequeueAfter = min(p.RequeueAfter, 2*soon) // something is being timed
+	}
 	p.Holding = d.holding
 	p.Status = d.status(p)
 	return p

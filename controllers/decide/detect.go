@@ -36,10 +36,11 @@ type finding struct {
 	verdict verdict
 	reason  string
 	message string
+	dead    bool // see Record.LeaderDead
 }
 
 func found(v verdict, reason, format string, args ...any) finding {
-	return finding{v, reason, fmt.Sprintf(format, args...)}
+	return finding{verdict: v, reason: reason, message: fmt.Sprintf(format, args...)}
 }
 
 // detect judges the recorded leader of a promoted epoch.
@@ -63,6 +64,10 @@ func (d *decision) detect(rec Record) finding {
 		return found(leaderDown, reasonLeaderRestarted, "%s is %s in epoch %d and does not lead epoch %d any more", name, s.Role, s.Epoch, rec.Epoch)
 	case c.heard > 0:
 		return found(leaderUnknown, "", "%s does not answer the operator (%s for %s), but %d of its followers hear it", name, m.Probe.Reach, round(m.Probe.For), c.heard)
+	case m.Probe.Reach == Refused && c.refused > 0:
+		f := found(leaderDown, reasonLeaderRefused, "nothing listens on %s any more, on any port", name)
+		f.dead = true
+		return f
 	case m.Probe.Reach == Refused:
 		return found(leaderDown, reasonLeaderRefused, "nothing listens on %s any more", name)
 	case c.refused > 0:

@@ -81,13 +81,13 @@ func (ev evidence) String() string {
 	return cmp.Or(strings.Join(parts, ", "), "no member answers")
 }
 
-// neverAcknowledged tells whether l cannot have acknowledged a write: under one of its rules too few voters existed, or
-// its leader, in the incarnation that led, has nothing on disk.
+// neverAcknowledged tells whether l cannot have acknowledged a write: it never had voters enough, or its leader, in the
+// incarnation that led, has nothing on disk.
 func (ev evidence) neverAcknowledged(l replication.Leadership) bool {
 	if h, ok := ev[l.Leader.Member]; ok && h.voter == l.Leader && h.empty && !h.seeding {
 		return true
 	}
-	return slices.ContainsFunc(l.Rules, func(r replication.Rule) bool { return r.K > len(r.Voters) })
+	return l.Inert()
 }
 
 // elect chooses among the evidence, for a record that is Fencing. The second result says why nobody can lead.

@@ -33,6 +33,7 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 			f.message, chosen.voter.Member, ev, v1alpha1.AnnotationFailover, chosen.voter.Member).again(2 * time.Second)
 	}
 	next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindFailover, f.reason, request, request))
+	next.LeaderDead = f.dead && rec.Phase == PhaseStable
 	return plan(Fencing, v1alpha1.ReasonFailoverStarted, "%s: fencing its members for epoch %d.", f.message, next.Epoch).
 		do(WriteRecord{next, d.Lease.ResourceVersion})
 }
@@ -118,22 +119,16 @@ func (d *decision) firstRule(rec Record, leader replication.Voter, ev evidence) 
 	return rule
 }
 
-// grantWait is the largest read window still granted by a fenced member; nothing when the old leader itself is fenced,
-// because then it serves no read any more.
+// grantWait is the largest read window still granted by a fenced member; nothing when every old leader is fenced itself or
+// seen to be dead, because then nobody serves a read any more.
 func (d *decision) grantWait(rec Record, ev evidence) int64 {
-	var wait int64
-	for _, l := range rec.Leaderships() {
-		if ev.has(l.Leader) {
-			continue
-		}
-		for _, f := range d.Pass.Fences {
-			wait = max(wait, f.GrantMillis)
-		}
+	over := func(l replication.Leadership) bool { return rec.LeaderDead || ev.has(l.Leader) }
+	if len(rec.EveryMember) == 0 && !slices.ContainsFunc(rec.Leaderships(), func(l replication.Leadership) bool { return !over(l) }) {
+		return 0
 	}
-	if len(rec.EveryMember) > 0 {
-		for _, f := range d.Pass.Fences {
-			wait = max(wait, f.GrantMillis)
-		}
+	var wait int64
+	for _, f := range d.Pass.Fences {
+		wait = max(wait, f.GrantMillis)
 	}
 	return wait
 }

@@ -28,7 +28,7 @@ func (d *decision) fenceGate(rec Record, ev evidence) (passage, *gate) {
 		return pass, g
 	}
 	for _, l := range rec.Leaderships() {
-		if l.Fenced(ev.has) {
+		if l.Inert() || l.Fenced(ev.has) {
 			continue
 		}
 		if g := d.lossGate(l, ev, &pass); g != nil {

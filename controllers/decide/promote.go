@@ -22,6 +22,9 @@ func (d *decision) promoting(rec Record) Plan {
 		return d.opening(rec)
 	case d.Pass.PromoteEpoch == rec.Epoch && d.Pass.PromoteRefusal != "":
 		return d.failOver(rec, found(leaderDown, reasonPromotionRefused, "%s refused to lead epoch %d: %s", name, rec.Epoch, d.Pass.PromoteRefusal))
+	case s != nil && s.Incarnation == rec.Leader.Incarnation && s.Promised < rec.Epoch && d.Pass.FencedEpoch != rec.Epoch:
+		// The first leader of a new store is named without a fence; it still leads only what it has promised.
+		return plan(Promoting, v1alpha1.ReasonLeaderElected, "%s promises epoch %d.", name, rec.Epoch).do(FenceMembers{rec.Epoch, []string{name}})
 	case s != nil && s.Incarnation == rec.Leader.Incarnation && s.Role == wire.RoleFenced && s.Promised == rec.Epoch:
 		return plan(Promoting, v1alpha1.ReasonLeaderElected, "%s is told to lead epoch %d.", name, rec.Epoch).do(d.promote(rec))
 	}

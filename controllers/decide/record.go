@@ -53,6 +53,9 @@ type Record struct {
 	Start replication.Mark `json:"start,omitzero"`
 	// GrantWaitMillis is what fenced members had still granted to an old leader that was not fenced itself.
 	GrantWaitMillis int64 `json:"grantWaitMillis,omitempty"`
+	// LeaderDead: the process of the leadership that binds was seen to be gone, on two of its ports and from two hosts, so
+	// it serves no read any more.
+	LeaderDead bool `json:"leaderDead,omitempty"`
 
 	Change
 }
@@ -197,7 +200,7 @@ func (r Record) promoting(leader replication.Voter, start replication.Mark, rule
 
 // stable is the record of a leadership that took over everything.
 func (r Record) stable() Record {
-	r.Phase, r.Binding, r.EveryMember, r.GrantWaitMillis = PhaseStable, nil, nil, 0
+	r.Phase, r.Binding, r.EveryMember, r.GrantWaitMillis, r.LeaderDead = PhaseStable, nil, nil, 0, false
 	return r
 }
 

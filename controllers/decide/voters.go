@@ -49,13 +49,26 @@ func (d *decision) finishRules(rec Record) Plan {
 	s := d.Members[rec.Leader.Member].fresh()
 	older, newer := rec.Rules[0], rec.Rules[1]
 	switch {
-	case s.CommitCovered:
+	case covers(s, newer):
 		return d.writeRules(rec, "Every committed write is held under the newer rule", []replication.Rule{newer})
 	case d.live(s, newer.Voters) < newer.K:
 		return d.writeRules(rec, "The newer rule cannot be met any more", []replication.Rule{older})
 	default:
 		return plan(ChangingVoters, v1alpha1.ReasonChangingVoters, "Both rules hold until committed writes are covered: %s.", describe(rec.Rules)).again(shortly)
 	}
+}
+
+// covers tells whether everything acknowledged in the leader's epoch is held under r, given that the leader goes by r
+// and another rule already. It asks nothing of the other rule: that may name a voter that can never answer again. Before
+// the barrier is committed nothing was acknowledged.
+func covers(leader *wire.Status, r replication.Rule) bool {
+	held := 0
+	for _, v := range r.Voters {
+		if f, ok := leader.Followers[v.Member]; ok && f.Incarnation == v.Incarnation && !f.Seeding && f.Durable >= leader.Commit {
+			held++
+		}
+	}
+	return !leader.Writable || held >= r.K
 }
 
 func (d *decision) writeRules(rec Record, why string, rules []replication.Rule) Plan {
@@ -75,7 +88,7 @@ func nextRules(now, want replication.Rule) []replication.Rule {
 	}
 	union := replication.Rule{K: now.K, Voters: slices.Clone(now.Voters)}
 	for _, v := range want.Voters {
-		if !slices.Contains(union.Voters, v) {
+		if !names(union.Voters, v.Member) { // one rule never counts two incarnations of a member
 			union.Voters = append(union.Voters, v)
 		}
 	}
@@ -104,17 +117,21 @@ func implies(a, b replication.Rule) bool {
 // removed, came back with another directory, or are gone for long. Nobody leaves unless the rest can commit without.
 func (d *decision) wantedRule(rec Record, now replication.Rule) replication.Rule {
 	s := d.Members[rec.Leader.Member].fresh()
-	var kept, all []replication.Voter
-	for _, v := range now.Voters {
-		all = append(all, v)
-		if !d.mustNotVote(rec, v.Member) && !d.replaced(s, v) && !d.goneForLong(s, v) {
+	var kept []replication.Voter
+	for _, m := range d.byOrdinal() {
+		v, _ := m.voter()
+		if m.Name != rec.Leader.Member && d.caughtUp(rec, m) && !d.mustNotVote(rec, m.Name) && !slices.Contains(now.Voters, v) {
 			kept = append(kept, v)
 		}
 	}
-	for _, m := range d.byOrdinal() {
-		v, _ := m.voter()
-		if m.Name != rec.Leader.Member && d.caughtUp(rec, m) && !d.mustNotVote(rec, m.Name) && !slices.Contains(all, v) {
-			kept, all = append(kept, v), append(all, v)
+	all := slices.Clone(kept)
+	for _, v := range now.Voters {
+		if names(kept, v.Member) {
+			continue // its next incarnation is caught up
+		}
+		all = append(all, v)
+		if !d.mustNotVote(rec, v.Member) && !d.replaced(s, v) && !d.goneForLong(s, v) {
+			kept = append(kept, v)
 		}
 	}
 	voters := kept
@@ -189,6 +206,10 @@ func (d *decision) lasting(fact string, enough time.Duration) bool {
 		d.holding = append(d.holding, fact)
 	}
 	return d.Held[fact] >= enough
+}
+
+func names(vs []replication.Voter, member string) bool {
+	return slices.ContainsFunc(vs, func(v replication.Voter) bool { return v.Member == member })
 }
 
 func sortVoters(vs []replication.Voter) {

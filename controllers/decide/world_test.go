@@ -1,0 +1,231 @@
+package decide_test
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/controllers/nodeclient/fake"
+)
+
+// world is a store in a simulated cluster: the API objects, the kubelet's work and real Replicas, under one clock.
+type world struct {
+	t       *testing.T
+	cluster *fake.Cluster
+	store   *v1alpha1.ReplicatedStore
+
+	// the Lease
+	version int // resourceVersion
+	record  string
+	holder  string
+	renewed int // counts renewals
+
+	pods   map[string]*decide.Pod
+	claims map[string]*decide.Claim
+	uid    int
+	hash   string
+
+	ops []*operator
+	log []string
+}
+
+func newWorld(t *testing.T, replicas int, synchronous int32, changes ...func(*v1alpha1.ReplicatedStoreSpec)) *world {
+	w := &world{
+		t: t, cluster: fake.NewCluster("orders"), pods: map[string]*decide.Pod{}, claims: map[string]*decide.Claim{}, hash: "v1",
+		store: &v1alpha1.ReplicatedStore{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "orders", Generation: 1, Annotations: map[string]string{}},
+		},
+	}
+	w.store.Spec.Replicas = new(int32(replicas))
+	w.store.Spec.Replication.Synchronous.Number = new(synchronous)
+	for _, change := range changes {
+		change(&w.store.Spec)
+	}
+	w.ops = []*operator{newOperator(w, "a")}
+	return w
+}
+
+func manual(s *v1alpha1.ReplicatedStoreSpec)    { s.Failover.Mode = v1alpha1.FailoverManual }
+func allow(s *v1alpha1.ReplicatedStoreSpec)     { s.Failover.DataLoss = v1alpha1.DataLossAllow }
+func preferred(s *v1alpha1.ReplicatedStoreSpec) { s.Replication.Synchronous.Durability = v1alpha1.DurabilityPreferred }
+func bounded(n int64) func(*v1alpha1.ReplicatedStoreSpec) {
+	return func(s *v1alpha1.ReplicatedStoreSpec) {
+		s.Failover.DataLoss, s.Failover.MaxLostWrites = v1alpha1.DataLossBounded, &n
+	}
+}
+
+func (w *world) logf(format string, args ...any) {
+	w.log = append(w.log, fmt.Sprintf("%8.3fs ", w.cluster.Now().Sub(time.Unix(1_000_000, 0)).Seconds())+fmt.Sprintf(format, args...))
+}
+
+func (w *world) tail() string { return strings.Join(w.log[max(0, len(w.log)-80):], "\n") }
+
+func (w *world) rec() decide.Record {
+	w.t.Helper()
+	r, err := decide.DecodeRecord(w.record)
+	if err != nil {
+		w.t.Fatalf("record: %v\n%s", err, w.tail())
+	}
+	return *r
+}
+
+// create makes a claim and a pod; the kubelet starts it at once.
+func (w *world) create(name string) {
+	if w.pods[name] != nil {
+		return
+	}
+	if w.claims[name] == nil {
+		w.uid++
+		w.claims[name] = &decide.Claim{UID: types.UID(fmt.Sprint("claim-", w.uid))}
+	}
+	w.uid++
+	w.pods[name] = &decide.Pod{UID: types.UID(fmt.Sprint("pod-", w.uid)), IP: name, Ready: true, SpecHash: w.hash}
+	w.cluster.Start(name, name)
+}
+
+// remove makes the pod go away, with its process.
+func (w *world) remove(name string, uid types.UID) {
+	if p := w.pods[name]; p != nil && (uid == "" || p.UID == uid) {
+		w.cluster.Vanish(name)
+		delete(w.pods, name)
+	}
+	w.collect()
+}
+
+func (w *world) deleteClaim(name string, uid types.UID) {
+	if c := w.claims[name]; c != nil && c.UID == uid {
+		c.Deleting = true
+	}
+	w.collect()
+}
+
+// collect deletes claims that are being deleted and that no pod uses.
+func (w *world) collect() {
+	for name, c := range w.claims {
+		if c.Deleting && w.pods[name] == nil {
+			w.cluster.Wipe(name)
+			delete(w.claims, name)
+		}
+	}
+}
+
+// kubelet restarts containers that died.
+func (w *world) kubelet() {
+	for name := range w.pods {
+		if !w.cluster.Running(name) {
+			w.cluster.Start(name, name)
+		}
+	}
+}
+
+// renew lets whoever leads renew the Lease, as far as the record names it.
+func (w *world) renew() {
+	r, err := decide.DecodeRecord(w.record)
+	if err != nil || r.Leader.Member == "" {
+		return
+	}
+	if w.cluster.Renew(r.Leader.Member) {
+		w.holder = r.Leader.Member
+		w.renewed++
+		w.version++
+	}
+}
+
+// run lets time pass with one operator, members that work, and no new faults.
+func (w *world) run(d time.Duration, each ...func()) {
+	w.t.Helper()
+	for end := w.cluster.Now().Add(d); w.cluster.Now().Before(end); {
+		w.cluster.Settle()
+		w.renew()
+		for _, f := range each {
+			f()
+		}
+		w.ops[0].reconcile()
+	}
+	w.check()
+}
+
+// until runs until done, or fails.
+func (w *world) until(what string, done func() bool, each ...func()) {
+	w.t.Helper()
+	for range 600 {
+		if done() {
+			return
+		}
+		w.run(120*time.Millisecond, each...)
+	}
+	w.t.Fatalf("never: %s\nrecord: %s\nplan: %v %s %s\n%s", what, w.record, w.ops[0].plan.State, w.ops[0].plan.Reason, w.ops[0].plan.Message, w.tail())
+}
+
+func (w *world) untilState(s decide.State, each ...func()) {
+	w.t.Helper()
+	w.until("state "+s.String(), func() bool { return w.ops[0].plan.State == s }, each...)
+}
+
+// started returns a world in which the store is up, and some writes are acknowledged.
+func started(t *testing.T, replicas int, synchronous int32, changes ...func(*v1alpha1.ReplicatedStoreSpec)) *world {
+	t.Helper()
+	w := newWorld(t, replicas, synchronous, changes...)
+	w.untilState(decide.Stable)
+	for range 5 {
+		w.write()
+	}
+	return w
+}
+
+// write appends a write on whoever leads, and lets it replicate.
+func (w *world) write() {
+	w.t.Helper()
+	leader := w.cluster.Writable()
+	if leader == "" || !w.cluster.Write(leader) {
+		w.t.Fatalf("nobody takes a write\nrecord: %s\n%s", w.record, w.tail())
+	}
+	w.cluster.Settle()
+}
+
+// check asserts the invariants, and that a stable leader holds everything acknowledged, unless loss was accepted.
+func (w *world) check() {
+	w.t.Helper()
+	if b := w.cluster.Broken(); len(b) > 0 {
+		w.t.Fatalf("broken: %s\n%s", strings.Join(b, "\n"), w.tail())
+	}
+	if w.record == "" {
+		return
+	}
+	r := w.rec()
+	if r.Phase == decide.PhaseStable && r.WritesLost == v1alpha1.LostNone {
+		if missing := w.cluster.Missing(r.Leader.Member); len(missing) > 0 {
+			w.t.Fatalf("%s leads epoch %d and lacks acknowledged writes %v\n%s", r.Leader.Member, r.Epoch, missing, w.tail())
+		}
+	}
+	leaders := 0
+	for _, p := range w.pods {
+		if p.Role == v1alpha1.RoleLabelLeader {
+			leaders++
+		}
+	}
+	if leaders > 1 {
+		w.t.Fatalf("%d pods are labelled leader\n%s", leaders, w.tail())
+	}
+}
+
+func (w *world) podNames() string { return strings.Join(slices.Sorted(maps.Keys(w.pods)), " ") }
+
+func (w *world) condition(kind string) metav1.Condition {
+	w.t.Helper()
+	for _, c := range w.store.Status.Conditions {
+		if c.Type == kind {
+			return c
+		}
+	}
+	w.t.Fatalf("condition %s is not set", kind)
+	return metav1.Condition{}
+}

@@ -1,0 +1,178 @@
+package nodeclient
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// Client gives orders to members. addr is host:port of a control port. Every method is idempotent and safe for concurrent
+// use. An error is a *wire.Error when the member refused (it changed nothing), or else one that Classify tells apart.
+type Client interface {
+	Status(ctx context.Context, addr string) (wire.Status, error)
+	Fence(ctx context.Context, addr string, r wire.FenceRequest) (wire.FenceReply, error)
+	Promote(ctx context.Context, addr string, r wire.PromoteRequest) (wire.Status, error)
+	Follow(ctx context.Context, addr string, r wire.FollowRequest) (wire.Status, error)
+	Configure(ctx context.Context, addr string, r wire.ConfigureRequest) (wire.Status, error)
+	Handover(ctx context.Context, addr string, r wire.HandoverRequest) (wire.HandoverReply, error)
+	// Watch calls each with every status that the member sends, until ctx ends, the stream breaks, or nothing was heard
+	// for the stream's silence limit.
+	Watch(ctx context.Context, addr string, each func(wire.Status)) error
+}
+
+// Timeouts of the control port. Each order has its own deadline, so that one hung member costs no more than that.
+type Timeouts struct {
+	// Status bounds a question that costs the member no disk access.
+	Status time.Duration
+	// Order bounds an order that may fsync.
+	Order time.Duration
+	// Silence ends a status stream: the member sends something every second.
+	Silence time.Duration
+}
+
+// DefaultTimeouts suit a cluster with pod-to-pod latency of milliseconds.
+func DefaultTimeouts() Timeouts {
+	return Timeouts{Status: 500 * time.Millisecond, Order: 2 * time.Second, Silence: 3 * time.Second}
+}
+
+// maxBody bounds an answer in bytes: a status of the largest store is a few KiB.
+const maxBody = 1 << 20
+
+// HTTP is the Client of real members.
+type HTTP struct {
+	client   *http.Client
+	timeouts Timeouts
+}
+
+// New returns a client whose connections are kept between orders.
+func New(t Timeouts) *HTTP {
+	transport := &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: t.Order, KeepAlive: 15 * time.Second}).DialContext,
+		MaxIdleConnsPerHost: 4,
+		IdleConnTimeout:     time.Minute,
+		// No proxy: members are addressed by pod IP.
+	}
+	return &HTTP{client: &http.Client{Transport: transport}, timeouts: t}
+}
+
+// Status asks what the member is and holds.
+func (c *HTTP) Status(ctx context.Context, addr string) (wire.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeouts.Status)
+	defer cancel()
+	return call[wire.Status](ctx, c, http.MethodGet, addr, wire.PathStatus, nil)
+}
+
+// Fence asks for a durable promise.
+func (c *HTTP) Fence(ctx context.Context, addr string, r wire.FenceRequest) (wire.FenceReply, error) {
+	return order[wire.FenceReply](ctx, c, addr, wire.PathFence, r, 0)
+}
+
+// Promote tells the elected member to lead.
+func (c *HTTP) Promote(ctx context.Context, addr string, r wire.PromoteRequest) (wire.Status, error) {
+	return order[wire.Status](ctx, c, addr, wire.PathPromote, r, 0)
+}
+
+// Follow tells a member whom to follow.
+func (c *HTTP) Follow(ctx context.Context, addr string, r wire.FollowRequest) (wire.Status, error) {
+	return order[wire.Status](ctx, c, addr, wire.PathFollow, r, 0)
+}
+
+// Configure replaces the leader's commit rules.
+func (c *HTTP) Configure(ctx context.Context, addr string, r wire.ConfigureRequest) (wire.Status, error) {
+	return order[wire.Status](ctx, c, addr, wire.PathConfigure, r, 0)
+}
+
+// Handover asks the leader to hold until another member holds everything. It may take as long as the hold.
+func (c *HTTP) Handover(ctx context.Context, addr string, r wire.HandoverRequest) (wire.HandoverReply, error) {
+	return order[wire.HandoverReply](ctx, c, addr, wire.PathHandover, r, time.Duration(r.HoldMillis)*time.Millisecond)
+}
+
+func order[Reply any](ctx context.Context, c *HTTP, addr, path string, request any, extra time.Duration) (Reply, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeouts.Order+extra)
+	defer cancel()
+	return call[Reply](ctx, c, http.MethodPost, addr, path, request)
+}
+
+func call[Reply any](ctx context.Context, c *HTTP, method, addr, path string, request any) (Reply, error) {
+	var reply Reply
+	var body io.Reader
+	if request != nil {
+		b, err := json.Marshal(request)
+		if err != nil {
+			return reply, fmt.Errorf("encode request for %s: %w", path, err)
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+addr+path, body)
+	if err != nil {
+		return reply, fmt.Errorf("make request for %s%s: %w", addr, path, err)
+	}
+	req.Header.Set("Content-Type", "application/json")
+	res, err := c.client.Do(req)
+	if err != nil {
+		return reply, fmt.Errorf("call %s%s: %w", addr, path, err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	b, err := io.ReadAll(io.LimitReader(res.Body, maxBody))
+	if err != nil {
+		return reply, fmt.Errorf("read answer of %s%s: %w", addr, path, err)
+	}
+	if res.StatusCode != http.StatusOK {
+		return reply, refusal(addr, path, res.StatusCode, b)
+	}
+	if err := json.Unmarshal(b, &reply); err != nil {
+		return reply, fmt.Errorf("decode answer of %s%s: %w", addr, path, err)
+	}
+	return reply, nil
+}
+
+// refusal makes a *wire.Error of a 409 only: that alone says that the member's state forbids the order.
+func refusal(addr, path string, code int, body []byte) error {
+	var e wire.Error
+	if err := json.Unmarshal(body, &e); err != nil || e.Reason == "" {
+		return fmt.Errorf("call %s%s: status %d: %.200s", addr, path, code, body)
+	}
+	if code != http.StatusConflict {
+		return fmt.Errorf("call %s%s: status %d: %s: %s", addr, path, code, e.Reason, e.Message)
+	}
+	return fmt.Errorf("call %s%s: %w", addr, path, &e)
+}
+
+// Failure is what an error says about the member.
+type Failure uint8
+
+const (
+	// NoFailure: no error, or a refusal: the member is there.
+	NoFailure Failure = iota
+	// Refused: its host is there and nothing listens: the process is not running.
+	Refused
+	// TimedOut: nothing came back in time.
+	TimedOut
+	// Unclear: anything else.
+	Unclear
+)
+
+// Classify tells what an error of a Client says about the member.
+func Classify(err error) Failure {
+	var answered *wire.Error
+	var timeout net.Error
+	switch {
+	case err == nil || errors.As(err, &answered):
+		return NoFailure
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return Refused
+	case errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout():
+		return TimedOut
+	default:
+		return Unclear
+	}
+}

@@ -1,0 +1,108 @@
+package fake
+
+import (
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// Ship moves one exchange of the member's stream as a follower: it connects, or takes what the leader has next, syncs it
+// and acknowledges.
+func (c *Cluster) Ship(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if m := c.find(name); m != nil && m.rep != nil {
+		c.ship(m)
+	}
+}
+
+func (c *Cluster) ship(m *member) {
+	if m.rep.Role() != wire.RoleFollower {
+		c.unlink(m)
+		return
+	}
+	p := m.rep.Promises()
+	to := c.members[hostOf(p.Address)]
+	if m.link != nil && (m.link != to || !c.connected(m.host, to.host)) {
+		c.unlink(m)
+	}
+	switch {
+	case to == nil || to.gone || !c.connected(m.host, to.host):
+		m.refused = false
+		return
+	case to.rep == nil:
+		m.refused = true
+		return
+	case to.rep.Role() != wire.RoleLeader || to.rep.Promises().Epoch != p.Epoch:
+		c.unlink(m)
+		m.refused = false
+		return
+	}
+	m.refused = false
+	if m.link == nil && !c.hello(m, to) {
+		return
+	}
+	c.exchange(m, to, p.Epoch)
+}
+
+// hello runs the handshake; a snapshot is installed in one step.
+func (c *Cluster) hello(m, to *member) bool {
+	_, _ = m.log.Sync()
+	for range 64 {
+		reply := to.rep.OnHello(m.rep.Hello(), c.now)
+		step, cut, err := m.rep.OnHelloReply(reply)
+		if err != nil {
+			panic(err)
+		}
+		m.quarantine += cut
+		switch step {
+		case replication.StepStream:
+			m.link, m.heard = to, c.now
+			return true
+		case replication.StepAgain:
+		case replication.StepSeed:
+			m.log = copyOf(to.log)
+			m.applied = 0
+			if err := m.rep.Seeded(m.log, m.log.Last()); err != nil {
+				panic(err)
+			}
+		case replication.StepLeave:
+			return false
+		}
+	}
+	panic("fake: the handshake does not end")
+}
+
+func (c *Cluster) exchange(m, to *member, epoch replication.Epoch) {
+	a := replication.Append{Epoch: epoch, Commit: to.rep.Commit(), Sent: c.now.UnixNano(), Records: to.log.after(m.log.Last().Position, 4)}
+	if err := m.rep.OnAppend(a, c.now); err != nil {
+		c.unlink(m)
+		return
+	}
+	m.heard = c.now
+	_, _ = m.log.Sync()
+	m.rep.OnDurable(c.now)
+	to.rep.OnAck(m.self, m.rep.Ack(m.applied), c.now, c.now)
+	c.note(to)
+	c.note(m)
+}
+
+func (c *Cluster) unlink(m *member) {
+	if m.link != nil && m.link.rep != nil {
+		m.link.rep.OnStreamEnd(m.self)
+	}
+	m.link = nil
+}
+
+// Settle moves everything until nothing more moves, without advancing the clock more than it must.
+func (c *Cluster) Settle() {
+	for range 6 {
+		c.Advance(20 * time.Millisecond)
+		for _, name := range c.Names() {
+			c.Sync(name)
+			c.Ship(name)
+			c.Ship(name)
+		}
+	}
+}

@@ -1,0 +1,154 @@
+package nodeclient
+
+import (
+	"context"
+	"maps"
+	"math/rand/v2"
+	"reflect"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// Back-off of a broken stream: short, for a broken stream is itself the news that matters most.
+const (
+	minBackoff = 100 * time.Millisecond
+	maxBackoff = 2 * time.Second
+)
+
+// Watcher keeps one status stream to every member of every store it is told about, and tells which store to look at when
+// something changed that a decision may depend on. It keeps no statuses: who is woken asks anew.
+type Watcher struct {
+	client Client
+	wake   func(store types.NamespacedName)
+
+	mu     sync.Mutex
+	base   context.Context // of all streams; nil before Start
+	stores map[types.NamespacedName]map[string]*stream
+}
+
+// stream is one member's.
+type stream struct {
+	addr   string
+	cancel context.CancelFunc // nil until running
+}
+
+// NewWatcher returns a Watcher that calls wake, from its own goroutines; wake must not block for long.
+func NewWatcher(c Client, wake func(store types.NamespacedName)) *Watcher {
+	return &Watcher{client: c, wake: wake, stores: map[types.NamespacedName]map[string]*stream{}}
+}
+
+// Start runs the streams until ctx ends (a controller-runtime Runnable).
+func (w *Watcher) Start(ctx context.Context) error {
+	w.mu.Lock()
+	w.base = ctx
+	for store, streams := range w.stores {
+		for member, s := range streams {
+			w.run(store, member, s)
+		}
+	}
+	w.mu.Unlock()
+	<-ctx.Done()
+	return nil
+}
+
+// Set names the members of a store, by name, with the address of their control port. Streams of others end; a member
+// whose address changed gets a new one. An empty map forgets the store.
+func (w *Watcher) Set(store types.NamespacedName, members map[string]string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	have := w.stores[store]
+	for member, s := range have {
+		if members[member] != s.addr {
+			s.stop()
+			delete(have, member)
+		}
+	}
+	if len(members) == 0 {
+		delete(w.stores, store)
+		return
+	}
+	if have == nil {
+		have = map[string]*stream{}
+		w.stores[store] = have
+	}
+	for member, addr := range maps.All(members) {
+		if have[member] == nil {
+			s := &stream{addr: addr}
+			have[member] = s
+			w.run(store, member, s)
+		}
+	}
+}
+
+func (s *stream) stop() {
+	if s.cancel != nil {
+		s.cancel()
+	}
+}
+
+// run starts the goroutine of s. w.mu is held.
+func (w *Watcher) run(store types.NamespacedName, member string, s *stream) {
+	if w.base == nil || s.cancel != nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(w.base)
+	s.cancel = cancel
+	go w.follow(ctx, store, member, s.addr)
+}
+
+// follow reads the stream, again and again until ctx ends. It wakes the store when what matters changed and when the
+// stream breaks after it had worked; a member that never answers wakes nobody.
+func (w *Watcher) follow(ctx context.Context, store types.NamespacedName, member, addr string) {
+	backoff := minBackoff
+	for ctx.Err() == nil {
+		var last *wire.Status
+		_ = w.client.Watch(ctx, addr, func(s wire.Status) {
+			if s.Member != member || s.Store != store.Name {
+				return // somebody else has the address now
+			}
+			backoff = minBackoff
+			told := essence(s)
+			if last == nil || !reflect.DeepEqual(*last, told) {
+				w.wake(store)
+			}
+			last = &told
+		})
+		if ctx.Err() != nil {
+			return
+		}
+		if last != nil {
+			w.wake(store)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(backoff/2 + rand.N(backoff)):
+		}
+		backoff = min(2*backoff, maxBackoff)
+	}
+}
+
+// essence is a status without what only ever moves on: positions, durations, progress.
+func essence(s wire.Status) wire.Status {
+	s.Last.Position, s.Last.Chain = 0, 0
+	s.Durable.Position, s.Durable.Chain = 0, 0
+	s.Commit, s.Applied = 0, 0
+	s.Disk = wire.Disk{}
+	if s.Contact != nil {
+		s.Contact = &wire.Contact{Connected: s.Contact.Connected, Refused: s.Contact.Refused}
+	}
+	if s.Seeding != nil {
+		s.Seeding = &wire.Seeding{From: s.Seeding.From}
+	}
+	if s.Followers != nil {
+		followers := make(map[string]wire.FollowerView, len(s.Followers))
+		for name, f := range s.Followers {
+			followers[name] = wire.FollowerView{Incarnation: f.Incarnation, CaughtUp: f.CaughtUp, Seeding: f.Seeding}
+		}
+		s.Followers = followers
+	}
+	return s
+}
