@@ -43,7 +43,7 @@ const (
 	// status.failoverRequest.
 	AnnotationFailover = GroupName + "/failover"
 	// AnnotationFenced on a store, with the value "true", fences every member: no write and no linearizable read is served
-	// until it is removed.
+	// until it is removed. On a pod it keeps that member from leading: it hands over if it leads, and goes on following.
 	AnnotationFenced = GroupName + "/fenced"
 	// AnnotationReconcile on a store, with the value ReconcileDisabled, makes the operator leave the store alone (it goes on
 	// reporting status). No failover happens meanwhile.

@@ -7,7 +7,7 @@ import (
 
 // NodeSpec is the configuration of the data node itself. A change restarts the members one by one, the leader last.
 //
-// +kubebuilder:validation:XValidation:rule="!has(self.maxValueSize) || (quantity(string(self.maxValueSize)).compareTo(quantity('1Ki')) >= 0 && quantity(string(self.maxValueSize)).compareTo(quantity('512Mi')) <= 0)",message="spec.node.maxValueSize must be between 1Ki and 512Mi",fieldPath=".maxValueSize"
+// +kubebuilder:validation:XValidation:rule="!has(self.maxValueSize) || (quantity(string(self.maxValueSize)).compareTo(quantity('1Ki')) >= 0 && quantity(string(self.maxValueSize)).compareTo(quantity('64Mi')) <= 0)",message="spec.node.maxValueSize must be between 1Ki and 64Mi: a record of the log holds a write whole",fieldPath=".maxValueSize"
 // +kubebuilder:validation:XValidation:rule="!has(self.memory) || quantity(string(self.memory)).compareTo(quantity('32Mi')) >= 0",message="spec.node.memory must be at least 32Mi",fieldPath=".memory"
 // +kubebuilder:validation:XValidation:rule="!has(self.logRetention) || quantity(string(self.logRetention)).compareTo(quantity('1Mi')) >= 0",message="spec.node.logRetention must be at least 1Mi",fieldPath=".logRetention"
 type NodeSpec struct {
@@ -24,7 +24,7 @@ type NodeSpec struct {
 	// +optional
 	Memory *resource.Quantity `json:"memory,omitempty"`
 	// logRetention is how much log is kept beyond what is needed, so that a member that was away for a while catches up
-	// from the log rather than from a snapshot. Default: the node's.
+	// from the log rather than from a snapshot. Default: an eighth of storage.size, at most 1Gi.
 	// +optional
 	LogRetention *resource.Quantity `json:"logRetention,omitempty"`
 }

@@ -9,6 +9,8 @@ import (
 //
 // +kubebuilder:validation:XValidation:rule="self.replication.synchronous.number < self.replicas",message="spec.replication.synchronous.number must be below spec.replicas: the leader is one of the replicas, and a write can wait for followers only (0 for a store of one member)",fieldPath=".replication.synchronous.number"
 // +kubebuilder:validation:XValidation:rule="self.failover.dataLoss != 'Bounded' || self.replication.synchronous.number == 0 || self.replication.synchronous.durability == 'Preferred'",message="spec.failover.dataLoss Bounded is for stores that acknowledge writes asynchronously (spec.replication.synchronous.number 0, or durability Preferred): with Required durability a failover loses nothing or is an emergency without a known bound",fieldPath=".failover.dataLoss"
+// +kubebuilder:validation:XValidation:rule="!has(self.node) || !has(self.node.logRetention) || quantity(string(self.node.logRetention)).add(quantity(string(self.node.logRetention))).compareTo(quantity(string(self.storage.size))) <= 0",message="spec.node.logRetention must be at most half of spec.storage.size: the volume holds the data too",fieldPath=".node.logRetention"
+// +kubebuilder:validation:XValidation:rule="!has(self.node) || !has(self.node.memory) || !has(self.resources) || !has(self.resources.limits) || !('memory' in self.resources.limits) || quantity(string(self.node.memory)).compareTo(quantity(string(self.resources.limits['memory']))) < 0",message="spec.node.memory must be below spec.resources.limits.memory: connections and the log's tail need the rest",fieldPath=".node.memory"
 type ReplicatedStoreSpec struct {
 	// replicas is the number of members, the leader included.
 	// +optional
@@ -56,6 +58,7 @@ type ReplicatedStoreSpec struct {
 	// resources of each member's container. A memory limit also sizes the node's caches, unless node.memory says otherwise.
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="!has(self.claims)",message="spec.resources.claims is not supported: a member needs CPU and memory only"
+	// +kubebuilder:validation:XValidation:rule="!has(self.limits) || !('memory' in self.limits) || quantity(string(self.limits['memory'])).compareTo(quantity('128Mi')) >= 0",message="spec.resources.limits.memory must be at least 128Mi",fieldPath=".limits"
 	Resources corev1.ResourceRequirements `json:"resources,omitzero"`
 
 	// node is the configuration of the data node itself.

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
@@ -9,7 +10,7 @@ import (
 	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// args are the flags of the data node. What the spec leaves open is left out, so that the node's own default holds.
+// args are the flags of the data node; test/apiserver gives them to the node itself.
 func args(s *api.ReplicatedStore, member string) []string {
 	out := []string{
 		"--managed",
@@ -20,6 +21,8 @@ func args(s *api.ReplicatedStore, member string) []string {
 		fmt.Sprintf("--peer-listen=:%d", api.PortPeer),
 		fmt.Sprintf("--control-listen=:%d", api.PortControl),
 		"--lease=" + s.Namespace + "/" + api.LeaseName(s.Name),
+		"--consistency=" + string(cmp.Or(s.Spec.Reads.Consistency, api.ConsistencySession)),
+		fmt.Sprintf("--log-retain-bytes=%d", logRetention(s)),
 	}
 	n := s.Spec.Node
 	if n.MaxClients != nil {
@@ -28,13 +31,19 @@ func args(s *api.ReplicatedStore, member string) []string {
 	if n.MaxValueSize != nil {
 		out = append(out, fmt.Sprintf("--max-value-bytes=%d", n.MaxValueSize.Value()))
 	}
-	if n.LogRetention != nil {
-		out = append(out, fmt.Sprintf("--log-retain-bytes=%d", n.LogRetention.Value()))
-	}
 	if m := memory(s); m > 0 {
 		out = append(out, fmt.Sprintf("--memory=%d", m))
 	}
 	return out
+}
+
+// logRetention is how much log to keep beyond what is needed, in bytes. The node cannot know how large its volume was
+// meant to be, so its own default would fill a small one.
+func logRetention(s *api.ReplicatedStore) int64 {
+	if r := s.Spec.Node.LogRetention; r != nil {
+		return r.Value()
+	}
+	return min(s.Spec.Storage.Size.Value()/8, 1<<30)
 }
 
 // env tells the Go runtime where the container's memory ends: a tenth is left for what it does not count.

@@ -106,6 +106,7 @@ func TestGolden(t *testing.T) {
 	cases := map[string]*api.ReplicatedStore{
 		"default":            store("orders"),
 		"single":             store("cache", sized(1, 0)),
+		"small-volume":       store("small", sized(1, 0), func(s *api.ReplicatedStoreSpec) { s.Storage.Size = resource.MustParse("1Gi") }),
 		"memory-limit":       store("limited", sized(1, 0), withMemoryLimit("1Gi")),
 		"everything-is-set":  store("orders", sized(1, 0), tuned),
 		"longest-name":       store(strings.Repeat("n", api.MaxNameLength), sized(1, 0)),
@@ -221,6 +222,7 @@ func TestSpecHash(t *testing.T) {
 	restart := map[string]change{
 		"image":      func(s *api.ReplicatedStoreSpec) { s.Image = "elsewhere/node:v2" },
 		"memory":     withMemoryLimit("1Gi"),
+		"reads":      func(s *api.ReplicatedStoreSpec) { s.Reads.Consistency = api.ConsistencyEventual },
 		"clients":    func(s *api.ReplicatedStoreSpec) { s.Node.MaxClients = ptr.To[int32](7) },
 		"scheduling": func(s *api.ReplicatedStoreSpec) { s.Scheduling.PriorityClassName = "high" },
 	}

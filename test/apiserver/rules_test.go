@@ -132,19 +132,34 @@ var _ = DescribeTable("a rule of the spec", func(ctx SpecContext, c creation) {
 		saying:   []string{"spec.resources.claims is not supported"},
 	}),
 	Entry("a value has a sane bound", creation{
-		accepted: storage + "node: {maxValueSize: 512Mi}",
-		refused:  storage + "node: {maxValueSize: 513Mi}",
-		saying:   []string{"spec.node.maxValueSize must be between 1Ki and 512Mi"},
+		accepted: storage + "node: {maxValueSize: 64Mi}",
+		refused:  storage + "node: {maxValueSize: 65Mi}",
+		saying:   []string{"spec.node.maxValueSize must be between 1Ki and 64Mi"},
 	}),
 	Entry("a bound on values leaves room for values", creation{
 		accepted: storage + "node: {maxValueSize: 1Ki}",
 		refused:  storage + "node: {maxValueSize: 1000}",
-		saying:   []string{"spec.node.maxValueSize must be between 1Ki and 512Mi"},
+		saying:   []string{"spec.node.maxValueSize must be between 1Ki and 64Mi"},
 	}),
 	Entry("caches have a floor", creation{
 		accepted: storage + "node: {memory: 32Mi}",
 		refused:  storage + "node: {memory: 31Mi}",
 		saying:   []string{"spec.node.memory must be at least 32Mi"},
+	}),
+	Entry("caches leave room in the container", creation{
+		accepted: storage + "resources: {limits: {memory: 1Gi}}\nnode: {memory: 1023Mi}",
+		refused:  storage + "resources: {limits: {memory: 1Gi}}\nnode: {memory: 1Gi}",
+		saying:   []string{"spec.node.memory must be below spec.resources.limits.memory"},
+	}),
+	Entry("a container has room for a node", creation{
+		accepted: storage + "resources: {limits: {memory: 128Mi}}",
+		refused:  storage + "resources: {limits: {memory: 127Mi, cpu: 1}}",
+		saying:   []string{"spec.resources.limits.memory must be at least 128Mi"},
+	}),
+	Entry("kept log leaves room for the data", creation{
+		accepted: storage + "node: {logRetention: 512Mi}",
+		refused:  storage + "node: {logRetention: 513Mi}",
+		saying:   []string{"spec.node.logRetention must be at most half of spec.storage.size"},
 	}),
 	Entry("kept log has a floor", creation{
 		accepted: storage + "node: {logRetention: 1Mi}",

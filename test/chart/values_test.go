@@ -104,6 +104,21 @@ fullnameOverride: rstore
 	}
 }
 
+// TestNodeImage: members run the operator's image unless they are given another.
+func TestNodeImage(t *testing.T) {
+	for values, want := range map[string]string{
+		"":                               "localhost/replicatedstore:dev",
+		"image: {tag: v2}":               "localhost/replicatedstore:v2",
+		"nodeImage: {repository: other}": "other:dev",
+		"nodeImage: {repository: other, tag: v1}\nimage: {tag: v2}": "other:v1",
+	} {
+		d := as[appsv1.Deployment](t, find(t, mustRender(t, values), "Deployment", ""))
+		if args := d.Spec.Template.Spec.Containers[0].Args; !slices.Contains(args, "--node-image="+want) {
+			t.Errorf("values %q: flags %v, want --node-image=%s", values, args, want)
+		}
+	}
+}
+
 // TestRefusedValues: a value that is misspelt or cannot work is refused before anything is installed, by name.
 func TestRefusedValues(t *testing.T) {
 	cases := map[string]struct{ values, saying string }{
@@ -113,6 +128,7 @@ func TestRefusedValues(t *testing.T) {
 		"replicas in words":     {"replicas: two", "/replicas"},
 		"empty image":           {`image: {repository: ""}`, "/image/repository"},
 		"digest in the name":    {"image: {repository: x@sha256:0}", "/image/repository"},
+		"node image's name":     {"nodeImage: {repository: x@sha256:0}", "/nodeImage/repository"},
 		"digest without digits": {"image: {digest: latest}", "/image/digest"},
 		"pull policy":           {"image: {pullPolicy: Sometimes}", "/image/pullPolicy"},
 		"CRD switch in words":   {`crds: {install: "yes"}`, "/crds/install"},

@@ -42,3 +42,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- printf "%s:%s" .image.repository (default .version .image.tag) -}}
 {{- end -}}
 {{- end -}}
+
+{{/* The data node's image: its own, or the operator's. */}}
+{{- define "operator.nodeImage" -}}
+{{- $image := ternary .Values.nodeImage .Values.image (ne .Values.nodeImage.repository "") -}}
+{{- include "operator.image" (dict "image" $image "version" .Chart.AppVersion) -}}
+{{- end -}}

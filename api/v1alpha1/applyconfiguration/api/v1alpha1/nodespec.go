@@ -19,7 +19,7 @@ type NodeSpecApplyConfiguration struct {
 	// when there is no limit.
 	Memory *resource.Quantity `json:"memory,omitempty"`
 	// logRetention is how much log is kept beyond what is needed, so that a member that was away for a while catches up
-	// from the log rather than from a snapshot. Default: the node's.
+	// from the log rather than from a snapshot. Default: an eighth of storage.size, at most 1Gi.
 	LogRetention *resource.Quantity `json:"logRetention,omitempty"`
 }
 
