@@ -1,0 +1,130 @@
+package meta
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// State is the content of the META file.
+type State struct {
+	// Store and Member name the store and the member that this directory belongs to.
+	Store  string `json:"store"`
+	Member string `json:"member"`
+	// Incarnation is made at random with the directory and names it: an emptied or re-created one has another.
+	Incarnation string `json:"incarnation"`
+	// Promises: the promised epoch and the last leadership joined.
+	Promises replication.Promises `json:"promises"`
+	// Generation N makes wal-N and state-N the current directories; at least 1.
+	Generation uint64 `json:"generation"`
+	// Seed is a snapshot being received into a later generation; nil when there is none.
+	Seed *Seed `json:"seed,omitempty"`
+	// Quarantined counts entries cut from this member's logs since the directory was made.
+	Quarantined uint64 `json:"quarantined,omitempty"`
+}
+
+// Seed is a snapshot being received. It survives restarts, so that the transfer resumes.
+type Seed struct {
+	// Generation that the seed becomes; above State.Generation.
+	Generation uint64 `json:"generation"`
+	// ID of the manifest that is being received; "" until one was accepted.
+	ID string `json:"id"`
+	// From names the member that serves it.
+	From string `json:"from"`
+	// Mark is where its log continues.
+	Mark replication.Mark `json:"mark"`
+	// Dropped: the current generation was given up to make room, or because it is unusable. Until the seed is installed
+	// this member holds nothing: it is no voter, not promotable, and seeds nobody.
+	Dropped bool `json:"dropped,omitempty"`
+}
+
+func (s State) clone() State {
+	if s.Seed != nil {
+		seed := *s.Seed
+		s.Seed = &seed
+	}
+	return s
+}
+
+// check refuses a change that breaks an invariant of the package.
+func (s State) check(next State) error {
+	switch {
+	case next.Store != s.Store || next.Member != s.Member || next.Incarnation != s.Incarnation:
+		return fmt.Errorf("identity %s/%s@%s may not become %s/%s@%s", s.Store, s.Member, s.Incarnation, next.Store, next.Member, next.Incarnation)
+	case next.Promises.Promised < s.Promises.Promised:
+		return fmt.Errorf("promise of epoch %d may not fall to %d", s.Promises.Promised, next.Promises.Promised)
+	case next.Generation < s.Generation:
+		return fmt.Errorf("generation %d may not fall to %d", s.Generation, next.Generation)
+	default:
+		return next.valid()
+	}
+}
+
+func (s State) valid() error {
+	switch {
+	case s.Store == "" || s.Member == "" || s.Incarnation == "":
+		return errors.New("store, member and incarnation must be named")
+	case s.Generation == 0:
+		return errors.New("generation is 0")
+	case s.Seed != nil && s.Seed.Generation <= s.Generation:
+		return fmt.Errorf("seed of generation %d while %d is current", s.Seed.Generation, s.Generation)
+	default:
+		return nil
+	}
+}
+
+const (
+	formatVersion = 1
+	maxFileBytes  = 4 << 20
+)
+
+// Errors of reading META.
+var (
+	// ErrCorrupt: the file is there and is not what was written.
+	ErrCorrupt = errors.New("META is corrupt")
+	// ErrVersion: another version of this program wrote it.
+	ErrVersion = errors.New("META has an unknown format")
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// encode writes the first line, `rstore-meta v1 <length> <crc32c in hex>`, and the JSON that it describes.
+func (s State) encode() ([]byte, error) {
+	body, err := json.MarshalIndent(s, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("encode META: %w", err)
+	}
+	body = append(body, '\n')
+	head := fmt.Appendf(nil, "rstore-meta v%d %d %08x\n", formatVersion, len(body), crc32.Checksum(body, castagnoli))
+	return append(head, body...), nil
+}
+
+func decode(data []byte) (State, error) {
+	head, body, ok := bytes.Cut(data, []byte("\n"))
+	var version, length int
+	var sum uint32
+	if _, err := fmt.Sscanf(string(head), "rstore-meta v%d %d %08x", &version, &length, &sum); err != nil || !ok {
+		return State{}, fmt.Errorf("%w: its first line is none", ErrCorrupt)
+	}
+	if version != formatVersion {
+		return State{}, fmt.Errorf("%w: version %d, this program reads %d", ErrVersion, version, formatVersion)
+	}
+	if len(body) != length || crc32.Checksum(body, castagnoli) != sum {
+		return State{}, fmt.Errorf("%w: %d bytes with checksum %08x, want %d with %08x", ErrCorrupt, len(body),
+			crc32.Checksum(body, castagnoli), length, sum)
+	}
+	var s State
+	d := json.NewDecoder(bytes.NewReader(body))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&s); err != nil {
+		return State{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	if err := s.valid(); err != nil {
+		return State{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return s, nil
+}

@@ -1,0 +1,359 @@
+package meta
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/durable"
+)
+
+const (
+	fileName    = "META"
+	lockName    = "LOCK"
+	initName    = "INIT"
+	reserveName = "META.reserve"
+	logPrefix   = "wal-"
+	statePrefix = "state-"
+
+	// reserveBytes is set aside for updates on a full volume; several times what an update needs.
+	reserveBytes = 64 << 10
+)
+
+// Errors of Open and Update.
+var (
+	// ErrInUse: another process has the directory open.
+	ErrInUse = errors.New("data directory is in use by another process")
+	// ErrNoMeta: the directory has content but no META.
+	ErrNoMeta = errors.New("META is missing")
+	// ErrForeign: the directory belongs to another store or member.
+	ErrForeign = errors.New("data directory belongs to another member")
+	// ErrFailed: an earlier write may or may not have taken effect. End the process.
+	ErrFailed = errors.New("META has failed")
+	// ErrRefused: the change breaks an invariant; nothing was written.
+	ErrRefused = errors.New("change of META refused")
+)
+
+// Options of Open.
+type Options struct {
+	Store, Member string
+	// Init fills the directories of the first generation (an empty log, an empty state) durably, before META names them.
+	// It may run again, on empty directories, when a crash interrupts it.
+	Init func(logDir, stateDir string) error
+	// NewIncarnation names a new directory; default: 128 random bits in hex.
+	NewIncarnation func() string
+	// Logf reports unusual steps; default: nothing is reported.
+	Logf func(format string, args ...any)
+}
+
+// Store is an open data directory's META. It is safe for concurrent use.
+type Store struct {
+	fs   vfs.FS
+	dir  string
+	opt  Options
+	lock io.Closer
+
+	write   sync.Mutex // serialises updates; held across I/O. Before mu.
+	reserve bool       // META.reserve is there. Guarded by write.
+
+	mu    sync.Mutex
+	state State
+	err   error // final
+}
+
+// Open locks dir and loads its META. An empty directory becomes a new member's, with a new incarnation; "lost+found" does
+// not count. Every error says what to do about it; none changes what the directory holds.
+func Open(fs vfs.FS, dir string, o Options) (*Store, error) {
+	if o.NewIncarnation == nil {
+		o.NewIncarnation = randomIncarnation
+	}
+	if o.Logf == nil {
+		o.Logf = func(string, ...any) {}
+	}
+	if err := durable.MkdirAll(fs, dir); err != nil {
+		return nil, fmt.Errorf("open data directory: %w", err)
+	}
+	lock, err := fs.Lock(fs.PathJoin(dir, lockName))
+	if err != nil {
+		return nil, fmt.Errorf("open data directory %s: %w: %w", dir, ErrInUse, err)
+	}
+	s := &Store{fs: fs, dir: dir, opt: o, lock: lock}
+	if err := s.load(); err != nil {
+		return nil, errors.Join(fmt.Errorf("open data directory %s: %w", dir, err), lock.Close())
+	}
+	return s, nil
+}
+
+func randomIncarnation() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails: it ends the process instead
+	return hex.EncodeToString(b[:])
+}
+
+func (s *Store) path(name string) string { return s.fs.PathJoin(s.dir, name) }
+
+func (s *Store) load() error {
+	data, err := durable.ReadFile(s.fs, s.path(fileName), maxFileBytes)
+	if durable.IsNotExist(err) {
+		return s.create()
+	} else if err != nil {
+		return err
+	}
+	st, err := decode(data)
+	if err != nil {
+		return fmt.Errorf("%w; restore it from a copy of the volume, or empty this directory so that the member is seeded "+
+			"again under a new incarnation: its promises and data are then gone, so never do this to a majority of the "+
+			"voters at once", err)
+	}
+	if st.Store != s.opt.Store || st.Member != s.opt.Member {
+		return fmt.Errorf("%w: it is %s of store %s, this process is %s of store %s; mount the right volume", ErrForeign,
+			st.Member, st.Store, s.opt.Member, s.opt.Store)
+	}
+	s.state = st
+	if err := durable.Remove(s.fs, s.path(initName)); err != nil {
+		return err
+	}
+	// The name too: the process before may have been killed between renaming META and syncing that.
+	if err := durable.SyncDir(s.fs, s.dir); err != nil {
+		return err
+	}
+	s.keepReserve()
+	return nil
+}
+
+// create sets up an empty directory. INIT is there from before the first file to after META, so that a crash in between is
+// told apart from a META that was lost.
+func (s *Store) create() error {
+	names, err := s.fs.List(s.dir)
+	if err != nil {
+		return fmt.Errorf("list: %w", err)
+	}
+	names = slices.DeleteFunc(names, func(n string) bool { return n == lockName || n == "lost+found" })
+	if slices.Contains(names, initName) {
+		if err := s.clear(names); err != nil {
+			return err
+		}
+	} else if len(names) > 0 {
+		slices.Sort(names)
+		return fmt.Errorf("%w, but the directory holds %s: restore META from a copy of the volume, or empty the directory so "+
+			"that the member is seeded again under a new incarnation", ErrNoMeta, strings.Join(names, ", "))
+	}
+	if err := durable.WriteFile(s.fs, s.dir, initName, nil); err != nil {
+		return err
+	}
+	st := State{Store: s.opt.Store, Member: s.opt.Member, Incarnation: s.opt.NewIncarnation(), Generation: 1}
+	if err := st.valid(); err != nil {
+		return err
+	}
+	if err := s.initGeneration(); err != nil {
+		return fmt.Errorf("set up the first generation: %w", err)
+	}
+	data, err := st.encode()
+	if err != nil {
+		return err
+	}
+	if err := durable.WriteFile(s.fs, s.dir, fileName, data); err != nil {
+		return err
+	}
+	s.state = st
+	s.keepReserve()
+	return durable.Remove(s.fs, s.path(initName))
+}
+
+func (s *Store) initGeneration() error {
+	for _, dir := range []string{s.LogDir(1), s.StateDir(1)} {
+		if err := durable.MkdirAll(s.fs, dir); err != nil {
+			return err
+		}
+	}
+	if s.opt.Init == nil {
+		return nil
+	}
+	return s.opt.Init(s.LogDir(1), s.StateDir(1))
+}
+
+// clear removes what an interrupted create left.
+func (s *Store) clear(names []string) error {
+	for _, n := range names {
+		if _, ok := generationOf(n); !ok && n != fileName+durable.TempSuffix && n != reserveName {
+			continue
+		}
+		s.opt.Logf("set-up of the data directory was interrupted: removing %s", n)
+		if err := s.fs.RemoveAll(s.path(n)); err != nil {
+			return fmt.Errorf("remove %s: %w", n, err)
+		}
+	}
+	return durable.SyncDir(s.fs, s.dir)
+}
+
+// State returns a copy of the current state.
+func (s *Store) State() State {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state.clone()
+}
+
+// Save keeps a replica's promises; it makes a Store a replication.Stable.
+func (s *Store) Save(p replication.Promises) error {
+	return s.Update(func(st *State) { st.Promises = p })
+}
+
+// Update changes the state durably: when it returns nil the change survives power loss; until then State shows the old
+// one. change runs once, on a copy; a change that alters nothing writes nothing.
+//
+// ErrRefused and a full volume leave META as it was. Any other error is final (ErrFailed): the change may be found or not
+// after a restart, so the process must end.
+func (s *Store) Update(change func(*State)) error {
+	s.write.Lock()
+	defer s.write.Unlock()
+	s.mu.Lock()
+	old, err := s.state.clone(), s.err
+	s.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	next := old.clone()
+	change(&next)
+	if err := old.check(next); err != nil {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	was, err := old.encode()
+	if err != nil {
+		return err
+	}
+	data, err := next.encode()
+	if err != nil || bytes.Equal(was, data) {
+		return err
+	}
+	if len(data) > maxFileBytes {
+		return fmt.Errorf("%w: %d bytes exceed %d", ErrRefused, len(data), maxFileBytes)
+	}
+	if err := s.replace(data); err != nil {
+		return s.sort(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state = next.clone()
+	return nil
+}
+
+// replace writes META, giving up the reserve when the volume is full.
+func (s *Store) replace(data []byte) error {
+	err := durable.WriteFile(s.fs, s.dir, fileName, data)
+	if durable.IsNoSpace(err) && !errors.Is(err, durable.ErrOutcomeUnknown) && s.reserve {
+		s.opt.Logf("the volume is full: using the reserve for META")
+		s.reserve = false
+		if err := durable.Remove(s.fs, s.path(reserveName)); err != nil {
+			return err
+		}
+		err = durable.WriteFile(s.fs, s.dir, fileName, data)
+	}
+	if err == nil {
+		s.keepReserve()
+	}
+	return err
+}
+
+// sort tells a full volume, after which META is as it was, from an error that is final.
+func (s *Store) sort(err error) error {
+	if durable.IsNoSpace(err) && !errors.Is(err, durable.ErrOutcomeUnknown) {
+		return fmt.Errorf("update META: %w", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = fmt.Errorf("%w: %w", ErrFailed, err)
+	return s.err
+}
+
+// keepReserve sets the reserve aside again if it is gone. Without room for it there is none.
+func (s *Store) keepReserve() {
+	if s.reserve {
+		return
+	}
+	if info, err := s.fs.Stat(s.path(reserveName)); err == nil && info.Size() == reserveBytes {
+		s.reserve = true
+		return
+	}
+	if err := durable.WriteFile(s.fs, s.dir, reserveName, make([]byte, reserveBytes)); err != nil {
+		s.opt.Logf("no room for the reserve of META: %v", err)
+		return
+	}
+	s.reserve = true
+}
+
+// LogDir and StateDir are the directories of a generation.
+func (s *Store) LogDir(generation uint64) string {
+	return s.path(logPrefix + strconv.FormatUint(generation, 10))
+}
+
+// StateDir is where the state machine of a generation lives.
+func (s *Store) StateDir(generation uint64) string {
+	return s.path(statePrefix + strconv.FormatUint(generation, 10))
+}
+
+// QuarantineDir is where records cut from logs of any generation are kept.
+func (s *Store) QuarantineDir() string { return s.path("quarantine") }
+
+// Dir is the data directory.
+func (s *Store) Dir() string { return s.dir }
+
+// generationOf returns the generation that the file or directory of this name belongs to.
+func generationOf(name string) (uint64, bool) {
+	for _, prefix := range []string{logPrefix, statePrefix} {
+		if digits, ok := strings.CutPrefix(name, prefix); ok {
+			n, err := strconv.ParseUint(digits, 10, 64)
+			return n, err == nil && n > 0
+		}
+	}
+	return 0, false
+}
+
+// RemoveObsolete removes the directories of every generation that is neither current nor being seeded, and returns their
+// names. Nobody may have them open. What it does not finish, the next call does.
+func (s *Store) RemoveObsolete() ([]string, error) {
+	st := s.State()
+	names, err := s.fs.List(s.dir)
+	if err != nil {
+		return nil, fmt.Errorf("list generations: %w", err)
+	}
+	var removed []string
+	for _, n := range names {
+		g, ok := generationOf(n)
+		keep := g == st.Generation && (st.Seed == nil || !st.Seed.Dropped) || st.Seed != nil && g == st.Seed.Generation
+		if !ok || keep {
+			continue
+		}
+		if err := s.fs.RemoveAll(s.path(n)); err != nil {
+			return removed, fmt.Errorf("remove obsolete generation %s: %w", n, err)
+		}
+		removed = append(removed, n)
+	}
+	if len(removed) == 0 {
+		return nil, nil
+	}
+	return removed, durable.SyncDir(s.fs, s.dir)
+}
+
+// Close unlocks the directory. The Store takes no more updates.
+func (s *Store) Close() error {
+	s.write.Lock()
+	defer s.write.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lock == nil {
+		return nil
+	}
+	lock := s.lock
+	s.lock, s.err = nil, errors.Join(s.err, errors.New("META is closed"))
+	return lock.Close()
+}
