@@ -1,0 +1,98 @@
+// Command node is the data node of a ReplicatedStore. Given nothing but a directory it is a store of one member.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/go-logr/logr"
+
+	"github.com/replicatedstore/replicatedstore/node"
+	"github.com/replicatedstore/replicatedstore/node/lease"
+)
+
+var version = "dev" // set by the linker
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return
+		}
+		fmt.Fprintln(os.Stderr, "node:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	opt, leaseName, verbosity, err := parse(args)
+	if err != nil {
+		return err
+	}
+	opt.Version = version
+	opt.Log = logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: slog.Level(-verbosity)}))
+	if leaseName != "" {
+		if opt.LeaseClient, opt.LeaseName, err = lease.InCluster(leaseName); err != nil {
+			return fmt.Errorf("--lease: %w", err)
+		}
+	}
+	n, err := node.Start(ctx, opt)
+	if err != nil {
+		return err
+	}
+	return n.Wait()
+}
+
+// parse reads flags; each may also be given as an environment variable: --max-clients is RSTORE_MAX_CLIENTS.
+func parse(args []string) (opt node.Options, leaseName string, verbosity int, err error) {
+	f := flag.NewFlagSet("node", flag.ContinueOnError)
+	f.StringVar(&opt.Data, "data", "", "data `directory`, made if missing (required)")
+	f.StringVar(&opt.Listen, "listen", node.DefaultListen, "`address` of the client port (Redis protocol)")
+	f.StringVar(&opt.PeerListen, "peer-listen", "", "`address` of the port followers connect to")
+	f.StringVar(&opt.ControlListen, "control-listen", "", "`address` of the control port: orders, probes, metrics")
+	f.BoolVar(&opt.Managed, "managed", false, "wait for orders on the control port instead of leading alone")
+	f.StringVar(&opt.Store, "store", "", "`name` of the store (managed)")
+	f.StringVar(&opt.Member, "member", "", "`name` of this member (managed)")
+	f.StringVar(&leaseName, "lease", "", "`namespace/name` of the Lease to hold while leading")
+	f.StringVar((*string)(&opt.Consistency), "consistency", string(node.ConsistencySession), "default of reads: Eventual, Session, LeaderWindow or Linearizable")
+	f.Int64Var(&opt.MaxValueBytes, "max-value-bytes", node.DefaultMaxValueBytes, "largest value in `bytes`")
+	f.IntVar(&opt.MaxClients, "max-clients", node.DefaultMaxClients, "most client connections")
+	f.Int64Var(&opt.LogRetain, "log-retain-bytes", node.DefaultLogRetain, "log kept for followers that come back, in `bytes`")
+	f.Int64Var(&opt.Memory, "memory", node.DefaultMemory, "memory of caches and write buffers in `bytes`")
+	f.DurationVar(&opt.WriteTimeout, "write-timeout", node.DefaultWriteTimeout, "how long a write may wait for its voters")
+	f.IntVar(&verbosity, "v", 0, "log verbosity")
+	showVersion := f.Bool("version", false, "print the version and exit")
+	if err := f.Parse(args); err != nil {
+		return opt, "", 0, err
+	}
+	if f.NArg() > 0 {
+		return opt, "", 0, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	}
+	if *showVersion {
+		fmt.Println(version)
+		return opt, "", 0, flag.ErrHelp
+	}
+	return opt, leaseName, verbosity, fromEnvironment(f)
+}
+
+func fromEnvironment(f *flag.FlagSet) (err error) {
+	given := map[string]bool{}
+	f.Visit(func(fl *flag.Flag) { given[fl.Name] = true })
+	f.VisitAll(func(fl *flag.Flag) {
+		name := "RSTORE_" + strings.ToUpper(strings.ReplaceAll(fl.Name, "-", "_"))
+		if v, ok := os.LookupEnv(name); ok && !given[fl.Name] && err == nil {
+			if setErr := f.Set(fl.Name, v); setErr != nil {
+				err = fmt.Errorf("%s=%q: %w", name, v, setErr)
+			}
+		}
+	})
+	return err
+}

@@ -1,0 +1,181 @@
+package node
+
+import (
+	"cmp"
+	"context"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/node/resp"
+	"github.com/replicatedstore/replicatedstore/node/role"
+	"github.com/replicatedstore/replicatedstore/node/store"
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// backend is the member as client connections see it.
+type backend struct {
+	run         *role.Runner
+	consistency Consistency
+	clientPort  int
+	paused      atomic.Bool // active expiry is off
+}
+
+// gateWait bounds how long a read waits for the member to become able to serve it: longer than a failover needs as a
+// rule, shorter than clients' timeouts.
+const gateWait = 2 * time.Second
+
+func (b *backend) Machine() *store.Machine {
+	if !b.run.Readable() {
+		return nil
+	}
+	return b.run.Generation().Machine
+}
+
+func (b *backend) Sequencer() *store.Sequencer {
+	if b.run.Role() != replication.RoleLeader {
+		return nil
+	}
+	return b.run.Generation().Seq
+}
+
+// ReadGate implements the consistency levels; see Consistency.
+func (b *backend) ReadGate(ctx context.Context) error {
+	if !b.run.Readable() {
+		return resp.ErrLoading
+	}
+	leads := b.run.Role() == replication.RoleLeader
+	switch b.consistency {
+	case ConsistencyEventual, ConsistencySession:
+		return nil
+	case ConsistencyLeaderWindow:
+		if !leads {
+			return nil
+		}
+	case ConsistencyLinearizable:
+		if !leads {
+			return resp.ErrStale
+		}
+	}
+	if b.run.AwaitReadWindow(ctx) != nil {
+		return resp.ErrStale
+	}
+	return nil
+}
+
+func (b *backend) Acknowledged(p replication.Position) (bool, int) { return b.run.Acknowledged(p) }
+
+func (b *backend) WaitAcknowledged(ctx context.Context, p replication.Position, local bool, followers int) (bool, int) {
+	return b.run.WaitAcknowledged(ctx, p, local, followers)
+}
+
+func (b *backend) SetActiveExpire(on bool) { b.paused.Store(!on) }
+
+func (b *backend) Status() resp.Status {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	w, err := b.run.Status(ctx)
+	if err != nil {
+		return resp.Status{}
+	}
+	s := resp.Status{
+		Store: w.Store, Member: w.Member, Incarnation: w.Incarnation, Writable: w.Writable, Epoch: w.Epoch,
+		Last: w.Last, Durable: w.Durable.Position, Commit: w.Commit, Applied: b.run.Generation().Machine.Applied(), Rules: w.Rules,
+	}
+	switch w.Role {
+	case replication.RoleLeader:
+		s.Role = resp.RoleLeading
+	case replication.RoleFollower:
+		s.Role, s.Link = resp.RoleFollowing, linkOf(w)
+		s.LeaderHost, s.LeaderPort = b.clientAddress(b.run.LeaderAddress())
+	case replication.RoleWaiting, replication.RoleFenced:
+		s.Role = resp.RoleWaiting
+	}
+	for name, f := range w.Followers {
+		s.Followers = append(s.Followers, resp.Follower{
+			Member: name, Host: name, Port: b.clientPort, Acked: f.Durable, Applied: f.Applied,
+			Voter: isVoter(w.Rules, replication.Voter{Member: name, Incarnation: f.Incarnation}),
+			Link:  followerLink(f), LagMs: f.SilentMillis,
+		})
+	}
+	slices.SortFunc(s.Followers, func(x, y resp.Follower) int { return cmp.Compare(x.Member, y.Member) })
+	return s
+}
+
+// clientAddress turns a peer's address into the one its clients use: all members of a store listen on the same client
+// port, except where they share a host (then the port is only known to whoever started them).
+func (b *backend) clientAddress(peer string) (string, int) {
+	host, _, err := net.SplitHostPort(peer)
+	if err != nil {
+		return "", 0
+	}
+	return host, b.clientPort
+}
+
+func linkOf(w wire.Status) resp.Link {
+	switch {
+	case w.Seeding != nil:
+		return resp.LinkSeeding
+	case w.Contact != nil && w.Contact.Connected:
+		return resp.LinkConnected
+	case w.Leader == "":
+		return resp.LinkNone
+	default:
+		return resp.LinkConnecting
+	}
+}
+
+func followerLink(f wire.FollowerView) resp.Link {
+	switch {
+	case f.Seeding:
+		return resp.LinkSeeding
+	case f.Live:
+		return resp.LinkConnected
+	default:
+		return resp.LinkConnecting
+	}
+}
+
+func isVoter(rules []replication.Rule, v replication.Voter) bool {
+	return slices.ContainsFunc(rules, func(r replication.Rule) bool { return slices.Contains(r.Voters, v) })
+}
+
+// Expiry of keys by the leader.
+const (
+	expireEvery = 100 * time.Millisecond
+	expireLimit = 1000
+)
+
+// expire removes due keys while this member leads, until ctx ends.
+func (b *backend) expire(ctx context.Context) {
+	wait := time.NewTimer(expireEvery)
+	defer wait.Stop()
+	for {
+		select {
+		case <-wait.C:
+		case <-ctx.Done():
+			return
+		}
+		next := expireEvery + rand.N(expireEvery/10)
+		if seq := b.Sequencer(); seq != nil && !b.paused.Load() {
+			// An error says that the leadership ended; the next leader goes on.
+			if _, _, more, err := seq.Expire(ctx, expireLimit); more && err == nil {
+				next = 0
+			}
+		}
+		wait.Reset(next)
+	}
+}
+
+func portOf(a net.Addr) int {
+	_, p, err := net.SplitHostPort(a.String())
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(p)
+	return n
+}

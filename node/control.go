@@ -1,0 +1,63 @@
+package node
+
+import (
+	"context"
+	"errors"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// Node implements admin.Node by its role goroutine.
+
+func (n *Node) Status(ctx context.Context) (wire.Status, error) { return n.run.Status(ctx) }
+func (n *Node) Changed() <-chan struct{}                        { return n.run.Changed() }
+
+func (n *Node) Fence(ctx context.Context, r wire.FenceRequest) (wire.FenceReply, error) {
+	return n.run.Fence(ctx, r)
+}
+
+func (n *Node) Promote(ctx context.Context, r wire.PromoteRequest) error {
+	return n.run.Promote(ctx, r)
+}
+func (n *Node) Follow(ctx context.Context, r wire.FollowRequest) error { return n.run.Follow(ctx, r) }
+
+func (n *Node) Configure(ctx context.Context, r wire.ConfigureRequest) error {
+	return n.run.Configure(ctx, r)
+}
+
+func (n *Node) Handover(ctx context.Context, r wire.HandoverRequest) (wire.HandoverReply, error) {
+	return n.run.Handover(ctx, r)
+}
+
+// Live is nil while the process works: a member that merely waits, or lost its leader, is not restarted for it.
+func (n *Node) Live() error {
+	select {
+	case <-n.run.Done():
+		return errors.New("the role goroutine has ended")
+	default:
+		return nil
+	}
+}
+
+// Ready is nil while the member can do its role's work.
+func (n *Node) Ready() error {
+	switch n.run.Role() {
+	case replication.RoleLeader:
+		if !n.run.Open() {
+			return errors.New("leader, not yet accepting writes: not enough voters hold its epoch's first record")
+		}
+		return nil
+	case replication.RoleFollower:
+		if !n.run.Following() {
+			return errors.New("follower without a stream from its leader")
+		}
+		return nil
+	case replication.RoleWaiting:
+		return errors.New("waiting for an order to lead or to follow")
+	case replication.RoleFenced:
+		return errors.New("fenced: waiting to learn who leads the next epoch")
+	default:
+		return errors.New("unknown role")
+	}
+}

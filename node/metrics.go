@@ -1,0 +1,82 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/replicatedstore/replicatedstore/node/role"
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// memberCollector tells role, positions and lag when it is asked.
+type memberCollector struct{ run *role.Runner }
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("rstore_"+name, help, labels, nil)
+}
+
+var (
+	descRole        = desc("role", "1 for the role this member has now.", "role")
+	descEpoch       = desc("epoch", "Epoch of the leadership this member is part of.")
+	descWritable    = desc("writable", "1 while this member acknowledges writes.")
+	descPosition    = desc("position", "Log positions: last, durable, commit, applied.", "end")
+	descConnected   = desc("leader_connected", "1 while this follower hears its leader.")
+	descFollowerLag = desc("follower_lag_entries", "Entries of the leader's log that a follower has not made durable.", "follower")
+	descSeedDone    = desc("seed_bytes_done", "Bytes received of the snapshot under way.")
+	descSeedTotal   = desc("seed_bytes_total", "Bytes of the snapshot under way; 0 when there is none.")
+	descQuarantined = desc("quarantined_entries", "Entries cut from the log by rejoins and kept in quarantine.")
+	descDisk        = desc("disk_bytes", "The data volume: used, free, total.", "kind")
+)
+
+func (c memberCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descRole, descEpoch, descWritable, descPosition, descConnected, descFollowerLag,
+		descSeedDone, descSeedTotal, descQuarantined, descDisk} {
+		ch <- d
+	}
+}
+
+func (c memberCollector) Collect(ch chan<- prometheus.Metric) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	s, err := c.run.Status(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(descRole, err)
+		return
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	for _, r := range []replication.Role{replication.RoleWaiting, replication.RoleFollower, replication.RoleLeader, replication.RoleFenced} {
+		gauge(descRole, flag(s.Role == r), string(r))
+	}
+	gauge(descEpoch, float64(s.Epoch))
+	gauge(descWritable, flag(s.Writable))
+	gauge(descPosition, float64(s.Last.Position), "last")
+	gauge(descPosition, float64(s.Durable.Position), "durable")
+	gauge(descPosition, float64(s.Commit), "commit")
+	gauge(descPosition, float64(s.Applied), "applied")
+	gauge(descConnected, flag(s.Contact != nil && s.Contact.Connected))
+	for name, f := range s.Followers {
+		gauge(descFollowerLag, float64(max(s.Last.Position, f.Durable)-f.Durable), name)
+	}
+	seed := s.Seeding
+	if seed == nil {
+		seed = &wire.Seeding{}
+	}
+	gauge(descSeedDone, float64(seed.DoneBytes))
+	gauge(descSeedTotal, float64(seed.TotalBytes))
+	gauge(descQuarantined, float64(s.Quarantined))
+	gauge(descDisk, float64(s.Disk.UsedBytes), "used")
+	gauge(descDisk, float64(s.Disk.FreeBytes), "free")
+	gauge(descDisk, float64(s.Disk.TotalBytes), "total")
+}
+
+func flag(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,257 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/replicatedstore/replicatedstore/node/admin"
+	"github.com/replicatedstore/replicatedstore/node/lease"
+	"github.com/replicatedstore/replicatedstore/node/resp"
+	"github.com/replicatedstore/replicatedstore/node/role"
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/peer"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// Node is one running data node.
+type Node struct {
+	opt     Options
+	run     *role.Runner
+	clients *resp.Server
+	probe   *lease.DiskProbe
+	ports   [3]net.Listener // client, peer, control; nil where closed
+	cancel  context.CancelFunc
+	running sync.WaitGroup
+
+	once   sync.Once
+	ended  chan struct{}
+	result error // valid after ended
+}
+
+const (
+	portClient = iota
+	portPeer
+	portControl
+)
+
+// Start opens the data directory and the ports. The node runs until ctx ends or something final happens; Wait tells which.
+func Start(ctx context.Context, opt Options) (n *Node, err error) {
+	if err := opt.complete(); err != nil {
+		return nil, err
+	}
+	n = &Node{opt: opt, ended: make(chan struct{})}
+	ctx, n.cancel = context.WithCancel(ctx)
+	defer func() {
+		if err != nil {
+			n.cancel()
+			n.closePorts()
+		}
+	}()
+	if err := n.listen(ctx); err != nil {
+		return nil, err
+	}
+	if n.run, err = n.startRunner(ctx); err != nil {
+		return nil, err
+	}
+	if err := n.serve(ctx); err != nil {
+		n.cancel()
+		<-n.run.Done()
+		return nil, err
+	}
+	if !opt.Managed {
+		if err := n.leadAlone(ctx); err != nil {
+			n.cancel()
+			return nil, errors.Join(err, n.Wait())
+		}
+	}
+	return n, nil
+}
+
+func (n *Node) listen(ctx context.Context) error {
+	var lc net.ListenConfig
+	for i, address := range []string{n.opt.Listen, n.opt.PeerListen, n.opt.ControlListen} {
+		if address == "" {
+			continue
+		}
+		l, err := lc.Listen(ctx, "tcp", address)
+		if err != nil {
+			return fmt.Errorf("open the %s port: %w", [...]string{"client", "peer", "control"}[i], err)
+		}
+		n.ports[i] = l
+	}
+	return nil
+}
+
+func (n *Node) closePorts() {
+	for _, l := range n.ports {
+		if l != nil {
+			_ = l.Close()
+		}
+	}
+}
+
+func (n *Node) startRunner(ctx context.Context) (*role.Runner, error) {
+	o := role.Options{
+		FS: n.opt.FS, Dir: n.opt.Data, Store: n.opt.Store, Member: n.opt.Member, Version: n.opt.Version, Log: n.opt.Log,
+		Dial: func(ctx context.Context, address string) (net.Conn, error) {
+			var d net.Dialer
+			return d.DialContext(ctx, "tcp", address)
+		},
+		Memory: n.opt.Memory, LogRetain: n.opt.LogRetain, WriteTimeout: n.opt.WriteTimeout,
+		CutClients: func(reason string) {
+			if n.clients != nil {
+				n.clients.Cut(reason)
+			}
+		},
+	}
+	if n.opt.LeaseClient != nil {
+		o.Lease = newLeaseKeeper(n)
+	}
+	return role.Start(ctx, o)
+}
+
+// serve starts everything that answers on a port.
+func (n *Node) serve(ctx context.Context) (err error) {
+	if n.probe, err = lease.OpenDiskProbe(n.opt.FS, n.opt.Data); err != nil {
+		return err
+	}
+	b := &backend{run: n.run, consistency: n.opt.Consistency, clientPort: portOf(n.ports[portClient].Addr())}
+	n.clients, err = resp.New(b, resp.Options{
+		Now: time.Now, Log: n.opt.Log, Limits: resp.Limits{MaxBulk: int(n.opt.MaxValueBytes)},
+		MaxClients: n.opt.MaxClients, CommitTimeout: n.opt.WriteTimeout, ReadTimeout: gateWait,
+	})
+	if err != nil {
+		return err
+	}
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		n.clients.Collector(), memberCollector{n.run})
+	n.running.Go(func() { n.end(ignoreStopped(n.clients.Serve(n.ports[portClient]))) })
+	n.running.Go(func() { b.expire(ctx) })
+	if l := n.ports[portControl]; l != nil {
+		control := admin.New(n, admin.Options{Registry: registry, Log: n.opt.Log})
+		n.running.Go(func() { n.end(control.Serve(ctx, l)) })
+	}
+	if l := n.ports[portPeer]; l != nil {
+		n.running.Go(func() { n.servePeers(ctx, l) })
+	}
+	n.running.Go(func() { n.watch(ctx) })
+	return nil
+}
+
+func ignoreStopped(err error) error {
+	if errors.Is(err, resp.ErrStopped) {
+		return nil
+	}
+	return err
+}
+
+// servePeers accepts followers.
+func (n *Node) servePeers(ctx context.Context, l net.Listener) {
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() })
+	defer stop()
+	var conns sync.WaitGroup
+	defer conns.Wait()
+	for {
+		conn, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			n.opt.Log.Error(err, "accept follower")
+			select {
+			case <-time.After(100 * time.Millisecond):
+				continue
+			case <-ctx.Done():
+				return
+			}
+		}
+		conns.Go(func() {
+			if err := peer.Serve(ctx, conn, n.run); err != nil && ctx.Err() == nil {
+				n.opt.Log.Info("a follower's connection ended", "remote", conn.RemoteAddr().String(), "reason", err.Error())
+			}
+		})
+	}
+}
+
+// watch ends the node when its role goroutine fails or ctx ends.
+func (n *Node) watch(ctx context.Context) {
+	select {
+	case err := <-n.run.Failed():
+		n.end(err)
+	case <-ctx.Done():
+		n.end(nil)
+	}
+}
+
+// end stops the node; the first call's error is its result.
+func (n *Node) end(err error) {
+	n.once.Do(func() {
+		n.result = err
+		n.cancel()
+		go n.shutdown()
+	})
+}
+
+// grace bounds how long connections may take to finish what was acknowledged.
+const grace = 5 * time.Second
+
+func (n *Node) shutdown() {
+	defer close(n.ended)
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	if err := n.clients.Shutdown(ctx); err != nil {
+		n.opt.Log.Info("clients were cut off", "reason", err.Error())
+	}
+	n.closePorts()
+	<-n.run.Done()
+	_ = n.probe.Close(ctx)
+	n.running.Wait()
+}
+
+// Wait returns once the node has stopped: nil after Stop or the end of Start's context, else what was final.
+func (n *Node) Wait() error {
+	<-n.ended
+	return n.result
+}
+
+// Stop ends the node in order and waits for it.
+func (n *Node) Stop() error {
+	n.end(nil)
+	return n.Wait()
+}
+
+// Addr, PeerAddr and ControlAddr are the addresses of the open ports; nil where closed.
+func (n *Node) Addr() net.Addr        { return addr(n.ports[portClient]) }
+func (n *Node) PeerAddr() net.Addr    { return addr(n.ports[portPeer]) }
+func (n *Node) ControlAddr() net.Addr { return addr(n.ports[portControl]) }
+
+func addr(l net.Listener) net.Addr {
+	if l == nil {
+		return nil
+	}
+	return l.Addr()
+}
+
+// leadAlone makes a node that nobody manages the leader of a new epoch. A restart needs a new one: what the process before
+// wrote last may be lost.
+func (n *Node) leadAlone(ctx context.Context) error {
+	s, err := n.run.Status(ctx)
+	if err != nil {
+		return err
+	}
+	f, err := n.run.Fence(ctx, wire.FenceRequest{Epoch: s.Promised + 1})
+	if err != nil {
+		return fmt.Errorf("begin epoch %d: %w", s.Promised+1, err)
+	}
+	return n.run.Promote(ctx, wire.PromoteRequest{
+		Epoch: f.Promised, ConfigVersion: 1, Rules: []replication.Rule{{K: 0}}, Start: f.Last,
+	})
+}

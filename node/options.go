@@ -1,0 +1,120 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/go-logr/logr"
+
+	"github.com/replicatedstore/replicatedstore/node/lease"
+)
+
+// Consistency is what reads promise where a connection asks for nothing else.
+type Consistency string
+
+// Levels of consistency, weakest first.
+const (
+	// ConsistencyEventual: whatever the member has applied.
+	ConsistencyEventual Consistency = "Eventual"
+	// ConsistencySession: one member's reads never go backwards, and a leader's see every write it acknowledged.
+	ConsistencySession Consistency = "Session"
+	// ConsistencyLeaderWindow: a leader reads only while enough voters grant that no other can have been promoted.
+	ConsistencyLeaderWindow Consistency = "LeaderWindow"
+	// ConsistencyLinearizable: as LeaderWindow; followers refuse to read.
+	ConsistencyLinearizable Consistency = "Linearizable"
+)
+
+func (c Consistency) valid() bool {
+	switch c {
+	case ConsistencyEventual, ConsistencySession, ConsistencyLeaderWindow, ConsistencyLinearizable:
+		return true
+	default:
+		return false
+	}
+}
+
+// Options of a node.
+type Options struct {
+	// Data is the data directory, made if it is missing. Required.
+	Data string
+	// Listen is the client port's address, host:port; port 0 takes a free one.
+	Listen string
+	// PeerListen and ControlListen are those of the peer and the control port; "" leaves the port closed.
+	PeerListen, ControlListen string
+	// Managed: wait to be told whom to follow or to lead. Otherwise the node leads by itself, alone, from the start.
+	Managed bool
+	// Store and Member are names; a managed node needs both.
+	Store, Member string
+	Consistency   Consistency
+	// MaxValueBytes, MaxClients: limits of the client protocol.
+	MaxValueBytes int64
+	MaxClients    int
+	// LogRetain and Memory in bytes.
+	LogRetain, Memory int64
+	// WriteTimeout is after how long a write that is not committed is answered "outcome unknown".
+	WriteTimeout time.Duration
+	// LeaseName and LeaseClient name the Lease to hold while leading; nil client: none.
+	LeaseName   string
+	LeaseClient lease.Client
+	Version     string
+	Log         logr.Logger
+	FS          vfs.FS
+}
+
+// Defaults of Options.
+const (
+	DefaultListen        = "127.0.0.1:6379"
+	DefaultMaxValueBytes = 64 << 20
+	DefaultMaxClients    = 10000
+	DefaultLogRetain     = 1 << 30
+	DefaultMemory        = 256 << 20
+	DefaultWriteTimeout  = 10 * time.Second
+	// MaxValueLimit is the largest --max-value-bytes: a record holds one entry whole.
+	MaxValueLimit = 64 << 20
+)
+
+// complete fills defaults and refuses what cannot work, naming the flag.
+func (o *Options) complete() error {
+	if o.Data == "" {
+		return errors.New("--data: name the data directory")
+	}
+	if o.Managed && (o.Store == "" || o.Member == "" || o.PeerListen == "" || o.ControlListen == "") {
+		return errors.New("--managed needs --store, --member, --peer-listen and --control-listen")
+	}
+	orDefault(&o.Store, "standalone")
+	orDefault(&o.Member, "standalone")
+	orDefault(&o.Listen, DefaultListen)
+	orDefault(&o.Consistency, ConsistencySession)
+	orDefault(&o.MaxValueBytes, DefaultMaxValueBytes)
+	orDefault(&o.MaxClients, DefaultMaxClients)
+	orDefault(&o.LogRetain, DefaultLogRetain)
+	orDefault(&o.Memory, DefaultMemory)
+	orDefault(&o.WriteTimeout, DefaultWriteTimeout)
+	if o.FS == nil {
+		o.FS = vfs.Default
+	}
+	switch {
+	case !o.Consistency.valid():
+		return fmt.Errorf("--consistency: %q is none of Eventual, Session, LeaderWindow, Linearizable", o.Consistency)
+	case o.MaxValueBytes < 1 || o.MaxValueBytes > MaxValueLimit:
+		return fmt.Errorf("--max-value-bytes: %d is not between 1 and %d", o.MaxValueBytes, MaxValueLimit)
+	case o.MaxClients < 1:
+		return fmt.Errorf("--max-clients: %d is below 1", o.MaxClients)
+	case o.LogRetain < 1<<20:
+		return fmt.Errorf("--log-retain-bytes: %d is below 1 MiB", o.LogRetain)
+	case o.Memory < 16<<20:
+		return fmt.Errorf("--memory: %d is below 16 MiB", o.Memory)
+	case o.WriteTimeout < time.Millisecond:
+		return fmt.Errorf("--write-timeout: %v is below 1ms", o.WriteTimeout)
+	}
+	return nil
+}
+
+func orDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}

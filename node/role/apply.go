@@ -1,0 +1,107 @@
+package role
+
+import (
+	"fmt"
+	"sync/atomic"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// applyBatch bounds what one Apply takes, in bytes of log.
+const applyBatch = 4 << 20
+
+// applier applies committed, durable records in its own goroutine, so that a stall of the state machine delays replies
+// and never heartbeats.
+type applier struct {
+	gen      *Generation
+	target   atomic.Uint64 // apply up to here
+	wake     chan struct{} // cap 1
+	progress chan struct{} // cap 1: something was applied
+	quit     chan struct{}
+	ended    chan struct{}
+	fail     func(error)
+}
+
+func startApplier(g *Generation, fail func(error)) *applier {
+	a := &applier{
+		gen: g, wake: make(chan struct{}, 1), progress: make(chan struct{}, 1),
+		quit: make(chan struct{}), ended: make(chan struct{}), fail: fail,
+	}
+	go a.run()
+	return a
+}
+
+// raise lets the applier go on up to p.
+func (a *applier) raise(p replication.Position) {
+	if uint64(p) <= a.target.Load() {
+		return
+	}
+	a.target.Store(uint64(p))
+	nudge(a.wake)
+}
+
+// stop returns once nothing is being applied.
+func (a *applier) stop() {
+	close(a.quit)
+	<-a.ended
+}
+
+func (a *applier) run() {
+	defer close(a.ended)
+	var buf []replication.Record
+	for {
+		select {
+		case <-a.wake:
+		case <-a.quit:
+			return
+		}
+		for {
+			select {
+			case <-a.quit:
+				return
+			default:
+			}
+			more, err := a.once(&buf)
+			if err != nil {
+				a.fail(err)
+				return
+			}
+			if !more {
+				break
+			}
+		}
+	}
+}
+
+// once applies one batch; more is false when the target is reached.
+func (a *applier) once(buf *[]replication.Record) (more bool, err error) {
+	from, target := a.gen.Machine.Applied().Position+1, replication.Position(a.target.Load())
+	if from > target {
+		return false, nil
+	}
+	recs, err := a.gen.Log.Read(from, applyBatch, (*buf)[:0])
+	if err != nil {
+		return false, fmt.Errorf("read the log at %d to apply it: %w", from, err)
+	}
+	*buf = recs
+	for len(recs) > 0 && recs[len(recs)-1].Last() > target {
+		recs = recs[:len(recs)-1]
+	}
+	if len(recs) == 0 {
+		return false, nil
+	}
+	if err := a.gen.Machine.Apply(recs); err != nil {
+		return false, fmt.Errorf("apply at %d: %w", from, err)
+	}
+	a.gen.Seq.Applied(recs[len(recs)-1].Last())
+	nudge(a.progress)
+	return true, nil
+}
+
+// nudge leaves a token in c, which has room for one.
+func nudge(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
