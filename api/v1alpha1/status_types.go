@@ -193,13 +193,16 @@ type SeedingStatus struct {
 	// percent done, 0 to 100.
 	// +optional
 	Percent int32 `json:"percent"`
-	// done and total in bytes, and for people ("1.2GiB").
+	// done so far, for people ("1.2GiB").
 	// +optional
 	Done string `json:"done,omitempty"`
+	// total of the snapshot, for people.
 	// +optional
 	Total string `json:"total,omitempty"`
+	// doneBytes so far.
 	// +optional
 	DoneBytes int64 `json:"doneBytes"`
+	// totalBytes of the snapshot.
 	// +optional
 	TotalBytes int64 `json:"totalBytes"`
 	// rate for people, e.g. "85MiB/s".

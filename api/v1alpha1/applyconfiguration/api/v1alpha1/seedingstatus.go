@@ -11,11 +11,14 @@ type SeedingStatusApplyConfiguration struct {
 	From *string `json:"from,omitempty"`
 	// percent done, 0 to 100.
 	Percent *int32 `json:"percent,omitempty"`
-	// done and total in bytes, and for people ("1.2GiB").
-	Done       *string `json:"done,omitempty"`
-	Total      *string `json:"total,omitempty"`
-	DoneBytes  *int64  `json:"doneBytes,omitempty"`
-	TotalBytes *int64  `json:"totalBytes,omitempty"`
+	// done so far, for people ("1.2GiB").
+	Done *string `json:"done,omitempty"`
+	// total of the snapshot, for people.
+	Total *string `json:"total,omitempty"`
+	// doneBytes so far.
+	DoneBytes *int64 `json:"doneBytes,omitempty"`
+	// totalBytes of the snapshot.
+	TotalBytes *int64 `json:"totalBytes,omitempty"`
 	// rate for people, e.g. "85MiB/s".
 	Rate *string `json:"rate,omitempty"`
 	// timeLeft for people, e.g. "1m20s"; absent when unknown.
