@@ -119,12 +119,12 @@ func (s *Sequencer) current(key []byte) (v Value, found bool, err error) {
 	if p, known := s.overlay.get(key); known {
 		return p.value, p.present, nil
 	}
-	err = readRaw(s.m.db, key, func(stored Value) {
-		b := &s.batch
-		from := len(b.scratch)
-		b.scratch = append(b.scratch, stored.Data...)
-		v, found = stored, true
-		v.Data = b.scratch[from:len(b.scratch):len(b.scratch)]
-	})
-	return v, found, err
+	v, closer, err := readStored(s.m.db, key)
+	if err != nil || closer == nil {
+		return Value{}, false, err
+	}
+	scratch := append(s.batch.scratch, v.Data...)
+	v.Data = tail(scratch, len(v.Data))
+	s.batch.scratch = scratch
+	return v, true, closer.Close()
 }

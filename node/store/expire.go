@@ -17,6 +17,31 @@ type dueKey struct {
 	key      []byte
 }
 
+// expireScan remembers how far the expiry index was cleaned. The index is a queue: its front is full of tombstones that the
+// database has not compacted away yet, and walking over them again at every call would cost more than the deletes. An
+// entry may still appear behind the mark, when its write was applied after the scan had passed its time; so every
+// fullScanEvery-th call starts at the front.
+type expireScan struct {
+	from  []byte // index key to start at
+	calls int
+}
+
+const fullScanEvery = 64
+
+// start returns where this call begins.
+func (e *expireScan) start() []byte {
+	if e.calls++; e.calls%fullScanEvery == 1 || e.from == nil {
+		e.from, _ = spaceBounds(spaceExpiry)
+	}
+	return e.from
+}
+
+// passed moves the mark behind d.
+func (e *expireScan) passed(d dueKey) {
+	e.from = make([]byte, expiryPrefixSize+len(d.key)+1) // the smallest key after d's: d's and a zero byte
+	putExpiryKey(e.from, d.expireAt, d.key)
+}
+
 // expireBatch is how many due keys are checked under the sequencer's lock at once.
 const expireBatch = 128
 
@@ -27,7 +52,7 @@ const expireBatch = 128
 // Reads never see expired keys anyway; this frees their memory. Call it on the leader, every 100 ms or so and again at once
 // while more; one caller at a time. Errors are those of Run and Wait, and the database's.
 func (s *Sequencer) Expire(ctx context.Context, limit int) (removed, stale int, more bool, err error) {
-	due, err := s.m.due(s.Now(), limit)
+	due, err := s.m.due(s.expiry.start(), s.Now(), limit)
 	if err != nil {
 		return 0, 0, false, err
 	}
@@ -40,6 +65,7 @@ func (s *Sequencer) Expire(ctx context.Context, limit int) (removed, stale int, 
 			return removed, stale, more, err
 		}
 		removed, stale, last = removed+r, stale+st, ticket
+		s.expiry.passed(part[len(part)-1])
 	}
 	if len(due) > 0 {
 		err = s.Wait(ctx, last)
@@ -93,14 +119,13 @@ func (tx *Tx) expire(d dueKey) (removed bool, err error) {
 	return true, nil
 }
 
-// due returns up to limit index entries that are due at now, from applied state.
-func (m *Machine) due(now int64, limit int) (_ []dueKey, err error) {
+// due returns up to limit index entries of applied state, from the index key lower on, that are due at now.
+func (m *Machine) due(lower []byte, now int64, limit int) (_ []dueKey, err error) {
 	if !m.gate.enter() {
 		return nil, ErrClosed
 	}
 	defer m.gate.leave()
 	upper := expiryBound(min(now, math.MaxInt64-1) + 1)
-	lower, _ := spaceBounds(spaceExpiry)
 	it, err := m.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
 		return nil, fmt.Errorf("scan expiry index: %w", err)

@@ -107,10 +107,14 @@ func TestExpireSeesFlight(t *testing.T) {
 // TestKnownExpiryLeavesNoIndex: whoever read a key before writing it cleans its index entry at once.
 func TestKnownExpiryLeavesNoIndex(t *testing.T) {
 	for name, write := range map[string]func(tx *Tx){
-		"read, put":     func(tx *Tx) { _, _, _ = tx.Get([]byte("k")); tx.Put([]byte("k"), str("w", 0)) },
-		"delete":        func(tx *Tx) { _, _ = tx.Delete([]byte("k")) },
-		"flush":         func(tx *Tx) { tx.Flush() },
-		"in flight":     func(tx *Tx) { tx.Put([]byte("k"), str("w", tx.Now()+77)); tx.Put([]byte("k"), str("x", 0)); _, _ = tx.Delete([]byte("k")) },
+		"read, put": func(tx *Tx) { _, _, _ = tx.Get([]byte("k")); tx.Put([]byte("k"), str("w", 0)) },
+		"delete":    func(tx *Tx) { _, _ = tx.Delete([]byte("k")) },
+		"flush":     func(tx *Tx) { tx.Flush() },
+		"in flight": func(tx *Tx) {
+			tx.Put([]byte("k"), str("w", tx.Now()+77))
+			tx.Put([]byte("k"), str("x", 0))
+			_, _ = tx.Delete([]byte("k"))
+		},
 		"read, expired": func(tx *Tx) { _, _, _ = tx.Get([]byte("k")); tx.Put([]byte("k"), str("w", 1)) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -128,5 +132,33 @@ func TestKnownExpiryLeavesNoIndex(t *testing.T) {
 				t.Errorf("%d index entries are left", n)
 			}
 		})
+	}
+}
+
+// TestExpireFindsLateEntries: an index entry that appears behind the mark is found by a later full scan.
+func TestExpireFindsLateEntries(t *testing.T) {
+	l := newLeader(t, SequencerOptions{})
+	now := l.clock.now
+	l.put("early", "v", now+10)
+	l.put("latest", "v", now+20)
+	l.settle()
+	l.put("late", "v", now+15) // in time, but applied only after the scan has passed
+	l.clock.now = now + 30
+	due, err := l.m.due(l.s.expiry.start(), l.clock.now, 10)
+	if err != nil || len(due) != 2 {
+		t.Fatalf("due are %v (%v)", due, err)
+	}
+	l.s.expiry.passed(due[1])
+	l.settle()
+	if r, s, _ := l.runExpire(t, 10); r != 0 || s != 0 {
+		t.Errorf("behind the mark, %d were removed and %d stale", r, s)
+	}
+	removed := 0
+	for range fullScanEvery {
+		r, _, _ := l.runExpire(t, 10)
+		removed += r
+	}
+	if left := contents(t, l.m.View(0)); removed != 3 || len(left) != 0 {
+		t.Errorf("full scans removed %d, left are %v", removed, left)
 	}
 }

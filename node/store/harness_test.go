@@ -21,9 +21,14 @@ func newRand(t testing.TB, seed uint64) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 1))
 }
 
+// openMachine opens a machine with little memory, so that tests meet flushes and compactions; benchmarks get the default.
 func openMachine(t testing.TB, fs vfs.FS, dir string) *Machine {
 	t.Helper()
-	m, err := Open(fs, dir, Options{Memory: minMemory, OnError: func(err error) { t.Errorf("background: %v", err) }})
+	memory := int64(minMemory)
+	if _, ok := t.(*testing.B); ok {
+		memory = DefaultMemory
+	}
+	m, err := Open(fs, dir, Options{Memory: memory, OnError: func(err error) { t.Errorf("background: %v", err) }})
 	if err != nil {
 		t.Fatal(err)
 	}

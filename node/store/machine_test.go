@@ -236,6 +236,16 @@ func TestCheckpointWhileApplying(t *testing.T) {
 			}
 		}
 	})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	wg.Go(func() { // so that flushes fall between Checkpoint's own flush and its copy
+		for ctx.Err() == nil {
+			if _, err := m.Flush(ctx); err != nil && ctx.Err() == nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
 	marks := map[string]replication.Mark{}
 	for i := range 8 {
 		dir := fmt.Sprintf("copy%d", i)
@@ -249,6 +259,7 @@ func TestCheckpointWhileApplying(t *testing.T) {
 		}
 		marks[dir] = mark
 	}
+	cancel()
 	wg.Wait()
 	reference := openMachine(t, vfs.NewMem(), "state")
 	states.Store(replication.Mark{}, dump(t, reference))
@@ -359,4 +370,34 @@ func TestAwaitApplied(t *testing.T) {
 		}
 	}
 	wg.Wait()
+}
+
+// TestRealDisk runs on the real file system, where checkpoints are hard links.
+func TestRealDisk(t *testing.T) {
+	dir := t.TempDir()
+	m := openMachine(t, vfs.Default, dir+"/state")
+	log := randomLog(t, newRand(t, 0), 300)
+	if err := m.Apply(log[:200]); err != nil {
+		t.Fatal(err)
+	}
+	mark, err := m.Checkpoint(dir + "/copy")
+	if err != nil || mark != log[199].Mark() || m.Durable() != mark {
+		t.Fatalf("checkpoint holds %v (%v), durable is %v", mark, err, m.Durable())
+	}
+	want := dump(t, m)
+	if err := errors.Join(m.Apply(log[200:]), m.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"/state", "/copy"} { // both: Close does not flush
+		if mark, err := ReadMark(vfs.Default, dir+name); err != nil || mark != log[199].Mark() {
+			t.Errorf("%s has mark %v (%v)", name, mark, err)
+		}
+		again := openMachine(t, vfs.Default, dir+name)
+		if dump(t, again) != want {
+			t.Errorf("%s holds other bytes", name)
+		}
+		if err := again.Apply(log[200:]); err != nil {
+			t.Error(err)
+		}
+	}
 }

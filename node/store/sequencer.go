@@ -103,6 +103,8 @@ type Sequencer struct {
 
 	waits commitWaits
 
+	expiry expireScan // Expire's caller only
+
 	// Role goroutine only, in Take.
 	took    [][]byte
 	payload []byte
@@ -205,7 +207,9 @@ func (s *Sequencer) Prefetch(keys ...[]byte) {
 	}
 	defer s.m.gate.leave()
 	for _, key := range keys {
-		_ = readRaw(s.m.db, key, func(Value) {})
+		if _, closer, err := readStored(s.m.db, key); err == nil && closer != nil {
+			_ = closer.Close()
+		}
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 	"unsafe"
-
 )
 
 func TestReadOnlyBatchWaitsForTail(t *testing.T) {
@@ -268,4 +267,3 @@ func TestPrefetchAndCloseOfMachine(t *testing.T) {
 		t.Errorf("Expire on a closed machine: %v", err)
 	}
 }
-

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -70,29 +71,31 @@ func (v View) GetMany(keys [][]byte, use func(i int, val Value, found bool)) (er
 
 // read needs the gate.
 func (v View) read(r pebble.Reader, key []byte, use func(Value)) (bool, error) {
-	found := false
-	err := readRaw(r, key, func(val Value) {
-		if !val.expired(v.now) {
-			found = true
-			use(val)
-		}
-	})
-	return found, err
+	val, closer, err := readStored(r, key)
+	if err != nil || closer == nil {
+		return false, err
+	}
+	live := !val.expired(v.now)
+	if live {
+		use(val)
+	}
+	return live, closer.Close()
 }
 
-// readRaw calls use with key's value, expired or not, if there is one. Data is valid until use returns.
-func readRaw(r pebble.Reader, key []byte, use func(Value)) error {
+// readStored returns key's value, expired or not. The closer is nil when there is none; else Data is valid until it is
+// closed.
+func readStored(r pebble.Reader, key []byte) (Value, io.Closer, error) {
 	var stack [96]byte
 	raw, closer, err := r.Get(appendDataKey(stack[:0], key))
 	if errors.Is(err, pebble.ErrNotFound) {
-		return nil
+		return Value{}, nil, nil
 	}
 	if err != nil {
-		return fmt.Errorf("read key: %w", err)
+		return Value{}, nil, fmt.Errorf("read key: %w", err)
 	}
 	val, err := decodeValue(raw)
-	if err == nil {
-		use(val)
+	if err != nil {
+		return Value{}, nil, errors.Join(err, closer.Close())
 	}
-	return errors.Join(err, closer.Close())
+	return val, closer, nil
 }

@@ -172,6 +172,15 @@ func TestCount(t *testing.T) {
 	check(9_998)
 	applyEntries(t, m, entryOf(appendFlush))
 	check(0)
+
+	// A count taken while a batch is being committed is right for some moment, but not to be remembered for a position.
+	applyEntries(t, m, entryOf(putOf("k", "", 0)))
+	next := *m.applied.Load()
+	next.mark.Position++
+	m.ceiling.Store(&next)
+	if n, err := m.View(0).Count(t.Context()); err != nil || n != 1 || m.count.known {
+		t.Errorf("counted %d (%v), remembered %t", n, err, m.count.known)
+	}
 }
 
 func TestEstimate(t *testing.T) {

@@ -87,9 +87,11 @@ func TestWaitOutcomes(t *testing.T) {
 		check("cancelled", ErrOutcomeUnknown)
 		c.advance(11)
 		check("eleven", nil)
+		mu.Lock()
 		if _, done := results["twelve"]; done {
 			t.Error("position 12 was answered when 11 was applied")
 		}
+		mu.Unlock()
 		time.Sleep(2 * time.Second)
 		check("twelve", ErrOutcomeUnknown)
 		check("twelve", errWaitTimeout)
