@@ -1,18 +1,13 @@
 package v1alpha1_test
 
 import (
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"maps"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
-	"sigs.k8s.io/yaml"
 )
 
 // foreign are fields whose content is Kubernetes' own, and so documented there.
@@ -30,11 +25,7 @@ func readFile(t *testing.T, path string) string {
 // TestDocsNameEveryField: a field that users can write or read is explained to them.
 func TestDocsNameEveryField(t *testing.T) {
 	docs := readFile(t, "../../docs/api.md")
-	var crd apiextensionsv1.CustomResourceDefinition
-	if err := yaml.UnmarshalStrict([]byte(readFile(t, "../../config/crd/bases/replicatedstore.io_replicatedstores.yaml")), &crd); err != nil {
-		t.Fatal(err)
-	}
-	root := crd.Spec.Versions[0].Schema.OpenAPIV3Schema
+	root := schema(t)
 	fields := 0
 	var walk func(path string, s apiextensionsv1.JSONSchemaProps)
 	walk = func(path string, s apiextensionsv1.JSONSchemaProps) {
@@ -66,27 +57,13 @@ func TestDocsNameEveryField(t *testing.T) {
 // TestDocsNameEveryReason: whatever condition or event somebody meets is explained.
 func TestDocsNameEveryReason(t *testing.T) {
 	docs := readFile(t, "../../docs/api.md")
-	file, err := parser.ParseFile(token.NewFileSet(), "conditions.go", nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := 0
-	ast.Inspect(file, func(n ast.Node) bool {
-		literal, ok := n.(*ast.BasicLit)
-		if !ok || literal.Kind != token.STRING {
-			return true
-		}
-		name, err := strconv.Unquote(literal.Value)
-		if err != nil {
-			t.Fatal(err)
-		}
-		found++
+	names := stringsOf(t, "conditions.go")
+	for _, name := range names {
 		if !strings.Contains(docs, "`"+name+"`") {
 			t.Errorf("docs/api.md does not explain %s", name)
 		}
-		return true
-	})
-	if found < 40 {
-		t.Fatalf("found %d names in conditions.go: they are not where they were", found)
+	}
+	if len(names) < 40 {
+		t.Fatalf("found %d names in conditions.go: they are not where they were", len(names))
 	}
 }

@@ -81,6 +81,26 @@ var _ = DescribeTable("a rule of the spec", func(ctx SpecContext, c creation) {
 		refused:  "storage: {size: 1Gi, retentionPolicy: {whenDeleted: Recycle}}",
 		saying:   []string{"spec.storage.retentionPolicy.whenDeleted", `supported values: "Retain", "Delete"`},
 	}),
+	Entry("and for members that are scaled away", creation{
+		accepted: "storage: {size: 1Gi, retentionPolicy: {whenScaled: Delete}}",
+		refused:  "storage: {size: 1Gi, retentionPolicy: {whenScaled: Archive}}",
+		saying:   []string{"spec.storage.retentionPolicy.whenScaled", `supported values: "Retain", "Delete"`},
+	}),
+	Entry("an image is pulled as Kubernetes knows it", creation{
+		accepted: storage + "imagePullPolicy: Never",
+		refused:  storage + "imagePullPolicy: Sometimes",
+		saying:   []string{"spec.imagePullPolicy", `supported values: "Always", "IfNotPresent", "Never"`},
+	}),
+	Entry("an image is named or left out", creation{
+		accepted: storage + "image: example/node:v1",
+		refused:  storage + `image: ""`,
+		saying:   []string{"spec.image", "should be at least 1 chars long"},
+	}),
+	Entry("writes wait at all", creation{
+		accepted: storage + "replication: {writeTimeoutSeconds: 1}",
+		refused:  storage + "replication: {writeTimeoutSeconds: 0}",
+		saying:   []string{"spec.replication.writeTimeoutSeconds", "should be greater than or equal to 1"},
+	}),
 	Entry("writes wait for a bounded time", creation{
 		accepted: storage + "replication: {writeTimeoutSeconds: 300}",
 		refused:  storage + "replication: {writeTimeoutSeconds: 301}",
