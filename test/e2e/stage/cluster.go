@@ -1,0 +1,111 @@
+package stage
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Cluster commands the project's own cluster through its program.
+type Cluster struct {
+	program string
+	root    string
+	log     io.Writer
+}
+
+// run executes the cluster's program and returns its standard output. What it says on standard error goes to the log.
+func (c *Cluster) run(ctx context.Context, args ...string) (string, error) {
+	cmd := c.command(ctx, args...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, c.log
+	if err := cmd.Run(); err != nil {
+		return "", fmt.Errorf("cluster %s: %w", strings.Join(args, " "), err)
+	}
+	return strings.TrimSpace(out.String()), nil
+}
+
+// command ends politely when ctx does, and by force two seconds later.
+func (c *Cluster) command(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, c.program, args...)
+	cmd.Dir = c.root
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 2 * time.Second
+	return cmd
+}
+
+// The faults. Machines are named as nodes are.
+
+// KillNode loses a machine: all its processes end at once.
+func (c *Cluster) KillNode(ctx context.Context, node string) error { return c.void(ctx, "kill", node) }
+
+// StartNode turns a killed machine on again, with the disk it had.
+func (c *Cluster) StartNode(ctx context.Context, node string) error {
+	return c.void(ctx, "start", node)
+}
+
+// CutNode stops all traffic between a machine and the others, or one other.
+func (c *Cluster) CutNode(ctx context.Context, node, from string) error {
+	return c.void(ctx, "cut", node, "--from", from)
+}
+
+// Heal undoes every cut.
+func (c *Cluster) Heal(ctx context.Context) error { return c.void(ctx, "heal") }
+
+// KillProcess ends the main process of a pod, as a crash does.
+func (c *Cluster) KillProcess(ctx context.Context, namespace, pod string) error {
+	return c.void(ctx, "kill-process", pod, "--namespace", namespace)
+}
+
+// PausePod freezes a pod's processes, and ResumePod lets them go on.
+func (c *Cluster) PausePod(ctx context.Context, namespace, pod string) error {
+	return c.void(ctx, "pause", pod, "--namespace", namespace)
+}
+
+// ResumePod lets a paused pod go on.
+func (c *Cluster) ResumePod(ctx context.Context, namespace, pod string) error {
+	return c.void(ctx, "resume", pod, "--namespace", namespace)
+}
+
+// Load imports an image archive on every worker.
+func (c *Cluster) Load(ctx context.Context, archive string) error {
+	return c.void(ctx, "load", archive)
+}
+
+// Up starts the cluster, or leaves one that is up as it is.
+func (c *Cluster) Up(ctx context.Context, workers int) error {
+	return c.void(ctx, "up", "--nodes", fmt.Sprint(workers))
+}
+
+// Down removes the cluster.
+func (c *Cluster) Down(ctx context.Context) error { return c.void(ctx, "down") }
+
+func (c *Cluster) void(ctx context.Context, args ...string) error {
+	_, err := c.run(ctx, args...)
+	return err
+}
+
+// Root finds the repository's root above the working directory.
+func Root() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", fmt.Errorf("find the repository: %w", err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "hack", "cluster", "main.go")); err == nil {
+			return dir, nil
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return "", errors.New("find the repository: it is not around the working directory")
+		}
+		dir = parent
+	}
+}

@@ -1,0 +1,244 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/yaml"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/test/ledger"
+)
+
+// Store is one store on the stage.
+type Store struct {
+	*Stage
+	Namespace, Name string
+}
+
+// Namespace makes a namespace with a free name that begins with prefix.
+func (s *Stage) Namespace(ctx context.Context, prefix string) (string, error) {
+	for n := 1; ; n++ {
+		name := prefix
+		if n > 1 {
+			name += "-" + strconv.Itoa(n)
+		}
+		err := s.Client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+		if !apierrors.IsAlreadyExists(err) {
+			return name, err
+		}
+	}
+}
+
+// Create makes the store that text, a manifest, describes, changed by change (nil: as it is).
+func (s *Stage) Create(ctx context.Context, namespace string, text []byte, change func(*v1alpha1.ReplicatedStore)) (*Store, error) {
+	var rs v1alpha1.ReplicatedStore
+	if err := yaml.UnmarshalStrict(text, &rs); err != nil {
+		return nil, fmt.Errorf("read the store's manifest: %w", err)
+	}
+	rs.Namespace = namespace
+	if change != nil {
+		change(&rs)
+	}
+	if err := s.Client.Create(ctx, &rs); err != nil {
+		return nil, fmt.Errorf("create store %s: %w", rs.Name, err)
+	}
+	return &Store{Stage: s, Namespace: namespace, Name: rs.Name}, nil
+}
+
+// Get reads the store.
+func (s *Store) Get(ctx context.Context) (*v1alpha1.ReplicatedStore, error) {
+	var rs v1alpha1.ReplicatedStore
+	return &rs, s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: s.Name}, &rs)
+}
+
+// Patch changes the store with a merge patch of what change does.
+func (s *Store) Patch(ctx context.Context, change func(*v1alpha1.ReplicatedStore)) error {
+	rs, err := s.Get(ctx)
+	if err != nil {
+		return err
+	}
+	before := rs.DeepCopy()
+	change(rs)
+	return s.Client.Patch(ctx, rs, client.MergeFrom(before))
+}
+
+// Scale asks for n members through the scale subresource, as `kubectl scale` does.
+func (s *Store) Scale(ctx context.Context, n int) error {
+	rs := &v1alpha1.ReplicatedStore{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name}}
+	patch := client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, n))
+	return s.Client.SubResource("scale").Patch(ctx, rs, patch)
+}
+
+// pollPeriod is how often Wait looks.
+const pollPeriod = 200 * time.Millisecond
+
+// Wait looks at the store until met returns nil, telling progress whenever what met says changes. When ctx ends, the error
+// is what met said last.
+func (s *Store) Wait(ctx context.Context, progress func(string), met func(*v1alpha1.ReplicatedStore) error) (*v1alpha1.ReplicatedStore, error) {
+	var said string
+	for {
+		rs, err := s.Get(ctx)
+		if err == nil {
+			if err = met(rs); err == nil {
+				return rs, nil
+			}
+		}
+		if ctx.Err() == nil && err.Error() != said {
+			if said = err.Error(); progress != nil {
+				progress(said)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: %s", context.Cause(ctx), said)
+		case <-time.After(pollPeriod):
+		}
+	}
+}
+
+// Ready is met when the operator says, about the current spec, that the store is as it says.
+func Ready(rs *v1alpha1.ReplicatedStore) error {
+	if rs.Status.ObservedGeneration < rs.Generation {
+		return errors.New("the operator has not seen the newest spec")
+	}
+	for _, c := range rs.Status.Conditions {
+		if c.Type == v1alpha1.ConditionReady {
+			if c.Status == metav1.ConditionTrue && c.ObservedGeneration >= rs.Generation {
+				return nil
+			}
+			return fmt.Errorf("%s: %s (%s)", rs.Status.Phase, c.Message, rs.Status.Summary.Members)
+		}
+	}
+	return errors.New("the operator has said nothing yet")
+}
+
+// LedAfter returns a condition for Wait: a leadership after epoch is recorded, its report is final, and writes are taken.
+func LedAfter(epoch int64) func(*v1alpha1.ReplicatedStore) error {
+	return func(rs *v1alpha1.ReplicatedStore) error {
+		r := rs.Status.LastFailover
+		switch {
+		case rs.Status.Epoch <= epoch || r == nil || r.Epoch <= epoch:
+			return fmt.Errorf("%s leads epoch %d (%s)", orNobody(rs.Status.Leader), rs.Status.Epoch, rs.Status.Phase)
+		case r.Result != v1alpha1.ResultSucceeded:
+			return fmt.Errorf("%s to epoch %d is %s: %s", r.Kind, r.Epoch, r.Result, r.Message)
+		case Condition(rs, v1alpha1.ConditionAvailable) != metav1.ConditionTrue:
+			return fmt.Errorf("epoch %d is not available", rs.Status.Epoch)
+		}
+		return nil
+	}
+}
+
+func orNobody(member string) string {
+	if member == "" {
+		return "nobody"
+	}
+	return member
+}
+
+// Condition returns a condition's status; "" when it is not set.
+func Condition(rs *v1alpha1.ReplicatedStore, kind string) metav1.ConditionStatus {
+	for _, c := range rs.Status.Conditions {
+		if c.Type == kind {
+			return c.Status
+		}
+	}
+	return ""
+}
+
+// Address of the Service that leads to the leader, by cluster address: names need the cluster's DNS.
+func (s *Store) Address(ctx context.Context) (string, error) {
+	var svc corev1.Service
+	key := client.ObjectKey{Namespace: s.Namespace, Name: v1alpha1.ServiceReadWrite(s.Name)}
+	if err := s.Client.Get(ctx, key, &svc); err != nil {
+		return "", fmt.Errorf("find the store's Service: %w", err)
+	}
+	return net.JoinHostPort(svc.Spec.ClusterIP, strconv.Itoa(v1alpha1.PortClient)), nil
+}
+
+// Pods of the store, by member.
+func (s *Store) Pods(ctx context.Context) (map[string]*corev1.Pod, error) {
+	var list corev1.PodList
+	err := s.Client.List(ctx, &list, client.InNamespace(s.Namespace), client.MatchingLabels(v1alpha1.SelectorLabels(s.Name)))
+	if err != nil {
+		return nil, fmt.Errorf("list the members' pods: %w", err)
+	}
+	out := map[string]*corev1.Pod{}
+	for i := range list.Items {
+		out[list.Items[i].Labels[v1alpha1.LabelMember]] = &list.Items[i]
+	}
+	return out, nil
+}
+
+// Members that the spec asks for, with their own addresses. A member without one is an error: it must not go unverified.
+func (s *Store) Members(ctx context.Context) ([]ledger.Member, error) {
+	rs, err := s.Get(ctx)
+	if err != nil {
+		return nil, err
+	}
+	pods, err := s.Pods(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(rs.Status.Members) != rs.Spec.Size() {
+		return nil, fmt.Errorf("the store has %d members, its spec asks for %d", len(rs.Status.Members), rs.Spec.Size())
+	}
+	var out []ledger.Member
+	for _, m := range rs.Status.Members {
+		pod := pods[m.Name]
+		if pod == nil || pod.Status.PodIP == "" {
+			return nil, fmt.Errorf("member %s has no address", m.Name)
+		}
+		out = append(out, ledger.Member{Name: m.Name, Address: net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(v1alpha1.PortClient))})
+	}
+	return out, nil
+}
+
+// KillPod deletes a member's pod without grace.
+func (s *Store) KillPod(ctx context.Context, member string) error {
+	zero := int64(0)
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: member}}
+	return s.Client.Delete(ctx, pod, &client.DeleteOptions{GracePeriodSeconds: &zero})
+}
+
+// Leader returns the leading member and its node.
+func (s *Store) Leader(ctx context.Context) (member, node string, epoch int64, err error) {
+	rs, err := s.Get(ctx)
+	if err != nil {
+		return "", "", 0, err
+	}
+	if rs.Status.Leader == "" {
+		return "", "", 0, errors.New("nobody leads")
+	}
+	pods, err := s.Pods(ctx)
+	if err != nil {
+		return "", "", 0, err
+	}
+	pod := pods[rs.Status.Leader]
+	if pod == nil {
+		return "", "", 0, fmt.Errorf("the leader %s has no pod", rs.Status.Leader)
+	}
+	return rs.Status.Leader, pod.Spec.NodeName, rs.Status.Epoch, nil
+}
+
+// IsOwnNamespace reports whether a namespace was made by Namespace(prefix).
+func IsOwnNamespace(name, prefix string) bool {
+	rest, ok := strings.CutPrefix(name, prefix)
+	if !ok {
+		return false
+	}
+	if rest == "" {
+		return true
+	}
+	_, err := strconv.Atoi(strings.TrimPrefix(rest, "-"))
+	return err == nil && rest[0] == '-'
+}
