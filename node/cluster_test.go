@@ -1,0 +1,286 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// cluster is a few real nodes on loopback ports, led by the test as an operator would.
+type cluster struct {
+	t     *testing.T
+	k     int
+	nodes map[string]*Node
+	dirs  map[string]string
+	epoch replication.Epoch
+	lead  string
+	rules []replication.Rule
+	ver   uint64
+}
+
+func newCluster(t *testing.T, n, k int) *cluster {
+	c := &cluster{t: t, k: k, nodes: map[string]*Node{}, dirs: map[string]string{}}
+	for i := range n {
+		name := fmt.Sprintf("m-%d", i+1)
+		c.dirs[name] = t.TempDir()
+		c.start(name)
+	}
+	t.Cleanup(func() {
+		for _, n := range c.nodes {
+			if err := n.Stop(); err != nil {
+				t.Errorf("stop %s: %v", n.opt.Member, err)
+			}
+		}
+	})
+	return c
+}
+
+func (c *cluster) start(name string) *Node {
+	c.t.Helper()
+	n, err := Start(context.Background(), Options{
+		Data: c.dirs[name], Listen: "127.0.0.1:0", PeerListen: "127.0.0.1:0", ControlListen: "127.0.0.1:0",
+		Managed: true, Store: "s", Member: name, Memory: 32 << 20, WriteTimeout: 3 * time.Second, Log: logr.Discard(),
+	})
+	if err != nil {
+		c.t.Fatalf("start %s: %v", name, err)
+	}
+	c.nodes[name] = n
+	return n
+}
+
+func (c *cluster) status(name string) wire.Status {
+	c.t.Helper()
+	s, err := c.nodes[name].Status(c.t.Context())
+	if err != nil {
+		c.t.Fatalf("status of %s: %v", name, err)
+	}
+	return s
+}
+
+// promote runs one failover over the named members and makes the best of them lead.
+func (c *cluster) promote(names ...string) string {
+	c.t.Helper()
+	c.epoch++
+	var best wire.FenceReply
+	var others []replication.Voter
+	for _, n := range names {
+		f, err := c.nodes[n].Fence(c.t.Context(), wire.FenceRequest{Epoch: c.epoch})
+		if err != nil {
+			c.t.Fatalf("fence %s: %v", n, err)
+		}
+		v := replication.Voter{Member: f.Member, Incarnation: f.Incarnation}
+		if best.Member == "" || f.Last.Compare(best.Last) > 0 {
+			if best.Member != "" {
+				others = append(others, replication.Voter{Member: best.Member, Incarnation: best.Incarnation})
+			}
+			best = f
+		} else {
+			others = append(others, v)
+		}
+	}
+	c.lead, c.ver = best.Member, c.ver+1
+	c.rules = []replication.Rule{{Voters: others, K: c.k}}
+	if err := c.nodes[c.lead].Promote(c.t.Context(), wire.PromoteRequest{
+		Epoch: c.epoch, ConfigVersion: c.ver, Rules: c.rules, Start: best.Last,
+	}); err != nil {
+		c.t.Fatalf("promote %s: %v", c.lead, err)
+	}
+	for _, n := range names {
+		if n != c.lead {
+			c.follow(n)
+		}
+	}
+	c.eventually("the leader accepts writes", func() bool { return c.status(c.lead).Writable })
+	return c.lead
+}
+
+func (c *cluster) follow(name string) {
+	c.t.Helper()
+	if err := c.nodes[name].Follow(c.t.Context(), wire.FollowRequest{
+		Epoch: c.epoch, Leader: c.lead, Address: c.nodes[c.lead].PeerAddr().String(),
+	}); err != nil {
+		c.t.Fatalf("%s follows %s: %v", name, c.lead, err)
+	}
+}
+
+func (c *cluster) eventually(what string, ok func() bool) {
+	c.t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			for name := range c.nodes {
+				c.t.Logf("%s: %+v", name, c.status(name))
+			}
+			c.t.Fatalf("not in 30 s: %s", what)
+		}
+	}
+}
+
+func (c *cluster) client(name string) *redis.Client {
+	cl := redis.NewClient(&redis.Options{Addr: c.nodes[name].Addr().String(), MaxRetries: -1, PoolSize: 4})
+	c.t.Cleanup(func() { _ = cl.Close() })
+	return cl
+}
+
+// others are the members but the leader.
+func (c *cluster) others() (names []string) {
+	for n := range c.nodes {
+		if n != c.lead {
+			names = append(names, n)
+		}
+	}
+	return names
+}
+
+func TestAcknowledgedWritesSurviveTheirLeader(t *testing.T) {
+	c := newCluster(t, 3, 1)
+	c.promote("m-1", "m-2", "m-3")
+	for round := range 4 {
+		old := c.lead
+		acked := c.load(c.client(old), fmt.Sprintf("round%d", round), 200*time.Millisecond)
+		if len(acked) == 0 {
+			t.Fatal("nothing was acknowledged")
+		}
+		survivors := c.others()
+		if err := c.nodes[old].Stop(); err != nil {
+			t.Fatal(err)
+		}
+		delete(c.nodes, old)
+		c.promote(survivors...)
+		leader := c.client(c.lead)
+		for _, key := range acked {
+			if _, err := leader.Get(t.Context(), key).Result(); err != nil {
+				t.Fatalf("round %d: acknowledged %s on the new leader %s: %v", round, key, c.lead, err)
+			}
+		}
+		c.start(old)
+		c.follow(old)
+		c.eventually(old+" has everything", func() bool {
+			l := c.status(c.lead)
+			return c.status(old).Applied == l.Last.Position && c.status(old).Last == l.Last
+		})
+		voters := append(c.rules[0].Voters, replication.Voter{Member: old, Incarnation: c.status(old).Incarnation})
+		c.ver++
+		c.rules = []replication.Rule{{Voters: voters, K: c.k}}
+		if err := c.nodes[c.lead].Configure(t.Context(), wire.ConfigureRequest{Epoch: c.epoch, Version: c.ver, Rules: c.rules}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// load writes distinct keys from a few connections for d and returns the acknowledged ones.
+func (c *cluster) load(cl *redis.Client, prefix string, d time.Duration) (acked []string) {
+	ctx, cancel := context.WithTimeout(c.t.Context(), d)
+	defer cancel()
+	var mu sync.Mutex
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				key := prefix + ":" + strconv.FormatInt(next.Add(1), 10)
+				if cl.Set(context.WithoutCancel(ctx), key, "v", 0).Err() == nil {
+					mu.Lock()
+					acked = append(acked, key)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return acked
+}
+
+func TestWritesWaitForTheirVoter(t *testing.T) {
+	c := newCluster(t, 2, 1)
+	c.promote("m-1", "m-2")
+	cl := c.client(c.lead)
+	if err := cl.Set(t.Context(), "a", "1", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	follower := c.others()[0]
+	if err := c.nodes[follower].Stop(); err != nil {
+		t.Fatal(err)
+	}
+	delete(c.nodes, follower)
+	err := cl.Set(t.Context(), "b", "2", 0).Err()
+	if err == nil {
+		t.Fatal("a write was acknowledged without its voter")
+	}
+	t.Logf("without its voter a write ends with: %v", err)
+	c.start(follower)
+	c.follow(follower)
+	c.eventually("writes are acknowledged again", func() bool { return cl.Set(t.Context(), "c", "3", 0).Err() == nil })
+	if v, err := cl.Get(t.Context(), "a").Result(); v != "1" || err != nil {
+		t.Fatalf("a = %q, %v", v, err)
+	}
+}
+
+func TestFollowersServeReadsAndRefuseWrites(t *testing.T) {
+	c := newCluster(t, 2, 1)
+	c.promote("m-1", "m-2")
+	if err := c.client(c.lead).Set(t.Context(), "a", "1", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	f := c.client(c.others()[0])
+	c.eventually("the follower applies it", func() bool { v, _ := f.Get(t.Context(), "a").Result(); return v == "1" })
+	if err := f.Set(t.Context(), "a", "2", 0).Err(); err == nil || err.Error()[:8] != "READONLY" {
+		t.Fatalf("write on a follower: %v, want READONLY", err)
+	}
+}
+
+func TestHandoverLosesNothingAndHoldsBriefly(t *testing.T) {
+	c := newCluster(t, 3, 1)
+	c.promote("m-1", "m-2", "m-3")
+	to := c.others()[0]
+	reply, err := c.nodes[c.lead].Handover(t.Context(), wire.HandoverRequest{Epoch: c.epoch, To: to, HoldMillis: 5000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := c.status(to); s.Durable != reply.End {
+		t.Fatalf("the target ends at %v, the leader said %v", s.Durable, reply.End)
+	}
+	old := c.lead
+	if got := c.promote(to, old); got != to && c.status(got).Last.Position < reply.End.Position {
+		t.Fatalf("promoted %s", got)
+	}
+}
+
+func TestAHoldEndsByItself(t *testing.T) {
+	c := newCluster(t, 2, 1)
+	c.promote("m-1", "m-2")
+	if _, err := c.nodes[c.lead].Handover(t.Context(), wire.HandoverRequest{Epoch: c.epoch, To: c.others()[0], HoldMillis: 300}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.client(c.lead).Set(t.Context(), "a", "1", 0).Err(); err != nil {
+		t.Fatalf("write after an abandoned handover: %v", err)
+	}
+}
+
+func TestRefusedOrders(t *testing.T) {
+	c := newCluster(t, 2, 1)
+	c.promote("m-1", "m-2")
+	ctx := t.Context()
+	for name, err := range map[string]error{
+		"an older fence":            second(c.nodes["m-1"].Fence(ctx, wire.FenceRequest{Epoch: 0})),
+		"an epoch not promised":     c.nodes[c.others()[0]].Promote(ctx, wire.PromoteRequest{Epoch: 9, Rules: c.rules}),
+		"the leader follows itself": c.nodes[c.lead].Follow(ctx, wire.FollowRequest{Epoch: c.epoch, Leader: c.lead, Address: "x:1"}),
+		"a second leader":           c.nodes[c.others()[0]].Follow(ctx, wire.FollowRequest{Epoch: c.epoch, Leader: "m-9", Address: "x:1"}),
+		"an older configuration":    c.nodes[c.lead].Configure(ctx, wire.ConfigureRequest{Epoch: c.epoch, Version: 0, Rules: c.rules}),
+	} {
+		if !replication.IsRefusal(err) {
+			t.Errorf("%s: %v, want a refusal", name, err)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
