@@ -258,6 +258,7 @@ type Follower struct {
 	Durable  Position
 	Applied  Position
 	CaughtUp bool
+	Live     bool
 	Silent   time.Duration
 	Seeding  bool
 }
@@ -270,7 +271,8 @@ func (r *Replica) Followers(now time.Time) map[string]Follower {
 	out := make(map[string]Follower, len(r.lead.followers))
 	for name, p := range r.lead.followers {
 		out[name] = Follower{
-			Voter: p.voter, Durable: p.durable, Applied: p.applied, Silent: now.Sub(p.heardAt), Seeding: p.seeding,
+			Voter: p.voter, Durable: p.durable, Applied: p.applied, Silent: now.Sub(p.heardAt),
+			Live: p.live, Seeding: p.seeding,
 			CaughtUp: r.lead.caughtUp(p),
 		}
 	}

@@ -90,6 +90,8 @@ type FollowerView struct {
 	Applied     replication.Position `json:"applied"`
 	// CaughtUp: streaming live in this epoch and within a bounded distance of the end: it may become a voter.
 	CaughtUp bool `json:"caughtUp"`
+	// Live: it has a stream now.
+	Live bool `json:"live"`
 	// SilentMillis since its last acknowledgement or heartbeat answer.
 	SilentMillis int64 `json:"silentMillis"`
 	Seeding      bool  `json:"seeding,omitempty"`
