@@ -1,0 +1,23 @@
+# Tests in tiers; CONTRIBUTING.md explains them. `make test` runs all of them and installs what they need.
+RACE_PACKAGES := ./replication/... ./node/... ./controllers/... ./api/... ./cmd/... ./test/ledger/... ./hack/...
+TEST_FLAGS ?=
+
+.PHONY: test
+test: lint test-unit test-apiserver chart-lint conformance e2e ## Run every tier of tests (root; the first run builds Kubernetes).
+	@echo "all tiers passed"
+
+.PHONY: lint
+lint: ## Check formatting, vet, the arrows between rooms and generated files.
+	@bad=$$(gofmt -l $$(git ls-files '*.go' | grep -v zz_generated)); [ -z "$$bad" ] || { echo "not gofmt'ed: $$bad"; exit 1; }
+	$(GO) vet ./...
+	$(GO) test -count=1 ./test/layout
+
+.PHONY: test-unit
+test-unit: ## Test everything that needs no cluster, under the race detector, with a short simulation.
+	$(GO) test -race -timeout 15m $(TEST_FLAGS) $(RACE_PACKAGES)
+
+SEEDS ?= 20000
+
+.PHONY: sim
+sim: ## Simulate the protocol over SEEDS=20000 random schedules, or over the one of SEED=n.
+	$(GO) test ./replication -run TestReplicaSimulation -count=1 -v -timeout 60m $(if $(SEED),-sim.seed=$(SEED),-sim.seeds=$(SEEDS))
