@@ -9,4 +9,5 @@ include hack/make/*.mk
 
 .PHONY: help
 help: ## List every target.
-	@awk 'BEGIN {FS = ":.*## "; print "Targets:"} /^[a-zA-Z0-9_.-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | LC_ALL=C sort -f
+	@echo "ReplicatedStore; see README.md. Targets:"
+	@awk 'BEGIN {FS = ":.*## "} /^[a-zA-Z0-9_.-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST) | LC_ALL=C sort -f
