@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/replicatedstore/replicatedstore/hack/cluster/internal/machine"
@@ -165,7 +166,7 @@ func (l *Lab) Load(archives ...string) error {
 			if err != nil {
 				return fmt.Errorf("read image archive: %w", err)
 			}
-			kept := filepath.Join(l.imagesDir(), filepath.Base(path))
+			kept := filepath.Join(l.imagesDir(), strings.TrimSuffix(filepath.Base(path), ".tar")+".tar")
 			if err := replaceFile(kept, content); err != nil {
 				return err
 			}
@@ -178,16 +179,20 @@ func (l *Lab) Load(archives ...string) error {
 	})
 }
 
-// importOn imports one archive on every worker of names that runs.
+// importOn imports one archive on every worker of names that runs; one that does not imports it when it starts.
 func (l *Lab) importOn(names []string, path string) error {
+	var group errgroup.Group
 	for _, worker := range names {
 		if _, err := l.record(worker); err != nil {
-			continue // it imports what is kept when it starts
+			continue
 		}
-		out, err := l.command(worker, l.Program(), "inner", "import", path).CombinedOutput()
-		if err != nil {
-			return fmt.Errorf("import image on %s: %w: %s", worker, err, strings.TrimSpace(string(out)))
-		}
+		group.Go(func() error {
+			out, err := l.command(worker, l.Program(), "inner", "import", path).CombinedOutput()
+			if err != nil {
+				return fmt.Errorf("import image on %s: %w: %s", worker, err, strings.TrimSpace(string(out)))
+			}
+			return nil
+		})
 	}
-	return nil
+	return group.Wait()
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -34,19 +35,13 @@ func (l *Lab) Up(ctx context.Context, cache *tool.Cache, o UpOptions) error {
 	if o.Nodes < 1 || o.Nodes > MaxNodes {
 		return fmt.Errorf("start the cluster: %d workers asked for, want 1 to %d", o.Nodes, MaxNodes)
 	}
+	if err := checkPlace(l.dir); err != nil {
+		return err
+	}
 	if err := cache.InstallPackages(ctx); err != nil {
 		return err
 	}
-	var kube, coredns tool.Module
-	for _, m := range tool.Modules() {
-		switch m.Name {
-		case "kube":
-			kube = m
-		case "coredns":
-			coredns = m
-		}
-	}
-	programs, err := cache.Programs(ctx, kube, coredns)
+	programs, err := cache.Programs(ctx, tool.Kube, tool.CoreDNS)
 	if err != nil {
 		return err
 	}
@@ -63,14 +58,14 @@ func (l *Lab) Up(ctx context.Context, cache *tool.Cache, o UpOptions) error {
 	if err != nil {
 		return err
 	}
-	if found && spec.Complete {
+	if found && spec.Complete && l.coreRuns() {
 		l.say("the cluster in %s is up already (%d workers)", l.dir, spec.Nodes)
 		return nil
 	}
 	if left, err := l.leftovers(); err != nil {
 		return err
 	} else if len(left) > 0 {
-		l.say("removing what an interrupted start left")
+		l.say("removing what an interrupted start, or a restart of this machine, left")
 		if err := l.remove(); err != nil {
 			return err
 		}
@@ -123,6 +118,26 @@ func (l *Lab) start(ctx context.Context, o UpOptions, programs map[string]string
 	}
 	step("%d workers are ready", spec.Nodes)
 	return nil
+}
+
+// checkPlace refuses directories that the machines cover with their own.
+func checkPlace(dir string) error {
+	for _, covered := range []string{"/proc", "/run", "/var/lib", "/var/log", "/var/run"} {
+		if strings.HasPrefix(dir+"/", covered+"/") {
+			return fmt.Errorf("keep the cluster in %s: machines have a %s of their own; choose another --state", dir, covered)
+		}
+	}
+	return nil
+}
+
+// coreRuns reports whether every machine runs that no verb turns off.
+func (l *Lab) coreRuns() bool {
+	for _, name := range []string{switchName, apiName, dnsName, clientName} {
+		if _, err := l.record(name); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // explain adds where to look for the cause.

@@ -15,9 +15,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
-
-	"golang.org/x/sync/errgroup"
 )
 
 // Module is a tool module below hack/tools.
@@ -27,15 +26,14 @@ type Module struct {
 	Packages []string          // what is built: "tool" for the module's tool directives
 	Rename   map[string]string // from what go build calls a program to what it is called here
 	Programs []string          // what comes out
-	Env      []string          // beyond the environment
 }
 
 const kubeVersion = "1.37.2"
 
-// Modules lists every tool module. The flags of kube are part of the build cache's key; -X gives the programs the
-// version that the API server reports.
-func Modules() []Module {
-	return []Module{{
+// The tool modules. The flags of Kube are part of the build cache's key; -X gives the programs the version that the
+// API server reports.
+var (
+	Kube = Module{
 		Name: "kube",
 		Flags: []string{"-trimpath", "-ldflags=-s -w" +
 			" -X k8s.io/component-base/version.gitVersion=v" + kubeVersion +
@@ -43,18 +41,17 @@ func Modules() []Module {
 		Packages: []string{"tool"},
 		Rename:   map[string]string{"server": "etcd"},
 		Programs: []string{"kube-apiserver", "kube-controller-manager", "kube-proxy", "kube-scheduler", "kubectl", "kubelet", "etcd"},
-	}, {
-		Name:     "coredns",
-		Flags:    []string{"-trimpath", "-ldflags=-s -w"},
-		Packages: []string{"."},
-		Programs: []string{"coredns"},
-	}, {
-		Name:     "helm",
-		Flags:    []string{"-trimpath", "-ldflags=-s -w"},
-		Packages: []string{"tool"},
-		Programs: []string{"helm"},
-	}}
-}
+	}
+	CoreDNS = Module{
+		Name: "coredns", Flags: []string{"-trimpath", "-ldflags=-s -w"}, Packages: []string{"."}, Programs: []string{"coredns"},
+	}
+	Helm = Module{
+		Name: "helm", Flags: []string{"-trimpath", "-ldflags=-s -w"}, Packages: []string{"tool"}, Programs: []string{"helm"},
+	}
+)
+
+// Modules lists every tool module.
+func Modules() []Module { return []Module{Kube, CoreDNS, Helm} }
 
 // Cache builds modules of the repository at Root into Dir.
 type Cache struct {
@@ -206,13 +203,13 @@ func (c *Cache) goBuild(ctx context.Context, label, dir string, args, packages [
 		return fmt.Errorf("start compiler: %w", err)
 	}
 	p := newProgress(c.Log, label)
-	var group errgroup.Group
-	group.Go(func() error { p.total(countPackages(ctx, dir, args, packages)); return nil })
+	counting, stop := context.WithCancel(ctx)
+	var counter sync.WaitGroup
+	counter.Go(func() { p.total(countPackages(counting, dir, args, packages)) })
 	tail := p.follow(stderr)
 	err = cmd.Wait()
-	if groupErr := group.Wait(); err == nil {
-		err = groupErr
-	}
+	stop()
+	counter.Wait()
 	p.finish(err)
 	if err != nil {
 		return errors.Join(err, errors.New(strings.Join(tail, "\n")))
