@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -155,7 +154,7 @@ func (s *Store) create() error {
 	if err := st.valid(); err != nil {
 		return err
 	}
-	if err := s.initGeneration(); err != nil {
+	if err := s.makeGeneration(1); err != nil {
 		return fmt.Errorf("set up the first generation: %w", err)
 	}
 	data, err := st.encode()
@@ -168,18 +167,6 @@ func (s *Store) create() error {
 	s.state = st
 	s.keepReserve()
 	return durable.Remove(s.fs, s.path(initName))
-}
-
-func (s *Store) initGeneration() error {
-	for _, dir := range []string{s.LogDir(1), s.StateDir(1)} {
-		if err := durable.MkdirAll(s.fs, dir); err != nil {
-			return err
-		}
-	}
-	if s.opt.Init == nil {
-		return nil
-	}
-	return s.opt.Init(s.LogDir(1), s.StateDir(1))
 }
 
 // clear removes what an interrupted create left.
@@ -289,59 +276,6 @@ func (s *Store) keepReserve() {
 		return
 	}
 	s.reserve = true
-}
-
-// LogDir and StateDir are the directories of a generation.
-func (s *Store) LogDir(generation uint64) string {
-	return s.path(logPrefix + strconv.FormatUint(generation, 10))
-}
-
-// StateDir is where the state machine of a generation lives.
-func (s *Store) StateDir(generation uint64) string {
-	return s.path(statePrefix + strconv.FormatUint(generation, 10))
-}
-
-// QuarantineDir is where records cut from logs of any generation are kept.
-func (s *Store) QuarantineDir() string { return s.path("quarantine") }
-
-// Dir is the data directory.
-func (s *Store) Dir() string { return s.dir }
-
-// generationOf returns the generation that the file or directory of this name belongs to.
-func generationOf(name string) (uint64, bool) {
-	for _, prefix := range []string{logPrefix, statePrefix} {
-		if digits, ok := strings.CutPrefix(name, prefix); ok {
-			n, err := strconv.ParseUint(digits, 10, 64)
-			return n, err == nil && n > 0
-		}
-	}
-	return 0, false
-}
-
-// RemoveObsolete removes the directories of every generation that is neither current nor being seeded, and returns their
-// names. Nobody may have them open. What it does not finish, the next call does.
-func (s *Store) RemoveObsolete() ([]string, error) {
-	st := s.State()
-	names, err := s.fs.List(s.dir)
-	if err != nil {
-		return nil, fmt.Errorf("list generations: %w", err)
-	}
-	var removed []string
-	for _, n := range names {
-		g, ok := generationOf(n)
-		keep := g == st.Generation && (st.Seed == nil || !st.Seed.Dropped) || st.Seed != nil && g == st.Seed.Generation
-		if !ok || keep {
-			continue
-		}
-		if err := s.fs.RemoveAll(s.path(n)); err != nil {
-			return removed, fmt.Errorf("remove obsolete generation %s: %w", n, err)
-		}
-		removed = append(removed, n)
-	}
-	if len(removed) == 0 {
-		return nil, nil
-	}
-	return removed, durable.SyncDir(s.fs, s.dir)
 }
 
 // Close unlocks the directory. The Store takes no more updates.

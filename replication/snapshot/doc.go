@@ -1,0 +1,22 @@
+// Package snapshot seeds a member: it brings a copy of another member's state machine, and the place in the log where that
+// copy ends, over a connection.
+//
+// The source makes a checkpoint of its state machine at one mark of the log (Pebble files, hard links), and serves it file
+// by file in chunks. The receiver checks first that its volume has room, writes into a seed directory, and verifies every
+// chunk (crc32c) and every file (sha256). A broken transfer resumes at the byte where it stopped, as long as the source
+// still has that checkpoint. Install then makes a new generation of log and state directories from the seed, and one
+// replacement of the META file makes it current: a crash at any point leaves the old generation, or the new one, and as
+// long as it is the old one the seed is still there.
+//
+// A conversation, each message one frame:
+//
+//	receiver: request (store, id of the seed it has begun)
+//	source:   manifest (id, mark, epoch table, files)
+//	receiver: have (bytes it holds of each file)
+//	source:   chunk... file-end, for every file that is not complete
+//	receiver: done (everything is verified and durable)
+//
+// Either side may send a refusal instead and end the conversation.
+//
+// May import: the standard library, vfs, replication's value types, durable, meta and wal.
+package snapshot

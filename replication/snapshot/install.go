@@ -1,0 +1,84 @@
+package snapshot
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/replication/durable"
+	"github.com/replicatedstore/replicatedstore/replication/meta"
+	"github.com/replicatedstore/replicatedstore/replication/wal"
+)
+
+// ErrLeftover: the seed is installed, but the generation before it could not be removed; the next start tries again.
+var ErrLeftover = errors.New("old generation is not removed")
+
+// ErrNotReceived: the seed that META names is not the one to be installed.
+var ErrNotReceived = errors.New("snapshot was not received")
+
+// Install makes the seed that Receive returned m for the current generation: an empty log that continues at m.Mark beside
+// the received state. One replacement of META does it, which also ends the need for a seed. It opens nothing for the
+// caller, who must have closed the current log and state machine, and opens those of the new generation afterwards.
+//
+// A crash leaves the old generation with the whole seed, which the next Receive finds complete, or the new generation.
+func Install(fs vfs.FS, store *meta.Store, m Manifest, o wal.Options) error {
+	st := store.State()
+	if st.Seed == nil || st.Seed.ID != m.ID {
+		return fmt.Errorf("install snapshot %s: %w", m.ID, ErrNotReceived)
+	}
+	g := st.Seed.Generation
+	if err := checkFiles(fs, store.StateDir(g), &m); err != nil {
+		return fmt.Errorf("install snapshot %s: %w", m.ID, err)
+	}
+	if err := makeLog(fs, store.LogDir(g), m, o); err != nil {
+		return fmt.Errorf("install snapshot %s: make the log of generation %d: %w", m.ID, g, err)
+	}
+	if err := durable.SyncDir(fs, store.Dir()); err != nil {
+		return fmt.Errorf("install snapshot %s: %w", m.ID, err)
+	}
+	err := store.Update(func(st *meta.State) {
+		st.Generation, st.Seed, st.Promises.NeedSeed = g, nil, false
+	})
+	if err != nil {
+		return fmt.Errorf("install snapshot %s: %w", m.ID, err)
+	}
+	if _, err := store.RemoveObsolete(); err != nil {
+		return fmt.Errorf("install snapshot %s: %w: %w", m.ID, ErrLeftover, err)
+	}
+	return nil
+}
+
+// checkFiles makes sure that the state directory holds the files of the manifest and nothing else.
+func checkFiles(fs vfs.FS, dir string, m *Manifest) error {
+	names, err := fs.List(dir)
+	if err != nil {
+		return fmt.Errorf("list %s: %w", dir, err)
+	}
+	if len(names) != len(m.Files) {
+		return fmt.Errorf("%w: %d files in %s, %d in the manifest", ErrNotReceived, len(names), dir, len(m.Files))
+	}
+	for _, f := range m.Files {
+		info, err := fs.Stat(fs.PathJoin(dir, f.Name))
+		if err != nil {
+			return fmt.Errorf("%w: stat %s: %w", ErrNotReceived, f.Name, err)
+		}
+		if info.Size() != f.Size {
+			return fmt.Errorf("%w: %s has %d of %d bytes", ErrNotReceived, f.Name, info.Size(), f.Size)
+		}
+	}
+	return nil
+}
+
+// makeLog makes an empty log that continues at the manifest's mark, over whatever an interrupted Install left.
+func makeLog(fs vfs.FS, dir string, m Manifest, o wal.Options) error {
+	if err := fs.RemoveAll(dir); err != nil {
+		return fmt.Errorf("remove %s: %w", dir, err)
+	}
+	o.Create = true
+	log, _, err := wal.Open(fs, dir, o)
+	if err != nil {
+		return err
+	}
+	return errors.Join(log.Reset(m.Mark, m.Epochs), log.Close())
+}

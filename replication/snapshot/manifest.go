@@ -1,0 +1,103 @@
+package snapshot
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+const (
+	manifestVersion = 1
+	// maxFiles bounds a manifest: with Pebble's file sizes that is far above a terabyte.
+	maxFiles    = 200_000
+	maxNameLen  = 200
+	partSuffix  = ".part" // a file that is not complete yet
+	maxIDLength = 64
+)
+
+// ErrManifest: a manifest that no source of this program makes.
+var ErrManifest = errors.New("bad snapshot manifest")
+
+// File is one file of a snapshot.
+type File struct {
+	Name string `json:"name"`
+	Size int64  `json:"size"` // bytes
+}
+
+// Manifest describes a snapshot: what is in it, and where the log continues.
+type Manifest struct {
+	Version int `json:"version"`
+	// ID names this checkpoint of this source; two manifests with the same one are the same.
+	ID    string `json:"id"`
+	Store string `json:"store"`
+	// Mark is the last log entry that the state holds; the new log continues after it. Epochs is the history up to there.
+	Mark   replication.Mark       `json:"mark"`
+	Epochs replication.EpochTable `json:"epochs"`
+	Files  []File                 `json:"files"`
+	// Total of the sizes, bytes.
+	Total int64 `json:"total"`
+}
+
+// Check refuses a manifest that breaks a bound or names a file outside its directory.
+func (m *Manifest) Check() error {
+	switch {
+	case m.Version != manifestVersion:
+		return fmt.Errorf("%w: version %d, this program reads %d", ErrManifest, m.Version, manifestVersion)
+	case m.ID == "" || len(m.ID) > maxIDLength:
+		return fmt.Errorf("%w: id of %d bytes", ErrManifest, len(m.ID))
+	case m.Mark.Position == 0 || m.Mark.Epoch == 0:
+		return fmt.Errorf("%w: an empty store seeds nobody", ErrManifest)
+	case len(m.Files) > maxFiles:
+		return fmt.Errorf("%w: %d files exceed %d", ErrManifest, len(m.Files), maxFiles)
+	}
+	if err := m.Epochs.Check(); err != nil {
+		return fmt.Errorf("%w: %w", ErrManifest, err)
+	}
+	if e := m.Epochs.EpochAt(m.Mark.Position); e != m.Mark.Epoch {
+		return fmt.Errorf("%w: the epoch table has epoch %d at %v", ErrManifest, e, m.Mark)
+	}
+	return m.checkFiles()
+}
+
+func (m *Manifest) checkFiles() error {
+	var total int64
+	seen := make(map[string]bool, len(m.Files))
+	for _, f := range m.Files {
+		if err := checkName(f.Name); err != nil {
+			return err
+		}
+		if seen[f.Name] || f.Size < 0 || f.Size > math.MaxInt64-total {
+			return fmt.Errorf("%w: file %q twice, or of %d bytes", ErrManifest, f.Name, f.Size)
+		}
+		seen[f.Name] = true
+		total += f.Size
+	}
+	if total != m.Total {
+		return fmt.Errorf("%w: files of %d bytes, the total says %d", ErrManifest, total, m.Total)
+	}
+	return nil
+}
+
+// checkName allows what a flat directory of Pebble files has. It keeps a source from writing anywhere else.
+func checkName(name string) error {
+	ok := name != "" && len(name) <= maxNameLen && name[0] != '.' && !strings.HasSuffix(name, partSuffix)
+	for _, c := range []byte(name) {
+		ok = ok && (c == '-' || c == '_' || c == '.' || '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z')
+	}
+	if !ok {
+		return fmt.Errorf("%w: file name %q", ErrManifest, name)
+	}
+	return nil
+}
+
+func decodeManifest(data []byte) (Manifest, error) {
+	var m Manifest
+	if err := json.Unmarshal(data, &m); err != nil {
+		return Manifest{}, fmt.Errorf("%w: %w", ErrManifest, err)
+	}
+	return m, m.Check()
+}

@@ -1,0 +1,323 @@
+package snapshot
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/replication/durable"
+	"github.com/replicatedstore/replicatedstore/replication/meta"
+)
+
+// ReceiveOptions of Receive.
+type ReceiveOptions struct {
+	FS   vfs.FS
+	Meta *meta.Store
+	// Store names the store; From the member that serves, for the record.
+	Store, From string
+	// Margin is the room that must be left on the volume beside the snapshot, in bytes; default 64 MiB and a twentieth of it.
+	Margin int64
+	// Progress is told what has arrived, a few times a second; default: nobody.
+	Progress func(Progress)
+	Now      func() time.Time
+}
+
+// ErrCorrupt: a file did not have the digest its source named. It is removed, and fetched anew by the next attempt.
+var ErrCorrupt = errors.New("snapshot file is corrupt")
+
+// NoRoomError: the volume cannot take the snapshot beside what it holds.
+type NoRoomError struct {
+	// Need bytes more, margin included; Free are free.
+	Need, Free int64
+	// Held bytes are in the current generation. When Need <= Free+Held, giving it up (meta.Store.StartOver) makes room.
+	Held int64
+}
+
+func (e *NoRoomError) Error() string {
+	return fmt.Sprintf("no room for the snapshot: it needs %d bytes, %d are free, %d are held by the current state; enlarge the "+
+		"volume", e.Need, e.Free, e.Held)
+}
+
+// syncEvery bounds the unsynced bytes of a file being received, so that its last fsync is short.
+const syncEvery = 32 << 20
+
+// Receive has one conversation with a Source. It writes into the state directory of the generation after the current one,
+// and records in META that it does. When it returns nil, every file is verified and durable, and Install makes it current.
+// After an error, the next Receive goes on where this one stopped, unless the source has another snapshot by then.
+//
+// The current generation is not touched: the member may go on following, voting and serving reads meanwhile.
+func Receive(ctx context.Context, rw io.ReadWriter, o ReceiveOptions) (Manifest, error) {
+	if o.Progress == nil {
+		o.Progress = func(Progress) {}
+	}
+	r := &receiver{o: o, f: framer{rw: rw}}
+	if err := r.run(ctx); err != nil {
+		return Manifest{}, fmt.Errorf("receive snapshot from %s: %w", o.From, err)
+	}
+	return r.m, nil
+}
+
+type receiver struct {
+	o    ReceiveOptions
+	f    framer
+	seed meta.Seed
+	dir  string
+	m    Manifest
+	has  []int64 // bytes of each file; complete when it is verified
+	t    *meter
+}
+
+func (r *receiver) run(ctx context.Context) error {
+	st := r.o.Meta.State()
+	if st.Seed != nil {
+		r.seed = *st.Seed
+	} else {
+		r.seed = meta.Seed{Generation: st.Generation + 1}
+	}
+	r.dir = r.o.Meta.StateDir(r.seed.Generation)
+	if err := r.f.writeJSON(frameRequest, request{Store: r.o.Store, ID: r.seed.ID}); err != nil {
+		return err
+	}
+	payload, err := r.f.expect(frameManifest)
+	if err != nil {
+		return err
+	}
+	if r.m, err = decodeManifest(payload); err != nil {
+		return r.f.refuse(err)
+	}
+	if r.m.Store != r.o.Store {
+		return r.f.refuse(fmt.Errorf("%w: of store %q, not %q", ErrManifest, r.m.Store, r.o.Store))
+	}
+	if err := r.begin(); err != nil {
+		return r.f.refuse(err)
+	}
+	if err := r.f.writeJSON(frameHave, have{ID: r.m.ID, Bytes: r.has}); err != nil {
+		return err
+	}
+	if err := r.receiveAll(ctx); err != nil {
+		return err
+	}
+	if err := durable.SyncDir(r.o.FS, r.dir); err != nil {
+		return r.f.refuse(err)
+	}
+	return r.f.write(frameDone)
+}
+
+// begin takes stock of what an earlier attempt left, or starts anew, and checks that the rest fits on the volume.
+func (r *receiver) begin() error {
+	fresh := r.seed.ID != r.m.ID
+	if fresh {
+		if err := r.clear(); err != nil {
+			return err
+		}
+	}
+	if err := durable.MkdirAll(r.o.FS, r.dir); err != nil {
+		return err
+	}
+	held, err := r.takeStock()
+	if err != nil {
+		return err
+	}
+	if err := r.checkRoom(r.m.Total - held); err != nil {
+		return err
+	}
+	r.t = newMeter(&r.m, held, r.o.Now(), r.o.Progress)
+	if !fresh {
+		return nil
+	}
+	r.seed.ID, r.seed.From, r.seed.Mark = r.m.ID, r.o.From, r.m.Mark
+	return r.o.Meta.Update(func(st *meta.State) { st.Seed = &r.seed })
+}
+
+// clear forgets the seed that was begun, in META first, and removes its files: they must never pass for another one's.
+func (r *receiver) clear() error {
+	if r.seed.ID != "" {
+		r.seed.ID = ""
+		if err := r.o.Meta.Update(func(st *meta.State) { st.Seed = &r.seed }); err != nil {
+			return err
+		}
+	}
+	if err := r.o.FS.RemoveAll(r.dir); err != nil {
+		return fmt.Errorf("remove the files of another snapshot: %w", err)
+	}
+	return durable.SyncDir(r.o.FS, r.o.Meta.Dir())
+}
+
+// takeStock finds how much of each file is there. A complete file has its own name, one that is not ends in ".part".
+func (r *receiver) takeStock() (held int64, err error) {
+	r.has = make([]int64, len(r.m.Files))
+	for i, f := range r.m.Files {
+		path := r.o.FS.PathJoin(r.dir, f.Name)
+		if info, err := r.o.FS.Stat(path); err == nil && info.Size() == f.Size {
+			r.has[i] = complete
+			held += f.Size
+			continue
+		} else if err != nil && !durable.IsNotExist(err) {
+			return 0, fmt.Errorf("stat %s: %w", path, err)
+		}
+		info, err := r.o.FS.Stat(path + partSuffix)
+		switch {
+		case durable.IsNotExist(err):
+		case err != nil:
+			return 0, fmt.Errorf("stat %s: %w", path, err)
+		case info.Size() <= f.Size:
+			r.has[i] = info.Size()
+			held += info.Size()
+		default:
+			if err := durable.Remove(r.o.FS, path+partSuffix); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return held, nil
+}
+
+// checkRoom refuses before the first byte, not when the volume is full and the member's own log cannot grow any more.
+func (r *receiver) checkRoom(rest int64) error {
+	usage, err := r.o.FS.GetDiskUsage(r.o.Meta.Dir())
+	if errors.Is(err, vfs.ErrUnsupported) {
+		return nil // a file system that does not say
+	} else if err != nil {
+		return fmt.Errorf("read free space: %w", err)
+	}
+	margin := r.o.Margin
+	if margin == 0 {
+		margin = 64<<20 + r.m.Total/20
+	}
+	if need, free := rest+margin, int64(usage.AvailBytes); need > free {
+		held, err := r.heldByCurrent()
+		return errors.Join(&NoRoomError{Need: need, Free: free, Held: held}, err)
+	}
+	return nil
+}
+
+// heldByCurrent adds up the files of the current generation.
+func (r *receiver) heldByCurrent() (total int64, err error) {
+	g := r.o.Meta.State().Generation
+	for _, dir := range []string{r.o.Meta.StateDir(g), r.o.Meta.LogDir(g)} {
+		names, err := r.o.FS.List(dir)
+		if err != nil && !durable.IsNotExist(err) {
+			return 0, fmt.Errorf("list %s: %w", dir, err)
+		}
+		for _, n := range names {
+			// Files come and go while the state machine works: this is an estimate.
+			if info, err := r.o.FS.Stat(r.o.FS.PathJoin(dir, n)); err == nil && !info.IsDir() {
+				total += info.Size()
+			}
+		}
+	}
+	return total, nil
+}
+
+func (r *receiver) receiveAll(ctx context.Context) error {
+	for i := range r.m.Files {
+		if r.has[i] == complete {
+			continue
+		}
+		if err := r.receiveFile(ctx, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// incoming is one file being received.
+type incoming struct {
+	index  int
+	want   File
+	part   string
+	file   vfs.File
+	at     int64
+	synced int64
+	digest hash.Hash
+}
+
+// receiveFile receives the rest of file i. From here to the end of the last file the receiver says nothing: the source is
+// writing, and may not read before it is done. An error ends the conversation by closing the connection.
+func (r *receiver) receiveFile(ctx context.Context, i int) error {
+	in := &incoming{index: i, want: r.m.Files[i], at: r.has[i]}
+	path := r.o.FS.PathJoin(r.dir, in.want.Name)
+	in.part = path + partSuffix
+	var err error
+	if in.file, err = r.o.FS.OpenReadWrite(in.part, durable.Category); err != nil {
+		return fmt.Errorf("open %s: %w", in.part, err)
+	}
+	good, err := r.fill(ctx, in)
+	if err == nil {
+		err = in.file.Sync()
+	}
+	if err = errors.Join(err, in.file.Close()); err != nil {
+		return err
+	}
+	if !good {
+		r.t.add(-in.at, r.o.Now())
+		return errors.Join(fmt.Errorf("%w: %s", ErrCorrupt, in.want.Name), durable.Remove(r.o.FS, in.part))
+	}
+	if err := r.o.FS.Rename(in.part, path); err != nil {
+		return fmt.Errorf("rename %s: %w", in.part, err)
+	}
+	return nil
+}
+
+// fill receives the rest of a file; good tells whether all of it has the digest that the source says.
+func (r *receiver) fill(ctx context.Context, in *incoming) (good bool, err error) {
+	if in.digest, err = hashPrefix(in.file, in.at); err != nil {
+		return false, fmt.Errorf("read back %s: %w", in.part, err)
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		t, payload, err := r.f.read()
+		if err != nil {
+			return false, err
+		}
+		switch t {
+		case frameChunk:
+			if err := r.write(in, payload); err != nil {
+				return false, err
+			}
+		case frameFileEnd:
+			e, err := decodeFileEnd(payload)
+			if err == nil && (int(e.file) != in.index || e.size != in.want.Size || in.at != in.want.Size) {
+				err = fmt.Errorf("%w: end of file %d after %d bytes; %s has %d", ErrFrame, e.file, in.at, in.want.Name, in.want.Size)
+			}
+			if err != nil {
+				return false, err
+			}
+			return bytes.Equal(e.digest, in.digest.Sum(nil)), nil
+		default:
+			return false, fmt.Errorf("%w: %s within %s", ErrFrame, t, in.want.Name)
+		}
+	}
+}
+
+func (r *receiver) write(in *incoming, payload []byte) error {
+	c, err := decodeChunk(payload)
+	if err != nil {
+		return err
+	}
+	n := int64(len(c.data))
+	if int(c.file) != in.index || c.offset != in.at || n > in.want.Size-in.at {
+		return fmt.Errorf("%w: %d bytes at %d of file %d; %s is at %d of %d", ErrFrame, n, c.offset, c.file, in.want.Name, in.at, in.want.Size)
+	}
+	_, _ = in.digest.Write(c.data) // a hash takes everything
+	if _, err := in.file.WriteAt(c.data, in.at); err != nil {
+		return fmt.Errorf("write %s: %w", in.part, err)
+	}
+	in.at += n
+	if in.at-in.synced >= syncEvery {
+		if err := in.file.SyncData(); err != nil {
+			return fmt.Errorf("fsync %s: %w", in.part, err)
+		}
+		in.synced = in.at
+	}
+	r.t.add(n, r.o.Now())
+	return nil
+}

@@ -1,0 +1,325 @@
+package snapshot
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// SourceOptions of a Source.
+type SourceOptions struct {
+	FS vfs.FS
+	// Dir holds the checkpoints; the Source owns it and removes what it finds there.
+	Dir   string
+	Store string
+	// Checkpoint writes the state machine's files into dir, which does not exist yet, and tells where the log continues:
+	// read from the checkpoint itself, and the epoch table up to there.
+	Checkpoint func(dir string) (replication.Mark, replication.EpochTable, error)
+	// Pin holds the log from a position on until release; a checkpoint is useless once the log after it is pruned.
+	Pin func(from replication.Position) (release func())
+	// Reuse is how old a checkpoint may be to serve a new seed; default 10 minutes. Linger is how long one stays after its
+	// last seed ended, so that a broken one can resume; default 10 minutes.
+	Reuse, Linger time.Duration
+	// Keep bounds the checkpoints on disk; default 2. When all are in use, a new seed gets the newest of them.
+	Keep int
+	Now  func() time.Time
+	// Throttle waits until n more bytes may be sent; default: no wait.
+	Throttle func(ctx context.Context, n int) error
+	Logf     func(format string, args ...any)
+}
+
+// Source makes, keeps and serves checkpoints. It is safe for concurrent use.
+type Source struct {
+	o SourceOptions
+
+	make sync.Mutex // held while a checkpoint is made, so that seeds that begin together share it; before mu
+
+	mu          sync.Mutex
+	closed      bool
+	checkpoints []*checkpoint // oldest first
+}
+
+type checkpoint struct {
+	dir      string
+	manifest Manifest
+	release  func()
+	made     time.Time
+	// Guarded by Source.mu.
+	users    int
+	lastUsed time.Time
+}
+
+// NewSource empties o.Dir: no seed survives its source's process, because the log was not pinned meanwhile.
+func NewSource(o SourceOptions) (*Source, error) {
+	if o.Reuse == 0 {
+		o.Reuse = 10 * time.Minute
+	}
+	if o.Linger == 0 {
+		o.Linger = 10 * time.Minute
+	}
+	if o.Keep == 0 {
+		o.Keep = 2
+	}
+	if o.Throttle == nil {
+		o.Throttle = func(context.Context, int) error { return nil }
+	}
+	if o.Logf == nil {
+		o.Logf = func(string, ...any) {}
+	}
+	if err := o.FS.RemoveAll(o.Dir); err != nil {
+		return nil, fmt.Errorf("remove old checkpoints: %w", err)
+	}
+	return &Source{o: o}, nil
+}
+
+// Close removes all checkpoints. Seeds under way must have ended.
+func (s *Source) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	all := s.checkpoints
+	s.checkpoints = nil
+	s.mu.Unlock()
+	return s.remove(all)
+}
+
+// Sweep removes the checkpoints that nobody has used for Linger. Call it now and then.
+func (s *Source) Sweep() error {
+	now := s.o.Now()
+	s.mu.Lock()
+	var gone []*checkpoint
+	s.checkpoints = slices.DeleteFunc(s.checkpoints, func(c *checkpoint) bool {
+		idle := c.users == 0 && now.Sub(c.lastUsed) >= s.o.Linger
+		if idle {
+			gone = append(gone, c)
+		}
+		return idle
+	})
+	s.mu.Unlock()
+	return s.remove(gone)
+}
+
+func (s *Source) remove(gone []*checkpoint) error {
+	var errs []error
+	for _, c := range gone {
+		c.release()
+		if err := s.o.FS.RemoveAll(c.dir); err != nil {
+			errs = append(errs, fmt.Errorf("remove checkpoint %s: %w", c.dir, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Serve has one conversation with a receiver. An error leaves the Source usable, and the seed resumable for Linger.
+func (s *Source) Serve(ctx context.Context, rw io.ReadWriter) error {
+	f := &framer{rw: rw}
+	payload, err := f.expect(frameRequest)
+	if err != nil {
+		return fmt.Errorf("serve snapshot: %w", err)
+	}
+	var req request
+	if err := json.Unmarshal(payload, &req); err != nil {
+		return f.refuse(fmt.Errorf("serve snapshot: %w: %w", ErrFrame, err))
+	}
+	if req.Store != s.o.Store {
+		return f.refuse(fmt.Errorf("serve snapshot: %w: this is store %q, not %q", ErrRefused, s.o.Store, req.Store))
+	}
+	c, err := s.acquire(req.ID)
+	if err != nil {
+		return f.refuse(fmt.Errorf("serve snapshot: %w", err))
+	}
+	defer s.done(c)
+	if err := s.serve(ctx, f, c); err != nil {
+		return fmt.Errorf("serve snapshot %s: %w", c.manifest.ID, err)
+	}
+	return nil
+}
+
+func (s *Source) serve(ctx context.Context, f *framer, c *checkpoint) error {
+	if err := f.writeJSON(frameManifest, c.manifest); err != nil {
+		return err
+	}
+	payload, err := f.expect(frameHave)
+	if err != nil {
+		return err
+	}
+	has, err := decodeHave(payload, &c.manifest)
+	if err != nil {
+		return f.refuse(err)
+	}
+	for i, n := range has {
+		if n == complete {
+			continue
+		}
+		if err := s.send(ctx, f, c, i, n); err != nil {
+			return err
+		}
+	}
+	_, err = f.expect(frameDone)
+	return err
+}
+
+// send streams file i from byte from on.
+func (s *Source) send(ctx context.Context, f *framer, c *checkpoint, i int, from int64) error {
+	want := c.manifest.Files[i]
+	path := s.o.FS.PathJoin(c.dir, want.Name)
+	file, err := s.o.FS.Open(path, vfs.SequentialReadsOption)
+	if err != nil {
+		return f.refuse(fmt.Errorf("open %s: %w", path, err))
+	}
+	defer file.Close() // read only: nothing to lose
+	digest, err := hashPrefix(file, from)
+	if err != nil {
+		return f.refuse(fmt.Errorf("read %s: %w", path, err))
+	}
+	buf := make([]byte, min(ChunkBytes, want.Size-from))
+	for at := from; at < want.Size; {
+		b := buf[:min(int64(len(buf)), want.Size-at)]
+		if n, err := file.ReadAt(b, at); n < len(b) {
+			return f.refuse(fmt.Errorf("read %d of %d bytes at %d of %s: %w", n, len(b), at, path, err))
+		}
+		if err := s.o.Throttle(ctx, len(b)); err != nil {
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		_, _ = digest.Write(b) // a hash takes everything
+		if err := f.write(frameChunk, chunk{uint32(i), at, nil}.head(), b); err != nil {
+			return err
+		}
+		at += int64(len(b))
+	}
+	return f.write(frameFileEnd, fileEnd{uint32(i), want.Size, digest.Sum(nil)}.encode())
+}
+
+// acquire returns the checkpoint id if it is still there, else a young enough one, else a new one.
+func (s *Source) acquire(id string) (*checkpoint, error) {
+	s.make.Lock()
+	defer s.make.Unlock()
+	if c, err := s.existing(id); c != nil || err != nil {
+		return c, err
+	}
+	if err := s.makeRoom(); err != nil {
+		return nil, err
+	}
+	c, err := s.newCheckpoint()
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.checkpoints = append(s.checkpoints, c)
+	return c, nil
+}
+
+func (s *Source) existing(id string) (*checkpoint, error) {
+	now := s.o.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errors.New("source is closed")
+	}
+	var best *checkpoint
+	busy := 0
+	for _, c := range s.checkpoints {
+		if c.users > 0 {
+			busy++
+		}
+		if c.manifest.ID == id || (best == nil || best.manifest.ID != id) && now.Sub(c.made) < s.o.Reuse {
+			best = c
+		}
+	}
+	if best == nil && busy >= s.o.Keep {
+		best = s.checkpoints[len(s.checkpoints)-1]
+	}
+	if best != nil {
+		best.users++
+	}
+	return best, nil
+}
+
+// makeRoom removes the oldest unused checkpoints until a new one fits the bound.
+func (s *Source) makeRoom() error {
+	s.mu.Lock()
+	var gone []*checkpoint
+	for i := 0; i < len(s.checkpoints) && len(s.checkpoints) >= s.o.Keep; {
+		if s.checkpoints[i].users > 0 {
+			i++
+			continue
+		}
+		gone = append(gone, s.checkpoints[i])
+		s.checkpoints = slices.Delete(s.checkpoints, i, i+1)
+	}
+	s.mu.Unlock()
+	return s.remove(gone)
+}
+
+// newCheckpoint makes one, in use by the caller. The log is pinned as a whole until the checkpoint's mark is known.
+func (s *Source) newCheckpoint() (*checkpoint, error) {
+	var raw [16]byte
+	_, _ = rand.Read(raw[:]) // never fails: it ends the process instead
+	id := hex.EncodeToString(raw[:])
+	dir := s.o.FS.PathJoin(s.o.Dir, id)
+	if err := s.o.FS.MkdirAll(s.o.Dir, 0o750); err != nil {
+		return nil, fmt.Errorf("make checkpoint directory: %w", err)
+	}
+	hold := s.o.Pin(0)
+	defer hold()
+	mark, epochs, err := s.o.Checkpoint(dir)
+	if err == nil {
+		m := Manifest{Version: manifestVersion, ID: id, Store: s.o.Store, Mark: mark, Epochs: epochs}
+		if err = m.addFiles(s.o.FS, dir); err == nil {
+			s.o.Logf("made checkpoint %s at %v: %d files, %d bytes", id, mark, len(m.Files), m.Total)
+			now := s.o.Now()
+			return &checkpoint{dir: dir, manifest: m, release: s.o.Pin(mark.Position + 1), made: now, users: 1, lastUsed: now}, nil
+		}
+	}
+	return nil, errors.Join(fmt.Errorf("make checkpoint: %w", err), s.o.FS.RemoveAll(dir))
+}
+
+// addFiles lists the checkpoint in dir and checks the result.
+func (m *Manifest) addFiles(fs vfs.FS, dir string) error {
+	names, err := fs.List(dir)
+	if err != nil {
+		return fmt.Errorf("list %s: %w", dir, err)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		info, err := fs.Stat(fs.PathJoin(dir, name))
+		if err != nil {
+			return fmt.Errorf("stat %s of %s: %w", name, dir, err)
+		}
+		if info.IsDir() {
+			return fmt.Errorf("%w: %s is a directory", ErrManifest, name)
+		}
+		m.Files = append(m.Files, File{Name: name, Size: info.Size()})
+		m.Total += info.Size()
+	}
+	return m.Check()
+}
+
+func (s *Source) done(c *checkpoint) {
+	now := s.o.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.users--
+	c.lastUsed = now
+}
+
+// Checkpoints counts those on disk.
+func (s *Source) Checkpoints() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.checkpoints)
+}
