@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/resource"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
@@ -99,6 +100,8 @@ type Claim struct {
 	UID      types.UID
 	Deleting bool
 	Lost     bool // its volume is gone
+	// Requested is the size it asks for.
+	Requested resource.Quantity
 }
 
 // Reach is how an attempt to ask a member ended.

@@ -260,4 +260,3 @@ func (o *operator) fence(a decide.FenceMembers) {
 
 // die makes the operator forget everything.
 func (o *operator) die() { *o = *newOperator(o.w, o.name) }
-

@@ -53,9 +53,11 @@ func newWorld(t *testing.T, replicas int, synchronous int32, changes ...func(*v1
 	return w
 }
 
-func manual(s *v1alpha1.ReplicatedStoreSpec)    { s.Failover.Mode = v1alpha1.FailoverManual }
-func allow(s *v1alpha1.ReplicatedStoreSpec)     { s.Failover.DataLoss = v1alpha1.DataLossAllow }
-func preferred(s *v1alpha1.ReplicatedStoreSpec) { s.Replication.Synchronous.Durability = v1alpha1.DurabilityPreferred }
+func manual(s *v1alpha1.ReplicatedStoreSpec) { s.Failover.Mode = v1alpha1.FailoverManual }
+func allow(s *v1alpha1.ReplicatedStoreSpec)  { s.Failover.DataLoss = v1alpha1.DataLossAllow }
+func preferred(s *v1alpha1.ReplicatedStoreSpec) {
+	s.Replication.Synchronous.Durability = v1alpha1.DurabilityPreferred
+}
 func bounded(n int64) func(*v1alpha1.ReplicatedStoreSpec) {
 	return func(s *v1alpha1.ReplicatedStoreSpec) {
 		s.Failover.DataLoss, s.Failover.MaxLostWrites = v1alpha1.DataLossBounded, &n

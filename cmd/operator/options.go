@@ -1,0 +1,83 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"strings"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/controllers/nodeclient"
+)
+
+// options are the flags.
+type options struct {
+	metricsAddress string
+	probeAddress   string
+	nodeImage      string
+	namespaces     string
+	concurrency    int
+	leaderElect    bool
+	leaderElectNS  string
+	showVersion    bool
+
+	settings decide.Settings
+	timeouts nodeclient.Timeouts
+	log      zap.Options
+}
+
+func parse(name string, args []string) (options, error) {
+	o := options{settings: decide.DefaultSettings(), timeouts: nodeclient.DefaultTimeouts()}
+	f := flag.NewFlagSet(name, flag.ContinueOnError)
+	f.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "address that serves /metrics; 0 serves none")
+	f.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "address that serves /healthz and /readyz; 0 serves none")
+	f.StringVar(&o.nodeImage, "node-image", "", "image of the data node, for stores that name none")
+	f.StringVar(&o.namespaces, "watch-namespaces", "", "comma-separated namespaces to serve; empty serves all")
+	f.IntVar(&o.concurrency, "max-concurrent-reconciles", 8, "how many stores are reconciled at once")
+	f.BoolVar(&o.leaderElect, "leader-elect", true, "let one operator at a time act, the others wait to take over")
+	f.StringVar(&o.leaderElectNS, "leader-election-namespace", "", "namespace of the operators' own Lease; empty is the pod's own")
+	f.BoolVar(&o.showVersion, "version", false, "print the version and exit")
+
+	f.DurationVar(&o.settings.SuspectAfter, "suspect-after", o.settings.SuspectAfter, "how long a leader must be unreachable here and silent for its voters before it is replaced")
+	f.DurationVar(&o.settings.VoterGoneAfter, "voter-gone-after", o.settings.VoterGoneAfter, "how long a voter must be gone before it stops counting")
+	f.DurationVar(&o.settings.LowerAfter, "lower-after", o.settings.LowerAfter, "how long voters must be missing before durability Preferred waits for fewer")
+	f.DurationVar(&o.settings.Hold, "handover-hold", o.settings.Hold, "how long a planned handover may hold writes, at most 10s")
+	f.DurationVar(&o.settings.Resync, "resync", o.settings.Resync, "how often to look at a store when nothing happens")
+	o.log.BindFlags(f)
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	return o, o.check(f.Args())
+}
+
+func (o options) check(rest []string) error {
+	switch {
+	case len(rest) > 0:
+		return fmt.Errorf("unexpected arguments %q", rest)
+	case o.showVersion:
+		return nil
+	case o.nodeImage == "":
+		return fmt.Errorf("--node-image is required")
+	case o.concurrency < 1:
+		return fmt.Errorf("--max-concurrent-reconciles is %d, and must be at least 1", o.concurrency)
+	case o.settings.Hold <= 0 || o.settings.Hold > 10*time.Second:
+		return fmt.Errorf("--handover-hold is %s, and must be above 0 and at most 10s", o.settings.Hold)
+	case min(o.settings.SuspectAfter, o.settings.VoterGoneAfter, o.settings.LowerAfter, o.settings.Resync) <= 0:
+		return fmt.Errorf("--suspect-after, --voter-gone-after, --lower-after and --resync must be above 0")
+	default:
+		return nil
+	}
+}
+
+// served lists the namespaces to serve; nil for all.
+func (o options) served() []string {
+	var out []string
+	for n := range strings.SplitSeq(o.namespaces, ",") {
+		if n = strings.TrimSpace(n); n != "" {
+			out = append(out, n)
+		}
+	}
+	return out
+}

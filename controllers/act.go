@@ -1,0 +1,163 @@
+package controllers
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// act does the plan's actions in order and stops at the first failure. Orders to follow go out together.
+func (p *pass) act(ctx context.Context, plan decide.Plan) error {
+	for i := 0; i < len(plan.Actions); i++ {
+		a := plan.Actions[i]
+		if _, ok := a.(decide.FollowLeader); ok {
+			i += p.follow(ctx, plan.Actions[i:]) - 1
+			continue
+		}
+		logger := log.FromContext(ctx).WithValues(keyState, plan.State.String(), keyAction, a.String())
+		if err := p.do(ctx, a); err != nil {
+			return fmt.Errorf("%v: %w", a, err)
+		}
+		if a.Risky() {
+			logger.Info("Acted", keyReason, plan.Reason)
+		} else {
+			logger.V(1).Info("Acted", keyReason, plan.Reason)
+		}
+	}
+	return nil
+}
+
+func (p *pass) do(ctx context.Context, a decide.Action) error {
+	switch a := a.(type) {
+	case decide.WriteRecord:
+		return p.writeRecord(ctx, a)
+	case decide.FenceMembers:
+		p.fence(ctx, a)
+		return nil
+	case decide.PromoteMember:
+		return p.promote(ctx, a)
+	case decide.ConfigureLeader:
+		_, err := p.Nodes.Configure(ctx, p.address(a.Member), a.Request)
+		return err
+	case decide.HandOver:
+		p.handOver(ctx, a)
+		return nil
+	case decide.CreateMember:
+		return p.createMember(ctx, a)
+	case decide.DeletePod:
+		return p.delete(ctx, &corev1.Pod{}, a.Name, a.UID)
+	case decide.DeleteClaim:
+		return p.delete(ctx, &corev1.PersistentVolumeClaim{}, a.Name, a.UID)
+	case decide.LabelPod:
+		return p.patchPod(ctx, a.Name, "labels", v1alpha1.LabelRole, a.Role)
+	case decide.UnannotatePod:
+		return p.patchPod(ctx, a.Name, "annotations", a.Key, "")
+	case decide.FinishRequest:
+		return p.finishRequest(ctx, a.Outcome)
+	default:
+		panic(fmt.Sprintf("controllers: unknown action %T", a))
+	}
+}
+
+func (p *pass) address(member string) string {
+	if m := p.seen.Members[member]; m.Pod != nil {
+		return controlAddress(m.Pod.IP)
+	}
+	return controlAddress("")
+}
+
+// writeRecord swaps the record, or makes the Lease with it.
+func (p *pass) writeRecord(ctx context.Context, a decide.WriteRecord) error {
+	name := v1alpha1.LeaseName(p.store.Name)
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: p.store.Namespace, Name: name}}
+	if a.ResourceVersion == "" {
+		lease.Labels = v1alpha1.ChildLabels(p.store.Name)
+		lease.Annotations = map[string]string{v1alpha1.AnnotationRecord: a.Record.Encode()}
+		lease.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(p.store, v1alpha1.GroupVersionKind())}
+		return p.Client.Create(ctx, lease, client.FieldOwner(v1alpha1.FieldOwner))
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"resourceVersion": a.ResourceVersion,
+		"annotations":     map[string]string{v1alpha1.AnnotationRecord: a.Record.Encode()},
+	}})
+	if err != nil {
+		return fmt.Errorf("encode patch: %w", err)
+	}
+	if err := p.Client.Patch(ctx, lease, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(v1alpha1.FieldOwner)); err != nil {
+		return err
+	}
+	p.recorded(a.Record)
+	return nil
+}
+
+// promote tells the elected member to lead. A refusal is an answer, not an error: the next step judges it.
+func (p *pass) promote(ctx context.Context, a decide.PromoteMember) error {
+	p.lease.restart(p.Clock.Now())
+	_, err := p.Nodes.Promote(ctx, p.address(a.Member), a.Request)
+	p.lease.restart(p.Clock.Now())
+	var refusal *wire.Error
+	if errors.As(err, &refusal) {
+		p.answers.PromoteEpoch, p.answers.PromoteRefusal = a.Request.Epoch, refusal.Error()
+		return nil
+	}
+	return err
+}
+
+func (p *pass) handOver(ctx context.Context, a decide.HandOver) {
+	reply, err := p.Nodes.Handover(ctx, p.address(a.Member), a.Request)
+	if err != nil {
+		p.answers.HandoverError = err.Error()
+		return
+	}
+	p.answers.Handover = &decide.HandoverHeld{Epoch: a.Request.Epoch, To: a.Request.To, End: reply.End}
+}
+
+// delete deletes an object of this UID, and no later one of its name.
+func (p *pass) delete(ctx context.Context, o client.Object, name string, uid types.UID) error {
+	o.SetNamespace(p.store.Namespace)
+	o.SetName(name)
+	return client.IgnoreNotFound(p.Client.Delete(ctx, o, client.Preconditions{UID: &uid}))
+}
+
+// patchPod sets one label or annotation of the pod that was observed; "" removes it.
+func (p *pass) patchPod(ctx context.Context, name, field, key, value string) error {
+	m := p.seen.Members[name]
+	if m.Pod == nil {
+		return nil
+	}
+	var v any
+	if value != "" {
+		v = value
+	}
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"uid": m.Pod.UID, field: map[string]any{key: v}}})
+	if err != nil {
+		return fmt.Errorf("encode patch: %w", err)
+	}
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: p.store.Namespace, Name: name}}
+	return client.IgnoreNotFound(p.Client.Patch(ctx, pod, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(v1alpha1.FieldOwner)))
+}
+
+// finishRequest publishes the outcome first: if the operator dies in between, the request is answered twice rather than
+// never.
+func (p *pass) finishRequest(ctx context.Context, outcome v1alpha1.FailoverRequestStatus) error {
+	old := p.store.DeepCopy()
+	p.store.Status.FailoverRequest = &outcome
+	if err := p.Client.Status().Patch(ctx, p.store, client.MergeFrom(old), client.FieldOwner(v1alpha1.FieldOwner)); err != nil {
+		return fmt.Errorf("publish the outcome: %w", err)
+	}
+	old = p.store.DeepCopy()
+	delete(p.store.Annotations, v1alpha1.AnnotationFailover)
+	return p.Client.Patch(ctx, p.store, client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{}), client.FieldOwner(v1alpha1.FieldOwner))
+}

@@ -1,0 +1,157 @@
+package controllers
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/controllers/render"
+)
+
+// errNotOwned: an object of a child's name exists and is no child of this store.
+var errNotOwned = errors.New("an object of that name exists and belongs to somebody else")
+
+// child is the identity of an apply configuration.
+type child struct {
+	metav1.TypeMeta `json:",inline"`
+	Metadata        metav1.ObjectMeta `json:"metadata"`
+}
+
+func (c child) key() string { return c.Kind + "/" + c.Metadata.Name }
+
+// identify reads who an apply configuration is for, and a hash of all it says.
+func identify(ac runtime.ApplyConfiguration) (child, string, error) {
+	b, err := json.Marshal(ac)
+	if err != nil {
+		return child{}, "", fmt.Errorf("encode child: %w", err)
+	}
+	var c child
+	if err := json.Unmarshal(b, &c); err != nil {
+		return child{}, "", fmt.Errorf("decode child: %w", err)
+	}
+	sum := sha256.Sum256(b)
+	return c, hex.EncodeToString(sum[:8]), nil
+}
+
+// applyChildren applies what the store has once, and what may change on claims and running pods. What was applied as it
+// is now, and has not been touched since, is skipped.
+func (p *pass) applyChildren(ctx context.Context) error {
+	var errs []error
+	for _, ac := range render.Shared(p.store) {
+		errs = append(errs, p.applyShared(ctx, ac))
+	}
+	for _, name := range slices.Sorted(maps.Keys(p.seen.Members)) {
+		errs = append(errs, p.applyMember(ctx, p.seen.Members[name]))
+	}
+	if err := errors.Join(errs...); err != nil {
+		p.warn(v1alpha1.ReasonApplyFailed, err)
+		return err
+	}
+	return nil
+}
+
+func (p *pass) applyShared(ctx context.Context, ac runtime.ApplyConfiguration) error {
+	c, hash, err := identify(ac)
+	if err != nil {
+		return err
+	}
+	live := &metav1.PartialObjectMetadata{TypeMeta: c.TypeMeta}
+	switch err := p.Client.Get(ctx, types.NamespacedName{Namespace: c.Metadata.Namespace, Name: c.Metadata.Name}, live); {
+	case apierrors.IsNotFound(err):
+	case err != nil:
+		return fmt.Errorf("get %s: %w", c.key(), err)
+	case !metav1.IsControlledBy(live, p.store):
+		return fmt.Errorf("%s: %w", c.key(), errNotOwned)
+	}
+	was, ok := p.applied[c.key()]
+	if ok && was.hash == hash && was.uid == live.UID && was.version == live.ResourceVersion {
+		return nil
+	}
+	return p.apply(ctx, c, hash, ac)
+}
+
+// apply applies, and remembers what came of it.
+func (p *pass) apply(ctx context.Context, c child, hash string, ac runtime.ApplyConfiguration) error {
+	if err := p.Client.Apply(ctx, ac, client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership); err != nil {
+		return fmt.Errorf("apply %s: %w", c.key(), err)
+	}
+	result, _, err := identify(ac) // Apply leaves the object in it
+	if err != nil {
+		return err
+	}
+	p.applied[c.key()] = applied{hash: hash, uid: result.Metadata.UID, version: result.Metadata.ResourceVersion}
+	return nil
+}
+
+// applyMember takes a changed spec to a member's claim, and to the labels and annotations of a pod whose template is up to
+// date. Kubelet and volume binder write to both, so only what is sent is compared, not what is there. The UID makes sure
+// that nothing is created here.
+func (p *pass) applyMember(ctx context.Context, m decide.Member) error {
+	var errs []error
+	if m.Claim != nil && !m.Claim.Deleting && m.Pod != nil {
+		ac := render.Claim(p.store, m.Ordinal, m.Claim.Requested)
+		errs = append(errs, p.applyOnce(ctx, ac.WithUID(m.Claim.UID), m.Claim.UID))
+	}
+	if m.Pod != nil && !m.Pod.Deleting && m.Pod.SpecHash == m.SpecHash {
+		ac := render.Pod(p.store, m.Ordinal, p.Options)
+		errs = append(errs, p.applyOnce(ctx, ac.WithUID(m.Pod.UID), m.Pod.UID))
+	}
+	return errors.Join(errs...)
+}
+
+func (p *pass) applyOnce(ctx context.Context, ac runtime.ApplyConfiguration, uid types.UID) error {
+	c, hash, err := identify(ac)
+	if err != nil {
+		return err
+	}
+	if was, ok := p.applied[c.key()]; ok && was.hash == hash && was.uid == uid {
+		return nil
+	}
+	if err := p.apply(ctx, c, hash, ac); err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+		return err
+	}
+	return nil // gone or replaced meanwhile: the next look sees
+}
+
+// createMember makes a member's claim, unless it is there, and its pod. An object that is there already is left alone.
+func (p *pass) createMember(ctx context.Context, a decide.CreateMember) error {
+	var have resource.Quantity
+	claim := &corev1.PersistentVolumeClaim{}
+	switch err := p.Client.Get(ctx, types.NamespacedName{Namespace: p.store.Namespace, Name: a.Member}, claim); {
+	case apierrors.IsNotFound(err):
+	case err != nil:
+		return fmt.Errorf("get claim: %w", err)
+	case claim.Labels[v1alpha1.LabelStore] != p.store.Name:
+		return fmt.Errorf("claim %s: %w", a.Member, errNotOwned)
+	default:
+		have = claim.Spec.Resources.Requests[corev1.ResourceStorage]
+	}
+	for _, ac := range []runtime.ApplyConfiguration{
+		render.Claim(p.store, a.Ordinal, have), render.Pod(p.store, a.Ordinal, p.Options),
+	} {
+		c, hash, err := identify(ac)
+		if err != nil {
+			return err
+		}
+		if err := p.apply(ctx, c, hash, ac); err != nil {
+			p.warn(v1alpha1.ReasonApplyFailed, err)
+			return err
+		}
+	}
+	return nil
+}

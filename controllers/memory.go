@@ -1,0 +1,123 @@
+package controllers
+
+import (
+	"sync"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// memory is what is remembered of one store between passes. Passes of one store never overlap, so only the Lease's part,
+// which events feed too, needs its lock.
+type memory struct {
+	held    map[string]time.Time // since when each of Plan.Holding has been seen
+	probes  map[string]*probe    // by member
+	applied map[string]applied   // children, by kind and name
+	// said is what was announced last.
+	said struct {
+		state  decide.State
+		reason string
+	}
+
+	lease leaseWatch
+}
+
+// probe is what is remembered of asking one member.
+type probe struct {
+	uid      types.UID // of the pod that was asked
+	status   *wire.Status
+	failing  time.Time // since when it has not answered; zero while it does
+	askedAt  time.Time
+	timedOut bool
+}
+
+// applied is what was sent for one child, so that it is not sent again in vain.
+type applied struct {
+	hash    string
+	uid     types.UID
+	version string // resourceVersion that came of it; "" when it is not compared
+}
+
+func newMemory() *memory {
+	return &memory{held: map[string]time.Time{}, probes: map[string]*probe{}, applied: map[string]applied{}}
+}
+
+// hold starts the clocks of facts seen now, and drops those of facts not seen any more.
+func (m *memory) hold(facts []string, now time.Time) {
+	held := make(map[string]time.Time, len(facts))
+	for _, f := range facts {
+		held[f] = now
+		if since, ok := m.held[f]; ok {
+			held[f] = since
+		}
+	}
+	m.held = held
+}
+
+func (m *memory) heldFor(now time.Time) map[string]time.Duration {
+	out := make(map[string]time.Duration, len(m.held))
+	for f, since := range m.held {
+		out[f] = now.Sub(since)
+	}
+	return out
+}
+
+// leaseWatch measures, on this process's monotonic clock, how long a Lease has not changed. The renew time in it is another
+// host's: it is compared for equality only, never with a clock here.
+type leaseWatch struct {
+	mu      sync.Mutex
+	holder  string
+	renewed time.Time
+	epoch   replication.Epoch
+	since   time.Time // guarded by mu, as all of it
+}
+
+// see takes down a Lease (nil: there is none) and tells how long it has been as it is. An older copy, as a cache may
+// deliver, at worst starts the clock again.
+func (w *leaseWatch) see(l *coordinationv1.Lease, now time.Time) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	holder, renewed := holderOf(l)
+	if w.since.IsZero() || holder != w.holder || !renewed.Equal(w.renewed) {
+		w.holder, w.renewed, w.since = holder, renewed, now
+	}
+	return now.Sub(w.since)
+}
+
+// led starts the clock again when another leadership is recorded.
+func (w *leaseWatch) led(e replication.Epoch, now time.Time) time.Duration {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if e != w.epoch {
+		w.epoch, w.since = e, now
+	}
+	return now.Sub(w.since)
+}
+
+// restart is called before every order to promote: the new leader's own deadline starts no later than that order, and so
+// must the clock here, however late the order reaches it.
+func (w *leaseWatch) restart(now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.since = now
+}
+
+func holderOf(l *coordinationv1.Lease) (string, time.Time) {
+	if l == nil {
+		return "", time.Time{}
+	}
+	var holder string
+	var renewed time.Time
+	if l.Spec.HolderIdentity != nil {
+		holder = *l.Spec.HolderIdentity
+	}
+	if l.Spec.RenewTime != nil {
+		renewed = l.Spec.RenewTime.Time
+	}
+	return holder, renewed
+}

@@ -1,0 +1,202 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/controllers/render"
+)
+
+// observe reads everything a decision needs, and changes nothing. The order matters: members are asked before the record is
+// read, so that a current record is never older than what they have promised.
+func (p *pass) observe(ctx context.Context) (decide.Observed, error) {
+	if err := p.refreshStore(ctx); err != nil {
+		return decide.Observed{}, err
+	}
+	members, err := p.objects(ctx)
+	if err != nil {
+		return decide.Observed{}, err
+	}
+	p.ask(ctx, members)
+	lease, err := p.readLease(ctx)
+	if err != nil {
+		return decide.Observed{}, err
+	}
+	for _, name := range namedBy(lease.Record) {
+		if _, ok := members[name]; !ok {
+			members[name] = p.bare(name)
+		}
+	}
+	now := p.Clock.Now()
+	return decide.Observed{
+		Store: p.store, Settings: p.Settings, Lease: lease, Members: members, Held: p.heldFor(now), Pass: p.answers,
+	}, nil
+}
+
+// refreshStore reads the store anew where a stale copy could ask for the same failover twice.
+func (p *pass) refreshStore(ctx context.Context) error {
+	if p.store.Annotations[v1alpha1.AnnotationFailover] == "" {
+		return nil
+	}
+	if err := p.Reader.Get(ctx, client.ObjectKeyFromObject(p.store), p.store); err != nil {
+		return fmt.Errorf("get store uncached: %w", err)
+	}
+	return nil
+}
+
+func (p *pass) bare(name string) decide.Member {
+	ordinal, _ := v1alpha1.MemberOrdinal(p.store.Name, name)
+	return decide.Member{Name: name, Ordinal: ordinal, SpecHash: render.SpecHash(p.store, ordinal, p.Options)}
+}
+
+// objects lists the members' pods and claims.
+func (p *pass) objects(ctx context.Context) (map[string]decide.Member, error) {
+	of := []client.ListOption{client.InNamespace(p.store.Namespace), client.MatchingLabels{v1alpha1.LabelStore: p.store.Name}}
+	pods, claims := &corev1.PodList{}, &corev1.PersistentVolumeClaimList{}
+	if err := p.Client.List(ctx, pods, of...); err != nil {
+		return nil, fmt.Errorf("list pods: %w", err)
+	}
+	if err := p.Client.List(ctx, claims, of...); err != nil {
+		return nil, fmt.Errorf("list claims: %w", err)
+	}
+	members := map[string]decide.Member{}
+	get := func(name string) (decide.Member, bool) {
+		if _, ok := v1alpha1.MemberOrdinal(p.store.Name, name); !ok {
+			return decide.Member{}, false
+		}
+		if m, ok := members[name]; ok {
+			return m, true
+		}
+		return p.bare(name), true
+	}
+	for i := range pods.Items {
+		if m, ok := get(pods.Items[i].Name); ok {
+			m.Pod = p.pod(ctx, &pods.Items[i])
+			members[m.Name] = m
+		}
+	}
+	for i := range claims.Items {
+		if m, ok := get(claims.Items[i].Name); ok {
+			m.Claim = claimOf(&claims.Items[i])
+			members[m.Name] = m
+		}
+	}
+	return members, nil
+}
+
+// pod is what a decision needs of a pod. One that belongs to an earlier store of the same name is on its way out, and is
+// waited for like one that is being deleted.
+func (p *pass) pod(ctx context.Context, pod *corev1.Pod) *decide.Pod {
+	out := &decide.Pod{
+		UID: pod.UID, IP: pod.Status.PodIP, Node: pod.Spec.NodeName, Role: pod.Labels[v1alpha1.LabelRole],
+		SpecHash: pod.Annotations[v1alpha1.AnnotationSpecHash],
+		Failed:   pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded,
+		Deleting: pod.DeletionTimestamp != nil,
+		Fenced:   pod.Annotations[v1alpha1.AnnotationFenced] == v1alpha1.FencedTrue,
+		Trouble:  troubleOf(pod),
+		Zone:     p.zone(ctx, pod),
+	}
+	_, out.Reseed = pod.Annotations[v1alpha1.AnnotationReseed]
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			out.Ready = c.Status == corev1.ConditionTrue
+		}
+	}
+	if !metav1.IsControlledBy(pod, p.store) {
+		out.Deleting, out.IP = true, ""
+	}
+	return out
+}
+
+// zone comes from the pod, where the API server copies it (Kubernetes 1.35), or from its node.
+func (p *pass) zone(ctx context.Context, pod *corev1.Pod) string {
+	if z := pod.Labels[corev1.LabelTopologyZone]; z != "" || pod.Spec.NodeName == "" {
+		return z
+	}
+	node := &metav1.PartialObjectMetadata{}
+	node.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Node"))
+	if err := p.Client.Get(ctx, client.ObjectKey{Name: pod.Spec.NodeName}, node); err != nil {
+		return "" // it breaks ties only
+	}
+	return node.Labels[corev1.LabelTopologyZone]
+}
+
+// troubleOf is why a pod does not run, in Kubernetes' own words.
+func troubleOf(pod *corev1.Pod) string {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
+			return c.Reason + ": " + c.Message
+		}
+	}
+	for _, c := range pod.Status.ContainerStatuses {
+		if w := c.State.Waiting; w != nil && w.Reason != "" && w.Reason != "ContainerCreating" && w.Reason != "PodInitializing" {
+			return w.Reason + ": " + w.Message
+		}
+	}
+	return ""
+}
+
+func claimOf(c *corev1.PersistentVolumeClaim) *decide.Claim {
+	return &decide.Claim{
+		UID: c.UID, Deleting: c.DeletionTimestamp != nil, Lost: c.Status.Phase == corev1.ClaimLost,
+		Requested: c.Spec.Resources.Requests[corev1.ResourceStorage],
+	}
+}
+
+// readLease reads the authority record, uncached.
+func (p *pass) readLease(ctx context.Context) (decide.Lease, error) {
+	lease := &coordinationv1.Lease{}
+	key := client.ObjectKey{Namespace: p.store.Namespace, Name: v1alpha1.LeaseName(p.store.Name)}
+	err := p.Reader.Get(ctx, key, lease)
+	now := p.Clock.Now()
+	switch {
+	case apierrors.IsNotFound(err):
+		p.lease.see(nil, now)
+		return decide.Lease{UnchangedFor: p.lease.led(0, now)}, nil
+	case err != nil:
+		return decide.Lease{}, fmt.Errorf("get Lease uncached: %w", err)
+	}
+	p.lease.see(lease, now)
+	out := decide.Lease{Exists: true, ResourceVersion: lease.ResourceVersion}
+	out.Holder, _ = holderOf(lease)
+	if s := lease.Spec.LeaseDurationSeconds; s != nil {
+		out.Duration = time.Duration(*s) * time.Second
+	}
+	if text, ok := lease.Annotations[v1alpha1.AnnotationRecord]; ok {
+		if out.Record, err = decide.DecodeRecord(text); err != nil {
+			out.RecordError = err.Error()
+		}
+	}
+	if out.Record != nil {
+		out.UnchangedFor = p.lease.led(out.Record.LedEpoch(), now)
+	} else {
+		out.UnchangedFor = p.lease.led(0, now)
+	}
+	return out, nil
+}
+
+// namedBy lists the members that a record counts on.
+func namedBy(rec *decide.Record) []string {
+	if rec == nil {
+		return nil
+	}
+	out := append([]string(nil), rec.EveryMember...)
+	for _, l := range rec.Leaderships() {
+		out = append(out, l.Leader.Member)
+		for _, r := range l.Rules {
+			for _, v := range r.Voters {
+				out = append(out, v.Member)
+			}
+		}
+	}
+	return out
+}

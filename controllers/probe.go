@@ -1,0 +1,96 @@
+package controllers
+
+import (
+	"context"
+	"maps"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/controllers/nodeclient"
+)
+
+// ask asks every member that has an address, all at once, and points the status streams at those addresses.
+func (p *pass) ask(ctx context.Context, members map[string]decide.Member) {
+	addrs := map[string]string{}
+	results := make(map[string]decide.Probe, len(members))
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	for name, m := range maps.All(members) {
+		pr := p.probeOf(name, m.Pod)
+		if m.Pod == nil || m.Pod.IP == "" {
+			results[name] = pr.failed(decide.Unknown, p.Clock.Now())
+			continue
+		}
+		addr := controlAddress(m.Pod.IP)
+		addrs[name] = addr
+		wg.Go(func() {
+			result := p.askOne(ctx, name, addr, pr)
+			mu.Lock()
+			defer mu.Unlock()
+			results[name] = result
+		})
+	}
+	p.watcher.Set(client.ObjectKeyFromObject(p.store), addrs)
+	wg.Wait()
+	for name, m := range members {
+		m.Probe = results[name]
+		members[name] = m
+	}
+}
+
+// probeOf is what is remembered of a member. Its last status outlives its pod (it says how far the member was when it was
+// last heard); the patience with it does not.
+func (p *pass) probeOf(name string, pod *decide.Pod) *probe {
+	pr := p.probes[name]
+	if pr == nil {
+		pr = &probe{}
+		p.probes[name] = pr
+	}
+	if pod != nil && pr.uid != pod.UID {
+		pr.uid, pr.timedOut = pod.UID, false
+	}
+	return pr
+}
+
+// askOne asks one member. An answer of somebody else at its address says nothing about it.
+func (p *pass) askOne(ctx context.Context, name, addr string, pr *probe) decide.Probe {
+	if now := p.Clock.Now(); pr.timedOut && now.Sub(pr.askedAt) < probeAgainAfter && !pr.askedAt.Before(p.began) {
+		return pr.failed(decide.TimedOut, now)
+	}
+	pr.askedAt = p.Clock.Now()
+	status, err := p.Nodes.Status(ctx, addr)
+	now := p.Clock.Now()
+	pr.timedOut = false
+	switch nodeclient.Classify(err) {
+	case nodeclient.NoFailure:
+		if err != nil || status.Member != name || status.Store != p.store.Name {
+			return pr.failed(decide.Unknown, now)
+		}
+		pr.status, pr.failing = &status, time.Time{}
+		return decide.Probe{Reach: decide.Fresh, Status: &status}
+	case nodeclient.Refused:
+		return pr.failed(decide.Refused, now)
+	case nodeclient.TimedOut:
+		pr.timedOut = true
+		return pr.failed(decide.TimedOut, now)
+	default:
+		return pr.failed(decide.Unknown, now)
+	}
+}
+
+func (pr *probe) failed(r decide.Reach, now time.Time) decide.Probe {
+	if pr.failing.IsZero() {
+		pr.failing = now
+	}
+	return decide.Probe{Reach: r, Status: pr.status, For: now.Sub(pr.failing)}
+}
+
+func controlAddress(ip string) string {
+	return net.JoinHostPort(ip, strconv.Itoa(v1alpha1.PortControl))
+}

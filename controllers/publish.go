@@ -1,0 +1,81 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+)
+
+// publish writes status, if it changed, and metrics. A plan that was never made publishes nothing.
+func (p *pass) publish(ctx context.Context, plan decide.Plan) error {
+	if plan.State == decide.StateInvalid {
+		return nil
+	}
+	observeMetrics(client.ObjectKeyFromObject(p.store), plan)
+	status := plan.Status.DeepCopy()
+	status.FailoverRequest = p.store.Status.FailoverRequest // finishRequest has written the newest
+	if equality.Semantic.DeepEqual(*status, p.store.Status) {
+		return nil
+	}
+	old := p.store.DeepCopy()
+	p.store.Status = *status
+	if err := p.Client.Status().Patch(ctx, p.store, client.MergeFrom(old), client.FieldOwner(v1alpha1.FieldOwner)); err != nil {
+		return fmt.Errorf("publish status: %w", client.IgnoreNotFound(err))
+	}
+	return nil
+}
+
+// announce logs and records an event when what is being done, or why, changes.
+func (p *pass) announce(ctx context.Context, plan decide.Plan) {
+	if p.said.state == plan.State && p.said.reason == plan.Reason {
+		return
+	}
+	first := p.said.state == decide.StateInvalid
+	p.said.state, p.said.reason = plan.State, plan.Reason
+	log.FromContext(ctx).Info("Decided", keyState, plan.State.String(), keyReason, plan.Reason, keyMessage, plan.Message)
+	if first && plan.State == decide.Stable {
+		return // the operator was restarted; nothing happened to the store
+	}
+	kind := corev1.EventTypeNormal
+	switch plan.State {
+	case decide.Blocked, decide.RecordLost, decide.Suspecting:
+		kind = corev1.EventTypeWarning
+	default:
+	}
+	p.Recorder.Eventf(p.store, nil, kind, plan.Reason, plan.State.String(), "%s", plan.Message)
+}
+
+// warn records an event about something that failed.
+func (p *pass) warn(reason string, err error) {
+	if errors.Is(err, errNotOwned) {
+		reason = v1alpha1.ReasonNotOwned
+	}
+	p.Recorder.Eventf(p.store, nil, corev1.EventTypeWarning, reason, "Apply", "%s", err.Error())
+}
+
+// recorded counts a change of leader when the record that finishes it was written: once, by whoever wrote it.
+func (p *pass) recorded(rec decide.Record) {
+	before := p.seen.Lease.Record
+	switch {
+	case before != nil && before.Phase == decide.PhasePromoting && rec.Phase == decide.PhaseStable:
+		countFailover(rec, v1alpha1.ResultSucceeded)
+		reason := v1alpha1.ReasonFailoverSucceeded
+		if rec.Kind == v1alpha1.KindHandover {
+			reason = v1alpha1.ReasonHandoverSucceeded
+		}
+		p.Recorder.Eventf(p.store, nil, corev1.EventTypeNormal, reason, string(rec.Kind), "%s leads epoch %d; writes lost: %s.",
+			rec.Leader.Member, rec.Epoch, rec.WritesLost)
+	case before != nil && before.Phase == decide.PhasePromoting && rec.Epoch > before.Epoch:
+		countFailover(*before, v1alpha1.ResultFailed)
+		p.Recorder.Eventf(p.store, nil, corev1.EventTypeWarning, v1alpha1.ReasonFailoverFailed, string(before.Kind),
+			"%s did not come to lead epoch %d: %s.", before.Leader.Member, before.Epoch, rec.Reason)
+	}
+}

@@ -1,0 +1,137 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/controllers/nodeclient"
+	"github.com/replicatedstore/replicatedstore/controllers/render"
+)
+
+// Keys of log lines; every package of the operator uses these and no others for these things.
+const (
+	keyStore   = "store"
+	keyState   = "state"
+	keyReason  = "reason"
+	keyMessage = "message"
+	keyAction  = "action"
+	keyEpoch   = "epoch"
+	keyMember  = "member"
+)
+
+// Bounds of one pass.
+const (
+	// maxSteps: a failover takes five; what needs more goes on in the next pass.
+	maxSteps = 16
+	// maxPass bounds a pass in time: the longest single step is a handover's hold.
+	maxPass = 30 * time.Second
+	// probeAgainAfter: a member that timed out is not asked again within a pass before this, so that a dead leader costs a
+	// failover one timeout, not one a step.
+	probeAgainAfter = 2 * time.Second
+)
+
+// Reconciler brings stores to what their spec says.
+type Reconciler struct {
+	Client client.Client
+	// Reader is uncached: the authority record is never read from a cache.
+	Reader   client.Reader
+	Nodes    nodeclient.Client
+	Recorder events.EventRecorder
+	Clock    clock.PassiveClock
+	Options  render.Options
+	Settings decide.Settings
+
+	watcher  *nodeclient.Watcher
+	memories sync.Map // types.NamespacedName -> *memory
+}
+
+// Reconcile does one pass: steps of observe, decide, act, until nothing risky is left to do, and then publishes.
+func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, maxPass)
+	defer cancel()
+	ctx = log.IntoContext(ctx, log.FromContext(ctx).WithValues(keyStore, req.NamespacedName))
+	store := &v1alpha1.ReplicatedStore{}
+	if err := r.Client.Get(ctx, req.NamespacedName, store); err != nil {
+		if apierrors.IsNotFound(err) {
+			r.forget(req.NamespacedName)
+			return ctrl.Result{}, nil
+		}
+		return ctrl.Result{}, fmt.Errorf("get store: %w", err)
+	}
+	p := &pass{Reconciler: r, memory: r.remember(req.NamespacedName), store: store, began: r.Clock.Now()}
+	plan, err := p.run(ctx)
+	if perr := p.publish(ctx, plan); perr != nil {
+		err = errors.Join(err, perr)
+	}
+	switch {
+	case apierrors.IsConflict(err):
+		// Somebody else wrote first; what was decided no longer follows from what is. Look again.
+		return ctrl.Result{RequeueAfter: time.Millisecond}, nil
+	case err != nil:
+		return ctrl.Result{}, err
+	case plan.Risky():
+		return ctrl.Result{RequeueAfter: time.Millisecond}, nil
+	default:
+		return ctrl.Result{RequeueAfter: plan.RequeueAfter}, nil
+	}
+}
+
+// pass is one Reconcile of one store.
+type pass struct {
+	*Reconciler
+	*memory
+	store   *v1alpha1.ReplicatedStore
+	began   time.Time
+	answers decide.Pass
+	seen    decide.Observed
+}
+
+// run takes steps until a plan holds nothing risky. Children are applied last, and only where nothing more urgent was
+// done: a failover does not wait for them.
+func (p *pass) run(ctx context.Context) (decide.Plan, error) {
+	var plan decide.Plan
+	for range maxSteps {
+		obs, err := p.observe(ctx)
+		if err != nil {
+			return plan, fmt.Errorf("observe: %w", err)
+		}
+		p.seen = obs
+		plan = decide.Decide(obs, p.Clock.Now())
+		p.hold(plan.Holding, p.Clock.Now())
+		p.announce(ctx, plan)
+		if err := p.act(ctx, plan); err != nil {
+			return plan, fmt.Errorf("%s: %w", plan.State, err)
+		}
+		if !plan.Risky() {
+			break
+		}
+	}
+	if plan.State == decide.Deleting || plan.State == decide.Paused {
+		return plan, nil
+	}
+	return plan, p.applyChildren(ctx)
+}
+
+func (r *Reconciler) remember(key types.NamespacedName) *memory {
+	m, _ := r.memories.LoadOrStore(key, newMemory())
+	return m.(*memory)
+}
+
+func (r *Reconciler) forget(key types.NamespacedName) {
+	r.memories.Delete(key)
+	r.watcher.Set(key, nil)
+	forgetMetrics(key)
+}

@@ -1,0 +1,103 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/nodeclient"
+)
+
+type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+
+// SetupWithManager registers the controller, its watches and the members' status streams.
+func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, o controller.Options) error {
+	wakes := make(chan types.NamespacedName, 64)
+	r.watcher = nodeclient.NewWatcher(r.Nodes, func(store types.NamespacedName) {
+		wakes <- store // the receiver only adds to a queue, which coalesces
+	})
+	woken := source.Func(func(ctx context.Context, q queue) error {
+		go func() {
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case store := <-wakes:
+					q.Add(reconcile.Request{NamespacedName: store})
+				}
+			}
+		}()
+		return nil
+	})
+	return errors.Join(mgr.Add(r.watcher), ctrl.NewControllerManagedBy(mgr).
+		Named("replicatedstore").
+		For(&v1alpha1.ReplicatedStore{}, builder.WithPredicates(storeChanged())).
+		Owns(&corev1.Pod{}).
+		Watches(&corev1.PersistentVolumeClaim{}, handler.EnqueueRequestsFromMapFunc(byLabel)).
+		Owns(&corev1.Service{}, builder.OnlyMetadata).
+		Owns(&corev1.ServiceAccount{}, builder.OnlyMetadata).
+		Owns(&rbacv1.Role{}, builder.OnlyMetadata).
+		Owns(&rbacv1.RoleBinding{}, builder.OnlyMetadata).
+		Owns(&policyv1.PodDisruptionBudget{}, builder.OnlyMetadata, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
+		Watches(&coordinationv1.Lease{}, r.leaseHandler()).
+		WatchesRawSource(woken).
+		WithOptions(o).
+		Complete(r))
+}
+
+// storeChanged drops what the operator itself writes: status.
+func storeChanged() predicate.Predicate {
+	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{},
+		predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetDeletionTimestamp() != nil }))
+}
+
+// byLabel finds the store of a claim, which may outlive it and so need not be owned.
+func byLabel(_ context.Context, o client.Object) []reconcile.Request {
+	name := o.GetLabels()[v1alpha1.LabelStore]
+	if name == "" {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: name}}}
+}
+
+// leaseHandler takes down every renewal, when it happens, and wakes nobody for it. A Lease that changes otherwise was
+// written by a person, or by another operator.
+func (r *Reconciler) leaseHandler() handler.EventHandler {
+	note := func(o client.Object) (types.NamespacedName, bool) {
+		key := client.ObjectKeyFromObject(o)
+		m, known := r.memories.Load(key) // a store's Lease has its name
+		if lease, ok := o.(*coordinationv1.Lease); known && ok {
+			m.(*memory).lease.see(lease, r.Clock.Now())
+		}
+		return key, known
+	}
+	return handler.Funcs{
+		UpdateFunc: func(_ context.Context, e event.UpdateEvent, q queue) {
+			key, known := note(e.ObjectNew)
+			if known && e.ObjectOld.GetAnnotations()[v1alpha1.AnnotationRecord] != e.ObjectNew.GetAnnotations()[v1alpha1.AnnotationRecord] {
+				q.Add(reconcile.Request{NamespacedName: key})
+			}
+		},
+		DeleteFunc: func(_ context.Context, e event.DeleteEvent, q queue) {
+			if key, known := note(e.Object); known {
+				q.Add(reconcile.Request{NamespacedName: key})
+			}
+		},
+	}
+}
