@@ -140,15 +140,12 @@ func testAccess(t *testing.T, h *harness) {
 		t.Errorf("a worker must read its own node: %v: %s", err, out)
 	}
 	denied := map[string][]string{
-		"n1":          {"get", "secrets", "-A"},
-		"n2":          {"label", "node", "n1", "x=y"},
-		"coredns":     {"get", "secrets", "-A"},
-		"provisioner": {"get", "pods", "-A"},
+		"n1":           {"get", "secrets", "-A"},
+		"n2":           {"label", "node", "n1", "x=y"},
+		"coredns":      {"get", "secrets", "-A"},
+		"client-proxy": {"get", "pods", "-A"},
 	}
 	for identity, args := range denied {
-		if identity == "provisioner" {
-			continue // its server is the loopback address of the machine api
-		}
 		if out, err := as(identity, args...); err == nil || !strings.Contains(out, "Forbidden") && !strings.Contains(out, "forbidden") {
 			t.Errorf("%s %v: want forbidden, got %v: %s", identity, args, err, out)
 		}
