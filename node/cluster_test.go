@@ -49,7 +49,7 @@ func (c *cluster) start(name string) *Node {
 	c.t.Helper()
 	n, err := Start(context.Background(), Options{
 		Data: c.dirs[name], Listen: "127.0.0.1:0", PeerListen: "127.0.0.1:0", ControlListen: "127.0.0.1:0",
-		Managed: true, Store: "s", Member: name, Memory: 32 << 20, WriteTimeout: 3 * time.Second, Log: logr.Discard(),
+		Managed: true, Store: "s", Member: name, Memory: 32 << 20, LogRetain: 4 << 20, WriteTimeout: 3 * time.Second, Log: logr.Discard(),
 	})
 	if err != nil {
 		c.t.Fatalf("start %s: %v", name, err)

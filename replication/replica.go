@@ -211,3 +211,15 @@ func (r *Replica) Seeded(log Log, at Mark) error {
 	r.log, r.commit = log, at.Position
 	return nil
 }
+
+// Emptied replaces the log by an empty one, whose state machine is empty too: what was there had to make room for a seed
+// and was of no use (Promises.NeedSeed).
+func (r *Replica) Emptied(log Log) error {
+	p := r.promises
+	p.NeedSeed = true
+	if err := r.save(p); err != nil {
+		return err
+	}
+	r.log, r.commit = log, 0
+	return nil
+}

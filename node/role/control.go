@@ -23,7 +23,7 @@ func (r *Runner) Fence(ctx context.Context, req wire.FenceRequest) (reply wire.F
 		p := r.core.Promises()
 		reply = wire.FenceReply{
 			Member: r.opt.Member, Incarnation: r.meta.State().Incarnation, Promised: a.Promised, Last: a.Last, Commit: a.Commit,
-			Empty: r.core.Empty(), Seeding: p.NeedSeed || r.seeding != nil,
+			Empty: r.core.Empty(), Seeding: p.NeedSeed,
 			GrantMillis: ceilMillis(a.GrantLeft), WasLeader: r.core.Led(),
 		}
 	})

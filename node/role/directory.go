@@ -37,6 +37,9 @@ func (r *Runner) openCurrent() error {
 		return err
 	}
 	self := replication.Voter{Member: r.opt.Member, Incarnation: state.Incarnation}
+	if r.seeds, err = newSeedServer(r); err != nil {
+		return errors.Join(err, g.close())
+	}
 	core, err := replication.NewReplica(replication.ReplicaOptions{Store: r.opt.Store, Self: self},
 		g.Log, r.meta, state.Promises, g.Machine.Applied().Position, r.opt.Now())
 	if err != nil {
@@ -45,7 +48,6 @@ func (r *Runner) openCurrent() error {
 	r.core = core
 	r.gen.Store(g)
 	r.sync, r.apply = newSyncer(), startApplier(g, r.fail)
-	r.seeds = newSeedServer(r)
 	r.opt.Log.Info("opened", "member", r.opt.Member, "incarnation", state.Incarnation, "role", string(core.Role()),
 		"promised", state.Promises.Promised, "position", g.Log.Last().String(), "applied", g.Machine.Applied().Position)
 	return nil
@@ -110,8 +112,7 @@ func (r *Runner) close() {
 	r.dial(dialTarget{}, r.opt.Now())
 	r.apply.stop()
 	err := r.sync.settle()
-	r.seeds.close()
-	if err = errors.Join(err, r.gen.Load().close(), r.meta.Close()); err != nil {
+	if err = errors.Join(err, r.seeds.close(), r.gen.Load().close(), r.meta.Close()); err != nil {
 		r.opt.Log.Error(err, "close")
 	}
 }

@@ -198,7 +198,8 @@ func (r *Runner) End(from replication.Voter, s *peer.Stream) {
 
 // Seed implements peer.Leader.
 func (r *Runner) Seed(ctx context.Context, h replication.Hello, rw io.ReadWriter) error {
-	if err := r.seeds.serve(ctx, h, rw); err != nil {
+	defer r.post(func() { r.core.OnStreamEnd(replication.Voter{Member: h.Member, Incarnation: h.Incarnation}) })
+	if err := r.seeds.serve(ctx, rw); err != nil {
 		return fmt.Errorf("seed %s: %w", h.Member, err)
 	}
 	return nil

@@ -130,7 +130,7 @@ type FenceReply struct {
 	Last        replication.Mark     `json:"last"`
 	Commit      replication.Position `json:"commit"`
 	Empty       bool                 `json:"empty"`
-	// Seeding: mid-seed, its log is no prefix of anything: not promotable and not to be counted.
+	// Seeding: it waits for a seed because its state is no prefix of the store's log: not promotable and not to be counted.
 	Seeding bool `json:"seeding"`
 	// GrantMillis: what is left of the read window that this member granted to the leader it followed. A promotion waits
 	// out the largest one, unless the old leader is itself fenced.
