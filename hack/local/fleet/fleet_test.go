@@ -103,7 +103,7 @@ func TestKilledLeader(t *testing.T) {
 	for round := range 3 {
 		w := write(t, f, fmt.Sprintf("round%d", round))
 		untilAcknowledged(t, w, 200)
-		dead, epoch := f.Leader(), f.Epoch()
+		dead, epoch, killed := f.Leader(), f.Epoch(), time.Now()
 		f.Kill(dead)
 		if err := f.Promote(within(t, 30*time.Second)); err != nil {
 			t.Fatal(err)
@@ -114,14 +114,17 @@ func TestKilledLeader(t *testing.T) {
 		if err := f.AwaitVoters(within(t, 30*time.Second), 1); err != nil {
 			t.Fatal(err)
 		}
+		t.Logf("writable again after %v", time.Since(killed))
 		if err := f.Restart(dead); err != nil {
 			t.Fatal(err)
 		}
 		if err := f.AwaitVoters(within(t, 30*time.Second), 2); err != nil {
 			t.Fatal(err)
 		}
+		t.Logf("all voters back after %v", time.Since(killed))
 		w.Stop()
 		verify(t, f, w)
+		t.Logf("verified after %v", time.Since(killed))
 	}
 }
 

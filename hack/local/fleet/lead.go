@@ -176,9 +176,10 @@ func keptVoters(rules []replication.Rule, leader string, fenced []*wire.FenceRep
 	return kept
 }
 
-// grantLeft is the longest read window that a fenced member had granted; 0 when the old leader is itself fenced.
+// grantLeft is the longest read window that a fenced member had granted; 0 when the old leader is itself fenced, or its
+// process was seen to end.
 func (f *Fleet) grantLeft(old record, fenced []*wire.FenceReply) int64 {
-	if old.leader >= 0 && fenced[old.leader] != nil {
+	if old.leader >= 0 && (fenced[old.leader] != nil || !f.Alive(old.leader)) {
 		return 0
 	}
 	var left int64
