@@ -171,9 +171,7 @@ func testStorage(t *testing.T, h *harness) {
 		h.put(t, name, "written by "+name)
 	}
 	// A new pod on the same claim finds the data.
-	if out, err := h.kubectl("delete", "pod", "p2", "--wait", "--timeout=60s", "--request-timeout=0"); err != nil {
-		t.Fatalf("delete pod: %v: %s", err, out)
-	}
+	h.remove(t, "pod/p2")
 	group := int64(65532)
 	h.createPodOnClaim(t, "p2", "n2", &group)
 	h.waitReady(t, "p2")
@@ -207,9 +205,7 @@ func testStorage(t *testing.T, h *harness) {
 	if err != nil || len(before) != 2 {
 		t.Fatalf("volumes of n3: %v, %v", before, err)
 	}
-	if out, err := h.kubectl("delete", "pod/gone", "pvc/gone", "--wait", "--timeout=60s", "--request-timeout=0"); err != nil {
-		t.Fatalf("delete: %v: %s", err, out)
-	}
+	h.remove(t, "pod/gone", "pvc/gone")
 	eventually(t, "the volume's directory is reclaimed", func() error {
 		if after, err := os.ReadDir(volumes); err != nil || len(after) != 1 {
 			return fmt.Errorf("volumes: %v, %v", after, err)

@@ -93,20 +93,40 @@ func (h *harness) up(t *testing.T) {
 	}
 }
 
-// kubectl runs the administrator's kubectl on the host.
+// kubectl runs the administrator's kubectl on the host. It is given half a minute: against a worker that is cut off,
+// "exec" would wait for longer than any request's timeout.
 func (h *harness) kubectl(args ...string) (string, error) {
 	path, err := h.run("tool-path", "kubectl")
 	if err != nil {
 		return path, err
 	}
 	args = append([]string{"--kubeconfig", filepath.Join(h.state, "kubeconfig"), "--request-timeout=10s"}, args...)
-	out, err := exec.Command(strings.TrimSpace(path), args...).CombinedOutput()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, strings.TrimSpace(path), args...).CombinedOutput()
 	return string(out), err
 }
 
 // get asks for a URL from the machine "client".
 func (h *harness) get(url string) (string, error) {
 	return h.run("exec", "client", h.probe, "get", url)
+}
+
+// remove deletes objects and waits until they are gone.
+func (h *harness) remove(t *testing.T, objects ...string) {
+	t.Helper()
+	args := append([]string{"delete", "--wait=false"}, objects...)
+	if out, err := h.kubectl(args...); err != nil {
+		t.Fatalf("delete %v: %v: %s", objects, err, out)
+	}
+	for _, o := range objects {
+		eventually(t, o+" is gone", func() error {
+			if out, err := h.kubectl("get", o); err == nil || !strings.Contains(out, "NotFound") {
+				return fmt.Errorf("%v: %s", err, out)
+			}
+			return nil
+		})
+	}
 }
 
 // ask has a pod's probe answer, entered through exec and so without the pod network.

@@ -8,6 +8,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/cluster/internal/pki"
 )
 
+// frontProxyName is whom the API server is to aggregated APIs, which have an authority of their own.
+const frontProxyName = "front-proxy-client"
+
 // inside is the API server's address for machines of the cluster.
 func inside() string { return fmt.Sprintf("https://%s:6443", apiAddress) }
 
@@ -29,6 +32,14 @@ func (l *Lab) issueKeys(s Spec, now time.Time) (keys, error) {
 		return keys{}, err
 	}
 	if k.serviceAccount, err = ca.SigningKey(); err != nil {
+		return keys{}, err
+	}
+	front, err := pki.NewAuthority(l.path("pki", "front-proxy"), now)
+	if err != nil {
+		return keys{}, err
+	}
+	k.frontProxyCA = front.Files()
+	if k.frontProxy, err = front.Issue(pki.Subject{File: frontProxyName, Name: frontProxyName}); err != nil {
 		return keys{}, err
 	}
 	for _, name := range s.workers() {

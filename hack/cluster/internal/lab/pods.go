@@ -28,16 +28,29 @@ type container struct {
 	main int   // process 1 of the container; 0 if it has none of its own
 }
 
-// SignalPod sends signal to every process of the pod's containers: SIGSTOP and SIGCONT pause it and let it go on.
+// SignalPod sends signal to every process of the pod's containers: SIGSTOP and SIGCONT pause it and let it go on. It
+// looks again until it finds no process that it has not reached, since one may start another before it stops.
 func (l *Lab) SignalPod(ref PodRef, signal unix.Signal) error {
-	return l.eachContainer(ref, func(c container) error {
-		for _, pid := range c.pids {
-			if err := unix.Kill(pid, signal); err != nil && !errors.Is(err, unix.ESRCH) {
-				return fmt.Errorf("signal process %d of container %s: %w", pid, c.name, err)
+	reached := map[int]bool{}
+	for {
+		fresh := 0
+		err := l.eachContainer(ref, func(c container) error {
+			for _, pid := range c.pids {
+				if reached[pid] {
+					continue
+				}
+				if err := unix.Kill(pid, signal); err != nil && !errors.Is(err, unix.ESRCH) {
+					return fmt.Errorf("signal process %d of container %s: %w", pid, c.name, err)
+				}
+				reached[pid] = true
+				fresh++
 			}
+			return nil
+		})
+		if err != nil || fresh == 0 {
+			return err
 		}
-		return nil
-	})
+	}
 }
 
 // KillProcess sends signal to the main process of the pod's containers.
