@@ -78,20 +78,33 @@ func (p *pass) address(member string) string {
 	return controlAddress("")
 }
 
-// writeRecord swaps the record, or makes the Lease with it.
+// writeRecord swaps the record, or makes the Lease with it. Holder and duration go with the record, so that `kubectl get
+// lease` says who leads, and so that a leader's renewal never succeeds on the version it was deposed by.
 func (p *pass) writeRecord(ctx context.Context, a decide.WriteRecord) error {
-	name := v1alpha1.LeaseName(p.store.Name)
-	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: p.store.Namespace, Name: name}}
+	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: p.store.Namespace, Name: v1alpha1.LeaseName(p.store.Name)}}
+	annotations := map[string]string{v1alpha1.AnnotationRecord: a.Record.Encode()}
 	if a.ResourceVersion == "" {
 		lease.Labels = v1alpha1.ChildLabels(p.store.Name)
-		lease.Annotations = map[string]string{v1alpha1.AnnotationRecord: a.Record.Encode()}
+		lease.Annotations = annotations
 		lease.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(p.store, v1alpha1.GroupVersionKind())}
+		lease.Spec.LeaseDurationSeconds = &a.LeaseSeconds
+		if name := a.Record.Leader.Member; name != "" {
+			lease.Spec.HolderIdentity = &name
+		}
 		return p.Client.Create(ctx, lease, client.FieldOwner(v1alpha1.FieldOwner))
 	}
-	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{
-		"resourceVersion": a.ResourceVersion,
-		"annotations":     map[string]string{v1alpha1.AnnotationRecord: a.Record.Encode()},
-	}})
+	spec := map[string]any{"leaseDurationSeconds": a.LeaseSeconds, "holderIdentity": nil}
+	if name := a.Record.Leader.Member; name != "" {
+		spec["holderIdentity"] = name
+	}
+	if a.NewLeader {
+		spec["renewTime"], spec["acquireTime"] = nil, metav1.NewMicroTime(p.Clock.Now())
+		spec["leaseTransitions"] = a.Record.Epoch
+	}
+	patch, err := json.Marshal(map[string]any{
+		"metadata": map[string]any{"resourceVersion": a.ResourceVersion, "annotations": annotations},
+		"spec":     spec,
+	})
 	if err != nil {
 		return fmt.Errorf("encode patch: %w", err)
 	}

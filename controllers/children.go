@@ -51,10 +51,7 @@ func identify(ac runtime.ApplyConfiguration) (child, string, error) {
 // applyChildren applies what the store has once, and what may change on claims and running pods. What was applied as it
 // is now, and has not been touched since, is skipped.
 func (p *pass) applyChildren(ctx context.Context) error {
-	var errs []error
-	for _, ac := range render.Shared(p.store) {
-		errs = append(errs, p.applyShared(ctx, ac))
-	}
+	errs := []error{p.applyAllShared(ctx)}
 	for _, name := range slices.Sorted(maps.Keys(p.seen.Members)) {
 		errs = append(errs, p.applyMember(ctx, p.seen.Members[name]))
 	}
@@ -63,6 +60,14 @@ func (p *pass) applyChildren(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+func (p *pass) applyAllShared(ctx context.Context) error {
+	var errs []error
+	for _, ac := range render.Shared(p.store) {
+		errs = append(errs, p.applyShared(ctx, ac))
+	}
+	return errors.Join(errs...)
 }
 
 func (p *pass) applyShared(ctx context.Context, ac runtime.ApplyConfiguration) error {
@@ -128,8 +133,13 @@ func (p *pass) applyOnce(ctx context.Context, ac runtime.ApplyConfiguration, uid
 	return nil // gone or replaced meanwhile: the next look sees
 }
 
-// createMember makes a member's claim, unless it is there, and its pod. An object that is there already is left alone.
+// createMember makes a member's claim, unless it is there, and its pod; and before them what the pod refers to: a pod whose
+// ServiceAccount is missing is refused.
 func (p *pass) createMember(ctx context.Context, a decide.CreateMember) error {
+	if err := p.applyAllShared(ctx); err != nil {
+		p.warn(v1alpha1.ReasonApplyFailed, err)
+		return err
+	}
 	var have resource.Quantity
 	claim := &corev1.PersistentVolumeClaim{}
 	switch err := p.Client.Get(ctx, types.NamespacedName{Namespace: p.store.Namespace, Name: a.Member}, claim); {

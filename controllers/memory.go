@@ -71,25 +71,25 @@ func (m *memory) heldFor(now time.Time) map[string]time.Duration {
 // host's: it is compared for equality only, never with a clock here.
 type leaseWatch struct {
 	mu      sync.Mutex
-	holder  string
 	renewed time.Time
 	epoch   replication.Epoch
 	since   time.Time // guarded by mu, as all of it
 }
 
-// see takes down a Lease (nil: there is none) and tells how long it has been as it is. An older copy, as a cache may
-// deliver, at worst starts the clock again.
-func (w *leaseWatch) see(l *coordinationv1.Lease, now time.Time) time.Duration {
+// see takes down a Lease (nil: there is none). An older copy, as a cache may deliver, at worst starts the clock again.
+func (w *leaseWatch) see(l *coordinationv1.Lease, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	holder, renewed := holderOf(l)
-	if w.since.IsZero() || holder != w.holder || !renewed.Equal(w.renewed) {
-		w.holder, w.renewed, w.since = holder, renewed, now
+	var renewed time.Time
+	if l != nil && l.Spec.RenewTime != nil {
+		renewed = l.Spec.RenewTime.Time
 	}
-	return now.Sub(w.since)
+	if w.since.IsZero() || !renewed.Equal(w.renewed) {
+		w.renewed, w.since = renewed, now
+	}
 }
 
-// led starts the clock again when another leadership is recorded.
+// led starts the clock again when another leadership is recorded, and tells how long it has run.
 func (w *leaseWatch) led(e replication.Epoch, now time.Time) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -107,17 +107,10 @@ func (w *leaseWatch) restart(now time.Time) {
 	w.since = now
 }
 
-func holderOf(l *coordinationv1.Lease) (string, time.Time) {
-	if l == nil {
-		return "", time.Time{}
+// holderOf is who has renewed the Lease. The operator writes the holder, so one that has not renewed yet is none.
+func holderOf(l *coordinationv1.Lease) string {
+	if l.Spec.RenewTime == nil || l.Spec.HolderIdentity == nil {
+		return ""
 	}
-	var holder string
-	var renewed time.Time
-	if l.Spec.HolderIdentity != nil {
-		holder = *l.Spec.HolderIdentity
-	}
-	if l.Spec.RenewTime != nil {
-		renewed = l.Spec.RenewTime.Time
-	}
-	return holder, renewed
+	return *l.Spec.HolderIdentity
 }

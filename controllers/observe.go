@@ -167,7 +167,7 @@ func (p *pass) readLease(ctx context.Context) (decide.Lease, error) {
 	}
 	p.lease.see(lease, now)
 	out := decide.Lease{Exists: true, ResourceVersion: lease.ResourceVersion}
-	out.Holder, _ = holderOf(lease)
+	out.Holder = holderOf(lease)
 	if s := lease.Spec.LeaseDurationSeconds; s != nil {
 		out.Duration = time.Duration(*s) * time.Second
 	}

@@ -23,6 +23,10 @@ type Action interface {
 type WriteRecord struct {
 	Record          Record
 	ResourceVersion string
+	// LeaseSeconds is the duration to write beside the record, with its leader as holder.
+	LeaseSeconds int32
+	// NewLeader: the record names another leadership than before, whose holder has not renewed yet.
+	NewLeader bool
 }
 
 // FenceMembers asks for the durable promise of Epoch, of all members at once.

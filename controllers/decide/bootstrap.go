@@ -42,7 +42,7 @@ func (d *decision) bootstrap() Plan {
 	rec.Since.Detected, rec.Since.Fenced = d.micro(), d.micro()
 	rec = rec.promoting(v, replication.Mark{}, replication.Rule{Voters: []replication.Voter{}, K: d.Store.Spec.SynchronousNumber()})
 	return plan(Promoting, v1alpha1.ReasonBootstrapping, "Every member is empty: %s will lead epoch 1.", v.Member).
-		do(WriteRecord{rec, d.Lease.ResourceVersion})
+		do(d.write(rec))
 }
 
 // recordIsOld tells whether members know of more than the record says: it was restored from an older copy. The record
@@ -62,7 +62,7 @@ func (d *decision) recordIsOld(rec Record) bool {
 func (d *decision) recordLost(old Record) Plan {
 	if rec, ok := d.adopt(old); ok {
 		return plan(RecordLost, reasonRecordLost, "The authority record was lost or old; %s leads epoch %d and keeps leading.", rec.Leader.Member, rec.Epoch).
-			do(WriteRecord{rec, d.Lease.ResourceVersion})
+			do(d.write(rec))
 	}
 	ev := d.foreseen()
 	next := Record{ConfigVersion: max(old.ConfigVersion, d.maxConfigVersion())}
@@ -81,7 +81,7 @@ func (d *decision) recordLost(old Record) Plan {
 		return plan(RecordLost, g.reason, "%s", g.message).again(soon)
 	}
 	return plan(Fencing, reasonRecordLost, "The authority record was lost or old: fencing every member for epoch %d.", next.Epoch).
-		do(WriteRecord{next, d.Lease.ResourceVersion})
+		do(d.write(next))
 }
 
 // unheardEpochs is more than members can have gone through unheard between two looks of the operator.

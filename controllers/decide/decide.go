@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"slices"
 	"time"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
@@ -109,7 +110,7 @@ func (d *decision) held(rec Record) Plan {
 	msg := "The annotation " + v1alpha1.AnnotationFenced + " keeps every member fenced."
 	if rec.Phase != PhaseFencing {
 		next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindFailover, v1alpha1.ReasonFenced, "", ""))
-		return plan(Held, v1alpha1.ReasonFenced, "%s", msg).do(WriteRecord{next, d.Lease.ResourceVersion})
+		return plan(Held, v1alpha1.ReasonFenced, "%s", msg).do(d.write(next))
 	}
 	var left []string
 	for _, m := range d.byOrdinal() {
@@ -122,6 +123,24 @@ func (d *decision) held(rec Record) Plan {
 		return p.do(FenceMembers{rec.Epoch, left})
 	}
 	return p
+}
+
+// write is the swap to next, with what the Lease itself must say from then on.
+//
+// The leader goes by the shorter of the Lease's duration and its order, and the operator by the longer of the Lease's and
+// the spec's. A leader without voters rests on that, so under it the duration only grows; a shorter one waits for the next
+// leadership.
+func (d *decision) write(next Record) WriteRecord {
+	old := d.Lease.Record
+	w := WriteRecord{Record: next, ResourceVersion: d.Lease.ResourceVersion, LeaseSeconds: d.Store.Spec.LeaseDuration()}
+	w.NewLeader = next.Phase == PhasePromoting && (old == nil || old.Phase != PhasePromoting || old.Epoch != next.Epoch)
+	alone := slices.ContainsFunc(next.Leaderships(), func(l replication.Leadership) bool {
+		return slices.ContainsFunc(l.Rules, func(r replication.Rule) bool { return r.K == 0 })
+	})
+	if alone && !w.NewLeader {
+		w.LeaseSeconds = max(w.LeaseSeconds, int32(d.Lease.Duration/time.Second))
+	}
+	return w
 }
 
 // nextEpoch is above everything that was recorded or promised.

@@ -35,7 +35,7 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 	next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindFailover, f.reason, request, request))
 	next.LeaderDead = f.dead && rec.Phase == PhaseStable
 	return plan(Fencing, v1alpha1.ReasonFailoverStarted, "%s: fencing its members for epoch %d.", f.message, next.Epoch).
-		do(WriteRecord{next, d.Lease.ResourceVersion})
+		do(d.write(next))
 }
 
 // refuseTarget answers a request for a member that does not hold what the best one holds, before anything is begun.
@@ -89,7 +89,7 @@ func (d *decision) fencing(rec Record) Plan {
 	next.Positions = d.compared(rec, ev, chosen.voter.Member)
 	next.WritesLost = lostWrites(pass)
 	return plan(Promoting, v1alpha1.ReasonLeaderElected, "%s holds %v and will lead epoch %d.", chosen.voter.Member, chosen.last, rec.Epoch).
-		do(WriteRecord{next, d.Lease.ResourceVersion})
+		do(d.write(next))
 }
 
 // firstRule of a new leadership: of those that counted in the newest binding one (its voters and its leader), whoever

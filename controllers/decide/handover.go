@@ -63,7 +63,7 @@ func (d *decision) handOver(rec Record, to, reason, request string) Plan {
 	}
 	next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindHandover, reason, to, request))
 	return plan(HandingOver, v1alpha1.ReasonHandingOver, "%s holds everything: fencing %s for epoch %d.", to, from, next.Epoch).
-		do(WriteRecord{next, d.Lease.ResourceVersion})
+		do(d.write(next))
 }
 
 // heir chooses who takes over from a living leader: the member asked for, or the best of those that are fit. The second

@@ -59,12 +59,12 @@ type Lease struct {
 	// Record is nil when there is none, or when it cannot be believed (then RecordError says why).
 	Record      *Record
 	RecordError string
-	// Holder is who renews it; "" before anybody did.
+	// Holder is who has renewed it; "" before the leader of the newest leadership did.
 	Holder string
-	// Duration is what the holder goes by; 0 before anybody did.
+	// Duration is the Lease's own; 0 when it says none.
 	Duration time.Duration
-	// UnchangedFor is how long holder and renew time have been seen unchanged during the newest leadership. A new
-	// leadership, and every order to promote, start it over.
+	// UnchangedFor is how long the renew time has been seen unchanged during the newest leadership. A new leadership, and
+	// every order to promote, start it over.
 	UnchangedFor time.Duration
 }
 

@@ -69,7 +69,7 @@ func (o *operator) observe() {
 	if o.w.version == 0 {
 		obs.Lease.ResourceVersion = ""
 	}
-	key := o.w.holder + "/" + strconv.Itoa(o.w.renewed) + "/" + strconv.Itoa(o.touched)
+	key := strconv.Itoa(o.w.renewed) + "/" + strconv.Itoa(o.touched)
 	if rec != nil {
 		key += "/" + strconv.FormatUint(uint64(rec.LedEpoch()), 10)
 	}
@@ -241,6 +241,9 @@ func (o *operator) swap(a decide.WriteRecord) error {
 	}
 	if a.ResourceVersion != have {
 		return errors.New("conflict")
+	}
+	if a.NewLeader {
+		o.w.holder = ""
 	}
 	o.w.version++
 	o.w.record = a.Record.Encode()

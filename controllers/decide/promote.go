@@ -74,7 +74,7 @@ func (d *decision) finish(rec Record) Plan {
 		next.Since.Promoted = next.Since.Writable
 	}
 	return plan(Promoting, v1alpha1.ReasonLeaderElected, "%s leads epoch %d and acknowledges writes.", rec.Leader.Member, rec.Epoch).
-		do(WriteRecord{next, d.Lease.ResourceVersion})
+		do(d.write(next))
 }
 
 // peerAddress of a member; false when its pod has no address yet.

@@ -34,7 +34,7 @@ func (d *decision) changeRules(rec Record) (Plan, bool) {
 	now := rec.Rules[0]
 	want := d.wantedRule(rec, now)
 	if equalRule(now, want) {
-		if d.Lease.Holder == rec.Leader.Member && d.Lease.Duration > 0 && d.Lease.Duration != d.specLeaseDuration() {
+		if d.Lease.Duration > 0 && d.write(rec).LeaseSeconds != int32(d.Lease.Duration/time.Second) {
 			return d.writeRules(rec, "The leader takes up another Lease duration", rec.Rules), true
 		}
 		return Plan{}, false
@@ -73,7 +73,7 @@ func covers(leader *wire.Status, r replication.Rule) bool {
 
 func (d *decision) writeRules(rec Record, why string, rules []replication.Rule) Plan {
 	return plan(ChangingVoters, v1alpha1.ReasonChangingVoters, "%s: %s.", why, describe(rules)).
-		do(WriteRecord{rec.configured(rules...), d.Lease.ResourceVersion})
+		do(d.write(rec.configured(rules...)))
 }
 
 // nextRules is the next step from one rule to another.

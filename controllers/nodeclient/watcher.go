@@ -146,7 +146,7 @@ func essence(s wire.Status) wire.Status {
 	if s.Followers != nil {
 		followers := make(map[string]wire.FollowerView, len(s.Followers))
 		for name, f := range s.Followers {
-			followers[name] = wire.FollowerView{Incarnation: f.Incarnation, CaughtUp: f.CaughtUp, Seeding: f.Seeding}
+			followers[name] = wire.FollowerView{Incarnation: f.Incarnation, CaughtUp: f.CaughtUp, Live: f.Live, Seeding: f.Seeding}
 		}
 		s.Followers = followers
 	}

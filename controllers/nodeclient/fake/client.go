@@ -183,7 +183,7 @@ func (c *Cluster) status(m *member) wire.Status {
 		for name, f := range m.rep.Followers(c.now) {
 			s.Followers[name] = wire.FollowerView{
 				Incarnation: f.Voter.Incarnation, Durable: f.Durable, Applied: f.Applied, CaughtUp: f.CaughtUp,
-				SilentMillis: f.Silent.Milliseconds(), Seeding: f.Seeding,
+				SilentMillis: f.Silent.Milliseconds(), Live: f.Live, Seeding: f.Seeding,
 			}
 		}
 	case wire.RoleFollower:
