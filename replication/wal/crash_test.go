@@ -186,9 +186,9 @@ func (c *crasher) recoverFrom(fs *vfs.MemFS, legal []history, when string) *Log 
 // moments: at rest, and in the middle of an operation, before a random write of it reaches the file system.
 func TestRandomCrashes(t *testing.T) {
 	rng := seeded(t)
-	runs := 150
+	runs := 60
 	if testing.Short() {
-		runs = 20
+		runs = 15
 	}
 	for range runs {
 		c := &crasher{t: t, rng: rng, fs: vfs.NewCrashableMem(), legal: []history{{}}}

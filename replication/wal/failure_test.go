@@ -1,0 +1,217 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// failing wraps fs so that operations for which fail returns an error fail with it, once armed.
+func failing(fs vfs.FS, armed *atomic.Bool, fail func(op errorfs.Op) error) vfs.FS {
+	return errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if !armed.Load() {
+			return nil
+		}
+		return fail(op)
+	}))
+}
+
+func isSync(op errorfs.Op) bool {
+	return op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData
+}
+
+func TestFailedSyncIsFinal(t *testing.T) {
+	var armed atomic.Bool
+	fs := vfs.NewCrashableMem()
+	broken := failing(fs, &armed, func(op errorfs.Op) error {
+		if isSync(op) && strings.HasSuffix(op.Path, segmentSuffix) {
+			return syscall.EIO
+		}
+		return nil
+	})
+	l, _ := mustOpen(t, broken, "wal", Options{Create: true})
+	appendSome(t, l, 1, 3, 100)
+	durable := mustSync(t, l)
+	next := appendSome(t, l, 1, 1, 100)[0]
+	armed.Store(true)
+	if m, err := l.Sync(); !errors.Is(err, ErrFailed) || !errors.Is(err, syscall.EIO) || m != durable {
+		t.Fatalf("synced %v, %v", m, err)
+	}
+	// The disk works again, and would accept everything. Nobody may believe it.
+	armed.Store(false)
+	if _, err := l.Sync(); !errors.Is(err, ErrFailed) {
+		t.Fatalf("second sync: %v", err)
+	}
+	if err := l.Append(dataAfter(t, next.Mark(), 1, 0, 1)); !errors.Is(err, ErrFailed) {
+		t.Fatalf("append: %v", err)
+	}
+	if err := l.Prune(1); !errors.Is(err, ErrFailed) {
+		t.Fatalf("prune: %v", err)
+	}
+	if _, err := l.TruncateAfter(durable.Position, "test"); !errors.Is(err, ErrFailed) {
+		t.Fatalf("truncate: %v", err)
+	}
+	if l.Durable() != durable {
+		t.Fatalf("durable %v, want %v", l.Durable(), durable)
+	}
+	if got := readAll(t, l); got[len(got)-1].Mark() != next.Mark() {
+		t.Fatal("what is in the log can still be read")
+	}
+	if err := l.Close(); !errors.Is(err, ErrFailed) {
+		t.Fatalf("close: %v", err)
+	}
+	// A new process finds at least what was durable.
+	l, _ = mustOpen(t, fs.CrashClone(vfs.CrashCloneCfg{}), "wal", Options{})
+	defer closeLog(t, l)
+	if l.Last() != durable {
+		t.Fatalf("recovered %v, want %v", l.Last(), durable)
+	}
+}
+
+func TestFailedWriteIsFinal(t *testing.T) {
+	var armed atomic.Bool
+	broken := failing(vfs.NewMem(), &armed, func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileWriteAt && strings.HasSuffix(op.Path, segmentSuffix) {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	l, _ := mustOpen(t, broken, "wal", Options{Create: true})
+	appendSome(t, l, 1, 1, 10)
+	armed.Store(true)
+	// Even for a full volume: some of the bytes may be there under positions that must not be given to others.
+	if err := l.Append(dataAfter(t, l.Last(), 1, 0, 1)); !errors.Is(err, ErrFailed) {
+		t.Fatal(err)
+	}
+	armed.Store(false)
+	if err := l.Append(dataAfter(t, l.Last(), 1, 0, 1)); !errors.Is(err, ErrFailed) {
+		t.Fatal(err)
+	}
+}
+
+func TestFullVolumeIsNotFinal(t *testing.T) {
+	var armed atomic.Bool
+	fs := vfs.NewMem()
+	full := failing(fs, &armed, func(op errorfs.Op) error {
+		if strings.HasSuffix(op.Path, ".tmp") && (op.Kind == errorfs.OpFilePreallocate || op.Kind == errorfs.OpFileWriteAt) {
+			return fmt.Errorf("injected: %w", syscall.ENOSPC)
+		}
+		return nil
+	})
+	l, _ := mustOpen(t, full, "wal", Options{Create: true})
+	appendSome(t, l, 1, 1, 10)
+	armed.Store(true)
+	var err error
+	for range 1000 {
+		if err = l.Append(dataAfter(t, l.Last(), 1, 0, 1000)); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, ErrNoSpace) {
+		t.Fatalf("a volume without room for a segment: %v", err)
+	}
+	end := l.Last()
+	if m := mustSync(t, l); m != end {
+		t.Fatalf("synced %v, want %v", m, end)
+	}
+	if _, err := l.TruncateAfter(0, "test"); !errors.Is(err, ErrNoSpace) || l.Last() != end {
+		t.Fatalf("truncate on a full volume: %v, last %v", err, l.Last())
+	}
+	if err := l.Reset(replication.Mark{Epoch: 1, Position: 1}, replication.EpochTable{{Epoch: 1, Start: 1}}); !errors.Is(err, ErrNoSpace) || l.Last() != end {
+		t.Fatalf("reset on a full volume: %v, last %v", err, l.Last())
+	}
+	armed.Store(false)
+	appendSome(t, l, 1, 100, 1000)
+	want := readAll(t, l)
+	closeLog(t, l)
+	l, _ = mustOpen(t, fs, "wal", Options{})
+	defer closeLog(t, l)
+	sameRecords(t, readAll(t, l), want)
+}
+
+func TestRecoveryOfTornTailOnFullVolume(t *testing.T) {
+	var armed atomic.Bool
+	armed.Store(true)
+	fs := vfs.NewMem()
+	l, _ := mustOpen(t, fs, "wal", Options{Create: true})
+	appendSome(t, l, 1, 1, 10)
+	end := mustSync(t, l)
+	path, off := l.active().path, l.active().off
+	closeLog(t, l)
+	f, err := fs.OpenReadWrite(path, "test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("torn"), off+noteSize); err != nil {
+		t.Fatal(err)
+	}
+	_ = f.Close()
+	full := failing(fs, &armed, func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpCreate {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+	l, rep := mustOpen(t, full, "wal", Options{})
+	defer closeLog(t, l)
+	if l.Last() != end || rep.TornBytes != 4 || rep.TornCopy != "" || !errors.Is(rep.TornCopyErr, syscall.ENOSPC) {
+		t.Fatalf("%v %+v", l.Last(), rep)
+	}
+}
+
+// TestRandomFailures lets a random operation on the file system fail, ends the process as promised, cuts the power, and
+// checks what recovery finds.
+func TestRandomFailures(t *testing.T) {
+	rng := seeded(t)
+	for range 150 {
+		fs := vfs.NewCrashableMem()
+		left := atomic.Int64{}
+		left.Store(int64(5 + rng.IntN(400)))
+		var armed atomic.Bool
+		failure := []error{syscall.EIO, syscall.ENOSPC}[rng.IntN(2)]
+		broken := failing(fs, &armed, func(op errorfs.Op) error {
+			if left.Add(-1) == 0 {
+				return failure
+			}
+			return nil
+		})
+		l, _ := mustOpen(t, broken, "wal", Options{Create: true, TailBytes: 1000})
+		armed.Store(true)
+		var all []replication.Record
+		durable, pruned := replication.Position(0), replication.Position(0)
+		for l.Err() == nil && left.Load() > 0 {
+			r := dataAfter(t, l.Last(), 1, byte(len(all)), rng.IntN(5000))
+			if err := l.Append(r); errors.Is(err, ErrNoSpace) {
+				continue // nothing of it was written
+			}
+			all = append(all, r) // after a failed write it may be found or not
+			switch rng.IntN(6) {
+			case 0:
+				if m, err := l.Sync(); err == nil {
+					durable = m.Position
+				}
+			case 1:
+				pruned = durable / 2
+				_ = l.Prune(pruned)
+			}
+		}
+		armed.Store(false)
+		percent := rng.IntN(101)
+		after := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng})
+		_ = l.Close()
+		l, _ = mustOpen(t, after, "wal", Options{})
+		if l.Last().Position < durable || l.First() > pruned+1 || int(l.Last().Position) > len(all) {
+			t.Fatalf("recovered %d..%v, durable %d, pruned %d, written %d", l.First(), l.Last(), durable, pruned, len(all))
+		}
+		sameRecords(t, readAll(t, l), all[l.First()-1:l.Last().Position])
+		closeLog(t, l)
+	}
+}
