@@ -66,8 +66,6 @@ const (
 	ReasonScalingDown = "ScalingDown"
 	// ReasonUpdating: members are restarted one by one to take up a new template.
 	ReasonUpdating = "Updating"
-	// ReasonExpandingStorage: claims are being expanded.
-	ReasonExpandingStorage = "ExpandingStorage"
 	// ReasonReconcileDisabled: the operator was told to leave the store alone.
 	ReasonReconcileDisabled = "ReconcileDisabled"
 )
@@ -126,8 +124,6 @@ const (
 	ReasonFailoverRefused   = "FailoverRefused"
 	// ReasonHandoverSucceeded: a planned handover is complete.
 	ReasonHandoverSucceeded = "HandoverSucceeded"
-	// ReasonVotersChanged: the voters or their number changed.
-	ReasonVotersChanged = "VotersChanged"
 	// ReasonReseeding: a member's data is thrown away on request.
 	ReasonReseeding = "Reseeding"
 	// ReasonApplyFailed: the API server refused a child object.

@@ -54,7 +54,7 @@ type FailoverReport struct {
 	// kind of the change.
 	// +required
 	Kind FailoverKind `json:"kind"`
-	// reason in one CamelCase word, e.g. LeaseExpired, LeaderPodGone, Requested.
+	// reason in one CamelCase word, e.g. LeaseExpired, LeaderSilent, Requested.
 	// +optional
 	Reason string `json:"reason,omitempty"`
 	// result so far.

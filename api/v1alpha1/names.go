@@ -23,7 +23,6 @@ const (
 	LabelAppInstance  = "app.kubernetes.io/instance"
 	LabelAppComponent = "app.kubernetes.io/component"
 	LabelAppManagedBy = "app.kubernetes.io/managed-by"
-	LabelAppVersion   = "app.kubernetes.io/version"
 )
 
 // Values of the labels above.
@@ -70,9 +69,6 @@ const (
 	// AnnotationSpecHash on a pod names the pod template it was made from; a different one asks for a restart.
 	AnnotationSpecHash = GroupName + "/spec-hash"
 )
-
-// Finalizer holds a store until the claims its retention policy names are handled.
-const Finalizer = GroupName + "/finalizer"
 
 // FieldOwner is the operator's field manager in server-side apply.
 const FieldOwner = AppManagedBy

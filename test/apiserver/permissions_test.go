@@ -99,8 +99,9 @@ var _ = Describe("permissions", func() {
 	It("let the operator report, answer requests and keep the record", func(ctx SpecContext) {
 		seen := &api.ReplicatedStore{}
 		Expect(operator.Get(ctx, client.ObjectKeyFromObject(store), seen)).To(Succeed())
+		old := seen.DeepCopy()
 		seen.Status.Leader = "orders-1"
-		Expect(operator.Status().Update(ctx, seen)).To(Succeed())
+		Expect(operator.Status().Patch(ctx, seen, client.MergeFrom(old))).To(Succeed())
 		Expect(operator.Patch(ctx, seen, client.RawPatch(client.Merge.Type(), []byte(`{"metadata":{"annotations":{"a":null}}}`)))).To(Succeed())
 
 		lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: api.LeaseName(store.Name)}}
@@ -130,6 +131,7 @@ var _ = Describe("permissions", func() {
 			"delete Services":   operator.Delete(ctx, &corev1.Service{ObjectMeta: key}),
 			"delete Roles":      operator.Delete(ctx, &rbacv1.Role{ObjectMeta: key}),
 			"delete the store":  operator.Delete(ctx, store),
+			"change a spec":     operator.Update(ctx, store.DeepCopy()),
 			"make stores":       operator.Create(ctx, manifest("other", storage)),
 			"make namespaces":   operator.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "other"}}),
 			"change its nodes":  operator.Create(ctx, &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: "other"}}),

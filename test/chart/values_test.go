@@ -58,6 +58,7 @@ image: {repository: mirror.example/operator, tag: v9, pullPolicy: Always}
 nodeImage: {repository: mirror.example/node, digest: "`+digest+`"}
 imagePullSecrets: [{name: mirror}]
 serviceAccount: {name: stores, annotations: {a: b}}
+watchNamespaces: [shop, bank]
 logLevel: debug
 extraArgs: [--metrics-bind-address=:9090]
 podLabels: {team: data, app.kubernetes.io/instance: other}
@@ -77,6 +78,7 @@ fullnameOverride: rstore
 		"replicas":     *d.Spec.Replicas == 3,
 		"image":        c.Image == "mirror.example/operator:v9" && c.ImagePullPolicy == "Always",
 		"node image":   slices.Contains(c.Args, "--node-image=mirror.example/node@"+digest),
+		"namespaces":   slices.Contains(c.Args, "--watch-namespaces=shop,bank"),
 		"log level":    slices.Contains(c.Args, "--zap-log-level=debug"),
 		"extra flags":  slices.Contains(c.Args, "--metrics-bind-address=:9090"),
 		"pull secrets": len(pod.ImagePullSecrets) == 1 && pod.ImagePullSecrets[0].Name == "mirror",
@@ -132,6 +134,7 @@ func TestRefusedValues(t *testing.T) {
 		"digest without digits": {"image: {digest: latest}", "/image/digest"},
 		"pull policy":           {"image: {pullPolicy: Sometimes}", "/image/pullPolicy"},
 		"CRD switch in words":   {`crds: {install: "yes"}`, "/crds/install"},
+		"namespaces in one":     {"watchNamespaces: [\"a,b\"]", "/watchNamespaces/0"},
 		"log level":             {"logLevel: loud", "/logLevel"},
 		"flag without dashes":   {"extraArgs: [leader-elect=false]", "/extraArgs/0"},
 		"memory in words":       {"resources: {limits: {memory: a lot}}", "/resources/limits/memory"},

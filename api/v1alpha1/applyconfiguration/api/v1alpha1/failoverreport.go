@@ -14,7 +14,7 @@ import (
 type FailoverReportApplyConfiguration struct {
 	// kind of the change.
 	Kind *apiv1alpha1.FailoverKind `json:"kind,omitempty"`
-	// reason in one CamelCase word, e.g. LeaseExpired, LeaderPodGone, Requested.
+	// reason in one CamelCase word, e.g. LeaseExpired, LeaderSilent, Requested.
 	Reason *string `json:"reason,omitempty"`
 	// result so far.
 	Result *apiv1alpha1.FailoverResult `json:"result,omitempty"`
