@@ -1,0 +1,148 @@
+// Package operator_test runs the operator against a real API server and real data nodes. Only the kubelet and the volumes
+// are played by the test: it runs a node in this process for every pod, on a loopback address of its own.
+package operator_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
+	"k8s.io/utils/clock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+	"sigs.k8s.io/controller-runtime/pkg/log/zap"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/yaml"
+
+	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/controllers/nodeclient"
+	"github.com/replicatedstore/replicatedstore/controllers/render"
+)
+
+// bounded is how long anything may take here; nothing is asserted to be fast.
+const (
+	bounded = 60 * time.Second
+	polling = 20 * time.Millisecond
+)
+
+const operatorAccount = "system:serviceaccount:replicatedstore-system:replicatedstore-operator"
+
+var (
+	config *rest.Config // of a cluster administrator
+	scheme *runtime.Scheme
+	k8s    client.Client // as config
+)
+
+func TestOperator(t *testing.T) {
+	if err := assetsPresent(); err != nil {
+		t.Fatal(err)
+	}
+	RegisterFailHandler(Fail)
+	RunSpecs(t, "Operator")
+}
+
+// assetsPresent fails, rather than skips, without an API server.
+func assetsPresent() error {
+	dir := os.Getenv("KUBEBUILDER_ASSETS")
+	if dir == "" {
+		return fmt.Errorf("KUBEBUILDER_ASSETS is not set: these tests need a real API server; run `make test-operator`")
+	}
+	for _, name := range []string{"kube-apiserver", "etcd"} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.IsDir() {
+			return fmt.Errorf("%s is missing in KUBEBUILDER_ASSETS=%s: run `make test-operator`", name, dir)
+		}
+	}
+	return nil
+}
+
+var _ = BeforeSuite(func(ctx SpecContext) {
+	ctrl.SetLogger(zap.New(zap.WriteTo(GinkgoWriter), zap.UseDevMode(true)))
+	scheme = runtime.NewScheme()
+	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
+	Expect(api.AddToScheme(scheme)).To(Succeed())
+	env := &envtest.Environment{
+		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "..", "config", "crd", "bases")},
+		ErrorIfCRDPathMissing: true,
+	}
+	var err error
+	config, err = env.Start()
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(env.Stop)
+	k8s, err = client.New(config, client.Options{Scheme: scheme})
+	Expect(err).NotTo(HaveOccurred())
+	grant(ctx)
+})
+
+// grant gives the operator's account what config/rbac gives it, and no more.
+func grant(ctx context.Context) {
+	role := &rbacv1.ClusterRole{}
+	text, err := os.ReadFile(filepath.Join("..", "..", "..", "config", "rbac", "role.yaml"))
+	Expect(err).NotTo(HaveOccurred())
+	Expect(yaml.Unmarshal(text, role)).To(Succeed())
+	Expect(k8s.Create(ctx, role)).To(Succeed())
+	Expect(k8s.Create(ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: role.Name},
+		Subjects:   []rbacv1.Subject{{Kind: "User", APIGroup: rbacv1.GroupName, Name: operatorAccount}},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+	})).To(Succeed())
+}
+
+// operator is one process of the operator.
+type operator struct {
+	cancel context.CancelFunc
+	done   chan error
+}
+
+// startOperator runs an operator for one namespace, with the permissions of its own account.
+func startOperator(namespace string) *operator {
+	GinkgoHelper()
+	who := rest.CopyConfig(config)
+	who.Impersonate = rest.ImpersonationConfig{UserName: operatorAccount}
+	who.QPS = -1
+	mgr, err := ctrl.NewManager(who, ctrl.Options{
+		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"},
+		Cache: cache.Options{DefaultNamespaces: map[string]cache.Config{namespace: {}}},
+	})
+	Expect(err).NotTo(HaveOccurred())
+	settings := decide.DefaultSettings()
+	settings.VoterGoneAfter = 3 * time.Second
+	r := &controllers.Reconciler{
+		Client: mgr.GetClient(), Reader: mgr.GetAPIReader(), Nodes: nodeclient.New(nodeclient.DefaultTimeouts()),
+		Recorder: mgr.GetEventRecorder("replicatedstore-operator"), Clock: clock.RealClock{},
+		Options: render.Options{Image: "example/node:v1"}, Settings: settings,
+	}
+	Expect(r.SetupWithManager(mgr, controller.Options{SkipNameValidation: new(true)})).To(Succeed())
+	ctx, cancel := context.WithCancel(context.Background())
+	o := &operator{cancel, make(chan error, 1)}
+	go func() { o.done <- mgr.Start(ctx) }()
+	return o
+}
+
+func (o *operator) stop() {
+	GinkgoHelper()
+	o.cancel()
+	Eventually(o.done, bounded).Should(Receive(BeNil()))
+}
+
+func newNamespace(ctx context.Context) string {
+	GinkgoHelper()
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{GenerateName: "rstore-"}}
+	Expect(k8s.Create(ctx, ns)).To(Succeed())
+	return ns.Name
+}
