@@ -137,7 +137,9 @@ func (s *Store) create() error {
 	if err != nil {
 		return fmt.Errorf("list: %w", err)
 	}
-	names = slices.DeleteFunc(names, func(n string) bool { return n == lockName || n == "lost+found" })
+	names = slices.DeleteFunc(names, func(n string) bool {
+		return n == lockName || n == initName+durable.TempSuffix || n == "lost+found"
+	})
 	if slices.Contains(names, initName) {
 		if err := s.clear(names); err != nil {
 			return err

@@ -1,0 +1,397 @@
+package meta
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/durable"
+)
+
+const childDir = "RSTORE_TEST_META_DIR"
+
+// TestMain lets the test binary be the other process of TestSecondProcessIsRefused.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childDir); dir != "" {
+		_, err := Open(vfs.Default, dir, options())
+		fmt.Println(errors.Is(err, ErrInUse), err)
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+func seeded(t *testing.T) *rand.Rand {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	if s := os.Getenv("RSTORE_TEST_SEED"); s != "" {
+		seed, _ = strconv.ParseUint(s, 10, 64)
+	}
+	t.Logf("seed %d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
+}
+
+func options() Options { return Options{Store: "orders", Member: "orders-1"} }
+
+func mustOpen(t *testing.T, fs vfs.FS) *Store {
+	t.Helper()
+	s, err := Open(fs, "d", options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func closeStore(t *testing.T, s *Store) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func promise(e replication.Epoch) func(*State) {
+	return func(s *State) { s.Promises.Promised = e }
+}
+
+func TestIdentityIsMadeOnceAndKept(t *testing.T) {
+	fs := vfs.NewMem()
+	s := mustOpen(t, fs)
+	first := s.State()
+	if len(first.Incarnation) != 32 || first.Generation != 1 || first.Store != "orders" || first.Member != "orders-1" {
+		t.Fatalf("%+v", first)
+	}
+	want := replication.Promises{Promised: 7, Epoch: 6, Leader: "orders-2", Address: "h:1"}
+	if err := s.Save(want); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
+	if err := s.Save(want); err == nil {
+		t.Fatal("saved after close")
+	}
+	s = mustOpen(t, fs)
+	if got := s.State(); got.Incarnation != first.Incarnation || got.Promises != want {
+		t.Fatalf("reopened %+v", got)
+	}
+	if other := mustOpenIn(t, vfs.NewMem(), "d"); other.State().Incarnation == first.Incarnation {
+		t.Fatal("two directories of one incarnation")
+	}
+}
+
+func mustOpenIn(t *testing.T, fs vfs.FS, dir string) *Store {
+	t.Helper()
+	s, err := Open(fs, dir, options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestStateIsACopy(t *testing.T) {
+	s := mustOpen(t, vfs.NewMem())
+	if err := s.Update(func(st *State) { st.Seed = &Seed{Generation: 2, ID: "a"} }); err != nil {
+		t.Fatal(err)
+	}
+	s.State().Seed.ID = "b"
+	if s.State().Seed.ID != "a" {
+		t.Fatal("a caller changed the state")
+	}
+}
+
+func TestUpdateRefuses(t *testing.T) {
+	s := mustOpen(t, vfs.NewMem())
+	if err := s.Update(func(st *State) { st.Promises.Promised, st.Generation = 5, 3 }); err != nil {
+		t.Fatal(err)
+	}
+	before := s.State()
+	for name, change := range map[string]func(*State){
+		"a promise that falls":       promise(4),
+		"another incarnation":        func(st *State) { st.Incarnation = "x" },
+		"another store":              func(st *State) { st.Store = "x" },
+		"another member":             func(st *State) { st.Member = "x" },
+		"a generation that falls":    func(st *State) { st.Generation = 2 },
+		"a seed of the current one":  func(st *State) { st.Seed = &Seed{Generation: 3} },
+		"a generation above its own": func(st *State) { st.Seed, st.Generation = &Seed{Generation: 5}, 6 },
+	} {
+		if err := s.Update(change); !errors.Is(err, ErrRefused) || s.State() != before {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := s.Update(promise(6)); err != nil {
+		t.Fatalf("a refusal must change nothing: %v", err)
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoil func(t *testing.T, fs vfs.FS)
+		want  error
+	}{
+		"META lost, data there":     {func(t *testing.T, fs vfs.FS) { remove(t, fs, "d/META") }, ErrNoMeta},
+		"a flipped bit in the body": {func(t *testing.T, fs vfs.FS) { flip(t, fs, -5) }, ErrCorrupt},
+		"a flipped bit in the head": {func(t *testing.T, fs vfs.FS) { flip(t, fs, 3) }, ErrCorrupt},
+		"an empty file":             {func(t *testing.T, fs vfs.FS) { write(t, fs, "") }, ErrCorrupt},
+		"a later version":           {func(t *testing.T, fs vfs.FS) { write(t, fs, "rstore-meta v2 3 00000000\n{}\n") }, ErrVersion},
+		"somebody else's file":      {func(t *testing.T, fs vfs.FS) { write(t, fs, "hello\n") }, ErrCorrupt},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fs := vfs.NewMem()
+			closeStore(t, mustOpen(t, fs))
+			c.spoil(t, fs)
+			_, err := Open(fs, "d", options())
+			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), "data directory d") {
+				t.Fatalf("%v, want %v", err, c.want)
+			}
+			// Nothing was made up, and the lock is free again.
+			if _, err := Open(fs, "d", options()); !errors.Is(err, c.want) {
+				t.Fatalf("the second time: %v", err)
+			}
+		})
+	}
+	fs := vfs.NewMem()
+	closeStore(t, mustOpen(t, fs))
+	for _, o := range []Options{{Store: "orders", Member: "orders-2"}, {Store: "payments", Member: "orders-1"}} {
+		if _, err := Open(fs, "d", o); !errors.Is(err, ErrForeign) {
+			t.Errorf("%+v: %v", o, err)
+		}
+	}
+}
+
+func remove(t *testing.T, fs vfs.FS, path string) {
+	t.Helper()
+	if err := fs.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func write(t *testing.T, fs vfs.FS, data string) {
+	t.Helper()
+	if err := durable.WriteFile(fs, "d", fileName, []byte(data)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func flip(t *testing.T, fs vfs.FS, at int) {
+	t.Helper()
+	data, err := durable.ReadFile(fs, "d/META", maxFileBytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[(at+len(data))%len(data)] ^= 1
+	write(t, fs, string(data))
+}
+
+// A fresh volume of ext4 is not quite empty.
+func TestLostAndFoundIsEmpty(t *testing.T) {
+	fs := vfs.NewMem()
+	if err := fs.MkdirAll("d", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := fs.MkdirAll("d/lost+found", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, mustOpen(t, fs))
+}
+
+func TestSecondProcessIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	s := mustOpenIn(t, vfs.Default, dir)
+	if _, err := Open(vfs.Default, dir, options()); !errors.Is(err, ErrInUse) {
+		t.Fatalf("the same process: %v", err)
+	}
+	child := exec.Command(os.Args[0])
+	child.Env = append(os.Environ(), childDir+"="+dir)
+	out, err := child.CombinedOutput()
+	if err != nil || !strings.HasPrefix(string(out), "true") {
+		t.Fatalf("another process: %s, %v", out, err)
+	}
+	closeStore(t, s)
+	if out, err = rerun(child); err != nil || !strings.HasPrefix(string(out), "false <nil>") {
+		t.Fatalf("after close: %s, %v", out, err)
+	}
+}
+
+func rerun(c *exec.Cmd) ([]byte, error) {
+	again := exec.Command(c.Path)
+	again.Env = c.Env
+	return again.CombinedOutput()
+}
+
+// After a power loss in the middle of anything, the state is that before or that after the update under way.
+func TestUpdatesSurvivePowerLoss(t *testing.T) {
+	rng := seeded(t)
+	for range 300 {
+		fs := vfs.NewCrashableMem()
+		var clone *vfs.MemFS
+		left := 40 + rng.IntN(60)
+		percent := rng.IntN(101)
+		hooked := errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if left--; op.Kind.ReadOrWrite() == errorfs.OpIsWrite && left <= 0 && clone == nil {
+				clone = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng})
+			}
+			return nil
+		}))
+		s := mustOpen(t, hooked)
+		var done replication.Epoch
+		for clone == nil {
+			if err := s.Update(promise(done + 1)); err != nil {
+				t.Fatal(err)
+			}
+			done++
+		}
+		after := mustOpen(t, clone).State()
+		if p := after.Promises.Promised; after.Incarnation != s.State().Incarnation || p != done && p != done-1 {
+			t.Fatalf("%+v after the crash in update %d", after, done)
+		}
+	}
+}
+
+// A crash while the directory is set up leaves one that is set up anew, never one that is refused or half made.
+func TestCreateSurvivesPowerLoss(t *testing.T) {
+	rng := seeded(t)
+	for range 300 {
+		fs := vfs.NewCrashableMem()
+		var clone *vfs.MemFS
+		left := rng.IntN(40)
+		percent := rng.IntN(101)
+		hooked := errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if left--; op.Kind.ReadOrWrite() == errorfs.OpIsWrite && left <= 0 && clone == nil {
+				clone = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng})
+			}
+			return nil
+		}))
+		for _, fs := range []vfs.FS{hooked, nil} {
+			if fs == nil {
+				if clone == nil {
+					continue
+				}
+				fs = clone
+			}
+			o := options()
+			o.Init = func(logDir, stateDir string) error {
+				for _, dir := range []string{logDir, stateDir} {
+					if names, err := fs.List(dir); err != nil || len(names) != 0 {
+						return fmt.Errorf("%s holds %v, %v", dir, names, err)
+					}
+					if err := durable.WriteFile(fs, dir, "made", []byte("x")); err != nil {
+						return err
+					}
+				}
+				return nil
+			}
+			s, err := Open(fs, "d", o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, dir := range []string{s.LogDir(1), s.StateDir(1)} {
+				if _, err := fs.Stat(fs.PathJoin(dir, "made")); err != nil {
+					t.Fatalf("META names a directory that was not made: %v", err)
+				}
+			}
+			closeStore(t, s)
+		}
+	}
+}
+
+func TestFullVolumeStillKeepsPromises(t *testing.T) {
+	// A volume of a fixed number of blocks, all taken but those of the reserve.
+	fs := vfs.NewMem()
+	var full atomic.Bool
+	reserved := true
+	limited := errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		switch {
+		case !full.Load():
+		case op.Kind == errorfs.OpRemove && strings.HasSuffix(op.Path, reserveName):
+			reserved = false
+		case op.Kind == errorfs.OpFileWrite && (reserved || strings.HasSuffix(op.Path, reserveName+durable.TempSuffix)):
+			return syscall.ENOSPC
+		}
+		return nil
+	}))
+	s := mustOpen(t, limited)
+	full.Store(true)
+	for e := replication.Epoch(1); e <= 3; e++ {
+		if err := s.Update(promise(e)); err != nil {
+			t.Fatalf("promise %d on a full volume: %v", e, err)
+		}
+	}
+	reserved = true // somebody else took the freed blocks
+	if err := s.Update(promise(4)); !errors.Is(err, syscall.ENOSPC) || s.State().Promises.Promised != 3 {
+		t.Fatalf("%v, promised %d", err, s.State().Promises.Promised)
+	}
+	full.Store(false)
+	if err := s.Update(promise(4)); err != nil {
+		t.Fatalf("with room again: %v", err)
+	}
+	if info, err := fs.Stat("d/" + reserveName); err != nil || info.Size() != reserveBytes {
+		t.Fatalf("the reserve is not set aside again: %v", err)
+	}
+}
+
+func TestFailedSyncIsFinal(t *testing.T) {
+	for _, kind := range []errorfs.OpKind{errorfs.OpFileSync, errorfs.OpRename, errorfs.OpOpenDir} {
+		var armed atomic.Bool
+		broken := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if armed.Load() && op.Kind == kind {
+				return syscall.EIO
+			}
+			return nil
+		}))
+		s := mustOpen(t, broken)
+		armed.Store(true)
+		if err := s.Update(promise(1)); !errors.Is(err, ErrFailed) {
+			t.Fatalf("op %d: %v", kind, err)
+		}
+		armed.Store(false)
+		if err := s.Update(promise(2)); !errors.Is(err, ErrFailed) || s.State().Promises.Promised != 0 {
+			t.Fatalf("op %d, the second time: %v, promised %d", kind, err, s.State().Promises.Promised)
+		}
+	}
+}
+
+func TestStartOverAndRemoveObsolete(t *testing.T) {
+	fs := vfs.NewMem()
+	s := mustOpen(t, fs)
+	for _, dir := range []string{s.LogDir(2), s.StateDir(2), s.StateDir(7), s.QuarantineDir()} {
+		if err := durable.MkdirAll(fs, dir); err != nil {
+			t.Fatal(err)
+		}
+		if err := durable.WriteFile(fs, dir, "x", []byte("y")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Update(func(st *State) { st.Seed = &Seed{Generation: 2, ID: "a"} }); err != nil {
+		t.Fatal(err)
+	}
+	if removed, err := s.RemoveObsolete(); err != nil || fmt.Sprint(removed) != "[state-7]" {
+		t.Fatalf("removed %v, %v", removed, err)
+	}
+	if err := s.StartOver(); err != nil {
+		t.Fatal(err)
+	}
+	st := s.State()
+	if st.Generation != 2 || st.Seed == nil || st.Seed.Generation != 3 || st.Seed.ID != "" || !st.Seed.Dropped || !st.Promises.NeedSeed {
+		t.Fatalf("%+v", st)
+	}
+	if names, err := fs.List(s.StateDir(2)); err != nil || len(names) != 0 {
+		t.Fatalf("files of the seed are in the empty generation: %v, %v", names, err)
+	}
+	if _, err := s.RemoveObsolete(); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]bool{"d/wal-1": false, "d/state-1": false, "d/wal-2": true, "d/state-2": true, "d/quarantine/x": true} {
+		if _, err := fs.Stat(path); (err == nil) != want {
+			t.Errorf("%s is there: %v", path, err == nil)
+		}
+	}
+}
