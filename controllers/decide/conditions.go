@@ -109,7 +109,12 @@ func progressing(p Plan) judgement {
 		return judgement{true, v1alpha1.ReasonFailingOver, p.Message}
 	case HandingOver:
 		return judgement{true, v1alpha1.ReasonHandingOver, p.Message}
-	case Creating, ChangingVoters, ScalingDown, Reseeding, Updating, Settling:
+	case Creating, ChangingVoters, ScalingDown, Reseeding, Updating:
+		return judgement{true, p.Reason, p.Message}
+	case Settling:
+		if p.Reason != v1alpha1.ReasonSeeding && p.Reason != v1alpha1.ReasonScalingUp {
+			return judgement{false, v1alpha1.ReasonStable, p.Message}
+		}
 		return judgement{true, p.Reason, p.Message}
 	case StateInvalid, stateCount:
 		fallthrough

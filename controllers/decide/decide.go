@@ -69,7 +69,7 @@ func (d *decision) led(rec Record) Plan {
 	case leaderDown:
 		return d.failOver(rec, f)
 	case leaderUnknown, leaderSuspect:
-		return plan(Suspecting, v1alpha1.ReasonLeaderUnreachable, "%s", f.message).again(2 * shortly)
+		return plan(Suspecting, v1alpha1.ReasonLeaderUnreachable, "%s", f.message).again(shortly / 2)
 	case leaderAlive:
 		return d.tend(rec)
 	default:
@@ -96,13 +96,24 @@ func (d *decision) settled(rec Record) Plan {
 	size, there := d.Store.Spec.Size(), len(d.Members)
 	for _, m := range d.byOrdinal() {
 		if m.Name != rec.Leader.Member && !d.caughtUp(rec, m) {
-			return plan(Settling, v1alpha1.ReasonSeeding, "%s leads epoch %d; %s.", rec.Leader.Member, rec.Epoch, d.whyNotCaughtUp(rec, m)).again(2 * time.Second)
+			return plan(Settling, unsettled(m), "%s leads epoch %d; %s.", rec.Leader.Member, rec.Epoch, d.whyNotCaughtUp(rec, m)).again(2 * time.Second)
 		}
 	}
 	if there < size {
 		return plan(Settling, v1alpha1.ReasonScalingUp, "%s leads epoch %d; %d of %d members exist.", rec.Leader.Member, rec.Epoch, there, size).again(soon)
 	}
 	return plan(Stable, v1alpha1.ReasonStable, "%s leads epoch %d.", rec.Leader.Member, rec.Epoch)
+}
+
+func unsettled(m Member) string {
+	switch s := m.fresh(); {
+	case s == nil:
+		return v1alpha1.ReasonMemberMissing
+	case s.Seeding != nil:
+		return v1alpha1.ReasonSeeding
+	default:
+		return v1alpha1.ReasonMemberLagging
+	}
 }
 
 // held fences every member and keeps it so, for as long as the store is annotated.

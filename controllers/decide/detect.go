@@ -68,6 +68,8 @@ func (d *decision) detect(rec Record) finding {
 		f := found(leaderDown, reasonLeaderRefused, "nothing listens on %s any more, on any port", name)
 		f.dead = true
 		return f
+	case m.Probe.Reach == Refused && c.silent+c.parted > 0 && m.Probe.For < corroboration:
+		return found(leaderSuspect, "", "nothing listens on %s any more; its followers are about to find out", name)
 	case m.Probe.Reach == Refused:
 		return found(leaderDown, reasonLeaderRefused, "nothing listens on %s any more", name)
 	case c.refused > 0:
@@ -83,7 +85,14 @@ func (d *decision) detect(rec Record) finding {
 
 // contacts count what the followers that answer in this pass say of the leader. With rules that count voters, only
 // voters are asked: a leader heard by others alone can acknowledge nothing.
-type contacts struct{ heard, silent, refused int }
+type contacts struct {
+	heard, silent, refused int
+	parted                 int // neither connected nor silent for long yet
+}
+
+// corroboration is how long a refusal waits for a follower to be refused too. A leader known to be dead on both ports
+// spares the new one the wait for its read window, which is many times longer.
+const corroboration = 150 * time.Millisecond
 
 func (d *decision) contact(rec Record) contacts {
 	rule, _ := rec.Rule()
@@ -109,6 +118,8 @@ func (c *contacts) add(s wire.Contact, silentAfter time.Duration) {
 		c.refused++
 	case s.SilentMillis < 0 || silent >= silentAfter:
 		c.silent++
+	default:
+		c.parted++
 	}
 }
 

@@ -25,6 +25,7 @@ var _ = Describe("a store of three members", func() {
 		Expect(report.WritesLost).To(Equal(api.LostNone))
 		Expect(report.From).To(Equal(old.Leader))
 		Expect(report.Durations.Total).NotTo(BeNil())
+		GinkgoWriter.Printf("fencing %v, promoting %v, opening %v, total %v\n", report.Durations.Fencing, report.Durations.Promoting, report.Durations.Opening, report.Durations.Total)
 		for _, pod := range s.pods(ctx) {
 			Eventually(func() string { return s.kubelet.address(pod) }, bounded).ShouldNot(BeEmpty())
 			s.ledger.verify(ctx, s.kubelet.address(pod))

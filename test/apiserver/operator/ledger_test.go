@@ -37,15 +37,14 @@ func (l *ledger) write(ctx context.Context) error {
 	return nil
 }
 
-// verify reads every acknowledged write from a member.
+// verify reads every acknowledged write from a member, a follower of which may be a moment behind.
 func (l *ledger) verify(ctx context.Context, addr string) {
 	GinkgoHelper()
 	c := redis.NewClient(&redis.Options{Addr: addr, DisableIdentity: true})
 	defer func() { _ = c.Close() }()
 	for _, n := range l.acked {
-		got, err := c.Get(ctx, fmt.Sprintf("key-%d", n)).Int()
-		Expect(err).NotTo(HaveOccurred(), "acknowledged key-%d of %d", n, len(l.acked))
-		Expect(got).To(Equal(n))
+		Eventually(func() (int, error) { return c.Get(ctx, fmt.Sprintf("key-%d", n)).Int() }, bounded, polling).
+			Should(Equal(n), "acknowledged key-%d of %d", n, len(l.acked))
 	}
 }
 
