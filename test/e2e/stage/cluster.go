@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -18,7 +19,19 @@ import (
 type Cluster struct {
 	program string
 	root    string
+	state   []string // the flag that names another directory than the program's own
 	log     io.Writer
+}
+
+// stateVariable names the environment variable with the own cluster's directory, for those who run several.
+const stateVariable = "RSTORE_CLUSTER_STATE"
+
+func newCluster(root string, log io.Writer) *Cluster {
+	c := &Cluster{program: filepath.Join(root, "bin", "cluster"), root: root, log: log}
+	if dir := os.Getenv(stateVariable); dir != "" {
+		c.state = []string{"--state", dir}
+	}
+	return c
 }
 
 // run executes the cluster's program and returns its standard output. What it says on standard error goes to the log.
@@ -34,7 +47,7 @@ func (c *Cluster) run(ctx context.Context, args ...string) (string, error) {
 
 // command ends politely when ctx does, and by force two seconds later.
 func (c *Cluster) command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, c.program, args...)
+	cmd := exec.CommandContext(ctx, c.program, append(slices.Clone(c.state), args...)...)
 	cmd.Dir = c.root
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 2 * time.Second
@@ -49,6 +62,16 @@ func (c *Cluster) KillNode(ctx context.Context, node string) error { return c.vo
 // StartNode turns a killed machine on again, with the disk it had.
 func (c *Cluster) StartNode(ctx context.Context, node string) error {
 	return c.void(ctx, "start", node)
+}
+
+// EnsureNode turns a machine on unless it runs.
+func (c *Cluster) EnsureNode(ctx context.Context, node string) error {
+	quiet := *c
+	quiet.log = io.Discard
+	if quiet.void(ctx, "exec", node, "--", "/bin/true") == nil {
+		return nil
+	}
+	return c.StartNode(ctx, node)
 }
 
 // CutNode stops all traffic between a machine and the others, or one other.

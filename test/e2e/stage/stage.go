@@ -59,7 +59,7 @@ func Open(ctx context.Context, opt Options) (*Stage, error) {
 		return nil, err
 	}
 	s := &Stage{Root: root, opt: opt, Kubeconfig: os.Getenv("KUBECONFIG")}
-	own := &Cluster{program: filepath.Join(root, "bin", "cluster"), root: root, log: opt.Log}
+	own := newCluster(root, opt.Log)
 	if err := s.tool(ctx, "make", "--no-print-directory", "bin/cluster"); err != nil {
 		return nil, err
 	}
@@ -142,8 +142,7 @@ func (s *Stage) Install(ctx context.Context, reference, digest string, values ..
 
 // toolPath finds a program of the tool modules.
 func (s *Stage) toolPath(ctx context.Context, name string) (string, error) {
-	c := &Cluster{program: filepath.Join(s.Root, "bin", "cluster"), root: s.Root, log: s.opt.Log}
-	return c.run(ctx, "tool-path", name)
+	return newCluster(s.Root, s.opt.Log).run(ctx, "tool-path", name)
 }
 
 // tool runs a program in the repository's root; all it says goes to the log, and its end into the error.

@@ -1,0 +1,88 @@
+//go:build e2e
+
+// Package e2e tests the operator and the node together, on a real Kubernetes cluster of its own (hack/cluster), with faults
+// put where they hurt. What is asserted is what clients were promised: acknowledged writes, through connections that were
+// open before the fault, and one leader per epoch.
+//
+//	make e2e
+//	make e2e E2E_FLAGS='-ginkgo.focus="node is cut"'
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	"github.com/redis/go-redis/v9"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
+	"github.com/replicatedstore/replicatedstore/test/ledger"
+)
+
+// writerArgument makes this program a ledger writer: it is what runs in the cluster's client machine.
+const writerArgument = "ledger-writer"
+
+func TestMain(m *testing.M) {
+	redis.SetLogger(silence{})
+	if len(os.Args) == 2 && os.Args[1] == writerArgument {
+		if err := ledger.Serve(context.Background(), os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	log.SetLogger(logr.Discard())
+	os.Exit(m.Run())
+}
+
+type silence struct{}
+
+func (silence) Printf(context.Context, string, ...any) {}
+
+func TestE2E(t *testing.T) {
+	RegisterFailHandler(Fail)
+	RunSpecs(t, "end to end")
+}
+
+// Bounds of waiting. None is an assertion about speed.
+const (
+	setUpTimeout  = 30 * time.Minute // the first time, Kubernetes is built from source
+	readyTimeout  = 3 * time.Minute
+	changeTimeout = 90 * time.Second
+	verifyTimeout = time.Minute
+	workers       = 3
+)
+
+// world is the one stage of all specs; manifest the sample that their stores are made from.
+var (
+	world    *stage.Stage
+	manifest []byte
+)
+
+var _ = BeforeSuite(func(ctx SpecContext) {
+	var err error
+	world, err = stage.Open(ctx, stage.Options{Workers: workers, Log: GinkgoWriter})
+	Expect(err).NotTo(HaveOccurred())
+	Expect(world.Cluster).NotTo(BeNil(), "the end-to-end tests break machines: unset KUBECONFIG, they bring their own cluster")
+	mend(ctx)
+	image, digest, err := world.Image(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(world.Install(ctx, image, digest)).To(Succeed())
+	manifest, err = os.ReadFile(filepath.Join(world.Root, "config", "samples", "orders.yaml"))
+	Expect(err).NotTo(HaveOccurred())
+}, NodeTimeout(setUpTimeout))
+
+// mend undoes every fault, whatever a spec left behind.
+func mend(ctx context.Context) {
+	Expect(world.Cluster.Heal(ctx)).To(Succeed())
+	for n := range workers {
+		Expect(world.Cluster.EnsureNode(ctx, fmt.Sprintf("n%d", n+1))).To(Succeed())
+	}
+}
