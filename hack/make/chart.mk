@@ -1,4 +1,6 @@
 # The Helm chart, and what a real API server says to the API, the manifests and the permissions.
+TOOLS ?= $(ROOT)/bin/tools
+
 $(TOOLS)/helm: hack/tools/helm/go.mod hack/tools/helm/go.sum
 	cd hack/tools/helm && $(GO) build -o $@ helm.sh/helm/v3/cmd/helm
 

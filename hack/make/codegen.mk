@@ -1,6 +1,5 @@
 # Generated files: deep copies, apply configurations, the CRD, and what the chart takes from config/. All are committed.
-TOOLS := $(ROOT)/bin/tools
-CHART := charts/replicatedstore-operator
+TOOLS ?= $(ROOT)/bin/tools
 
 $(TOOLS)/controller-gen: hack/tools/dev/go.mod hack/tools/dev/go.sum
 	cd hack/tools/dev && $(GO) build -o $@ sigs.k8s.io/controller-tools/cmd/controller-gen
