@@ -48,11 +48,11 @@ func (c *call) writeInfo(cmd *command) {
 	w.integer(int64(last))
 	w.integer(int64(step))
 	c.writeStatusSet(cmd.cats, "@")
-	w.array(len(cmd.tips))
+	w.set(len(cmd.tips))
 	for _, tip := range cmd.tips {
 		w.text(tip)
 	}
-	w.array(len(cmd.keys))
+	w.set(len(cmd.keys))
 	for _, k := range cmd.keys {
 		c.writeKeySpec(k)
 	}

@@ -93,7 +93,7 @@ func configGet(c *call) {
 	for _, arg := range c.args[2:] {
 		name := strings.ToLower(string(arg))
 		if p, ok := c.srv.config[name]; ok {
-			found[name] = p
+			found[string(arg)] = p // under the name the client used
 		} else if strings.ContainsAny(name, "[*?") {
 			for name, p := range c.srv.config {
 				if globMatch(arg, []byte(name), true) {

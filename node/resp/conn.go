@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -126,8 +127,10 @@ func (c *conn) pipeline() error {
 		if len(r.jobs) == 0 {
 			break
 		}
-		if suspicious(r.jobs[0].args[0]) {
-			return errors.New("the client speaks HTTP")
+		if i := slices.IndexFunc(r.jobs, suspicious); i >= 0 {
+			r.execute(r.jobs[:i])
+			r.settle()
+			return errSpeaksHTTP
 		}
 		r.execute(r.jobs)
 		if err := r.flushIfLarge(); err != nil {
@@ -144,8 +147,11 @@ func (c *conn) pipeline() error {
 	return r.flush()
 }
 
-// suspicious recognizes a browser that was tricked into sending commands in the body of a request, as Redis does.
-func suspicious(name []byte) bool { return is(name, "POST") || is(name, "HOST:") }
+var errSpeaksHTTP = errors.New("the client speaks HTTP")
+
+// suspicious recognizes a browser that was tricked into sending commands in the body of a request, as Redis does. Nothing
+// from there on runs, and nothing is answered.
+func suspicious(j job) bool { return is(j.args[0], "POST") || is(j.args[0], "HOST:") }
 
 func (r *round) flushIfLarge() error {
 	switch {

@@ -12,7 +12,7 @@ const (
 	errSyntax       = "ERR syntax error"
 	errNotInteger   = "ERR value is not an integer or out of range"
 	errNotFloat     = "ERR value is not a valid float"
-	errOutOfRange   = "ERR value is out of range"
+	errOutOfRange   = "ERR value is out of range, value must between -2147483648 and 2147483647"
 	errNoKey        = "ERR no such key"
 	errSameObject   = "ERR source and destination objects are the same"
 	errWrongType    = "WRONGTYPE Operation against a key holding the wrong kind of value"
@@ -41,6 +41,11 @@ func unknownOutcome(cause error) string {
 
 func unknownBefore(cause error) string {
 	return fmt.Sprintf("%s this command follows a write of the same pipeline whose outcome is unknown: %v", codeUnknown, cause)
+}
+
+// execAborted words why EXEC itself was refused.
+func execAborted(text string) string {
+	return "EXECABORT Transaction discarded because of: " + strings.TrimPrefix(text, "ERR ")
 }
 
 func arityError(c *command) string {

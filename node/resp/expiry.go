@@ -107,7 +107,7 @@ func (c *call) remaining(base, unit int64) {
 	case unit == 1:
 		c.w.integer(max(0, v.ExpireAt-base))
 	default:
-		c.w.integer((max(0, v.ExpireAt-base) + 500) / 1000)
+		c.w.integer(int64((uint64(max(0, v.ExpireAt-base)) + 500) / 1000)) // unsigned: the largest time must not wrap
 	}
 }
 

@@ -84,7 +84,7 @@ func (r *round) exec(i int) {
 		r.sequence(func(b *store.Batch) { r.execBatch(b, j, t, ready) })
 	case t.writes:
 		r.begin(j)
-		r.out.fail("EXECABORT Transaction discarded because of: " + errReadOnly)
+		r.reject(errReadOnly)
 		r.finish(at, markKeep)
 	default:
 		r.execView(j, t)
@@ -169,7 +169,7 @@ func (r *round) execView(j *job, t *transaction) {
 	ready := r.execDirect(t)
 	r.begin(j)
 	if text := r.openView(execReads); text != "" {
-		r.out.fail("EXECABORT Transaction discarded because of: " + text)
+		r.reject(text)
 		r.finish(at, markKeep)
 		return
 	}

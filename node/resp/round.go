@@ -234,10 +234,15 @@ func (r *round) finish(at int, kind markKind) {
 
 // reject answers with an error without running the command; a transaction being queued cannot be executed any more.
 func (r *round) reject(text string) {
-	if cmd := r.call.cmd; cmd != nil {
+	cmd := r.call.cmd
+	if cmd != nil {
 		cmd.rejected.Add(1)
 	}
-	if r.conn.multi != nil {
+	switch {
+	case cmd != nil && cmd.name == "exec":
+		r.conn.discard()
+		text = execAborted(text)
+	case r.conn.multi != nil:
 		r.conn.multi.broken = true
 	}
 	r.out.fail(text)

@@ -15,8 +15,6 @@ func (c *call) timeout(i int) (time.Duration, bool) {
 		c.w.fail("ERR timeout is not an integer or out of range")
 	case ms < 0:
 		c.w.fail("ERR timeout is negative")
-	case ms > math.MaxInt64-c.srv.opt.Now().UnixMilli():
-		c.w.fail("ERR timeout is out of range")
 	default:
 		return time.Duration(min(ms, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond, true
 	}

@@ -1,0 +1,314 @@
+// Package resptest runs the client protocol on a real state machine and sequencer without the replicated log: what the
+// sequencer queues is sealed and applied at once, as by a single member that commits alone. Tests use it.
+package resptest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/node/resp"
+	"github.com/replicatedstore/replicatedstore/node/store"
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// Node is one member with a client port on loopback. It implements resp.Backend.
+type Node struct {
+	t      testing.TB
+	Server *resp.Server
+	Addr   string
+
+	machine atomic.Pointer[store.Machine]
+	seq     atomic.Pointer[store.Sequencer]
+	leads   atomic.Bool
+	gate    atomic.Pointer[error]
+	work    *store.Sequencer // the loop's
+	offset  atomic.Int64     // nanoseconds added to the wall clock
+
+	mu        sync.Mutex // guards below
+	epoch     replication.Epoch
+	end       replication.Mark
+	stalled   bool
+	followers []*Node
+	leader    *Node
+	expires   bool
+
+	ctx     context.Context
+	stop    context.CancelFunc
+	stopped sync.WaitGroup
+	resume  chan struct{}
+}
+
+// Start runs a leading node until the test ends.
+func Start(t testing.TB, o resp.Options) *Node {
+	n := newNode(t, o)
+	n.Lead()
+	return n
+}
+
+// Follow runs a node that applies what n seals from now on; n must be empty so far.
+func (n *Node) Follow(o resp.Options) *Node {
+	f := newNode(n.t, o)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	f.leader = n
+	n.followers = append(n.followers, f)
+	return f
+}
+
+func newNode(t testing.TB, o resp.Options) *Node {
+	t.Helper()
+	n := &Node{t: t, expires: true, resume: make(chan struct{}, 1)}
+	m, err := store.Open(vfs.NewMem(), "state", store.Options{Memory: 16 << 20, OnError: func(err error) { t.Errorf("background: %v", err) }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.machine.Store(m)
+	n.work = store.NewSequencer(m, store.SequencerOptions{Clock: n.clock, WaitTimeout: time.Minute})
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if n.Server, err = resp.New(n, o); err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Addr = l.Addr().String()
+	n.ctx, n.stop = context.WithCancel(context.Background())
+	n.stopped.Go(n.loop)
+	n.stopped.Go(func() {
+		if err := n.Server.Serve(l); !errors.Is(err, resp.ErrStopped) {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	t.Cleanup(n.close)
+	return n
+}
+
+func (n *Node) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := n.Server.Shutdown(ctx); err != nil {
+		n.t.Errorf("shutdown: %v", err)
+	}
+	n.stop()
+	n.work.Close(nil)
+	n.stopped.Wait()
+	if err := n.machine.Load().Close(); err != nil && !errors.Is(err, store.ErrClosed) {
+		n.t.Errorf("close state: %v", err)
+	}
+}
+
+// clock takes no lock: it is called under the sequencer's.
+func (n *Node) clock() int64 { return time.Now().Add(time.Duration(n.offset.Load())).UnixMilli() }
+
+// Advance moves the node's clock.
+func (n *Node) Advance(d time.Duration) { n.offset.Add(int64(d)) }
+
+// Lead opens the next epoch.
+func (n *Node) Lead() {
+	now := n.work.Now()
+	n.mu.Lock()
+	n.epoch++
+	barrier, err := replication.EncodeBarrier(n.sealAt(now))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.apply(barrier)
+	next := n.end.Position + 1
+	n.mu.Unlock()
+	if err := n.work.Open(n.epoch, next); err != nil {
+		n.t.Fatal(err)
+	}
+	n.seq.Store(n.work)
+	n.leads.Store(true)
+}
+
+// Depose ends the leadership as a node does: writes in flight get an unknown outcome, connections are cut.
+func (n *Node) Depose() {
+	n.leads.Store(false)
+	n.seq.Store(nil)
+	n.work.Close(errors.New("deposed by epoch 99"))
+	n.Server.Cut("deposed")
+}
+
+// Hold and Release pass on to the sequencer.
+func (n *Node) Hold()    { n.work.Hold() }
+func (n *Node) Release() { n.work.Release() }
+
+// Stall stops committing until Resume.
+func (n *Node) Stall() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.stalled = true
+}
+
+// Resume ends Stall.
+func (n *Node) Resume() {
+	n.mu.Lock()
+	n.stalled = false
+	n.mu.Unlock()
+	select {
+	case n.resume <- struct{}{}:
+	default:
+	}
+}
+
+// RefuseReads makes the read gate answer err; nil opens it.
+func (n *Node) RefuseReads(err error) { n.gate.Store(&err) }
+
+// Epoch returns the current epoch.
+func (n *Node) Epoch() replication.Epoch {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.epoch
+}
+
+func (n *Node) sealAt(now int64) replication.Seal {
+	return replication.Seal{Epoch: n.epoch, First: n.end.Position + 1, UnixMilli: now, Prev: n.end.Chain}
+}
+
+// apply needs mu.
+func (n *Node) apply(r replication.Record) {
+	if err := n.machine.Load().Apply([]replication.Record{r}); err != nil {
+		n.t.Errorf("apply: %v", err)
+	}
+	n.end = r.Mark()
+	for _, f := range n.followers {
+		f.mu.Lock()
+		f.epoch = n.epoch
+		f.apply(r)
+		f.mu.Unlock()
+	}
+}
+
+func (n *Node) loop() {
+	expire := time.NewTicker(20 * time.Millisecond)
+	defer expire.Stop()
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-n.work.Pending():
+		case <-n.resume:
+		case <-expire.C:
+			n.expire()
+		}
+		for n.commit() {
+		}
+	}
+}
+
+// expire proposes deletes beside the loop, which has to commit them.
+func (n *Node) expire() {
+	n.mu.Lock()
+	on := n.expires && !n.stalled
+	n.mu.Unlock()
+	if !on || !n.leads.Load() {
+		return
+	}
+	n.stopped.Go(func() {
+		ctx, cancel := context.WithTimeout(n.ctx, time.Second)
+		defer cancel()
+		_, _, _, _ = n.work.Expire(ctx, 1000) // a test may have ended the leadership
+	})
+}
+
+// commit seals and applies one record; false when there is nothing to do.
+func (n *Node) commit() bool {
+	now := n.work.Now()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.stalled || !n.leads.Load() {
+		return false
+	}
+	_, count, payload := n.work.Take(1 << 20)
+	if count == 0 {
+		return false
+	}
+	r, err := replication.EncodeRecord(n.sealAt(now), uint32(count), payload)
+	if err != nil {
+		n.t.Errorf("seal: %v", err)
+		return false
+	}
+	n.apply(r)
+	n.work.Applied(n.end.Position)
+	return true
+}
+
+// Status implements resp.Backend.
+func (n *Node) Status() resp.Status {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	st := resp.Status{
+		Store: "test", Member: n.Addr, Incarnation: "1", Role: resp.RoleWaiting, Epoch: n.epoch,
+		Last: n.end, Durable: n.end.Position, Commit: n.end.Position, Applied: n.end,
+	}
+	switch {
+	case n.leads.Load():
+		st.Role, st.Writable = resp.RoleLeading, true
+		for i, f := range n.followers {
+			host, port := f.hostPort()
+			st.Followers = append(st.Followers, resp.Follower{Member: fmt.Sprintf("f%d", i), Host: host, Port: port,
+				Acked: n.end.Position, Applied: n.end.Position, Link: resp.LinkConnected})
+		}
+	case n.leader != nil:
+		st.Role, st.Link = resp.RoleFollowing, resp.LinkConnected
+		st.LeaderHost, st.LeaderPort = n.leader.hostPort()
+	}
+	return st
+}
+
+func (n *Node) hostPort() (string, int) {
+	a, err := net.ResolveTCPAddr("tcp", n.Addr)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return a.IP.String(), a.Port
+}
+
+// Machine implements resp.Backend.
+func (n *Node) Machine() *store.Machine { return n.machine.Load() }
+
+// Sequencer implements resp.Backend.
+func (n *Node) Sequencer() *store.Sequencer { return n.seq.Load() }
+
+// ReadGate implements resp.Backend.
+func (n *Node) ReadGate(context.Context) error {
+	if err := n.gate.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Acknowledged implements resp.Backend: followers apply at once.
+func (n *Node) Acknowledged(p replication.Position) (bool, int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if p > n.end.Position {
+		return false, 0
+	}
+	return true, len(n.followers)
+}
+
+// WaitAcknowledged implements resp.Backend. Since followers apply at once, more will not come.
+func (n *Node) WaitAcknowledged(ctx context.Context, p replication.Position, _ bool, _ int) (bool, int) {
+	<-ctx.Done()
+	return n.Acknowledged(p)
+}
+
+// SetActiveExpire implements resp.Backend.
+func (n *Node) SetActiveExpire(on bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.expires = on
+}
