@@ -17,7 +17,7 @@ func (a *app) up() *cobra.Command {
 		Use:   "up",
 		Short: "Start the cluster; the first time, build its programs from source",
 		Long: `up starts the cluster and returns when all workers are ready: about ten seconds. The first time on a machine it
-installs the Debian packages it needs and builds Kubernetes from source, which takes some fifteen minutes on two cores;
+installs the Debian packages it needs and builds Kubernetes from source, which takes some ten minutes on two cores;
 the programs are kept in the user's cache directory. A cluster that is up stays as it is.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {

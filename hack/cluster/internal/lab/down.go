@@ -158,9 +158,9 @@ func (l *Lab) mounts() ([]string, error) {
 	return found, nil
 }
 
-// processes lists processes that belong to the cluster: by their cgroup, or because they run its own program, or
-// because they live in a network namespace that holds one of its interfaces. Network namespaces have no names here and
-// end with their last process, so with no process left there is no namespace and no interface left either.
+// processes lists processes that belong to the cluster: by their cgroup, or because they run its own program. What
+// "exec" started is in neither, but in a machine's process namespace, which the kernel empties before its init is gone.
+// Network namespaces are not looked for: they have no names here, so they and their interfaces end with their processes.
 func (l *Lab) processes() ([]string, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
