@@ -120,6 +120,9 @@ func (p *pass) promote(ctx context.Context, a decide.PromoteMember) error {
 	p.lease.restart(p.Clock.Now())
 	_, err := p.Nodes.Promote(ctx, p.address(a.Member), a.Request)
 	p.lease.restart(p.Clock.Now())
+	if err == nil {
+		p.promoted = decide.PromotedAt{Epoch: a.Request.Epoch, At: p.Clock.Now()}
+	}
 	var refusal *wire.Error
 	if errors.As(err, &refusal) {
 		p.answers.PromoteEpoch, p.answers.PromoteRefusal = a.Request.Epoch, refusal.Error()

@@ -24,7 +24,8 @@ type memory struct {
 		reason string
 	}
 
-	lease leaseWatch
+	promoted decide.PromotedAt
+	lease    leaseWatch
 }
 
 // probe is what is remembered of asking one member.

@@ -38,7 +38,7 @@ func (p *pass) observe(ctx context.Context) (decide.Observed, error) {
 	}
 	now := p.Clock.Now()
 	return decide.Observed{
-		Store: p.store, Settings: p.Settings, Lease: lease, Members: members, Held: p.heldFor(now), Pass: p.answers,
+		Store: p.store, Settings: p.Settings, Lease: lease, Members: members, Held: p.heldFor(now), Pass: p.answers, Promoted: p.promoted,
 	}, nil
 }
 

@@ -57,6 +57,8 @@ func (d *decision) roleLabel(rec Record, m Member) string {
 		return v1alpha1.RoleLabelLeader
 	case m.follows(rec):
 		return v1alpha1.RoleLabelFollower
+	case m.Pod.Role == v1alpha1.RoleLabelFollower && rec.Phase != PhaseStable:
+		return m.Pod.Role // between two leaders; it serves no longer than its readiness says
 	case s != nil:
 		return "" // it says itself that it does neither
 	case m.Pod.Role == v1alpha1.RoleLabelLeader && m.Name != rec.Leader.Member:

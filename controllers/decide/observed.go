@@ -26,8 +26,16 @@ type Observed struct {
 	Members map[string]Member
 	// Held tells how long each fact named in Plan.Holding has been seen without interruption.
 	Held map[string]time.Duration
+	// Promoted is when this process told the leader of an epoch to lead, for the report only; zero if it did not.
+	Promoted PromotedAt
 	// Pass holds the answers to this pass's earlier actions.
 	Pass Pass
+}
+
+// PromotedAt is when the leader of Epoch was told.
+type PromotedAt struct {
+	Epoch replication.Epoch
+	At    time.Time
 }
 
 // Settings of the operator. All durations are positive.

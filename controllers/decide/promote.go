@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
@@ -70,8 +72,9 @@ func (d *decision) finish(rec Record) Plan {
 	}
 	next := rec.stable()
 	next.Since.Writable = d.micro()
-	if next.Since.Promoted == nil {
-		next.Since.Promoted = next.Since.Writable
+	next.Since.Promoted = next.Since.Writable // told by an operator that is gone: not known better
+	if d.Promoted.Epoch == rec.Epoch {
+		next.Since.Promoted = new(metav1.NewMicroTime(d.Promoted.At))
 	}
 	return plan(Promoting, v1alpha1.ReasonLeaderElected, "%s leads epoch %d and acknowledges writes.", rec.Leader.Member, rec.Epoch).
 		do(d.write(next))

@@ -42,6 +42,7 @@ func TestLeaderProcessDies(t *testing.T) {
 		t.Fatalf("a refused connection is acted on at once: %+v", r)
 	}
 	w.kubelet()
+	w.run(time.Second)
 	w.untilState(decide.Stable)
 	if n := len(w.rec().Rules[0].Voters); n != 2 {
 		t.Fatalf("%d voters", n)

@@ -34,9 +34,9 @@ func (c *Cluster) note(m *member) {
 		}
 		was, ok := c.acked[r.Last()]
 		if ok && was.Mark != r.Mark() {
-			c.breaks("%s commits %v (checksum %08x) where %s acknowledged %v (checksum %08x)", m.name, r.Mark(), r.Chain, was.By, was.Mark, was.Mark.Chain)
+			c.forked = append(c.forked, fmt.Sprintf("%s commits %v (checksum %08x) where %s acknowledged %v (checksum %08x)", m.name, r.Mark(), r.Chain, was.By, was.Mark, was.Mark.Chain))
 		}
-		if !ok {
+		if !ok || was.Mark != r.Mark() {
 			c.acked[r.Last()] = Acked{Mark: r.Mark(), By: m.name}
 		}
 	}
@@ -46,11 +46,15 @@ func (c *Cluster) breaks(format string, args ...any) {
 	c.broken = append(c.broken, fmt.Sprintf(format, args...))
 }
 
-// Broken lists the invariants found broken so far: two leaders of one epoch, or two contents acknowledged at one position.
-func (c *Cluster) Broken() []string {
+// Broken lists the invariants found broken so far: two leaders of one epoch; and, unless loss was accepted, another
+// content committed at a position than was acknowledged.
+func (c *Cluster) Broken(lossAccepted bool) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.Clone(c.broken)
+	if lossAccepted {
+		return slices.Clone(c.broken)
+	}
+	return slices.Concat(c.broken, c.forked)
 }
 
 // Missing lists the acknowledged writes that the member does not hold.

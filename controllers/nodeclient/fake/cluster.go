@@ -30,6 +30,7 @@ type Cluster struct {
 	acked   map[replication.Position]Acked
 	leaders map[replication.Epoch]string
 	broken  []string // invariants found broken
+	forked  []string // two contents at one position
 }
 
 // Acked is a write that some leader acknowledged.

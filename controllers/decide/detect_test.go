@@ -1,0 +1,157 @@
+package decide_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/controllers/nodeclient/fake"
+)
+
+const operatorA = fake.Operator + "a"
+
+// TestUnknownIsNotDown: a leader that only the operator cannot reach goes on leading, also when its Lease expires.
+func TestUnknownIsNotDown(t *testing.T) {
+	w := started(t, 3, 1)
+	w.cluster.Cut("orders-1", operatorA)
+	w.run(5 * time.Second)
+	if r := w.rec(); r.Epoch != 1 || w.ops[0].plan.State != decide.Suspecting {
+		t.Fatalf("epoch %d, %v", r.Epoch, w.ops[0].plan.State)
+	}
+	if got := w.condition(v1alpha1.ConditionAvailable); got.Reason != v1alpha1.ReasonLeaderUnreachable {
+		t.Fatalf("%+v", got)
+	}
+	for range 80 { // nobody renews any more
+		w.cluster.Settle()
+		w.ops[0].reconcile()
+	}
+	if r := w.rec(); r.Epoch != 1 {
+		t.Fatalf("failed over to epoch %d although the voters hear the leader", r.Epoch)
+	}
+}
+
+// TestDetection: what makes a leader count as lost, and under which name.
+func TestDetection(t *testing.T) {
+	for name, tc := range map[string]struct {
+		fault  func(*world)
+		reason string
+	}{
+		"its host is gone":    {func(w *world) { w.cluster.Vanish("orders-1") }, "LeaderSilent"},
+		"its process is gone": {func(w *world) { w.cluster.Crash("orders-1") }, "LeaderRefused"},
+		"it restarted":        {func(w *world) { w.cluster.Crash("orders-1"); w.kubelet() }, "LeaderRestarted"},
+		"it lost its disk": {func(w *world) {
+			w.cluster.Crash("orders-1")
+			w.cluster.Wipe("orders-1")
+			w.kubelet()
+		}, "LeaderReborn"},
+		"it is cut off from everybody": {func(w *world) {
+			for _, h := range []string{operatorA, "orders-2", "orders-3"} {
+				w.cluster.Cut("orders-1", h)
+			}
+		}, "LeaderSilent"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, 3, 1)
+			tc.fault(w)
+			w.until("another epoch", func() bool { return w.rec().Epoch == 2 && w.rec().Phase == decide.PhaseStable })
+			r := w.rec()
+			if r.Reason != tc.reason || r.WritesLost != v1alpha1.LostNone {
+				t.Fatalf("reason %s, lost %s", r.Reason, r.WritesLost)
+			}
+			w.write()
+		})
+	}
+}
+
+// TestHungDiskCostsTheLease: the leader answers and its followers hear it, but it does not renew.
+func TestHungDiskCostsTheLease(t *testing.T) {
+	w := started(t, 3, 1)
+	w.run(time.Second) // it has renewed
+	for range 60 {     // 7 s without a renewal
+		w.cluster.Settle()
+		w.ops[0].reconcile()
+	}
+	if r := w.rec(); r.Epoch != 2 || r.Reason != "LeaseExpired" {
+		t.Fatalf("record %+v", r)
+	}
+}
+
+// TestNoLeaseNoFlapping: a leader that was never able to renew is not replaced for it, or no leader would last.
+func TestNoLeaseNoFlapping(t *testing.T) {
+	w := newWorld(t, 3, 1)
+	for range 200 {
+		w.cluster.Settle()
+		w.ops[0].reconcile()
+	}
+	if r := w.rec(); r.Epoch != 1 || r.Phase != decide.PhaseStable {
+		t.Fatalf("record %+v", r)
+	}
+}
+
+// TestRebornEmpty: a leader that comes back with an empty disk is never elected, and wipes nobody.
+func TestRebornEmpty(t *testing.T) {
+	w := started(t, 3, 1)
+	acked := w.cluster.Acknowledged()
+	w.cluster.Crash("orders-1")
+	w.cluster.Wipe("orders-1")
+	w.kubelet()
+	w.until("another epoch", func() bool { return w.rec().Epoch == 2 })
+	w.untilState(decide.Stable)
+	if r := w.rec(); r.Leader.Member == "orders-1" {
+		t.Fatalf("record %+v", r)
+	}
+	if n := w.cluster.Acknowledged(); n < acked {
+		t.Fatalf("%d of %d left", n, acked)
+	}
+	for _, m := range w.cluster.Names() {
+		if missing := w.cluster.Missing(m); len(missing) > 0 {
+			t.Fatalf("%s lacks %v", m, missing)
+		}
+	}
+}
+
+// TestManual: nothing happens without a person, except that a leader that merely restarted leads on.
+func TestManual(t *testing.T) {
+	t.Run("waits and says who could lead", func(t *testing.T) {
+		w := started(t, 3, 1, manual)
+		w.cluster.Vanish("orders-1")
+		w.run(10 * time.Second)
+		got := w.condition(v1alpha1.ConditionFailoverBlocked)
+		if w.rec().Epoch != 1 || got.Reason != v1alpha1.ReasonManualMode {
+			t.Fatalf("epoch %d, %+v", w.rec().Epoch, got)
+		}
+		w.store.Annotations[v1alpha1.AnnotationFailover] = "orders-3"
+		w.until("orders-3 leads", func() bool { return w.rec().Leader.Member == "orders-3" && w.rec().Phase == decide.PhaseStable })
+		if o := w.store.Status.FailoverRequest; o == nil || o.Result != v1alpha1.ResultSucceeded || o.Target != "orders-3" {
+			t.Fatalf("%+v", o)
+		}
+		if _, still := w.store.Annotations[v1alpha1.AnnotationFailover]; still {
+			t.Fatal("the annotation is still there")
+		}
+	})
+	t.Run("a restarted leader leads on", func(t *testing.T) {
+		w := started(t, 3, 1, manual)
+		w.cluster.Crash("orders-1")
+		w.kubelet()
+		w.until("another epoch", func() bool { return w.rec().Epoch == 2 })
+		w.untilState(decide.Stable)
+		if r := w.rec(); r.Epoch != 2 || r.Leader.Member != "orders-1" {
+			t.Fatalf("record %+v", r)
+		}
+	})
+	t.Run("a target that lacks writes is refused", func(t *testing.T) {
+		w := started(t, 3, 1, manual)
+		for range 3 {
+			w.cluster.Write("orders-1")
+			w.cluster.Sync("orders-1")
+			w.cluster.Ship("orders-2")
+		}
+		w.cluster.Vanish("orders-1")
+		w.store.Annotations[v1alpha1.AnnotationFailover] = "orders-3"
+		w.until("an answer", func() bool { return w.store.Status.FailoverRequest != nil })
+		if o := w.store.Status.FailoverRequest; o.Result != v1alpha1.ResultRefused || w.rec().Epoch != 1 {
+			t.Fatalf("%+v, epoch %d", o, w.rec().Epoch)
+		}
+	})
+}

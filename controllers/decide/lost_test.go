@@ -1,0 +1,197 @@
+package decide_test
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+)
+
+// TestAsynchronous: with k = 0 the followers protect nothing, so loss is a decision of the spec.
+func TestAsynchronous(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change  func(*v1alpha1.ReplicatedStoreSpec)
+		unseen  int    // writes of the leader that nobody else has
+		blocked string // reason once the Lease has expired
+		lost    string
+	}{
+		"forbid":                        {func(*v1alpha1.ReplicatedStoreSpec) {}, 3, v1alpha1.ReasonDataLossForbidden, ""},
+		"allow":                         {allow, 3, "", v1alpha1.LostUnknown},
+		"bounded, within":               {bounded(3), 3, "", "3"},
+		"bounded, beyond":               {bounded(2), 3, v1alpha1.ReasonLossBoundExceeded, ""},
+		"bounded, nothing known missed": {bounded(2), 0, "", v1alpha1.LostUnknown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, 3, 0, tc.change)
+			for range tc.unseen {
+				w.cluster.Write("orders-1")
+				w.cluster.Sync("orders-1")
+			}
+			w.ops[0].reconcile() // it hears how far the leader is
+			w.cluster.Vanish("orders-1")
+			w.run(2 * time.Second)
+			if got := w.condition(v1alpha1.ConditionFailoverBlocked); got.Reason != v1alpha1.ReasonLeaderMayBeAlive {
+				t.Fatalf("before the Lease expired: %+v", got)
+			}
+			w.run(8 * time.Second)
+			got := w.condition(v1alpha1.ConditionFailoverBlocked)
+			if tc.blocked != "" {
+				if got.Reason != tc.blocked || w.rec().Epoch != 1 {
+					t.Fatalf("got %s in epoch %d, want %s in epoch 1", got.Reason, w.rec().Epoch, tc.blocked)
+				}
+				return
+			}
+			if r := w.rec(); r.Epoch != 2 || r.Phase != decide.PhaseStable || r.WritesLost != tc.lost {
+				t.Fatalf("record %+v, want lost %q\n%s", r, tc.lost, w.tail())
+			}
+		})
+	}
+}
+
+// TestAsynchronousLeaderRestarts: the leader itself is fenced, so nothing is lost whatever the spec says.
+func TestAsynchronousLeaderRestarts(t *testing.T) {
+	w := started(t, 3, 0)
+	w.cluster.Write("orders-1")
+	w.cluster.Sync("orders-1")
+	w.cluster.Crash("orders-1")
+	w.kubelet()
+	w.until("another epoch", func() bool { return w.rec().Epoch == 2 && w.rec().Phase == decide.PhaseStable })
+	if r := w.rec(); r.Leader.Member != "orders-1" || r.WritesLost != v1alpha1.LostNone {
+		t.Fatalf("record %+v", r)
+	}
+}
+
+// TestSecondFailureBeforeTheBarrier: orders-2 is elected and is lost before its barrier is on orders-3. orders-3 alone may
+// lack what orders-1 acknowledged with orders-2, and must not be promoted.
+func TestSecondFailureBeforeTheBarrier(t *testing.T) {
+	w := started(t, 3, 1)
+	for range 3 { // acknowledged by orders-1 and orders-2 only
+		w.cluster.Write("orders-1")
+		w.cluster.Sync("orders-1")
+		w.cluster.Ship("orders-2")
+	}
+	w.cluster.Vanish("orders-1")
+	op := w.ops[0]
+	for range 40 {
+		w.cluster.Advance(100 * time.Millisecond)
+		op.pass = decide.Pass{}
+		for range 12 {
+			op.observe()
+			op.decide()
+			if op.act(-1) != nil || !op.plan.Risky() || w.rec().Phase == decide.PhasePromoting {
+				break
+			}
+		}
+		if w.rec().Phase == decide.PhasePromoting {
+			break
+		}
+	}
+	if r := w.rec(); r.Leader.Member != "orders-2" {
+		t.Fatalf("orders-2 holds the most: %+v", r)
+	}
+	w.cluster.Vanish("orders-2")
+	w.run(20 * time.Second)
+	if r := w.rec(); r.Leader.Member == "orders-3" {
+		t.Fatalf("orders-3 leads without what was acknowledged: %+v", r)
+	}
+	if got := w.condition(v1alpha1.ConditionFailoverBlocked); got.Reason != v1alpha1.ReasonFenceQuorumMissing {
+		t.Fatalf("%+v", got)
+	}
+	w.cluster.Start("orders-1", "orders-1") // holds everything, and is fenced now
+	w.until("a leader", func() bool { return w.rec().Phase == decide.PhaseStable })
+	if missing := w.cluster.Missing(w.rec().Leader.Member); len(missing) > 0 {
+		t.Fatalf("missing %v", missing)
+	}
+}
+
+func TestRecordLost(t *testing.T) {
+	lose := func(w *world) { w.record, w.version, w.holder = "", 0, "" }
+	t.Run("its leader lives and keeps leading", func(t *testing.T) {
+		w := started(t, 3, 1)
+		lose(w)
+		w.run(time.Second)
+		if r := w.rec(); r.Epoch != 1 || r.Phase != decide.PhaseStable || r.Leader.Member != "orders-1" || len(r.Rules[0].Voters) != 2 {
+			t.Fatalf("record %+v", r)
+		}
+	})
+	t.Run("its leader is gone too: everybody must answer", func(t *testing.T) {
+		w := started(t, 3, 1)
+		w.cluster.Vanish("orders-1")
+		lose(w)
+		w.run(5 * time.Second)
+		if got := w.condition(v1alpha1.ConditionFailoverBlocked); w.record != "" || got.Reason != v1alpha1.ReasonRecordLost {
+			t.Fatalf("record %q, %+v", w.record, got)
+		}
+		w.cluster.Start("orders-1", "orders-1")
+		w.untilState(decide.Stable)
+		if r := w.rec(); r.Epoch != 2 {
+			t.Fatalf("record %+v", r)
+		}
+	})
+	t.Run("an empty member stands in for nobody", func(t *testing.T) {
+		w := started(t, 3, 1)
+		for _, m := range w.cluster.Names() {
+			w.cluster.Crash(m)
+		}
+		w.cluster.Wipe("orders-1")
+		lose(w)
+		w.kubelet()
+		w.run(10 * time.Second)
+		if w.record != "" {
+			t.Fatalf("record %s", w.record)
+		}
+		w.store.Spec.Failover.DataLoss = v1alpha1.DataLossAllow
+		w.until("a leader", func() bool { return w.record != "" && w.rec().Phase == decide.PhaseStable })
+		if r := w.rec(); r.WritesLost != v1alpha1.LostUnknown || r.Leader.Member == "orders-1" {
+			t.Fatalf("record %+v", r)
+		}
+	})
+	t.Run("restored from an older copy", func(t *testing.T) {
+		w := started(t, 3, 1)
+		old := w.record
+		w.cluster.Crash("orders-1")
+		w.until("another leader", func() bool { return w.rec().Epoch == 2 && w.rec().Phase == decide.PhaseStable })
+		w.kubelet()
+		w.untilState(decide.Stable)
+		leader := w.rec().Leader.Member
+		w.record = old
+		w.run(time.Second)
+		if r := w.rec(); r.Epoch != 2 || r.Leader.Member != leader || r.Phase != decide.PhaseStable {
+			t.Fatalf("record %+v", r)
+		}
+	})
+	t.Run("unreadable", func(t *testing.T) {
+		w := started(t, 3, 1)
+		w.record = `{"epoch":1,"phase":"Stable"`
+		w.run(time.Second)
+		if r := w.rec(); r.Epoch != 1 || r.Leader.Member != "orders-1" {
+			t.Fatalf("record %+v", r)
+		}
+	})
+}
+
+// TestRecordKeepsEverything: what Encode writes, DecodeRecord reads, and it refuses what breaks the invariants.
+func TestRecordKeepsEverything(t *testing.T) {
+	w := started(t, 3, 1)
+	w.cluster.Vanish("orders-1")
+	w.until("promotion", func() bool { return w.rec().Epoch == 2 })
+	again, err := decide.DecodeRecord(w.rec().Encode())
+	if err != nil || again.Encode() != w.record {
+		t.Fatalf("%v\n%s\n%s", err, again.Encode(), w.record)
+	}
+	for name, text := range map[string]string{
+		"not JSON":                    "{",
+		"no epoch":                    `{"phase":"Stable"}`,
+		"unknown phase":               `{"epoch":1,"phase":"Dancing"}`,
+		"stable without a leader":     `{"epoch":1,"phase":"Stable","rules":[{"voters":[],"k":0}]}`,
+		"leader votes for itself":     `{"epoch":1,"phase":"Stable","leader":{"member":"a","incarnation":"i"},"rules":[{"voters":[{"member":"a","incarnation":"i"}],"k":1}]}`,
+		"binding leadership is newer": `{"epoch":2,"phase":"Fencing","binding":[{"epoch":2,"leader":{"member":"a","incarnation":"i"},"rules":[{"voters":[],"k":0}]}]}`,
+	} {
+		if r, err := decide.DecodeRecord(text); err == nil {
+			b, _ := json.Marshal(r)
+			t.Errorf("%s: took %s", name, b)
+		}
+	}
+}
