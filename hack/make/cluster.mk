@@ -4,7 +4,7 @@ CLUSTER_TEST_FLAGS ?=
 
 .PHONY: bin/cluster
 bin/cluster:
-	@$(GO) build -o bin/cluster ./hack/cluster
+	@$(GOBUILD) -o bin/cluster ./hack/cluster
 
 .PHONY: tools
 tools: bin/cluster ## Install and build what the cluster and the charts need (Kubernetes, etcd, CoreDNS, Helm).
@@ -29,4 +29,4 @@ cluster-load: bin/cluster image ## Build the image and import it on every worker
 
 .PHONY: test-cluster
 test-cluster: ## Test the cluster harness itself on a cluster of its own (root, a few minutes).
-	$(GO) test -tags=clustertest -count=1 -timeout 20m -v $(CLUSTER_TEST_FLAGS) ./hack/cluster/...
+	$(GOTEST) -tags=clustertest -count=1 -timeout 20m -v $(CLUSTER_TEST_FLAGS) ./hack/cluster/...

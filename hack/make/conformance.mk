@@ -1,4 +1,4 @@
 .PHONY: conformance
 conformance: ## Compare the data node with a real redis-server, reply by reply.
 	@command -v redis-server >/dev/null || (apt-get update -q && apt-get install -qy --no-install-recommends redis-server redis-tools)
-	CONFORMANCE_REQUIRED=1 $(GO) test -count=1 ./test/conformance/
+	CONFORMANCE_REQUIRED=1 $(GOTEST) -count=1 ./test/conformance/

@@ -9,15 +9,15 @@ test: lint test-unit test-apiserver chart-lint conformance e2e ## Run every tier
 .PHONY: lint
 lint: ## Check formatting, vet, the arrows between rooms and generated files.
 	@bad=$$(gofmt -l $$(git ls-files '*.go' | grep -v zz_generated)); [ -z "$$bad" ] || { echo "not gofmt'ed: $$bad"; exit 1; }
-	$(GO) vet ./...
-	$(GO) test -count=1 ./test/layout
+	CGO_ENABLED=0 GOFLAGS="$$($(GO) env GOFLAGS) -trimpath" $(GO) vet ./...
+	$(GOTEST) -count=1 ./test/layout
 
 .PHONY: test-unit
 test-unit: ## Test everything that needs no cluster, under the race detector, with a short simulation.
-	$(GO) test -race -timeout 15m $(TEST_FLAGS) $(RACE_PACKAGES)
+	CGO_ENABLED=1 $(GO) test -race -timeout 15m $(TEST_FLAGS) $(RACE_PACKAGES)
 
 SEEDS ?= 20000
 
 .PHONY: sim
 sim: ## Simulate the protocol over SEEDS=20000 random schedules, or over the one of SEED=n.
-	$(GO) test ./replication -run TestReplicaSimulation -count=1 -v -timeout 60m $(if $(SEED),-sim.seed=$(SEED),-sim.seeds=$(SEEDS))
+	$(GOTEST) ./replication -run TestReplicaSimulation -count=1 -v -timeout 60m $(if $(SEED),-sim.seed=$(SEED),-sim.seeds=$(SEEDS))
