@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -54,12 +55,32 @@ func (m *Machine) applyBatch(recs []replication.Record) (n int, err error) {
 		return 0, fmt.Errorf("apply up to %v: %w", to.mark, err)
 	}
 	m.ceiling.Store(&to)
-	if err := b.Commit(noSync); err != nil {
+	if err := m.commit(b); err != nil {
 		return 0, fmt.Errorf("apply up to %v: %w", to.mark, err)
 	}
 	m.applied.Store(&to)
 	m.waits.advance(to.mark.Position)
 	return n, nil
+}
+
+// commit makes b visible to readers.
+//
+// Pebble applies a batch to the memtable first and lets readers see it second, and a flush keeps only the newest version
+// of each key. A flush that starts and ends between the two thus leaves readers, who may not see the new version yet,
+// without any: they find an older table's version of the key, or none, the applied mark's included. With one writer that
+// takes one of two things, and both are excluded here:
+//
+//   - another goroutine rotates the memtable: only Flush does, under the same commitMu (and no delayed flushes are
+//     configured, because Pebble would start those by itself);
+//   - b is so large that Pebble queues it for flushing as a whole: then a snapshot makes the flush keep what is visible.
+func (m *Machine) commit(b *pebble.Batch) (err error) {
+	m.commitMu.Lock()
+	defer m.commitMu.Unlock()
+	if b.Len() >= m.largeBatch {
+		snap := m.db.NewSnapshot()
+		defer func() { err = errors.Join(err, snap.Close()) }()
+	}
+	return b.Commit(noSync)
 }
 
 // stageRecord adds the effects of every entry of rec to b.

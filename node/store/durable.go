@@ -26,14 +26,8 @@ func (m *Machine) Flush(ctx context.Context) (replication.Mark, error) {
 	if have := m.Durable(); have.Compare(want) >= 0 {
 		return have, nil
 	}
-	flushed, err := m.db.AsyncFlush()
-	if err != nil {
+	if err := m.flush(ctx); err != nil {
 		return replication.Mark{}, fmt.Errorf("flush state at %v: %w", want, err)
-	}
-	select {
-	case <-flushed:
-	case <-ctx.Done():
-		return replication.Mark{}, fmt.Errorf("flush state at %v: %w", want, context.Cause(ctx))
 	}
 	if err := m.refreshDurable(); err != nil {
 		return replication.Mark{}, fmt.Errorf("flush state at %v: %w", want, err)
@@ -45,8 +39,44 @@ func (m *Machine) Flush(ctx context.Context) (replication.Mark, error) {
 	return have, nil
 }
 
+// flush writes out what the memtables hold now. A goroutine starts it, because that may stall as writes do (on a full
+// disk, for as long as it is full) and cannot be interrupted.
+func (m *Machine) flush(ctx context.Context) error {
+	type begun struct {
+		flushed <-chan struct{}
+		err     error
+	}
+	started := make(chan begun, 1)
+	go func() {
+		if !m.gate.enter() {
+			started <- begun{err: ErrClosed}
+			return
+		}
+		defer m.gate.leave()
+		m.commitMu.Lock()
+		defer m.commitMu.Unlock()
+		flushed, err := m.db.AsyncFlush()
+		started <- begun{flushed, err}
+	}()
+	var b begun
+	select {
+	case b = <-started:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if b.err != nil {
+		return b.err
+	}
+	select {
+	case <-b.flushed:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
 // refreshDurable reads the applied mark as it stands in the tables on disk, past the memtables. Flushes install
-// memtables in order, so the tables always hold a prefix of the batches.
+// memtables in order, so the tables always hold a prefix of the batches; commit sees to it that readers see all of it.
 func (m *Machine) refreshDurable() error {
 	a, err := readApplied(m.db, &pebble.IterOptions{OnlyReadGuaranteedDurable: true})
 	if err != nil {

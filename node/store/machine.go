@@ -39,10 +39,12 @@ type Machine struct {
 
 	gate gate // held by every use of db
 
-	applyMu sync.Mutex // one Apply at a time; no other lock is taken under it
-	applied atomic.Pointer[applied]
-	ceiling atomic.Pointer[applied]
-	durable atomic.Pointer[applied]
+	applyMu    sync.Mutex // one Apply at a time; taken before commitMu
+	commitMu   sync.Mutex // see commit; a leaf
+	largeBatch int        // batches of as many bytes may be flushed on their own; see commit
+	applied    atomic.Pointer[applied]
+	ceiling    atomic.Pointer[applied]
+	durable    atomic.Pointer[applied]
 
 	waits appliedWaits
 
@@ -61,6 +63,8 @@ func Open(fs vfs.FS, dir string, o Options) (*Machine, error) {
 	}
 	m.gate.init()
 	p := pebbleOptions(fs, m.opt)
+	// Pebble's limit is half a memtable, counting some 100 bytes of overhead for each key; this is well below.
+	m.largeBatch = int(p.MemTableSize / 16)
 	p.EventListener.FlushEnd = func(pebble.FlushInfo) { m.signalFlushed() }
 	db, err := pebble.Open(dir, p)
 	if err != nil {

@@ -2,7 +2,6 @@ package store
 
 import (
 	"runtime"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -77,8 +76,9 @@ func pebbleOptions(fs vfs.FS, o Options) *pebble.Options {
 		LBaseMaxBytes: 64 << 20,
 		// Split flushes, so that L0 compactions stay small and can run side by side.
 		FlushSplitBytes: 2 << 20,
-		// FLUSHALL gives disk space back without waiting for further writes.
-		FlushDelayDeleteRange: 10 * time.Second,
+		// No flushes that Pebble starts on a timer; see commit.
+		FlushDelayDeleteRange: 0,
+		FlushDelayRangeKey:    0,
 		// Write tables back steadily, so that the log's fsync does not find a full page cache in front of it.
 		BytesPerSync: 1 << 20,
 		// Delete obsolete tables steadily too: a burst of unlinks stalls the log on many file systems.
