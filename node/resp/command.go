@@ -108,7 +108,7 @@ type table struct {
 
 func newTable() *table {
 	t := &table{byName: map[string]*command{}}
-	for _, group := range [][]spec{stringCommands(), keyCommands(), connectionCommands(), serverCommands(), clusterCommands()} {
+	for _, group := range [][]spec{stringCommands, keyCommands, connectionCommands, serverCommands, clusterCommands} {
 		for i := range group {
 			c := newCommand(&group[i])
 			t.byName[c.name] = c
@@ -131,6 +131,9 @@ func newCommand(s *spec) *command {
 		c.keys = append(c.keys, parseKeySpec(text))
 	}
 	c.cats = categories(c)
+	if s.run == nil && (len(s.subs) == 0 || c.accepts(1)) {
+		panic(fmt.Sprintf("command %s: nothing runs it", s.name))
+	}
 	if len(s.subs) > 0 {
 		c.subs = make(map[string]*command, len(s.subs))
 	}

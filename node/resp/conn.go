@@ -17,8 +17,8 @@ import (
 
 // conn is one client. Its goroutine owns all fields except the atomics and what mu guards.
 //
-// While idle it holds no buffer and no round: about 0.7 KiB here, plus the goroutine and the runtime's network
-// descriptor. TestIdleConnectionMemory measures the sum (about 6 KiB, most of it the goroutine's stack).
+// While idle it holds no buffer and no round. Measured (TestIdleConnectionMemory): 5.4 KiB, of which 1.3 KiB are heap (this
+// struct, the runtime's network descriptor) and 4.1 KiB the goroutine's stack.
 type conn struct {
 	srv     *Server
 	nc      net.Conn

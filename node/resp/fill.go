@@ -100,10 +100,8 @@ func (p *parser) makeRoom() error {
 func (p *parser) release() {
 	giveBuffer(p.buf)
 	p.buf, p.start, p.pos = nil, 0, 0
-	if cap(p.inline) > smallBuffer {
-		p.inline = nil
-	}
-	if cap(p.spans) > 64 {
+	p.inline = nil // rare: people type inline commands, programs do not
+	if cap(p.spans) > 16 {
 		p.spans = nil
 	}
 }

@@ -9,7 +9,9 @@ import (
 	"testing"
 )
 
-func testLimits() *Limits { return &Limits{MaxBulk: 1 << 20, MaxMultibulk: 1 << 20, MaxRequest: 4 << 20} }
+func testLimits() *Limits {
+	return &Limits{MaxBulk: 1 << 20, MaxMultibulk: 1 << 20, MaxRequest: 4 << 20}
+}
 
 // parseAll feeds input in pieces of the given sizes (the last repeats) and returns the commands and the final error.
 func parseAll(input []byte, pieces ...int) (cmds [][]string, _ error) {

@@ -115,6 +115,9 @@ func (s *Server) leave(l net.Listener) {
 }
 
 // uptime is the age of the server in milliseconds, by the monotonic clock.
+// SetCommitTimeout changes Options.CommitTimeout, as CONFIG SET commit-timeout-ms does.
+func (s *Server) SetCommitTimeout(d time.Duration) { s.commitTimeout.Store(int64(d)) }
+
 func (s *Server) uptime() int64 { return s.opt.Now().Sub(s.started).Milliseconds() }
 
 func (s *Server) sleep(d time.Duration) {

@@ -19,14 +19,18 @@ var (
 	numbers = []string{"0", "1", "-1", "2", "5", "10", "100", "-100", "1.5", "x", "", "9223372036854775807",
 		"-9223372036854775808", "9223372036854775808", "4611686018427387904", "+1", "01", "-0", "1048570", "1048577"}
 	floats  = []string{"1", "0.1", "-0.1", "1.5e3", "3.0", "1e-10", "100000000000000000000", "x", "", "inf", "1e5000", "0x1", "1.17"}
-	seconds = []string{"100", "200", "1000000", "0", "-1", "x", "9223372036854775807", "9223372036854775", "-9223372036854775808", "1.5"}
-	millis  = []string{"100000", "200000", "1000000000", "0", "-1", "x", "9223372036854775807", "-9223372036854775808"}
+	seconds = []string{far, far, far, "0", "-1", "x", "9223372036854775807", "9223372036854775", "-9223372036854775808", "1.5"}
+	millis  = []string{far + "000", far + "000", far + "000", "0", "-1", "x", "9223372036854775807", "-9223372036854775808"}
 	instant = []string{"1", "99999999999", "88888888888", "0", "-1", "x", "9223372036854775807"}
 	instMs  = []string{"1", "99999999999999", "88888888888888", "0", "-1", "x", "9223372036854775807"}
 	globs   = []string{"*", "?", "a*", "[a-c]", "[^a]", "\\a", "*tag*", "k*", "", "**", "[", "[a", "[a-", "[^", "\\", "*\\"}
 	conds   = []string{"NX", "XX", "GT", "LT", "nx", "FOO"}
 	types   = []string{"string", "STRING", "list", "hash", "nosuch"}
 )
+
+// far stands for a number of seconds that is unlike any other: two commands with equal times would compare equal or not
+// (GT, LT) depending on the millisecond in which they run.
+const far = "FAR"
 
 // shapes are commands with placeholders: K key, V value, N number, F float, S seconds, P milliseconds, T unix seconds,
 // M unix milliseconds, G glob, C condition of EXPIRE, Y type. A part in (...) is there half of the time; (... )* up to
@@ -201,7 +205,11 @@ func (g *generator) word(token string) string {
 	if !ok {
 		return token
 	}
-	return g.pick(list)
+	word := g.pick(list)
+	if rest, ok := strings.CutPrefix(word, far); ok {
+		return strconv.Itoa(1000+g.IntN(1_000_000_000)) + rest
+	}
+	return word
 }
 
 func (g *generator) pick(list []string) string { return list[g.IntN(len(list))] }

@@ -46,12 +46,15 @@ type Node struct {
 	resume  chan struct{}
 }
 
-// Start runs a leading node until the test ends.
-func Start(t testing.TB, o resp.Options) *Node {
-	n := newNode(t, o)
+// Start runs a leading node until the test ends. so bounds its sequencer.
+func Start(t testing.TB, o resp.Options, so ...store.SequencerOptions) *Node {
+	n := newNode(t, o, so...)
 	n.Lead()
 	return n
 }
+
+// StartWaiting runs a node that does not lead yet; see Lead.
+func StartWaiting(t testing.TB, o resp.Options) *Node { return newNode(t, o) }
 
 // Follow runs a node that applies what n seals from now on; n must be empty so far.
 func (n *Node) Follow(o resp.Options) *Node {
@@ -63,7 +66,7 @@ func (n *Node) Follow(o resp.Options) *Node {
 	return f
 }
 
-func newNode(t testing.TB, o resp.Options) *Node {
+func newNode(t testing.TB, o resp.Options, so ...store.SequencerOptions) *Node {
 	t.Helper()
 	n := &Node{t: t, expires: true, resume: make(chan struct{}, 1)}
 	m, err := store.Open(vfs.NewMem(), "state", store.Options{Memory: 16 << 20, OnError: func(err error) { t.Errorf("background: %v", err) }})
@@ -71,7 +74,12 @@ func newNode(t testing.TB, o resp.Options) *Node {
 		t.Fatal(err)
 	}
 	n.machine.Store(m)
-	n.work = store.NewSequencer(m, store.SequencerOptions{Clock: n.clock, WaitTimeout: time.Minute})
+	bounds := store.SequencerOptions{}
+	if len(so) > 0 {
+		bounds = so[0]
+	}
+	bounds.Clock, bounds.WaitTimeout = n.clock, time.Minute
+	n.work = store.NewSequencer(m, bounds)
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -161,6 +169,15 @@ func (n *Node) Resume() {
 	case n.resume <- struct{}{}:
 	default:
 	}
+}
+
+// InFlight reports whether more is ordered than committed.
+func (n *Node) InFlight() bool {
+	tail := n.work.Hold()
+	n.work.Release()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return tail > n.end.Position
 }
 
 // RefuseReads makes the read gate answer err; nil opens it.

@@ -1,0 +1,105 @@
+package resp_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"testing"
+	"time"
+)
+
+const testTimeout = 20 * time.Second
+
+// wire is a client that sends and compares raw bytes. Commands are inline where nothing else is said.
+type wire struct {
+	t  testing.TB
+	nc net.Conn
+	r  *bufio.Reader
+}
+
+func dial(t testing.TB, addr string) *wire {
+	t.Helper()
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = nc.Close() })
+	_ = nc.SetDeadline(time.Now().Add(testTimeout))
+	return &wire{t: t, nc: nc, r: bufio.NewReader(nc)}
+}
+
+// send writes one line per command in one segment.
+func (w *wire) send(lines ...string) {
+	w.t.Helper()
+	if _, err := w.nc.Write([]byte(strings.Join(lines, "\r\n") + "\r\n")); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// line reads one line of a reply.
+func (w *wire) line() string {
+	w.t.Helper()
+	s, err := w.r.ReadString('\n')
+	if err != nil {
+		w.t.Fatalf("read reply: %v (had %q)", err, s)
+	}
+	return strings.TrimSuffix(s, "\r\n")
+}
+
+// expect reads lines and compares them; a "..." at the end of one stands for the rest of the line.
+func (w *wire) expect(lines ...string) {
+	w.t.Helper()
+	for _, want := range lines {
+		got := w.line()
+		prefix, open := strings.CutSuffix(want, "...")
+		if got != want && !(open && strings.HasPrefix(got, prefix)) {
+			w.t.Fatalf("got %q, want %q", got, want)
+		}
+	}
+}
+
+func (w *wire) do(cmd string, want ...string) {
+	w.t.Helper()
+	w.send(cmd)
+	w.expect(want...)
+}
+
+// bulk reads a bulk or verbatim string.
+func (w *wire) bulk() string {
+	w.t.Helper()
+	head := w.line()
+	var n int
+	if _, err := fmt.Sscanf(head[1:], "%d", &n); err != nil {
+		w.t.Fatalf("no bulk string: %q", head)
+	}
+	b := make([]byte, n+2)
+	if _, err := io.ReadFull(w.r, b); err != nil {
+		w.t.Fatal(err)
+	}
+	return string(b[:n])
+}
+
+// closed expects the end of the connection.
+func (w *wire) closed() {
+	w.t.Helper()
+	if b, err := w.r.ReadByte(); err == nil {
+		rest, _ := w.r.Peek(w.r.Buffered())
+		w.t.Fatalf("got %q, want the connection closed", string(b)+string(rest))
+	} else if ne, ok := err.(net.Error); ok && ne.Timeout() {
+		w.t.Fatal("the connection stays open")
+	}
+}
+
+// eventually retries f until it returns "" and fails with its last answer.
+func eventually(t testing.TB, f func() string) {
+	t.Helper()
+	last := ""
+	for end := time.Now().Add(testTimeout); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if last = f(); last == "" {
+			return
+		}
+	}
+	t.Fatal(last)
+}

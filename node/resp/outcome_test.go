@@ -1,0 +1,110 @@
+package resp_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/node/resp"
+	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
+	"github.com/replicatedstore/replicatedstore/node/store"
+)
+
+// A deposed leader answers what is in flight with an unknown outcome, keeps the replies that do not depend on it, and
+// closes.
+func TestDeposedInFlight(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	w := dial(t, n.Addr)
+	w.do("SET old 1", "+OK")
+	n.Stall()
+	w.send("GET old", "SET a 1", "PING", "GET a", "CLIENT REPLY SKIP", "SET b 1", "INCR c")
+	eventually(t, func() string {
+		if !n.InFlight() {
+			return "the write does not arrive"
+		}
+		return ""
+	})
+	n.Depose()
+	w.expect("$1", "1",
+		"-OUTCOMEUNKNOWN the outcome of this write is unknown, it may or may not have been applied: outcome unknown: deposed by epoch 99",
+		"+PONG", "-OUTCOMEUNKNOWN this command follows a write...", "-OUTCOMEUNKNOWN the outcome...")
+	w.closed()
+}
+
+// A member that stopped leading refuses writes in the words that make clients look for another.
+func TestDeposedBefore(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	w := dial(t, n.Addr)
+	w.do("SET a 1", "+OK")
+	n.Depose()
+	w.closed()
+	w = dial(t, n.Addr)
+	w.send("SET a 2", "GET a", "MULTI", "SET a 3", "EXEC")
+	w.expect("-READONLY You can't write against a read only replica.", "$1", "1",
+		"+OK", "-READONLY You can't...", "-EXECABORT Transaction discarded because of previous errors.")
+}
+
+func TestCommitTimeout(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	w := dial(t, n.Addr)
+	w.do("CONFIG SET commit-timeout-ms 50", "+OK")
+	n.Stall()
+	w.do("SET a 1", "-OUTCOMEUNKNOWN the outcome of this write is unknown...")
+	w.closed()
+	n.Resume()
+	w = dial(t, n.Addr)
+	eventually(t, func() string {
+		w.send("GET a")
+		if w.line() != "$1" {
+			return "the write is not applied"
+		}
+		w.expect("1")
+		return ""
+	})
+}
+
+// While a handover holds the sequencer, writes wait; those that wait too long have not happened, and say so.
+func TestHold(t *testing.T) {
+	n := resptest.Start(t, resp.Options{CommitTimeout: 50 * time.Millisecond})
+	w := dial(t, n.Addr)
+	n.Hold()
+	w.do("SET a 1", "-TRYAGAIN nothing was written...")
+	w.do("GET a", "$-1")
+	n.Release()
+	w.do("SET a 2", "+OK")
+}
+
+func TestHoldThenDeposed(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	w := dial(t, n.Addr)
+	n.Hold()
+	w.send("SET a 1")
+	time.Sleep(20 * time.Millisecond) // most likely it waits by now; the reply is the same if not
+	n.Depose()
+	w.expect("-READONLY You can't write against a read only replica.")
+	w.closed()
+}
+
+func TestReadGate(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	w := dial(t, n.Addr)
+	w.do("SET a 1", "+OK")
+	n.RefuseReads(resp.ErrStale)
+	w.send("GET a", "PING", "SET a 2", "GET a", "KEYS *")
+	w.expect("-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.", "+PONG", "+OK",
+		"$1", "2", // it waited for the commit of the write before it, which proves the leadership
+		"-MASTERDOWN...")
+	n.RefuseReads(resp.ErrLoading)
+	w.do("GET a", "-LOADING Redis is loading the dataset in memory")
+	n.RefuseReads(nil)
+	w.do("GET a", "$1", "2")
+}
+
+// A write whose effects exceed what an entry may hold is refused as a whole.
+func TestEntryTooLarge(t *testing.T) {
+	n := resptest.Start(t, resp.Options{}, store.SequencerOptions{MaxEntryBytes: 1000})
+	w := dial(t, n.Addr)
+	value := string(make([]byte, 600))
+	request := "*5\r\n$4\r\nMSET\r\n$1\r\na\r\n$600\r\n" + value + "\r\n$1\r\nb\r\n$600\r\n" + value + "\r\n"
+	w.send("SET a 1", request+"GET a")
+	w.expect("+OK", "-ERR write is too large...", "$1", "1")
+}

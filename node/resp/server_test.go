@@ -1,0 +1,290 @@
+package resp_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/replicatedstore/replicatedstore/node/resp"
+	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
+)
+
+func TestMaxClients(t *testing.T) {
+	n := resptest.Start(t, resp.Options{MaxClients: 2})
+	a, b := dial(t, n.Addr), dial(t, n.Addr)
+	a.do("PING", "+PONG")
+	b.do("PING", "+PONG")
+	c := dial(t, n.Addr)
+	c.expect("-ERR max number of clients reached")
+	c.closed()
+	a.do("QUIT", "+OK")
+	a.closed()
+	eventually(t, func() string {
+		d := dial(t, n.Addr)
+		d.send("PING")
+		if got, err := d.r.ReadString('\n'); err != nil || got != "+PONG\r\n" {
+			return fmt.Sprintf("the place is not free again: %q, %v", got, err)
+		}
+		return ""
+	})
+}
+
+// Shutdown lets what is in progress be answered, closes idle connections, and accepts no more.
+func TestShutdownIsGraceful(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	busy, idle, waiting := dial(t, n.Addr), dial(t, n.Addr), dial(t, n.Addr)
+	idle.do("PING", "+PONG")
+	waiting.send("WAIT 5 0")
+	n.Stall()
+	busy.send("SET a 1", "GET a")
+	eventually(t, func() string {
+		if !n.InFlight() {
+			return "the write does not arrive"
+		}
+		return ""
+	})
+	done := make(chan error)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
+		defer cancel()
+		done <- n.Server.Shutdown(ctx)
+	}()
+	idle.closed()
+	waiting.expect(":0")
+	waiting.closed()
+	select {
+	case err := <-done:
+		t.Fatalf("shutdown returned with a write in flight: %v", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	n.Resume()
+	busy.expect("+OK", "$1", "1")
+	busy.closed()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestIdleTimeout(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	w := dial(t, n.Addr)
+	w.do("CONFIG SET timeout 1", "+OK")
+	w.closed()
+}
+
+func TestOutputLimit(t *testing.T) {
+	n := resptest.Start(t, resp.Options{MaxOutput: 1 << 20})
+	w := dial(t, n.Addr)
+	w.do("SETRANGE a 299999 x", ":300000")
+	w.do("STRLEN a", ":300000")
+	w.send("MGET a a a a a")
+	w.closed()
+	w = dial(t, n.Addr)
+	w.send("MGET a a a") // below the limit
+	w.expect("*3", "$300000")
+}
+
+// A client that does not read its replies is closed, and holds nobody up.
+func TestStalledReader(t *testing.T) {
+	n := resptest.Start(t, resp.Options{StallTimeout: time.Second})
+	w := dial(t, n.Addr)
+	w.do("SETRANGE a 999999 x", ":1000000")
+	for range 200 {
+		if _, err := w.nc.Write([]byte("GET a\r\n")); err != nil {
+			break
+		}
+	}
+	other := dial(t, n.Addr)
+	other.do("PING", "+PONG")
+	eventually(t, func() string {
+		other.send("INFO clients")
+		if info := other.bulk(); !strings.Contains(info, "connected_clients:1\r\n") {
+			return info
+		}
+		return ""
+	})
+}
+
+func TestLongPipeline(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	w := dial(t, n.Addr)
+	const commands = 20000
+	go func() {
+		var b strings.Builder
+		for i := range commands {
+			fmt.Fprintf(&b, "INCR n\r\nGET n\r\nPING %d\r\n", i)
+		}
+		_, _ = io.WriteString(w.nc, b.String()) // a failure shows in the replies
+	}()
+	for i := range commands {
+		v := strconv.Itoa(i + 1)
+		p := strconv.Itoa(i)
+		w.expect(":"+v, "$"+strconv.Itoa(len(v)), v, "$"+strconv.Itoa(len(p)), p)
+	}
+}
+
+func TestLargeValue(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	db := redis.NewClient(&redis.Options{Addr: n.Addr, ReadTimeout: testTimeout, WriteTimeout: testTimeout})
+	defer func() { _ = db.Close() }()
+	value := strings.Repeat("0123456789abcdef", 20<<16)
+	if err := db.Set(t.Context(), "big", value, 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := db.Get(t.Context(), "big").Result(); err != nil || got != value {
+		t.Fatalf("%d bytes, %v", len(got), err)
+	}
+}
+
+func TestConcurrentClients(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	const clients, times = 16, 200
+	var group sync.WaitGroup
+	for range clients {
+		w := dial(t, n.Addr)
+		group.Go(func() {
+			for range times {
+				if _, err := io.WriteString(w.nc, "INCR n\r\nINCR n\r\nGET n\r\n"); err != nil {
+					t.Error(err)
+					return
+				}
+				for range 4 {
+					if _, err := w.r.ReadString('\n'); err != nil {
+						t.Error(err)
+						return
+					}
+				}
+			}
+		})
+	}
+	group.Wait()
+	dial(t, n.Addr).do("INCRBY n 0", ":"+strconv.Itoa(2*clients*times))
+}
+
+func TestClientKill(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	a, b := dial(t, n.Addr), dial(t, n.Addr)
+	b.do("CLIENT SETNAME victim", "+OK")
+	a.send("CLIENT LIST")
+	if list := a.bulk(); strings.Count(list, "\n") != 2 || !strings.Contains(list, "name=victim") {
+		t.Fatalf("list %q", list)
+	}
+	b.send("WAIT 5 0") // blocked
+	eventually(t, func() string {
+		a.send("INFO clients")
+		if info := a.bulk(); !strings.Contains(info, "blocked_clients:1\r\n") {
+			return info
+		}
+		return ""
+	})
+	a.do("CLIENT KILL ADDR "+b.nc.LocalAddr().String(), ":1")
+	b.closed()
+	a.do("CLIENT KILL "+a.nc.LocalAddr().String(), "+OK")
+	a.closed()
+}
+
+// A client that hangs up while it is blocked does not stay behind.
+func TestHangupWhileBlocked(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	a, b := dial(t, n.Addr), dial(t, n.Addr)
+	b.send("WAIT 5 0")
+	_ = b.nc.Close()
+	eventually(t, func() string {
+		a.send("INFO clients")
+		if info := a.bulk(); !strings.Contains(info, "connected_clients:1\r\n") {
+			return info
+		}
+		return ""
+	})
+}
+
+func TestGoRedis(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	for _, protocol := range []int{2, 3} {
+		db := redis.NewClient(&redis.Options{Addr: n.Addr, Protocol: protocol, ClientName: "test"})
+		defer func() { _ = db.Close() }()
+		ctx := t.Context()
+		if err := db.Set(ctx, "k", "v", time.Hour).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := db.Get(ctx, "k").Result(); got != "v" || err != nil {
+			t.Fatalf("get: %q, %v", got, err)
+		}
+		if _, err := db.Get(ctx, "none").Result(); err != redis.Nil {
+			t.Fatalf("absent: %v", err)
+		}
+		if got, err := db.LCS(ctx, &redis.LCSQuery{Key1: "k", Key2: "k", Idx: true}).Result(); err != nil || got.Len != 1 {
+			t.Fatalf("lcs: %+v, %v", got, err)
+		}
+		cmds, err := db.Command(ctx).Result()
+		if err != nil || cmds["set"] == nil || cmds["set"].Arity != -3 || cmds["mset"].StepCount != 2 {
+			t.Fatalf("command: %v", err)
+		}
+		if err := db.Watch(ctx, func(tx *redis.Tx) error {
+			_, err := tx.TxPipelined(ctx, func(p redis.Pipeliner) error {
+				p.Incr(ctx, "n")
+				return nil
+			})
+			return err
+		}, "n"); err != nil {
+			t.Fatalf("transaction: %v", err)
+		}
+		if info, err := db.InfoMap(ctx).Result(); err != nil || info["Replication"]["role"] != "master" || info["ReplicatedStore"]["writable"] != "1" {
+			t.Fatalf("info: %v, %v", info, err)
+		}
+	}
+}
+
+func TestDebugIsOffByDefault(t *testing.T) {
+	w := dial(t, resptest.Start(t, resp.Options{}).Addr)
+	w.do("DEBUG SLEEP 0", "-ERR DEBUG command not allowed...")
+	w.do("SHUTDOWN", "-ERR SHUTDOWN is refused...")
+}
+
+func TestMetrics(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	w := dial(t, n.Addr)
+	w.send("SET a 1", "GET a", "nosuch", "PING")
+	w.expect("+OK", "$1", "1", "-ERR unknown...", "+PONG")
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(n.Server.Collector())
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.Metric {
+			key := f.GetName()
+			for _, l := range m.Label {
+				key += "," + l.GetValue()
+			}
+			switch {
+			case m.Counter != nil:
+				got[key] = m.Counter.GetValue()
+			case m.Gauge != nil:
+				got[key] = m.Gauge.GetValue()
+			case m.Histogram != nil:
+				got[key] = float64(m.Histogram.GetSampleCount())
+			}
+		}
+	}
+	for key, want := range map[string]float64{
+		"replicatedstore_clients": 1, "replicatedstore_client_connections_total,accepted": 1,
+		"replicatedstore_commands_total,string,write": 1, "replicatedstore_commands_total,string,read": 1,
+		"replicatedstore_commands_total,connection,other": 1, "replicatedstore_error_replies_total,ERR": 1,
+		"replicatedstore_command_duration_seconds,write": 4, "replicatedstore_outcome_unknown_total": 0,
+	} {
+		if got[key] != want {
+			t.Errorf("%s = %v, want %v", key, got[key], want)
+		}
+	}
+}
