@@ -195,3 +195,36 @@ func TestRecordKeepsEverything(t *testing.T) {
 		}
 	}
 }
+
+// TestAnotherDiskIsNobodysVoter: orders-3 acknowledged, and comes back with another disk. It stands in for nobody when the
+// leader is lost too, and an empty member never leads, not even where loss is allowed.
+func TestAnotherDiskIsNobodysVoter(t *testing.T) {
+	t.Run("it completes no quorum", func(t *testing.T) {
+		w := started(t, 3, 1)
+		for range 3 { // acknowledged by orders-1 and orders-3 only
+			w.cluster.Write("orders-1")
+			w.cluster.Sync("orders-1")
+			w.cluster.Ship("orders-3")
+		}
+		w.cluster.Vanish("orders-1")
+		w.cluster.Crash("orders-3")
+		w.cluster.Wipe("orders-3")
+		w.kubelet()
+		w.cluster.Vanish("orders-1")
+		w.run(20 * time.Second)
+		if got := w.condition(v1alpha1.ConditionFailoverBlocked); got.Reason != v1alpha1.ReasonFenceQuorumMissing {
+			t.Fatalf("%+v, record %+v", got, w.rec())
+		}
+	})
+	t.Run("an empty one never leads", func(t *testing.T) {
+		w := started(t, 2, 1, allow)
+		w.cluster.Vanish("orders-1")
+		w.cluster.Crash("orders-2")
+		w.cluster.Wipe("orders-2")
+		w.cluster.Start("orders-2", "orders-2")
+		w.run(20 * time.Second)
+		if got := w.condition(v1alpha1.ConditionFailoverBlocked); got.Reason != v1alpha1.ReasonNoCandidate {
+			t.Fatalf("%+v, record %+v", got, w.rec())
+		}
+	})
+}

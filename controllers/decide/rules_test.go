@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
 func rule(k int, members ...string) replication.Rule {
@@ -88,5 +89,32 @@ func TestEveryStateHasAName(t *testing.T) {
 		}
 		seen[s.String()] = true
 		progressing(Plan{State: s}) // panics on a state it does not know
+	}
+}
+
+// TestCovers: the older rule may be dropped only when the newer covers what is committed, by what the leader itself sees.
+func TestCovers(t *testing.T) {
+	leader := func(writable bool, a, b replication.Position) *wire.Status {
+		return &wire.Status{Writable: writable, Commit: 10, Followers: map[string]wire.FollowerView{
+			"a": {Incarnation: "i-a", Durable: a}, "b": {Incarnation: "i-b", Durable: b}, "c": {Incarnation: "another", Durable: 10},
+			"d": {Incarnation: "i-d", Durable: 10, Seeding: true},
+		}}
+	}
+	for name, tc := range map[string]struct {
+		leader *wire.Status
+		rule   replication.Rule
+		want   bool
+	}{
+		"both hold it":                        {leader(true, 10, 12), rule(2, "a", "b"), true},
+		"one is behind":                       {leader(true, 10, 9), rule(2, "a", "b"), false},
+		"one is behind and one is enough":     {leader(true, 10, 9), rule(1, "a", "b"), true},
+		"another incarnation":                 {leader(true, 0, 0), rule(1, "c"), false},
+		"being seeded":                        {leader(true, 0, 0), rule(1, "d"), false},
+		"asynchronous":                        {leader(true, 0, 0), rule(0), true},
+		"nothing is acknowledged before then": {leader(false, 0, 0), rule(1, "a"), true},
+	} {
+		if got := covers(tc.leader, tc.rule); got != tc.want {
+			t.Errorf("%s: %v", name, got)
+		}
 	}
 }

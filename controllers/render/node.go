@@ -24,6 +24,9 @@ func args(s *api.ReplicatedStore, member string) []string {
 		"--consistency=" + string(cmp.Or(s.Spec.Reads.Consistency, api.ConsistencySession)),
 		fmt.Sprintf("--log-retain-bytes=%d", logRetention(s)),
 	}
+	if c := s.Spec.Reads.Consistency; c != "" {
+		out = append(out, "--consistency="+string(c))
+	}
 	n := s.Spec.Node
 	if n.MaxClients != nil {
 		out = append(out, fmt.Sprintf("--max-clients=%d", *n.MaxClients))

@@ -1,0 +1,164 @@
+package nodeclient_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/replicatedstore/replicatedstore/controllers/nodeclient"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+func quick() nodeclient.Timeouts {
+	return nodeclient.Timeouts{Status: 200 * time.Millisecond, Order: 200 * time.Millisecond, Silence: 200 * time.Millisecond}
+}
+
+func serve(t *testing.T, h http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(s.Close)
+	return strings.TrimPrefix(s.URL, "http://")
+}
+
+// TestClassify: what an error says about the member.
+func TestClassify(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	answer := func(code int, body string) http.HandlerFunc {
+		return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(code); _, _ = w.Write([]byte(body)) }
+	}
+	for name, tc := range map[string]struct {
+		addr    string
+		want    nodeclient.Failure
+		refusal string
+	}{
+		"an answer":          {serve(t, answer(200, `{}`)), nodeclient.NoFailure, ""},
+		"an orderly refusal": {serve(t, answer(409, `{"reason":"Promised","message":"no"}`)), nodeclient.NoFailure, "Promised"},
+		"not open yet":       {serve(t, answer(503, `{"reason":"NotOpen","message":"no"}`)), nodeclient.Unclear, ""},
+		"something else":     {serve(t, answer(200, `<html>`)), nodeclient.Unclear, ""},
+		"nothing listens":    {closed, nodeclient.Refused, ""},
+		"nothing comes back": {serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), nodeclient.TimedOut, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := nodeclient.New(quick()).Fence(t.Context(), tc.addr, wire.FenceRequest{Epoch: 1})
+			var refusal *wire.Error
+			if got := nodeclient.Classify(err); got != tc.want {
+				t.Fatalf("%v: classified %d, want %d", err, got, tc.want)
+			}
+			if errors.As(err, &refusal) != (tc.refusal != "") || refusal != nil && refusal.Reason != tc.refusal {
+				t.Fatalf("refusal %v", refusal)
+			}
+		})
+	}
+}
+
+// TestWatchEndsWithSilence: a member that stops sending is not waited for.
+func TestWatchEndsWithSilence(t *testing.T) {
+	addr := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		_ = json.NewEncoder(w).Encode(wire.Status{Member: "m"})
+		w.(http.Flusher).Flush()
+		<-r.Context().Done()
+	})
+	n := 0
+	err := nodeclient.New(quick()).Watch(t.Context(), addr, func(wire.Status) { n++ })
+	if nodeclient.Classify(err) != nodeclient.TimedOut || n != 1 {
+		t.Fatalf("%d statuses, then %v", n, err)
+	}
+}
+
+// TestWatcher: it wakes the store when what matters changes and when a stream breaks, not for mere progress, and it comes
+// back to a member that was away.
+func TestWatcher(t *testing.T) {
+	statuses := make(chan wire.Status)
+	var mu sync.Mutex
+	streams := 0
+	addr := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		streams++
+		mu.Unlock()
+		for {
+			select {
+			case s := <-statuses:
+				if s.Member == "" {
+					return
+				}
+				_ = json.NewEncoder(w).Encode(s)
+				w.(http.Flusher).Flush()
+			case <-r.Context().Done():
+				return
+			}
+		}
+	})
+	wakes := make(chan types.NamespacedName, 16)
+	timeouts := quick()
+	timeouts.Silence = time.Minute
+	w := nodeclient.NewWatcher(nodeclient.New(timeouts), func(s types.NamespacedName) { wakes <- s })
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- w.Start(ctx) }()
+	store := types.NamespacedName{Namespace: "shop", Name: "orders"}
+	w.Set(store, map[string]string{"orders-1": addr})
+
+	status := wire.Status{Store: "orders", Member: "orders-1", Role: wire.RoleLeader, Epoch: 1}
+	send := func(s wire.Status) {
+		t.Helper()
+		select {
+		case statuses <- s:
+		case <-time.After(30 * time.Second):
+			t.Fatal("nobody reads the stream")
+		}
+	}
+	woken := func(what string) {
+		t.Helper()
+		select {
+		case got := <-wakes:
+			if got != store {
+				t.Fatalf("woke %v", got)
+			}
+		case <-time.After(30 * time.Second):
+			t.Fatalf("not woken: %s", what)
+		}
+	}
+	send(status)
+	woken("the first status")
+	progress := status
+	progress.Commit, progress.Applied = 7, 7
+	send(progress)
+	progress.Writable = true
+	send(progress)
+	woken("it became writable")
+	send(wire.Status{Store: "orders", Member: "somebody-else", Role: wire.RoleFenced})
+	send(wire.Status{}) // ends the stream
+	woken("the stream broke")
+	send(status)
+	woken("the stream is back")
+	if len(wakes) > 0 {
+		t.Fatal("woken by progress, or by somebody else")
+	}
+	w.Set(store, nil)
+	cancel()
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if streams < 2 {
+		t.Fatalf("%d streams", streams)
+	}
+}
