@@ -94,9 +94,10 @@ func told(err error) error {
 func (d *demo) cluster(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, clusterTimeout)
 	defer cancel()
-	d.tell.step("a Kubernetes cluster (the first time on a machine, its programs are built: a quarter of an hour)")
-	var tools io.Writer = &progressWriter{tell: d.tell, verbose: d.verbose}
+	d.tell.step("a Kubernetes cluster")
+	tools := &progressWriter{tell: d.tell, verbose: true}
 	s, err := stage.Open(ctx, stage.Options{Workers: workers, Image: d.image, Log: tools})
+	tools.verbose = d.verbose // making the cluster may be long work, and what follows is not
 	if err != nil {
 		return err
 	}

@@ -270,7 +270,9 @@ func TestConnectionsAreOpenBeforeTheFault(t *testing.T) {
 	if s := w.Stats(time.Time{}); s.Unknown > 3 {
 		t.Fatalf("%d unknown of 3 connections: %+v", s.Unknown, s)
 	}
-	if _, err := Start(t.Context(), Options{ID: "t", Address: f.address()}); err == nil {
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if _, err := Start(ctx, Options{ID: "t", Address: f.address()}); err == nil {
 		t.Fatal("a writer starts without a store")
 	}
 }

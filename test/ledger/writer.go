@@ -57,8 +57,8 @@ type Writer struct {
 	done    sync.WaitGroup
 }
 
-// Start opens every connection, so that they are there before any fault, and begins to write. It fails unless each of them
-// answers before ctx ends; afterwards ctx means nothing to the writer.
+// Start opens every connection, so that they are there before any fault, and begins to write. It tries until ctx ends, since
+// a Service that is ready may still be a moment away from leading there; afterwards ctx means nothing to the writer.
 func Start(ctx context.Context, opt Options) (*Writer, error) {
 	opt = opt.withDefaults()
 	if opt.ID == "" || opt.Address == "" {
@@ -68,9 +68,11 @@ func Start(ctx context.Context, opt Options) (*Writer, error) {
 	for i := range opt.Connections {
 		c := redis.NewClient(clientOptions(opt.Address, opt.Timeout))
 		w.clients = append(w.clients, c)
-		if err := c.Ping(ctx).Err(); err != nil {
-			w.close()
-			return nil, fmt.Errorf("open connection %d to %s: %w", i, opt.Address, err)
+		for err := c.Ping(ctx).Err(); err != nil; err = c.Ping(ctx).Err() {
+			if sleep(ctx, pollPeriod); ctx.Err() != nil {
+				w.close()
+				return nil, fmt.Errorf("open connection %d to %s: %w", i, opt.Address, err)
+			}
 		}
 	}
 	running, stop := context.WithCancel(context.WithoutCancel(ctx))
