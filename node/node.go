@@ -104,7 +104,8 @@ func (n *Node) startRunner(ctx context.Context) (*role.Runner, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "tcp", address)
 		},
-		Memory: n.opt.Memory, LogRetain: n.opt.LogRetain, WriteTimeout: n.opt.WriteTimeout,
+		Memory: n.opt.Memory, LogRetain: n.opt.LogRetain,
+		WriteTimeout: func(d time.Duration) { n.clients.SetCommitTimeout(d) },
 		CutClients: func(reason string) {
 			if n.clients != nil {
 				n.clients.Cut(reason)

@@ -83,6 +83,14 @@ func (r *Replica) Promote(p Promotion, unixMilli int64, now time.Time) error {
 	return nil
 }
 
+// Resign ends this member's leadership for a reason outside of the protocol, such as a Lease that ran out. To lead again
+// it needs a new epoch.
+func (r *Replica) Resign() {
+	if r.role == RoleLeader {
+		r.enter(RoleWaiting)
+	}
+}
+
 // Extend seals a payload of count entries, the first at position first, and appends it to the log.
 func (r *Replica) Extend(first Position, count int, payload []byte, unixMilli int64) error {
 	end := r.log.Last()

@@ -1,8 +1,10 @@
 package role
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/replicatedstore/replicatedstore/node/store"
 	"github.com/replicatedstore/replicatedstore/replication"
@@ -83,10 +85,13 @@ func (r *Runner) openGeneration(n uint64) (*Generation, error) {
 		return nil, errors.Join(err, log.Close())
 	}
 	seq := store.NewSequencer(machine, store.SequencerOptions{
-		Clock: func() int64 { return r.opt.Now().UnixMilli() }, WaitTimeout: r.opt.WriteTimeout,
+		Clock: func() int64 { return r.opt.Now().UnixMilli() }, WaitTimeout: longestWait,
 	})
 	return &Generation{Log: log, Machine: machine, Seq: seq}, nil
 }
+
+// longestWait bounds every wait for a commit; connections bound theirs further.
+const longestWait = 10 * time.Minute
 
 func (g *Generation) close() error { return errors.Join(g.Machine.Close(), g.Log.Close()) }
 
@@ -112,7 +117,19 @@ func (r *Runner) close() {
 	r.dial(dialTarget{}, r.opt.Now())
 	r.apply.stop()
 	err := r.sync.settle()
+	r.flush()
 	if err = errors.Join(err, r.seeds.close(), r.gen.Load().close(), r.meta.Close()); err != nil {
 		r.opt.Log.Error(err, "close")
+	}
+}
+
+// flushGrace bounds the flush at the end, which spares the next start the replay of the log.
+const flushGrace = 5 * time.Second
+
+func (r *Runner) flush() {
+	ctx, cancel := context.WithTimeout(context.Background(), flushGrace)
+	defer cancel()
+	if _, err := r.gen.Load().Machine.Flush(ctx); err != nil {
+		r.opt.Log.Info("not flushed; the next start replays the log instead", "reason", err.Error())
 	}
 }

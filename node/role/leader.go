@@ -43,6 +43,9 @@ func (r *Runner) lead(req wire.PromoteRequest) {
 	r.leader = &leaderState{epoch: req.Epoch, streams: map[string]*stream{}}
 	r.opt.Log.Info("leading", "epoch", req.Epoch, "position", req.Start.Position)
 	r.holdLease(time.Duration(req.LeaseDurationMillis) * time.Millisecond)
+	if req.SyncTimeoutMillis > 0 && r.opt.WriteTimeout != nil {
+		r.opt.WriteTimeout(time.Duration(req.SyncTimeoutMillis) * time.Millisecond)
+	}
 }
 
 func (r *Runner) holdLease(d time.Duration) {
@@ -97,7 +100,7 @@ func (r *Runner) endLeadership(why error) {
 
 // openOrClose lets the sequencer take writes exactly while they may be acknowledged: the barrier is committed,
 // everything before is applied (the sequencer evaluates commands on applied state), and where nothing but the Lease
-// protects (k = 0), it is held.
+// protects (k = 0), it is held. A leader that loses it resigns: it needs a new epoch.
 func (r *Runner) openOrClose(now time.Time, g *Generation) {
 	l := r.leader
 	if l == nil {
@@ -106,9 +109,8 @@ func (r *Runner) openOrClose(now time.Time, g *Generation) {
 	may := r.core.Writable() && r.protected(now)
 	switch {
 	case l.open && !may:
-		l.open = false
-		g.Seq.Close(errLeaseLost)
-		r.opt.CutClients(errLeaseLost.Error())
+		r.core.Resign()
+		r.endLeadership(errLeaseLost)
 	case !l.open && may && g.Machine.Applied().Position == g.Log.Last().Position:
 		if r.final(g.Seq.Open(l.epoch, g.Log.Last().Position+1)) != nil {
 			return

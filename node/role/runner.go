@@ -32,8 +32,8 @@ type Options struct {
 	Dial Dialer
 	// Memory for the state machine, in bytes; LogRetain is how much log is kept for followers that come back.
 	Memory, LogRetain int64
-	// WriteTimeout bounds how long a write waits for its voters before it is answered "outcome unknown".
-	WriteTimeout time.Duration
+	// WriteTimeout is told how long writes may wait for their voters, when the operator says so; nil: nobody.
+	WriteTimeout func(time.Duration)
 	// Lease is held while leading; nil: none.
 	Lease Lease
 	// CutClients closes client connections; called when a leadership ends.
