@@ -9,12 +9,14 @@ import (
 	"io"
 )
 
-// Frames are 12 bytes of header, little endian, and a payload:
+// Frames are 16 bytes of header, little endian, and a payload:
 //
-//	version u8 | type u8 | reserved u16 | payload length u32 | crc32c u32 of the 8 bytes before and the payload
+//	version u8 | type u8 | reserved u16 | payload length u32 | crc32c u32 of the 8 bytes before | crc32c u32 of the payload
+//
+// The header has a checksum of its own: a wrong length must be an error, not a wait for bytes that never come.
 const (
 	frameVersion = 1
-	frameHead    = 12
+	frameHead    = 16
 
 	// ChunkBytes is the data in a chunk, at most.
 	ChunkBytes    = 512 << 10
@@ -93,7 +95,8 @@ type framer struct {
 
 // write sends one frame whose payload is the concatenation of parts.
 func (f *framer) write(t frameType, parts ...[]byte) error {
-	b := append(f.out[:0], frameVersion, byte(t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+	b := append(f.out[:0], make([]byte, frameHead)...)
+	b[0], b[1] = frameVersion, byte(t)
 	for _, p := range parts {
 		b = append(b, p...)
 	}
@@ -103,15 +106,12 @@ func (f *framer) write(t frameType, parts ...[]byte) error {
 		return fmt.Errorf("send %s: %w: %d bytes exceed %d", t, ErrFrame, n, t.limit())
 	}
 	binary.LittleEndian.PutUint32(b[4:], uint32(n))
-	binary.LittleEndian.PutUint32(b[8:], frameSum(b[:8], b[frameHead:]))
+	binary.LittleEndian.PutUint32(b[8:], crc32.Checksum(b[:8], castagnoli))
+	binary.LittleEndian.PutUint32(b[12:], crc32.Checksum(b[frameHead:], castagnoli))
 	if _, err := f.rw.Write(b); err != nil {
 		return fmt.Errorf("send %s: %w", t, err)
 	}
 	return nil
-}
-
-func frameSum(head, payload []byte) uint32 {
-	return crc32.Update(crc32.Checksum(head, castagnoli), castagnoli, payload)
 }
 
 // read returns the next frame. The payload is valid until the next read.
@@ -119,6 +119,9 @@ func (f *framer) read() (frameType, []byte, error) {
 	var head [frameHead]byte
 	if _, err := io.ReadFull(f.rw, head[:]); err != nil {
 		return 0, nil, fmt.Errorf("receive frame: %w", err)
+	}
+	if crc32.Checksum(head[:8], castagnoli) != binary.LittleEndian.Uint32(head[8:]) {
+		return 0, nil, fmt.Errorf("%w: checksum of the header", ErrFrame)
 	}
 	t, n := frameType(head[1]), int64(binary.LittleEndian.Uint32(head[4:]))
 	if head[0] != frameVersion || head[2] != 0 || head[3] != 0 || n > int64(t.limit()) {
@@ -128,7 +131,7 @@ func (f *framer) read() (frameType, []byte, error) {
 	if err != nil {
 		return 0, nil, fmt.Errorf("receive %s: %w", t, err)
 	}
-	if sum := frameSum(head[:8], payload); sum != binary.LittleEndian.Uint32(head[8:]) {
+	if crc32.Checksum(payload, castagnoli) != binary.LittleEndian.Uint32(head[12:]) {
 		return 0, nil, fmt.Errorf("%w: checksum of %s", ErrFrame, t)
 	}
 	if t == frameRefuse {

@@ -169,13 +169,32 @@ func (r *receiver) takeStock() (held int64, err error) {
 		case info.Size() <= f.Size:
 			r.has[i] = info.Size()
 			held += info.Size()
-		default:
-			if err := durable.Remove(r.o.FS, path+partSuffix); err != nil {
-				return 0, err
-			}
 		}
 	}
-	return held, nil
+	return held, r.removeStrays()
+}
+
+// removeStrays removes what is no file of the manifest, no usable part of one, or a part beside the whole: a power loss
+// around a rename may leave both names.
+func (r *receiver) removeStrays() error {
+	keep := make(map[string]bool, len(r.m.Files))
+	for i, f := range r.m.Files {
+		keep[f.Name] = r.has[i] == complete
+		keep[f.Name+partSuffix] = r.has[i] > 0
+	}
+	names, err := r.o.FS.List(r.dir)
+	if err != nil {
+		return fmt.Errorf("list %s: %w", r.dir, err)
+	}
+	for _, n := range names {
+		if keep[n] {
+			continue
+		}
+		if err := durable.Remove(r.o.FS, r.o.FS.PathJoin(r.dir, n)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkRoom refuses before the first byte, not when the volume is full and the member's own log cannot grow any more.

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"math/rand/v2"
+	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -234,47 +235,49 @@ func (c *crasher) crashMidway() (*vfs.MemFS, string) {
 	if c.rng.IntN(2) == 0 {
 		return clone(), "after a crash at rest"
 	}
-	var taken *vfs.MemFS
-	left := c.rng.IntN(30)
+	// The next segment is prepared in the background: the hook is called there too, and needs a source of its own.
+	var taken atomic.Pointer[vfs.MemFS]
+	left, rng := c.rng.IntN(30), rand.New(rand.NewPCG(c.rng.Uint64(), 0))
+	fs := c.fs
 	hook := &hookFS{before: func() {
 		if left--; left == 0 {
-			taken = clone()
+			taken.Store(fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng}))
 		}
 	}}
 	closeLog(c.t, c.l)
 	c.now().durable = c.now().last().Position
 	c.l, _ = mustOpen(c.t, hook.wrap(c.fs), "d/wal", Options{TailBytes: 20_000})
 	when := "after a crash in open"
-	for n := 0; taken == nil && n < 30; n++ {
+	for n := 0; taken.Load() == nil && n < 30; n++ {
 		when = "after a crash in " + c.step1(&taken)
 	}
-	if taken == nil {
+	if taken.Load() == nil {
 		return clone(), "after a crash at rest"
 	}
-	return taken, when
+	return taken.Load(), when
 }
 
 // step1 is a step that a crash may have hit: then the legal states are those that the operation may leave.
-func (c *crasher) step1(taken **vfs.MemFS) (name string) {
+func (c *crasher) step1(taken *atomic.Pointer[vfs.MemFS]) (name string) {
 	was := *c.now()
 	c.legal = []history{was}
 	switch c.rng.IntN(4) {
 	case 0:
 		name = "append"
 		c.append()
-		if *taken != nil {
+		if taken.Load() != nil {
 			c.now().durable = was.durable
 		}
 	case 1:
 		name = "sync"
 		c.sync()
-		if *taken != nil {
+		if taken.Load() != nil {
 			c.legal = []history{was}
 		}
 	case 2:
 		name = "truncate"
 		c.truncate()
-		if *taken != nil {
+		if taken.Load() != nil {
 			c.legal = []history{was, *c.now()}
 		}
 	default:
