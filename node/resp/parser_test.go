@@ -87,6 +87,7 @@ func FuzzParser(f *testing.F) {
 		f.Add([]byte(s), uint8(3), uint8(1))
 	}
 	f.Fuzz(func(t *testing.T, input []byte, first, rest uint8) {
+		input = input[:min(len(input), 4<<10)] // a byte at a time takes quadratic time
 		whole, wholeErr := parseAll(input, len(input))
 		pieces, piecesErr := parseAll(input, int(first)+1, int(rest)+1)
 		if !slices.EqualFunc(whole, pieces, slices.Equal) || !errors.Is(wholeErr, piecesErr) {

@@ -72,6 +72,9 @@ var knownDifferences = []difference{
 	{"as DBSIZE", func(cmd command, redis, node string) bool {
 		return startsWith(cmd, []string{"MEMORY", "USAGE"}) && integer(redis) > 0 && in(node, "_\r\n", "$-1\r\n")
 	}},
+	{"DEBUG is off unless enabled, as in Redis, but the binary has no switch for it", func(cmd command, _, node string) bool {
+		return startsWith(cmd, []string{"DEBUG"}) && strings.HasPrefix(node, "-ERR DEBUG command not allowed.")
+	}},
 	{"help lists what exists here", func(cmd command, redis, node string) bool {
 		return len(cmd) == 2 && strings.EqualFold(cmd[1], "HELP") && strings.HasPrefix(redis, "*") && strings.HasPrefix(node, "*")
 	}},

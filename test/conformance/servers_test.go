@@ -2,8 +2,6 @@ package conformance
 
 import (
 	"bytes"
-	"context"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -28,27 +26,58 @@ func startRedis(t testing.TB) string {
 		}
 		t.Skip("redis-server is not installed; make conformance installs it")
 	}
+	return run(t, func(port string) *exec.Cmd {
+		return exec.Command(path, "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--databases", "1",
+			"--proto-max-bulk-len", strconv.Itoa(maxBulk), "--dir", t.TempDir(), "--enable-debug-command", "yes")
+	})
+}
+
+// startNode runs the server under test and returns its address: the client protocol alone, or the node's binary that
+// CONFORMANCE_BINARY names.
+func startNode(t testing.TB) string {
+	t.Helper()
+	binary := os.Getenv("CONFORMANCE_BINARY")
+	if binary == "" {
+		return resptest.Start(t, resp.Options{EnableDebug: true, Limits: resp.Limits{MaxBulk: maxBulk}}).Addr
+	}
+	addr := run(t, func(port string) *exec.Cmd {
+		return exec.Command(binary, "--data", t.TempDir(), "--listen", "127.0.0.1:"+port, "--max-value-bytes", strconv.Itoa(maxBulk))
+	})
+	for end := time.Now().Add(replyTimeout); ; time.Sleep(20 * time.Millisecond) { // it listens a moment before it leads
+		reply := dial(t, addr).do(command{"FLUSHALL"})[0]
+		if reply == "+OK\r\n" {
+			return addr
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the node takes no writes: %q", reply)
+		}
+	}
+}
+
+// run starts a server on a free port of loopback until the test ends, and returns its address.
+func run(t testing.TB, command func(port string) *exec.Cmd) string {
+	t.Helper()
 	var out bytes.Buffer
 	for range 5 { // the port may be taken between choosing and listening
-		port := freePort(t)
-		ctx, cancel := context.WithCancel(context.Background())
-		cmd := exec.CommandContext(ctx, path, "--port", strconv.Itoa(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no",
-			"--databases", "1", "--proto-max-bulk-len", strconv.Itoa(maxBulk), "--dir", t.TempDir(), "--enable-debug-command", "yes")
+		port := strconv.Itoa(freePort(t))
+		cmd := command(port)
 		cmd.Stdout, cmd.Stderr = &out, &out
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
 		exited := make(chan struct{})
 		go func() { _ = cmd.Wait(); close(exited) }()
-		addr := fmt.Sprintf("127.0.0.1:%d", port)
-		if answers(addr, exited) {
-			t.Cleanup(func() { cancel(); <-exited })
+		stop := func() {
+			_ = cmd.Process.Kill() // it may have ended by itself
+			<-exited
+		}
+		if addr := "127.0.0.1:" + port; answers(addr, exited) {
+			t.Cleanup(stop)
 			return addr
 		}
-		cancel()
-		<-exited
+		stop()
 	}
-	t.Fatalf("redis-server does not start:\n%s", out.String())
+	t.Fatalf("the server does not start:\n%s", out.String())
 	return ""
 }
 
@@ -75,14 +104,4 @@ func answers(addr string, exited <-chan struct{}) bool {
 		}
 	}
 	return false
-}
-
-// startNode runs the server under test and returns its address. CONFORMANCE_NODE names one that runs already: it must
-// allow DEBUG, have the same longest value as Redis here, and lose its data without regret.
-func startNode(t testing.TB) string {
-	t.Helper()
-	if addr := os.Getenv("CONFORMANCE_NODE"); addr != "" {
-		return addr
-	}
-	return resptest.Start(t, resp.Options{EnableDebug: true, Limits: resp.Limits{MaxBulk: maxBulk}}).Addr
 }

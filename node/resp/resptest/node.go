@@ -93,6 +93,7 @@ func newNode(t testing.TB, o resp.Options, so ...store.SequencerOptions) *Node {
 	n.Addr = l.Addr().String()
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	n.stopped.Go(n.loop)
+	n.stopped.Go(n.expire)
 	n.stopped.Go(func() {
 		if err := n.Server.Serve(l); !errors.Is(err, resp.ErrStopped) {
 			t.Errorf("serve: %v", err)
@@ -209,35 +210,37 @@ func (n *Node) apply(r replication.Record) {
 }
 
 func (n *Node) loop() {
-	expire := time.NewTicker(20 * time.Millisecond)
-	defer expire.Stop()
 	for {
 		select {
 		case <-n.ctx.Done():
 			return
 		case <-n.work.Pending():
 		case <-n.resume:
-		case <-expire.C:
-			n.expire()
 		}
 		for n.commit() {
 		}
 	}
 }
 
-// expire proposes deletes beside the loop, which has to commit them.
+// expire removes expired keys now and then, beside the loop, which has to commit that.
 func (n *Node) expire() {
-	n.mu.Lock()
-	on := n.expires && !n.stalled
-	n.mu.Unlock()
-	if !on || !n.leads.Load() {
-		return
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		n.mu.Lock()
+		on := n.expires && !n.stalled
+		n.mu.Unlock()
+		if on && n.leads.Load() {
+			ctx, cancel := context.WithTimeout(n.ctx, time.Second)
+			_, _, _, _ = n.work.Expire(ctx, 1000) // a test may have ended the leadership
+			cancel()
+		}
 	}
-	n.stopped.Go(func() {
-		ctx, cancel := context.WithTimeout(n.ctx, time.Second)
-		defer cancel()
-		_, _, _, _ = n.work.Expire(ctx, 1000) // a test may have ended the leadership
-	})
 }
 
 // commit seals and applies one record; false when there is nothing to do.
