@@ -65,7 +65,7 @@ On another cluster the image must be one that the cluster can pull (--image), an
 	c.AddCommand(&cobra.Command{
 		Use: "writer", Hidden: true, Args: cobra.NoArgs, Short: "Write on orders from standard input",
 		RunE: func(c *cobra.Command, _ []string) error {
-			return ledger.Serve(c.Context(), c.InOrStdin(), c.OutOrStdout())
+			return ledger.Serve(c.Context(), c.InOrStdin(), c.OutOrStdout(), nil)
 		},
 	})
 	return c

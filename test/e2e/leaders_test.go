@@ -72,6 +72,13 @@ func (l *leaders) stop() {
 	l.done.Wait()
 }
 
+// epochs is how many leaderships were seen at all.
+func (l *leaders) epochs() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.seen)
+}
+
 // twice names the epochs that had more than one leader.
 func (l *leaders) twice() []string {
 	l.mu.Lock()

@@ -19,7 +19,10 @@ import (
 var _ = Describe("the life of a store", Ordered, func() {
 	var store *stage.Store
 
-	AfterEach(func(ctx SpecContext) { explain(ctx, store) }, NodeTimeout(time.Minute))
+	AfterEach(func(ctx SpecContext) {
+		explain(ctx, store)
+		mend(ctx)
+	}, NodeTimeout(readyTimeout))
 
 	It("begins with a leader, its followers, and Services that lead to them", func(ctx SpecContext) {
 		store = create(ctx, nil)
@@ -77,11 +80,13 @@ var _ = Describe("the life of a store", Ordered, func() {
 		t.end(ctx)
 	}, SpecTimeout(2*readyTimeout))
 
-	It("waits for a person in manual mode", func(ctx SpecContext) {
+	It("lets nobody else lead in manual mode until a person asks for it", func(ctx SpecContext) {
 		Expect(store.Patch(ctx, func(rs *v1alpha1.ReplicatedStore) { rs.Spec.Failover.Mode = v1alpha1.FailoverManual })).To(Succeed())
 		before := ready(ctx, store)
 		t := begin(ctx, store)
-		Expect(store.KillPod(ctx, before.Status.Leader)).To(Succeed())
+		_, node, _, err := store.Leader(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(world.Cluster.KillNode(ctx, node)).To(Succeed())
 		Eventually(ctx, func(g Gomega) {
 			rs, err := store.Get(ctx)
 			g.Expect(err).NotTo(HaveOccurred())
@@ -92,10 +97,14 @@ var _ = Describe("the life of a store", Ordered, func() {
 		Consistently(ctx, func(g Gomega) {
 			rs, err := store.Get(ctx)
 			g.Expect(err).NotTo(HaveOccurred())
-			g.Expect(rs.Status.Epoch).To(Equal(before.Status.Epoch), "nobody asked for a new leader")
+			g.Expect(rs.Status.Leader).To(BeElementOf("", before.Status.Leader), "nobody asked for another leader")
+			g.Expect(condition(rs, v1alpha1.ConditionAvailable).Status).NotTo(Equal(metav1.ConditionTrue))
 		}, 10*time.Second, 200*time.Millisecond).Should(Succeed())
 		Expect(request(ctx, store, v1alpha1.FailoverToAny)).To(Succeed())
-		ledAfter(ctx, store, before.Status.Epoch)
+		after := ledAfter(ctx, store, before.Status.Epoch)
+		Expect(after.Status.Leader).NotTo(Equal(before.Status.Leader))
+		t.writes(ctx, "through the new leader")
+		Expect(world.Cluster.StartNode(ctx, node)).To(Succeed())
 		t.end(ctx)
 	}, SpecTimeout(2*readyTimeout))
 

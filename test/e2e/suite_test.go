@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
 
@@ -32,7 +33,18 @@ const writerArgument = "ledger-writer"
 func TestMain(m *testing.M) {
 	redis.SetLogger(silence{})
 	if len(os.Args) == 2 && os.Args[1] == writerArgument {
-		if err := ledger.Serve(context.Background(), os.Stdin, os.Stdout); err != nil {
+		if err := ledger.Serve(context.Background(), os.Stdin, os.Stdout, nil); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if len(os.Args) == 4 && os.Args[1] == fillerArgument {
+		total, err := strconv.Atoi(os.Args[3])
+		if err == nil {
+			err = fill(context.Background(), os.Args[2], total)
+		}
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -60,11 +60,22 @@ type trial struct {
 // begin opens the connections, writes, and watches who leads.
 func begin(ctx context.Context, s *stage.Store) *trial {
 	GinkgoHelper()
-	self, err := os.Executable()
+	return beginWith(ctx, s, ledger.Options{Connections: 6, Rate: 300})
+}
+
+// self is this program.
+func self() string {
+	GinkgoHelper()
+	path, err := os.Executable()
 	Expect(err).NotTo(HaveOccurred())
-	w, err := s.Writer(ctx, []string{self, writerArgument}, ledger.Options{
-		ID: strconv.FormatInt(time.Now().UnixNano(), 36), Connections: 6, Rate: 300, Timeout: time.Second,
-	})
+	return path
+}
+
+// beginWith is begin with another load.
+func beginWith(ctx context.Context, s *stage.Store, opt ledger.Options) *trial {
+	GinkgoHelper()
+	opt.ID, opt.Timeout = strconv.FormatInt(time.Now().UnixNano(), 36), time.Second
+	w, err := s.Writer(ctx, []string{self(), writerArgument}, opt)
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(w.Close)
 	t := &trial{store: s, writer: w, leaders: watchLeaders(s)}
@@ -101,6 +112,7 @@ func (t *trial) end(ctx context.Context) ledger.Report {
 	AddReportEntry("ledger", fmt.Sprintf("%v; failed %d, unknown %d; worst gap %v", r, r.Failed, r.Unknown, stats.Gap.Length().Round(time.Millisecond)))
 	Expect(r.First).To(BeEmpty())
 	Expect(r.OK()).To(BeTrue(), r.String())
+	Expect(t.leaders.epochs()).To(BeNumerically(">", 0), "no leader was ever seen: the watch does not work")
 	Expect(t.leaders.twice()).To(BeEmpty())
 	return r
 }

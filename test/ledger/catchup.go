@@ -12,12 +12,12 @@ import (
 // pollPeriod is how often members are asked whether they have caught up.
 const pollPeriod = 50 * time.Millisecond
 
-// CatchUp waits until exactly one of members leads and every other follows it, connected, at or beyond the position that
+// catchUp waits until exactly one of members leads and every other follows it, connected, at or beyond the position that
 // the leader had when it was asked first in its leadership. The error names what was missing when ctx ended.
-func CatchUp(ctx context.Context, members []Member) error {
+func catchUp(ctx context.Context, members []Member, dial Dial) error {
 	clients := make([]*redis.Client, len(members))
 	for i, m := range members {
-		clients[i] = redis.NewClient(clientOptions(m.Address, 2*time.Second))
+		clients[i] = redis.NewClient(clientOptions(m.Address, 2*time.Second, dial))
 		defer clients[i].Close()
 	}
 	target := goal{}

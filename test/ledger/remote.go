@@ -29,8 +29,8 @@ type response struct {
 	Report *Report `json:"report,omitempty"`
 }
 
-// Serve answers requests until in ends, then stops the writer.
-func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
+// Serve answers requests until in ends, then stops the writer. dial makes the writer's connections; nil is TCP.
+func Serve(ctx context.Context, in io.Reader, out io.Writer, dial Dial) error {
 	var w *Writer
 	defer func() {
 		if w != nil {
@@ -48,6 +48,9 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 		}
 		var a response
 		var err error
+		if q.Start != nil {
+			q.Start.Dial = dial
+		}
 		if w, err = answer(ctx, w, q, &a); err != nil {
 			a.Error = err.Error()
 		}

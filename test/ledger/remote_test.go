@@ -12,7 +12,7 @@ func far(t *testing.T) (*Remote, func()) {
 	requestsIn, requestsOut := io.Pipe()
 	answersIn, answersOut := io.Pipe()
 	done := make(chan error, 1)
-	go func() { done <- Serve(t.Context(), requestsIn, answersOut); answersOut.Close() }()
+	go func() { done <- Serve(t.Context(), requestsIn, answersOut, nil); answersOut.Close() }()
 	end := func() {
 		requestsOut.Close()
 		select {

@@ -25,9 +25,14 @@ type Options struct {
 	Rate int `json:"rate"`
 	// Timeout of one write, and of making one connection; default 2 s. After it, the outcome is unknown.
 	Timeout time.Duration `json:"timeout"`
+	// Dial makes connections, also those of Verify; nil is TCP.
+	Dial Dial `json:"-"`
 	// Now is the clock; nil is the machine's.
 	Now func() time.Time `json:"-"`
 }
+
+// Dial connects to a member, or to a Service, by its host:port.
+type Dial func(ctx context.Context, address string) (net.Conn, error)
 
 func (o Options) withDefaults() Options {
 	if o.Connections <= 0 {
@@ -66,7 +71,7 @@ func Start(ctx context.Context, opt Options) (*Writer, error) {
 	}
 	w := &Writer{opt: opt, journal: newJournal(opt.ID, opt.Slots)}
 	for i := range opt.Connections {
-		c := redis.NewClient(clientOptions(opt.Address, opt.Timeout))
+		c := redis.NewClient(clientOptions(opt.Address, opt.Timeout, opt.Dial))
 		w.clients = append(w.clients, c)
 		for err := c.Ping(ctx).Err(); err != nil; err = c.Ping(ctx).Err() {
 			if sleep(ctx, pollPeriod); ctx.Err() != nil {
@@ -84,15 +89,18 @@ func Start(ctx context.Context, opt Options) (*Writer, error) {
 }
 
 // clientOptions are those of one client with one connection that neither retries nor hides what happens to it.
-func clientOptions(address string, timeout time.Duration) *redis.Options {
-	dialer := net.Dialer{Timeout: timeout}
+func clientOptions(address string, timeout time.Duration, dial Dial) *redis.Options {
+	if dial == nil {
+		dialer := net.Dialer{Timeout: timeout}
+		dial = func(ctx context.Context, addr string) (net.Conn, error) { return dialer.DialContext(ctx, "tcp", addr) }
+	}
 	return &redis.Options{
 		Addr: address, PoolSize: 1, MaxRetries: -1, DialerRetries: 1,
 		DialTimeout: timeout, ReadTimeout: timeout, WriteTimeout: timeout, PoolTimeout: 2 * timeout,
 		ContextTimeoutEnabled:    true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			c, err := dialer.DialContext(ctx, network, addr)
+		Dialer: func(ctx context.Context, _, addr string) (net.Conn, error) {
+			c, err := dial(ctx, addr)
 			if err != nil {
 				return nil, dialError{err}
 			}

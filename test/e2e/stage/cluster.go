@@ -97,6 +97,11 @@ func (c *Cluster) ResumePod(ctx context.Context, namespace, pod string) error {
 	return c.void(ctx, "resume", pod, "--namespace", namespace)
 }
 
+// InClient runs a program of this machine on the cluster's client machine, and waits for it.
+func (c *Cluster) InClient(ctx context.Context, program ...string) error {
+	return c.void(ctx, append([]string{"exec", "client", "--"}, program...)...)
+}
+
 // Load imports an image archive on every worker.
 func (c *Cluster) Load(ctx context.Context, archive string) error {
 	return c.void(ctx, "load", archive)

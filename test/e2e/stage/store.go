@@ -155,8 +155,12 @@ func Condition(rs *v1alpha1.ReplicatedStore, kind string) metav1.ConditionStatus
 	return ""
 }
 
-// Address of the Service that leads to the leader, by cluster address: names need the cluster's DNS.
+// Address of the Service that leads to the leader: its cluster address, so that no name needs to be resolved, or its name
+// where pods are reached through the API server.
 func (s *Store) Address(ctx context.Context) (string, error) {
+	if s.Cluster == nil {
+		return net.JoinHostPort(v1alpha1.ServiceReadWrite(s.Name), strconv.Itoa(v1alpha1.PortClient)), nil
+	}
 	var svc corev1.Service
 	key := client.ObjectKey{Namespace: s.Namespace, Name: v1alpha1.ServiceReadWrite(s.Name)}
 	if err := s.Client.Get(ctx, key, &svc); err != nil {
@@ -198,7 +202,11 @@ func (s *Store) Members(ctx context.Context) ([]ledger.Member, error) {
 		if pod == nil || pod.Status.PodIP == "" {
 			return nil, fmt.Errorf("member %s has no address", m.Name)
 		}
-		out = append(out, ledger.Member{Name: m.Name, Address: net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(v1alpha1.PortClient))})
+		host := pod.Status.PodIP
+		if s.Cluster == nil {
+			host = pod.Name
+		}
+		out = append(out, ledger.Member{Name: m.Name, Address: net.JoinHostPort(host, strconv.Itoa(v1alpha1.PortClient))})
 	}
 	return out, nil
 }

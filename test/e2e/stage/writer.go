@@ -14,60 +14,79 @@ import (
 // Writer is a ledger writer at the place of the store's clients.
 type Writer struct {
 	*ledger.Remote
-	cmd   *exec.Cmd
-	input io.Closer
-	errs  *tailWriter
-	once  sync.Once
+	end func()
 }
 
 // startWithin bounds the opening of a writer's connections.
 const startWithin = 15 * time.Second
 
 // Writer starts a writer whose connections to the leader are open when it returns. program runs ledger.Serve on its
-// standard input and output when called with arguments. Close ends it; so does the end of this process, with its pipes.
+// standard input and output when called with arguments; it is not needed on another cluster. Close ends the writer; so does
+// the end of this process.
 func (s *Store) Writer(ctx context.Context, program []string, opt ledger.Options) (*Writer, error) {
-	if s.Cluster == nil {
-		return nil, fmt.Errorf("a writer needs the project's own cluster")
-	}
-	var err error
 	if opt.Address == "" {
+		var err error
 		if opt.Address, err = s.Address(ctx); err != nil {
 			return nil, err
 		}
 	}
-	args := append([]string{"exec", "client", "--"}, program...)
-	w := &Writer{cmd: s.Cluster.command(context.WithoutCancel(ctx), args...), errs: &tailWriter{}}
-	out, err := w.cmd.StdinPipe()
-	if err != nil {
-		return nil, fmt.Errorf("start the writer: %w", err)
+	if s.Cluster == nil {
+		return s.writerHere(ctx, opt)
 	}
-	in, err := w.cmd.StdoutPipe()
-	if err != nil {
-		return nil, fmt.Errorf("start the writer: %w", err)
-	}
-	w.cmd.Stderr = w.errs
-	if err := w.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start the writer: %w", err)
-	}
-	w.input, w.Remote = out, ledger.NewRemote(in, out)
+	return s.writerThere(ctx, program, opt)
+}
+
+// writerHere runs it in this process, and its connections through the API server.
+func (s *Store) writerHere(ctx context.Context, opt ledger.Options) (*Writer, error) {
+	requests, ask := io.Pipe()
+	hear, answers := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- ledger.Serve(context.WithoutCancel(ctx), requests, answers, s.dial)
+		answers.Close()
+	}()
+	w := &Writer{Remote: ledger.NewRemote(hear, ask), end: sync.OnceFunc(func() {
+		ask.Close()
+		<-ended
+	})}
 	if err := w.Start(opt, startWithin); err != nil {
-		w.Close() // then all it says is there
-		return nil, fmt.Errorf("start the writer: %w; it says: %s", err, w.errs)
+		w.Close()
+		return nil, fmt.Errorf("start the writer: %w", err)
 	}
 	return w, nil
 }
 
-// Close ends the far end and waits for it.
-func (w *Writer) Close() {
-	w.once.Do(func() {
-		w.input.Close()
-		ended := make(chan struct{})
-		go func() { w.cmd.Wait(); close(ended) }()
-		select {
-		case <-ended:
-		case <-time.After(5 * time.Second):
-			w.cmd.Process.Kill()
-			<-ended
-		}
-	})
+// writerThere runs it in the cluster's client machine.
+func (s *Store) writerThere(ctx context.Context, program []string, opt ledger.Options) (*Writer, error) {
+	said := &tailWriter{}
+	cmd := s.Cluster.command(context.WithoutCancel(ctx), append([]string{"exec", "client", "--"}, program...)...)
+	cmd.Stderr = said
+	ask, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, fmt.Errorf("start the writer: %w", err)
+	}
+	hear, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("start the writer: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start the writer: %w", err)
+	}
+	w := &Writer{Remote: ledger.NewRemote(hear, ask), end: sync.OnceFunc(func() { endProcess(cmd, ask) })}
+	if err := w.Start(opt, startWithin); err != nil {
+		w.Close() // then all it says is there
+		return nil, fmt.Errorf("start the writer: %w; it says: %s", err, said)
+	}
+	return w, nil
 }
+
+// endProcess ends a program that ends with its input, by force if it does not.
+func endProcess(cmd *exec.Cmd, input io.Closer) {
+	input.Close()
+	force := time.AfterFunc(5*time.Second, func() { cmd.Process.Kill() })
+	defer force.Stop()
+	_ = cmd.Wait() // how it ended is told by the last answer, or its absence
+}
+
+// Close ends the writer and waits for its end.
+func (w *Writer) Close() { w.end() }
