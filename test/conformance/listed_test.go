@@ -1,6 +1,8 @@
 package conformance
 
 import (
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -37,13 +39,22 @@ func parse(t testing.TB, script string) []command {
 	return out
 }
 
+// TestListed runs testdata: lists of commands for what random ones would rarely meet. Each starts on empty servers.
 func TestListed(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) < 10 {
+		t.Fatalf("found only %q, %v", files, err)
+	}
 	for _, protocol := range []string{"2", "3"} {
 		p := newPair(t, protocol)
-		for name, script := range scripts {
-			cmds := parse(t, script)
-			p.check(cmds, 1, name)
-			p.check(cmds, len(cmds), name)
+		for _, file := range files {
+			script, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmds := parse(t, string(script))
+			p.check(cmds, 1, file)
+			p.check(cmds, len(cmds), file)
 		}
 	}
 }
