@@ -261,7 +261,7 @@ func (c *crasher) crashMidway() (*vfs.MemFS, string) {
 func (c *crasher) step1(taken *atomic.Pointer[vfs.MemFS]) (name string) {
 	was := *c.now()
 	c.legal = []history{was}
-	switch c.rng.IntN(4) {
+	switch c.rng.IntN(5) {
 	case 0:
 		name = "append"
 		c.append()
@@ -277,6 +277,12 @@ func (c *crasher) step1(taken *atomic.Pointer[vfs.MemFS]) (name string) {
 	case 2:
 		name = "truncate"
 		c.truncate()
+		if taken.Load() != nil {
+			c.legal = []history{was, *c.now()}
+		}
+	case 3:
+		name = "reset"
+		c.reset()
 		if taken.Load() != nil {
 			c.legal = []history{was, *c.now()}
 		}
