@@ -70,6 +70,8 @@ type Store struct {
 	err   error // final
 }
 
+var _ replication.Stable = (*Store)(nil)
+
 // Open locks dir and loads its META. An empty directory becomes a new member's, with a new incarnation; "lost+found" does
 // not count. Every error says what to do about it; none changes what the directory holds.
 func Open(fs vfs.FS, dir string, o Options) (*Store, error) {

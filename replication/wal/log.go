@@ -41,6 +41,8 @@ type Log struct {
 	spare spare
 }
 
+var _ replication.Log = (*Log)(nil)
+
 // Last is the end of what was appended.
 func (l *Log) Last() replication.Mark {
 	l.mu.Lock()
