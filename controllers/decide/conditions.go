@@ -152,11 +152,18 @@ func (d *decision) degraded(rec Record) judgement {
 		return judgement{true, v1alpha1.ReasonMemberLagging, strings.Join(lagging, "; ") + "."}
 	case rec.Phase == PhaseStable && !d.survivesOneMore(rec):
 		return judgement{true, v1alpha1.ReasonNoFailoverTarget, "If the leader were lost now, no follower could take over with every acknowledged write."}
-	case len(quarantined) > 0:
+	case len(quarantined) > 0 && d.acknowledgedAlone(rec):
 		return judgement{true, v1alpha1.ReasonWritesQuarantined, "Entries cut by a rejoin are kept for a person: " + strings.Join(quarantined, ", ") + "."}
 	default:
 		return judgement{false, v1alpha1.ReasonAsExpected, "Nothing is missing."}
 	}
+}
+
+// acknowledgedAlone tells whether entries that were cut from a log may have been acknowledged: under k = 0, or by a change
+// of leader that gave up what was not provably safe. Otherwise they never were, and are kept but no reason to worry.
+func (d *decision) acknowledgedAlone(rec Record) bool {
+	rule, ok := rec.Rule()
+	return ok && rule.K == 0 || rec.WritesLost != "" && rec.WritesLost != v1alpha1.LostNone
 }
 
 func (d *decision) trouble(m Member) string {
