@@ -81,6 +81,9 @@ func Serve(ctx context.Context, conn net.Conn, l Leader) error {
 			return err
 		}
 		if err := writeJSON(conn, wire.FrameHelloReply, reply); err != nil {
+			if stream != nil { // the leader counts on being told
+				l.End(replication.Voter{Member: h.Member, Incarnation: h.Incarnation}, stream)
+			}
 			return err
 		}
 		switch reply.Verdict {
