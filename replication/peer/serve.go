@@ -46,7 +46,8 @@ type Stream struct {
 	Holds replication.Position
 	// Wake has room for one token; it gets one whenever the log or the commit position grows.
 	Wake chan struct{}
-	// Done is closed when the leadership ends or a newer connection of the same follower takes over.
+	// Done is closed when the leadership ends, before Log or Ends show anything of the next one, or when a newer connection
+	// of the same follower takes over.
 	Done <-chan struct{}
 	// Ends returns the log's end and the commit position now.
 	Ends func() (last, commit replication.Position)
@@ -146,6 +147,12 @@ func writeAppends(ctx context.Context, conn net.Conn, s *Stream, acks <-chan err
 		a, due, err := sender.Next(last, commit, s.Clock())
 		if err != nil {
 			return fmt.Errorf("read the log at %d: %w", sender.next, err)
+		}
+		// After they were read: once the leadership is over, log and commit position may be those of another epoch.
+		select {
+		case <-s.Done:
+			return errDone
+		default:
 		}
 		if due {
 			head = wire.AppendHeader(head[:0], a)
