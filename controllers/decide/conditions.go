@@ -170,6 +170,9 @@ func (d *decision) trouble(m Member) string {
 	if m.Pod == nil {
 		return m.Name + " has no pod"
 	}
+	if m.Claim != nil && m.Claim.Lost {
+		return m.Name + " has lost its volume (annotate its pod with " + v1alpha1.AnnotationReseed + " to give it a new one)"
+	}
 	if m.Pod.Trouble != "" {
 		return m.Name + " does not run: " + m.Pod.Trouble
 	}

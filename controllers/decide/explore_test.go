@@ -14,7 +14,7 @@ import (
 
 var (
 	exploreSeed  = flag.Uint64("explore.seed", 0, "run this one seed")
-	exploreSeeds = flag.Int("explore.seeds", 1500, "how many seeds to run")
+	exploreSeeds = flag.Int("explore.seeds", 300, "how many seeds to run")
 )
 
 // TestExplore drives two operators, whose looks and acts interleave at will and which die anywhere, over real Replicas that

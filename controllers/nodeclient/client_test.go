@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -29,6 +30,12 @@ func serve(t *testing.T, h http.HandlerFunc) string {
 	return strings.TrimPrefix(s.URL, "http://")
 }
 
+// hang answers nothing until the caller has gone, which the server notices once the body is read.
+func hang(_ http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body)
+	<-r.Context().Done()
+}
+
 // TestClassify: what an error says about the member.
 func TestClassify(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -52,7 +59,7 @@ func TestClassify(t *testing.T) {
 		"not open yet":       {serve(t, answer(503, `{"reason":"NotOpen","message":"no"}`)), nodeclient.Unclear, ""},
 		"something else":     {serve(t, answer(200, `<html>`)), nodeclient.Unclear, ""},
 		"nothing listens":    {closed, nodeclient.Refused, ""},
-		"nothing comes back": {serve(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }), nodeclient.TimedOut, ""},
+		"nothing comes back": {serve(t, hang), nodeclient.TimedOut, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := nodeclient.New(quick()).Fence(t.Context(), tc.addr, wire.FenceRequest{Epoch: 1})
