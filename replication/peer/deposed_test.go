@@ -69,4 +69,3 @@ func TestStreamOfADeposedLeaderTellsNothingOfTheNextEpoch(t *testing.T) {
 		t.Fatalf("the stream ended with %v", err)
 	}
 }
-

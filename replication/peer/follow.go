@@ -33,7 +33,8 @@ func Follow(ctx context.Context, conn net.Conn, f Follower) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer closeOn(ctx, conn)()
-	r := bufio.NewReaderSize(conn, readBuffer)
+	in := &steadyReader{conn: conn}
+	r := bufio.NewReaderSize(in, readBuffer)
 	if _, err := io.WriteString(conn, wire.Preface); err != nil {
 		return fmt.Errorf("send preface: %w", err)
 	}
@@ -54,8 +55,9 @@ func Follow(ctx context.Context, conn net.Conn, f Follower) error {
 			return f.Seed(ctx, readWriter{r, conn})
 		case replication.StepStream:
 			_ = conn.SetDeadline(time.Time{})
+			in.idle = 2 * Silence
 			go func() { cancel(sendAcks(ctx, conn, f)) }()
-			return readAppends(ctx, conn, r, f)
+			return readAppends(ctx, r, f)
 		case replication.StepLeave:
 			return fmt.Errorf("leader answered %s: %s", reply.Verdict, reply.Message)
 		default:
@@ -81,9 +83,21 @@ func greet(ctx context.Context, conn net.Conn, r *bufio.Reader, f Follower) (rep
 	return reply, frame.JSON(wire.FrameHelloReply, &reply)
 }
 
-func readAppends(ctx context.Context, conn net.Conn, r *bufio.Reader, f Follower) error {
+// steadyReader gives every read of conn its own deadline: a frame may take long, as long as bytes of it arrive.
+type steadyReader struct {
+	conn net.Conn
+	idle time.Duration // 0: the connection's deadline is left alone
+}
+
+func (r *steadyReader) Read(p []byte) (int, error) {
+	if r.idle > 0 {
+		_ = r.conn.SetReadDeadline(time.Now().Add(r.idle))
+	}
+	return r.conn.Read(p)
+}
+
+func readAppends(ctx context.Context, r *bufio.Reader, f Follower) error {
 	for {
-		_ = conn.SetReadDeadline(time.Now().Add(2 * Silence))
 		frame, err := wire.ReadFrame(r)
 		if err != nil {
 			if cause := context.Cause(ctx); cause != nil {

@@ -21,7 +21,7 @@ const (
 	Silence = time.Second
 	// handshake bounds each step of the conversation before the stream.
 	handshake = 5 * time.Second
-	// writeStall bounds one write: a follower that takes nothing for this long is cut off and comes back by itself.
+	// writeStall bounds one write of up to maxBatch: a follower that takes nothing for this long is cut off and comes back by itself.
 	writeStall = 5 * time.Second
 	readBuffer = 64 << 10
 )
@@ -156,13 +156,7 @@ func writeAppends(ctx context.Context, conn net.Conn, s *Stream, acks <-chan err
 		}
 		if due {
 			head = wire.AppendHeader(head[:0], a)
-			bufs := make(net.Buffers, 0, 1+len(a.Records))
-			bufs = append(bufs, head)
-			for _, rec := range a.Records {
-				bufs = append(bufs, rec.Raw)
-			}
-			_ = conn.SetWriteDeadline(time.Now().Add(writeStall))
-			if _, err := bufs.WriteTo(conn); err != nil {
+			if err := send(conn, head, a.Records); err != nil {
 				return fmt.Errorf("send up to %d: %w", sender.next-1, err)
 			}
 			if len(a.Records) > 0 {
@@ -180,6 +174,30 @@ func writeAppends(ctx context.Context, conn net.Conn, s *Stream, acks <-chan err
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// send writes one Append. A record that is larger than a batch goes in pieces, each of which may take writeStall.
+func send(conn net.Conn, head []byte, recs []replication.Record) error {
+	bufs := make(net.Buffers, 0, 1+len(recs))
+	bufs = append(bufs, head)
+	flush := func() error {
+		rest := bufs // WriteTo consumes it
+		_ = conn.SetWriteDeadline(time.Now().Add(writeStall))
+		_, err := rest.WriteTo(conn)
+		bufs = bufs[:0]
+		return err
+	}
+	for _, rec := range recs {
+		raw := rec.Raw
+		for len(raw) > maxBatch {
+			bufs, raw = append(bufs, raw[:maxBatch]), raw[maxBatch:]
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		bufs = append(bufs, raw)
+	}
+	return flush()
 }
 
 func writeJSON(w io.Writer, t wire.FrameType, msg any) error {

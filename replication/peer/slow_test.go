@@ -1,0 +1,98 @@
+package peer
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// fakeFollower takes every Append.
+type fakeFollower struct{ appends chan replication.Append }
+
+func (f *fakeFollower) Hello(context.Context) (replication.Hello, error) {
+	return replication.Hello{}, nil
+}
+func (f *fakeFollower) Reply(context.Context, replication.HelloReply) (replication.Step, error) {
+	return replication.StepStream, nil
+}
+func (f *fakeFollower) Append(_ context.Context, a replication.Append) error {
+	f.appends <- a
+	return nil
+}
+func (f *fakeFollower) Acks() <-chan struct{}                     { return nil }
+func (f *fakeFollower) Ack() replication.Ack                      { return replication.Ack{} }
+func (f *fakeFollower) Seed(context.Context, io.ReadWriter) error { return nil }
+
+// A record that takes longer to arrive than a leader may be silent is not silence: the follower would ask for it again and
+// again, and never get past it.
+func TestRecordMayTakeLongerThanSilence(t *testing.T) {
+	here, there := net.Pipe()
+	f := &fakeFollower{appends: make(chan replication.Append, 1)}
+	followed := make(chan error, 1)
+	go func() { followed <- Follow(t.Context(), here, f) }()
+	r := bufio.NewReader(there)
+	if _, err := r.Discard(len(wire.Preface)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := wire.ReadFrame(r); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeJSON(there, wire.FrameHelloReply, replication.HelloReply{Verdict: replication.VerdictStream}); err != nil {
+		t.Fatal(err)
+	}
+	rec := newOneRecord(t).rec
+	frame := append(wire.AppendHeader(nil, replication.Append{Epoch: 1, Records: []replication.Record{rec}}), rec.Raw...)
+	const pieces = 5
+	for i := range pieces {
+		time.Sleep(2 * Silence * 6 / 5 / pieces)
+		if _, err := there.Write(frame[i*len(frame)/pieces : (i+1)*len(frame)/pieces]); err != nil {
+			t.Fatalf("the follower hung up after %d of %d pieces: %v", i, pieces, err)
+		}
+	}
+	select {
+	case a := <-f.appends:
+		if len(a.Records) != 1 {
+			t.Fatalf("%d records arrived", len(a.Records))
+		}
+	case err := <-followed:
+		t.Fatalf("the follower hung up: %v", err)
+	}
+	_ = there.Close()
+	<-followed
+}
+
+// A record of many batches arrives whole.
+func TestLargeRecordIsSentInPieces(t *testing.T) {
+	var b replication.Builder
+	if err := b.Add(make([]byte, 2*maxBatch+17)); err != nil {
+		t.Fatal(err)
+	}
+	rec, err := b.Seal(replication.Seal{Epoch: 1, First: 1, UnixMilli: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, there := net.Pipe()
+	sent := make(chan error, 1)
+	recs := []replication.Record{rec}
+	go func() { sent <- send(here, wire.AppendHeader(nil, replication.Append{Epoch: 1, Records: recs}), recs) }()
+	f, err := wire.ReadFrame(bufio.NewReader(there))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := f.Append()
+	if err != nil || len(a.Records) != 1 {
+		t.Fatalf("%d records, %v", len(a.Records), err)
+	}
+	if err := a.Records[0].Verify(0); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-sent; err != nil {
+		t.Fatal(err)
+	}
+}
