@@ -106,8 +106,9 @@ func TestSecondFailureBeforeTheBarrier(t *testing.T) {
 	}
 }
 
+func lose(w *world) { w.record, w.version, w.holder = "", 0, "" }
+
 func TestRecordLost(t *testing.T) {
-	lose := func(w *world) { w.record, w.version, w.holder = "", 0, "" }
 	t.Run("its leader lives and keeps leading", func(t *testing.T) {
 		w := started(t, 3, 1)
 		lose(w)
@@ -148,6 +149,9 @@ func TestRecordLost(t *testing.T) {
 			t.Fatalf("record %+v", r)
 		}
 	})
+}
+
+func TestRecordOldOrUnreadable(t *testing.T) {
 	t.Run("restored from an older copy", func(t *testing.T) {
 		w := started(t, 3, 1)
 		old := w.record

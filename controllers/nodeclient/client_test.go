@@ -9,7 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -88,16 +88,10 @@ func TestWatchEndsWithSilence(t *testing.T) {
 	}
 }
 
-// TestWatcher: it wakes the store when what matters changes and when a stream breaks, not for mere progress, and it comes
-// back to a member that was away.
-func TestWatcher(t *testing.T) {
-	statuses := make(chan wire.Status)
-	var mu sync.Mutex
-	streams := 0
-	addr := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		mu.Lock()
-		streams++
-		mu.Unlock()
+// streamOf serves what comes on statuses; one without a member ends the stream.
+func streamOf(statuses <-chan wire.Status, streams *atomic.Int32) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		streams.Add(1)
 		for {
 			select {
 			case s := <-statuses:
@@ -110,7 +104,15 @@ func TestWatcher(t *testing.T) {
 				return
 			}
 		}
-	})
+	}
+}
+
+// TestWatcher: it wakes the store when what matters changes and when a stream breaks, not for mere progress, and it comes
+// back to a member that was away.
+func TestWatcher(t *testing.T) {
+	statuses := make(chan wire.Status)
+	var streams atomic.Int32
+	addr := serve(t, streamOf(statuses, &streams))
 	wakes := make(chan types.NamespacedName, 16)
 	timeouts := quick()
 	timeouts.Silence = time.Minute
@@ -163,9 +165,7 @@ func TestWatcher(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	if streams < 2 {
-		t.Fatalf("%d streams", streams)
+	if n := streams.Load(); n < 2 {
+		t.Fatalf("%d streams", n)
 	}
 }
