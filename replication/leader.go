@@ -190,12 +190,27 @@ func (r *Replica) OnAck(from Voter, a Ack, sentAt, now time.Time) {
 
 // OnStreamEnd notes that a follower's stream is gone; what it acknowledged stays acknowledged.
 func (r *Replica) OnStreamEnd(from Voter) {
+	if p := r.progressOf(from); p != nil {
+		p.live = false
+	}
+}
+
+// OnSeedEnd notes that a follower is sent no snapshot any more. By then it may have come back and have a stream.
+func (r *Replica) OnSeedEnd(from Voter) {
+	if p := r.progressOf(from); p != nil {
+		p.seeding = false
+	}
+}
+
+// progressOf is what is known of a follower in this epoch; nil when nothing is.
+func (r *Replica) progressOf(v Voter) *progress {
 	if r.lead == nil {
-		return
+		return nil
 	}
-	if p := r.lead.followers[from.Member]; p != nil && p.voter == from {
-		p.live, p.seeding = false, false
+	if p := r.lead.followers[v.Member]; p != nil && p.voter == v {
+		return p
 	}
+	return nil
 }
 
 // Tick is called every heartbeat interval.

@@ -200,7 +200,7 @@ func (r *Runner) End(from replication.Voter, s *peer.Stream) {
 
 // Seed implements peer.Leader.
 func (r *Runner) Seed(ctx context.Context, h replication.Hello, rw io.ReadWriter) error {
-	defer r.post(func() { r.core.OnStreamEnd(replication.Voter{Member: h.Member, Incarnation: h.Incarnation}) })
+	defer r.post(func() { r.core.OnSeedEnd(replication.Voter{Member: h.Member, Incarnation: h.Incarnation}) })
 	if err := r.seeds.serve(ctx, rw); err != nil {
 		return fmt.Errorf("seed %s: %w", h.Member, err)
 	}

@@ -1,0 +1,61 @@
+package role
+
+import (
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/go-logr/logr"
+
+	"github.com/replicatedstore/replicatedstore/node/store"
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// options of a member named m in memory.
+func options() Options {
+	return Options{FS: vfs.NewMem(), Dir: "d", Store: "s", Member: "m", Log: logr.Discard(), Memory: 32 << 20, LogRetain: 1 << 20}
+}
+
+func start(t *testing.T, o Options) *Runner {
+	t.Helper()
+	r, err := Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// lead makes r the leader of epoch e.
+func lead(t *testing.T, r *Runner, e replication.Epoch, rules ...replication.Rule) {
+	t.Helper()
+	f, err := r.Fence(t.Context(), wire.FenceRequest{Epoch: e})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Promote(t.Context(), wire.PromoteRequest{
+		Epoch: e, ConfigVersion: 1, Rules: rules, Start: f.Last, LeaseDurationMillis: 6000,
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not in time: %s", what)
+		}
+	}
+}
+
+// put queues one write.
+func put(t *testing.T, r *Runner, key string) (store.Ticket, error) {
+	t.Helper()
+	return r.Generation().Seq.Run(t.Context(), func(b *store.Batch) {
+		b.Begin().Put([]byte(key), store.Value{Type: store.TypeString, Data: []byte("v")})
+		if err := b.End(); err != nil {
+			t.Error(err)
+		}
+	})
+}
