@@ -182,7 +182,7 @@ func (r *Replica) OnAck(from Voter, a Ack, sentAt, now time.Time) {
 	p.heardAt = now
 	p.durable = max(p.durable, min(a.Durable, r.log.Last().Position))
 	p.applied = a.Applied
-	if sentAt.After(p.grantedFrom) {
+	if a.Sent > 0 && sentAt.After(p.grantedFrom) { // 0: it has heard no Append yet, and so granted nothing
 		p.grantedFrom = sentAt
 	}
 	r.advance(now)

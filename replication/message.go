@@ -65,6 +65,6 @@ type Ack struct {
 	Epoch   Epoch
 	Durable Position
 	Applied Position
-	// Sent is the largest Append.Sent heard: up to Hello.GrantMillis after it the follower accepts no other leader.
+	// Sent is the largest Append.Sent heard, 0 before the first: up to Hello.GrantMillis after it the follower accepts no other leader.
 	Sent int64
 }
