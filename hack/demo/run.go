@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
 	"github.com/replicatedstore/replicatedstore/test/ledger"
@@ -134,20 +132,11 @@ func (d *demo) forget(ctx context.Context) error {
 	if d.stage.Cluster == nil {
 		return nil
 	}
-	var all corev1.NamespaceList
-	if err := d.stage.Client.List(ctx, &all); err != nil {
-		return fmt.Errorf("look for earlier demos: %w", err)
+	gone, err := d.stage.Forget(ctx, namespace)
+	for _, name := range gone {
+		d.tell.line("   removing %s of an earlier demo", name)
 	}
-	for _, ns := range all.Items {
-		if !stage.IsOwnNamespace(ns.Name, namespace) || ns.DeletionTimestamp != nil {
-			continue
-		}
-		d.tell.line("   removing %s of an earlier demo", ns.Name)
-		if err := d.stage.Client.Delete(ctx, &ns); err != nil {
-			return fmt.Errorf("remove an earlier demo: %w", err)
-		}
-	}
-	return nil
+	return err
 }
 
 func (d *demo) createStore(ctx context.Context) error {

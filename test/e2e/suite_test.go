@@ -84,12 +84,23 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	Expect(err).NotTo(HaveOccurred())
 	Expect(world.Cluster).NotTo(BeNil(), "the end-to-end tests break machines: unset KUBECONFIG, they bring their own cluster")
 	mend(ctx)
+	_, err = world.Forget(ctx, "e2e")
+	Expect(err).NotTo(HaveOccurred())
 	image, digest, err := world.Image(ctx)
 	Expect(err).NotTo(HaveOccurred())
 	Expect(world.Install(ctx, image, digest)).To(Succeed())
 	manifest, err = os.ReadFile(filepath.Join(world.Root, "config", "samples", "orders.yaml"))
 	Expect(err).NotTo(HaveOccurred())
 }, NodeTimeout(setUpTimeout))
+
+// A run that failed leaves its stores for a look at them; the next one removes them.
+var _ = ReportAfterSuite("remove the stores", func(ctx SpecContext, r Report) {
+	if world == nil || !r.SuiteSucceeded {
+		return
+	}
+	_, err := world.Forget(ctx, "e2e")
+	Expect(err).NotTo(HaveOccurred())
+}, NodeTimeout(time.Minute))
 
 // mend undoes every fault, whatever a spec left behind.
 func mend(ctx context.Context) {

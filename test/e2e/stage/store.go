@@ -6,11 +6,9 @@ import (
 	"fmt"
 	"net"
 	"strconv"
-	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
@@ -23,20 +21,6 @@ import (
 type Store struct {
 	*Stage
 	Namespace, Name string
-}
-
-// Namespace makes a namespace with a free name that begins with prefix.
-func (s *Stage) Namespace(ctx context.Context, prefix string) (string, error) {
-	for n := 1; ; n++ {
-		name := prefix
-		if n > 1 {
-			name += "-" + strconv.Itoa(n)
-		}
-		err := s.Client.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
-		if !apierrors.IsAlreadyExists(err) {
-			return name, err
-		}
-	}
 }
 
 // Create makes the store that text, a manifest, describes, changed by change (nil: as it is).
@@ -236,17 +220,4 @@ func (s *Store) Leader(ctx context.Context) (member, node string, epoch int64, e
 		return "", "", 0, fmt.Errorf("the leader %s has no pod", rs.Status.Leader)
 	}
 	return rs.Status.Leader, pod.Spec.NodeName, rs.Status.Epoch, nil
-}
-
-// IsOwnNamespace reports whether a namespace was made by Namespace(prefix).
-func IsOwnNamespace(name, prefix string) bool {
-	rest, ok := strings.CutPrefix(name, prefix)
-	if !ok {
-		return false
-	}
-	if rest == "" {
-		return true
-	}
-	_, err := strconv.Atoi(strings.TrimPrefix(rest, "-"))
-	return err == nil && rest[0] == '-'
 }
