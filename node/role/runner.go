@@ -53,7 +53,7 @@ type Lease interface {
 type Runner struct {
 	opt   Options
 	start time.Time
-	calls chan func()
+	calls chan call
 	done  chan struct{} // closed when the role goroutine has ended
 	fatal chan error    // cap 1: the first error that ends the process
 
@@ -108,7 +108,7 @@ func Start(ctx context.Context, opt Options) (*Runner, error) {
 		opt.CutClients = func(string) {}
 	}
 	r := &Runner{
-		opt: opt, start: opt.Now(), calls: make(chan func(), 256), done: make(chan struct{}),
+		opt: opt, start: opt.Now(), calls: make(chan call, 256), done: make(chan struct{}),
 		fatal: make(chan error, 1),
 	}
 	if err := r.open(); err != nil {
@@ -119,6 +119,12 @@ func Start(ctx context.Context, opt Options) (*Runner, error) {
 	return r, nil
 }
 
+// call is what somebody asks of the role goroutine; ran, unless nil, is closed once it was done and settled.
+type call struct {
+	f   func()
+	ran chan struct{}
+}
+
 // run is the role goroutine.
 func (r *Runner) run(ctx context.Context) {
 	defer close(r.done)
@@ -126,9 +132,11 @@ func (r *Runner) run(ctx context.Context) {
 	tick := time.NewTicker(peer.Heartbeat)
 	defer tick.Stop()
 	for {
+		var ran chan struct{}
 		select {
-		case f := <-r.calls:
-			f()
+		case c := <-r.calls:
+			c.f()
+			ran = c.ran
 		case <-r.pending():
 			r.seal()
 		case res := <-r.sync.results:
@@ -140,6 +148,9 @@ func (r *Runner) run(ctx context.Context) {
 			return
 		}
 		r.settle()
+		if ran != nil {
+			close(ran)
+		}
 	}
 }
 
@@ -172,11 +183,12 @@ func (r *Runner) Failed() <-chan error { return r.fatal }
 // Done is closed when the role goroutine has ended and the directory is closed.
 func (r *Runner) Done() <-chan struct{} { return r.done }
 
-// do runs f in the role goroutine and waits for it.
+// do runs f in the role goroutine and waits for it, and for its consequences: a member that says it was fenced has stopped
+// serving as a leader.
 func (r *Runner) do(ctx context.Context, f func()) error {
 	ran := make(chan struct{})
 	select {
-	case r.calls <- func() { f(); close(ran) }:
+	case r.calls <- call{f, ran}:
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-r.done:
@@ -193,7 +205,7 @@ func (r *Runner) do(ctx context.Context, f func()) error {
 // post runs f in the role goroutine without waiting for it.
 func (r *Runner) post(f func()) {
 	select {
-	case r.calls <- f:
+	case r.calls <- call{f: f}:
 	case <-r.done:
 	}
 }

@@ -1,0 +1,69 @@
+package role
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// testLease is a Lease whose release takes as long as the test wants, and waits for deposed to return, as the real one.
+type testLease struct {
+	invalid atomic.Bool
+	release chan struct{} // nil: at once
+	deposed atomic.Pointer[func(replication.Epoch)]
+	calls   sync.WaitGroup // of deposed
+}
+
+func (l *testLease) Hold(_ replication.Epoch, _ time.Duration, deposed func(replication.Epoch)) {
+	l.deposed.Store(&deposed)
+}
+
+func (l *testLease) Release() {
+	if l.release != nil {
+		<-l.release
+	}
+	l.calls.Wait()
+}
+
+func (l *testLease) Valid(time.Time) bool { return !l.invalid.Load() }
+
+func mayRead(r *Runner) bool {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return r.AwaitReadWindow(ctx) == nil
+}
+
+// Whoever is told that a leader promised a later epoch may promote another at once, without waiting out any grant: by then
+// the old one serves no linearizable read.
+func TestFenceIsAnsweredOnlyOnceReadsHaveStopped(t *testing.T) {
+	o := options()
+	l := &testLease{release: make(chan struct{})}
+	o.Lease = l
+	r := start(t, o)
+	lead(t, r, 1, replication.Rule{})
+	until(t, "the leader serves reads", func() bool { return mayRead(r) })
+	fenced := make(chan error, 1)
+	go func() {
+		_, err := r.Fence(t.Context(), wire.FenceRequest{Epoch: 2})
+		fenced <- err
+	}()
+	select {
+	case err := <-fenced:
+		if mayRead(r) {
+			t.Fatalf("fenced (%v), and still serving reads", err)
+		}
+	case <-time.After(200 * time.Millisecond): // it lets go of the Lease first
+	}
+	close(l.release)
+	if err := <-fenced; err != nil {
+		t.Fatal(err)
+	}
+	if mayRead(r) {
+		t.Fatal("fenced, and still serving reads")
+	}
+}
