@@ -113,8 +113,10 @@ func (r *Runner) diskUsage() wire.Disk {
 
 // close ends everything in order; it runs in the role goroutine, last.
 func (r *Runner) close() {
+	close(r.stopping)
 	r.endLeadership(errStopped)
 	r.dial(dialTarget{}, r.opt.Now())
+	r.lastDial.wait()
 	r.apply.stop()
 	err := r.sync.settle()
 	r.flush()

@@ -30,7 +30,8 @@ type dialTarget struct {
 	leader, address string
 }
 
-// dialler keeps one connection to its target until it is cancelled.
+// dialler keeps one connection to its target until it is cancelled. The next one begins when it has ended: two that receive a
+// seed side by side would write the same files.
 type dialler struct {
 	target dialTarget
 	cancel context.CancelFunc
@@ -61,13 +62,24 @@ func (r *Runner) dial(t dialTarget, now time.Time) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	d := &dialler{target: t, cancel: cancel, ended: make(chan struct{})}
-	r.dialler = d
+	before := r.lastDial
+	r.dialler, r.lastDial = d, d
 	r.opt.Log.Info("following", "epoch", t.epoch, "leader", t.leader, "address", t.address)
-	go r.keepConnected(ctx, d)
+	go func() {
+		defer close(d.ended)
+		before.wait()
+		r.keepConnected(ctx, d)
+	}()
+}
+
+// wait returns once a cancelled dialler does nothing any more; nil: there is none.
+func (d *dialler) wait() {
+	if d != nil {
+		<-d.ended
+	}
 }
 
 func (r *Runner) keepConnected(ctx context.Context, d *dialler) {
-	defer close(d.ended)
 	wait := redialFirst
 	for ctx.Err() == nil {
 		streamed, err := r.connectOnce(ctx, d)

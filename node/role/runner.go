@@ -54,8 +54,9 @@ type Runner struct {
 	opt   Options
 	start time.Time
 	calls chan call
-	done  chan struct{} // closed when the role goroutine has ended
-	fatal chan error    // cap 1: the first error that ends the process
+	// stopping is closed when the role goroutine takes no more calls, done when everything is closed.
+	stopping, done chan struct{}
+	fatal          chan error // cap 1: the first error that ends the process
 
 	gen atomic.Pointer[Generation]
 
@@ -77,6 +78,7 @@ type Runner struct {
 	apply     *applier
 	leader    *leaderState
 	dialler   *dialler // set while there is a leader to follow
+	lastDial  *dialler // the newest, also when it was cancelled
 	session   *session // the connection to it
 	contact   contact
 	hold      *hold
@@ -108,7 +110,7 @@ func Start(ctx context.Context, opt Options) (*Runner, error) {
 		opt.CutClients = func(string) {}
 	}
 	r := &Runner{
-		opt: opt, start: opt.Now(), calls: make(chan call, 256), done: make(chan struct{}),
+		opt: opt, start: opt.Now(), calls: make(chan call, 256), stopping: make(chan struct{}), done: make(chan struct{}),
 		fatal: make(chan error, 1),
 	}
 	if err := r.open(); err != nil {
@@ -191,13 +193,13 @@ func (r *Runner) do(ctx context.Context, f func()) error {
 	case r.calls <- call{f, ran}:
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-r.done:
+	case <-r.stopping:
 		return errStopped
 	}
 	select {
 	case <-ran:
 		return nil
-	case <-r.done:
+	case <-r.stopping:
 		return errStopped
 	}
 }
@@ -206,7 +208,7 @@ func (r *Runner) do(ctx context.Context, f func()) error {
 func (r *Runner) post(f func()) {
 	select {
 	case r.calls <- call{f: f}:
-	case <-r.done:
+	case <-r.stopping:
 	}
 }
 

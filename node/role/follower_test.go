@@ -1,0 +1,49 @@
+package role
+
+import (
+	"context"
+	"errors"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// A connection that was given up may still be writing a seed to a slow disk. Nothing else begins before it has ended: not
+// the connection to the next leader, which would write the same files, nor the end of the process's hold on the directory.
+func TestConnectionsOfAFollowerDoNotOverlap(t *testing.T) {
+	o := options()
+	dialled, slow := make(chan string, 8), make(chan struct{})
+	o.Dial = func(_ context.Context, address string) (net.Conn, error) {
+		dialled <- address
+		<-slow // a disk does not care for contexts
+		return nil, errors.New("nobody there")
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	r, err := Start(ctx, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	follow := func(e replication.Epoch, leader string) {
+		if err := r.Follow(t.Context(), wire.FollowRequest{Epoch: e, Leader: leader, Address: leader + ":1"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	follow(1, "a")
+	if a := <-dialled; a != "a:1" {
+		t.Fatalf("dialled %s first", a)
+	}
+	follow(2, "b")
+	stop()
+	select {
+	case a := <-dialled:
+		t.Fatalf("dialled %s while the connection before was not done", a)
+	case <-r.Done():
+		t.Fatal("closed the directory while a connection was not done")
+	case <-time.After(100 * time.Millisecond):
+	}
+	close(slow)
+	<-r.Done()
+}
