@@ -53,7 +53,8 @@ func (r *Runner) holdLease(d time.Duration) {
 		return
 	}
 	r.opt.Lease.Hold(r.leader.epoch, d, func(e replication.Epoch) {
-		r.post(func() {
+		// Not waiting for its turn: the role goroutine may be waiting for this callback, in Release.
+		go r.post(func() {
 			if r.leader != nil && e > r.leader.epoch {
 				// The record names a later epoch: this leader was deposed while it could not be reached. Promising that
 				// epoch is what it would have answered.

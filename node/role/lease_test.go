@@ -67,3 +67,38 @@ func TestFenceIsAnsweredOnlyOnceReadsHaveStopped(t *testing.T) {
 		t.Fatal("fenced, and still serving reads")
 	}
 }
+
+// The Lease says "deposed" at the very moment at which the order that deposes the leader arrives, while many calls wait.
+func TestDeposedTwiceAtOnceDoesNotStall(t *testing.T) {
+	o := options()
+	l := &testLease{}
+	o.Lease = l
+	r := start(t, o)
+	lead(t, r, 1, replication.Rule{})
+	busy := make(chan struct{})
+	r.post(func() { <-busy })
+	until(t, "the role goroutine is busy", func() bool { return len(r.calls) == 0 })
+	r.post(func() { _ = r.final(second(r.core.Fence(2, r.opt.Now()))) })
+	for len(r.calls) < cap(r.calls) {
+		r.post(func() {})
+	}
+	go r.post(func() {})              // takes the place that becomes free first
+	time.Sleep(50 * time.Millisecond) // so that it is the first to wait
+	l.calls.Go(func() { (*l.deposed.Load())(2) })
+	time.Sleep(50 * time.Millisecond)
+	close(busy)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	status := make(chan error, 1)
+	go func() { status <- second(r.Status(ctx)) }()
+	select {
+	case err := <-status:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-ctx.Done():
+		t.Fatal("the role goroutine waits for the Lease, which waits for the role goroutine")
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
