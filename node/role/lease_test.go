@@ -102,3 +102,21 @@ func TestDeposedTwiceAtOnceDoesNotStall(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// A process that was paused past its Lease serves no read when it goes on, also before its role goroutine has noticed.
+func TestAsynchronousLeaderReadsOnlyWhileItsLeaseIsValid(t *testing.T) {
+	o := options()
+	l := &testLease{}
+	o.Lease = l
+	r := start(t, o)
+	lead(t, r, 1, replication.Rule{})
+	until(t, "the leader serves reads", func() bool { return mayRead(r) })
+	noticed := make(chan struct{})
+	defer close(noticed)
+	r.post(func() { <-noticed })
+	until(t, "the role goroutine is not running", func() bool { return len(r.calls) == 0 })
+	l.invalid.Store(true)
+	if mayRead(r) {
+		t.Fatal("a read was served after the Lease had run out")
+	}
+}

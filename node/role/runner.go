@@ -45,7 +45,7 @@ type Lease interface {
 	// Hold renews until Release. deposed is called once when the record there names a higher epoch.
 	Hold(epoch replication.Epoch, duration time.Duration, deposed func(replication.Epoch))
 	Release()
-	// Valid reports whether the last renewal still protects an asynchronous leader.
+	// Valid reports whether the last renewal still protects an asynchronous leader. It may be called from any goroutine.
 	Valid(now time.Time) bool
 }
 

@@ -76,7 +76,7 @@ func (r *Runner) readDeadline(now time.Time) int64 {
 	case w <= 0:
 		return 0
 	case w == math.MaxInt64:
-		return math.MaxInt64 // k = 0: the sequencer is open only while the Lease protects
+		return math.MaxInt64 // k = 0: as long as the Lease protects
 	default:
 		return int64(now.Sub(r.start) + w)
 	}
@@ -148,7 +148,7 @@ func (r *Runner) status() wire.Status {
 func (r *Runner) AwaitReadWindow(ctx context.Context) error {
 	for {
 		changed, acked := r.changed.next(), r.acks.next()
-		if until := r.readUntil.Load(); until == math.MaxInt64 || until > int64(r.opt.Now().Sub(r.start)) {
+		if r.mayRead() {
 			return nil
 		}
 		select {
@@ -160,6 +160,15 @@ func (r *Runner) AwaitReadWindow(ctx context.Context) error {
 			return errStopped
 		}
 	}
+}
+
+// mayRead goes by the clock, not by what the role goroutine noticed: the process may just have been paused.
+func (r *Runner) mayRead() bool {
+	now := r.opt.Now()
+	if until := r.readUntil.Load(); until != math.MaxInt64 {
+		return until > int64(now.Sub(r.start))
+	}
+	return r.opt.Lease == nil || r.opt.Lease.Valid(now)
 }
 
 // Readable reports whether the state is a prefix of the store's log, however old.
