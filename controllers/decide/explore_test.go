@@ -203,4 +203,7 @@ func (e *explorer) calm() {
 	e.quiet()
 	e.until("a write is taken", func() bool { return e.cluster.Write(e.cluster.Writable()) }) // a hold may have to end
 	e.run(time.Second)
+	if n := e.labelledLeaders(); n != 1 {
+		e.t.Fatalf("%d pods are labelled leader after the faults ended\n%s", n, e.tail())
+	}
 }

@@ -31,8 +31,9 @@ func (d *decision) follow(rec Record) []Action {
 	return out
 }
 
-// labels makes the role label of every pod say what the member itself says it does. Labels that must go are removed
-// first and the leader's is set last, so that the -rw Service never leads to two.
+// labels makes the role label of every pod say what the member itself says it does. The leader's comes first: kube-proxy
+// takes changes of a Service about once a second, so clients wait for the second change, and that should not be the one
+// that brings them a leader. For that moment the -rw Service may lead to two; one of them is fenced, and refuses writes.
 func (d *decision) labels(rec Record) []Action {
 	var removals, leader []Action
 	for _, m := range d.byOrdinal() {
@@ -47,7 +48,7 @@ func (d *decision) labels(rec Record) []Action {
 			removals = append(removals, LabelPod{m.Name, want})
 		}
 	}
-	return slices.Concat(removals, leader)
+	return slices.Concat(leader, removals)
 }
 
 func (d *decision) roleLabel(rec Record, m Member) string {
