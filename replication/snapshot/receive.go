@@ -331,6 +331,10 @@ func (r *receiver) write(in *incoming, payload []byte) error {
 		return fmt.Errorf("write %s: %w", in.part, err)
 	}
 	in.at += n
+	// Writing back begins at once and in small pieces: a burst of it would hold up the fsyncs of every log on the same disk.
+	if _, err := in.file.SyncTo(in.at); err != nil {
+		return fmt.Errorf("write back %s: %w", in.part, err)
+	}
 	if in.at-in.synced >= syncEvery {
 		if err := in.file.SyncData(); err != nil {
 			return fmt.Errorf("fsync %s: %w", in.part, err)

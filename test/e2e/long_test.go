@@ -65,7 +65,8 @@ var _ = Describe("a store under load, for long", Label("long"), func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(world.Cluster.InClient(ctx, self(), fillerArgument, address, strconv.Itoa(fillBytes))).To(Succeed())
 
-		t := beginWith(ctx, store, ledger.Options{Connections: 16, Rate: 500})
+		// The patience is that of public clients by default: all members of this cluster share one disk.
+		t := beginWith(ctx, store, ledger.Options{Connections: 16, Rate: 500, Timeout: 3 * time.Second})
 		begun := time.Now()
 		Expect(store.Scale(ctx, 4)).To(Succeed())
 		seen := watchSeeding(ctx, store)

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -74,7 +75,8 @@ func self() string {
 // beginWith is begin with another load.
 func beginWith(ctx context.Context, s *stage.Store, opt ledger.Options) *trial {
 	GinkgoHelper()
-	opt.ID, opt.Timeout = strconv.FormatInt(time.Now().UnixNano(), 36), time.Second
+	opt.ID = strconv.FormatInt(time.Now().UnixNano(), 36)
+	opt.Timeout = cmp.Or(opt.Timeout, time.Second)
 	w, err := s.Writer(ctx, []string{self(), writerArgument}, opt)
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(w.Close)
