@@ -2,6 +2,7 @@ package role
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"github.com/replicatedstore/replicatedstore/replication"
@@ -17,7 +18,8 @@ type applier struct {
 	target   atomic.Uint64 // apply up to here
 	wake     chan struct{} // cap 1
 	progress chan struct{} // cap 1: something was applied
-	quit     chan struct{}
+	stopping sync.Once
+	quit     chan struct{} // closed by stopping
 	ended    chan struct{}
 	fail     func(error)
 }
@@ -40,9 +42,9 @@ func (a *applier) raise(p replication.Position) {
 	nudge(a.wake)
 }
 
-// stop returns once nothing is being applied.
+// stop returns once nothing is being applied. It may be called again: by close, after a replacement that failed.
 func (a *applier) stop() {
-	close(a.quit)
+	a.stopping.Do(func() { close(a.quit) })
 	<-a.ended
 }
 

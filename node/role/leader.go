@@ -32,6 +32,7 @@ type stream struct {
 var (
 	errDeposed   = errors.New("this member no longer leads")
 	errLeaseLost = errors.New("the Lease could not be renewed in time")
+	errLogFailed = errors.New("the log takes no more entries")
 )
 
 // lead starts a leadership that the core has just entered; asking twice for one epoch changes nothing.
@@ -144,7 +145,10 @@ func (r *Runner) seal() {
 		return
 	}
 	// Leader time is read after Take, so no entry was evaluated later than its record says.
-	_ = r.final(r.core.Extend(first, count, payload, seq.Now()))
+	if r.final(r.core.Extend(first, count, payload, seq.Now())) != nil {
+		r.core.Resign() // what was taken is not in the log, so nothing can come after it until the process ends
+		r.endLeadership(errLogFailed)
+	}
 }
 
 // Hello implements peer.Leader.
