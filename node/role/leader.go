@@ -20,7 +20,8 @@ type leaderState struct {
 	epoch replication.Epoch
 	// open: the sequencer takes writes.
 	open    bool
-	streams map[string]*stream // by follower
+	streams map[string]*stream   // by follower
+	seeds   map[string]io.Closer // connections over which followers are sent a snapshot
 }
 
 // stream is one follower's connection.
@@ -41,7 +42,7 @@ func (r *Runner) lead(req wire.PromoteRequest) {
 		return
 	}
 	r.endLeadership(errDeposed)
-	r.leader = &leaderState{epoch: req.Epoch, streams: map[string]*stream{}}
+	r.leader = &leaderState{epoch: req.Epoch, streams: map[string]*stream{}, seeds: map[string]io.Closer{}}
 	r.opt.Log.Info("leading", "epoch", req.Epoch, "position", req.Start.Position)
 	r.holdLease(time.Duration(req.LeaseDurationMillis) * time.Millisecond)
 	if req.SyncTimeoutMillis > 0 && r.opt.WriteTimeout != nil {
@@ -92,6 +93,9 @@ func (r *Runner) endLeadership(why error) {
 	r.gen.Load().Seq.Close(why) // what the hold kept back is refused, so its outcome is known
 	for _, s := range r.leader.streams {
 		close(s.done)
+	}
+	for _, conn := range r.leader.seeds {
+		_ = conn.Close()
 	}
 	r.leader = nil
 	if r.opt.Lease != nil {
@@ -203,13 +207,39 @@ func (r *Runner) End(from replication.Voter, s *peer.Stream) {
 	})
 }
 
-// Seed implements peer.Leader.
-func (r *Runner) Seed(ctx context.Context, h replication.Hello, rw io.ReadWriter) error {
-	defer r.post(func() { r.core.OnSeedEnd(replication.Voter{Member: h.Member, Incarnation: h.Incarnation}) })
+// Seed implements peer.Leader. It ends with the leadership: what this member holds afterwards need not be what the
+// follower's epoch holds. It ends too when the same member asks anew: then the connection before is dead.
+func (r *Runner) Seed(ctx context.Context, h replication.Hello, rw io.ReadWriteCloser) error {
+	leads := false
+	if err := r.do(ctx, func() { leads = r.beginSeed(h, rw) }); err != nil {
+		return err
+	}
+	if !leads {
+		return fmt.Errorf("seed %s: %w", h.Member, errDeposed)
+	}
+	defer r.post(func() { r.endSeed(h, rw) })
 	if err := r.seeds.serve(ctx, rw); err != nil {
 		return fmt.Errorf("seed %s: %w", h.Member, err)
 	}
 	return nil
+}
+
+func (r *Runner) beginSeed(h replication.Hello, conn io.Closer) bool {
+	if r.leader == nil || r.leader.epoch != h.Epoch {
+		return false
+	}
+	if old := r.leader.seeds[h.Member]; old != nil {
+		_ = old.Close()
+	}
+	r.leader.seeds[h.Member] = conn
+	return true
+}
+
+func (r *Runner) endSeed(h replication.Hello, conn io.Closer) {
+	if r.leader != nil && r.leader.seeds[h.Member] == conn {
+		delete(r.leader.seeds, h.Member)
+		r.core.OnSeedEnd(replication.Voter{Member: h.Member, Incarnation: h.Incarnation})
+	}
 }
 
 // Acknowledged returns whether p is durable here, and on how many followers it is.

@@ -117,8 +117,12 @@ func seedingOf(from string, p snapshot.Progress) *wire.Seeding {
 	return s
 }
 
-// install replaces log and state machine by the received ones; role goroutine.
+// install replaces log and state machine by the received ones; role goroutine. What a voter acknowledged is not given up
+// for a snapshot that does not reach as far.
 func (r *Runner) install(m snapshot.Manifest) error {
+	if last := r.core.Log().Last(); !r.core.Promises().NeedSeed && m.Mark.Compare(last) < 0 {
+		return fmt.Errorf("the snapshot ends in %v, this member's log in %v", m.Mark, last)
+	}
 	err := r.replace(func() error {
 		err := snapshot.Install(r.opt.FS, r.meta, m, wal.Options{QuarantineDir: r.meta.QuarantineDir(), Logf: r.logf})
 		if errors.Is(err, snapshot.ErrLeftover) {

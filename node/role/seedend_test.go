@@ -1,11 +1,14 @@
 package role
 
 import (
-	"bytes"
 	"context"
+	"errors"
+	"net"
 	"testing"
 
 	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/snapshot"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
 // A seed over a connection that hung ends long after its follower streams over another one: the stream goes on counting.
@@ -19,9 +22,64 @@ func TestLateEndOfASeedLeavesTheStreamAlone(t *testing.T) {
 	}
 	hung, cancel := context.WithCancel(t.Context())
 	cancel()
-	if r.Seed(hung, h, &bytes.Buffer{}) == nil {
+	conn, _ := net.Pipe()
+	if r.Seed(hung, h, conn) == nil {
 		t.Fatal("a seed over a closed connection succeeded")
 	}
 	r.Ack(v, replication.Ack{Epoch: 1, Durable: 1, Sent: 1})
 	until(t, "the follower's acknowledgement lets the leader open", r.Open)
+}
+
+// While a leader is deposed it may become anything: even a member without a state. A follower that it is just seeding must
+// not get that.
+func TestSeedEndsWithTheLeadership(t *testing.T) {
+	r := start(t, options())
+	lead(t, r, 1, replication.Rule{})
+	h := replication.Hello{Store: "s", Member: "f", Incarnation: "i", Epoch: 1, Seed: true}
+	if reply, _, err := r.Hello(t.Context(), h); reply.Verdict != replication.VerdictSeed || err != nil {
+		t.Fatalf("verdict %s, %v", reply.Verdict, err)
+	}
+	seeded := make(chan error, 2)
+	first, _ := net.Pipe()
+	go func() { seeded <- r.Seed(t.Context(), h, first) }()
+	seeding := func() (n int) {
+		_ = r.do(t.Context(), func() { n = len(r.leader.seeds) })
+		return n
+	}
+	until(t, "the seed begins", func() bool { return seeding() == 1 })
+	second, _ := net.Pipe()
+	go func() { seeded <- r.Seed(t.Context(), h, second) }()
+	if <-seeded == nil {
+		t.Fatal("the connection before was not ended")
+	}
+	if _, err := r.Fence(t.Context(), wire.FenceRequest{Epoch: 2}); err != nil {
+		t.Fatal(err)
+	}
+	if <-seeded == nil {
+		t.Fatal("a deposed leader went on seeding")
+	}
+	third, _ := net.Pipe()
+	if err := r.Seed(t.Context(), h, third); !errors.Is(err, errDeposed) {
+		t.Fatalf("a deposed leader begins to seed: %v", err)
+	}
+}
+
+// What a member holds durably may have been acknowledged with its help; a snapshot that ends before does not replace it.
+func TestSnapshotBehindTheLogIsNotInstalled(t *testing.T) {
+	r := start(t, options())
+	lead(t, r, 1, replication.Rule{})
+	until(t, "the leader opens", r.Open)
+	g := r.Generation()
+	var err error
+	if doErr := r.do(t.Context(), func() { err = r.install(snapshot.Manifest{}) }); doErr != nil {
+		t.Fatal(doErr)
+	}
+	if err == nil || r.Generation() != g || g.Log.Err() != nil {
+		t.Fatalf("installed an empty state over position %d: %v", g.Log.Last().Position, err)
+	}
+	select {
+	case err := <-r.Failed():
+		t.Fatalf("the member ended: %v", err)
+	default:
+	}
 }

@@ -34,8 +34,8 @@ type Leader interface {
 	Ack(from replication.Voter, a replication.Ack)
 	// End tells that the follower's connection is gone.
 	End(from replication.Voter, s *Stream)
-	// Seed sends a snapshot over the connection, which is closed afterwards.
-	Seed(ctx context.Context, h replication.Hello, rw io.ReadWriter) error
+	// Seed sends a snapshot over the connection, which is closed afterwards; closing it before ends the seed.
+	Seed(ctx context.Context, h replication.Hello, rw io.ReadWriteCloser) error
 }
 
 // Stream is what the leader lends to one follower's connection.
@@ -106,7 +106,7 @@ func Serve(ctx context.Context, conn net.Conn, l Leader) error {
 // readWriter is a connection whose reads go through the buffer that the handshake has filled.
 type readWriter struct {
 	*bufio.Reader
-	io.Writer
+	io.WriteCloser
 }
 
 // serveStream writes Appends here and reads Acks beside it.

@@ -26,7 +26,7 @@ func (l *fakeLeader) Hello(context.Context, replication.Hello) (replication.Hell
 }
 func (l *fakeLeader) Ack(replication.Voter, replication.Ack) {}
 func (l *fakeLeader) End(_ replication.Voter, s *Stream)     { l.ended <- s }
-func (l *fakeLeader) Seed(context.Context, replication.Hello, io.ReadWriter) error {
+func (l *fakeLeader) Seed(context.Context, replication.Hello, io.ReadWriteCloser) error {
 	return errors.New("no seeds here")
 }
 
