@@ -36,12 +36,15 @@ func (d *decision) follow(rec Record) []Action {
 // that brings them a leader. For that moment the -rw Service may lead to two; one of them is fenced, and refuses writes.
 func (d *decision) labels(rec Record) []Action {
 	var removals, leader []Action
+	lead := d.Members[rec.Leader.Member]
+	arrived := lead.Pod != nil && (lead.leads(rec) || lead.Pod.Role == v1alpha1.RoleLabelLeader)
 	for _, m := range d.byOrdinal() {
 		if m.Pod == nil || m.Pod.Deleting && m.Pod.Role == "" {
 			continue
 		}
 		switch want := d.roleLabel(rec, m); {
 		case want == m.Pod.Role:
+		case m.Pod.Role == v1alpha1.RoleLabelLeader && !arrived: // nobody to lead clients to yet
 		case want == v1alpha1.RoleLabelLeader:
 			leader = append(leader, LabelPod{m.Name, want})
 		default:
