@@ -126,7 +126,7 @@ func (n *Node) serve(ctx context.Context) (err error) {
 	b := &backend{run: n.run, consistency: n.opt.Consistency, clientPort: portOf(n.ports[portClient].Addr())}
 	n.clients, err = resp.New(b, resp.Options{
 		Now: time.Now, Log: n.opt.Log, Limits: resp.Limits{MaxBulk: int(n.opt.MaxValueBytes)},
-		MaxClients: n.opt.MaxClients, CommitTimeout: n.opt.WriteTimeout, ReadTimeout: gateWait,
+		MaxClients: n.opt.MaxClients, CommitTimeout: n.opt.WriteTimeout, ReadTimeout: gateWait, EnableDebug: n.opt.EnableDebug,
 	})
 	if err != nil {
 		return err

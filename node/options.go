@@ -58,6 +58,8 @@ type Options struct {
 	// LeaseName and LeaseClient name the Lease to hold while leading; nil client: none.
 	LeaseName   string
 	LeaseClient lease.Client
+	// EnableDebug allows the DEBUG command, which public test suites use.
+	EnableDebug bool
 	Version     string
 	Log         logr.Logger
 	FS          vfs.FS

@@ -68,6 +68,7 @@ func parse(args []string) (opt node.Options, leaseName string, verbosity int, er
 	f.Int64Var(&opt.LogRetain, "log-retain-bytes", node.DefaultLogRetain, "log kept for followers that come back, in `bytes`")
 	f.Int64Var(&opt.Memory, "memory", node.DefaultMemory, "memory of caches and write buffers in `bytes`")
 	f.DurationVar(&opt.WriteTimeout, "write-timeout", node.DefaultWriteTimeout, "how long a write may wait for its voters")
+	f.BoolVar(&opt.EnableDebug, "enable-debug-command", false, "allow the DEBUG command, which public test suites use")
 	f.IntVar(&verbosity, "v", 0, "log verbosity")
 	showVersion := f.Bool("version", false, "print the version and exit")
 	if err := f.Parse(args); err != nil {
