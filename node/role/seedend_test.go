@@ -1,7 +1,6 @@
 package role
 
 import (
-	"context"
 	"errors"
 	"net"
 	"testing"
@@ -20,10 +19,9 @@ func TestLateEndOfASeedLeavesTheStreamAlone(t *testing.T) {
 	if _, s, err := r.Hello(t.Context(), h); s == nil || err != nil {
 		t.Fatalf("no stream: %v", err)
 	}
-	hung, cancel := context.WithCancel(t.Context())
-	cancel()
-	conn, _ := net.Pipe()
-	if r.Seed(hung, h, conn) == nil {
+	hung, _ := net.Pipe()
+	_ = hung.Close()
+	if r.Seed(t.Context(), h, hung) == nil {
 		t.Fatal("a seed over a closed connection succeeded")
 	}
 	r.Ack(v, replication.Ack{Epoch: 1, Durable: 1, Sent: 1})
