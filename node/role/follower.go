@@ -175,6 +175,11 @@ func (s *session) Hello(ctx context.Context) (h replication.Hello, err error) {
 func (s *session) Reply(ctx context.Context, reply replication.HelloReply) (step replication.Step, err error) {
 	ownErr := s.own(ctx, func() {
 		var cut uint64
+		if reply.Verdict == replication.VerdictCut {
+			// What is cut is not read meanwhile, nor waited for afterwards.
+			s.r.apply.stop()
+			defer func() { s.r.apply = startApplier(s.r.gen.Load(), s.r.fail) }()
+		}
 		if err = s.r.sync.settle(); err == nil {
 			step, cut, err = s.r.core.OnHelloReply(reply)
 		}
