@@ -4,7 +4,8 @@ CLUSTER_TEST_FLAGS ?=
 
 .PHONY: bin/cluster
 bin/cluster:
-	@$(GOBUILD) -o bin/cluster ./hack/cluster
+	@mkdir -p bin
+	@$(GOBUILD) -v -o bin/cluster ./hack/cluster $(PROGRESS)
 
 .PHONY: tools
 tools: bin/cluster ## Install and build what the cluster and the charts need (Kubernetes, etcd, CoreDNS, Helm).

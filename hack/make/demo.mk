@@ -4,5 +4,5 @@ DEMO_FLAGS ?=
 .PHONY: demo
 demo: ## Show the product on a real Kubernetes cluster: failovers under load, and no acknowledged write lost.
 	@mkdir -p bin
-	@$(GOBUILD) -o bin/demo ./hack/demo
+	@$(GOBUILD) -v -o bin/demo ./hack/demo $(PROGRESS)
 	@exec bin/demo $(DEMO_FLAGS)
