@@ -119,6 +119,7 @@ func (r *Runner) close() {
 	r.lastDial.wait()
 	r.apply.stop()
 	err := r.sync.settle()
+	close(r.sync.requests)
 	r.flush()
 	if err = errors.Join(err, r.seeds.close(), r.gen.Load().close(), r.meta.Close()); err != nil {
 		r.opt.Log.Error(err, "close")

@@ -4,7 +4,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 )
 
-// syncer runs one fsync at a time beside the role goroutine.
+// syncer runs one fsync at a time beside the role goroutine, until requests is closed.
 type syncer struct {
 	requests chan *wal.Log   // cap 1
 	results  chan syncResult // cap 1
