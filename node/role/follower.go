@@ -98,7 +98,7 @@ func (r *Runner) keepConnected(ctx context.Context, d *dialler) {
 	}
 }
 
-// connectOnce runs one connection; streamed tells whether it came as far as receiving the log or a snapshot.
+// connectOnce runs one connection; streamed tells whether it came as far as receiving the log, or a snapshot as a whole.
 func (r *Runner) connectOnce(ctx context.Context, d *dialler) (streamed bool, err error) {
 	dctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	conn, err := r.opt.Dial(dctx, d.target.address)
@@ -194,7 +194,7 @@ func (s *session) Reply(ctx context.Context, reply replication.HelloReply) (step
 			s.r.contact.heardAt = s.r.opt.Now()
 		}
 	})
-	s.streamed = s.streamed || step == replication.StepStream || step == replication.StepSeed
+	s.streamed = s.streamed || step == replication.StepStream
 	return step, errors.Join(ownErr, err)
 }
 
@@ -228,5 +228,7 @@ func (s *session) Acks() <-chan struct{} { return s.acks }
 func (s *session) Ack() replication.Ack  { return *s.ack.Load() }
 
 func (s *session) Seed(ctx context.Context, rw io.ReadWriter) error {
-	return s.r.receiveSeed(ctx, s, rw)
+	err := s.r.receiveSeed(ctx, s, rw)
+	s.streamed = err == nil // a snapshot for which there is no room is not asked for without a pause
+	return err
 }

@@ -47,3 +47,26 @@ func TestConnectionsOfAFollowerDoNotOverlap(t *testing.T) {
 	close(slow)
 	<-r.Done()
 }
+
+// A follower that cannot take a snapshot, for want of room say, waits longer and longer before it asks again.
+func TestFailedSeedIsNoProgress(t *testing.T) {
+	r := start(t, options())
+	s := &session{r: r, d: &dialler{target: dialTarget{leader: "other"}}}
+	if err := r.do(t.Context(), func() {
+		if err := r.core.Follow(1, "other", ""); err != nil {
+			t.Error(err)
+		}
+		r.session = s
+	}); err != nil {
+		t.Fatal(err)
+	}
+	step, err := s.Reply(t.Context(), replication.HelloReply{Verdict: replication.VerdictSeed})
+	if step != replication.StepSeed || err != nil {
+		t.Fatalf("step %d, %v", step, err)
+	}
+	conn, _ := net.Pipe()
+	_ = conn.Close()
+	if err := s.Seed(t.Context(), conn); err == nil || s.streamed {
+		t.Fatalf("a seed that ended with %v counts as progress: %t", err, s.streamed)
+	}
+}
