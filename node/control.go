@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
@@ -30,14 +32,21 @@ func (n *Node) Handover(ctx context.Context, r wire.HandoverRequest) (wire.Hando
 	return n.run.Handover(ctx, r)
 }
 
+// stuckTooLong is when a role goroutine that does not come round asks for a restart: long after the Lease is lost, so that
+// a slow disk is given time, and a hung one does not keep the member for ever.
+const stuckTooLong = time.Minute
+
 // Live is nil while the process works: a member that merely waits, or lost its leader, is not restarted for it.
 func (n *Node) Live() error {
 	select {
 	case <-n.run.Done():
 		return errors.New("the role goroutine has ended")
 	default:
-		return nil
 	}
+	if d := n.run.Stuck(); d > stuckTooLong {
+		return fmt.Errorf("nothing moved for %v: the disk may hang", d.Round(time.Second))
+	}
+	return nil
 }
 
 // Ready is nil while the member can do its role's work.

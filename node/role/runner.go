@@ -63,6 +63,7 @@ type Runner struct {
 	// Published by the role goroutine for readers that must not wait for it.
 	role          atomic.Uint32 // index into roles
 	last, commit  atomic.Uint64 // the log's end and the commit position
+	beat          atomic.Int64  // when the role goroutine last came round, in nanoseconds since start
 	readUntil     atomic.Int64  // nanoseconds since start; see readDeadline
 	writable      atomic.Bool   // the sequencer takes writes
 	following     atomic.Bool   // the leader is heard
@@ -215,6 +216,7 @@ func (r *Runner) post(f func()) {
 // settle draws the consequences of whatever just happened; it is idempotent and runs after every event.
 func (r *Runner) settle() {
 	now := r.opt.Now()
+	r.beat.Store(int64(now.Sub(r.start)))
 	g := r.gen.Load()
 	r.followLeadership(now)
 	r.openOrClose(now, g) // before anything is acknowledged: an asynchronous leader whose Lease ran out must not

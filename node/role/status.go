@@ -190,3 +190,9 @@ func (r *Runner) Open() bool { return r.writable.Load() }
 
 // Following reports whether this follower hears its leader.
 func (r *Runner) Following() bool { return r.following.Load() }
+
+// Stuck is for how long the role goroutine has not come round; it does so at least every heartbeat, unless the disk holds
+// it up.
+func (r *Runner) Stuck() time.Duration {
+	return r.opt.Now().Sub(r.start) - time.Duration(r.beat.Load())
+}

@@ -1,0 +1,35 @@
+package role
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/go-logr/logr"
+)
+
+// A role goroutine that a hung disk holds up must not look alive for ever.
+func TestAHungRoleGoroutineIsStuck(t *testing.T) {
+	var ahead atomic.Int64
+	r, err := Start(t.Context(), Options{
+		FS: vfs.NewMem(), Dir: "d", Store: "s", Member: "m", Log: logr.Discard(), Memory: 32 << 20, LogRetain: 1 << 20,
+		Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, release := make(chan struct{}), make(chan struct{})
+	r.post(func() { close(held); <-release })
+	<-held
+	ahead.Store(int64(time.Hour))
+	if d := r.Stuck(); d < time.Hour/2 {
+		t.Fatalf("stuck for %v, although it has not come round for an hour", d)
+	}
+	close(release)
+	for deadline := time.Now().Add(20 * time.Second); r.Stuck() > time.Minute; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("still called stuck after it came round again")
+		}
+	}
+}
