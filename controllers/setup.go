@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"errors"
+	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -45,6 +46,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, o controller.Options) er
 		}()
 		return nil
 	})
+	o.RateLimiter = retries()
 	return errors.Join(mgr.Add(r.watcher), ctrl.NewControllerManagedBy(mgr).
 		Named("replicatedstore").
 		For(&v1alpha1.ReplicatedStore{}, builder.WithPredicates(storeChanged())).
@@ -59,6 +61,13 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, o controller.Options) er
 		WatchesRawSource(woken).
 		WithOptions(o).
 		Complete(r))
+}
+
+// retries paces the passes of a store whose last one failed. What failed may be a Service that cannot be applied, while the
+// leader is silent and only looking again shows that it is time to act: so the pause stays far below a Lease's duration,
+// where the default grows to a quarter of an hour.
+func retries() workqueue.TypedRateLimiter[reconcile.Request] {
+	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, time.Second)
 }
 
 // storeChanged drops what the operator itself writes: status.
