@@ -15,6 +15,7 @@ const (
 	reasonLeaderSilent     = "LeaderSilent"
 	reasonLeaseExpired     = "LeaseExpired"
 	reasonPromotionRefused = "PromotionRefused"
+	reasonNoBarrier        = "NoBarrier"
 	reasonRecordLost       = "RecordLost"
 	reasonRequested        = "Requested"
 	reasonPodDeleting      = "LeaderPodDeleting"

@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"fmt"
 	"net"
 	"strconv"
 	"time"
@@ -17,9 +18,16 @@ func (d *decision) promoting(rec Record) Plan {
 	name := rec.Leader.Member
 	m := d.Members[name]
 	s := m.fresh()
-	switch {
-	case m.leads(rec) && s.Writable:
+	if m.leads(rec) && s.Writable {
 		return d.finish(rec)
+	}
+	if d.stalled(rec) {
+		f := found(leaderDown, reasonNoBarrier, "%s was elected and has no barrier of epoch %d on its disk", name, rec.Epoch)
+		if p := d.failOver(rec, f); p.State != Blocked {
+			return p
+		}
+	}
+	switch {
 	case m.leads(rec):
 		return d.opening(rec)
 	case d.Pass.PromoteEpoch == rec.Epoch && d.Pass.PromoteRefusal != "":
@@ -40,6 +48,13 @@ func (d *decision) promoting(rec Record) Plan {
 		}
 		return plan(Suspecting, v1alpha1.ReasonLeaderUnreachable, "%s is to lead epoch %d: %s.", name, rec.Epoch, f.message).again(2 * shortly)
 	}
+}
+
+// stalled tells whether the elected member answers, and had no barrier on its own disk for as long as a Lease lasts: its
+// disk hangs, or the order to lead never gets through. With the barrier there it waits for others, and is not to blame.
+func (d *decision) stalled(rec Record) bool {
+	s := d.Members[rec.Leader.Member].fresh()
+	return s != nil && s.Durable.Epoch < rec.Epoch && d.lasting(fmt.Sprintf("no barrier of epoch %d", rec.Epoch), d.leaseDuration())
 }
 
 func (d *decision) promote(rec Record) PromoteMember {
