@@ -82,8 +82,12 @@ func (d *decision) opening(rec Record) Plan {
 // finish closes the change of leader: the request is answered first, so that it is not taken for a new one.
 func (d *decision) finish(rec Record) Plan {
 	if request := d.request(); request != "" && request == rec.Request {
+		result := v1alpha1.ResultSucceeded
+		if request != v1alpha1.FailoverToAny && request != rec.Leader.Member {
+			result = v1alpha1.ResultFailed
+		}
 		return plan(Promoting, v1alpha1.ReasonLeaderElected, "%s leads epoch %d.", rec.Leader.Member, rec.Epoch).
-			do(d.outcome(rec.Request, v1alpha1.ResultSucceeded, rec, "%s leads epoch %d", rec.Leader.Member, rec.Epoch))
+			do(d.outcome(rec.Request, result, rec, "%s leads epoch %d", rec.Leader.Member, rec.Epoch))
 	}
 	next := rec.stable()
 	next.Since.Writable = d.micro()
