@@ -90,7 +90,8 @@ func (d *decision) reseed(rec Record) (Plan, bool) {
 }
 
 // update restarts members whose pod was made from another spec, one at a time and the leader last, each only while
-// everybody else is caught up. A member that does not run anyway is replaced at once: a bad template must be curable.
+// everybody else is caught up. A member that does not run anyway is replaced without waiting for others: a bad template must
+// be curable. One that only missed a look is not such a member.
 func (d *decision) update(rec Record) (Plan, bool) {
 	var outdated []Member
 	others := ""
@@ -100,7 +101,7 @@ func (d *decision) update(rec Record) (Plan, bool) {
 		}
 		old := m.outdated() && !m.Pod.Deleting
 		switch {
-		case old && m.fresh() == nil:
+		case old && m.fresh() == nil && (m.Pod.Trouble != "" || m.Probe.For >= d.Settings.VoterGoneAfter):
 			return d.replace(m)
 		case old:
 			outdated = append(outdated, m)
