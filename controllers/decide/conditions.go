@@ -196,7 +196,7 @@ func (d *decision) survivesOneMore(rec Record) bool {
 }
 
 func blocked(p Plan) judgement {
-	if p.State == Blocked || p.State == RecordLost && len(p.Actions) == 0 {
+	if p.State == Blocked || p.State == RecordLost && !p.Risky() {
 		return judgement{true, p.Reason, p.Message}
 	}
 	return judgement{false, v1alpha1.ReasonNotBlocked, "No failover is held back."}

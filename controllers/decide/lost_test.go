@@ -232,3 +232,20 @@ func TestAnotherDiskIsNobodysVoter(t *testing.T) {
 		}
 	})
 }
+
+// TestRecordLostIsBlockedWhilePodsAreMade: what is done for the members in the meantime does not lift the block.
+func TestRecordLostIsBlockedWhilePodsAreMade(t *testing.T) {
+	w := started(t, 3, 1)
+	w.remove("orders-1", "")
+	lose(w)
+	op := w.ops[0]
+	op.observe()
+	op.decide()
+	op.publish()
+	if len(op.plan.Actions) == 0 || op.plan.Risky() || op.plan.State != decide.RecordLost {
+		t.Fatalf("%v %v", op.plan.State, op.plan.Actions)
+	}
+	if got := w.condition(v1alpha1.ConditionFailoverBlocked); got.Reason != v1alpha1.ReasonRecordLost {
+		t.Fatalf("%+v", got)
+	}
+}
