@@ -95,7 +95,7 @@ func (d *decision) dropClaims(rec Record) (Plan, bool) {
 	}
 	running := 0
 	for _, m := range d.Members {
-		if m.Pod != nil {
+		if m.Pod != nil && !m.Pod.Deleting {
 			running++
 		}
 	}
