@@ -27,8 +27,9 @@ func (p *pass) publish(ctx context.Context, plan decide.Plan) error {
 	}
 	old := p.store.DeepCopy()
 	p.store.Status = *status
-	if err := p.Client.Status().Patch(ctx, p.store, client.MergeFrom(old), client.FieldOwner(v1alpha1.FieldOwner)); err != nil {
-		return fmt.Errorf("publish status: %w", client.IgnoreNotFound(err))
+	err := p.Client.Status().Patch(ctx, p.store, client.MergeFrom(old), client.FieldOwner(v1alpha1.FieldOwner))
+	if client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("publish status: %w", err)
 	}
 	return nil
 }
