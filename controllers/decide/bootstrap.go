@@ -49,9 +49,12 @@ func (d *decision) bootstrap() Plan {
 // was read after the statuses, so this is no race.
 func (d *decision) recordIsOld(rec Record) bool {
 	for _, m := range d.Members {
-		s := m.fresh()
-		if s != nil && (s.Promised > rec.Epoch || m.leads(rec) && s.ConfigVersion > rec.ConfigVersion) {
+		switch s := m.fresh(); {
+		case s == nil:
+		case s.Promised > rec.Epoch, m.leads(rec) && s.ConfigVersion > rec.ConfigVersion:
 			return true
+		case s.Epoch == rec.Epoch && s.Leader != rec.Leader.Member:
+			return true // its epoch has another leader than the record knows of, or has one already
 		}
 	}
 	return false
