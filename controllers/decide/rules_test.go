@@ -94,8 +94,9 @@ func TestEveryStateHasAName(t *testing.T) {
 
 // TestCovers: the older rule may be dropped only when the newer covers what is committed, by what the leader itself sees.
 func TestCovers(t *testing.T) {
-	leader := func(writable bool, a, b replication.Position) *wire.Status {
-		return &wire.Status{Writable: writable, Commit: 10, Followers: map[string]wire.FollowerView{
+	start := replication.Mark{Epoch: 1, Position: 8}
+	leader := func(commit, a, b replication.Position) *wire.Status {
+		return &wire.Status{Commit: commit, Followers: map[string]wire.FollowerView{
 			"a": {Incarnation: "i-a", Durable: a}, "b": {Incarnation: "i-b", Durable: b}, "c": {Incarnation: "another", Durable: 10},
 			"d": {Incarnation: "i-d", Durable: 10, Seeding: true},
 		}}
@@ -105,15 +106,16 @@ func TestCovers(t *testing.T) {
 		rule   replication.Rule
 		want   bool
 	}{
-		"both hold it":                        {leader(true, 10, 12), rule(2, "a", "b"), true},
-		"one is behind":                       {leader(true, 10, 9), rule(2, "a", "b"), false},
-		"one is behind and one is enough":     {leader(true, 10, 9), rule(1, "a", "b"), true},
-		"another incarnation":                 {leader(true, 0, 0), rule(1, "c"), false},
-		"being seeded":                        {leader(true, 0, 0), rule(1, "d"), false},
-		"asynchronous":                        {leader(true, 0, 0), rule(0), true},
-		"nothing is acknowledged before then": {leader(false, 0, 0), rule(1, "a"), true},
+		"both hold it":                        {leader(10, 10, 12), rule(2, "a", "b"), true},
+		"one is behind":                       {leader(10, 10, 9), rule(2, "a", "b"), false},
+		"one is behind and one is enough":     {leader(10, 10, 9), rule(1, "a", "b"), true},
+		"another incarnation":                 {leader(10, 0, 0), rule(1, "c"), false},
+		"being seeded":                        {leader(10, 0, 0), rule(1, "d"), false},
+		"asynchronous":                        {leader(10, 0, 0), rule(0), true},
+		"nothing is acknowledged before then": {leader(8, 0, 0), rule(1, "a"), true},
+		"the barrier is more than nothing":    {leader(9, 8, 8), rule(1, "a"), false},
 	} {
-		if got := covers(tc.leader, tc.rule); got != tc.want {
+		if got := covers(tc.leader, tc.rule, start); got != tc.want {
 			t.Errorf("%s: %v", name, got)
 		}
 	}

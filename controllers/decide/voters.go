@@ -49,7 +49,7 @@ func (d *decision) finishRules(rec Record) Plan {
 	s := d.Members[rec.Leader.Member].fresh()
 	older, newer := rec.Rules[0], rec.Rules[1]
 	switch {
-	case covers(s, newer):
+	case covers(s, newer, rec.Start):
 		return d.writeRules(rec, "Every committed write is held under the newer rule", []replication.Rule{newer})
 	case d.live(s, newer.Voters) < newer.K:
 		return d.writeRules(rec, "The newer rule cannot be met any more", []replication.Rule{older})
@@ -60,15 +60,16 @@ func (d *decision) finishRules(rec Record) Plan {
 
 // covers tells whether everything acknowledged in the leader's epoch is held under r, given that the leader goes by r
 // and another rule already. It asks nothing of the other rule: that may name a voter that can never answer again. Before
-// the barrier is committed nothing was acknowledged.
-func covers(leader *wire.Status, r replication.Rule) bool {
+// the barrier, which follows start, is committed, nothing was acknowledged; a leader that is not writable yet may be
+// beyond that, and still apply what followers have applied already.
+func covers(leader *wire.Status, r replication.Rule, start replication.Mark) bool {
 	held := 0
 	for _, v := range r.Voters {
 		if f, ok := leader.Followers[v.Member]; ok && f.Incarnation == v.Incarnation && !f.Seeding && f.Durable >= leader.Commit {
 			held++
 		}
 	}
-	return !leader.Writable || held >= r.K
+	return leader.Commit <= start.Position || held >= r.K
 }
 
 func (d *decision) writeRules(rec Record, why string, rules []replication.Rule) Plan {
