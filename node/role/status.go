@@ -116,7 +116,7 @@ func (r *Runner) status() wire.Status {
 		Role: r.core.Role(), Promised: p.Promised,
 		Writable: r.leader != nil && r.leader.open, CommitCovered: r.core.CommitCovered(),
 		Last: g.Log.Last(), Durable: g.Log.Durable(), Commit: r.core.Commit(), Applied: g.Machine.Applied().Position,
-		Empty: r.core.Empty(), Seeding: r.seeding, Quarantined: r.meta.State().Quarantined, Problem: r.problem, Disk: r.diskUsage(),
+		Empty: r.core.Empty(), Seeding: r.seedingStatus(), Quarantined: r.meta.State().Quarantined, Problem: r.problem, Disk: r.diskUsage(),
 		StartedUnixMilli: r.start.UnixMilli(),
 	}
 	s.Rules, s.ConfigVersion = r.core.Rules()
@@ -141,6 +141,15 @@ func (r *Runner) status() wire.Status {
 		}
 	}
 	return s
+}
+
+// seedingStatus is the progress of a seed; also without one under way while the state on disk is of no use without, so that
+// nobody takes this member for a holder of data.
+func (r *Runner) seedingStatus() *wire.Seeding {
+	if r.seeding == nil && r.core.Promises().NeedSeed {
+		return &wire.Seeding{From: r.core.Promises().Leader, SecondsLeft: -1}
+	}
+	return r.seeding
 }
 
 // AwaitReadWindow returns nil once this leader may serve a linearizable read: no other can have been promoted. It waits for
