@@ -1,4 +1,5 @@
 # End-to-end tests, on a real Kubernetes cluster of this machine; as root. E2E_FLAGS='-ginkgo.focus="node is cut"' selects.
+# Where KUBECONFIG names another cluster they run there, with the image RSTORE_IMAGE, and break no machines.
 E2E_FLAGS ?=
 
 .PHONY: e2e

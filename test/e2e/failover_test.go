@@ -42,6 +42,7 @@ var _ = Describe("a store of three that loses its leader", Ordered, ContinueOnFa
 	}
 
 	It("goes on when the leader's process is killed", func(ctx SpecContext) {
+		onOwnCluster()
 		lose(ctx, func(leader, _ string) func() {
 			Expect(world.Cluster.KillProcess(ctx, store.Namespace, leader)).To(Succeed())
 			return nil
@@ -56,6 +57,7 @@ var _ = Describe("a store of three that loses its leader", Ordered, ContinueOnFa
 	}, SpecTimeout(2*readyTimeout))
 
 	It("goes on when the leader hangs, and the leader learns of it", func(ctx SpecContext) {
+		onOwnCluster()
 		lose(ctx, func(leader, _ string) func() {
 			Expect(world.Cluster.PausePod(ctx, store.Namespace, leader)).To(Succeed())
 			return func() { Expect(world.Cluster.ResumePod(ctx, store.Namespace, leader)).To(Succeed()) }
@@ -63,6 +65,7 @@ var _ = Describe("a store of three that loses its leader", Ordered, ContinueOnFa
 	}, SpecTimeout(2*readyTimeout))
 
 	It("goes on when the leader's node is lost", func(ctx SpecContext) {
+		onOwnCluster()
 		rs := lose(ctx, func(_, node string) func() {
 			Expect(world.Cluster.KillNode(ctx, node)).To(Succeed())
 			return func() { Expect(world.Cluster.StartNode(ctx, node)).To(Succeed()) }
@@ -71,6 +74,7 @@ var _ = Describe("a store of three that loses its leader", Ordered, ContinueOnFa
 	}, SpecTimeout(3*readyTimeout))
 
 	It("goes on when the leader's node is cut off", func(ctx SpecContext) {
+		onOwnCluster()
 		lose(ctx, func(_, node string) func() {
 			Expect(world.Cluster.CutNode(ctx, node, "all")).To(Succeed())
 			return func() { Expect(world.Cluster.Heal(ctx)).To(Succeed()) }
@@ -78,6 +82,7 @@ var _ = Describe("a store of three that loses its leader", Ordered, ContinueOnFa
 	}, SpecTimeout(3*readyTimeout))
 
 	It("acknowledges nothing behind the operator's back when only clients still reach the old leader", func(ctx SpecContext) {
+		onOwnCluster()
 		lose(ctx, func(_, node string) func() {
 			Expect(world.Cluster.CutNode(ctx, node, "api")).To(Succeed())
 			for n := range workers {

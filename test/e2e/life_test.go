@@ -81,6 +81,7 @@ var _ = Describe("the life of a store", Ordered, func() {
 	}, SpecTimeout(2*readyTimeout))
 
 	It("lets nobody else lead in manual mode until a person asks for it", func(ctx SpecContext) {
+		onOwnCluster()
 		Expect(store.Patch(ctx, func(rs *v1alpha1.ReplicatedStore) { rs.Spec.Failover.Mode = v1alpha1.FailoverManual })).To(Succeed())
 		before := ready(ctx, store)
 		t := begin(ctx, store)

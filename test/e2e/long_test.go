@@ -32,6 +32,7 @@ const (
 
 var _ = Describe("a store under load, for long", Label("long"), func() {
 	It("loses nothing when its leader's process is killed twenty times in a row", func(ctx SpecContext) {
+		onOwnCluster()
 		store := create(ctx, nil)
 		DeferCleanup(func(ctx SpecContext) { explain(ctx, store) })
 		t := beginWith(ctx, store, ledger.Options{Connections: 64, Rate: 1500})
@@ -59,6 +60,7 @@ var _ = Describe("a store under load, for long", Label("long"), func() {
 	}, SpecTimeout(killsLimit))
 
 	It("seeds a follower with two gigabytes while writes go on", func(ctx SpecContext) {
+		onOwnCluster()
 		store := create(ctx, func(rs *v1alpha1.ReplicatedStore) { rs.Spec.Storage.Size = resource.MustParse("10Gi") })
 		DeferCleanup(func(ctx SpecContext) { explain(ctx, store) })
 		address, err := store.Address(ctx)
