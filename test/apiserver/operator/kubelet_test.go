@@ -199,3 +199,20 @@ func (k *kubelet) address(member string) string {
 	}
 	return ""
 }
+
+// takesWrites asks the member itself.
+func (k *kubelet) takesWrites(ctx context.Context, member string) bool {
+	k.mu.Lock()
+	var n *node.Node
+	for _, p := range k.pods {
+		if p.name == member && p.node != nil {
+			n = p.node
+		}
+	}
+	k.mu.Unlock()
+	if n == nil {
+		return false
+	}
+	status, err := n.Status(ctx)
+	return err == nil && status.Writable
+}

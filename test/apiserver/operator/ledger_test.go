@@ -54,23 +54,40 @@ func (l *ledger) writes(ctx context.Context, n int) {
 	for range n {
 		Eventually(l.write, bounded, polling).WithContext(ctx).Should(Succeed())
 	}
+	l.s.oneLeader(ctx)
 }
 
-// readWrite is where the -rw Service leads: to the one pod with the leader's label. Two would be a broken promise.
+// readWrite is where a client of the -rw Service ends up: at the pod with the leader's label that takes writes. While
+// leadership moves two pods may have the label for a moment, and one of them refuses; two that take writes would be a
+// broken promise.
 func (s *site) readWrite(ctx context.Context) (string, error) {
 	pods := &corev1.PodList{}
 	if err := k8s.List(ctx, pods, client.InNamespace(s.namespace), client.MatchingLabels{api.LabelRole: api.RoleLabelLeader}); err != nil {
 		return "", err
 	}
-	if len(pods.Items) > 1 {
-		Fail(fmt.Sprintf("%d pods are labelled leader", len(pods.Items)))
+	var open []string
+	for _, pod := range pods.Items {
+		if s.kubelet.takesWrites(ctx, pod.Name) {
+			open = append(open, pod.Name)
+		}
 	}
-	if len(pods.Items) == 0 {
-		return "", fmt.Errorf("no pod is labelled leader")
+	switch len(open) {
+	case 0:
+		return "", fmt.Errorf("none of the %d pods labelled leader takes writes", len(pods.Items))
+	case 1:
+		return s.kubelet.address(open[0]), nil
+	default:
+		Fail(fmt.Sprintf("%v are labelled leader and all take writes", open))
+		return "", nil
 	}
-	addr := s.kubelet.address(pods.Items[0].Name)
-	if addr == "" {
-		return "", fmt.Errorf("%s does not run", pods.Items[0].Name)
-	}
-	return addr, nil
+}
+
+// oneLeader waits until exactly one pod has the leader's label.
+func (s *site) oneLeader(ctx context.Context) {
+	GinkgoHelper()
+	Eventually(func(g Gomega) {
+		pods := &corev1.PodList{}
+		g.Expect(k8s.List(ctx, pods, client.InNamespace(s.namespace), client.MatchingLabels{api.LabelRole: api.RoleLabelLeader})).To(Succeed())
+		g.Expect(pods.Items).To(HaveLen(1))
+	}, bounded, polling).Should(Succeed())
 }
