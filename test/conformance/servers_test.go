@@ -16,16 +16,23 @@ import (
 // maxBulk is the longest value of both servers, in bytes: Redis allows nothing below 1 MiB.
 const maxBulk = 1 << 20
 
-// startRedis runs a redis-server for the test and returns its address.
-func startRedis(t testing.TB) string {
+// program finds a program of Redis. Where the suite is asked for, a missing one is a failure.
+func program(t testing.TB, name string) string {
 	t.Helper()
-	path, err := exec.LookPath("redis-server")
+	path, err := exec.LookPath(name)
 	if err != nil {
 		if os.Getenv("CONFORMANCE_REQUIRED") != "" {
 			t.Fatal(err)
 		}
-		t.Skip("redis-server is not installed; make conformance installs it")
+		t.Skip(name + " is not installed; make conformance installs it")
 	}
+	return path
+}
+
+// startRedis runs a redis-server for the test and returns its address.
+func startRedis(t testing.TB) string {
+	t.Helper()
+	path := program(t, "redis-server")
 	return run(t, func(port string) *exec.Cmd {
 		return exec.Command(path, "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--databases", "1",
 			"--proto-max-bulk-len", strconv.Itoa(maxBulk), "--dir", t.TempDir(), "--enable-debug-command", "yes")

@@ -14,11 +14,7 @@ func TestTools(t *testing.T) {
 		"redis-benchmark": {"-t", "ping,set,get,incr,mset", "-n", "5000", "-c", "20", "-P", "16", "-r", "1000", "-q"},
 		"redis-cli":       {"--no-raw", "SET", "a", "b", "EX", "100"},
 	} {
-		path, err := exec.LookPath(name)
-		if err != nil {
-			t.Skipf("%s is not installed", name)
-		}
-		out, err := exec.CommandContext(t.Context(), path, append([]string{"-h", host, "-p", port}, args...)...).CombinedOutput()
+		out, err := exec.CommandContext(t.Context(), program(t, name), append([]string{"-h", host, "-p", port}, args...)...).CombinedOutput()
 		if err != nil || strings.Contains(string(out), "rror") || strings.Contains(string(out), "WARN") {
 			t.Errorf("%s %v: %v\n%s", name, args, err, out)
 		}
