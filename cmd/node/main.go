@@ -33,6 +33,9 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == "quarantine" {
+		return quarantine(args[1:], os.Stdout)
+	}
 	opt, leaseName, verbosity, err := parse(args)
 	if err != nil {
 		return err
@@ -54,6 +57,10 @@ func run(ctx context.Context, args []string) error {
 // parse reads flags; each may also be given as an environment variable: --max-clients is RSTORE_MAX_CLIENTS.
 func parse(args []string) (opt node.Options, leaseName string, verbosity int, err error) {
 	f := flag.NewFlagSet("node", flag.ContinueOnError)
+	f.Usage = func() {
+		fmt.Fprintln(f.Output(), "usage: node --data DIR [flags]\n       node quarantine list|export --data DIR")
+		f.PrintDefaults()
+	}
 	f.StringVar(&opt.Data, "data", "", "data `directory`, made if missing (required)")
 	f.StringVar(&opt.Listen, "listen", node.DefaultListen, "`address` of the client port (Redis protocol)")
 	f.StringVar(&opt.PeerListen, "peer-listen", "", "`address` of the port followers connect to")

@@ -8,6 +8,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -22,7 +23,8 @@ type Quarantine struct {
 	// Base is the mark the first cut record continues; Last is the end of the log before the cut.
 	Base, Last replication.Mark
 	Reason     string
-	Bytes      int64 // of the file
+	Bytes      int64     // of the file
+	Time       time.Time // when the file was written, by this machine's clock; zero right after a cut
 }
 
 // Entries counts the writes that were cut.
@@ -183,9 +185,9 @@ func (r *QuarantineReader) init(path string) error {
 	}
 	q, n, err := decodeQuarantine(head)
 	if err != nil {
-		return err
+		return fmt.Errorf("offset 0: %w; put back a copy of the file if there is one: what it held is nowhere else", err)
 	}
-	q.Path, q.Bytes = path, info.Size()
+	q.Path, q.Bytes, q.Time = path, info.Size(), info.ModTime()
 	r.Quarantine, r.c.at = q, place{off: int64(n), prev: q.Base}
 	return nil
 }
@@ -198,7 +200,9 @@ func (r *QuarantineReader) Next() (replication.Record, error) {
 	at := r.c.at
 	rec, err := r.c.next()
 	if err != nil {
-		return replication.Record{}, fmt.Errorf("quarantine file %s, offset %d, after position %d: %w", r.Path, at.off, at.prev.Position, err)
+		return replication.Record{}, fmt.Errorf("%w: %s, offset %d, after position %d of up to %d: %w; what comes before is intact, "+
+			"what follows is in this file only: put back a copy of it if there is one", errQuarantine, r.Path, at.off,
+			at.prev.Position, r.Last.Position, err)
 	}
 	return rec, nil
 }
@@ -206,7 +210,8 @@ func (r *QuarantineReader) Next() (replication.Record, error) {
 // Close closes the file.
 func (r *QuarantineReader) Close() error { return r.file.Close() }
 
-// ListQuarantine describes the quarantine files in dir, oldest cut position first; none when there is no dir.
+// ListQuarantine describes the quarantine files in dir, oldest cut position first; none when there is no dir. An error names
+// every file that cannot be read; the others are listed all the same.
 func ListQuarantine(fs vfs.FS, dir string) ([]Quarantine, error) {
 	names, err := fs.List(dir)
 	if durable.IsNotExist(err) {
@@ -215,16 +220,17 @@ func ListQuarantine(fs vfs.FS, dir string) ([]Quarantine, error) {
 		return nil, fmt.Errorf("list quarantine files in %s: %w", dir, err)
 	}
 	var out []Quarantine
+	var bad []error
 	for _, name := range names {
 		if !strings.HasSuffix(name, segmentSuffix) {
 			continue
 		}
-		q, err := ReadQuarantineHeader(fs, fs.PathJoin(dir, name))
-		if err != nil {
-			return nil, err
+		if q, err := ReadQuarantineHeader(fs, fs.PathJoin(dir, name)); err != nil {
+			bad = append(bad, err)
+		} else {
+			out = append(out, q)
 		}
-		out = append(out, q)
 	}
 	slices.SortFunc(out, func(a, b Quarantine) int { return a.Base.Compare(b.Base) })
-	return out, nil
+	return out, errors.Join(bad...)
 }

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"text/tabwriter"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/node/store"
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wal"
+)
+
+const quarantineUsage = `usage: node quarantine list   --data DIR
+       node quarantine export --data DIR [--file NAME] [--format jsonl|redis]
+
+Reads the writes that were cut from a member's log when it rejoined a history without them. It changes nothing, and works
+beside a running member. Without --file, export writes all files, oldest cut position first.
+`
+
+// quarantine lists or exports what a member's data directory keeps of cut writes.
+func quarantine(args []string, out io.Writer) error {
+	if len(args) == 0 || args[0] != "list" && args[0] != "export" {
+		if len(args) > 0 && (args[0] == "-h" || args[0] == "--help") {
+			_, err := io.WriteString(out, quarantineUsage)
+			return err
+		}
+		return fmt.Errorf("quarantine: say list or export\n%s", quarantineUsage)
+	}
+	f := flag.NewFlagSet("node quarantine "+args[0], flag.ContinueOnError)
+	data := f.String("data", os.Getenv("RSTORE_DATA"), "the member's data `directory`, or RSTORE_DATA (required)")
+	var name, format string
+	if args[0] == "export" {
+		f.StringVar(&name, "file", "", "export only the file of this `name`, as list shows it")
+		f.StringVar(&format, "format", "jsonl", "`jsonl`: one JSON object for each effect; redis: commands for redis-cli --pipe")
+	}
+	if err := f.Parse(args[1:]); err != nil {
+		return err
+	}
+	if f.NArg() > 0 {
+		return fmt.Errorf("quarantine %s: unexpected argument %q", args[0], f.Arg(0))
+	}
+	dir, err := quarantineDir(*data)
+	if err != nil {
+		return fmt.Errorf("quarantine %s: %w", args[0], err)
+	}
+	// What can be read is shown before the error that names what cannot.
+	if args[0] == "list" {
+		err = listQuarantine(out, dir)
+	} else {
+		err = exportQuarantine(out, dir, name, format)
+	}
+	if err != nil {
+		return fmt.Errorf("quarantine %s: %w", args[0], err)
+	}
+	return nil
+}
+
+// quarantineDir checks that data is a member's and returns where it keeps what was cut; that need not exist.
+func quarantineDir(data string) (string, error) {
+	if data == "" {
+		return "", errors.New("--data: name the member's data directory")
+	}
+	if _, err := os.Stat(filepath.Join(data, "META")); errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("--data: %s is no member's data directory: it holds no META", data)
+	} else if err != nil {
+		return "", fmt.Errorf("--data: %w", err)
+	}
+	return filepath.Join(data, "quarantine"), nil
+}
+
+func listQuarantine(out io.Writer, dir string) error {
+	files, err := wal.ListQuarantine(vfs.Default, dir)
+	torn, tornErr := filepath.Glob(filepath.Join(dir, "torn-*.bin"))
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "FILE\tEPOCH\tPOSITIONS\tENTRIES\tBYTES\tTIME\tREASON")
+	for _, q := range files {
+		fmt.Fprintf(w, "%s\t%d\t%d-%d\t%d\t%d\t%s\t%s\n", filepath.Base(q.Path), q.Last.Epoch, q.Base.Position+1, q.Last.Position,
+			q.Entries(), q.Bytes, q.Time.UTC().Format(time.RFC3339), q.Reason)
+	}
+	for _, path := range torn {
+		// One that is gone was the oldest of too many copies, removed by the member meanwhile.
+		if info, statErr := os.Stat(path); statErr == nil {
+			fmt.Fprintf(w, "%s\t-\t-\t-\t%d\t%s\t%s\n", filepath.Base(path), info.Size(), info.ModTime().UTC().Format(time.RFC3339),
+				"torn by a crash before it was synced: raw bytes, never acknowledged, not exported")
+		}
+	}
+	return errors.Join(err, tornErr, w.Flush())
+}
+
+func exportQuarantine(out io.Writer, dir, name, format string) error {
+	w := bufio.NewWriterSize(out, 1<<20)
+	var write func(cut) error
+	switch format {
+	case "jsonl":
+		write = jsonWriter(w)
+	case "redis":
+		write = func(c cut) error { return writeCommand(w, c) }
+	default:
+		return fmt.Errorf("--format: %q is none of jsonl, redis", format)
+	}
+	paths, err := exported(dir, name)
+	for _, path := range paths {
+		// After a damaged file the others still go out.
+		err = errors.Join(err, exportFile(path, write))
+	}
+	return errors.Join(err, w.Flush())
+}
+
+// exported are the files to export; the error names those that cannot be.
+func exported(dir, name string) (paths []string, _ error) {
+	if name != "" {
+		if filepath.Base(name) != name || filepath.Ext(name) != ".log" {
+			return nil, fmt.Errorf("--file: %q is not the name of a file of cut writes, as `node quarantine list` shows it", name)
+		}
+		return []string{filepath.Join(dir, name)}, nil
+	}
+	files, err := wal.ListQuarantine(vfs.Default, dir)
+	for _, q := range files {
+		paths = append(paths, q.Path)
+	}
+	return paths, err
+}
+
+func exportFile(path string, write func(cut) error) (err error) {
+	r, err := wal.OpenQuarantine(vfs.Default, path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	for {
+		rec, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if err := exportRecord(filepath.Base(path), &rec, write); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
+}
+
+func exportRecord(file string, rec *replication.Record, write func(cut) error) error {
+	c := cut{file: file, epoch: rec.Epoch, position: rec.First, unixMilli: rec.UnixMilli}
+	if rec.Type == replication.RecordBarrier {
+		c.effect.Op = "barrier"
+		return write(c)
+	}
+	for i, entry := range rec.Entries() {
+		c.position = rec.First + replication.Position(i)
+		for effect, err := range store.Effects(entry) {
+			if err != nil {
+				return fmt.Errorf("position %d of epoch %d: %w; use the version of this program that wrote it", c.position, c.epoch, err)
+			}
+			c.effect = effect
+			if err := write(c); err != nil {
+				return fmt.Errorf("write the export: %w", err)
+			}
+		}
+	}
+	return nil
+}
