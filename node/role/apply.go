@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/replicatedstore/replicatedstore/node/store"
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
@@ -14,7 +15,7 @@ const applyBatch = 4 << 20
 // applier applies committed, durable records in its own goroutine, so that a stall of the state machine delays replies
 // and never heartbeats.
 type applier struct {
-	gen      *Generation
+	c        *Contents
 	target   atomic.Uint64 // apply up to here
 	wake     chan struct{} // cap 1
 	progress chan struct{} // cap 1: something was applied
@@ -24,9 +25,9 @@ type applier struct {
 	fail     func(error)
 }
 
-func startApplier(g *Generation, fail func(error)) *applier {
+func startApplier(c *Contents, fail func(error)) *applier {
 	a := &applier{
-		gen: g, wake: make(chan struct{}, 1), progress: make(chan struct{}, 1),
+		c: c, wake: make(chan struct{}, 1), progress: make(chan struct{}, 1),
 		quit: make(chan struct{}), ended: make(chan struct{}), fail: fail,
 	}
 	go a.run()
@@ -77,11 +78,11 @@ func (a *applier) run() {
 
 // once applies one batch; more is false when the target is reached.
 func (a *applier) once(buf *[]replication.Record) (more bool, err error) {
-	from, target := a.gen.Machine.Applied().Position+1, replication.Position(a.target.Load())
+	from, target := a.c.State.Applied().Position+1, replication.Position(a.target.Load())
 	if from > target {
 		return false, nil
 	}
-	recs, err := a.gen.Log.Read(from, applyBatch, (*buf)[:0])
+	recs, err := a.c.Log.Read(from, applyBatch, (*buf)[:0])
 	if err != nil {
 		return false, fmt.Errorf("read the log at %d to apply it: %w", from, err)
 	}
@@ -92,10 +93,10 @@ func (a *applier) once(buf *[]replication.Record) (more bool, err error) {
 	if len(recs) == 0 {
 		return false, nil
 	}
-	if err := a.gen.Machine.Apply(recs); err != nil {
+	if err := a.c.State.Apply(recs); err != nil {
 		return false, fmt.Errorf("apply at %d: %w", from, err)
 	}
-	a.gen.Seq.Applied(recs[len(recs)-1].Last())
+	a.c.Seq.(*store.Sequencer).Applied(recs[len(recs)-1].Last())
 	nudge(a.progress)
 	return true, nil
 }

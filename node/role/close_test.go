@@ -15,7 +15,7 @@ func TestStoppedMemberSyncsNoMore(t *testing.T) {
 	stop()
 	<-r.Done()
 	select {
-	case <-r.sync.requests: // closed
+	case <-r.works.sync.requests: // closed
 	default:
 		t.Fatal("the goroutine that syncs goes on for ever")
 	}

@@ -10,21 +10,21 @@ import (
 )
 
 // Fence promises req.Epoch durably and says what this member holds.
-func (r *Runner) Fence(ctx context.Context, req wire.FenceRequest) (reply wire.FenceReply, err error) {
-	callErr := r.do(ctx, func() {
+func (m *Member) Fence(ctx context.Context, req wire.FenceRequest) (reply wire.FenceReply, err error) {
+	callErr := m.works.Do(ctx, func() {
 		var a replication.FenceAnswer
 		// What is being written must be over before it is said how much there is.
-		if err = r.sync.settle(); err == nil {
-			a, err = r.core.Fence(req.Epoch, r.opt.Now())
+		if err = m.settleSync(); err == nil {
+			a, err = m.core.Fence(req.Epoch, m.opt.Now())
 		}
-		if r.final(err) != nil {
+		if m.final(err) != nil {
 			return
 		}
-		p := r.core.Promises()
+		p := m.core.Promises()
 		reply = wire.FenceReply{
-			Member: r.opt.Member, Incarnation: r.meta.State().Incarnation, Promised: a.Promised, Last: a.Last, Commit: a.Commit,
-			Empty: r.core.Empty(), Seeding: p.NeedSeed,
-			GrantMillis: ceilMillis(a.GrantLeft), WasLeader: r.core.Led(),
+			Member: m.opt.Member, Incarnation: m.meta.State().Incarnation, Promised: a.Promised, Last: a.Last, Commit: a.Commit,
+			Empty: m.core.Empty(), Seeding: p.NeedSeed,
+			GrantMillis: ceilMillis(a.GrantLeft), WasLeader: m.core.Led(),
 		}
 	})
 	if callErr != nil {
@@ -36,19 +36,19 @@ func (r *Runner) Fence(ctx context.Context, req wire.FenceRequest) (reply wire.F
 func ceilMillis(d time.Duration) int64 { return int64((d + time.Millisecond - 1) / time.Millisecond) }
 
 // Promote makes this member lead.
-func (r *Runner) Promote(ctx context.Context, req wire.PromoteRequest) (err error) {
-	callErr := r.do(ctx, func() {
-		if err = r.sync.settle(); err != nil {
-			_ = r.final(err)
+func (m *Member) Promote(ctx context.Context, req wire.PromoteRequest) (err error) {
+	callErr := m.works.Do(ctx, func() {
+		if err = m.settleSync(); err != nil {
+			_ = m.final(err)
 			return
 		}
-		now := r.opt.Now()
-		err = r.final(r.core.Promote(replication.Promotion{
+		now := m.opt.Now()
+		err = m.final(m.core.Promote(replication.Promotion{
 			Epoch: req.Epoch, Version: req.ConfigVersion, Rules: req.Rules, Start: req.Start,
 			GrantWait: time.Duration(req.GrantWaitMillis) * time.Millisecond,
-		}, r.stampMilli(now), now))
+		}, m.stampMilli(), now))
 		if err == nil {
-			r.lead(req)
+			m.lead(req)
 		}
 	})
 	if callErr != nil {
@@ -58,8 +58,8 @@ func (r *Runner) Promote(ctx context.Context, req wire.PromoteRequest) (err erro
 }
 
 // Follow points this member at a leader.
-func (r *Runner) Follow(ctx context.Context, req wire.FollowRequest) (err error) {
-	callErr := r.do(ctx, func() { err = r.final(r.core.Follow(req.Epoch, req.Leader, req.Address)) })
+func (m *Member) Follow(ctx context.Context, req wire.FollowRequest) (err error) {
+	callErr := m.works.Do(ctx, func() { err = m.final(m.core.Follow(req.Epoch, req.Leader, req.Address)) })
 	if callErr != nil {
 		return callErr
 	}
@@ -67,11 +67,11 @@ func (r *Runner) Follow(ctx context.Context, req wire.FollowRequest) (err error)
 }
 
 // Configure replaces the leader's commit rules and, when given, the Lease's duration.
-func (r *Runner) Configure(ctx context.Context, req wire.ConfigureRequest) (err error) {
-	callErr := r.do(ctx, func() {
-		err = r.final(r.core.Configure(req.Epoch, req.Version, req.Rules, r.opt.Now()))
+func (m *Member) Configure(ctx context.Context, req wire.ConfigureRequest) (err error) {
+	callErr := m.works.Do(ctx, func() {
+		err = m.final(m.core.Configure(req.Epoch, req.Version, req.Rules, m.opt.Now()))
 		if err == nil && req.LeaseDurationMillis > 0 {
-			r.holdLease(time.Duration(req.LeaseDurationMillis) * time.Millisecond)
+			m.holdLease(time.Duration(req.LeaseDurationMillis) * time.Millisecond)
 		}
 	})
 	if callErr != nil {
@@ -84,26 +84,12 @@ func (r *Runner) Configure(ctx context.Context, req wire.ConfigureRequest) (err 
 const maxHold = 10 * time.Second
 
 // Handover holds new writes and returns once req.To is durable at the log's end. The hold ends by itself.
-func (r *Runner) Handover(ctx context.Context, req wire.HandoverRequest) (wire.HandoverReply, error) {
-	d := min(time.Duration(req.HoldMillis)*time.Millisecond, maxHold)
-	ctx, cancel := context.WithTimeout(ctx, d)
+func (m *Member) Handover(ctx context.Context, req wire.HandoverRequest) (wire.HandoverReply, error) {
+	ctx, cancel := context.WithTimeout(ctx, holdOf(req))
 	defer cancel()
-	for held := false; ; held = true {
-		var reply wire.HandoverReply
-		var done bool
-		var err error
-		acked := r.acks.next()
-		if callErr := r.do(ctx, func() {
-			if !held {
-				err = r.beginHold(req, d)
-			}
-			if err == nil {
-				reply.End, done, err = r.handedOver(req)
-			}
-		}); callErr != nil {
-			return reply, &replication.Refusal{Reason: "NotInTime",
-				Message: fmt.Sprintf("%s did not reach the log's end within %v", req.To, d)}
-		}
+	for begin := true; ; begin = false {
+		acked := m.acks.next()
+		reply, done, err := m.TryHandover(ctx, req, begin)
 		if err != nil || done {
 			return reply, err
 		}
@@ -114,61 +100,79 @@ func (r *Runner) Handover(ctx context.Context, req wire.HandoverRequest) (wire.H
 	}
 }
 
+func holdOf(req wire.HandoverRequest) time.Duration {
+	return min(time.Duration(req.HoldMillis)*time.Millisecond, maxHold)
+}
+
+// TryHandover is one look of Handover; the first begins the hold.
+func (m *Member) TryHandover(ctx context.Context, req wire.HandoverRequest, begin bool) (reply wire.HandoverReply, done bool, err error) {
+	if callErr := m.works.Do(ctx, func() {
+		if begin {
+			err = m.beginHold(req, holdOf(req))
+		}
+		if err == nil {
+			reply.End, done, err = m.handedOver(req)
+		}
+	}); callErr != nil {
+		return reply, false, &replication.Refusal{Reason: "NotInTime",
+			Message: fmt.Sprintf("%s did not reach the log's end within %v", req.To, holdOf(req))}
+	}
+	return reply, done, err
+}
+
 // hold is a handover's pause of writes.
 type hold struct {
-	timer *time.Timer
+	stop func() // its timer
 	// end is the log's end: nothing comes after it while the hold lasts.
 	end replication.Position
 }
 
-func (r *Runner) beginHold(req wire.HandoverRequest, d time.Duration) error {
-	if err := r.leads(req.Epoch); err != nil {
+func (m *Member) beginHold(req wire.HandoverRequest, d time.Duration) error {
+	if err := m.leads(req.Epoch); err != nil {
 		return err
 	}
-	r.endHold()
-	h := &hold{end: r.gen.Load().Seq.Hold()}
-	h.timer = time.AfterFunc(d, func() {
-		r.post(func() {
-			if r.hold == h {
-				r.endHold()
-			}
-		})
+	m.endHold()
+	h := &hold{end: m.Contents().Seq.Hold()}
+	h.stop = m.works.After(d, func() {
+		if m.hold == h {
+			m.endHold()
+		}
 	})
-	r.hold = h
+	m.hold = h
 	return nil
 }
 
 // endHold lets writes go on.
-func (r *Runner) endHold() {
-	if r.hold == nil {
+func (m *Member) endHold() {
+	if m.hold == nil {
 		return
 	}
-	r.hold.timer.Stop()
-	r.hold = nil
-	r.gen.Load().Seq.Release()
+	m.hold.stop()
+	m.hold = nil
+	m.Contents().Seq.Release()
 }
 
-func (r *Runner) leads(e replication.Epoch) error {
-	if r.leader != nil && r.leader.open && r.leader.epoch == e {
+func (m *Member) leads(e replication.Epoch) error {
+	if m.leader != nil && m.leader.open && m.leader.epoch == e {
 		return nil
 	}
 	return &replication.Refusal{Reason: "NotLeader",
-		Message: fmt.Sprintf("%s in epoch %d accepts no writes of epoch %d", r.core.Role(), r.core.Promises().Epoch, e)}
+		Message: fmt.Sprintf("%s in epoch %d accepts no writes of epoch %d", m.core.Role(), m.core.Promises().Epoch, e)}
 }
 
 // handedOver reports whether everything before the hold is committed and on the target.
-func (r *Runner) handedOver(req wire.HandoverRequest) (end replication.Mark, done bool, err error) {
-	if err := r.leads(req.Epoch); err != nil {
+func (m *Member) handedOver(req wire.HandoverRequest) (end replication.Mark, done bool, err error) {
+	if err := m.leads(req.Epoch); err != nil {
 		return end, false, err
 	}
-	if r.hold == nil {
+	if m.hold == nil {
 		return end, false, &replication.Refusal{Reason: "NotInTime", Message: "the hold on writes ended"}
 	}
-	f, known := r.core.Followers(r.opt.Now())[req.To]
+	f, known := m.core.Followers(m.opt.Now())[req.To]
 	if !known {
 		return end, false, &replication.Refusal{Reason: "NotFollowing", Message: fmt.Sprintf("%s does not follow this leader", req.To)}
 	}
-	end = r.gen.Load().Log.Durable()
-	done = end.Position == r.hold.end && r.core.Commit() == end.Position && f.Durable == end.Position
+	end = m.Contents().Log.Durable()
+	done = end.Position == m.hold.end && m.core.Commit() == end.Position && f.Durable == end.Position
 	return end, done, nil
 }

@@ -21,9 +21,9 @@ func TestCutBelowWhatIsBeingApplied(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	g, s := r.Generation(), &session{r: r}
+	g, s := r.Generation(), &Session{m: r.Member}
 	// The applier is slow: it knows that more is committed, and has not looked yet.
-	if err := r.do(t.Context(), func() {
+	if err := r.works.Do(t.Context(), func() {
 		if err := r.core.Extend(4, 2, []byte{1, 'x', 1, 'y'}, 1); err != nil {
 			t.Error(err)
 		}
@@ -31,7 +31,7 @@ func TestCutBelowWhatIsBeingApplied(t *testing.T) {
 			t.Error(err)
 		}
 		r.core.OnDurable(r.opt.Now())
-		r.apply.target.Store(uint64(r.core.Commit()))
+		r.works.apply.target.Store(uint64(r.core.Commit()))
 		if err := r.core.Follow(2, "other", ""); err != nil {
 			t.Error(err)
 		}
@@ -46,12 +46,12 @@ func TestCutBelowWhatIsBeingApplied(t *testing.T) {
 		t.Fatalf("the log ends at %d", end)
 	}
 	var a *applier
-	if err := r.do(t.Context(), func() { a = r.apply; nudge(a.wake) }); err != nil {
+	if err := r.works.Do(t.Context(), func() { a = r.works.apply; nudge(a.wake) }); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "the applier has been woken", func() bool { return len(a.wake) == 0 })
 	nudge(a.wake) // taken only after it has looked
-	until(t, "the applier has looked", func() bool { return len(a.wake) == 0 || len(r.fatal) > 0 })
+	until(t, "the applier has looked", func() bool { return len(a.wake) == 0 || len(r.works.fatal) > 0 })
 	select {
 	case err := <-r.Failed():
 		t.Fatalf("the member ended: %v", err)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/replicatedstore/replicatedstore/node/store"
 	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/meta"
 	"github.com/replicatedstore/replicatedstore/replication/wal"
@@ -14,125 +13,128 @@ import (
 )
 
 // open opens everything the member keeps, and makes its Replica.
-func (r *Runner) open() (err error) {
-	r.meta, err = meta.Open(r.opt.FS, r.opt.Dir, meta.Options{
-		Store: r.opt.Store, Member: r.opt.Member, Init: r.initGeneration, Logf: r.logf,
+func (m *Member) open() (err error) {
+	m.meta, err = meta.Open(m.opt.FS, m.opt.Dir, meta.Options{
+		Store: m.opt.Store, Member: m.opt.Member, Init: m.initContents, Logf: m.logf,
 	})
 	if err != nil {
 		return err
 	}
-	if err := r.openCurrent(); err != nil {
-		return errors.Join(err, r.meta.Close())
+	if err := m.openCurrent(); err != nil {
+		return errors.Join(err, m.meta.Close())
 	}
 	return nil
 }
 
-func (r *Runner) openCurrent() error {
-	state := r.meta.State()
-	if removed, err := r.meta.RemoveObsolete(); err != nil {
+func (m *Member) openCurrent() error {
+	state := m.meta.State()
+	if removed, err := m.meta.RemoveObsolete(); err != nil {
 		return err
 	} else if len(removed) > 0 {
-		r.opt.Log.Info("removed what is no longer in force", "directories", removed)
+		m.opt.Log.Info("removed what is no longer in force", "directories", removed)
 	}
-	g, err := r.openGeneration(state.Generation)
+	c, err := m.openContents(state.Generation)
 	if err != nil {
 		return err
 	}
-	self := replication.Voter{Member: r.opt.Member, Incarnation: state.Incarnation}
-	if r.seeds, err = newSeedServer(r); err != nil {
-		return errors.Join(err, g.close())
-	}
-	core, err := replication.NewReplica(replication.ReplicaOptions{Store: r.opt.Store, Self: self},
-		g.Log, r.meta, state.Promises, g.Machine.Applied().Position, r.opt.Now())
+	self := replication.Voter{Member: m.opt.Member, Incarnation: state.Incarnation}
+	core, err := replication.NewReplica(replication.ReplicaOptions{Store: m.opt.Store, Self: self},
+		c.Log, m.meta, state.Promises, c.State.Applied().Position, m.opt.Now())
 	if err != nil {
-		return errors.Join(err, g.close())
+		return errors.Join(err, c.close())
 	}
-	r.core = core
-	r.gen.Store(g)
-	r.sync, r.apply = newSyncer(), startApplier(g, r.fail)
-	r.opt.Log.Info("opened", "member", r.opt.Member, "incarnation", state.Incarnation, "role", string(core.Role()),
-		"promised", state.Promises.Promised, "position", g.Log.Last().String(), "applied", g.Machine.Applied().Position)
+	m.core = core
+	m.putInForce(c)
+	m.opt.Log.Info("opened", "member", m.opt.Member, "incarnation", state.Incarnation, "role", string(core.Role()),
+		"promised", state.Promises.Promised, "position", c.Log.Last().String(), "applied", c.State.Applied().Position)
 	return nil
 }
 
-// initGeneration makes the empty log and state of a new member.
-func (r *Runner) initGeneration(logDir, stateDir string) error {
-	log, _, err := wal.Open(r.opt.FS, logDir, wal.Options{Create: true, Logf: r.logf})
+func (m *Member) putInForce(c *Contents) {
+	m.contents.Store(c)
+	m.works.StartApply(c)
+}
+
+// logOptions are those of a log that a seed may replace.
+func (m *Member) logOptions() wal.Options {
+	o := m.opt.Segments
+	o.Logf = m.logf
+	if m.meta != nil { // not while the first log of a new member is made
+		o.QuarantineDir = m.meta.QuarantineDir()
+	}
+	return o
+}
+
+// initContents makes the empty log and state of a new member.
+func (m *Member) initContents(logDir, stateDir string) error {
+	o := m.logOptions()
+	o.Create = true
+	log, _, err := wal.Open(m.opt.FS, logDir, o)
 	if err != nil {
 		return err
 	}
-	machine, err := store.Open(r.opt.FS, stateDir, store.Options{Log: r.opt.Log})
+	state, _, err := m.works.OpenState(stateDir)
 	if err != nil {
 		return errors.Join(err, log.Close())
 	}
-	return errors.Join(machine.Close(), log.Close())
+	return errors.Join(state.Close(), log.Close())
 }
 
-// openGeneration opens log and state machine n.
-func (r *Runner) openGeneration(n uint64) (*Generation, error) {
-	log, rec, err := wal.Open(r.opt.FS, r.meta.LogDir(n), wal.Options{QuarantineDir: r.meta.QuarantineDir(), Logf: r.logf})
+// openContents opens log and state of generation n.
+func (m *Member) openContents(n uint64) (*Contents, error) {
+	log, rec, err := wal.Open(m.opt.FS, m.meta.LogDir(n), m.logOptions())
 	if err != nil {
 		return nil, err
 	}
 	if rec.TornBytes > 0 {
-		r.opt.Log.Info("cut a torn tail, never acknowledged by this member", "bytes", rec.TornBytes, "copy", rec.TornCopy)
+		m.opt.Log.Info("cut a torn tail, never acknowledged by this member", "bytes", rec.TornBytes, "copy", rec.TornCopy)
 	}
-	machine, err := store.Open(r.opt.FS, r.meta.StateDir(n), store.Options{
-		Memory: r.opt.Memory, Log: r.opt.Log,
-		OnError: func(err error) { r.fail(fmt.Errorf("state machine: %w", err)) },
-	})
+	state, seq, err := m.works.OpenState(m.meta.StateDir(n))
 	if err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
-	seq := store.NewSequencer(machine, store.SequencerOptions{
-		Clock: func() int64 { return r.opt.Now().UnixMilli() }, WaitTimeout: longestWait,
-	})
-	return &Generation{Log: log, Machine: machine, Seq: seq}, nil
+	return &Contents{Log: log, State: state, Seq: seq}, nil
 }
 
-// longestWait bounds every wait for a commit; connections bound theirs further.
-const longestWait = 10 * time.Minute
+func stateError(err error) error { return fmt.Errorf("state machine: %w", err) }
 
-func (g *Generation) close() error { return errors.Join(g.Machine.Close(), g.Log.Close()) }
+func (c *Contents) close() error { return errors.Join(c.State.Close(), c.Log.Close()) }
 
-func (r *Runner) logf(format string, args ...any) { r.opt.Log.Info(fmt.Sprintf(format, args...)) }
+func (m *Member) logf(format string, args ...any) { m.opt.Log.Info(fmt.Sprintf(format, args...)) }
 
 // quarantine counts entries that a rejoin cut from the log.
-func (r *Runner) quarantine(cut uint64) {
-	_ = r.final(r.meta.Update(func(s *meta.State) { s.Quarantined += cut }))
+func (m *Member) quarantine(cut uint64) {
+	_ = m.final(m.meta.Update(func(s *meta.State) { s.Quarantined += cut }))
 }
 
 // diskUsage tells about the volume; zeros where the file system does not say.
-func (r *Runner) diskUsage() wire.Disk {
-	u, err := r.opt.FS.GetDiskUsage(r.opt.Dir)
+func (m *Member) diskUsage() wire.Disk {
+	u, err := m.opt.FS.GetDiskUsage(m.opt.Dir)
 	if err != nil {
 		return wire.Disk{}
 	}
 	return wire.Disk{UsedBytes: int64(u.UsedBytes), FreeBytes: int64(u.AvailBytes), TotalBytes: int64(u.TotalBytes)}
 }
 
-// close ends everything in order; it runs in the role goroutine, last.
-func (r *Runner) close() {
-	close(r.stopping)
-	r.endLeadership(errStopped)
-	r.dial(dialTarget{}, r.opt.Now())
-	r.lastDial.wait()
-	r.apply.stop()
-	err := r.sync.settle()
-	close(r.sync.requests)
-	r.flush()
-	if err = errors.Join(err, r.seeds.close(), r.gen.Load().close(), r.meta.Close()); err != nil {
-		r.opt.Log.Error(err, "close")
-	}
+// Leave ends leadership and connection.
+func (m *Member) Leave() {
+	m.endLeadership(errStopped)
+	m.connect(target{})
+}
+
+// Close flushes and closes the directory. Nothing else runs any more.
+func (m *Member) Close() error {
+	m.flush()
+	return errors.Join(m.Contents().close(), m.meta.Close())
 }
 
 // flushGrace bounds the flush at the end, which spares the next start the replay of the log.
 const flushGrace = 5 * time.Second
 
-func (r *Runner) flush() {
+func (m *Member) flush() {
 	ctx, cancel := context.WithTimeout(context.Background(), flushGrace)
 	defer cancel()
-	if _, err := r.gen.Load().Machine.Flush(ctx); err != nil {
-		r.opt.Log.Info("not flushed; the next start replays the log instead", "reason", err.Error())
+	if _, err := m.Contents().State.Flush(ctx); err != nil {
+		m.opt.Log.Info("not flushed; the next start replays the log instead", "reason", err.Error())
 	}
 }

@@ -7,6 +7,9 @@
 // voters" comes last moves the commit position; the applier applies up to it and wakes the waiting connections. While one
 // fsync runs the next batch gathers, so that the disk sets the size of the batches (group commit).
 //
+// Two halves: Member decides, as an object without goroutines of its own; Works does what blocks or takes time. Runner is a
+// Member whose Works are goroutines. The simulation runs the same Member over Works of its own.
+//
 // Order of ownership: role goroutine -> (applier, syncer, streams, dialler); those post back into the role goroutine and
 // never wait for each other. No lock is held across I/O.
 //

@@ -45,7 +45,7 @@ func TestFailedReplacementEndsInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	broken := errors.New("disk is gone")
-	if err := r.do(ctx, func() { _ = r.final(r.replace(func() error { return broken })) }); err != nil {
+	if err := r.works.Do(ctx, func() { _ = r.final(r.replace(func() error { return broken })) }); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-r.Failed(); !errors.Is(err, broken) {

@@ -51,8 +51,8 @@ func TestConnectionsOfAFollowerDoNotOverlap(t *testing.T) {
 // A follower that cannot take a snapshot, for want of room say, waits longer and longer before it asks again.
 func TestFailedSeedIsNoProgress(t *testing.T) {
 	r := start(t, options())
-	s := &session{r: r, d: &dialler{target: dialTarget{leader: "other"}}}
-	if err := r.do(t.Context(), func() {
+	s := &Session{m: r.Member, link: &Link{target: target{leader: "other"}}}
+	if err := r.works.Do(t.Context(), func() {
 		if err := r.core.Follow(1, "other", ""); err != nil {
 			t.Error(err)
 		}

@@ -76,13 +76,13 @@ func TestDeposedTwiceAtOnceDoesNotStall(t *testing.T) {
 	r := start(t, o)
 	lead(t, r, 1, replication.Rule{})
 	busy := make(chan struct{})
-	r.post(func() { <-busy })
-	until(t, "the role goroutine is busy", func() bool { return len(r.calls) == 0 })
-	r.post(func() { _ = r.final(second(r.core.Fence(2, r.opt.Now()))) })
-	for len(r.calls) < cap(r.calls) {
-		r.post(func() {})
+	r.works.Post(func() { <-busy })
+	until(t, "the role goroutine is busy", func() bool { return len(r.works.calls) == 0 })
+	r.works.Post(func() { _ = r.final(second(r.core.Fence(2, r.opt.Now()))) })
+	for len(r.works.calls) < cap(r.works.calls) {
+		r.works.Post(func() {})
 	}
-	go r.post(func() {})              // takes the place that becomes free first
+	go r.works.Post(func() {})        // takes the place that becomes free first
 	time.Sleep(50 * time.Millisecond) // so that it is the first to wait
 	l.calls.Go(func() { (*l.deposed.Load())(2) })
 	time.Sleep(50 * time.Millisecond)
@@ -113,8 +113,8 @@ func TestAsynchronousLeaderReadsOnlyWhileItsLeaseIsValid(t *testing.T) {
 	until(t, "the leader serves reads", func() bool { return mayRead(r) })
 	noticed := make(chan struct{})
 	defer close(noticed)
-	r.post(func() { <-noticed })
-	until(t, "the role goroutine is not running", func() bool { return len(r.calls) == 0 })
+	r.works.Post(func() { <-noticed })
+	until(t, "the role goroutine is not running", func() bool { return len(r.works.calls) == 0 })
 	l.invalid.Store(true)
 	if mayRead(r) {
 		t.Fatal("a read was served after the Lease had run out")

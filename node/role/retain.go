@@ -23,16 +23,16 @@ type retention struct {
 
 // retain starts a round when one is due: the log keeps what followers may come back for (a size), and whatever the state
 // machine has not on disk yet.
-func (r *Runner) retain(now time.Time) {
-	rt := &r.retention
+func (m *Member) retain(now time.Time) {
+	rt := &m.retention
 	if rt.busy || now.Sub(rt.prunedAt) < retainEvery {
 		return
 	}
-	g := r.gen.Load()
-	bound := g.Log.PruneBound(r.opt.LogRetain)
-	flush := bound > g.Machine.Durable().Position ||
-		now.Sub(rt.flushedAt) >= flushEvery && g.Machine.Applied() != g.Machine.Durable()
-	if bound < g.Log.First() && !flush {
+	c := m.Contents()
+	bound := c.Log.PruneBound(m.opt.LogRetain)
+	flush := bound > c.State.Durable().Position ||
+		now.Sub(rt.flushedAt) >= flushEvery && c.State.Applied() != c.State.Durable()
+	if bound < c.Log.First() && !flush {
 		rt.prunedAt = now
 		return
 	}
@@ -40,22 +40,19 @@ func (r *Runner) retain(now time.Time) {
 	if flush {
 		rt.flushedAt = now
 	}
-	go func() {
-		err := prune(g, bound, flush)
-		r.post(func() {
-			rt.busy = false
-			if r.gen.Load() == g { // a generation that was replaced meanwhile may fail as it likes
-				_ = r.final(err)
-			}
-		})
-	}()
+	m.works.Background(func() error { return prune(c, bound, flush) }, func(err error) {
+		rt.busy = false
+		if m.Contents() == c { // what was replaced meanwhile may fail as it likes
+			_ = m.final(err)
+		}
+	})
 }
 
-func prune(g *Generation, bound replication.Position, flush bool) error {
+func prune(c *Contents, bound replication.Position, flush bool) error {
 	if flush {
-		if _, err := g.Machine.Flush(context.Background()); err != nil {
+		if _, err := c.State.Flush(context.Background()); err != nil {
 			return err
 		}
 	}
-	return g.Log.Prune(min(bound, g.Machine.Durable().Position))
+	return c.Log.Prune(min(bound, c.State.Durable().Position))
 }

@@ -3,96 +3,22 @@ package role
 import (
 	"context"
 	"errors"
-	"fmt"
-	"sync/atomic"
+	"io"
 	"time"
-
-	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/go-logr/logr"
 
 	"github.com/replicatedstore/replicatedstore/node/store"
 	"github.com/replicatedstore/replicatedstore/replication"
-	"github.com/replicatedstore/replicatedstore/replication/meta"
 	"github.com/replicatedstore/replicatedstore/replication/peer"
 	"github.com/replicatedstore/replicatedstore/replication/wal"
-	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
-
-// Options are fixed for a Runner's life.
-type Options struct {
-	FS    vfs.FS
-	Dir   string
-	Store string
-	// Member is this member's name; Version the build that runs.
-	Member, Version string
-	Log             logr.Logger
-	// Now is the clock; nil means time.Now. Its monotonic reading is what decides.
-	Now func() time.Time
-	// Dial reaches a peer port.
-	Dial Dialer
-	// Memory for the state machine, in bytes; LogRetain is how much log is kept for followers that come back.
-	Memory, LogRetain int64
-	// WriteTimeout is told how long writes may wait for their voters, when the operator says so; nil: nobody.
-	WriteTimeout func(time.Duration)
-	// Lease is held while leading; nil: none.
-	Lease Lease
-	// CutClients closes client connections; called when a leadership ends.
-	CutClients func(reason string)
-}
-
-// Lease is the leader's claim in the cluster's API, as far as this room needs it.
-type Lease interface {
-	// Hold renews until Release. deposed is called once when the record there names a higher epoch.
-	Hold(epoch replication.Epoch, duration time.Duration, deposed func(replication.Epoch))
-	Release()
-	// Valid reports whether the last renewal still protects an asynchronous leader. It may be called from any goroutine.
-	Valid(now time.Time) bool
-}
 
 // Runner is one running member.
 type Runner struct {
-	opt   Options
-	start time.Time
-	calls chan call
-	// stopping is closed when the role goroutine takes no more calls, done when everything is closed.
-	stopping, done chan struct{}
-	fatal          chan error // cap 1: the first error that ends the process
-
-	gen atomic.Pointer[Generation]
-
-	// Published by the role goroutine for readers that must not wait for it.
-	role          atomic.Uint32 // index into roles
-	last, commit  atomic.Uint64 // the log's end and the commit position
-	beat          atomic.Int64  // when the role goroutine last came round, in nanoseconds since start
-	readUntil     atomic.Int64  // nanoseconds since start; see readDeadline
-	writable      atomic.Bool   // the sequencer takes writes
-	following     atomic.Bool   // the leader is heard
-	readable      atomic.Bool   // the state is a prefix of the store's log (it may be old)
-	leaderAddress atomic.Pointer[string]
-	changed       broadcast // something the operator cares for
-	acks          broadcast // acknowledgements, commit, durability
-
-	// Role goroutine only.
-	core      *replication.Replica
-	meta      *meta.Store
-	sync      *syncer
-	apply     *applier
-	leader    *leaderState
-	dialler   *dialler // set while there is a leader to follow
-	lastDial  *dialler // the newest, also when it was cancelled
-	session   *session // the connection to it
-	contact   contact
-	hold      *hold
-	seeding   *wire.Seeding
-	seeds     *seedServer
-	retention retention
-	problem   string
-	stamp     int64  // the newest record's wall clock, in unix milliseconds; never goes back
-	caughtUp  uint64 // which followers keep up, as of the last tick
-	digest    digest // what the last change was about
+	*Member
+	works *works
 }
 
-// Generation is one complete state of the member: log, state machine and sequencer. Installing a snapshot replaces it.
+// Generation is a Runner's Contents with the store's own types.
 type Generation struct {
 	Log     *wal.Log
 	Machine *store.Machine
@@ -102,24 +28,63 @@ type Generation struct {
 // errStopped answers calls to a Runner that has ended.
 var errStopped = errors.New("the member is stopping")
 
-// Start opens the member's directory and runs it until ctx ends. Wait tells why it ended.
+// Start opens the member's directory and runs it until ctx ends. Failed tells what else should end it.
 func Start(ctx context.Context, opt Options) (*Runner, error) {
-	if opt.Now == nil {
-		opt.Now = time.Now
-	}
-	if opt.CutClients == nil {
-		opt.CutClients = func(string) {}
-	}
-	r := &Runner{
-		opt: opt, start: opt.Now(), calls: make(chan call, 256), stopping: make(chan struct{}), done: make(chan struct{}),
-		fatal: make(chan error, 1),
-	}
-	if err := r.open(); err != nil {
+	opt.complete()
+	w := newWorks(opt)
+	m, err := Open(opt, w)
+	if err != nil {
 		return nil, err
 	}
-	r.settle()
-	go r.run(ctx)
-	return r, nil
+	if err := w.begin(m); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	m.Settle()
+	go w.run(ctx)
+	return &Runner{Member: m, works: w}, nil
+}
+
+// Generation returns what is in force; its machine may be closed when a snapshot replaces it.
+func (r *Runner) Generation() Generation {
+	c := r.Contents()
+	return Generation{Log: c.Log, Machine: c.State.(*store.Machine), Seq: c.Seq.(*store.Sequencer)}
+}
+
+// Fail reports a fatal error found elsewhere, such as the state machine's background work.
+func (r *Runner) Fail(err error) { r.works.Fail(err) }
+
+// Failed delivers the first fatal error.
+func (r *Runner) Failed() <-chan error { return r.works.fatal }
+
+// Done is closed when the role goroutine has ended and the directory is closed.
+func (r *Runner) Done() <-chan struct{} { return r.Member.ended }
+
+// works runs a Member with goroutines: the role goroutine, and beside it a syncer, an applier, a dialler, and one
+// goroutine for each seed, round of retention and timer.
+type works struct {
+	opt   Options
+	m     *Member
+	calls chan call
+	// stopping is closed when the role goroutine takes no more calls.
+	stopping chan struct{}
+	fatal    chan error // cap 1: the first error that ends the process
+	sync     *syncer
+	apply    *applier
+	dialler  *dialler // the newest, also when it was cancelled
+	seeds    *seedServer
+}
+
+func newWorks(opt Options) *works {
+	return &works{
+		opt: opt, calls: make(chan call, 256), stopping: make(chan struct{}), fatal: make(chan error, 1), sync: newSyncer(),
+	}
+}
+
+// begin ties the works to the member that was opened with them.
+func (w *works) begin(m *Member) (err error) {
+	w.m = m
+	w.seeds, err = newSeedServer(m)
+	return err
 }
 
 // call is what somebody asks of the role goroutine; ran, unless nil, is closed once it was done and settled.
@@ -129,120 +94,123 @@ type call struct {
 }
 
 // run is the role goroutine.
-func (r *Runner) run(ctx context.Context) {
-	defer close(r.done)
-	defer r.close()
+func (w *works) run(ctx context.Context) {
+	defer close(w.m.ended)
+	defer w.close()
 	tick := time.NewTicker(peer.Heartbeat)
 	defer tick.Stop()
 	for {
 		var ran chan struct{}
 		select {
-		case c := <-r.calls:
+		case c := <-w.calls:
 			c.f()
 			ran = c.ran
-		case <-r.pending():
-			r.seal()
-		case res := <-r.sync.results:
-			r.synced(res)
-		case <-r.apply.progress:
+		case <-w.pending():
+			w.m.Seal()
+		case err := <-w.sync.results:
+			w.m.Synced(err)
+		case <-w.apply.progress:
 		case <-tick.C:
-			r.tick()
+			w.m.Tick()
 		case <-ctx.Done():
 			return
 		}
-		r.settle()
+		w.m.Settle()
 		if ran != nil {
 			close(ran)
 		}
 	}
 }
 
-// pending is the sequencer's signal while a batch may be sealed: one at a time is being synced, and meanwhile the next
-// gathers.
-func (r *Runner) pending() <-chan struct{} {
-	if r.leader == nil || !r.leader.open || r.sync.busy {
+// pending is the sequencer's signal while a batch may be sealed.
+func (w *works) pending() <-chan struct{} {
+	if !w.m.MaySeal() {
 		return nil
 	}
-	return r.gen.Load().Seq.Pending()
+	return w.m.Contents().Seq.(*store.Sequencer).Pending()
 }
 
-// fail ends the process: err is final.
-func (r *Runner) fail(err error) {
+func (w *works) Fail(err error) {
 	if err == nil {
 		return
 	}
 	select {
-	case r.fatal <- err:
+	case w.fatal <- err:
 	default:
 	}
 }
 
-// Fail reports a fatal error found elsewhere, such as the state machine's background work.
-func (r *Runner) Fail(err error) { r.fail(err) }
-
-// Failed delivers the first fatal error.
-func (r *Runner) Failed() <-chan error { return r.fatal }
-
-// Done is closed when the role goroutine has ended and the directory is closed.
-func (r *Runner) Done() <-chan struct{} { return r.done }
-
-// do runs f in the role goroutine and waits for it, and for its consequences: a member that says it was fenced has stopped
-// serving as a leader.
-func (r *Runner) do(ctx context.Context, f func()) error {
+// Do also waits for the consequences of f: a member that says it was fenced has stopped serving as a leader.
+func (w *works) Do(ctx context.Context, f func()) error {
 	ran := make(chan struct{})
 	select {
-	case r.calls <- call{f, ran}:
+	case w.calls <- call{f, ran}:
 	case <-ctx.Done():
 		return context.Cause(ctx)
-	case <-r.stopping:
+	case <-w.stopping:
 		return errStopped
 	}
 	select {
 	case <-ran:
 		return nil
-	case <-r.stopping:
+	case <-w.stopping:
 		return errStopped
 	}
 }
 
-// post runs f in the role goroutine without waiting for it.
-func (r *Runner) post(f func()) {
+func (w *works) Post(f func()) {
 	select {
-	case r.calls <- call{f: f}:
-	case <-r.stopping:
+	case w.calls <- call{f: f}:
+	case <-w.stopping:
 	}
 }
 
-// settle draws the consequences of whatever just happened; it is idempotent and runs after every event.
-func (r *Runner) settle() {
-	now := r.opt.Now()
-	r.beat.Store(int64(now.Sub(r.start)))
-	g := r.gen.Load()
-	r.followLeadership(now)
-	r.openOrClose(now, g) // before anything is acknowledged: an asynchronous leader whose Lease ran out must not
-	r.sync.kick(g.Log)
-	r.apply.raise(min(r.core.Commit(), g.Log.Durable().Position))
-	r.publish(now, g)
+func (w *works) After(d time.Duration, f func()) (stop func()) {
+	t := time.AfterFunc(d, func() { w.Post(f) })
+	return func() { t.Stop() }
 }
 
-// tick is the heartbeat's share of the work.
-func (r *Runner) tick() {
-	now := r.opt.Now()
-	r.core.Tick(now)
-	r.caughtUp = r.core.CaughtUpDigest()
-	r.retain(now)
+func (w *works) Background(f func() error, done func(error)) {
+	go func() {
+		err := f()
+		w.Post(func() { done(err) })
+	}()
 }
 
-// final passes on err unless it is an orderly refusal; a fatal one also ends the process.
-func (r *Runner) final(err error) error {
-	if err != nil && !replication.IsRefusal(err) {
-		r.fail(fmt.Errorf("member %s: %w", r.opt.Member, err))
+func (w *works) OpenState(dir string) (State, Sequencer, error) {
+	machine, err := store.Open(w.opt.FS, dir, store.Options{
+		Memory: w.opt.Memory, Log: w.opt.Log, OnError: func(err error) { w.Fail(stateError(err)) },
+	})
+	if err != nil {
+		return nil, nil, err
 	}
-	return err
+	return machine, store.NewSequencer(machine, store.SequencerOptions{Clock: w.opt.Wall, WaitTimeout: longestWait}), nil
 }
 
-// stampMilli is the wall clock for a record, in unix milliseconds: never before that of an earlier record.
-func (r *Runner) stampMilli(now time.Time) int64 {
-	r.stamp = max(r.stamp, now.UnixMilli(), r.gen.Load().Machine.AppliedTime())
-	return r.stamp
+// longestWait bounds every wait for a commit; connections bound theirs further.
+const longestWait = 10 * time.Minute
+
+func (w *works) ServeSeed(ctx context.Context, rw io.ReadWriter) error { return w.seeds.serve(ctx, rw) }
+
+// close ends everything in order; it runs in the role goroutine, last.
+func (w *works) close() {
+	close(w.stopping)
+	w.m.Leave()
+	w.dialler.wait()
+	w.StopApply()
+	err := w.m.settleSync()
+	w.sync.close()
+	if err = errors.Join(err, w.seeds.close(), w.m.Close()); err != nil {
+		w.opt.Log.Error(err, "close")
+	}
 }
+
+func (w *works) StartApply(c *Contents) { w.apply = startApplier(c, w.Fail) }
+
+func (w *works) Apply(upTo replication.Position) { w.apply.raise(upTo) }
+
+func (w *works) StopApply() { w.apply.stop() }
+
+func (w *works) Sync(l *wal.Log) { w.sync.requests <- l }
+
+func (w *works) AwaitSync() error { return <-w.sync.results }

@@ -5,105 +5,47 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/snapshot"
-	"github.com/replicatedstore/replicatedstore/replication/wal"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-const (
-	// seedsAtOnce bounds how many followers are seeded side by side; others wait their turn.
-	seedsAtOnce = 2
-	sweepEvery  = time.Minute
-)
-
-// seedServer sends snapshots of this member's state machine.
-type seedServer struct {
-	source *snapshot.Source
-	turn   chan struct{} // cap seedsAtOnce
-	quit   context.Context
-	stop   context.CancelFunc
-}
-
-func newSeedServer(r *Runner) (*seedServer, error) {
-	source, err := snapshot.NewSource(snapshot.SourceOptions{
-		FS: r.opt.FS, Dir: r.opt.FS.PathJoin(r.opt.Dir, "checkpoints"), Store: r.opt.Store, Now: r.opt.Now, Logf: r.logf,
+// SeedOptions are those of the snapshots that this member sends.
+func (m *Member) SeedOptions() snapshot.SourceOptions {
+	return snapshot.SourceOptions{
+		FS: m.opt.FS, Dir: m.opt.FS.PathJoin(m.opt.Dir, "checkpoints"), Store: m.opt.Store, Now: m.opt.Now, Logf: m.logf,
 		Checkpoint: func(dir string) (replication.Mark, replication.EpochTable, error) {
-			g := r.gen.Load()
-			mark, err := g.Machine.Checkpoint(dir)
-			return mark, g.Log.Epochs().Truncate(mark.Position), err
+			c := m.Contents()
+			mark, err := c.State.Checkpoint(dir)
+			return mark, c.Log.Epochs().Truncate(mark.Position), err
 		},
-		Pin: func(from replication.Position) func() { return r.gen.Load().Log.Pin(from) },
-	})
-	if err != nil {
-		return nil, err
+		Pin: func(from replication.Position) func() { return m.Contents().Log.Pin(from) },
 	}
-	s := &seedServer{source: source, turn: make(chan struct{}, seedsAtOnce)}
-	s.quit, s.stop = context.WithCancel(context.Background())
-	go s.sweep(r)
-	return s, nil
-}
-
-// sweep removes checkpoints that nobody needs any more.
-func (s *seedServer) sweep(r *Runner) {
-	t := time.NewTicker(sweepEvery)
-	defer t.Stop()
-	for {
-		select {
-		case <-t.C:
-			if err := s.source.Sweep(); err != nil {
-				r.opt.Log.Error(err, "remove old checkpoints")
-			}
-		case <-s.quit.Done():
-			return
-		}
-	}
-}
-
-func (s *seedServer) close() error {
-	s.stop()
-	for range seedsAtOnce { // those under way end with their connections
-		s.turn <- struct{}{}
-	}
-	return s.source.Close()
-}
-
-func (s *seedServer) serve(ctx context.Context, rw io.ReadWriter) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(s.quit, cancel)()
-	select {
-	case s.turn <- struct{}{}:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	defer func() { <-s.turn }()
-	return s.source.Serve(ctx, rw)
 }
 
 // receiveSeed gets a snapshot over the session's connection and puts it in force.
-func (r *Runner) receiveSeed(ctx context.Context, s *session, rw io.ReadWriter) error {
-	defer r.post(func() {
-		if r.session == s || r.session == nil {
-			r.seeding = nil
+func (s *Session) receiveSeed(ctx context.Context, rw io.ReadWriter) error {
+	m, from := s.m, s.link.target.leader
+	defer m.works.Post(func() {
+		if m.session == s || m.session == nil {
+			m.seeding = nil
 		}
 	})
-	r.opt.Log.Info("being seeded", "leader", s.d.target.leader)
-	m, err := snapshot.Receive(ctx, rw, snapshot.ReceiveOptions{
-		FS: r.opt.FS, Meta: r.meta, Store: r.opt.Store, From: s.d.target.leader, Now: r.opt.Now,
-		Progress: func(p snapshot.Progress) { r.post(func() { r.seeding = seedingOf(s.d.target.leader, p) }) },
+	m.opt.Log.Info("being seeded", "leader", from)
+	manifest, err := snapshot.Receive(ctx, rw, snapshot.ReceiveOptions{
+		FS: m.opt.FS, Meta: m.meta, Store: m.opt.Store, From: from, Now: m.opt.Now,
+		Progress: func(p snapshot.Progress) { m.works.Post(func() { m.seeding = seedingOf(from, p) }) },
 	})
 	var room *snapshot.NoRoomError
 	if errors.As(err, &room) {
-		return errors.Join(err, r.makeRoom(ctx, s, room))
+		return errors.Join(err, m.makeRoom(ctx, s, room))
 	}
 	if err != nil {
 		return err
 	}
 	var installErr error
-	if err := s.own(ctx, func() { installErr = r.install(m) }); err != nil {
+	if err := s.own(ctx, func() { installErr = m.install(manifest) }); err != nil {
 		return err
 	}
 	return installErr
@@ -119,43 +61,43 @@ func seedingOf(from string, p snapshot.Progress) *wire.Seeding {
 
 // install replaces log and state machine by the received ones; role goroutine. What a voter acknowledged is not given up
 // for a snapshot that does not reach as far.
-func (r *Runner) install(m snapshot.Manifest) error {
-	if last := r.core.Log().Last(); !r.core.Promises().NeedSeed && m.Mark.Compare(last) < 0 {
-		return fmt.Errorf("the snapshot ends in %v, this member's log in %v", m.Mark, last)
+func (m *Member) install(manifest snapshot.Manifest) error {
+	if last := m.core.Log().Last(); !m.core.Promises().NeedSeed && manifest.Mark.Compare(last) < 0 {
+		return fmt.Errorf("the snapshot ends in %v, this member's log in %v", manifest.Mark, last)
 	}
-	err := r.replace(func() error {
-		err := snapshot.Install(r.opt.FS, r.meta, m, wal.Options{QuarantineDir: r.meta.QuarantineDir(), Logf: r.logf})
+	err := m.replace(func() error {
+		err := snapshot.Install(m.opt.FS, m.meta, manifest, m.logOptions())
 		if errors.Is(err, snapshot.ErrLeftover) {
-			r.opt.Log.Error(err, "install snapshot") // the next start removes it
+			m.opt.Log.Error(err, "install snapshot") // the next start removes it
 			return nil
 		}
 		return err
 	})
 	if err == nil {
-		err = r.core.Seeded(r.gen.Load().Log, m.Mark)
+		err = m.core.Seeded(m.Contents().Log, manifest.Mark)
 	}
-	if r.final(err) != nil {
+	if m.final(err) != nil {
 		return err
 	}
-	r.problem = ""
-	r.opt.Log.Info("seeded", "position", m.Mark.String(), "bytes", m.Total)
+	m.problem = ""
+	m.opt.Log.Info("seeded", "position", manifest.Mark.String(), "bytes", manifest.Total)
 	return nil
 }
 
 // makeRoom gives up a state that is of no use any more, where that makes room for the snapshot. A state that still counts
 // is kept: then a person must enlarge the volume.
-func (r *Runner) makeRoom(ctx context.Context, s *session, room *snapshot.NoRoomError) (err error) {
+func (m *Member) makeRoom(ctx context.Context, s *Session, room *snapshot.NoRoomError) (err error) {
 	ownErr := s.own(ctx, func() {
-		r.problem = room.Error()
-		if !r.core.Promises().NeedSeed || room.Need > room.Free+room.Held || room.Held == 0 {
+		m.problem = room.Error()
+		if !m.core.Promises().NeedSeed || room.Need > room.Free+room.Held || room.Held == 0 {
 			return
 		}
-		r.opt.Log.Info("giving up the old state to make room for the snapshot", "bytes", room.Held)
-		if err = r.replace(r.meta.StartOver); err == nil {
-			err = r.core.Emptied(r.gen.Load().Log)
+		m.opt.Log.Info("giving up the old state to make room for the snapshot", "bytes", room.Held)
+		if err = m.replace(m.meta.StartOver); err == nil {
+			err = m.core.Emptied(m.Contents().Log)
 		}
-		if r.final(err) == nil {
-			_, err = r.meta.RemoveObsolete()
+		if m.final(err) == nil {
+			_, err = m.meta.RemoveObsolete()
 		}
 	})
 	return errors.Join(ownErr, err)
@@ -163,23 +105,22 @@ func (r *Runner) makeRoom(ctx context.Context, s *session, room *snapshot.NoRoom
 
 // replace closes the generation in force, lets change put another in force, and opens that; role goroutine. An error is
 // final.
-func (r *Runner) replace(change func() error) error {
-	r.apply.stop()
-	if err := r.sync.settle(); err != nil {
+func (m *Member) replace(change func() error) error {
+	m.works.StopApply()
+	if err := m.settleSync(); err != nil {
 		return err
 	}
-	old := r.gen.Load()
+	old := m.Contents()
 	if err := old.close(); err != nil {
 		return fmt.Errorf("close the state to be replaced: %w", err)
 	}
 	if err := change(); err != nil {
 		return err
 	}
-	g, err := r.openGeneration(r.meta.State().Generation)
+	c, err := m.openContents(m.meta.State().Generation)
 	if err != nil {
 		return err
 	}
-	r.gen.Store(g)
-	r.apply = startApplier(g, r.fail)
+	m.putInForce(c)
 	return nil
 }

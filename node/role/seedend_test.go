@@ -41,7 +41,7 @@ func TestSeedEndsWithTheLeadership(t *testing.T) {
 	first, _ := net.Pipe()
 	go func() { seeded <- r.Seed(t.Context(), h, first) }()
 	seeding := func() (n int) {
-		_ = r.do(t.Context(), func() { n = len(r.leader.seeds) })
+		_ = r.works.Do(t.Context(), func() { n = len(r.leader.seeds) })
 		return n
 	}
 	until(t, "the seed begins", func() bool { return seeding() == 1 })
@@ -67,13 +67,13 @@ func TestSnapshotBehindTheLogIsNotInstalled(t *testing.T) {
 	r := start(t, options())
 	lead(t, r, 1, replication.Rule{})
 	until(t, "the leader opens", r.Open)
-	g := r.Generation()
+	c := r.Contents()
 	var err error
-	if doErr := r.do(t.Context(), func() { err = r.install(snapshot.Manifest{}) }); doErr != nil {
+	if doErr := r.works.Do(t.Context(), func() { err = r.install(snapshot.Manifest{}) }); doErr != nil {
 		t.Fatal(doErr)
 	}
-	if err == nil || r.Generation() != g || g.Log.Err() != nil {
-		t.Fatalf("installed an empty state over position %d: %v", g.Log.Last().Position, err)
+	if err == nil || r.Contents() != c || c.Log.Err() != nil {
+		t.Fatalf("installed an empty state over position %d: %v", c.Log.Last().Position, err)
 	}
 	select {
 	case err := <-r.Failed():

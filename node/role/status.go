@@ -25,29 +25,29 @@ type digest struct {
 }
 
 // publish makes the new state visible to readers without the role goroutine, and wakes whoever waits for it.
-func (r *Runner) publish(now time.Time, g *Generation) {
-	last, commit := uint64(g.Log.Last().Position), uint64(r.core.Commit())
-	grew := r.last.Swap(last) != last
-	if moved := r.commit.Swap(commit) != commit; grew || moved {
-		r.wakeStreams()
-		r.acks.signal()
+func (m *Member) publish(now time.Time, c *Contents) {
+	last, commit := uint64(c.Log.Last().Position), uint64(m.core.Commit())
+	grew := m.last.Swap(last) != last
+	if moved := m.commit.Swap(commit) != commit; grew || moved {
+		m.wakeStreams()
+		m.acks.signal()
 	}
-	r.role.Store(roleIndex(r.core.Role()))
-	r.readable.Store(!r.core.Promises().NeedSeed)
-	r.readUntil.Store(r.readDeadline(now))
-	r.writable.Store(r.leader != nil && r.leader.open)
-	r.following.Store(r.connected(now))
-	if d := r.takeDigest(now); d != r.digest {
-		r.digest = d
-		r.changed.signal()
+	m.role.Store(roleIndex(m.core.Role()))
+	m.readable.Store(!m.core.Promises().NeedSeed)
+	m.readUntil.Store(m.readDeadline(now))
+	m.writable.Store(m.leader != nil && m.leader.open)
+	m.following.Store(m.connected(now))
+	if d := m.takeDigest(now); d != m.digest {
+		m.digest = d
+		m.changed.signal()
 	}
 }
 
-func (r *Runner) wakeStreams() {
-	if r.leader == nil {
+func (m *Member) wakeStreams() {
+	if m.leader == nil {
 		return
 	}
-	for _, s := range r.leader.streams {
+	for _, s := range m.leader.streams {
 		nudge(s.pub.Wake)
 	}
 }
@@ -64,74 +64,74 @@ func roleIndex(role replication.Role) uint32 {
 }
 
 // Role is what this member does now; it never waits.
-func (r *Runner) Role() replication.Role { return roles[r.role.Load()] }
+func (m *Member) Role() replication.Role { return roles[m.role.Load()] }
 
 // readDeadline is until when linearizable reads may be served, in nanoseconds since the start; 0: not at all.
-func (r *Runner) readDeadline(now time.Time) int64 {
-	if r.leader == nil || !r.leader.open {
+func (m *Member) readDeadline(now time.Time) int64 {
+	if m.leader == nil || !m.leader.open {
 		return 0
 	}
-	w := r.core.ReadWindow(now)
+	w := m.core.ReadWindow(now)
 	switch {
 	case w <= 0:
 		return 0
 	case w == math.MaxInt64:
 		return math.MaxInt64 // k = 0: as long as the Lease protects
 	default:
-		return int64(now.Sub(r.start) + w)
+		return int64(now.Sub(m.start) + w)
 	}
 }
 
-func (r *Runner) takeDigest(now time.Time) digest {
-	p := r.core.Promises()
+func (m *Member) takeDigest(now time.Time) digest {
+	p := m.core.Promises()
 	d := digest{
-		role: r.core.Role(), promised: p.Promised, epoch: p.Epoch, leader: p.Leader,
-		open: r.leader != nil && r.leader.open, covered: r.core.CommitCovered(),
-		connected: r.connected(now), refused: r.contact.refused,
-		seeding: r.seeding != nil, problem: r.problem,
+		role: m.core.Role(), promised: p.Promised, epoch: p.Epoch, leader: p.Leader,
+		open: m.leader != nil && m.leader.open, covered: m.core.CommitCovered(),
+		connected: m.connected(now), refused: m.contact.refused,
+		seeding: m.seeding != nil, problem: m.problem,
 	}
-	_, d.version = r.core.Rules()
-	d.caughtUp = r.caughtUp
+	_, d.version = m.core.Rules()
+	d.caughtUp = m.caughtUp
 	return d
 }
 
 // connected reports whether the leader is heard.
-func (r *Runner) connected(now time.Time) bool {
-	return r.session != nil && r.core.Matched() && now.Sub(r.contact.heardAt) < peer.Silence
+func (m *Member) connected(now time.Time) bool {
+	return m.session != nil && m.core.Matched() && now.Sub(m.contact.heardAt) < peer.Silence
 }
 
 // Changed returns a channel that is closed at the next change that the operator cares for.
-func (r *Runner) Changed() <-chan struct{} { return r.changed.next() }
+func (m *Member) Changed() <-chan struct{} { return m.changed.next() }
 
 // Status is everything this member tells about itself.
-func (r *Runner) Status(ctx context.Context) (s wire.Status, err error) {
-	err = r.do(ctx, func() { s = r.status() })
+func (m *Member) Status(ctx context.Context) (s wire.Status, err error) {
+	err = m.works.Do(ctx, func() { s = m.status() })
 	return s, err
 }
 
-func (r *Runner) status() wire.Status {
-	now, g, p := r.opt.Now(), r.gen.Load(), r.core.Promises()
+func (m *Member) status() wire.Status {
+	now, c, p := m.opt.Now(), m.Contents(), m.core.Promises()
 	s := wire.Status{
-		Store: r.opt.Store, Member: r.opt.Member, Incarnation: r.meta.State().Incarnation, Version: r.opt.Version,
-		Role: r.core.Role(), Promised: p.Promised,
-		Writable: r.leader != nil && r.leader.open, CommitCovered: r.core.CommitCovered(),
-		Last: g.Log.Last(), Durable: g.Log.Durable(), Commit: r.core.Commit(), Applied: g.Machine.Applied().Position,
-		Empty: r.core.Empty(), Seeding: r.seedingStatus(), Quarantined: r.meta.State().Quarantined, Problem: r.problem, Disk: r.diskUsage(),
-		StartedUnixMilli: r.start.UnixMilli(),
+		Store: m.opt.Store, Member: m.opt.Member, Incarnation: m.meta.State().Incarnation, Version: m.opt.Version,
+		Role: m.core.Role(), Promised: p.Promised,
+		Writable: m.leader != nil && m.leader.open, CommitCovered: m.core.CommitCovered(),
+		Last: c.Log.Last(), Durable: c.Log.Durable(), Commit: m.core.Commit(), Applied: c.State.Applied().Position,
+		Empty: m.core.Empty(), Seeding: m.seedingStatus(), Quarantined: m.meta.State().Quarantined, Problem: m.problem, Disk: m.diskUsage(),
+		StartedUnixMilli: m.start.UnixMilli(),
 	}
-	s.Rules, s.ConfigVersion = r.core.Rules()
+	s.Rules, s.ConfigVersion = m.core.Rules()
 	switch s.Role {
 	case replication.RoleLeader, replication.RoleFollower:
 		s.Epoch, s.Leader = p.Epoch, p.Leader
 	case replication.RoleWaiting, replication.RoleFenced:
 	}
 	if s.Role == replication.RoleFollower {
-		s.Contact = &wire.Contact{Connected: r.connected(now), Refused: r.contact.refused, SilentMillis: -1}
-		if !r.contact.heardAt.IsZero() {
-			s.Contact.SilentMillis = now.Sub(r.contact.heardAt).Milliseconds()
+		s.Contact = &wire.Contact{Connected: m.connected(now), Refused: m.contact.refused, SilentMillis: -1}
+		if !m.contact.heardAt.IsZero() {
+			s.Contact.SilentMillis = now.Sub(m.contact.heardAt).Milliseconds()
 		}
 	}
-	if fs := r.core.Followers(now); fs != nil {
+	if fs := m.core.Followers(now); fs != nil {
 		s.Followers = make(map[string]wire.FollowerView, len(fs))
 		for name, f := range fs {
 			s.Followers[name] = wire.FollowerView{
@@ -145,19 +145,19 @@ func (r *Runner) status() wire.Status {
 
 // seedingStatus is the progress of a seed; also without one under way while the state on disk is of no use without, so that
 // nobody takes this member for a holder of data.
-func (r *Runner) seedingStatus() *wire.Seeding {
-	if r.seeding == nil && r.core.Promises().NeedSeed {
-		return &wire.Seeding{From: r.core.Promises().Leader, SecondsLeft: -1}
+func (m *Member) seedingStatus() *wire.Seeding {
+	if m.seeding == nil && m.core.Promises().NeedSeed {
+		return &wire.Seeding{From: m.core.Promises().Leader, SecondsLeft: -1}
 	}
-	return r.seeding
+	return m.seeding
 }
 
 // AwaitReadWindow returns nil once this leader may serve a linearizable read: no other can have been promoted. It waits for
 // that as long as ctx lives.
-func (r *Runner) AwaitReadWindow(ctx context.Context) error {
+func (m *Member) AwaitReadWindow(ctx context.Context) error {
 	for {
-		changed, acked := r.changed.next(), r.acks.next()
-		if r.mayRead() {
+		changed, acked := m.changed.next(), m.acks.next()
+		if m.MayRead() {
 			return nil
 		}
 		select {
@@ -165,43 +165,40 @@ func (r *Runner) AwaitReadWindow(ctx context.Context) error {
 		case <-acked:
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-r.done:
+		case <-m.ended:
 			return errStopped
 		}
 	}
 }
 
-// mayRead goes by the clock, not by what the role goroutine noticed: the process may just have been paused.
-func (r *Runner) mayRead() bool {
-	now := r.opt.Now()
-	if until := r.readUntil.Load(); until != math.MaxInt64 {
-		return until > int64(now.Sub(r.start))
+// MayRead reports whether a linearizable read may be served now. It goes by the clock, not by what the role goroutine noticed: the process may just have been paused.
+func (m *Member) MayRead() bool {
+	now := m.opt.Now()
+	if until := m.readUntil.Load(); until != math.MaxInt64 {
+		return until > int64(now.Sub(m.start))
 	}
-	return r.opt.Lease == nil || r.opt.Lease.Valid(now)
+	return m.opt.Lease == nil || m.opt.Lease.Valid(now)
 }
 
 // Readable reports whether the state is a prefix of the store's log, however old.
-func (r *Runner) Readable() bool { return r.readable.Load() }
-
-// Generation returns the state in force; its machine may be closed when a snapshot replaces it.
-func (r *Runner) Generation() *Generation { return r.gen.Load() }
+func (m *Member) Readable() bool { return m.readable.Load() }
 
 // LeaderAddress is the peer address of the leader being followed; "" when there is none.
-func (r *Runner) LeaderAddress() string {
-	if a := r.leaderAddress.Load(); a != nil {
+func (m *Member) LeaderAddress() string {
+	if a := m.leaderAddress.Load(); a != nil {
 		return *a
 	}
 	return ""
 }
 
 // Open reports whether this leader takes writes.
-func (r *Runner) Open() bool { return r.writable.Load() }
+func (m *Member) Open() bool { return m.writable.Load() }
 
 // Following reports whether this follower hears its leader.
-func (r *Runner) Following() bool { return r.following.Load() }
+func (m *Member) Following() bool { return m.following.Load() }
 
 // Stuck is for how long the role goroutine has not come round; it does so at least every heartbeat, unless the disk holds
 // it up.
-func (r *Runner) Stuck() time.Duration {
-	return r.opt.Now().Sub(r.start) - time.Duration(r.beat.Load())
+func (m *Member) Stuck() time.Duration {
+	return m.opt.Now().Sub(m.start) - time.Duration(m.beat.Load())
 }

@@ -20,7 +20,7 @@ func TestAHungRoleGoroutineIsStuck(t *testing.T) {
 		t.Fatal(err)
 	}
 	held, release := make(chan struct{}), make(chan struct{})
-	r.post(func() { close(held); <-release })
+	r.works.Post(func() { close(held); <-release })
 	<-held
 	ahead.Store(int64(time.Hour))
 	if d := r.Stuck(); d < time.Hour/2 {

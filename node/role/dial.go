@@ -1,0 +1,98 @@
+package role
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/replication/peer"
+)
+
+// Dialer opens a connection to a peer port.
+type Dialer func(ctx context.Context, address string) (net.Conn, error)
+
+// Redial waits between attempts, from the first to the largest; a leader that comes back is found within the latter.
+const (
+	RedialFirst = 20 * time.Millisecond
+	RedialMost  = 500 * time.Millisecond
+	dialTimeout = time.Second
+)
+
+// dialler keeps one connection for its link until it is cancelled. The next one begins when it has ended.
+type dialler struct {
+	link   *Link
+	cancel context.CancelFunc
+	ended  chan struct{}
+}
+
+func (w *works) Connect(l *Link) {
+	before := w.dialler
+	if before != nil {
+		before.cancel()
+	}
+	if l == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	d := &dialler{link: l, cancel: cancel, ended: make(chan struct{})}
+	w.dialler = d
+	go func() {
+		defer close(d.ended)
+		before.wait()
+		w.keepConnected(ctx, d)
+	}()
+}
+
+// wait returns once a cancelled dialler does nothing any more; nil: there is none.
+func (d *dialler) wait() {
+	if d != nil {
+		<-d.ended
+	}
+}
+
+func (w *works) keepConnected(ctx context.Context, d *dialler) {
+	wait := RedialFirst
+	for ctx.Err() == nil {
+		streamed, err := w.connectOnce(ctx, d.link)
+		if ctx.Err() != nil {
+			return
+		}
+		if streamed {
+			wait = RedialFirst
+		}
+		w.opt.Log.V(1).Info("connection to the leader ended", "leader", d.link.target.leader, "error", fmt.Sprint(err))
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+		}
+		wait = min(2*wait, RedialMost)
+	}
+}
+
+// connectOnce runs one connection; streamed tells whether it came as far as receiving the log, or a snapshot as a whole.
+func (w *works) connectOnce(ctx context.Context, l *Link) (streamed bool, err error) {
+	dctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	conn, err := w.opt.Dial(dctx, l.Address())
+	cancel()
+	if doErr := l.Dialled(ctx, errors.Is(err, syscall.ECONNREFUSED)); doErr != nil || err != nil {
+		if conn != nil {
+			_ = conn.Close()
+		}
+		return false, err
+	}
+	s, err := l.Begin(ctx)
+	if err != nil {
+		_ = conn.Close()
+		return false, err
+	}
+	err = peer.Follow(ctx, conn, s)
+	s.End()
+	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, io.EOF) {
+		w.opt.Log.Info("stream from the leader ended", "leader", l.target.leader, "error", err.Error())
+	}
+	return s.Streamed(), err
+}

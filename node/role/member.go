@@ -1,0 +1,180 @@
+package role
+
+import (
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/go-logr/logr"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/meta"
+	"github.com/replicatedstore/replicatedstore/replication/wal"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// Options are fixed for a member's life.
+type Options struct {
+	FS    vfs.FS
+	Dir   string
+	Store string
+	// Member is this member's name; Version the build that runs.
+	Member, Version string
+	Log             logr.Logger
+	// Now is the clock; nil means time.Now. Only differences count, and its monotonic reading is what decides.
+	Now func() time.Time
+	// Wall is the calendar in unix milliseconds, which may jump; nil means time.Now's.
+	Wall func() int64
+	// Dial reaches a peer port.
+	Dial Dialer
+	// Memory for the state machine, in bytes; LogRetain is how much log is kept for followers that come back.
+	Memory, LogRetain int64
+	// Segments are the log's options; where it lives and what it reports to is set here.
+	Segments wal.Options
+	// WriteTimeout is told how long writes may wait for their voters, when the operator says so; nil: nobody.
+	WriteTimeout func(time.Duration)
+	// Lease is held while leading; nil: none.
+	Lease Lease
+	// CutClients closes client connections; called when a leadership ends.
+	CutClients func(reason string)
+}
+
+func (o *Options) complete() {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Wall == nil {
+		o.Wall = func() int64 { return time.Now().UnixMilli() }
+	}
+	if o.CutClients == nil {
+		o.CutClients = func(string) {}
+	}
+}
+
+// Lease is the leader's claim in the cluster's API, as far as this room needs it.
+type Lease interface {
+	// Hold renews until Release. deposed is called once when the record there names a higher epoch.
+	Hold(epoch replication.Epoch, duration time.Duration, deposed func(replication.Epoch))
+	Release()
+	// Valid reports whether the last renewal still protects an asynchronous leader. It may be called from any goroutine.
+	Valid(now time.Time) bool
+}
+
+// Member is what one member's role makes it do, as an object without goroutines: Works runs it.
+type Member struct {
+	opt   Options
+	works Works
+	start time.Time
+
+	contents atomic.Pointer[Contents]
+
+	// Published in the role goroutine for readers that must not wait for it.
+	role          atomic.Uint32 // index into roles
+	last, commit  atomic.Uint64 // the log's end and the commit position
+	beat          atomic.Int64  // when Settle last ran, in nanoseconds since start
+	readUntil     atomic.Int64  // nanoseconds since start; see readDeadline
+	writable      atomic.Bool   // the sequencer takes writes
+	following     atomic.Bool   // the leader is heard
+	readable      atomic.Bool   // the state is a prefix of the store's log (it may be old)
+	leaderAddress atomic.Pointer[string]
+	changed       broadcast // something the operator cares for
+	acks          broadcast // acknowledgements, commit, durability
+	ended         chan struct{}
+
+	// Role goroutine only.
+	core      *replication.Replica
+	meta      *meta.Store
+	syncing   bool
+	leader    *leaderState
+	link      *Link    // set while there is a leader to follow
+	session   *Session // the connection to it
+	contact   contact
+	hold      *hold
+	seeding   *wire.Seeding
+	retention retention
+	problem   string
+	stamp     int64  // the newest record's wall clock, in unix milliseconds; never goes back
+	caughtUp  uint64 // which followers keep up, as of the last tick
+	digest    digest // what the last change was about
+}
+
+// Open opens the member's directory. Settle must follow every call into the role goroutine, Tick come every heartbeat.
+func Open(opt Options, works Works) (*Member, error) {
+	opt.complete()
+	m := &Member{opt: opt, works: works, start: opt.Now(), ended: make(chan struct{})}
+	if err := m.open(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+// Contents returns what is in force. Called from anywhere; its state may be closed when a snapshot replaces it.
+func (m *Member) Contents() *Contents { return m.contents.Load() }
+
+// Settle draws the consequences of whatever just happened; it is idempotent and runs after every event.
+func (m *Member) Settle() {
+	now := m.opt.Now()
+	m.beat.Store(int64(now.Sub(m.start)))
+	c := m.Contents()
+	m.followLeadership()
+	m.openOrClose(now, c) // before anything is acknowledged: an asynchronous leader whose Lease ran out must not
+	m.kick(c.Log)
+	m.works.Apply(min(m.core.Commit(), c.Log.Durable().Position))
+	m.publish(now, c)
+}
+
+// kick starts an fsync if one is due and none runs.
+func (m *Member) kick(l *wal.Log) {
+	if m.syncing || l.Durable() == l.Last() {
+		return
+	}
+	m.syncing = true
+	m.works.Sync(l)
+}
+
+// Synced tells that the fsync has ended.
+func (m *Member) Synced(err error) {
+	m.syncing = false
+	if m.final(err) != nil {
+		return
+	}
+	m.core.OnDurable(m.opt.Now())
+	if m.session != nil {
+		m.session.owe()
+	}
+}
+
+// settleSync waits until no fsync runs; for the rare moments when the log's exact end matters, or the log is replaced.
+func (m *Member) settleSync() error {
+	if !m.syncing {
+		return nil
+	}
+	m.syncing = false
+	return m.works.AwaitSync()
+}
+
+// Tick is the heartbeat's share of the work.
+func (m *Member) Tick() {
+	now := m.opt.Now()
+	m.core.Tick(now)
+	m.caughtUp = m.core.CaughtUpDigest()
+	m.retain(now)
+}
+
+// MaySeal reports whether Seal has a use: one batch at a time is being synced, and meanwhile the next gathers.
+func (m *Member) MaySeal() bool { return m.leader != nil && m.leader.open && !m.syncing }
+
+// final passes on err unless it is an orderly refusal; a fatal one also ends the process.
+func (m *Member) final(err error) error {
+	if err != nil && !replication.IsRefusal(err) {
+		m.works.Fail(fmt.Errorf("member %s: %w", m.opt.Member, err))
+	}
+	return err
+}
+
+// stampMilli is the wall clock for a record, in unix milliseconds: never before that of an earlier record.
+func (m *Member) stampMilli() int64 {
+	m.stamp = max(m.stamp, m.opt.Wall(), m.Contents().State.AppliedTime())
+	return m.stamp
+}
