@@ -15,7 +15,7 @@ import (
 // open opens everything the member keeps, and makes its Replica.
 func (m *Member) open() (err error) {
 	m.meta, err = meta.Open(m.opt.FS, m.opt.Dir, meta.Options{
-		Store: m.opt.Store, Member: m.opt.Member, Init: m.initContents, Logf: m.logf,
+		Store: m.opt.Store, Member: m.opt.Member, Init: m.initContents, NewIncarnation: m.opt.NewIncarnation, Logf: m.logf,
 	})
 	if err != nil {
 		return err

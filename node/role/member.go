@@ -32,6 +32,8 @@ type Options struct {
 	Memory, LogRetain int64
 	// Segments are the log's options; where it lives and what it reports to is set here.
 	Segments wal.Options
+	// NewIncarnation names a new directory; nil: at random.
+	NewIncarnation func() string
 	// WriteTimeout is told how long writes may wait for their voters, when the operator says so; nil: nobody.
 	WriteTimeout func(time.Duration)
 	// Lease is held while leading; nil: none.

@@ -198,7 +198,7 @@ func (l *Log) roll(size int64) error {
 func (l *Log) prepare(s *segment) {
 	if !s.prepared {
 		s.prepared = true
-		l.spare.start(l.fs, l.fs.PathJoin(l.dir, spareName), l.sizeAfter(s))
+		l.spare.start(l.opt.Spawn, l.fs, l.fs.PathJoin(l.dir, spareName), l.sizeAfter(s))
 	}
 }
 

@@ -21,6 +21,8 @@ type Options struct {
 	QuarantineDir string
 	// Logf reports what recovery and background work did; default: nothing is reported.
 	Logf func(format string, args ...any)
+	// Spawn runs f beside the caller, or at once where nothing may run beside it; default: a goroutine.
+	Spawn func(f func())
 }
 
 func (o Options) withDefaults(quarantine string) Options {
@@ -36,6 +38,9 @@ func (o Options) withDefaults(quarantine string) Options {
 	}
 	if o.Logf == nil {
 		o.Logf = func(string, ...any) {}
+	}
+	if o.Spawn == nil {
+		o.Spawn = func(f func()) { go f() }
 	}
 	return o
 }

@@ -26,16 +26,17 @@ type spare struct {
 	err  error // of the last preparation
 }
 
-// start prepares a file of size bytes in the background, unless there is one or one is being made.
-func (s *spare) start(fs vfs.FS, path string, size int64) {
+// start prepares a file of size bytes, beside the caller by way of spawn, unless there is one or one is being made.
+func (s *spare) start(spawn func(func()), fs vfs.FS, path string, size int64) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.busy != nil || s.path != "" {
+		s.mu.Unlock()
 		return
 	}
 	done := make(chan struct{})
 	s.busy = done
-	go func() {
+	s.mu.Unlock()
+	spawn(func() {
 		err := createZeroed(fs, path, size)
 		s.mu.Lock()
 		defer s.mu.Unlock()
@@ -44,7 +45,7 @@ func (s *spare) start(fs vfs.FS, path string, size int64) {
 		}
 		s.busy = nil
 		close(done)
-	}()
+	})
 }
 
 // wait returns when no preparation runs.
