@@ -13,7 +13,7 @@ import (
 )
 
 // Preface opens every peer connection, before the first frame; its last byte is the protocol's version.
-const Preface = "RSTORE-PEER\x01"
+const Preface = "RSTORE-PEER\x02"
 
 // FrameType tells what a frame carries.
 type FrameType uint8
@@ -40,8 +40,9 @@ func (t FrameType) String() string {
 	}
 }
 
-// A frame is: length u32 (of what follows the crc) | crc32c u32 | type u8 | body; little endian. The crc covers type and
-// body, except that an Append's records are left to their own chain checksums, which travel with them to the disk.
+// A frame is: length u32 (of what follows the crc) | crc32c u32 | type u8 | body; little endian. The crc covers length, type
+// and body, except that an Append's records are left to their own chain checksums, which travel with them to the disk. It
+// covers the length because a wrong one must be an error, not a wait for bytes that heartbeats fill slowly.
 const (
 	frameHeader = 9
 	appendHead  = 24
@@ -50,6 +51,8 @@ const (
 	MaxControlFrame = 64 << 10
 	// MaxAppendFrame bounds an Append: a batch of records, or one record of the largest size.
 	MaxAppendFrame = appendHead + replication.MaxRecordBytes + (4 << 20)
+	// trusted is how many bytes of a frame are set aside on the word of its header alone; the rest as it arrives.
+	trusted = 1 << 20
 )
 
 // ErrFrame is wrapped by every error about bytes that are no valid frame.
@@ -101,7 +104,14 @@ func AppendJSON(dst []byte, t FrameType, msg any) ([]byte, error) {
 func seal(frame []byte, t FrameType, length int) {
 	frame[8] = byte(t)
 	binary.LittleEndian.PutUint32(frame, uint32(length))
-	binary.LittleEndian.PutUint32(frame[4:], crc32.Checksum(frame[8:], castagnoli))
+	binary.LittleEndian.PutUint32(frame[4:], checksum(frame[:frameHeader], frame[frameHeader:]))
+}
+
+// checksum of a frame: of its length, its type and the covered part of its body.
+func checksum(header, covered []byte) uint32 {
+	c := crc32.Checksum(header[:4], castagnoli)
+	c = crc32.Update(c, castagnoli, header[8:frameHeader])
+	return crc32.Update(c, castagnoli, covered)
 }
 
 // Frame is one decoded frame; Body belongs to the reader of it.
@@ -124,15 +134,35 @@ func ReadFrame(r *bufio.Reader) (Frame, error) {
 	if length < 1 || int64(length) > int64(limit) || covered > int(length)-1 {
 		return Frame{}, fmt.Errorf("%w: %s of %d bytes", ErrFrame, t, length)
 	}
-	body := make([]byte, length-1)
-	if _, err := io.ReadFull(r, body); err != nil {
+	n := int(length) - 1
+	body := make([]byte, min(n, trusted))
+	if _, err := io.ReadFull(r, body[:covered]); err != nil {
 		return Frame{}, fmt.Errorf("read %s of %d bytes: %w", t, length, noEOF(err))
 	}
-	got := crc32.Update(crc32.Checksum(h[8:], castagnoli), castagnoli, body[:covered])
-	if got != crc {
+	// Before the rest is waited for.
+	if got := checksum(h[:], body[:covered]); got != crc {
 		return Frame{}, fmt.Errorf("%w: checksum of %s is %08x, not %08x", ErrFrame, t, got, crc)
 	}
+	body, err := readRest(r, body, covered, n)
+	if err != nil {
+		return Frame{}, fmt.Errorf("read %s of %d bytes: %w", t, length, noEOF(err))
+	}
 	return Frame{Type: t, Body: body}, nil
+}
+
+// readRest reads body[at:] and goes on, in larger and larger steps, until body has n bytes.
+func readRest(r io.Reader, body []byte, at, n int) ([]byte, error) {
+	for {
+		if _, err := io.ReadFull(r, body[at:]); err != nil {
+			return nil, err
+		}
+		if at = len(body); at == n {
+			return body, nil
+		}
+		grown := make([]byte, min(n, 4*at))
+		copy(grown, body)
+		body = grown
+	}
 }
 
 func noEOF(err error) error {
