@@ -117,6 +117,9 @@ func decodeHeader(b []byte) (segmentHeader, error) {
 	if sum := crc32.Checksum(b[:at], castagnoli); sum != le.Uint32(b[at:]) {
 		return segmentHeader{}, fmt.Errorf("%w: checksum %08x, want %08x", errHeader, sum, le.Uint32(b[at:]))
 	}
+	if le.Uint32(b[32:])&^flagStart != 0 || le.Uint32(b[60:]) != 0 || le.Uint64(b[72:]) != 0 {
+		return segmentHeader{}, fmt.Errorf("%w: reserved fields are not 0", errHeader)
+	}
 	h := segmentHeader{
 		length: n, salt: le.Uint64(b[16:]), seq: le.Uint64(b[24:]), start: le.Uint32(b[32:])&flagStart != 0,
 		base: replication.Mark{

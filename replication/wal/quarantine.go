@@ -84,7 +84,11 @@ func decodeQuarantine(b []byte) (Quarantine, int, error) {
 	if sum != le.Uint32(b[quarantineFixed-4:]) {
 		return Quarantine{}, 0, fmt.Errorf("%w: header checksum", errQuarantine)
 	}
-	return Quarantine{Base: readMark(b[16:]), Last: readMark(b[40:]), Reason: string(reason)}, quarantineFixed + n, nil
+	q := Quarantine{Base: readMark(b[16:]), Last: readMark(b[40:]), Reason: string(reason)}
+	if le.Uint32(b[36:]) != 0 || q.Last.Position <= q.Base.Position {
+		return Quarantine{}, 0, fmt.Errorf("%w: entries after %v up to %v", errQuarantine, q.Base, q.Last)
+	}
+	return q, quarantineFixed + n, nil
 }
 
 // quarantine writes the records after base to a file of their own and makes it durable. Caller holds appendMu.
