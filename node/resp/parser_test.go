@@ -93,10 +93,55 @@ func FuzzParser(f *testing.F) {
 		if !slices.EqualFunc(whole, pieces, slices.Equal) || !errors.Is(wholeErr, piecesErr) {
 			t.Fatalf("whole: %q %v, in pieces: %q %v", whole, wholeErr, pieces, piecesErr)
 		}
+		var w writer
 		for _, cmd := range whole {
 			if len(cmd) == 0 {
 				t.Fatal("a command without words")
 			}
+			w.array(len(cmd))
+			for _, word := range cmd {
+				w.bulk([]byte(word))
+			}
+		}
+		if again, err := parseAll(w.buf, max(len(w.buf), 1)); err != nil || !slices.EqualFunc(again, whole, slices.Equal) {
+			t.Fatalf("%q, encoded and parsed again: %q, %v", whole, again, err)
+		}
+	})
+}
+
+// FuzzParserMemory feeds the parser as a connection does, and checks that what it holds is in proportion to what arrived,
+// whatever lengths and counts were announced.
+func FuzzParserMemory(f *testing.F) {
+	f.Add([]byte("*1048576\r\n$1048576\r\nabc"))
+	f.Add([]byte("*2\r\n$0\r\n\r\n$1048576\r\n" + strings.Repeat("x", 20<<10)))
+	f.Add([]byte(strings.Repeat("a 'b c' ", 100) + "\r\n"))
+	f.Add([]byte(strings.Repeat("*1\r\n$0\r\n\r\n", 200)))
+	f.Fuzz(func(t *testing.T, input []byte) {
+		p := newParser(testLimits())
+		defer p.release()
+		for rest := input; len(rest) > 0; {
+			if err := p.makeRoom(); err != nil {
+				t.Fatalf("%d bytes are too many: %v", len(input), err)
+			}
+			n := copy(p.buf[len(p.buf):cap(p.buf)], rest)
+			p.buf, rest = p.buf[:len(p.buf)+n], rest[n:]
+			for {
+				args, err := p.next(nil)
+				if err != nil {
+					return
+				}
+				if args == nil {
+					break
+				}
+			}
+			// Buffers come in three sizes, the smallest that doubles what arrived; an argument takes at least six bytes.
+			if most := 2*mediumBuffer + 8*len(input); cap(p.buf) > most {
+				t.Fatalf("a buffer of %d bytes for %d that arrived", cap(p.buf), len(input))
+			}
+			if cap(p.spans) > 16+len(input) || cap(p.inline) > 64+2*len(input) {
+				t.Fatalf("%d spans, %d inline bytes for %d that arrived", cap(p.spans), cap(p.inline), len(input))
+			}
+			p.compact()
 		}
 	})
 }
