@@ -115,12 +115,13 @@ func NewReplica(opt ReplicaOptions, log Log, stable Stable, kept Promises, appli
 	return r, nil
 }
 
-// Role, Promises, Commit and Log are snapshots for the host's status.
+// Role, Promises, Commit, Log, Led and Self are snapshots for the host's status.
 func (r *Replica) Role() Role         { return r.role }
 func (r *Replica) Promises() Promises { return r.promises }
 func (r *Replica) Commit() Position   { return r.commit }
 func (r *Replica) Log() Log           { return r.log }
 func (r *Replica) Led() Epoch         { return r.led }
+func (r *Replica) Self() Voter        { return r.opt.Self }
 
 // Empty reports whether the member holds nothing at all: neither a voter nor a source of data.
 func (r *Replica) Empty() bool { return r.log.Last().Position == 0 }

@@ -180,3 +180,6 @@ func (m *Member) stampMilli() int64 {
 	m.stamp = max(m.stamp, m.opt.Wall(), m.Contents().State.AppliedTime())
 	return m.stamp
 }
+
+// Replica is the protocol's object, for checks in the role goroutine.
+func (m *Member) Replica() *replication.Replica { return m.core }
