@@ -108,7 +108,7 @@ func refusedWell(t *testing.T, err error) {
 	}
 }
 
-// FuzzSegment opens a segment file of any bytes.
+// FuzzSegment opens a segment file of any bytes: head, zeros up to where records begin, and body.
 func FuzzSegment(f *testing.F) {
 	fs := vfs.NewMem()
 	l, _ := mustOpen(f, fs, "wal", Options{Create: true})
@@ -117,14 +117,16 @@ func FuzzSegment(f *testing.F) {
 	appendSome(f, l, 2, 1, 20)
 	data := []byte(dirBytes(f, fs, "wal")[segmentName(0)])
 	closeLog(f, l)
-	f.Add(data[:l.active().off+noteSize])
-	f.Add(data[:headerAlign])
-	f.Fuzz(func(t *testing.T, data []byte) {
+	f.Add(data[:headerFixed+4], data[headerAlign:l.active().off+noteSize])
+	f.Add(data[:headerFixed+4], data[headerAlign:l.active().off-1])
+	f.Add(data[:headerFixed+3], []byte{})
+	f.Fuzz(func(t *testing.T, head, body []byte) {
 		fs := vfs.NewMem()
 		if err := fs.MkdirAll("wal", 0o755); err != nil {
 			t.Fatal(err)
 		}
-		writeFile(t, fs, fs.PathJoin("wal", segmentName(0)), data)
+		pad := make([]byte, (headerAlign-len(head)%headerAlign)%headerAlign)
+		writeFile(t, fs, fs.PathJoin("wal", segmentName(0)), head, pad, body)
 		openAnything(t, fs)
 	})
 }
