@@ -2,7 +2,9 @@ package wal
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"strconv"
@@ -15,17 +17,58 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-const childDir = "RSTORE_TEST_WAL_DIR"
+const (
+	childDir = "RSTORE_TEST_WAL_DIR"
+	childCut = "RSTORE_TEST_WAL_CUT" // set: append and cut; else: append, sync beside it, and prune
+)
 
-// TestMain lets the test binary be the process that TestKill9 kills.
+// TestMain lets the test binary be the process that these tests kill.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
-		if err := appendForever(dir); err != nil {
+		run := appendForever
+		if os.Getenv(childCut) != "" {
+			run = cutForever
+		}
+		if err := run(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 	}
 	os.Exit(m.Run())
+}
+
+// killedChild runs the test binary as a child with this environment, kills it with signal 9 after a random time within
+// [least, most) of its first line, and hands over what it printed, line by line.
+func killedChild(t *testing.T, rng *rand.Rand, least, most time.Duration, line func(string), env ...string) {
+	t.Helper()
+	child := exec.Command(os.Args[0])
+	child.Env = append(os.Environ(), env...)
+	child.Stderr = os.Stderr
+	out, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	killer := time.AfterFunc(time.Hour, func() { _ = child.Process.Kill() })
+	defer killer.Stop()
+	first := true
+	for lines := bufio.NewReader(out); ; {
+		text, err := lines.ReadString('\n')
+		if err != nil {
+			break // the rest of a line that the kill cut off says nothing
+		}
+		if first {
+			killer.Reset(least + time.Duration(rng.Int64N(int64(most-least))))
+			first = false
+		}
+		line(strings.TrimSuffix(text, "\n"))
+	}
+	var exit *exec.ExitError
+	if err := child.Wait(); !errors.As(err, &exit) || exit.ExitCode() != -1 {
+		t.Fatalf("the child ended before it was killed: %v", err)
+	}
 }
 
 // appendForever appends records of known content, with concurrent syncs, and prints every position that Sync returned.
@@ -82,25 +125,13 @@ func TestKill9(t *testing.T) {
 	dir := t.TempDir()
 	var synced replication.Position
 	for round := range 12 {
-		child := exec.Command(os.Args[0])
-		child.Env = append(os.Environ(), childDir+"="+dir)
-		child.Stderr = os.Stderr
-		out, err := child.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := child.Start(); err != nil {
-			t.Fatal(err)
-		}
-		kill := time.AfterFunc(time.Duration(50+rng.IntN(250))*time.Millisecond, func() { _ = child.Process.Kill() })
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			// The last line may be cut short by the kill; then it is a smaller number, or none.
-			if p, err := strconv.ParseUint(lines.Text(), 10, 64); err == nil {
-				synced = max(synced, replication.Position(p))
+		killedChild(t, rng, 10*time.Millisecond, 250*time.Millisecond, func(line string) {
+			p, err := strconv.ParseUint(line, 10, 64)
+			if err != nil {
+				t.Fatal(err)
 			}
-		}
-		_ = child.Wait() // it was killed
-		kill.Stop()
+			synced = max(synced, replication.Position(p))
+		}, childDir+"="+dir)
 		l, rep := mustOpen(t, vfs.Default, dir, Options{Create: true, SegmentBytes: 1 << 20})
 		if l.Last().Position < synced {
 			t.Fatalf("round %d: the log ends in %v, synced was %d: %+v", round, l.Last(), synced, rep)
@@ -123,4 +154,107 @@ func checkEntries(t *testing.T, l *Log) {
 			}
 		}
 	}
+}
+
+// cutForever appends, syncs and cuts at random. It prints "s <end>" after a sync, "c <to> <end>" before a cut and "d" after it.
+func cutForever(dir string) error {
+	l, _, err := Open(vfs.Default, dir, Options{Create: true, SegmentBytes: testSegment, TailBytes: 16 << 10})
+	if err != nil {
+		return err
+	}
+	epoch := l.Last().Epoch + 1
+	ends := []replication.Position{l.Last().Position}
+	for {
+		for range 1 + rand.IntN(300) {
+			last := l.Last()
+			entry := append([]byte{byte(epoch)}, entryFor(last.Position + 1)[1:]...)
+			r, err := replication.EncodeRecord(replication.Seal{Epoch: epoch, First: last.Position + 1, Prev: last.Chain},
+				1, append([]byte{byte(len(entry))}, entry...))
+			if err != nil {
+				return err
+			}
+			if err := l.Append(r); err != nil {
+				return err
+			}
+			ends = append(ends, r.Last())
+		}
+		if _, err := l.Sync(); err != nil {
+			return err
+		}
+		fmt.Println("s", l.Last().Position)
+		n := rand.IntN(len(ends))
+		to := ends[n]
+		fmt.Println("c", to, l.Last().Position)
+		if _, err := l.TruncateAfter(to, "test"); err != nil {
+			return err
+		}
+		fmt.Println("d")
+		ends, epoch = ends[:n+1], epoch+1
+	}
+}
+
+// TestKill9DuringCut kills a process that appends, rolls and cuts: the log ends where the last step that ended left it, or
+// where the one under way leads; and whatever was cut is in quarantine.
+func TestKill9DuringCut(t *testing.T) {
+	rng := seeded(t)
+	dir := t.TempDir()
+	cuts, inside := 0, 0
+	var synced replication.Position
+	for round := range 20 {
+		var to, end replication.Position
+		cutting := false
+		killedChild(t, rng, 0, 60*time.Millisecond, func(line string) {
+			switch _, err := fmt.Sscanf(line, "c %d %d", &to, &end); {
+			case err == nil:
+				cutting = true
+			case line == "d":
+				cutting, synced = false, to
+				cuts++
+			default:
+				if _, err := fmt.Sscanf(line, "s %d", &synced); err != nil {
+					t.Fatalf("line %q: %v", line, err)
+				}
+			}
+		}, childDir+"="+dir, childCut+"=1")
+		l, rep := mustOpen(t, vfs.Default, dir, Options{Create: true})
+		got := l.Last().Position
+		isCut := cutting && got == to
+		if got < synced && !isCut {
+			t.Fatalf("round %d: the log ends in %v, synced was %d, cutting %v to %d: %+v", round, l.Last(), synced, cutting, to, rep)
+		}
+		for _, r := range readAll(t, l) {
+			for i, e := range r.Entries() {
+				if p := r.First + replication.Position(i); e[0] != byte(r.Epoch) || string(e[1:]) != string(entryFor(p)[1:]) {
+					t.Fatalf("entry %d of epoch %d is %q", p, r.Epoch, e)
+				}
+			}
+		}
+		if isCut && to < end {
+			inside++
+			checkQuarantined(t, dir, to, end)
+		}
+		closeLog(t, l)
+		synced = got
+	}
+	t.Logf("%d cuts ended, %d were killed after their step", cuts, inside)
+	if cuts < 20 {
+		t.Fatalf("only %d cuts", cuts)
+	}
+}
+
+// checkQuarantined fails unless a whole quarantine file holds what was cut after position to up to end.
+func checkQuarantined(t *testing.T, dir string, to, end replication.Position) {
+	t.Helper()
+	files, err := ListQuarantine(vfs.Default, vfs.Default.PathJoin(dir, "quarantine"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, q := range files {
+		if q.Base.Position == to && q.Last.Position == end {
+			if recs := readQuarantine(t, vfs.Default, q); recs[0].First == to+1 && recs[len(recs)-1].Mark() == q.Last {
+				return
+			}
+		}
+	}
+	t.Fatalf("what was cut, %d to %d, is in none of %d quarantine files", to+1, end, len(files))
 }
