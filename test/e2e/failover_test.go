@@ -97,7 +97,7 @@ var _ = Describe("a store of three that loses its leader", Ordered, ContinueOnFa
 	It("goes on when the operator dies in the middle", func(ctx SpecContext) {
 		lose(ctx, func(leader, _ string) func() {
 			Expect(store.KillPod(ctx, leader)).To(Succeed())
-			Expect(killOperator(ctx)).To(Succeed())
+			Expect(world.KillOperators(ctx)).To(Succeed())
 			return nil
 		})
 	}, SpecTimeout(2*readyTimeout))

@@ -17,7 +17,7 @@ const pollPeriod = 50 * time.Millisecond
 func catchUp(ctx context.Context, members []Member, dial Dial) error {
 	clients := make([]*redis.Client, len(members))
 	for i, m := range members {
-		clients[i] = redis.NewClient(clientOptions(m.Address, 2*time.Second, dial))
+		clients[i] = redis.NewClient(ClientOptions(m.Address, 2*time.Second, dial))
 		defer clients[i].Close()
 	}
 	target := goal{}

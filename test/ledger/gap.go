@@ -12,8 +12,8 @@ type Gap struct {
 // Length of the gap.
 func (g Gap) Length() time.Duration { return g.To.Sub(g.From) }
 
-// gaps keeps every gap worth telling, in order.
-type gaps struct {
+// Gaps keeps every gap worth telling, in order. The zero value is ready; it is not safe for concurrent use.
+type Gaps struct {
 	last time.Time // newest acknowledgement
 	list []Gap
 }
@@ -21,7 +21,8 @@ type gaps struct {
 // leastGap is the shortest one kept: below it a gap is the pace of the writer.
 const leastGap = 10 * time.Millisecond
 
-func (g *gaps) acknowledged(at time.Time) {
+// Acknowledged takes the time at which one more acknowledgement arrived.
+func (g *Gaps) Acknowledged(at time.Time) {
 	if !g.last.IsZero() && at.Sub(g.last) >= leastGap {
 		g.list = append(g.list, Gap{From: g.last, To: at})
 	}
@@ -30,8 +31,11 @@ func (g *gaps) acknowledged(at time.Time) {
 	}
 }
 
-// worst is the longest gap that ended, or goes on, after since; one that had begun before counts from its beginning.
-func (g *gaps) worst(since, now time.Time) Gap {
+// Last is when the newest acknowledgement arrived; zero before the first.
+func (g *Gaps) Last() time.Time { return g.last }
+
+// Worst is the longest gap that ended, or goes on, after since; one that had begun before counts from its beginning.
+func (g *Gaps) Worst(since, now time.Time) Gap {
 	var w Gap
 	for _, one := range g.list {
 		if one.To.After(since) && one.Length() > w.Length() {

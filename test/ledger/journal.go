@@ -65,7 +65,7 @@ type journal struct {
 	open  map[string]*history // by slot: the key that a slot goes by now
 	made  map[string]int      // by slot: how many names it has had
 	tally Tally
-	gaps  gaps
+	gaps  Gaps
 }
 
 // Tally counts writes by outcome.
@@ -120,7 +120,7 @@ func (j *journal) end(w write, o Outcome, count int64, err error, at time.Time) 
 			off := int64(len(w.key.acked)) - count
 			w.key.short, w.key.over = max(w.key.short, off), max(w.key.over, -off)
 		}
-		j.gaps.acknowledged(at)
+		j.gaps.Acknowledged(at)
 	case Failed:
 		j.tally.Failed++
 		w.key.failed = append(w.key.failed, w.number)

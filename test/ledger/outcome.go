@@ -19,8 +19,8 @@ type dialError struct{ error }
 
 func (e dialError) Unwrap() error { return e.error }
 
-// judgeError says what an error of one write means.
-func judgeError(err error) Outcome {
+// Judge says what an error of one write means.
+func Judge(err error) Outcome {
 	var dial dialError
 	var reply redis.Error
 	switch {

@@ -35,7 +35,7 @@ func TestJudgeError(t *testing.T) {
 		"read only, but not a reply": {errors.New("READONLY"), Unknown},
 	}
 	for name, tc := range tests {
-		if got := judgeError(tc.err); got != tc.want {
+		if got := Judge(tc.err); got != tc.want {
 			t.Errorf("%s: %v, want %v", name, got, tc.want)
 		}
 	}

@@ -103,7 +103,7 @@ func (w *Writer) Verify(ctx context.Context, members []Member) (Report, error) {
 
 // readAll reads every key on one member and hands it over.
 func readAll(ctx context.Context, m Member, dial Dial, keys []*history, each func(h *history, held string, ok bool)) error {
-	c := redis.NewClient(clientOptions(m.Address, 10*time.Second, dial))
+	c := redis.NewClient(ClientOptions(m.Address, 10*time.Second, dial))
 	defer c.Close()
 	for batch := range slices.Chunk(keys, readBatch) {
 		replies := make([]*redis.StringCmd, len(batch))

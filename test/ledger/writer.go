@@ -71,7 +71,7 @@ func Start(ctx context.Context, opt Options) (*Writer, error) {
 	}
 	w := &Writer{opt: opt, journal: newJournal(opt.ID, opt.Slots)}
 	for i := range opt.Connections {
-		c := redis.NewClient(clientOptions(opt.Address, opt.Timeout, opt.Dial))
+		c := redis.NewClient(ClientOptions(opt.Address, opt.Timeout, opt.Dial))
 		w.clients = append(w.clients, c)
 		for err := c.Ping(ctx).Err(); err != nil; err = c.Ping(ctx).Err() {
 			if sleep(ctx, pollPeriod); ctx.Err() != nil {
@@ -88,8 +88,8 @@ func Start(ctx context.Context, opt Options) (*Writer, error) {
 	return w, nil
 }
 
-// clientOptions are those of one client with one connection that neither retries nor hides what happens to it.
-func clientOptions(address string, timeout time.Duration, dial Dial) *redis.Options {
+// ClientOptions are those of one client with one connection that neither retries nor hides what happens to it.
+func ClientOptions(address string, timeout time.Duration, dial Dial) *redis.Options {
 	if dial == nil {
 		dialer := net.Dialer{Timeout: timeout}
 		dial = func(ctx context.Context, addr string) (net.Conn, error) { return dialer.DialContext(ctx, "tcp", addr) }
@@ -147,7 +147,7 @@ func (w *Writer) once(connection int, kind Kind) bool {
 	case Count:
 		count, err = c.Incr(ctx, one.key.name).Result()
 	}
-	o := judgeError(err)
+	o := Judge(err)
 	w.journal.end(one, o, count, err, w.opt.Now())
 	return o == Acknowledged
 }
@@ -164,7 +164,7 @@ type Stats struct {
 func (w *Writer) Stats(since time.Time) Stats {
 	w.journal.mu.Lock()
 	defer w.journal.mu.Unlock()
-	return Stats{Tally: w.journal.tally, Gap: w.journal.gaps.worst(since, w.opt.Now()), LastAcknowledged: w.journal.gaps.last}
+	return Stats{Tally: w.journal.tally, Gap: w.journal.gaps.Worst(since, w.opt.Now()), LastAcknowledged: w.journal.gaps.Last()}
 }
 
 // Stop ends the writing, waits for the writes under way (bounded by their timeout) and closes the connections.

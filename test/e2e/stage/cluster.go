@@ -79,6 +79,11 @@ func (c *Cluster) CutNode(ctx context.Context, node, from string) error {
 	return c.void(ctx, "cut", node, "--from", from)
 }
 
+// CutOneWay drops what a machine would receive ("in") or what it sends ("out"), from or to all others or one.
+func (c *Cluster) CutOneWay(ctx context.Context, node, from, direction string) error {
+	return c.void(ctx, "cut", node, "--from", from, "--direction", direction)
+}
+
 // Heal undoes every cut.
 func (c *Cluster) Heal(ctx context.Context) error { return c.void(ctx, "heal") }
 
@@ -96,6 +101,12 @@ func (c *Cluster) PausePod(ctx context.Context, namespace, pod string) error {
 func (c *Cluster) ResumePod(ctx context.Context, namespace, pod string) error {
 	return c.void(ctx, "resume", pod, "--namespace", namespace)
 }
+
+// StopAPI freezes the API server and etcd: connections stay open and nobody answers. StartAPI lets them go on.
+func (c *Cluster) StopAPI(ctx context.Context) error { return c.void(ctx, "api-down") }
+
+// StartAPI lets the API server and etcd go on.
+func (c *Cluster) StartAPI(ctx context.Context) error { return c.void(ctx, "api-up") }
 
 // InClient runs a program of this machine on the cluster's client machine, and waits for it.
 func (c *Cluster) InClient(ctx context.Context, program ...string) error {

@@ -142,12 +142,17 @@ func Condition(rs *v1alpha1.ReplicatedStore, kind string) metav1.ConditionStatus
 // Address of the Service that leads to the leader: its cluster address, so that no name needs to be resolved, or its name
 // where pods are reached through the API server.
 func (s *Store) Address(ctx context.Context) (string, error) {
+	return s.ServiceAddress(ctx, v1alpha1.ServiceReadWrite(s.Name))
+}
+
+// ServiceAddress is Address for any of the store's Services. Where pods are reached through the API server, only the
+// leader's can be dialled.
+func (s *Store) ServiceAddress(ctx context.Context, name string) (string, error) {
 	if s.Cluster == nil {
-		return net.JoinHostPort(v1alpha1.ServiceReadWrite(s.Name), strconv.Itoa(v1alpha1.PortClient)), nil
+		return net.JoinHostPort(name, strconv.Itoa(v1alpha1.PortClient)), nil
 	}
 	var svc corev1.Service
-	key := client.ObjectKey{Namespace: s.Namespace, Name: v1alpha1.ServiceReadWrite(s.Name)}
-	if err := s.Client.Get(ctx, key, &svc); err != nil {
+	if err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: name}, &svc); err != nil {
 		return "", fmt.Errorf("find the store's Service: %w", err)
 	}
 	return net.JoinHostPort(svc.Spec.ClusterIP, strconv.Itoa(v1alpha1.PortClient)), nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os/exec"
 	"sync"
 	"time"
 
@@ -58,34 +57,16 @@ func (s *Store) writerHere(ctx context.Context, opt ledger.Options) (*Writer, er
 
 // writerThere runs it in the cluster's client machine.
 func (s *Store) writerThere(ctx context.Context, program []string, opt ledger.Options) (*Writer, error) {
-	said := &tailWriter{}
-	cmd := s.Cluster.command(context.WithoutCancel(ctx), append([]string{"exec", "client", "--"}, program...)...)
-	cmd.Stderr = said
-	ask, err := cmd.StdinPipe()
+	p, err := s.Cluster.StartInClient(ctx, program...)
 	if err != nil {
 		return nil, fmt.Errorf("start the writer: %w", err)
 	}
-	hear, err := cmd.StdoutPipe()
-	if err != nil {
-		return nil, fmt.Errorf("start the writer: %w", err)
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start the writer: %w", err)
-	}
-	w := &Writer{Remote: ledger.NewRemote(hear, ask), end: sync.OnceFunc(func() { endProcess(cmd, ask) })}
+	w := &Writer{Remote: ledger.NewRemote(p.Out, p.In), end: p.Close}
 	if err := w.Start(opt, startWithin); err != nil {
 		w.Close() // then all it says is there
-		return nil, fmt.Errorf("start the writer: %w; it says: %s", err, said)
+		return nil, fmt.Errorf("start the writer: %w; it says: %s", err, p.Said())
 	}
 	return w, nil
-}
-
-// endProcess ends a program that ends with its input, by force if it does not.
-func endProcess(cmd *exec.Cmd, input io.Closer) {
-	input.Close()
-	force := time.AfterFunc(5*time.Second, func() { cmd.Process.Kill() })
-	defer force.Stop()
-	_ = cmd.Wait() // how it ended is told by the last answer, or its absence
 }
 
 // Close ends the writer and waits for its end.
