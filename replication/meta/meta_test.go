@@ -20,10 +20,17 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-const childDir = "RSTORE_TEST_META_DIR"
+const (
+	childDir     = "RSTORE_TEST_META_DIR"
+	childPromise = "RSTORE_TEST_META_PROMISE"
+)
 
-// TestMain lets the test binary be the other process of TestSecondProcessIsRefused.
+// TestMain lets the test binary be the other process of TestSecondProcessIsRefused and TestKill9DuringPromise.
 func TestMain(m *testing.M) {
+	if dir := os.Getenv(childPromise); dir != "" {
+		fmt.Fprintln(os.Stderr, promiseForever(dir))
+		os.Exit(1)
+	}
 	if dir := os.Getenv(childDir); dir != "" {
 		_, err := Open(vfs.Default, dir, options())
 		fmt.Println(errors.Is(err, ErrInUse), err)
