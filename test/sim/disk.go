@@ -1,0 +1,245 @@
+package sim
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// Disk is one volume and the page cache over it. What was written and not synced is in the cache only: it survives the death
+// of a process, and in part the loss of power. pebble's crashable MemFS serves the same purpose, but decides in the order of
+// a map what survives, so that no seed could be repeated.
+type Disk struct {
+	Name string
+
+	loop    *Loop
+	root    *inode
+	life    int // of the process that has the volume: handles of an earlier one are dead
+	locks   map[string]bool
+	journal []change // directory changes that are not durable yet, in order
+	used    int64
+	limit   int64 // of used, in bytes
+	hung    bool
+	syncs   int // until one fails; 0: none will
+}
+
+// capacity of every volume, in bytes.
+const capacity = 1 << 30
+
+// sector is what is written at once or not at all, in bytes.
+const sector = 512
+
+// errGone is what a dead process's handles answer.
+var errGone = errors.New("sim: the process that opened this is gone")
+
+// NewDisk returns an empty volume.
+func (l *Loop) NewDisk(name string) *Disk {
+	return &Disk{Name: name, loop: l, root: newDir(), locks: map[string]bool{}, limit: capacity}
+}
+
+// FS is the volume as the process sees it that runs now, until Crash, Kill or Wipe.
+func (d *Disk) FS() vfs.FS { return &diskFS{disk: d, life: d.life} }
+
+// Kill is the death of the process: everything written is still there, except for what a failed sync dropped and the cache
+// has forgotten since.
+func (d *Disk) Kill() {
+	d.life++
+	clear(d.locks)
+	d.syncs = 0
+	d.walk(func(_ string, n *inode) {
+		if len(n.dropped) > 0 && d.loop.Chance(0.5) {
+			n.restore(n.dropped)
+			n.dropped = nil
+		}
+	})
+}
+
+// Crash is the loss of power. Of what was not synced some survives: how much, in what pieces, and whether directories
+// change in order, as a journalling file system does it, or not, is chosen anew each time.
+func (d *Disk) Crash() {
+	d.Kill()
+	c := crash{
+		loop: d.loop, percent: []int{0, 20, 50, 80, 100}[d.loop.Rand.IntN(5)],
+		unit: []int{sector, 4096}[d.loop.Rand.IntN(2)], made: map[*inode]*inode{},
+	}
+	c.directories(d.journal)
+	d.journal = nil
+	d.root = c.survivor(d.root)
+	d.used = 0
+	for n := range maps.Values(c.made) {
+		d.used += n.size()
+	}
+}
+
+// Wipe replaces the volume by an empty one.
+func (d *Disk) Wipe() {
+	d.Kill()
+	d.root, d.journal, d.used = newDir(), nil, 0
+}
+
+// Fill leaves room for so many bytes more; what needs more fails with ENOSPC. Removing files makes room.
+func (d *Disk) Fill(left int64) { d.limit = min(capacity, d.used+left) }
+
+// Free ends Fill.
+func (d *Disk) Free() { d.limit = capacity }
+
+// Full reports whether Fill is in force.
+func (d *Disk) Full() bool { return d.limit < capacity }
+
+// FailSync has the n-th sync from now (the next one is 1) fail with EIO. The file's unsynced data is then dropped as Linux
+// drops it: it can still be read, is taken for clean, and is not on the disk.
+func (d *Disk) FailSync(n int) { d.syncs = n }
+
+// SetHung makes the disk hang, or work again. It is a flag: who uses the disk asks Hung first, and waits.
+func (d *Disk) SetHung(hung bool) { d.hung = hung }
+
+// Hung reports whether the disk hangs.
+func (d *Disk) Hung() bool { return d.hung }
+
+// Corrupt flips one bit, cached and on disk, of a file whose path allowed accepts (nil: any), and returns which; "" when
+// there is none. The process must be down.
+func (d *Disk) Corrupt(allowed func(path string) bool) string {
+	type file struct {
+		path string
+		node *inode
+	}
+	var files []file
+	d.walk(func(path string, n *inode) {
+		if !n.dir && len(n.data) > 0 && (allowed == nil || allowed(path)) {
+			files = append(files, file{path, n})
+		}
+	})
+	if len(files) == 0 {
+		return ""
+	}
+	f := files[d.loop.Rand.IntN(len(files))]
+	at, bit := d.loop.Rand.IntN(len(f.node.data)), byte(1)<<d.loop.Rand.IntN(8)
+	f.node.data[at] ^= bit
+	for _, kept := range []map[int][]byte{f.node.dirty, f.node.dropped} {
+		if old := kept[at/sector]; at%sector < len(old) {
+			old[at%sector] ^= bit
+		}
+	}
+	return f.path
+}
+
+// Used is how many bytes files take.
+func (d *Disk) Used() int64 { return d.used }
+
+// walk visits every file and directory once a name, in the order of their paths.
+func (d *Disk) walk(visit func(path string, n *inode)) {
+	var into func(path string, n *inode)
+	into = func(path string, n *inode) {
+		visit(path, n)
+		for _, name := range slices.Sorted(maps.Keys(n.entries)) {
+			into(path+"/"+name, n.entries[name])
+		}
+	}
+	into("", d.root)
+}
+
+// String lists the files and their sizes: what is cached, and what of that is durable.
+func (d *Disk) String() string {
+	var b strings.Builder
+	d.walk(func(path string, n *inode) {
+		if !n.dir {
+			b.WriteString(n.describe(path))
+		}
+	})
+	return b.String()
+}
+
+// syncFails counts syncs down to the one that is to fail.
+func (d *Disk) syncFails() bool {
+	if d.syncs == 0 {
+		return false
+	}
+	d.syncs--
+	return d.syncs == 0
+}
+
+// change is one change of directories: of an entry from one name to another (a rename), to a name only, or from one only.
+type change struct {
+	node     *inode
+	from, to *inode // directories; nil: none
+	old, new string
+}
+
+func (c change) apply() {
+	if c.from != nil {
+		delete(c.from.stable, c.old)
+	}
+	if c.to != nil {
+		c.to.stable[c.new] = c.node
+	}
+}
+
+// changed notes a directory change that is not durable yet.
+func (d *Disk) changed(c change) { d.journal = append(d.journal, c) }
+
+// settle makes the changes that touch dir durable.
+func (d *Disk) settle(dir *inode) {
+	rest := d.journal[:0]
+	for _, c := range d.journal {
+		if c.from == dir || c.to == dir {
+			c.apply()
+		} else {
+			rest = append(rest, c)
+		}
+	}
+	clear(d.journal[len(rest):])
+	d.journal = rest
+}
+
+// crash makes the volume that is found after the power was lost.
+type crash struct {
+	loop    *Loop
+	percent int // of what was not synced that survives
+	unit    int // in which file content survives, bytes
+	made    map[*inode]*inode
+}
+
+func (c *crash) survives() bool { return c.percent > 0 && c.loop.Rand.IntN(100) < c.percent }
+
+// directories chooses the changes that survive: the first ones of the journal; or any new names, and no removal.
+func (c *crash) directories(journal []change) {
+	if c.loop.Chance(0.5) {
+		for _, ch := range journal {
+			if !c.survives() {
+				return
+			}
+			ch.apply()
+		}
+		return
+	}
+	for _, ch := range journal {
+		if ch.to != nil && c.survives() {
+			ch.from = nil
+			ch.apply()
+		}
+	}
+}
+
+// survivor is what is left of n; one of several names stays one file.
+func (c *crash) survivor(n *inode) *inode {
+	if m := c.made[n]; m != nil {
+		m.links++
+		return m
+	}
+	m := &inode{dir: n.dir, links: 1}
+	c.made[n] = m
+	if !n.dir {
+		m.data = n.afterCrash(c)
+		m.synced = len(m.data)
+		return m
+	}
+	m.entries = map[string]*inode{}
+	for _, name := range slices.Sorted(maps.Keys(n.stable)) {
+		m.entries[name] = c.survivor(n.stable[name])
+	}
+	m.stable = maps.Clone(m.entries)
+	return m
+}

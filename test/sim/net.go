@@ -1,0 +1,297 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"syscall"
+	"time"
+)
+
+// Errors of the network, as nodeclient.Classify and the node's own dialler tell them apart.
+var (
+	// ErrTimeout: nothing came back in time. What was asked for may have happened, or may happen yet.
+	ErrTimeout = fmt.Errorf("sim: no answer in time: %w", context.DeadlineExceeded)
+	// ErrRefused: the host is there, and nothing listens.
+	ErrRefused = fmt.Errorf("sim: %w", syscall.ECONNREFUSED)
+	// ErrReset: the connection broke. What was asked for may have happened.
+	ErrReset = fmt.Errorf("sim: %w", syscall.ECONNRESET)
+)
+
+// Profile is how good the network is. Delays are one-way.
+type Profile struct {
+	// Min and Max bound a packet's ordinary delay.
+	Min, Max time.Duration
+	// Tail is the share of packets that take up to TailMax; Loss that of packets that are lost. A stream sends again what
+	// was lost, 200 ms later; a call's packet is gone, or comes late (see Net.Late).
+	Tail    float64
+	TailMax time.Duration
+	Loss    float64
+}
+
+// Calm is a network without trouble of its own.
+func Calm() Profile { return Profile{Min: 200 * time.Microsecond, Max: 2 * time.Millisecond} }
+
+// Rough is a network in which some packets take seconds and some are lost.
+func Rough() Profile {
+	return Profile{Min: 200 * time.Microsecond, Max: 5 * time.Millisecond, Tail: 0.005, TailMax: 3 * time.Second, Loss: 0.005}
+}
+
+// retransmit is how long a stream takes to notice a lost packet and to send it again.
+const retransmit = 200 * time.Millisecond
+
+// Net connects hosts. A message is passed by reference: whoever sent it, or got it, must not change it any more.
+type Net struct {
+	Profile Profile
+	// Late is the share of calls' packets that are not gone for good when they meet a cut, a loss or an absent host, but
+	// arrive up to maxLate afterwards: a retransmission of the caller's kernel. Twice is the share of requests that arrive
+	// a second time, up to maxTwice after the first: a retry by something in between.
+	Late, Twice float64
+	// StreamRate bounds what Conn.Stream sends, in bytes a second.
+	StreamRate int
+
+	loop    *Loop
+	hosts   map[string]*Host
+	cuts    map[way]struct{}
+	stalled []*pipe
+}
+
+type way struct{ from, to *Host }
+
+const (
+	maxLate  = 8 * time.Second
+	maxTwice = 3 * time.Second
+)
+
+// NewNet returns a calm network without hosts.
+func (l *Loop) NewNet() *Net {
+	return &Net{
+		Profile: Calm(), Late: 0.3, Twice: 0.003, StreamRate: 1 << 20,
+		loop: l, hosts: map[string]*Host{}, cuts: map[way]struct{}{},
+	}
+}
+
+// Host is an address: up without a process until one boots.
+type Host struct {
+	Name  string
+	Clock *Clock
+
+	net     *Net
+	process *Process
+	gone    bool
+	listen  func(*Conn)
+	conns   []*Conn // open ends, each at its index
+}
+
+// Host returns the host of that name or host:port, with a clock of its own; it is made when it is first asked for.
+func (n *Net) Host(name string) *Host {
+	h := n.hosts[name]
+	if h == nil {
+		if bare, _, err := net.SplitHostPort(name); err == nil {
+			return n.Host(bare)
+		}
+		h = &Host{Name: name, net: n, Clock: n.loop.NewClock()}
+		n.hosts[name] = h
+	}
+	return h
+}
+
+// Process is what runs on the host; nil: nothing does.
+func (h *Host) Process() *Process { return h.process }
+
+// Boot starts a process on the host, in place of the one before, if that still runs.
+func (h *Host) Boot(name string) *Process {
+	h.Kill()
+	p := h.net.loop.NewProcess(name)
+	h.process = p
+	p.OnExit(func() {
+		if h.process == p {
+			h.process, h.listen = nil, nil
+		}
+		for len(h.conns) > 0 {
+			h.conns[len(h.conns)-1].abandon()
+		}
+	})
+	return p
+}
+
+// Kill ends what runs on the host: connections are reset, and new ones refused.
+func (h *Host) Kill() {
+	if h.process != nil {
+		h.process.Kill()
+	}
+}
+
+// Listen has each connection that is made to the host given to accept, in its process, until that dies.
+func (h *Host) Listen(accept func(*Conn)) { h.listen = accept }
+
+// SetGone takes the host off the network, or puts it back: packets to and from a host that is gone vanish. What runs on it
+// goes on running.
+func (h *Host) SetGone(gone bool) {
+	h.gone = gone
+	if !gone {
+		h.net.resume()
+	}
+}
+
+// Gone reports whether the host is off the network.
+func (h *Host) Gone() bool { return h.gone }
+
+// Cut drops what goes from one host to another, until it is healed.
+func (n *Net) Cut(from, to string) {
+	if a, b := n.Host(from), n.Host(to); a != b {
+		n.cuts[way{a, b}] = struct{}{}
+	}
+}
+
+// CutBoth drops what goes between two hosts in either direction.
+func (n *Net) CutBoth(a, b string) {
+	n.Cut(a, b)
+	n.Cut(b, a)
+}
+
+// Heal mends one direction.
+func (n *Net) Heal(from, to string) {
+	delete(n.cuts, way{n.Host(from), n.Host(to)})
+	n.resume()
+}
+
+// HealAll mends every cut; hosts that are gone stay so.
+func (n *Net) HealAll() {
+	clear(n.cuts)
+	n.resume()
+}
+
+// Open reports whether packets arrive in this direction.
+func (n *Net) Open(from, to string) bool { return n.open(n.Host(from), n.Host(to)) }
+
+func (n *Net) open(from, to *Host) bool {
+	if from.gone || to.gone {
+		return false
+	}
+	if len(n.cuts) == 0 {
+		return true
+	}
+	_, cut := n.cuts[way{from, to}]
+	return !cut
+}
+
+// delay is one packet's.
+func (n *Net) delay() time.Duration {
+	p := &n.Profile
+	d := n.loop.Between(p.Min, p.Max)
+	if n.loop.Chance(p.Tail) {
+		d += n.loop.Between(0, p.TailMax)
+	}
+	return d
+}
+
+// send carries one packet of a call, and runs arrive when it is there. It may vanish, or come late.
+func (n *Net) send(from, to *Host, arrive func()) {
+	n.loop.After(n.delay(), func() {
+		switch {
+		case n.open(from, to) && !n.loop.Chance(n.Profile.Loss):
+			arrive()
+		case n.loop.Chance(n.Late):
+			n.loop.After(n.loop.Between(0, maxLate), func() {
+				if n.open(from, to) {
+					arrive()
+				}
+			})
+		}
+	})
+}
+
+// exchange is one call as its caller sees it.
+type exchange struct {
+	net      *Net
+	from, to *Host
+	caller   *Process
+	handler  func(*Proc) (any, error)
+	timer    *Timer
+	done     func(any, error)
+}
+
+// Begin sends a request and has done called once, in the process that runs on from, with the answer, or with one of this
+// package's errors after at most timeout. done is not called once that process is dead. The handler runs on to, in a Proc of
+// the process there; see Call.
+func (n *Net) Begin(from, to string, timeout time.Duration, handler func(*Proc) (any, error), done func(any, error)) {
+	x := &exchange{net: n, from: n.Host(from), to: n.Host(to), handler: handler, done: done}
+	x.caller = x.from.process
+	x.timer = n.loop.after(x.caller, timeout, func() { x.end(nil, ErrTimeout) })
+	n.send(x.from, x.to, x.arrive)
+	if n.loop.Chance(n.Twice) {
+		n.loop.After(n.loop.Between(0, maxTwice), func() { n.send(x.from, x.to, x.arrive) })
+	}
+}
+
+func (x *exchange) arrive() {
+	if x.to.process == nil {
+		x.answer(nil, ErrRefused)
+		return
+	}
+	x.to.process.Go("call", func(p *Proc) {
+		finished := false
+		defer func() {
+			if !finished {
+				x.answer(nil, ErrReset)
+			}
+		}()
+		reply, err := x.handler(p)
+		finished = true
+		x.answer(reply, err)
+	})
+}
+
+func (x *exchange) answer(reply any, err error) {
+	if x.done == nil || x.to.gone {
+		return
+	}
+	x.net.send(x.to, x.from, func() {
+		if x.done != nil {
+			x.timer.Stop()
+			x.timer = x.net.loop.after(x.caller, 0, func() { x.end(reply, err) })
+		}
+	})
+}
+
+func (x *exchange) end(reply any, err error) {
+	if done := x.done; done != nil {
+		x.done = nil
+		done(reply, err)
+	}
+}
+
+// Call sends a request and waits for its answer, like one over HTTP on a connection of its own. The handler runs on to, in a
+// Proc of its own that dies with the process there. A timeout leaves the handler running; the request may arrive after it,
+// and sometimes arrives twice. An error that is not one of this package's is the handler's.
+func (n *Net) Call(p *Proc, from, to string, timeout time.Duration, handler func(*Proc) (any, error)) (any, error) {
+	var (
+		reply   any
+		failure error
+		ended   bool
+		end     Signal
+	)
+	n.Begin(from, to, timeout, handler, func(r any, err error) {
+		reply, failure, ended = r, err, true
+		end.Fire()
+	})
+	for !ended {
+		p.Wait(&end, -1)
+	}
+	return reply, failure
+}
+
+// resume lets go on what waits for a direction that is open again.
+func (n *Net) resume() {
+	waiting := n.stalled
+	n.stalled = nil
+	for _, p := range waiting {
+		if n.open(p.from.local, p.from.remote) {
+			p.stalled = false
+			p.schedule(n.loop.Between(0, retransmit))
+		} else {
+			n.stalled = append(n.stalled, p)
+		}
+	}
+}
