@@ -1,0 +1,129 @@
+package mutation
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	run   = flag.Bool("mutation.run", false, "build and run the simulation with every rule broken in turn (minutes)")
+	only  = flag.String("mutation.only", "", "run only the mutations whose names contain this")
+	seeds = flag.Int("mutation.seeds", 3000, "how many seeds may pass before a mutation counts as not found")
+)
+
+const root = "../.."
+
+// apply returns the mutated source.
+func (m mutation) apply() (string, error) {
+	b, err := os.ReadFile(filepath.Join(root, m.file))
+	if err != nil {
+		return "", err
+	}
+	if n := strings.Count(string(b), m.was); n != 1 {
+		return "", fmt.Errorf("%s holds %d times what %q replaces", m.file, n, m.name)
+	}
+	return strings.Replace(string(b), m.was, m.is, 1), nil
+}
+
+// The table must go on fitting the source: a rule that was rewritten needs its mutation rewritten.
+func TestMutationsApply(t *testing.T) {
+	names := map[string]bool{}
+	for _, m := range mutations {
+		if _, err := m.apply(); err != nil {
+			t.Error(err)
+		}
+		if names[m.name] || m.was == m.is {
+			t.Errorf("%q is there twice, or changes nothing", m.name)
+		}
+		names[m.name] = true
+	}
+}
+
+// Every broken rule is found by the simulation. `make mutation` runs this, and prints the table of docs/testing.md.
+func TestMutationsAreFound(t *testing.T) {
+	if !*run {
+		return // minutes of compiling: a target of its own
+	}
+	t.Logf("| broken | rule | seeds to find it | what the simulation saw |")
+	for _, m := range mutations {
+		if !strings.Contains(m.name, *only) {
+			continue
+		}
+		began := time.Now()
+		seed, saw, err := m.find(t.TempDir())
+		switch {
+		case err != nil:
+			t.Errorf("%s: %v", m.name, err)
+		case seed == 0:
+			t.Errorf("| %s | %s | NOT FOUND in %d | |", m.name, m.breaks, *seeds)
+		default:
+			t.Logf("| %s | %s | %d | %s | (%v)", m.name, m.breaks, seed, saw, time.Since(began).Round(time.Second))
+		}
+	}
+}
+
+var found = regexp.MustCompile(`(?m)^\s*(?:\S+: )?seed (\d+): (.*)$`)
+
+// find builds the simulation with the mutation in place and runs it; seed is 0 when nothing was found.
+func (m mutation) find(dir string) (seed int, saw string, err error) {
+	bin, err := m.build(dir)
+	if err != nil {
+		return 0, "", err
+	}
+	cmd := exec.Command(bin, "-test.run=^TestSimulation$", "-test.timeout=20m", fmt.Sprintf("-sim.seeds=%d", *seeds))
+	cmd.Dir = filepath.Join(root, "test/sim")
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	switch hit := found.FindSubmatch(out); {
+	case err == nil:
+		return 0, "", nil
+	case !errors.As(err, &exit):
+		return 0, "", err
+	case hit == nil:
+		return 0, "", fmt.Errorf("the simulation ended without naming a seed:\n%s", tail(out))
+	default:
+		_, err := fmt.Sscan(string(hit[1]), &seed)
+		return seed, string(hit[2]), err
+	}
+}
+
+func (m mutation) build(dir string) (bin string, err error) {
+	source, err := m.apply()
+	if err != nil {
+		return "", err
+	}
+	project, err := filepath.Abs(root)
+	if err != nil {
+		return "", err
+	}
+	mutated, overlay := filepath.Join(dir, "mutated.go"), filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(mutated, []byte(source), 0o600); err != nil {
+		return "", err
+	}
+	b, err := json.Marshal(map[string]map[string]string{"Replace": {filepath.Join(project, m.file): mutated}})
+	if err != nil {
+		return "", err
+	}
+	if err := os.WriteFile(overlay, b, 0o600); err != nil {
+		return "", err
+	}
+	bin = filepath.Join(dir, "sim.test")
+	// vet would refuse some mutations for what they leave unused.
+	cmd := exec.Command("go", "test", "-c", "-trimpath", "-vet=off", "-overlay", overlay, "-o", bin, "./test/sim")
+	cmd.Dir = project
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build: %w\n%s", err, tail(out))
+	}
+	return bin, nil
+}
+
+func tail(out []byte) string { return string(out[max(0, len(out)-4000):]) }

@@ -1,0 +1,165 @@
+package mutation
+
+// mutation is one broken rule.
+type mutation struct {
+	name string
+	// breaks says which rule, in the words of docs/protocol.md.
+	breaks string
+	file   string // from the project's root
+	// was occurs once in the file, and becomes is.
+	was, is string
+}
+
+// Sources.
+const (
+	leaderGo    = "replication/leader.go"
+	followerGo  = "replication/follower.go"
+	replicaGo   = "replication/replica.go"
+	quorumGo    = "replication/quorum.go"
+	memberGo    = "node/role/member.go"
+	roleGo      = "node/role/leader.go"
+	seedGo      = "node/role/seed.go"
+	evidenceGo  = "controllers/decide/evidence.go"
+	failoverGo  = "controllers/decide/failover.go"
+	votersGo    = "controllers/decide/voters.go"
+	recordGo    = "controllers/decide/record.go"
+	walRecover  = "replication/wal/sync.go"
+	observedGo  = "controllers/decide/observed.go"
+)
+
+// mutations are the rules, in the order of the protocol.
+var mutations = []mutation{
+	{
+		"ack before fsync", "a follower acknowledges what is durable there", followerGo,
+		"Durable: r.log.Durable().Position, Applied", "Durable: r.log.Last().Position, Applied",
+	},
+	{
+		"commit before own fsync", "acknowledged means durable on the leader too", leaderGo,
+		"c := Commit(l.rules, r.log.Durable().Position, l.durableOf)\n\tif c < l.barrier",
+		"c := Commit(l.rules, r.log.Last().Position, l.durableOf)\n\tif c < l.barrier",
+	},
+	{
+		"fsync that does nothing", "durable means fsynced", walRecover,
+		"if err := s.syncFile.SyncData(); err != nil {\n\t\treturn l.Durable(), l.fail(",
+		"if err := error(nil); err != nil {\n\t\treturn l.Durable(), l.fail(",
+	},
+	{
+		"failed fsync ignored", "a failed fsync ends the process", memberGo,
+		"if m.final(err) != nil {\n\t\treturn\n\t}\n\tm.core.OnDurable", "if err != nil {\n\t\treturn\n\t}\n\tm.core.OnDurable",
+	},
+	{
+		"promise not persisted", "promises survive power loss", replicaGo,
+		"p.Promised = e\n\treturn r.save(p)", "p.Promised = e\n\tr.promises = p\n\treturn nil",
+	},
+	{
+		"late order obeyed", "nothing below the promised epoch is taken part in again", replicaGo,
+		"case e < p.Promised:\n\t\treturn refuse(\"Promised\", \"epoch %d is below the promised epoch %d\", e, p.Promised)\n\tcase leader",
+		"case leader",
+	},
+	{
+		"fence below a promise answered", "nothing below the promised epoch is taken part in again", replicaGo,
+		"if e < r.promises.Promised {", "if e < 0 {",
+	},
+	{
+		"fence answered without a sync", "a fence answer tells what is durable", replicaGo,
+		"last, err := r.log.Sync()", "last, err := r.log.Last(), error(nil)",
+	},
+	{
+		"epoch led twice", "a restarted leader needs a new epoch", leaderGo,
+		"case r.promises.Epoch == p.Epoch:\n\t\treturn refuse(\"EpochUsed\"", "case false:\n\t\treturn refuse(\"EpochUsed\"",
+	},
+	{
+		"promoted from another end", "a leader starts from the end on which it was elected", leaderGo,
+		"case r.log.Durable() != p.Start || r.log.Last() != p.Start:", "case false:",
+	},
+	{
+		"no barrier", "a leader commits nothing before its own barrier", leaderGo,
+		"if c < l.barrier || c <= r.commit {", "if c <= r.commit {",
+	},
+	{
+		"commit quorum one too small", "acknowledged means durable on k voters", quorumGo,
+		"return vals[len(vals)-r.K]", "return vals[min(len(vals)-1, len(vals)-r.K+1)]",
+	},
+	{
+		"one of two rules", "while two rules hold, both must be met", quorumGo,
+		"for _, r := range rules {\n\t\tc = min(c, r.Commit(own, durable))", "for _, r := range rules[len(rules)-1:] {\n\t\tc = min(c, r.Commit(own, durable))",
+	},
+	{
+		"fence quorum one too small", "a fence quorum meets every set of acknowledgements", quorumGo,
+		"return max(0, len(r.Voters)-r.K+1) }", "return max(0, len(r.Voters)-r.K) }",
+	},
+	{
+		"longest log elected", "the election compares the epoch first", quorumGo,
+		"if o := a.Last.Compare(b.Last); o != 0 {\n\t\treturn o > 0", "if a.Last.Position != b.Last.Position {\n\t\treturn a.Last.Position > b.Last.Position",
+	},
+	{
+		"incarnation ignored", "a directory that was made anew is not the voter of that name", leaderGo,
+		"if p := l.followers[v.Member]; p != nil && p.voter == v {\n\t\treturn p.durable", "if p := l.followers[v.Member]; p != nil {\n\t\treturn p.durable",
+	},
+	{
+		"acknowledgement of another epoch", "acknowledgements count in their own epoch only", leaderGo,
+		"if r.role != RoleLeader || a.Epoch != r.promises.Epoch {\n\t\treturn\n\t}\n\tp := r.lead.followers[from.Member]", "if r.role != RoleLeader {\n\t\treturn\n\t}\n\tp := r.lead.followers[from.Member]",
+	},
+	{
+		"append of a deposed leader", "a fenced member takes nothing more from an older leader", followerGo,
+		"if r.role != RoleFollower || a.Epoch != r.promises.Epoch || a.Epoch < r.promises.Promised || !r.follow.matched {",
+		"if r.role == RoleLeader || r.role == RoleWaiting {",
+	},
+	{
+		"cut to the commit position", "logs part by epoch, not by commit position (KIP-101)", followerGo,
+		"common, sure := CutTo(r.log.Epochs(), last.Position, h.Epoch, h.End)", "common, sure := Mark{Position: r.commit, Epoch: last.Epoch}, true",
+	},
+	{
+		"nothing cut", "what the leader does not hold is cut", leaderGo,
+		"if h.Probe || epoch != h.Last.Epoch || h.Last.Position > end {", "if h.Probe || h.Last.Position > end {",
+	},
+	{
+		"seeding counted as data", "a member in mid-seed is no evidence and is not promoted", evidenceGo,
+		"return ok && h.voter == v && !h.seeding", "return ok && h.voter == v",
+	},
+	{
+		"grant forgotten in the answer", "a promotion waits out the read grants", replicaGo,
+		"GrantLeft: max(0, r.follow.grantedUntil.Sub(now))}, nil", "GrantLeft: 0 * now.Sub(now)}, nil",
+	},
+	{
+		"grant not waited for", "a promotion waits out the read grants", leaderGo,
+		"opensAt: now.Add(p.GrantWait)", "opensAt: now",
+	},
+	{
+		"reads without grants", "a leader reads only while k voters' grants are fresh", leaderGo,
+		"return p.grantedFrom.Add(p.grant - p.grant/10).Sub(now)", "return p.grant",
+	},
+	{
+		"binding dropped early", "an older leadership binds until the next one's barrier is committed", recordGo,
+		"r.Phase, r.Leader, r.Start = PhasePromoting, leader, start", "r.Phase, r.Leader, r.Start = PhasePromoting, leader, start\n\tr.Binding, r.EveryMember = nil, nil",
+	},
+	{
+		"voter counted before the record", "the record names a weaker rule before the leader goes by it", votersGo,
+		"return d.writeRules(rec, \"The commit rule changes\", next), true",
+		"return plan(ChangingVoters, v1alpha1.ReasonChangingVoters, \"mutated\").do(ConfigureLeader{rec.Leader.Member, wire.ConfigureRequest{Epoch: rec.Epoch, Version: rec.ConfigVersion + 1, Rules: next}}), true",
+	},
+	{
+		"rules replaced at once", "while rules change, both hold", votersGo,
+		"return []replication.Rule{now, want}", "return []replication.Rule{want}",
+	},
+	{
+		"newer rule taken early", "the older rule is dropped once everything acknowledged is held under the newer", votersGo,
+		"return leader.Commit <= start.Position || held >= r.K", "return true || held >= r.K",
+	},
+	{
+		"quorum from statuses", "quorums are counted from answers to this epoch's fence", failoverGo,
+		"ev := d.promised(rec.Epoch)\n\tpass, g", "ev := d.foreseen()\n\tpass, g",
+	},
+	{
+		"quorum from a stale cache", "what was heard once is no answer now", observedGo,
+		"if m.Probe.Reach != Fresh {", "if m.Probe.Status == nil {",
+	},
+	{
+		"asynchronous leader without a Lease", "with k = 0 a leader stops on its own deadline", roleGo,
+		"return m.opt.Lease.Valid(now)", "return true || m.opt.Lease.Valid(now)",
+	},
+	{
+		"snapshot behind the log", "what a voter acknowledged is not given up for an older snapshot", seedGo,
+		"!m.core.Promises().NeedSeed && manifest.Mark.Compare(last) < 0", "false && manifest.Mark.Compare(last) < 0",
+	},
+}
