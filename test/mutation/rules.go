@@ -12,19 +12,19 @@ type mutation struct {
 
 // Sources.
 const (
-	leaderGo    = "replication/leader.go"
-	followerGo  = "replication/follower.go"
-	replicaGo   = "replication/replica.go"
-	quorumGo    = "replication/quorum.go"
-	memberGo    = "node/role/member.go"
-	roleGo      = "node/role/leader.go"
-	seedGo      = "node/role/seed.go"
-	evidenceGo  = "controllers/decide/evidence.go"
-	failoverGo  = "controllers/decide/failover.go"
-	votersGo    = "controllers/decide/voters.go"
-	recordGo    = "controllers/decide/record.go"
-	walRecover  = "replication/wal/sync.go"
-	observedGo  = "controllers/decide/observed.go"
+	leaderGo   = "replication/leader.go"
+	followerGo = "replication/follower.go"
+	replicaGo  = "replication/replica.go"
+	quorumGo   = "replication/quorum.go"
+	memberGo   = "node/role/member.go"
+	roleGo     = "node/role/leader.go"
+	seedGo     = "node/role/seed.go"
+	evidenceGo = "controllers/decide/evidence.go"
+	failoverGo = "controllers/decide/failover.go"
+	votersGo   = "controllers/decide/voters.go"
+	recordGo   = "controllers/decide/record.go"
+	walRecover = "replication/wal/sync.go"
+	observedGo = "controllers/decide/observed.go"
 )
 
 // mutations are the rules, in the order of the protocol.
