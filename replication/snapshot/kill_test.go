@@ -170,7 +170,7 @@ func killedSeed(t *testing.T, rng *rand.Rand, dir, addr string, said *uint64) (r
 		t.Fatal(err)
 	}
 	// The first half of a seed takes more of the time than the rest: count what it says instead of milliseconds.
-	left := 1 + rng.IntN(4)
+	left := 1 + rng.IntN(7)
 	pause := time.Duration(rng.IntN(3000)) * time.Microsecond
 	for lines := bufio.NewReader(out); ; {
 		line, err := lines.ReadString('\n')
