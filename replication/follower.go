@@ -20,7 +20,8 @@ type Step uint8
 const (
 	StepStream Step = iota + 1 // read Appends
 	StepAgain                  // say Hello again on the same connection
-	StepSeed                   // receive a snapshot
+	StepSeed                   // receive a snapshot on this connection
+	StepFetch                  // fetch a snapshot from HelloReply.Source, and keep this connection meanwhile
 	StepLeave                  // close the connection; try again later or wait for the operator
 )
 
@@ -49,6 +50,9 @@ func (r *Replica) OnHelloReply(h HelloReply) (step Step, cut uint64, err error) 
 		r.follow.matched = true
 		return StepStream, 0, nil
 	case VerdictSeed:
+		if h.Source != nil {
+			return StepFetch, 0, nil
+		}
 		return StepSeed, 0, nil
 	case VerdictCut:
 		return r.cutBack(h)
@@ -56,6 +60,19 @@ func (r *Replica) OnHelloReply(h HelloReply) (step Step, cut uint64, err error) 
 		return StepLeave, 0, nil
 	default:
 		return StepLeave, 0, nil
+	}
+}
+
+// onFetch answers a member that its leader sent here for a snapshot. Once the leader of an epoch has accepted this
+// follower's log, log and state are a prefix of that leader's log, and stay one for the rest of the epoch.
+func (r *Replica) onFetch(h Hello) HelloReply {
+	switch {
+	case r.role != RoleFollower || h.Epoch != r.promises.Epoch || !r.follow.matched:
+		return HelloReply{Verdict: VerdictRefuse, Message: fmt.Sprintf("%s in epoch %d has no stream in epoch %d", r.role, r.promises.Epoch, h.Epoch)}
+	case r.promises.NeedSeed || r.Empty():
+		return HelloReply{Verdict: VerdictRefuse, Message: "this member has no state to send"}
+	default:
+		return HelloReply{Verdict: VerdictSeed}
 	}
 }
 

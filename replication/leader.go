@@ -3,6 +3,8 @@ package replication
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -22,6 +24,7 @@ type leading struct {
 // progress is what the leader knows of one follower's stream in this epoch.
 type progress struct {
 	voter   Voter
+	address string // of its peer port; "": unknown
 	durable Position
 	applied Position
 	grant   time.Duration
@@ -124,11 +127,13 @@ func (r *Replica) Configure(e Epoch, version uint64, rules []Rule, now time.Time
 	return nil
 }
 
-// OnHello answers a follower that wants to join this member's epoch.
+// OnHello answers a follower that wants to join this member's epoch, or one that was sent here for a snapshot.
 func (r *Replica) OnHello(h Hello, now time.Time) HelloReply {
 	switch {
 	case h.Store != r.opt.Store:
 		return HelloReply{Verdict: VerdictRefuse, Message: fmt.Sprintf("this is a member of store %q, not of %q", r.opt.Store, h.Store)}
+	case h.Fetch:
+		return r.onFetch(h)
 	case r.role != RoleLeader || h.Epoch != r.promises.Epoch:
 		return HelloReply{Verdict: VerdictRefuse, Message: fmt.Sprintf("%s in epoch %d does not lead epoch %d", r.role, r.promises.Epoch, h.Epoch)}
 	}
@@ -138,9 +143,10 @@ func (r *Replica) OnHello(h Hello, now time.Time) HelloReply {
 		r.lead.followers[h.Member] = p
 	}
 	p.heardAt, p.live, p.grant = now, false, time.Duration(h.GrantMillis)*time.Millisecond
+	p.address, p.applied = h.Address, 0 // a restarted state machine is behind what it said before
 	last := r.log.Last()
 	reply := judge(h, last, r.log)
-	switch p.seeding = reply.Verdict == VerdictSeed; reply.Verdict {
+	switch p.seeding = reply.Verdict == VerdictSeed && !h.NoSeed; reply.Verdict {
 	case VerdictStream:
 		p.live, p.durable = true, h.Last.Position
 		r.advance(now)
@@ -299,6 +305,30 @@ func (r *Replica) Followers(now time.Time) map[string]Follower {
 			CaughtUp: r.lead.caughtUp(p),
 		}
 	}
+	return out
+}
+
+// Source is a follower that is fit to send a snapshot in the leader's place.
+type Source struct {
+	Voter   Voter
+	Address string
+	// Applied is how far its state machine was when it last said so: a checkpoint made from now on reaches at least that far.
+	Applied Position
+}
+
+// Sources lists, by name, the followers that are fit to seed another: they keep up, and this leader's log continues
+// every state that they have from now on.
+func (r *Replica) Sources() []Source {
+	if r.lead == nil {
+		return nil
+	}
+	var out []Source
+	for _, p := range r.lead.followers {
+		if r.lead.caughtUp(p) && !p.seeding && p.address != "" && p.applied > 0 && p.applied+1 >= r.log.First() {
+			out = append(out, Source{p.voter, p.address, p.applied})
+		}
+	}
+	slices.SortFunc(out, func(a, b Source) int { return strings.Compare(a.Voter.Member, b.Voter.Member) })
 	return out
 }
 

@@ -29,6 +29,22 @@ type Hello struct {
 	Seed bool `json:"seed,omitempty"`
 	// GrantMillis is how long, after each Append it hears, the follower refuses every other leader.
 	GrantMillis int64 `json:"grantMillis"`
+	// Address is the follower's own peer port, host:port, from which it may seed others; "" when it has none.
+	Address string `json:"address,omitempty"`
+	// Begun is the snapshot of which the follower holds a part; nil when there is none.
+	Begun *Begun `json:"begun,omitempty"`
+	// Direct: a snapshot must come from the leader itself, because the follower that should have sent it did not.
+	Direct bool `json:"direct,omitempty"`
+	// NoSeed: no snapshot would be taken now, so a Verdict Seed leads to nothing.
+	NoSeed bool `json:"noSeed,omitempty"`
+	// Fetch: this is said to a follower of Epoch, not to its leader, who sent the asking member there for a snapshot.
+	Fetch bool `json:"fetch,omitempty"`
+}
+
+// Begun names a snapshot that was received in part. Asked of the same member, it goes on at the byte where it stopped.
+type Begun struct {
+	From string `json:"from"`
+	Mark Mark   `json:"mark"`
 }
 
 // Verdict is the leader's answer to a Hello.
@@ -37,7 +53,7 @@ type Verdict string
 const (
 	VerdictStream Verdict = "Stream" // records from Last on follow
 	VerdictCut    Verdict = "Cut"    // the logs part: cut by (Epoch, End), then say Hello again
-	VerdictSeed   Verdict = "Seed"   // the log does not reach back to Last: a snapshot follows
+	VerdictSeed   Verdict = "Seed"   // the log does not reach back to Last: a snapshot follows, here or at Source
 	VerdictRefuse Verdict = "Refuse" // not the leader of that epoch, or another store
 )
 
@@ -48,6 +64,17 @@ type HelloReply struct {
 	Epoch   Epoch    `json:"epoch,omitempty"`
 	End     Position `json:"end,omitempty"`
 	Message string   `json:"message,omitempty"`
+	// Source (Seed): who sends the snapshot in the leader's place; nil: the leader, on this connection. While a source sends,
+	// this connection stays open: it is what the leader holds its log for.
+	Source *SeedSource `json:"source,omitempty"`
+}
+
+// SeedSource is a follower that sends a snapshot in its leader's place.
+type SeedSource struct {
+	Member  string `json:"member"`
+	Address string `json:"address"` // host:port of its peer port
+	// Least is the position that the snapshot must reach: the leader holds its log from there on.
+	Least Position `json:"least"`
 }
 
 // Append carries records, the commit position, or neither (a heartbeat), from the leader of Epoch.

@@ -10,8 +10,8 @@
 //
 // A conversation, each message one frame:
 //
-//	receiver: request (store, id of the seed it has begun)
-//	source:   manifest (id, mark, epoch table, files)
+//	receiver: request (store, id of the seed it has begun, position that the snapshot must reach)
+//	source:   wait... manifest (id, mark, epoch table, files)
 //	receiver: have (bytes it holds of each file)
 //	source:   chunk... file-end, for every file that is not complete
 //	receiver: done (everything is verified and durable)

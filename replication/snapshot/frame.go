@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+
+	"github.com/replicatedstore/replicatedstore/replication"
 )
 
 // Frames are 16 bytes of header, little endian, and a payload:
@@ -36,6 +38,7 @@ const (
 	frameFileEnd  frameType = 5
 	frameDone     frameType = 6
 	frameRefuse   frameType = 7
+	frameWait     frameType = 8
 )
 
 func (t frameType) String() string {
@@ -54,6 +57,8 @@ func (t frameType) String() string {
 		return "done"
 	case frameRefuse:
 		return "refuse"
+	case frameWait:
+		return "wait"
 	default:
 		return fmt.Sprintf("frame type %d", uint8(t))
 	}
@@ -70,7 +75,7 @@ func (t frameType) limit() int {
 		return maxChunkFrame
 	case frameFileEnd:
 		return fileEndSize + digestSize
-	case frameDone:
+	case frameDone, frameWait:
 		return 0
 	default:
 		return -1
@@ -157,6 +162,32 @@ func (f *framer) readPayload(n int) ([]byte, error) {
 	return f.in, nil
 }
 
+// Wait tells a receiver that its source is there, while the conversation has not begun: nothing else is sent before the
+// manifest, and that may take long where seeds wait their turn.
+func Wait(w io.Writer) error {
+	f := framer{rw: struct {
+		io.Reader
+		io.Writer
+	}{nil, w}}
+	return f.write(frameWait)
+}
+
+// manifest reads the source's answer to a request.
+func (f *framer) manifest() (Manifest, error) {
+	for {
+		t, payload, err := f.read()
+		switch {
+		case err != nil:
+			return Manifest{}, err
+		case t == frameWait:
+		case t != frameManifest:
+			return Manifest{}, fmt.Errorf("%w: %s where %s was due", ErrFrame, t, frameManifest)
+		default:
+			return decodeManifest(payload)
+		}
+	}
+}
+
 // expect reads a frame of type want.
 func (f *framer) expect(want frameType) ([]byte, error) {
 	t, payload, err := f.read()
@@ -186,6 +217,8 @@ type request struct {
 	Store string `json:"store"`
 	// ID of the seed that the receiver has begun; "" when none.
 	ID string `json:"id"`
+	// Least is the position that the snapshot must reach.
+	Least replication.Position `json:"least,omitempty"`
 }
 
 // have says how many bytes of each file of the manifest the receiver holds; -1: complete and verified.

@@ -127,7 +127,7 @@ func FuzzServe(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c, err := src.acquire("")
+		c, err := src.acquire("", 0)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 	"github.com/replicatedstore/replicatedstore/replication/meta"
 )
@@ -21,6 +22,11 @@ type ReceiveOptions struct {
 	Meta *meta.Store
 	// Store names the store; From the member that serves, for the record.
 	Store, From string
+	// Least is the position that the snapshot must reach.
+	Least replication.Position
+	// Fresh is asked before the first byte of another snapshot than the one that was begun, and may refuse it; default: no
+	// questions. What was received of the one before is still there then, and lost afterwards.
+	Fresh func(Manifest) error
 	// Margin is the room that must be left on the volume beside the snapshot, in bytes; default 64 MiB and a twentieth of it.
 	Margin int64
 	// Progress is told what has arrived, a few times a second; default: nobody.
@@ -56,6 +62,9 @@ func Receive(ctx context.Context, rw io.ReadWriter, o ReceiveOptions) (Manifest,
 	if o.Progress == nil {
 		o.Progress = func(Progress) {}
 	}
+	if o.Fresh == nil {
+		o.Fresh = func(Manifest) error { return nil }
+	}
 	r := &receiver{o: o, f: framer{rw: rw}}
 	if err := r.run(ctx); err != nil {
 		return Manifest{}, fmt.Errorf("receive snapshot from %s: %w", o.From, err)
@@ -81,18 +90,19 @@ func (r *receiver) run(ctx context.Context) error {
 		r.seed = meta.Seed{Generation: st.Generation + 1}
 	}
 	r.dir = r.o.Meta.StateDir(r.seed.Generation)
-	if err := r.f.writeJSON(frameRequest, request{Store: r.o.Store, ID: r.seed.ID}); err != nil {
+	if err := r.f.writeJSON(frameRequest, request{Store: r.o.Store, ID: r.seed.ID, Least: r.o.Least}); err != nil {
 		return err
 	}
-	payload, err := r.f.expect(frameManifest)
-	if err != nil {
-		return err
-	}
-	if r.m, err = decodeManifest(payload); err != nil {
+	var err error
+	switch r.m, err = r.f.manifest(); {
+	case errors.Is(err, ErrManifest):
 		return r.f.refuse(err)
-	}
-	if r.m.Store != r.o.Store {
+	case err != nil:
+		return err
+	case r.m.Store != r.o.Store:
 		return r.f.refuse(fmt.Errorf("%w: of store %q, not %q", ErrManifest, r.m.Store, r.o.Store))
+	case r.m.Mark.Position < r.o.Least:
+		return r.f.refuse(fmt.Errorf("%w: it ends in %v, the leader's log begins after %d", ErrManifest, r.m.Mark, r.o.Least))
 	}
 	if err := r.begin(); err != nil {
 		return r.f.refuse(err)
@@ -113,6 +123,9 @@ func (r *receiver) run(ctx context.Context) error {
 func (r *receiver) begin() error {
 	fresh := r.seed.ID != r.m.ID
 	if fresh {
+		if err := r.o.Fresh(r.m); err != nil {
+			return err
+		}
 		if err := r.clear(); err != nil {
 			return err
 		}

@@ -28,10 +28,13 @@ type SourceOptions struct {
 	Checkpoint func(dir string) (replication.Mark, replication.EpochTable, error)
 	// Pin holds the log from a position on until release; a checkpoint is useless once the log after it is pruned.
 	Pin func(from replication.Position) (release func())
+	// Holds reports whether the log in force continues a checkpoint made earlier; one that it does not is not sent any more.
+	// Default: it always does.
+	Holds func(replication.Mark) bool
 	// Reuse is how old a checkpoint may be to serve a new seed; default 10 minutes. Linger is how long one stays after its
 	// last seed ended, so that a broken one can resume; default 10 minutes.
 	Reuse, Linger time.Duration
-	// Keep bounds the checkpoints on disk; default 2. When all are in use, a new seed gets the newest of them.
+	// Keep bounds the checkpoints on disk; default 2. When all are in use, a new seed gets the newest that serves.
 	Keep int
 	Now  func() time.Time
 	// Throttle waits until n more bytes may be sent; default: no wait.
@@ -70,6 +73,9 @@ func NewSource(o SourceOptions) (*Source, error) {
 	}
 	if o.Keep == 0 {
 		o.Keep = 2
+	}
+	if o.Holds == nil {
+		o.Holds = func(replication.Mark) bool { return true }
 	}
 	if o.Throttle == nil {
 		o.Throttle = func(context.Context, int) error { return nil }
@@ -134,7 +140,7 @@ func (s *Source) Serve(ctx context.Context, rw io.ReadWriter) error {
 	if req.Store != s.o.Store {
 		return f.refuse(fmt.Errorf("serve snapshot: %w: this is store %q, not %q", ErrRefused, s.o.Store, req.Store))
 	}
-	c, err := s.acquire(req.ID)
+	c, err := s.acquire(req.ID, req.Least)
 	if err != nil {
 		return f.refuse(fmt.Errorf("serve snapshot: %w", err))
 	}
@@ -203,17 +209,18 @@ func (s *Source) send(ctx context.Context, f *framer, c *checkpoint, i int, from
 	return f.write(frameFileEnd, fileEnd{uint32(i), want.Size, digest.Sum(nil)}.encode())
 }
 
-// acquire returns the checkpoint id if it is still there, else a young enough one, else a new one.
-func (s *Source) acquire(id string) (*checkpoint, error) {
+// acquire returns the checkpoint id if it is still there, else a young enough one, else a new one; none that ends before
+// least.
+func (s *Source) acquire(id string, least replication.Position) (*checkpoint, error) {
 	s.make.Lock()
 	defer s.make.Unlock()
-	if c, err := s.existing(id); c != nil || err != nil {
+	if c, err := s.existing(id, least); c != nil || err != nil {
 		return c, err
 	}
 	if err := s.makeRoom(); err != nil {
 		return nil, err
 	}
-	c, err := s.newCheckpoint()
+	c, err := s.newCheckpoint(least)
 	if err != nil {
 		return nil, err
 	}
@@ -223,25 +230,31 @@ func (s *Source) acquire(id string) (*checkpoint, error) {
 	return c, nil
 }
 
-func (s *Source) existing(id string) (*checkpoint, error) {
+func (s *Source) existing(id string, least replication.Position) (*checkpoint, error) {
 	now := s.o.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, errors.New("source is closed")
 	}
-	var best *checkpoint
+	var best, newest *checkpoint
 	busy := 0
 	for _, c := range s.checkpoints {
 		if c.users > 0 {
 			busy++
 		}
+		if c.manifest.Mark.Position < least || !s.o.Holds(c.manifest.Mark) {
+			continue
+		}
+		newest = c
 		if c.manifest.ID == id || (best == nil || best.manifest.ID != id) && now.Sub(c.made) < s.o.Reuse {
 			best = c
 		}
 	}
 	if best == nil && busy >= s.o.Keep {
-		best = s.checkpoints[len(s.checkpoints)-1]
+		if best = newest; best == nil {
+			return nil, fmt.Errorf("%w: %d checkpoints are being sent, and none of them serves", ErrRefused, busy)
+		}
 	}
 	if best != nil {
 		best.users++
@@ -266,7 +279,7 @@ func (s *Source) makeRoom() error {
 }
 
 // newCheckpoint makes one, in use by the caller. The log is pinned as a whole until the checkpoint's mark is known.
-func (s *Source) newCheckpoint() (*checkpoint, error) {
+func (s *Source) newCheckpoint(least replication.Position) (*checkpoint, error) {
 	var raw [16]byte
 	_, _ = rand.Read(raw[:]) // never fails: it ends the process instead
 	id := hex.EncodeToString(raw[:])
@@ -279,7 +292,9 @@ func (s *Source) newCheckpoint() (*checkpoint, error) {
 	mark, epochs, err := s.o.Checkpoint(dir)
 	if err == nil {
 		m := Manifest{Version: manifestVersion, ID: id, Store: s.o.Store, Mark: mark, Epochs: epochs}
-		if err = m.addFiles(s.o.FS, dir); err == nil {
+		if mark.Position < least {
+			err = fmt.Errorf("%w: the state is at %v, the snapshot must reach %d", ErrRefused, mark, least)
+		} else if err = m.addFiles(s.o.FS, dir); err == nil {
 			s.o.Logf("made checkpoint %s at %v: %d files, %d bytes", id, mark, len(m.Files), m.Total)
 			now := s.o.Now()
 			return &checkpoint{dir: dir, manifest: m, release: s.o.Pin(mark.Position + 1), made: now, users: 1, lastUsed: now}, nil

@@ -63,7 +63,7 @@ func TestCheckpointsAreReusedAndRemoved(t *testing.T) {
 func TestCheckpointsAreBounded(t *testing.T) {
 	o := newOrigin(t, seeded(t), 1000)
 	for range 4 {
-		if _, err := o.acquire(""); err != nil {
+		if _, err := o.acquire("", 0); err != nil {
 			t.Fatal(err)
 		}
 		o.now = o.now.Add(time.Hour)
