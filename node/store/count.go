@@ -52,7 +52,7 @@ func (m *Machine) countKeys(ctx context.Context) (n int, err error) {
 	lower, upper := spaceBounds(spaceData)
 	it, err := m.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
-		return 0, fmt.Errorf("count keys: %w", err)
+		return 0, fmt.Errorf("count keys: %w", explain(err))
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
 	for it.First(); it.Valid(); it.Next() {

@@ -149,14 +149,9 @@ func (m *Machine) Checkpoint(dir string) (_ replication.Mark, err error) {
 func ReadMark(fs vfs.FS, dir string) (_ replication.Mark, err error) {
 	p := pebbleOptions(fs, Options{Memory: minMemory}.withDefaults())
 	p.ReadOnly, p.ErrorIfNotExists = true, true
-	db, err := pebble.Open(dir, p)
+	db, a, err := openDB(dir, p)
 	if err != nil {
-		return replication.Mark{}, fmt.Errorf("open state %s to read its mark: %w", dir, err)
+		return replication.Mark{}, fmt.Errorf("read the mark of a state: %w", err)
 	}
-	defer func() { err = errors.Join(err, db.Close()) }()
-	a, err := readApplied(db, nil)
-	if err != nil {
-		return replication.Mark{}, fmt.Errorf("read the mark of state %s: %w", dir, err)
-	}
-	return a.mark, nil
+	return a.mark, db.Close()
 }

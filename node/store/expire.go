@@ -128,14 +128,14 @@ func (m *Machine) due(lower []byte, now int64, limit int) (_ []dueKey, err error
 	upper := expiryBound(min(now, math.MaxInt64-1) + 1)
 	it, err := m.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
-		return nil, fmt.Errorf("scan expiry index: %w", err)
+		return nil, fmt.Errorf("scan expiry index: %w", explain(err))
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
 	var out []dueKey
 	for it.First(); it.Valid() && len(out) < limit; it.Next() {
 		at, key, err := splitExpiryKey(it.Key())
 		if err != nil {
-			return nil, fmt.Errorf("scan expiry index: %w", err)
+			return nil, fmt.Errorf("scan expiry index: %w", explain(err))
 		}
 		out = append(out, dueKey{expireAt: at, key: bytes.Clone(key)})
 	}

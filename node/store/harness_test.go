@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -207,19 +208,28 @@ func record(t testing.TB, end replication.Mark, epoch replication.Epoch, unixMil
 // dump returns every stored byte of m, one line a pair.
 func dump(t testing.TB, m *Machine) string {
 	t.Helper()
-	it, err := m.db.NewIter(&pebble.IterOptions{})
+	out, err := tryDump(m)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer it.Close()
+	return out
+}
+
+func tryDump(m *Machine) (_ string, err error) {
+	it, err := m.db.NewIter(&pebble.IterOptions{})
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, it.Close()) }()
 	var out bytes.Buffer
 	for it.First(); it.Valid(); it.Next() {
-		fmt.Fprintf(&out, "%x = %x\n", it.Key(), it.Value())
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&out, "%x = %x\n", it.Key(), value)
 	}
-	if err := it.Error(); err != nil {
-		t.Fatal(err)
-	}
-	return out.String()
+	return out.String(), it.Error()
 }
 
 // contents returns what a view shows: key to value.

@@ -43,7 +43,7 @@ func eventListener(o Options) *pebble.EventListener {
 			}
 		},
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
-			o.OnError(fmt.Errorf("state database: damaged file %s: %w", i.Path, i.Details))
+			o.OnError(fmt.Errorf("%w: %s: %w; %s", ErrDamaged, i.Path, i.Details, reseed))
 		},
 		WriteStallBegin: func(i pebble.WriteStallBeginInfo) {
 			o.Log.Info("applying stalls until the state database catches up", "reason", i.Reason)

@@ -66,13 +66,9 @@ func Open(fs vfs.FS, dir string, o Options) (*Machine, error) {
 	// Pebble's limit is half a memtable, counting some 100 bytes of overhead for each key; this is well below.
 	m.largeBatch = int(p.MemTableSize / 16)
 	p.EventListener.FlushEnd = func(pebble.FlushInfo) { m.signalFlushed() }
-	db, err := pebble.Open(dir, p)
+	db, a, err := openDB(dir, p)
 	if err != nil {
-		return nil, fmt.Errorf("open state %s: %w", dir, err)
-	}
-	a, err := readApplied(db, nil)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open state %s: %w", dir, err), db.Close())
+		return nil, err
 	}
 	m.db = db
 	m.applied.Store(&a)
@@ -81,6 +77,22 @@ func Open(fs vfs.FS, dir string, o Options) (*Machine, error) {
 	m.waits.advance(a.mark.Position)
 	go m.durableLoop()
 	return m, nil
+}
+
+// openDB opens the database in dir and reads what prefix of the log it is.
+func openDB(dir string, p *pebble.Options) (*pebble.DB, applied, error) {
+	if err := checkManifest(p.FS, dir); err != nil {
+		return nil, applied{}, explainOpen(dir, err)
+	}
+	db, err := pebble.Open(dir, p)
+	if err != nil {
+		return nil, applied{}, explainOpen(dir, err)
+	}
+	a, err := readApplied(db, nil)
+	if err != nil {
+		return nil, applied{}, errors.Join(explainOpen(dir, err), db.Close())
+	}
+	return db, a, nil
 }
 
 // Close closes the database once the readers that are inside it have left; later ones get ErrClosed. It does not flush:

@@ -98,17 +98,17 @@ func (v View) walk(lower []byte, visit func(at point, e Entry, expired bool) boo
 	}
 	it, err := v.m.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
-		return fmt.Errorf("scan keys: %w", err)
+		return fmt.Errorf("scan keys: %w", explain(err))
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
 	for it.First(); it.Valid(); it.Next() {
 		at, key, err := splitDataKey(it.Key())
 		if err != nil {
-			return fmt.Errorf("scan keys: %w", err)
+			return fmt.Errorf("scan keys: %w", explain(err))
 		}
 		raw, err := it.ValueAndErr()
 		if err != nil {
-			return fmt.Errorf("scan keys: %w", err)
+			return fmt.Errorf("scan keys: %w", explain(err))
 		}
 		val, err := decodeValue(raw)
 		if err != nil {
@@ -118,5 +118,5 @@ func (v View) walk(lower []byte, visit func(at point, e Entry, expired bool) boo
 			break
 		}
 	}
-	return it.Error()
+	return explain(it.Error())
 }

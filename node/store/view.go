@@ -91,7 +91,7 @@ func readStored(r pebble.Reader, key []byte) (Value, io.Closer, error) {
 		return Value{}, nil, nil
 	}
 	if err != nil {
-		return Value{}, nil, fmt.Errorf("read key: %w", err)
+		return Value{}, nil, fmt.Errorf("read key: %w", explain(err))
 	}
 	val, err := decodeValue(raw)
 	if err != nil {

@@ -1,0 +1,98 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	iofs "io/fs"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/replication/durable"
+)
+
+// ErrDamaged: files of the state are bad or missing. The error names the file, the offset where it is known, and what to do.
+var ErrDamaged = errors.New("state is damaged")
+
+const reseed = "reseed this member (remove its data directory, or annotate its pod) from a healthy one; if no other member " +
+	"holds the data, keep these files and put back a copy of the bad one"
+
+// explain turns what Pebble says about damage into an ErrDamaged; other errors are returned as they are.
+func explain(err error) error {
+	if info := pebble.ExtractDataCorruptionInfo(err); info != nil {
+		return fmt.Errorf("%w: %s: %w; %s", ErrDamaged, info.Path, info.Details, reseed)
+	}
+	if pebble.IsCorruptionError(err) && !errors.Is(err, ErrDamaged) {
+		return fmt.Errorf("%w: %w; %s", ErrDamaged, err, reseed)
+	}
+	return err
+}
+
+// explainOpen is explain for a state that does not open: what no system call failed with is what the files say.
+func explainOpen(dir string, err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) && !errors.Is(err, iofs.ErrNotExist) || errors.Is(err, ErrDamaged) || pebble.IsCorruptionError(err) {
+		return fmt.Errorf("open state %s: %w", dir, explain(err))
+	}
+	return fmt.Errorf("open state %s: %w: %w; %s", dir, ErrDamaged, err, reseed)
+}
+
+// maxManifest bounds what checkManifest reads; Pebble begins another one long before.
+const maxManifest = 1 << 30
+
+// checkManifest refuses a MANIFEST with a bad record before a good one. Pebble takes every bad record for the torn end of
+// the file, goes back to the version before it, and removes the tables that came later; but it syncs each record before
+// the next, so only the last one can be torn.
+func checkManifest(fs vfs.FS, dir string) error {
+	desc, err := pebble.Peek(dir, fs)
+	if durable.IsNotExist(err) || err == nil && !desc.Exists {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	path := desc.ManifestFilename
+	data, err := durable.ReadFile(fs, path, maxManifest)
+	if err != nil {
+		return err
+	}
+	at := 0
+	for n := 0; at < len(data); at += n {
+		if n = manifestChunk(data, at, false); n == 0 {
+			break
+		}
+	}
+	for later := at + 1; later < len(data); later++ {
+		if manifestChunk(data, later, true) > 0 {
+			return fmt.Errorf("%w: %s, offset %d: a record is bad, the one at %d is whole; %s", ErrDamaged, path, at, later, reseed)
+		}
+	}
+	return nil
+}
+
+// manifestChunk returns the length of the chunk at offset at; 0 when there is none, or none that begins a record where that
+// is asked for. A chunk is crc u32 | length u16 | type u8 | payload, and does not cross a block of 32 KiB; where less than
+// a header is left of a block, there is padding.
+func manifestChunk(data []byte, at int, begins bool) int {
+	const block, header, full, first, last = 32 << 10, 7, 1, 2, 4
+	left := min(block-at%block, len(data)-at)
+	if left < header {
+		if begins || len(data)-at < header {
+			return 0
+		}
+		return left
+	}
+	b := data[at : at+left]
+	n, kind := header+int(binary.LittleEndian.Uint16(b[4:])), b[6]
+	if n > left || kind < full || kind > last || begins && kind > first {
+		return 0
+	}
+	// LevelDB's masked CRC: of a checksum that is itself stored among checksummed bytes.
+	c := crc32.Checksum(b[6:n], crc32.MakeTable(crc32.Castagnoli))
+	if (c>>15|c<<17)+0xa282ead8 != binary.LittleEndian.Uint32(b) {
+		return 0
+	}
+	return n
+}

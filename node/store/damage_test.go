@@ -1,0 +1,161 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// image is the content of a state directory, by file name.
+type image map[string][]byte
+
+func imageOf(t *testing.T, fs vfs.FS, dir string) image {
+	t.Helper()
+	names, err := fs.List(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := image{}
+	for _, n := range names {
+		f, err := fs.Open(fs.PathJoin(dir, n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out[n], err = io.ReadAll(f); err != nil {
+			t.Fatal(err)
+		}
+		_ = f.Close()
+	}
+	return out
+}
+
+// restore makes a file system that holds the image as directory state.
+func (i image) restore(t *testing.T) *vfs.MemFS {
+	t.Helper()
+	fs := vfs.NewMem()
+	if err := fs.MkdirAll("state", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for n, data := range i {
+		f, err := fs.Create(fs.PathJoin("state", n), "test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Write(bytes.Clone(data)); err != nil {
+			t.Fatal(err)
+		}
+		_ = f.Close()
+	}
+	return fs
+}
+
+// blockLog is a log whose state fills several blocks of a table.
+func blockLog(t *testing.T, rng *rand.Rand, n int) (log []replication.Record) {
+	t.Helper()
+	end := replication.Mark{}
+	for i := range n {
+		value := make([]byte, 1000+rng.IntN(1000))
+		for j := range value {
+			value[j] = byte(rng.Uint32())
+		}
+		r := record(t, end, 1, int64(i), entryOf(putOf(fmt.Sprint("key", rng.IntN(40)), string(value), 0)), entryOf(deleteOf(fmt.Sprint("key", rng.IntN(40)))))
+		log, end = append(log, r), r.Mark()
+	}
+	return log
+}
+
+// TestFlippedBits flips bits all over the files of a state. It is refused when it is opened or read, with a message that
+// names the place and what to do; or it is, as always after a crash, one prefix of the log, from which replay leads to the
+// end. Wrong bytes are never read.
+func TestFlippedBits(t *testing.T) {
+	rng := newRand(t, 0)
+	log := blockLog(t, rng, 80)
+	marks := map[replication.Mark]int{{}: 0}
+	reference, states := openMachine(t, vfs.NewMem(), "state"), []string{""}
+	master := vfs.NewMem()
+	m := openMachine(t, master, "state")
+	var images []image
+	for i, r := range log {
+		if err := errors.Join(m.Apply([]replication.Record{r}), reference.Apply([]replication.Record{r})); err != nil {
+			t.Fatal(err)
+		}
+		marks[r.Mark()] = i + 1
+		states = append(states, dump(t, reference))
+		if i%20 == 19 {
+			if _, err := m.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			// One table, and what compactions make of more.
+			images = append(images, imageOf(t, master, "state"))
+		}
+	}
+	found := map[string]int{}
+	for _, whole := range []image{images[0], images[len(images)-1]} {
+		for name, data := range whole {
+			for range min(len(data), 100) {
+				bad := maps.Clone(whole)
+				bit := rng.IntN(len(data) * 8)
+				bad[name] = bytes.Clone(data)
+				bad[name][bit/8] ^= 1 << (bit % 8)
+				how := openFlipped(t, rng, bad.restore(t), log, marks, states)
+				kind := name[strings.LastIndexByte(name, '.')+1:] // sst, log
+				if before, _, ok := strings.Cut(name, "-"); ok {
+					kind = before // MANIFEST, OPTIONS
+				}
+				found[kind+" "+how]++
+			}
+		}
+	}
+	t.Log(found)
+	for _, want := range []string{"MANIFEST refused at open", "sst refused when read", "OPTIONS exact"} {
+		if found[want] == 0 {
+			t.Errorf("never %s", want)
+		}
+	}
+}
+
+// openFlipped tells what became of a state with a flipped bit.
+func openFlipped(t *testing.T, rng *rand.Rand, fs vfs.FS, log []replication.Record, marks map[replication.Mark]int, states []string) string {
+	t.Helper()
+	// A compaction may meet the damage too, which ends a node.
+	m, err := Open(fs, "state", Options{Memory: minMemory})
+	if err != nil {
+		checkRefusal(t, err)
+		return "refused at open"
+	}
+	defer m.Close()
+	from, ok := marks[m.Applied()]
+	if !ok {
+		t.Fatalf("opened at %v, which is no record end", m.Applied())
+	}
+	if got, err := tryDump(m); err != nil {
+		checkRefusal(t, explain(err))
+		return "refused when read"
+	} else if got != states[from] {
+		t.Fatalf("at %v it holds other bytes", m.Applied())
+	}
+	applyInSteps(t, rng, m, log[from:])
+	if got, err := tryDump(m); err != nil || got != states[len(log)] {
+		t.Fatalf("replayed from record %d of %d it holds other bytes, %v", from, len(log), err)
+	}
+	if from < len(log) {
+		return "replayed"
+	}
+	return "exact"
+}
+
+func checkRefusal(t *testing.T, err error) {
+	t.Helper()
+	if !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "state") || !strings.Contains(err.Error(), "reseed this member") {
+		t.Fatalf("the refusal does not name the place and what to do: %v", err)
+	}
+}
