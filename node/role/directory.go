@@ -122,10 +122,11 @@ func (m *Member) Leave() {
 	m.connect(target{})
 }
 
-// Close flushes and closes the directory. Nothing else runs any more.
+// Close flushes and closes the directory. Nothing but a last Sync runs any more.
 func (m *Member) Close() error {
+	err := m.settleSync()
 	m.flush()
-	return errors.Join(m.Contents().close(), m.meta.Close())
+	return errors.Join(err, m.Contents().close(), m.meta.Close())
 }
 
 // flushGrace bounds the flush at the end, which spares the next start the replay of the log.

@@ -198,11 +198,10 @@ func (w *works) close() {
 	w.m.Leave()
 	w.dialler.wait()
 	w.StopApply()
-	err := w.m.settleSync()
-	w.sync.close()
-	if err = errors.Join(err, w.seeds.close(), w.m.Close()); err != nil {
+	if err := errors.Join(w.seeds.close(), w.m.Close()); err != nil {
 		w.opt.Log.Error(err, "close")
 	}
+	w.sync.close()
 }
 
 func (w *works) StartApply(c *Contents) { w.apply = startApplier(c, w.Fail) }
