@@ -1,0 +1,214 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// act does the plan's actions in order and stops at the first failure; see controllers/act.go.
+func (x *pass) act(plan decide.Plan) error {
+	for i := 0; i < len(plan.Actions); i++ {
+		a := plan.Actions[i]
+		if _, ok := a.(decide.FollowLeader); ok {
+			i += x.follow(plan.Actions[i:]) - 1
+			continue
+		}
+		if a.Risky() {
+			x.loop.Logf("%s: %v", x.name, a)
+		}
+		if err := x.do(a); err != nil {
+			return fmt.Errorf("%v: %w", a, err)
+		}
+	}
+	return nil
+}
+
+func (x *pass) do(a decide.Action) error {
+	switch a := a.(type) {
+	case decide.WriteRecord:
+		return x.client.WriteRecord(x.p, a)
+	case decide.FenceMembers:
+		x.fence(a)
+		return nil
+	case decide.PromoteMember:
+		return x.promote(a)
+	case decide.ConfigureLeader:
+		_, err := x.order(a.Member, 0, func(c Control, p *Proc) (any, error) { return nil, c.Configure(p, a.Request) })
+		return err
+	case decide.HandOver:
+		x.handOver(a)
+		return nil
+	case decide.CreateMember:
+		return x.client.CreateMember(x.p, a.Member, x.specHash())
+	case decide.DeletePod:
+		return x.client.DeletePod(x.p, a.Name, a.UID)
+	case decide.DeleteClaim:
+		return x.client.DeleteClaim(x.p, a.Name, a.UID)
+	case decide.LabelPod:
+		return x.patchPod(a.Name, func(p *decide.Pod) { p.Role = a.Role })
+	case decide.UnannotatePod:
+		if a.Key != v1alpha1.AnnotationReseed {
+			return fmt.Errorf("sim: unknown annotation %s", a.Key)
+		}
+		return x.patchPod(a.Name, func(p *decide.Pod) { p.Reseed = false })
+	case decide.FinishRequest:
+		return x.finishRequest(a.Outcome)
+	default:
+		panic(fmt.Sprintf("sim: unknown action %T", a))
+	}
+}
+
+// order gives a member an order that may fsync, and waits for the answer.
+func (x *pass) order(member string, extra time.Duration, give func(Control, *Proc) (any, error)) (any, error) {
+	var g group
+	var reply any
+	var failure error
+	g.begin()
+	x.call(x.address(member), x.Timeouts.Order+extra, give, func(r any, err error) {
+		reply, failure = r, err
+		g.end()
+	})
+	g.wait(x.p)
+	return reply, failure
+}
+
+func (x *pass) address(member string) string {
+	if m := x.seen.Members[member]; m.Pod != nil {
+		return m.Pod.IP
+	}
+	return ""
+}
+
+func (x *pass) promote(a decide.PromoteMember) error {
+	lease := &x.memory.lease
+	lease.since = x.now()
+	_, err := x.order(a.Member, 0, func(c Control, p *Proc) (any, error) { return nil, c.Promote(p, a.Request) })
+	lease.since = x.now()
+	if err == nil {
+		x.memory.promoted = decide.PromotedAt{Epoch: a.Request.Epoch, At: x.now()}
+	}
+	var refusal *wire.Error
+	if errors.As(err, &refusal) {
+		x.answers.PromoteEpoch, x.answers.PromoteRefusal = a.Request.Epoch, refusal.Error()
+		return nil
+	}
+	return err
+}
+
+func (x *pass) handOver(a decide.HandOver) {
+	hold := time.Duration(a.Request.HoldMillis) * time.Millisecond
+	reply, err := x.order(a.Member, hold, func(c Control, p *Proc) (any, error) { return c.Handover(p, a.Request) })
+	if err != nil {
+		x.answers.HandoverError = err.Error()
+		return
+	}
+	x.answers.Handover = &decide.HandoverHeld{Epoch: a.Request.Epoch, To: a.Request.To, End: reply.(wire.HandoverReply).End}
+}
+
+// fence asks all members at once, and waits for all of them, or a short grace after the last of those that had answered a
+// status in this step.
+func (x *pass) fence(a decide.FenceMembers) {
+	if x.answers.FencedEpoch != a.Epoch {
+		x.answers.FencedEpoch, x.answers.Fences = a.Epoch, map[string]wire.FenceReply{}
+	}
+	fences := x.answers.Fences
+	expected, left, over := 0, len(a.Members), false
+	var news Signal
+	for _, name := range a.Members {
+		fresh := x.seen.Members[name].Probe.Reach == decide.Fresh
+		if fresh {
+			expected++
+		}
+		x.call(x.address(name), x.Timeouts.Order, func(c Control, p *Proc) (any, error) {
+			return c.Fence(p, wire.FenceRequest{Epoch: a.Epoch})
+		}, func(reply any, err error) {
+			if over {
+				return
+			}
+			left--
+			if fresh {
+				expected--
+			}
+			if err != nil {
+				x.loop.Logf("%s: %s is not fenced: %v", x.name, name, err)
+			} else if f := reply.(wire.FenceReply); f.Member == name {
+				fences[name] = f
+			}
+			news.Fire()
+		})
+	}
+	for left > 0 && expected > 0 {
+		x.p.Wait(&news, -1)
+	}
+	for end := x.loop.now + x.host.Clock.True(fenceGrace); left > 0 && x.loop.now < end; {
+		x.p.Wait(&news, end-x.loop.now)
+	}
+	over = true
+}
+
+// follow sends the leading run of orders to follow, all at once, and returns how many there were.
+func (x *pass) follow(actions []decide.Action) (n int) {
+	var g group
+	for _, a := range actions {
+		f, ok := a.(decide.FollowLeader)
+		if !ok {
+			break
+		}
+		n++
+		g.begin()
+		x.call(x.address(f.Member), min(followWait, x.Timeouts.Order), func(c Control, p *Proc) (any, error) {
+			return nil, c.Follow(p, f.Request)
+		}, func(_ any, err error) {
+			if err != nil {
+				x.loop.Logf("%s: %s is not told to follow %s: %v", x.name, f.Member, f.Request.Leader, err)
+			}
+			g.end()
+		})
+	}
+	g.wait(x.p)
+	return n
+}
+
+func (x *pass) patchPod(name string, edit func(*decide.Pod)) error {
+	m := x.seen.Members[name]
+	if m.Pod == nil {
+		return nil
+	}
+	return x.client.PatchPod(x.p, name, m.Pod.UID, edit)
+}
+
+// finishRequest publishes the outcome first, and then removes the request.
+func (x *pass) finishRequest(outcome v1alpha1.FailoverRequestStatus) error {
+	status := *x.store.Status.DeepCopy()
+	status.FailoverRequest = &outcome
+	s, err := x.client.PatchStatus(x.p, x.store, status)
+	if err != nil {
+		return fmt.Errorf("publish the outcome: %w", err)
+	}
+	x.store = s
+	return x.client.RemoveFailover(x.p, s)
+}
+
+// publish writes the status, if it changed.
+func (x *pass) publish(plan decide.Plan) error {
+	if plan.State == decide.StateInvalid {
+		return nil
+	}
+	status := *plan.Status.DeepCopy()
+	status.FailoverRequest = x.store.Status.FailoverRequest
+	if equality.Semantic.DeepEqual(status, x.store.Status) {
+		return nil
+	}
+	_, err := x.client.PatchStatus(x.p, x.store, status)
+	if err != nil {
+		return fmt.Errorf("publish status: %w", err)
+	}
+	return nil
+}

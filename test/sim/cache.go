@@ -1,0 +1,150 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+)
+
+// Kinds of objects that are watched, each by itself.
+const (
+	kindStore = iota
+	kindPods
+	kindClaims
+	kindLease
+	kinds
+)
+
+// versioned is a state of all objects of a kind.
+type versioned struct {
+	at      time.Duration
+	version int
+	value   any
+}
+
+// maxRecent is how many states of a kind are kept, for a list that is answered from an old one.
+const maxRecent = 6
+
+// Cache is what one operator knows of the API's objects: older than the truth by milliseconds, at times by seconds, and each
+// kind by itself.
+type Cache struct {
+	Store  *v1alpha1.ReplicatedStore
+	Pods   map[string]decide.Pod
+	Claims map[string]decide.Claim
+	Lease  *LeaseObject
+
+	api      *API
+	from     string
+	versions [kinds]int
+	told     func(kind int)
+	frozen   time.Duration // until then nothing arrives
+	ended    bool
+}
+
+// watchRetry is how often a broken watch is tried again.
+const watchRetry = 200 * time.Millisecond
+
+// NewCache lists everything, trying until that works, and then watches. told is called after every change that arrives. The
+// list may be up to two seconds old.
+func (a *API) NewCache(p *Proc, from string, told func(kind int)) *Cache {
+	c := &Cache{api: a, from: from, told: func(int) {}}
+	for {
+		_, err := a.request(p, from, apiTimeout, false, func() (any, error) {
+			for kind := range kinds {
+				c.take(kind, a.listed(kind))
+			}
+			return nil, nil
+		})
+		if err == nil {
+			break
+		}
+		p.Sleep(watchRetry)
+	}
+	c.told = told
+	a.caches = append(a.caches, c)
+	for kind := range kinds { // what changed since the list
+		newest := a.recent[kind]
+		c.deliver(kind, newest[len(newest)-1])
+	}
+	return c
+}
+
+// listed is what a list answers: mostly the truth, else what was true within the last two seconds.
+func (a *API) listed(kind int) versioned {
+	recent := a.recent[kind]
+	newest := len(recent) - 1
+	if a.loop.Chance(0.8) {
+		return recent[newest]
+	}
+	oldest := newest
+	for oldest > 0 && recent[oldest].at > a.loop.now-2*time.Second {
+		oldest--
+	}
+	return recent[oldest+a.loop.Rand.IntN(newest-oldest+1)]
+}
+
+// Freeze keeps everything from arriving for so long.
+func (c *Cache) Freeze(d time.Duration) { c.frozen = c.api.loop.now + d }
+
+// Stop ends the watch.
+func (c *Cache) Stop() {
+	c.ended = true
+	c.api.caches = slices.DeleteFunc(c.api.caches, func(o *Cache) bool { return o == c })
+}
+
+// publish sends a new state to every cache.
+func (a *API) publish(kind int, value any) {
+	a.version++
+	v := versioned{a.loop.now, a.version, value}
+	if len(a.recent[kind]) == maxRecent {
+		a.recent[kind] = append(a.recent[kind][:0], a.recent[kind][1:]...)
+	}
+	a.recent[kind] = append(a.recent[kind], v)
+	for _, c := range a.caches {
+		c.deliver(kind, v)
+	}
+}
+
+// deliver has v arrive some time later.
+func (c *Cache) deliver(kind int, v versioned) {
+	if v.version <= c.versions[kind] {
+		return
+	}
+	l := c.api.loop
+	lag := l.Between(time.Millisecond, 30*time.Millisecond)
+	switch n := l.Rand.IntN(100); {
+	case n < 2:
+		lag = l.Between(0, 2*time.Second)
+	case n < 20:
+		lag = l.Between(0, 300*time.Millisecond)
+	}
+	l.After(lag, func() { c.arrive(kind, v) })
+}
+
+func (c *Cache) arrive(kind int, v versioned) {
+	l, api := c.api.loop, c.api.net.Host(APIHost)
+	switch {
+	case c.ended || v.version <= c.versions[kind]:
+	case l.now < c.frozen || api.process == nil || !c.api.net.open(api, c.api.net.Host(c.from)):
+		l.After(watchRetry, func() { c.arrive(kind, v) })
+	default:
+		c.take(kind, v)
+		c.told(kind)
+	}
+}
+
+func (c *Cache) take(kind int, v versioned) {
+	c.versions[kind] = v.version
+	switch kind {
+	case kindStore:
+		c.Store = v.value.(*v1alpha1.ReplicatedStore)
+	case kindPods:
+		c.Pods = v.value.(map[string]decide.Pod)
+	case kindClaims:
+		c.Claims = v.value.(map[string]decide.Claim)
+	case kindLease:
+		c.Lease = v.value.(*LeaseObject)
+	}
+}

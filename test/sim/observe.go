@@ -1,0 +1,240 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/controllers/nodeclient"
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// observe reads what a decision needs: the members first, the Lease last.
+func (x *pass) observe() (decide.Observed, error) {
+	if x.store.Annotations[v1alpha1.AnnotationFailover] != "" {
+		s, err := x.client.GetStore(x.p)
+		if err != nil {
+			return decide.Observed{}, err
+		}
+		x.store = s
+	}
+	members := x.objects()
+	x.ask(members)
+	lease, err := x.readLease()
+	if err != nil {
+		return decide.Observed{}, err
+	}
+	for _, name := range namedBy(lease.Record) {
+		if _, ok := members[name]; !ok {
+			members[name] = x.bare(name)
+		}
+	}
+	now := x.now()
+	return decide.Observed{
+		Store: x.store, Settings: x.Settings, Lease: lease, Members: members,
+		Held: x.memory.heldFor(now), Pass: x.answers, Promoted: x.memory.promoted,
+	}, nil
+}
+
+func (x *pass) specHash() string { return x.store.Annotations[annotationTemplate] }
+
+func (x *pass) bare(name string) decide.Member {
+	ordinal, _ := v1alpha1.MemberOrdinal(x.store.Name, name)
+	return decide.Member{Name: name, Ordinal: ordinal, SpecHash: x.specHash()}
+}
+
+// objects takes the members' pods and claims from the cache.
+func (x *pass) objects() map[string]decide.Member {
+	members := make(map[string]decide.Member, len(x.cache.Pods))
+	for name, pod := range x.cache.Pods {
+		m := x.bare(name)
+		m.Pod = &pod
+		members[name] = m
+	}
+	for name, claim := range x.cache.Claims {
+		m, ok := members[name]
+		if !ok {
+			m = x.bare(name)
+		}
+		m.Claim = &claim
+		members[name] = m
+	}
+	return members
+}
+
+// ask asks every member that has an address, all at once.
+func (x *pass) ask(members map[string]decide.Member) {
+	results := make(map[string]decide.Probe, len(members))
+	addrs := make(map[string]string, len(members))
+	var g group
+	for _, name := range slices.Sorted(maps.Keys(members)) {
+		pod := members[name].Pod
+		pr := x.probeOf(name, pod)
+		now := x.now()
+		switch {
+		case pod == nil || pod.IP == "":
+			results[name] = pr.failed(decide.Unknown, now)
+			continue
+		case pr.timedOut && now.Sub(pr.askedAt) < probeAgainAfter && !pr.askedAt.Before(x.began):
+			results[name] = pr.failed(decide.TimedOut, now)
+		default:
+			pr.askedAt = now
+			g.begin()
+			x.call(pod.IP, x.Timeouts.Status, func(c Control, p *Proc) (any, error) { return c.Status(p) }, func(reply any, err error) {
+				results[name] = x.judge(name, pr, reply, err)
+				g.end()
+			})
+		}
+		addrs[name] = pod.IP
+	}
+	x.streams.set(addrs)
+	g.wait(x.p)
+	for name, m := range members {
+		m.Probe = results[name]
+		members[name] = m
+	}
+}
+
+func (x *pass) probeOf(name string, pod *decide.Pod) *probe {
+	pr := x.memory.probes[name]
+	if pr == nil {
+		pr = &probe{}
+		x.memory.probes[name] = pr
+	}
+	if pod != nil && pr.uid != pod.UID {
+		pr.uid, pr.timedOut = pod.UID, false
+	}
+	return pr
+}
+
+// judge is the second half of the observer's askOne.
+func (x *pass) judge(name string, pr *probe, reply any, err error) decide.Probe {
+	now := x.now()
+	pr.timedOut = false
+	switch nodeclient.Classify(err) {
+	case nodeclient.NoFailure:
+		if err != nil {
+			return pr.failed(decide.Unknown, now)
+		}
+		status := reply.(wire.Status)
+		if status.Member != name || status.Store != x.store.Name {
+			return pr.failed(decide.Unknown, now)
+		}
+		pr.status, pr.failing = &status, time.Time{}
+		return decide.Probe{Reach: decide.Fresh, Status: &status}
+	case nodeclient.Refused:
+		return pr.failed(decide.Refused, now)
+	case nodeclient.TimedOut:
+		pr.timedOut = true
+		return pr.failed(decide.TimedOut, now)
+	default:
+		return pr.failed(decide.Unknown, now)
+	}
+}
+
+func (pr *probe) failed(r decide.Reach, now time.Time) decide.Probe {
+	if pr.failing.IsZero() {
+		pr.failing = now
+	}
+	return decide.Probe{Reach: r, Status: pr.status, For: now.Sub(pr.failing)}
+}
+
+// readLease reads the authority record, uncached.
+func (x *pass) readLease() (decide.Lease, error) {
+	l, err := x.client.GetLease(x.p)
+	if err != nil {
+		return decide.Lease{}, fmt.Errorf("get Lease uncached: %w", err)
+	}
+	now, watch := x.now(), &x.memory.lease
+	watch.see(l, now)
+	if l == nil {
+		return decide.Lease{UnchangedFor: watch.led(0, now)}, nil
+	}
+	out := decide.Lease{Exists: true, ResourceVersion: l.ResourceVersion(), Duration: time.Duration(l.Seconds) * time.Second}
+	if l.Renewed != 0 {
+		out.Holder = l.Holder
+	}
+	if l.Record != "" {
+		if out.Record, err = x.memory.decode(l.Record); err != nil {
+			out.RecordError = err.Error()
+		}
+	}
+	var led replication.Epoch
+	if out.Record != nil {
+		led = out.Record.LedEpoch()
+	}
+	out.UnchangedFor = watch.led(uint64(led), now)
+	return out, nil
+}
+
+func namedBy(rec *decide.Record) []string {
+	if rec == nil {
+		return nil
+	}
+	out := append([]string(nil), rec.EveryMember...)
+	for _, l := range rec.Leaderships() {
+		out = append(out, l.Leader.Member)
+		for _, r := range l.Rules {
+			for _, v := range r.Voters {
+				out = append(out, v.Member)
+			}
+		}
+	}
+	return out
+}
+
+// call gives one order to whatever answers on a host, and has done called with the answer, in the operator's process.
+func (o *Operator) call(host string, timeout time.Duration, order func(Control, *Proc) (any, error), done func(any, error)) {
+	if host == "" {
+		o.process.After(0, func() { done(nil, ErrRefused) })
+		return
+	}
+	o.net.Begin(o.name, host, o.host.Clock.True(timeout), func(p *Proc) (any, error) {
+		c := o.control(host)
+		if c == nil {
+			return nil, ErrRefused
+		}
+		reply, err := order(c, p)
+		return reply, answered(err)
+	}, done)
+}
+
+// answered makes of a member's error what its control port answers: a refusal is one, and nothing else is.
+func answered(err error) error {
+	var refusal *replication.Refusal
+	var already *wire.Error
+	switch {
+	case err == nil || errors.As(err, &already) || errors.Is(err, net.ErrClosed):
+		return err
+	case errors.As(err, &refusal):
+		return &wire.Error{Reason: refusal.Reason, Message: err.Error()}
+	default:
+		return errors.New("status 500: " + err.Error())
+	}
+}
+
+// group waits for several answers.
+type group struct {
+	open   int
+	nobody Signal
+}
+
+func (g *group) begin() { g.open++ }
+
+func (g *group) end() {
+	if g.open--; g.open == 0 {
+		g.nobody.Fire()
+	}
+}
+
+func (g *group) wait(p *Proc) {
+	for g.open > 0 {
+		p.Wait(&g.nobody, -1)
+	}
+}

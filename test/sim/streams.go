@@ -1,0 +1,73 @@
+package sim
+
+import (
+	"maps"
+	"slices"
+	"time"
+)
+
+// streams stand for the status streams of nodeclient.Watcher: they tell when to look, and nothing else. That a stream
+// breaks, goes silent or begins is seen by looking at the member's host; what happens inside a member, it tells (Changed).
+type streams struct {
+	addrs map[string]string // of members, by name
+	heard map[string]*stream
+}
+
+type stream struct {
+	process *Process // at the other end; nil: no stream
+	silent  time.Duration
+}
+
+// streamLook is how often streams are looked at.
+const streamLook = 100 * time.Millisecond
+
+func (s *streams) set(addrs map[string]string) { s.addrs = addrs }
+
+// watchStreams looks at the members' hosts for as long as the process lives.
+func (o *Operator) watchStreams() {
+	o.streams.heard = map[string]*stream{}
+	var look func()
+	look = func() {
+		for _, name := range slices.Sorted(maps.Keys(o.streams.addrs)) {
+			o.lookAt(o.streams.addrs[name])
+		}
+		o.process.After(streamLook, look)
+	}
+	o.process.After(streamLook, look)
+}
+
+func (o *Operator) lookAt(addr string) {
+	s := o.streams.heard[addr]
+	if s == nil {
+		s = &stream{}
+		o.streams.heard[addr] = s
+	}
+	h := o.net.Host(addr)
+	switch {
+	case !o.net.open(h, o.host):
+		s.silent += streamLook
+		if s.process != nil && s.silent >= o.Timeouts.Silence {
+			s.process = nil
+			o.wake()
+		}
+	case h.process != s.process:
+		s.process, s.silent = h.process, 0
+		o.wake()
+	default:
+		s.silent = 0
+	}
+}
+
+// Changed is a member's news that something changed which a decision may depend on. It reaches the operator over the status
+// stream, if there is one.
+func (o *Operator) Changed(host string) {
+	if !o.leads || o.process.dead {
+		return
+	}
+	h := o.net.Host(host)
+	o.process.After(o.net.delay(), func() {
+		if s := o.streams.heard[h.Name]; s != nil && s.process != nil && o.net.open(h, o.host) {
+			o.wake()
+		}
+	})
+}
