@@ -67,16 +67,9 @@ func (x *pass) do(a decide.Action) error {
 
 // order gives a member an order that may fsync, and waits for the answer.
 func (x *pass) order(member string, extra time.Duration, give func(Control, *Proc) (any, error)) (any, error) {
-	var g group
-	var reply any
-	var failure error
-	g.begin()
-	x.call(x.address(member), x.Timeouts.Order+extra, give, func(r any, err error) {
-		reply, failure = r, err
-		g.end()
-	})
-	g.wait(x.p)
-	return reply, failure
+	var r result
+	x.call(x.address(member), x.Timeouts.Order+extra, give, r.set)
+	return r.wait(x.p)
 }
 
 func (x *pass) address(member string) string {

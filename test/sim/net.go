@@ -216,13 +216,18 @@ type exchange struct {
 // package's errors after at most timeout. done is not called once that process is dead. The handler runs on to, in a Proc of
 // the process there; see Call.
 func (n *Net) Begin(from, to string, timeout time.Duration, handler func(*Proc) (any, error), done func(any, error)) {
+	x := n.begin(from, to, timeout, handler, done)
+	if n.loop.Chance(n.Twice) {
+		n.loop.After(n.loop.Between(0, maxTwice), func() { n.send(x.from, x.to, x.arrive) })
+	}
+}
+
+func (n *Net) begin(from, to string, timeout time.Duration, handler func(*Proc) (any, error), done func(any, error)) *exchange {
 	x := &exchange{net: n, from: n.Host(from), to: n.Host(to), handler: handler, done: done}
 	x.caller = x.from.process
 	x.timer = n.loop.after(x.caller, timeout, func() { x.end(nil, ErrTimeout) })
 	n.send(x.from, x.to, x.arrive)
-	if n.loop.Chance(n.Twice) {
-		n.loop.After(n.loop.Between(0, maxTwice), func() { n.send(x.from, x.to, x.arrive) })
-	}
+	return x
 }
 
 func (x *exchange) arrive() {
@@ -266,20 +271,37 @@ func (x *exchange) end(reply any, err error) {
 // Proc of its own that dies with the process there. A timeout leaves the handler running; the request may arrive after it,
 // and sometimes arrives twice. An error that is not one of this package's is the handler's.
 func (n *Net) Call(p *Proc, from, to string, timeout time.Duration, handler func(*Proc) (any, error)) (any, error) {
-	var (
-		reply   any
-		failure error
-		ended   bool
-		end     Signal
-	)
-	n.Begin(from, to, timeout, handler, func(r any, err error) {
-		reply, failure, ended = r, err, true
-		end.Fire()
-	})
-	for !ended {
-		p.Wait(&end, -1)
+	var r result
+	n.Begin(from, to, timeout, handler, r.set)
+	return r.wait(p)
+}
+
+// CallOnce is Call of a request that never arrives twice, as on a client's connection: who is refused can tell that nothing
+// happens.
+func (n *Net) CallOnce(p *Proc, from, to string, timeout time.Duration, handler func(*Proc) (any, error)) (any, error) {
+	var r result
+	n.begin(from, to, timeout, handler, r.set)
+	return r.wait(p)
+}
+
+// result is an answer that is waited for.
+type result struct {
+	reply any
+	err   error
+	ended bool
+	end   Signal
+}
+
+func (r *result) set(reply any, err error) {
+	r.reply, r.err, r.ended = reply, err, true
+	r.end.Fire()
+}
+
+func (r *result) wait(p *Proc) (any, error) {
+	for !r.ended {
+		p.Wait(&r.end, -1)
 	}
-	return reply, failure
+	return r.reply, r.err
 }
 
 // resume lets go on what waits for a direction that is open again.
