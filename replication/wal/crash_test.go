@@ -71,6 +71,8 @@ type crasher struct {
 	// legal states for a crash from now on; the last one is where the operation leads.
 	legal []history
 	epoch replication.Epoch
+	// synced is the durable end that the last Append or Sync to return left.
+	synced atomic.Uint64
 }
 
 func (c *crasher) now() *history { return &c.legal[len(c.legal)-1] }
@@ -101,9 +103,13 @@ func (c *crasher) put(r replication.Record) {
 	}
 	// Appending may have synced, to bound what is unsynced.
 	h.durable = max(h.durable, c.l.Durable().Position)
+	c.synced.Store(uint64(h.durable))
 }
 
-func (c *crasher) sync() { c.now().durable = mustSync(c.t, c.l).Position }
+func (c *crasher) sync() {
+	c.now().durable = mustSync(c.t, c.l).Position
+	c.synced.Store(uint64(c.now().durable))
+}
 
 func (c *crasher) truncate() {
 	h := c.now()
