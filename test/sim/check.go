@@ -1,0 +1,223 @@
+package sim
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// The checker sees everything, and asserts the invariants of docs/protocol.md after every step of a member. The numbers in
+// its messages are those of that page.
+
+// violation is what a broken invariant panics with.
+type violation string
+
+func breaks(format string, args ...any) { panic(violation(fmt.Sprintf(format, args...))) }
+
+// witness is what the checker last saw of one data directory.
+type witness struct {
+	last, durable replication.Mark
+	commit        replication.Position
+	promised      replication.Epoch
+	open          bool
+}
+
+// place is an (epoch, position).
+type place struct {
+	epoch    replication.Epoch
+	position replication.Position
+}
+
+// ledger is what the checker remembers over the whole life of a world.
+type ledger struct {
+	leaders  map[replication.Epoch]replication.Voter
+	chains   map[place]replication.Chain
+	witness  map[replication.Voter]*witness
+	acked    replication.Mark // the newest acknowledged record end: by its checksum it names all before
+	ackedBy  replication.Epoch
+	acks     int
+	failures map[string]bool // members whose fsync failed and which must end
+}
+
+func newLedger() ledger {
+	return ledger{
+		leaders: map[replication.Epoch]replication.Voter{}, chains: map[place]replication.Chain{},
+		witness: map[replication.Voter]*witness{}, failures: map[string]bool{},
+	}
+}
+
+// opened checks a member that comes back.
+func (w *World) opened(p *process) {
+	x := w.witness[p.self]
+	if x == nil {
+		w.witness[p.self] = &witness{}
+		return
+	}
+	x.open = false
+	if got := p.m.Replica().Promises().Promised; got < x.promised {
+		breaks("2: %v promised epoch %d and came back with %d", p.self, x.promised, got)
+	}
+	log := p.m.Contents().Log
+	if log.Last().Compare(x.durable) < 0 && log.First() <= x.durable.Position {
+		breaks("4: the log of %v was durable to %v and came back with %v", p.self, x.durable, log.Last())
+	}
+	x.last, x.commit = log.Last(), p.m.Replica().Commit()
+}
+
+// promised takes down what a member answered to a fence.
+func (w *World) promised(p *process, f wire.FenceReply) {
+	x := w.witness[p.self]
+	x.promised = max(x.promised, f.Promised)
+	if log := p.m.Contents().Log; f.Last != log.Durable() {
+		breaks("2: %v said under its promise that it holds %v, and holds %v", p.self, f.Last, log.Durable())
+	}
+}
+
+// check asserts what must hold after a step of p.
+func (w *World) check(p *process) {
+	core, log, x := p.m.Replica(), p.m.Contents().Log, w.witness[p.self]
+	if core.Role() == replication.RoleLeader {
+		e := core.Promises().Epoch
+		if was, ok := w.leaders[e]; ok && was != p.self {
+			breaks("1: epoch %d is led by %v and by %v", e, was, p.self)
+		}
+		w.leaders[e] = p.self
+	}
+	if last := log.Last(); last != x.last {
+		w.grew(p, x, last)
+	}
+	x.durable = log.Durable()
+	x.commit = max(x.commit, core.Commit())
+	open := p.m.Open()
+	if open && !x.open {
+		w.leads(p)
+	}
+	x.open = open
+	if core.Role() == replication.RoleLeader && core.Writable() {
+		w.acknowledge(p)
+	}
+}
+
+// grew looks at a log whose end has moved.
+func (w *World) grew(p *process, x *witness, last replication.Mark) {
+	at := place{last.Epoch, last.Position}
+	if was, ok := w.chains[at]; ok && was != last.Chain {
+		breaks("3: (%d, %d) is %08x elsewhere and %08x at %v", at.epoch, at.position, was, last.Chain, p.self)
+	}
+	w.chains[at] = last.Chain
+	if last.Position < x.commit && !w.lossy {
+		breaks("7: %v cuts to %v, below its commit position %d", p.self, last, x.commit)
+	}
+	if last.Position < x.commit {
+		x.commit = last.Position
+	}
+	if last.Compare(x.last) < 0 {
+		w.cuts++
+	}
+	x.last = last
+}
+
+// leads looks at a leader that begins to take writes: it must hold everything that was acknowledged.
+func (w *World) leads(p *process) {
+	w.leaderships++
+	e, log := p.m.Replica().Promises().Epoch, p.m.Contents().Log
+	if w.acked.Position == 0 || e < w.ackedBy {
+		return
+	}
+	if m, ok := log.MarkAt(w.acked.Position); ok && m == w.acked || w.acked.Position < log.First()-1 {
+		return
+	}
+	if w.lossy {
+		w.acked = replication.Mark{}
+		return
+	}
+	breaks("5: %v leads epoch %d from %v without the acknowledged %v", p.self, e, log.Last(), w.acked)
+}
+
+// acknowledge takes down what a writable leader has applied, which is what it answers.
+func (w *World) acknowledge(p *process) {
+	core, log := p.m.Replica(), p.m.Contents().Log
+	at, e := p.m.Contents().State.Applied(), core.Promises().Epoch
+	if at.Position <= w.acked.Position {
+		if m, ok := log.MarkAt(w.acked.Position); ok && m != w.acked && at.Position == w.acked.Position && !w.lossy {
+			breaks("3: %v in epoch %d acknowledges %v where %v was acknowledged", p.self, e, m, w.acked)
+		}
+		return
+	}
+	if e < w.ackedBy && w.rule.K == 0 && !w.lossy {
+		breaks("1: without voters, %v acknowledges %v in epoch %d after epoch %d did", p.self, at, e, w.ackedBy)
+	}
+	if m, ok := log.MarkAt(w.acked.Position); ok && m != w.acked && !w.lossy {
+		breaks("3: %v in epoch %d acknowledges %v, on another log than %v", p.self, e, at, w.acked)
+	}
+	w.holders(p, e, at)
+	w.acked, w.ackedBy = at, max(e, w.ackedBy)
+	w.acks++
+}
+
+// holders asserts that the record, as it is in the API now, makes every later election meet one who holds at: by one of the
+// leadership's rules at least K voters do, durably.
+func (w *World) holders(p *process, e replication.Epoch, at replication.Mark) {
+	if p.m.Contents().Log.Durable().Compare(at) < 0 {
+		breaks("4: %v acknowledges %v, durable there to %v", p.self, at, p.m.Contents().Log.Durable())
+	}
+	rec := w.record()
+	if rec == nil || w.restored {
+		return
+	}
+	for _, l := range rec.Leaderships() {
+		if l.Epoch == e && !w.safe(l, at) {
+			breaks("4: %v acknowledges %v in epoch %d, held by too few of %v", p.self, at, e, l.Rules)
+		}
+	}
+}
+
+func (w *World) safe(l replication.Leadership, at replication.Mark) bool {
+	for _, r := range l.Rules {
+		n := 0
+		for _, v := range r.Voters {
+			if x := w.witness[v]; x != nil && x.durable.Compare(at) >= 0 {
+				n++
+			}
+		}
+		if n >= r.K {
+			return true
+		}
+	}
+	return false
+}
+
+// applied takes down what a member applies: all must apply the same.
+func (w *World) applied(recs []replication.Record) {
+	for i := range recs {
+		if recs[i].Type != replication.RecordData || w.lossy {
+			continue
+		}
+		for n, entry := range recs[i].Entries() {
+			w.history.Committed(recs[i].First+replication.Position(n), entry[0], binary.LittleEndian.Uint64(entry[1:]))
+		}
+	}
+}
+
+// record is the authority record as it is.
+func (w *World) record() *decide.Record {
+	text := w.api.RecordText()
+	if text == "" {
+		return nil
+	}
+	if text != w.recordText {
+		rec, err := decide.DecodeRecord(text)
+		if err != nil {
+			breaks("the record is unreadable: %v", err)
+		}
+		w.recordText, w.recordSeen = text, rec
+		if rec.WritesLost != "" && rec.WritesLost != v1alpha1.LostNone {
+			w.lossy = true
+		}
+	}
+	return w.recordSeen
+}

@@ -1,0 +1,177 @@
+package sim
+
+import (
+	"errors"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// errNotHere is what a member answers that cannot do what it was asked for; nothing was done.
+var errNotHere = errors.New("sim: not here")
+
+// errUnknown: a write may or may not survive.
+var errUnknown = errors.New("sim: outcome unknown")
+
+// put is a write through a client connection. Connections do not wait for the role goroutine, so neither does this.
+func (p *process) put(c *Proc, key byte, value uint64) error {
+	if p.m.Role() != replication.RoleLeader {
+		return errNotHere
+	}
+	wait := p.sequencer().put(key, value)
+	if wait == nil {
+		return errNotHere
+	}
+	p.after(0, func() {}) // the role goroutine seals what is queued
+	for end := p.w.loop.Now() + writeTimeout; !wait.done; {
+		if !c.Wait(&wait.settled, end-p.w.loop.Now()) && !wait.done {
+			return errUnknown
+		}
+	}
+	if !wait.ok {
+		return errUnknown
+	}
+	return nil
+}
+
+const (
+	writeTimeout = 2 * time.Second
+	readTimeout  = 500 * time.Millisecond
+)
+
+// get is a linearizable read: first the gate, then the state, as node/resp does it. The two are a moment apart.
+func (p *process) get(c *Proc, key byte) (uint64, error) {
+	for end := p.w.loop.Now() + readTimeout; !p.mayRead(); c.Sleep(5 * time.Millisecond) {
+		if p.w.loop.Now() > end || p.m.Role() != replication.RoleLeader {
+			return 0, errNotHere
+		}
+	}
+	if p.w.loop.Chance(0.02) {
+		c.Sleep(p.w.latency(0, 2*time.Millisecond))
+	}
+	return p.state().values[key], nil
+}
+
+func (p *process) mayRead() bool { return p.m.Role() == replication.RoleLeader && p.m.MayRead() }
+
+// observed is what a read of a follower sees.
+type observed struct {
+	reader string // one process: what it shows never goes back
+	value  uint64
+	at     replication.Mark
+}
+
+// look reads without a guarantee beyond a consistent prefix.
+func (p *process) look(key byte) (any, error) {
+	if !p.m.Readable() {
+		return nil, errNotHere
+	}
+	s := p.state()
+	return observed{p.id, s.values[key], s.mark}, nil
+}
+
+// client writes and reads a few registers at whoever it takes for the leader, and now and then reads at any member.
+type client struct {
+	w      *World
+	id     int
+	host   string
+	leader string // host
+	lives  int
+}
+
+// registerCount is how many keys there are: few, so that clients meet.
+const (
+	registerCount = 3
+	clientCount   = 3
+)
+
+func (w *World) newClient(id int) {
+	k := &client{w: w, id: id, host: "client-" + string(rune('a'+id))}
+	w.net.Host(k.host).Boot(k.host).Go("client", k.run)
+}
+
+func (k *client) run(c *Proc) {
+	for !k.w.quiet {
+		c.Sleep(k.w.latency(5*time.Millisecond, 60*time.Millisecond))
+		key := byte(k.w.loop.Rand.IntN(registerCount))
+		switch n := k.w.loop.Rand.IntN(10); {
+		case n < 5:
+			k.put(c, key)
+		case n < 9:
+			k.get(c, key)
+		default:
+			k.look(c, key)
+		}
+	}
+}
+
+// target is a member's host: the leader's, as far as it is known.
+func (k *client) target() string {
+	if k.leader == "" || k.w.loop.Chance(0.03) {
+		k.leader = k.w.anyHost()
+	}
+	return k.leader
+}
+
+// ask calls a member; nothing: its host has no member.
+func (k *client) ask(c *Proc, host string, do func(h *Proc, p *process) (any, error)) (any, error) {
+	if host == "" {
+		return nil, errNotHere
+	}
+	return k.w.net.Call(c, k.host, host, 3*time.Second, func(h *Proc) (any, error) {
+		p := k.w.members[host]
+		if p == nil {
+			return nil, ErrRefused
+		}
+		return do(h, p)
+	})
+}
+
+func (k *client) put(c *Proc, key byte) {
+	k.w.values++
+	value := k.w.values
+	op := k.w.history.Put(k.number(), key, value)
+	_, err := k.ask(c, k.target(), func(h *Proc, p *process) (any, error) { return nil, p.put(h, key, value) })
+	switch {
+	case err == nil:
+		op.Done()
+	case errors.Is(err, errNotHere), errors.Is(err, ErrRefused):
+		op.Failed()
+	default:
+		op.Unknown()
+		k.lives++
+	}
+	k.learn(err)
+}
+
+// number is the client's, until it does not learn an outcome.
+func (k *client) number() int { return k.id + clientCount*k.lives }
+
+func (k *client) get(c *Proc, key byte) {
+	op := k.w.history.Get(k.number(), key)
+	v, err := k.ask(c, k.target(), func(h *Proc, p *process) (any, error) { return p.get(h, key) })
+	if err == nil {
+		op.Read(v.(uint64))
+		k.w.reads++
+	} else {
+		op.Failed()
+	}
+	k.learn(err)
+}
+
+// learn looks for another leader after an error.
+func (k *client) learn(err error) {
+	if err != nil {
+		k.leader = ""
+	}
+}
+
+// look reads at any member.
+func (k *client) look(c *Proc, key byte) {
+	host := k.w.anyHost()
+	v, err := k.ask(c, host, func(_ *Proc, p *process) (any, error) { return p.look(key) })
+	if o, ok := v.(observed); ok && err == nil {
+		k.w.looks++
+		k.w.history.Look(o.reader, key, o.value, o.at)
+	}
+}

@@ -1,0 +1,132 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+var (
+	simSeed  = flag.Uint64("sim.seed", 0, "run this one seed")
+	simSeeds = flag.Int("sim.seeds", 60, "how many seeds to run")
+	simFirst = flag.Uint64("sim.first", 1, "the first of them")
+)
+
+// TestSimulation plays many worlds; see the package's comment. A failing seed prints the command that repeats it.
+func TestSimulation(t *testing.T) {
+	if *simSeed != 0 {
+		w, err := play(*simSeed)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("seed %d: %s\n%s", *simSeed, w.sums(), w.loop.Tail())
+		return
+	}
+	var total sums
+	var mu sync.Mutex
+	var next atomic.Uint64
+	var failed atomic.Bool
+	var workers sync.WaitGroup
+	began := time.Now()
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(func() {
+			for !failed.Load() {
+				n := next.Add(1) - 1
+				if n >= uint64(*simSeeds) {
+					return
+				}
+				w, err := play(*simFirst + n)
+				mu.Lock()
+				if err != nil && !failed.Swap(true) {
+					t.Error(err)
+				}
+				total.add(w.sums())
+				mu.Unlock()
+			}
+		})
+	}
+	workers.Wait()
+	if !failed.Load() {
+		rate := float64(*simSeeds) / time.Since(began).Minutes()
+		t.Logf("%d seeds, %.0f a minute: %v", *simSeeds, rate, total)
+		total.reaches(t, *simSeeds)
+	}
+}
+
+// play runs one seed.
+func play(seed uint64) (w *World, err error) {
+	w = newWorld(seed)
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("seed %d: %v\nreproduce: make sim SEED=%d\nlast events:\n%s", seed, p, seed, w.loop.Tail())
+		}
+	}()
+	w.run()
+	return w, nil
+}
+
+// sums are what worlds came to.
+type sums struct {
+	Events                                             uint64
+	Acknowledged, Leaderships, Cuts, Seeds             int
+	Reads, FollowerReads, Lossy, Undecided, Incarnated int
+	Steps                                              int
+}
+
+func (w *World) sums() sums {
+	s := sums{
+		Events: w.loop.Events(), Acknowledged: w.acks, Leaderships: w.leaderships, Cuts: w.cuts, Seeds: w.seeds, Reads: w.reads,
+		FollowerReads: w.looks, Undecided: w.undecided, Incarnated: w.incarnations,
+	}
+	if w.lossy {
+		s.Lossy = 1
+	}
+	for _, o := range w.ops {
+		s.Steps += o.Steps
+	}
+	return s
+}
+
+func (s *sums) add(o sums) {
+	s.Events += o.Events
+	s.Acknowledged += o.Acknowledged
+	s.Leaderships += o.Leaderships
+	s.Cuts += o.Cuts
+	s.Seeds += o.Seeds
+	s.Reads += o.Reads
+	s.FollowerReads += o.FollowerReads
+	s.Lossy += o.Lossy
+	s.Undecided += o.Undecided
+	s.Incarnated += o.Incarnated
+	s.Steps += o.Steps
+}
+
+func (s sums) String() string {
+	return fmt.Sprintf("%d events, %d record ends acknowledged, %d leaderships, %d logs cut, %d seeds of members, %d reads of leaders, "+
+		"%d of followers, %d directories, %d operator steps; %d worlds with accepted loss, %d histories undecided",
+		s.Events, s.Acknowledged, s.Leaderships, s.Cuts, s.Seeds, s.Reads, s.FollowerReads, s.Incarnated, s.Steps, s.Lossy, s.Undecided)
+}
+
+// reaches fails when the worlds no longer come to what they are for.
+func (s sums) reaches(t *testing.T, seeds int) {
+	t.Helper()
+	if seeds >= 50 && (s.Acknowledged < 100*seeds || s.Leaderships < 2*seeds || s.Cuts == 0 || s.Seeds == 0 || s.Reads < 50*seeds || s.FollowerReads == 0) {
+		t.Errorf("the simulation no longer reaches what it is for: %v", s)
+	}
+	if s.Undecided > seeds/100 {
+		t.Errorf("%d histories were too hard to check", s.Undecided)
+	}
+}
+
+// The same seed is the same course of events.
+func TestSimulationRepeats(t *testing.T) {
+	a, errA := play(7)
+	b, errB := play(7)
+	if a.loop.Hash() != b.loop.Hash() || fmt.Sprint(errA) != fmt.Sprint(errB) {
+		t.Fatalf("two runs of one seed differ: %d and %d events", a.loop.Events(), b.loop.Events())
+	}
+}

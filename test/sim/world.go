@@ -1,0 +1,238 @@
+package sim
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// World is one seed's course of events: a store, its members, two operators, the API server, kubelets, clients and faults.
+type World struct {
+	ledger
+	seed     uint64
+	loop     *Loop
+	net      *Net
+	api      *API
+	kubelets *Kubelets
+	ops      []*Operator
+	disks    map[types.UID]*Disk // by claim
+	members  map[string]*process // by host; those that run
+	history  *History
+
+	rule     replication.Rule // K of the spec when the world began
+	retain   int64            // log kept for followers, in bytes
+	lossy    bool             // the record told of lost writes
+	restored bool             // an older record was put back
+	quiet    bool             // no faults and no clients any more
+	faults   faults
+
+	values       uint64 // the newest value written
+	incarnations int
+	processes    int
+	recordText   string
+	recordSeen   *decide.Record
+
+	// What the world came to, so that a simulation that no longer does anything is noticed.
+	cuts, seeds, leaderships, reads, looks, undecided int
+}
+
+// newWorld draws a world from its seed.
+func newWorld(seed uint64) *World {
+	loop := NewLoop(seed)
+	w := &World{
+		ledger: newLedger(), seed: seed, loop: loop, net: loop.NewNet(), disks: map[types.UID]*Disk{}, members: map[string]*process{},
+		history: loop.NewHistory(),
+	}
+	if loop.Chance(0.3) {
+		w.net.Profile = Rough()
+	}
+	w.retain = int64(8<<10) << loop.Rand.IntN(6)
+	w.api = w.net.NewAPI(w.newStore())
+	w.kubelets = w.api.NewKubelets(Hooks{Start: w.startMember, Stop: w.stopMember, PowerLost: w.powerLost, Wipe: w.wipe, Ready: w.ready})
+	for _, name := range []string{"operator-a", "operator-b"} {
+		w.ops = append(w.ops, w.api.NewOperator(name, w.control))
+	}
+	for id := range clientCount {
+		w.newClient(id)
+	}
+	w.faults.w = w
+	return w
+}
+
+func (w *World) newStore() *v1alpha1.ReplicatedStore {
+	rng := w.loop.Rand
+	replicas := int32(2 + rng.IntN(3))
+	k := int32(1 + rng.IntN(min(2, int(replicas)-1)))
+	s := &v1alpha1.ReplicatedStore{ObjectMeta: metav1.ObjectMeta{
+		Namespace: "shop", Name: storeName, Generation: 1, Annotations: map[string]string{annotationTemplate: "1"},
+	}}
+	switch n := rng.IntN(10); {
+	case n == 0:
+		k = 0
+		s.Spec.Failover.DataLoss = v1alpha1.DataLossAllow
+	case n <= 2:
+		s.Spec.Replication.Synchronous.Durability = v1alpha1.DurabilityPreferred
+	}
+	s.Spec.Replicas, s.Spec.Replication.Synchronous.Number = &replicas, &k
+	w.rule.K = int(k)
+	return s
+}
+
+// latency is a random duration.
+func (w *World) latency(from, to time.Duration) time.Duration { return w.loop.Between(from, to) }
+
+func (w *World) newIncarnation() string {
+	w.incarnations++
+	return fmt.Sprintf("data-%d", w.incarnations)
+}
+
+// disk is the volume of a claim.
+func (w *World) disk(claim types.UID) *Disk {
+	d := w.disks[claim]
+	if d == nil {
+		d = w.loop.NewDisk(string(claim))
+		w.disks[claim] = d
+	}
+	return d
+}
+
+func (w *World) startMember(name, host string, claim types.UID) {
+	if _, err := w.start(name, host, w.disk(claim)); err != nil {
+		w.loop.Logf("%s does not start: %v", name, err)
+		w.loop.After(w.latency(time.Millisecond, 20*time.Millisecond), w.net.Host(host).Process().Kill)
+		return
+	}
+	w.loop.Logf("%s starts on %s with %v", name, host, w.members[host].m.Contents().Log.Last())
+}
+
+// stopMember is SIGTERM, which a stopped process does not see.
+func (w *World) stopMember(_, host string) {
+	if p := w.members[host]; p != nil && !p.os.Frozen() && !p.disk.Hung() {
+		w.loop.After(0, func() {
+			if w.members[host] == p {
+				p.stop()
+			}
+		})
+	}
+}
+
+func (w *World) powerLost(_ string, claim types.UID) { w.disk(claim).Crash() }
+
+func (w *World) wipe(claim types.UID) {
+	w.loop.Logf("the volume of claim %s is gone", claim)
+	w.disk(claim).Wipe()
+}
+
+func (w *World) ready(host string) bool {
+	p := w.members[host]
+	return p != nil && (p.m.Open() || p.m.Following())
+}
+
+func (w *World) control(host string) Control {
+	if p := w.members[host]; p != nil {
+		return p
+	}
+	return nil
+}
+
+// hosts are those of members that run, in order.
+func (w *World) hosts() []string { return slices.Sorted(maps.Keys(w.members)) }
+
+// anyHost is a member's host, at random; "" when nobody runs.
+func (w *World) anyHost() string {
+	hosts := w.hosts()
+	if len(hosts) == 0 {
+		return ""
+	}
+	return hosts[w.loop.Rand.IntN(len(hosts))]
+}
+
+// changed is news of p for the operators.
+func (w *World) changed(p *process) {
+	for _, o := range w.ops {
+		o.Changed(p.host)
+	}
+}
+
+// whole: the record is stable, every member votes, and one leader takes writes.
+func (w *World) whole() bool {
+	rec, s := w.record(), w.api.Store()
+	if rec == nil || rec.Phase != decide.PhaseStable || len(rec.Rules) != 1 {
+		return false
+	}
+	size := int(*s.Spec.Replicas)
+	if len(rec.Rules[0].Voters) != size-1 || rec.Rules[0].K != int(*s.Spec.Replication.Synchronous.Number) || len(w.members) != size || len(w.api.Pods()) != size {
+		return false
+	}
+	open := 0
+	for _, p := range w.members {
+		if p.m.Open() {
+			open++
+			if p.self != rec.Leader {
+				return false
+			}
+		}
+	}
+	return open == 1
+}
+
+// Durations of a world, in virtual time.
+const (
+	troubled = 15 * time.Second
+	healing  = 3 * time.Minute
+)
+
+// run plays the world to its end. It panics with a violation when an invariant breaks.
+func (w *World) run() {
+	defer w.loop.Close()
+	w.loop.RunUntil(w.whole, healing)
+	w.faults.begin()
+	w.loop.Run(w.loop.Now() + troubled)
+	w.faults.end()
+	if !w.loop.RunUntil(w.whole, w.loop.Now()+healing) {
+		breaks("the store does not come back within %v after the faults ended: %s", healing, w.state())
+	}
+	w.lastWrite()
+	w.quiet = true
+	w.loop.Run(w.loop.Now() + 6*time.Second) // clients hear how their last calls ended
+	if w.lossy {
+		return // lost writes make any history possible
+	}
+	problems, undecided := w.history.Check(10 * time.Second)
+	if len(problems) > 0 {
+		breaks("12: %s", problems[0])
+	}
+	w.undecided += len(undecided)
+}
+
+// lastWrite: a store that is whole takes a write.
+func (w *World) lastWrite() {
+	before := w.acks
+	if !w.loop.RunUntil(func() bool { return w.acks > before }, w.loop.Now()+30*time.Second) {
+		breaks("no write is acknowledged although the store is whole: %s", w.state())
+	}
+}
+
+// state describes the world for a message.
+func (w *World) state() string {
+	out := "record " + w.api.RecordText()
+	for _, o := range w.ops {
+		out += fmt.Sprintf("\n%s leads %t: %v %s %s", o.Name(), o.Leads(), o.Plan.State, o.Plan.Reason, o.Plan.Message)
+	}
+	for _, h := range w.hosts() {
+		p := w.members[h]
+		core := p.m.Replica()
+		out += fmt.Sprintf("\n%v on %s: %s, open %t, promises %+v, log %v durable %v, commit %d, applied %v, hung %t, problem %v",
+			p.self, h, core.Role(), p.m.Open(), core.Promises(), p.m.Contents().Log.Last(), p.m.Contents().Log.Durable(), core.Commit(),
+			p.state().mark, p.disk.Hung(), p.fatal)
+	}
+	return out
+}
