@@ -1,0 +1,10 @@
+# Random faults on a real cluster of this machine, under load, for MINUTES; as root. SEED=n repeats the faults of a run, and
+# SOAK_FLAGS=--down removes the cluster at the end. Evidence is left in dist/soak/.
+MINUTES ?= 30
+SOAK_FLAGS ?=
+
+.PHONY: soak
+soak: ## Break a real cluster at random for MINUTES=30 under load; judge history, losses and reports (root).
+	@mkdir -p bin
+	@$(GOBUILD) -v -o bin/soak ./hack/soak $(PROGRESS)
+	@exec bin/soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(SOAK_FLAGS)

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/replicatedstore/replicatedstore/hack/soak/internal/faults"
+	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
+)
+
+// injected is a fault that was put into the cluster, and what came of it.
+type injected struct {
+	faults.Fault
+	What   string           `json:"what"`
+	Begun  time.Time        `json:"begun"`
+	Mended time.Time        `json:"mended"`
+	Whole  time.Time        `json:"whole"` // zero: not within the bound
+	Stores [stores]suffered `json:"stores"`
+}
+
+// suffered is what the clients of one store felt of a fault.
+type suffered struct {
+	// Gap is the longest time without an acknowledged write; Again from the fault to the end of that time, so to the first
+	// write that was acknowledged again. Both are 0 when writes went on as ever.
+	Gap    time.Duration    `json:"gap"`
+	Again  time.Duration    `json:"again"`
+	Errors map[string]int64 `json:"errors"`
+}
+
+// leastGap is below what the pace of the clients explains.
+const leastGap = 500 * time.Millisecond
+
+// atMostFailures to begin a fault in a row: then the cluster is not fit to be broken.
+const atMostFailures = 3
+
+// breakThings injects faults until the time is over, ctx ends, or the stores do not become whole again.
+func (s *soak) breakThings(ctx context.Context) {
+	s.begun = time.Now()
+	ctx, cancel := context.WithDeadline(ctx, s.begun.Add(time.Duration(s.minutes)*time.Minute))
+	defer cancel()
+	stop := s.progress(context.WithoutCancel(ctx))
+	defer stop()
+	schedule := faults.NewSchedule(s.seed, int(stores))
+	failures := 0
+	for f := schedule.Next(); ; f = schedule.Next() {
+		if sleep(ctx, f.Pause); ctx.Err() != nil {
+			return
+		}
+		switch ok, err := s.one(ctx, f); {
+		case errors.Is(err, errNotBegun):
+			s.tell.line("fault %d, %v, could not be begun: %v", f.Number, f, err)
+			if failures++; failures >= atMostFailures {
+				s.breach("%d faults in a row could not be begun, the last one: %v", failures, err)
+				return
+			}
+		case err != nil:
+			s.breach("after fault %d, %v: %v", f.Number, f, err)
+			return
+		case ok:
+			failures = 0
+		}
+	}
+}
+
+var errNotBegun = errors.New("the fault was not begun")
+
+// one fault: begin, hold, mend, wait until everything is whole, and measure. Mending and waiting do not end with ctx.
+func (s *soak) one(ctx context.Context, f faults.Fault) (bool, error) {
+	before, _, err := s.feel(time.Now())
+	if err != nil {
+		return false, err
+	}
+	always := context.WithoutCancel(ctx)
+	x := injected{Fault: f, Begun: time.Now()}
+	beginning, cancel := context.WithTimeout(always, faultTimeout)
+	defer cancel()
+	s.tell.fault(f.String())
+	broken, err := s.injector.Break(beginning, f)
+	if err != nil {
+		s.tell.fault("")
+		mending, cancel := context.WithTimeout(always, faultTimeout)
+		defer cancel()
+		return false, fmt.Errorf("%w: %w", errNotBegun, errors.Join(err, s.injector.MendAll(mending)))
+	}
+	x.What = broken.What
+	s.tell.line("fault %d, %v: %s", f.Number, f, x.What)
+	hold := f.Hold
+	if !f.Lasts() {
+		hold = min(hold, settle)
+	}
+	sleep(ctx, hold)
+	mending, cancel := context.WithTimeout(always, faultTimeout)
+	defer cancel()
+	if err := broken.Mend(mending); err != nil {
+		s.tell.line("mending says: %v", err) // a frozen pod may have been replaced; what counts is whether all is whole
+	}
+	x.Mended = time.Now()
+	s.tell.fault("mended: " + string(f.Kind))
+	err = s.whole(always, x.Mended)
+	if err == nil {
+		x.Whole = time.Now()
+	}
+	after, _, feelErr := s.feel(x.Begun)
+	for n := range s.stores {
+		x.Stores[n] = suffer(before[n], after[n], x.Begun)
+	}
+	s.injected = append(s.injected, x)
+	s.tell.result(x)
+	s.tell.fault("")
+	return err == nil, errors.Join(err, feelErr)
+}
+
+// settle is how long a fault that is over at once is left to show before the stores are asked whether they are whole.
+const settle = 5 * time.Second
+
+func suffer(before, after felt, begun time.Time) suffered {
+	x := suffered{Errors: map[string]int64{}}
+	if after.gap.Length() >= leastGap {
+		x.Gap, x.Again = after.gap.Length(), max(after.gap.To.Sub(begun), 0)
+	}
+	for kind, n := range after.errors {
+		if d := n - before.errors[kind]; d > 0 {
+			x.Errors[kind] = d
+		}
+	}
+	return x
+}
+
+// steady is how long everything must be whole to be called so: conditions lag behind what they tell of.
+const steady = 3 * time.Second
+
+// whole waits until, for a while, both stores are Ready under one epoch, every machine is, both operators are, and writes
+// are acknowledged. When that takes too long, what is known is left in the evidence.
+func (s *soak) whole(ctx context.Context, after time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, s.within)
+	defer cancel()
+	var since time.Time
+	var epochs [stores]int64
+	for {
+		now, err := s.look(ctx)
+		if err == nil {
+			err = s.flows(ctx, after)
+		}
+		switch {
+		case err != nil || now != epochs || since.IsZero():
+			if since, epochs = time.Now(), now; err != nil {
+				since = time.Time{}
+			}
+		case time.Since(since) >= steady:
+			return nil
+		}
+		if sleep(ctx, 300*time.Millisecond); ctx.Err() != nil {
+			s.tell.diagnose(context.WithoutCancel(ctx), s.stores[:])
+			return fmt.Errorf("not whole within %v: %w", s.within, err)
+		}
+	}
+}
+
+// look returns the stores' epochs, or what is not whole.
+func (s *soak) look(ctx context.Context) (epochs [stores]int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	for n, store := range s.stores {
+		rs, err := store.Get(ctx)
+		if err == nil {
+			err = stage.Ready(rs)
+		}
+		if err != nil {
+			return epochs, fmt.Errorf("store %s: %w", store.Name, err)
+		}
+		epochs[n] = rs.Status.Epoch
+	}
+	var nodes corev1.NodeList
+	if err := s.stage.Client.List(ctx, &nodes); err != nil {
+		return epochs, err
+	}
+	for _, node := range nodes.Items {
+		for _, c := range node.Status.Conditions {
+			if c.Type == corev1.NodeReady && c.Status != corev1.ConditionTrue {
+				return epochs, fmt.Errorf("node %s: %s", node.Name, c.Message)
+			}
+		}
+	}
+	var deployments appsv1.DeploymentList
+	if err := s.stage.Client.List(ctx, &deployments, client.InNamespace(stage.SystemNamespace)); err != nil {
+		return epochs, err
+	}
+	for _, d := range deployments.Items {
+		if d.Status.ReadyReplicas < operators {
+			return epochs, fmt.Errorf("%d of %d operators are ready", d.Status.ReadyReplicas, operators)
+		}
+	}
+	return epochs, nil
+}

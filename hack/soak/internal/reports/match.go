@@ -1,0 +1,135 @@
+package reports
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+)
+
+// Leadership is one epoch, as the authority record told of it.
+type Leadership struct {
+	Store  string                `json:"store"`
+	Epoch  int64                 `json:"epoch"`
+	Leader string                `json:"leader"` // "" while it was fenced only
+	Kind   v1alpha1.FailoverKind `json:"kind"`
+	Reason string                `json:"reason"`
+	Led    bool                  `json:"led"`   // the record became Stable: the leader acknowledged writes
+	Begun  time.Time             `json:"begun"` // when the record was first seen to name the epoch
+}
+
+// Change is a leadership and what was reported about it.
+type Change struct {
+	Leadership
+	Report *v1alpha1.FailoverReport `json:"report,omitempty"`
+	// Missing says what is not reported, or not rightly; "" when all is well.
+	Missing string `json:"missing,omitempty"`
+}
+
+// account is what was seen of one store.
+type account struct {
+	leaderships map[int64]*Leadership
+	reports     map[int64]*v1alpha1.FailoverReport // the newest of each epoch
+	record      *decide.Record
+	status      *v1alpha1.ReplicatedStoreStatus
+	first       *v1alpha1.ReplicatedStoreStatus
+}
+
+func newAccount() *account {
+	return &account{leaderships: map[int64]*Leadership{}, reports: map[int64]*v1alpha1.FailoverReport{}}
+}
+
+// recorded takes a version of the record, and tells whether it says something new.
+func (a *account) recorded(store string, r decide.Record, at time.Time) bool {
+	before := a.record
+	a.record = &r
+	l := a.leaderships[int64(r.Epoch)]
+	if l == nil {
+		l = &Leadership{Store: store, Epoch: int64(r.Epoch), Begun: at}
+		a.leaderships[l.Epoch] = l
+	}
+	l.Leader, l.Kind, l.Reason = r.Leader.Member, r.Kind, r.Reason
+	l.Led = l.Led || r.Phase == decide.PhaseStable
+	return before == nil || before.Epoch != r.Epoch || before.Phase != r.Phase
+}
+
+// published takes a version of the status, and tells whether its report says something new.
+func (a *account) published(st v1alpha1.ReplicatedStoreStatus) bool {
+	a.status = &st
+	if a.first == nil {
+		a.first = &st
+	}
+	r := st.LastFailover
+	if r == nil {
+		return false
+	}
+	before := a.reports[r.Epoch]
+	a.reports[r.Epoch] = r
+	return before == nil || before.Result != r.Result || before.To != r.To
+}
+
+// changes are the leaderships after the first one that was seen, oldest first, each with its report.
+func (a *account) changes() (out []Change) {
+	epochs := slices.Sorted(maps.Keys(a.leaderships))
+	for i, epoch := range epochs {
+		if i == 0 {
+			continue // it was there before
+		}
+		c := Change{Leadership: *a.leaderships[epoch], Report: a.reports[epoch]}
+		c.Missing = missing(c.Leadership, c.Report)
+		if before := epochs[i-1]; before != epoch-1 {
+			c.Missing = cmp.Or(c.Missing, fmt.Sprintf("nothing is known of the epochs between %d and %d", before, epoch))
+		}
+		out = append(out, c)
+	}
+	return out
+}
+
+// missing judges one report. A leadership that took writes must be reported as a success, of the right member, that lost
+// nothing; one that was given up on the way must at least have been reported while it was tried.
+func missing(l Leadership, r *v1alpha1.FailoverReport) string {
+	switch {
+	case r == nil:
+		return "no report"
+	case !l.Led:
+		return ""
+	case r.Result != v1alpha1.ResultSucceeded:
+		return fmt.Sprintf("reported as %s", r.Result)
+	case r.To != l.Leader:
+		return fmt.Sprintf("reported as led by %s", r.To)
+	case r.Kind != l.Kind:
+		return fmt.Sprintf("reported as %s", r.Kind)
+	case r.WritesLost != v1alpha1.LostNone:
+		return fmt.Sprintf("reported to have lost %q", r.WritesLost)
+	case r.WritableTime == nil || r.DetectedTime == nil:
+		return "reported without its times"
+	}
+	return ""
+}
+
+// miscounted compares the counters of the status with the leaderships that took writes; "" when they agree.
+func (a *account) miscounted() string {
+	if a.first == nil {
+		return "no status was seen"
+	}
+	want := map[v1alpha1.FailoverKind]int64{}
+	for _, c := range a.changes() {
+		if c.Led {
+			want[c.Kind]++
+		}
+	}
+	was, is := a.first.Counters, a.status.Counters
+	got := map[v1alpha1.FailoverKind]int64{
+		v1alpha1.KindFailover: is.Failovers - was.Failovers, v1alpha1.KindHandover: is.Handovers - was.Handovers,
+	}
+	for _, k := range []v1alpha1.FailoverKind{v1alpha1.KindFailover, v1alpha1.KindHandover} {
+		if got[k] != want[k] {
+			return fmt.Sprintf("status counts %d of kind %s, the records tell of %d", got[k], k, want[k])
+		}
+	}
+	return ""
+}
