@@ -1,12 +1,15 @@
 package wal
 
 import (
+	"errors"
+	"math/rand/v2"
 	"sync/atomic"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
 // TestPowerLossAtEveryStep cuts the power ahead of each change of the file system in turn, within append and roll, sync, cut,
@@ -76,6 +79,7 @@ func (c *crasher) lifeUpTo(step, percent int, op func(*crasher)) bool {
 		if armed.Load() && taken == nil {
 			if step--; step < 0 {
 				taken = c.fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: c.rng})
+				loseRemoved(c.t, c.rng, taken, c.fs, percent)
 				synced = replication.Position(c.synced.Load())
 			}
 		}
@@ -109,4 +113,22 @@ func (c *crasher) lifeUpTo(step, percent int, op func(*crasher)) bool {
 	armed.Store(false)
 	closeLog(c.t, c.l)
 	return clone != nil
+}
+
+// loseRemoved lets removals that were not synced reach the disk, some or all of them: a clone by itself brings back every
+// file whose removal was not synced, although a file system may write removals before what came earlier.
+func loseRemoved(t *testing.T, rng *rand.Rand, clone, live *vfs.MemFS, percent int) {
+	names, err := clone.List("d/wal")
+	if durable.IsNotExist(err) {
+		return
+	}
+	for _, name := range names {
+		path := live.PathJoin("d/wal", name)
+		if _, statErr := live.Stat(path); durable.IsNotExist(statErr) && rng.IntN(100) >= percent {
+			err = errors.Join(err, clone.Remove(path))
+		}
+	}
+	if err = errors.Join(err, durable.SyncDir(clone, "d/wal")); err != nil {
+		t.Error(err)
+	}
 }
