@@ -231,7 +231,7 @@ func TestClocksDriftWithinBounds(t *testing.T) {
 			t.Fatalf("it drifts by %v in 100 s", d)
 		}
 		fast, slow = fast || d > time.Second, slow || d < -time.Second
-		if off := c.MonoAt(from + c.True(time.Minute)).Sub(was) - time.Minute; off.Abs() > time.Microsecond {
+		if off := c.MonoAt(from+c.True(time.Minute)).Sub(was) - time.Minute; off.Abs() > time.Microsecond {
 			t.Fatalf("a timer of a minute is off by %v", off)
 		}
 		c.Jump(-time.Hour)
