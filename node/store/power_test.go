@@ -29,7 +29,8 @@ func TestPowerLossAtEveryStep(t *testing.T) {
 	}
 	steps := 0
 	for _, percent := range []int{0, 50, 100} {
-		for at := 0; ; at++ {
+		// Every step once, and some more with other losses.
+		for at, stride := 0, 1+percent/20; ; at += 1 + rng.IntN(stride) {
 			fs := vfs.NewCrashableMem()
 			var mu sync.Mutex // Pebble writes from several goroutines
 			var clone *vfs.MemFS
