@@ -104,6 +104,7 @@ func (n *Node) startRunner(ctx context.Context) (*role.Runner, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "tcp", address)
 		},
+		Peer: peerAddress(n.ports[portPeer]), SeedRate: n.opt.SeedRate,
 		Memory: n.opt.Memory, LogRetain: n.opt.LogRetain,
 		WriteTimeout: func(d time.Duration) { n.clients.SetCommitTimeout(d) },
 		CutClients: func(reason string) {
@@ -116,6 +117,18 @@ func (n *Node) startRunner(ctx context.Context) (*role.Runner, error) {
 		o.Lease = newLeaseKeeper(n)
 	}
 	return role.Start(ctx, o)
+}
+
+// peerAddress is the peer port as others reach it: one that listens everywhere leaves the host to its connections.
+func peerAddress(l net.Listener) string {
+	if l == nil {
+		return ""
+	}
+	host, port, err := net.SplitHostPort(l.Addr().String())
+	if ip := net.ParseIP(host); err == nil && (ip == nil || ip.IsUnspecified()) {
+		host = ""
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // serve starts everything that answers on a port.

@@ -53,6 +53,8 @@ type Options struct {
 	MaxClients    int
 	// LogRetain and Memory in bytes.
 	LogRetain, Memory int64
+	// SeedRate bounds what this member sends to seed others, in bytes per second over all of them; 0: no bound.
+	SeedRate int64
 	// WriteTimeout is after how long a write that is not committed is answered "outcome unknown".
 	WriteTimeout time.Duration
 	// LeaseName and LeaseClient name the Lease to hold while leading; nil client: none.
@@ -73,6 +75,8 @@ const (
 	DefaultLogRetain     = 1 << 30
 	DefaultMemory        = 256 << 20
 	DefaultWriteTimeout  = 10 * time.Second
+	// MinSeedRate is the smallest --seed-rate-bytes but 0: below it, a seed would seem to hang.
+	MinSeedRate = 1 << 20
 	// MaxValueLimit is the largest --max-value-bytes: a record holds one entry whole.
 	MaxValueLimit = 64 << 20
 )
@@ -106,6 +110,8 @@ func (o *Options) complete() error {
 		return fmt.Errorf("--max-clients: %d is below 1", o.MaxClients)
 	case o.LogRetain < 1<<20:
 		return fmt.Errorf("--log-retain-bytes: %d is below 1 MiB", o.LogRetain)
+	case o.SeedRate != 0 && o.SeedRate < MinSeedRate:
+		return fmt.Errorf("--seed-rate-bytes: %d is neither 0 (no bound) nor at least 1 MiB", o.SeedRate)
 	case o.Memory < 16<<20:
 		return fmt.Errorf("--memory: %d is below 16 MiB", o.Memory)
 	case o.WriteTimeout < time.Millisecond:

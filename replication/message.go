@@ -29,7 +29,8 @@ type Hello struct {
 	Seed bool `json:"seed,omitempty"`
 	// GrantMillis is how long, after each Append it hears, the follower refuses every other leader.
 	GrantMillis int64 `json:"grantMillis"`
-	// Address is the follower's own peer port, host:port, from which it may seed others; "" when it has none.
+	// Address is the follower's own peer port, host:port, from which it may seed others; "" when it has none. An empty host
+	// is that of the connection.
 	Address string `json:"address,omitempty"`
 	// Begun is the snapshot of which the follower holds a part; nil when there is none.
 	Begun *Begun `json:"begun,omitempty"`

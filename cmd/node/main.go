@@ -73,6 +73,7 @@ func parse(args []string) (opt node.Options, leaseName string, verbosity int, er
 	f.Int64Var(&opt.MaxValueBytes, "max-value-bytes", node.DefaultMaxValueBytes, "largest value in `bytes`")
 	f.IntVar(&opt.MaxClients, "max-clients", node.DefaultMaxClients, "most client connections")
 	f.Int64Var(&opt.LogRetain, "log-retain-bytes", node.DefaultLogRetain, "log kept for followers that come back, in `bytes`")
+	f.Int64Var(&opt.SeedRate, "seed-rate-bytes", 0, "most `bytes` a second that this member sends to seed others; 0: no bound")
 	f.Int64Var(&opt.Memory, "memory", node.DefaultMemory, "memory of caches and write buffers in `bytes`")
 	f.DurationVar(&opt.WriteTimeout, "write-timeout", node.DefaultWriteTimeout, "how long a write may wait for its voters")
 	f.BoolVar(&opt.EnableDebug, "enable-debug-command", false, "allow the DEBUG command, which public test suites use")

@@ -12,9 +12,6 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/peer"
 )
 
-// Dialer opens a connection to a peer port.
-type Dialer func(ctx context.Context, address string) (net.Conn, error)
-
 // Redial waits between attempts, from the first to the largest; a leader that comes back is found within the latter.
 const (
 	RedialFirst = 20 * time.Millisecond
@@ -73,11 +70,15 @@ func (w *works) keepConnected(ctx context.Context, d *dialler) {
 	}
 }
 
+func (w *works) dial(ctx context.Context, address string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	return w.opt.Dial(ctx, address)
+}
+
 // connectOnce runs one connection; streamed tells whether it came as far as receiving the log, or a snapshot as a whole.
 func (w *works) connectOnce(ctx context.Context, l *Link) (streamed bool, err error) {
-	dctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	conn, err := w.opt.Dial(dctx, l.Address())
-	cancel()
+	conn, err := w.dial(ctx, l.Address())
 	if doErr := l.Dialled(ctx, errors.Is(err, syscall.ECONNREFUSED)); doErr != nil || err != nil {
 		if conn != nil {
 			_ = conn.Close()
@@ -89,7 +90,7 @@ func (w *works) connectOnce(ctx context.Context, l *Link) (streamed bool, err er
 		_ = conn.Close()
 		return false, err
 	}
-	err = peer.Follow(ctx, conn, s)
+	err = peer.Follow(ctx, conn, w.dial, s)
 	s.End()
 	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, io.EOF) {
 		w.opt.Log.Info("stream from the leader ended", "leader", l.target.leader, "error", err.Error())

@@ -3,7 +3,6 @@ package role
 import (
 	"context"
 	"errors"
-	"io"
 	"sync/atomic"
 	"time"
 
@@ -36,7 +35,8 @@ func (m *Member) connect(t target) {
 		return
 	}
 	m.link, m.session = nil, nil
-	m.contact = contact{}
+	m.contact, m.direct = contact{}, false
+	m.stopSending()
 	m.leaderAddress.Store(&t.address)
 	if t.address != "" {
 		m.link = &Link{m: m, target: t}
@@ -69,11 +69,14 @@ func (l *Link) Begin(ctx context.Context) (*Session, error) {
 
 // Session is one connection of a follower; it implements peer.Follower.
 type Session struct {
-	m        *Member
-	link     *Link
-	acks     chan struct{} // cap 1
-	ack      atomic.Pointer[replication.Ack]
-	streamed bool // connection's goroutine only
+	m    *Member
+	link *Link
+	acks chan struct{} // cap 1
+	ack  atomic.Pointer[replication.Ack]
+	// Connection's goroutine only.
+	streamed bool
+	source   *replication.SeedSource // nil: the leader
+	noSeed   bool                    // hello said that no snapshot would be taken
 }
 
 // End tells that the connection is gone.
@@ -110,15 +113,21 @@ func (s *Session) Hello(ctx context.Context) (h replication.Hello, err error) {
 			_, err = s.m.Contents().Log.Sync()
 		}
 		if s.m.final(err) == nil {
-			h = s.m.core.Hello()
+			h = s.m.hello()
 		}
 	})
+	s.noSeed = h.NoSeed
 	return h, errors.Join(ownErr, err)
 }
 
 func (s *Session) Reply(ctx context.Context, reply replication.HelloReply) (step replication.Step, err error) {
+	s.source = reply.Source
 	ownErr := s.own(ctx, func() {
 		step, err = s.m.replied(reply)
+		if (step == replication.StepSeed || step == replication.StepFetch) && s.noSeed {
+			s.m.problem = s.m.budgetSpent()
+			step = replication.StepLeave
+		}
 	})
 	s.streamed = s.streamed || step == replication.StepStream
 	return step, errors.Join(ownErr, err)
@@ -144,6 +153,7 @@ func (m *Member) replied(reply replication.HelloReply) (step replication.Step, e
 	}
 	if step == replication.StepStream {
 		m.contact.heardAt = m.opt.Now()
+		m.problem, m.direct = problem{}, false // what held up a seed is over
 	}
 	return step, nil
 }
@@ -176,9 +186,3 @@ func (s *Session) owe() {
 
 func (s *Session) Acks() <-chan struct{} { return s.acks }
 func (s *Session) Ack() replication.Ack  { return *s.ack.Load() }
-
-func (s *Session) Seed(ctx context.Context, rw io.ReadWriter) error {
-	err := s.receiveSeed(ctx, rw)
-	s.streamed = err == nil // a snapshot for which there is no room is not asked for without a pause
-	return err
-}

@@ -3,8 +3,6 @@ package role
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io"
 	"time"
 
 	"github.com/replicatedstore/replicatedstore/replication"
@@ -20,8 +18,8 @@ type leaderState struct {
 	epoch replication.Epoch
 	// open: the sequencer takes writes.
 	open    bool
-	streams map[string]*stream   // by follower
-	seeds   map[string]io.Closer // connections over which followers are sent a snapshot
+	streams map[string]*stream    // by follower
+	seeds   map[string]*seedOrder // by follower
 }
 
 // stream is one follower's connection.
@@ -42,7 +40,7 @@ func (m *Member) lead(req wire.PromoteRequest) {
 		return
 	}
 	m.endLeadership(errDeposed)
-	m.leader = &leaderState{epoch: req.Epoch, streams: map[string]*stream{}, seeds: map[string]io.Closer{}}
+	m.leader = &leaderState{epoch: req.Epoch, streams: map[string]*stream{}, seeds: map[string]*seedOrder{}}
 	m.opt.Log.Info("leading", "epoch", req.Epoch, "position", req.Start.Position)
 	m.holdLease(time.Duration(req.LeaseDurationMillis) * time.Millisecond)
 	if req.SyncTimeoutMillis > 0 && m.opt.WriteTimeout != nil {
@@ -96,8 +94,8 @@ func (m *Member) endLeadership(why error) {
 	for _, s := range m.leader.streams {
 		close(s.done)
 	}
-	for _, conn := range m.leader.seeds {
-		_ = conn.Close()
+	for _, o := range m.leader.seeds {
+		o.end()
 	}
 	m.leader = nil
 	if m.opt.Lease != nil {
@@ -161,8 +159,11 @@ func (m *Member) Seal() {
 func (m *Member) Hello(ctx context.Context, h replication.Hello) (reply replication.HelloReply, s *peer.Stream, err error) {
 	err = m.works.Do(ctx, func() {
 		reply = m.core.OnHello(h, m.opt.Now())
-		if reply.Verdict == replication.VerdictStream {
+		switch {
+		case reply.Verdict == replication.VerdictStream:
 			s = m.attach(h)
+		case reply.Verdict == replication.VerdictSeed && !h.NoSeed && !h.Fetch:
+			reply = m.orderSeed(h, m.opt.Now())
 		}
 	})
 	m.opt.Log.Info("follower said hello", "member", h.Member, "position", h.Last.String(), "verdict", string(reply.Verdict), "message", reply.Message)
@@ -174,6 +175,7 @@ func (m *Member) attach(h replication.Hello) *peer.Stream {
 	if old := m.leader.streams[h.Member]; old != nil {
 		close(old.done)
 	}
+	m.seeded(h, m.opt.Now())
 	s := &stream{done: make(chan struct{})}
 	s.pub = &peer.Stream{
 		Epoch: m.leader.epoch, Log: m.Contents().Log, Holds: h.Last.Position,
@@ -207,41 +209,6 @@ func (m *Member) End(from replication.Voter, s *peer.Stream) {
 			m.acks.signal()
 		}
 	})
-}
-
-// Seed implements peer.Leader. It ends with the leadership: what this member holds afterwards need not be what the
-// follower's epoch holds. It ends too when the same member asks anew: then the connection before is dead.
-func (m *Member) Seed(ctx context.Context, h replication.Hello, rw io.ReadWriteCloser) error {
-	leads := false
-	if err := m.works.Do(ctx, func() { leads = m.beginSeed(h, rw) }); err != nil {
-		return err
-	}
-	if !leads {
-		return fmt.Errorf("seed %s: %w", h.Member, errDeposed)
-	}
-	defer m.works.Post(func() { m.endSeed(h, rw) })
-	if err := m.works.ServeSeed(ctx, rw); err != nil {
-		return fmt.Errorf("seed %s: %w", h.Member, err)
-	}
-	return nil
-}
-
-func (m *Member) beginSeed(h replication.Hello, conn io.Closer) bool {
-	if m.leader == nil || m.leader.epoch != h.Epoch {
-		return false
-	}
-	if old := m.leader.seeds[h.Member]; old != nil {
-		_ = old.Close()
-	}
-	m.leader.seeds[h.Member] = conn
-	return true
-}
-
-func (m *Member) endSeed(h replication.Hello, conn io.Closer) {
-	if m.leader != nil && m.leader.seeds[h.Member] == conn {
-		delete(m.leader.seeds, h.Member)
-		m.core.OnSeedEnd(replication.Voter{Member: h.Member, Incarnation: h.Incarnation})
-	}
 }
 
 // Acknowledged returns whether p is durable here, and on how many followers it is.

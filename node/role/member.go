@@ -2,6 +2,7 @@ package role
 
 import (
 	"fmt"
+	"io"
 	"sync/atomic"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/meta"
+	"github.com/replicatedstore/replicatedstore/replication/peer"
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
@@ -27,7 +29,16 @@ type Options struct {
 	// Wall is the calendar in unix milliseconds, which may jump; nil means time.Now's.
 	Wall func() int64
 	// Dial reaches a peer port.
-	Dial Dialer
+	Dial peer.Dialer
+	// Peer is this member's own peer port as others reach it, host:port; an empty host is that of its connections. "": it
+	// seeds nobody while it follows.
+	Peer string
+	// SeedRate bounds what this member sends to seed others, in bytes per second over all of them; 0: no bound.
+	SeedRate int64
+	// SeedBurst and SeedRefill are the budget of whole snapshots that a member that had data takes: so many at once, and one
+	// more each time that SeedRefill has passed. Default 3 and 20 minutes.
+	SeedBurst  int
+	SeedRefill time.Duration
 	// Memory for the state machine, in bytes; LogRetain is how much log is kept for followers that come back.
 	Memory, LogRetain int64
 	// Segments are the log's options; where it lives and what it reports to is set here.
@@ -48,6 +59,12 @@ func (o *Options) complete() {
 	}
 	if o.Wall == nil {
 		o.Wall = func() int64 { return time.Now().UnixMilli() }
+	}
+	if o.SeedBurst == 0 {
+		o.SeedBurst = 3
+	}
+	if o.SeedRefill == 0 {
+		o.SeedRefill = 20 * time.Minute
 	}
 	if o.CutClients == nil {
 		o.CutClients = func(string) {}
@@ -94,8 +111,10 @@ type Member struct {
 	contact   contact
 	hold      *hold
 	seeding   *wire.Seeding
+	sending   map[string]io.Closer // while following: connections over which others are sent a snapshot, by member
+	direct    bool                 // the follower that should have sent a snapshot did not: the leader must
 	retention retention
-	problem   string
+	problem   problem
 	stamp     int64  // the newest record's wall clock, in unix milliseconds; never goes back
 	caughtUp  uint64 // which followers keep up, as of the last tick
 	digest    digest // what the last change was about
@@ -104,7 +123,7 @@ type Member struct {
 // Open opens the member's directory. Settle must follow every call into the role goroutine, Tick come every heartbeat.
 func Open(opt Options, works Works) (*Member, error) {
 	opt.complete()
-	m := &Member{opt: opt, works: works, start: opt.Now(), ended: make(chan struct{})}
+	m := &Member{opt: opt, works: works, start: opt.Now(), ended: make(chan struct{}), sending: map[string]io.Closer{}}
 	if err := m.open(); err != nil {
 		return nil, err
 	}
@@ -161,6 +180,7 @@ func (m *Member) Tick() {
 	now := m.opt.Now()
 	m.core.Tick(now)
 	m.caughtUp = m.core.CaughtUpDigest()
+	m.tendSeeds(now)
 	m.retain(now)
 }
 

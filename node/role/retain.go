@@ -28,6 +28,7 @@ func (m *Member) retain(now time.Time) {
 	if rt.busy || now.Sub(rt.prunedAt) < retainEvery {
 		return
 	}
+	m.spareVolume()
 	c := m.Contents()
 	bound := c.Log.PruneBound(m.opt.LogRetain)
 	flush := bound > c.State.Durable().Position ||

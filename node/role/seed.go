@@ -13,29 +13,85 @@ import (
 
 // SeedOptions are those of the snapshots that this member sends.
 func (m *Member) SeedOptions() snapshot.SourceOptions {
-	return snapshot.SourceOptions{
+	o := snapshot.SourceOptions{
 		FS: m.opt.FS, Dir: m.opt.FS.PathJoin(m.opt.Dir, "checkpoints"), Store: m.opt.Store, Now: m.opt.Now, Logf: m.logf,
 		Checkpoint: func(dir string) (replication.Mark, replication.EpochTable, error) {
 			c := m.Contents()
 			mark, err := c.State.Checkpoint(dir)
 			return mark, c.Log.Epochs().Truncate(mark.Position), err
 		},
-		Pin: func(from replication.Position) func() { return m.Contents().Log.Pin(from) },
+		Pin:   func(from replication.Position) func() { return m.Contents().Log.Pin(from) },
+		Holds: m.continues,
+	}
+	if m.opt.SeedRate > 0 {
+		o.Throttle = snapshot.Limit(m.opt.SeedRate)
+	}
+	return o
+}
+
+// hello is what this follower says of itself; role goroutine.
+func (m *Member) hello() replication.Hello {
+	h := m.core.Hello()
+	h.Address, h.Direct = m.opt.Peer, m.direct
+	if seed := m.meta.State().Seed; seed != nil && seed.ID != "" {
+		h.Begun = &replication.Begun{From: seed.From, Mark: seed.Mark}
+	}
+	h.NoSeed = h.Begun == nil && m.seedWait() > 0
+	return h
+}
+
+// Source is where the leader sends this follower for a snapshot, and what to say there. It belongs to a Reply of StepFetch.
+func (s *Session) Source() (address string, h replication.Hello) {
+	t, self := s.link.target, s.m.meta.State()
+	return s.source.Address, replication.Hello{
+		Store: self.Store, Member: self.Member, Incarnation: self.Incarnation, Epoch: t.epoch, Fetch: true,
 	}
 }
 
-// receiveSeed gets a snapshot over the session's connection and puts it in force.
-func (s *Session) receiveSeed(ctx context.Context, rw io.ReadWriter) error {
-	m, from := s.m, s.link.target.leader
+// SourceFailed makes the leader send the next snapshot itself.
+func (s *Session) SourceFailed(ctx context.Context, err error) {
+	s.m.opt.Log.Info("no snapshot from a follower; the leader will send it", "source", s.source.Member, "reason", err.Error())
+	_ = s.own(ctx, func() { s.m.direct = true }) // a stale session has nothing to ask for
+}
+
+// Seed receives a snapshot and puts it in force.
+func (s *Session) Seed(ctx context.Context, rw io.ReadWriter) error {
+	began, arrived := int64(-1), false
+	err := s.receiveSeed(ctx, rw, func(done int64) {
+		arrived = arrived || began >= 0 && done > began
+		began = max(began, done)
+	})
+	var room *snapshot.NoRoomError
+	own := errors.As(err, &room) || errors.Is(err, errBudgetSpent) || errors.Is(err, errRetargeted)
+	if err != nil && s.source != nil && ctx.Err() == nil && !own && (!arrived || errors.Is(err, snapshot.ErrCorrupt)) {
+		s.SourceFailed(ctx, err) // one that sends at least something is asked for the rest
+	}
+	s.streamed = err == nil // a snapshot for which there is no room is not asked for without a pause
+	return err
+}
+
+// receiveSeed gets a snapshot over rw and puts it in force. done is told how much of it is there.
+func (s *Session) receiveSeed(ctx context.Context, rw io.ReadWriter, done func(int64)) error {
+	m, from, least := s.m, s.link.target.leader, replication.Position(0)
+	if s.source != nil {
+		from, least = s.source.Member, s.source.Least
+	}
 	defer m.works.Post(func() {
 		if m.session == s || m.session == nil {
 			m.seeding = nil
 		}
 	})
-	m.opt.Log.Info("being seeded", "leader", from)
+	m.opt.Log.Info("being seeded", "source", from)
 	manifest, err := snapshot.Receive(ctx, rw, snapshot.ReceiveOptions{
-		FS: m.opt.FS, Meta: m.meta, Store: m.opt.Store, From: from, Now: m.opt.Now,
-		Progress: func(p snapshot.Progress) { m.works.Post(func() { m.seeding = seedingOf(from, p) }) },
+		FS: m.opt.FS, Meta: m.meta, Store: m.opt.Store, From: from, Least: least, Now: m.opt.Now,
+		Fresh: func(snapshot.Manifest) (err error) {
+			ownErr := s.own(ctx, func() { err = m.spendSeed() })
+			return errors.Join(ownErr, err)
+		},
+		Progress: func(p snapshot.Progress) {
+			done(p.Done)
+			m.works.Post(func() { m.seeding = seedingOf(from, p) })
+		},
 	})
 	var room *snapshot.NoRoomError
 	if errors.As(err, &room) {
@@ -52,7 +108,7 @@ func (s *Session) receiveSeed(ctx context.Context, rw io.ReadWriter) error {
 }
 
 func seedingOf(from string, p snapshot.Progress) *wire.Seeding {
-	s := &wire.Seeding{From: from, Position: p.Mark.Position, DoneBytes: p.Done, TotalBytes: p.Total, BytesPerSecond: p.Rate, SecondsLeft: -1}
+	s := &wire.Seeding{ID: p.ID, From: from, Position: p.Mark.Position, DoneBytes: p.Done, TotalBytes: p.Total, BytesPerSecond: p.Rate, SecondsLeft: -1}
 	if p.Left >= 0 {
 		s.SecondsLeft = int64(p.Left.Seconds() + 0.5)
 	}
@@ -79,7 +135,7 @@ func (m *Member) install(manifest snapshot.Manifest) error {
 	if m.final(err) != nil {
 		return err
 	}
-	m.problem = ""
+	m.problem, m.direct = problem{}, false
 	m.opt.Log.Info("seeded", "position", manifest.Mark.String(), "bytes", manifest.Total)
 	return nil
 }
@@ -88,7 +144,7 @@ func (m *Member) install(manifest snapshot.Manifest) error {
 // is kept: then a person must enlarge the volume.
 func (m *Member) makeRoom(ctx context.Context, s *Session, room *snapshot.NoRoomError) (err error) {
 	ownErr := s.own(ctx, func() {
-		m.problem = room.Error()
+		m.problem = problem{wire.ProblemNoRoom, room.Error()}
 		if !m.core.Promises().NeedSeed || room.Need > room.Free+room.Held || room.Held == 0 {
 			return
 		}
@@ -107,6 +163,7 @@ func (m *Member) makeRoom(ctx context.Context, s *Session, room *snapshot.NoRoom
 // final.
 func (m *Member) replace(change func() error) error {
 	m.works.StopApply()
+	m.stopSending()
 	if err := m.settleSync(); err != nil {
 		return err
 	}

@@ -15,17 +15,38 @@ func TestLateEndOfASeedLeavesTheStreamAlone(t *testing.T) {
 	r := start(t, options())
 	v := replication.Voter{Member: "f", Incarnation: "i"}
 	lead(t, r, 1, replication.Rule{Voters: []replication.Voter{v}, K: 1})
-	h := replication.Hello{Store: "s", Member: v.Member, Incarnation: v.Incarnation, Epoch: 1, GrantMillis: 1000}
+	h := replication.Hello{Store: "s", Member: v.Member, Incarnation: v.Incarnation, Epoch: 1, GrantMillis: 1000, Seed: true}
+	if reply, _, err := r.Hello(t.Context(), h); reply.Verdict != replication.VerdictSeed || err != nil {
+		t.Fatalf("verdict %s, %v", reply.Verdict, err)
+	}
+	hung, _ := net.Pipe()
+	ended := make(chan error, 1)
+	go func() { ended <- r.Seed(t.Context(), h, hung) }()
+	until(t, "the seed begins", func() bool { return seedsOf(t, r) == 1 })
+	h.Seed = false
 	if _, s, err := r.Hello(t.Context(), h); s == nil || err != nil {
 		t.Fatalf("no stream: %v", err)
 	}
-	hung, _ := net.Pipe()
-	_ = hung.Close()
-	if r.Seed(t.Context(), h, hung) == nil {
-		t.Fatal("a seed over a closed connection succeeded")
+	if <-ended == nil {
+		t.Fatal("a seed whose follower came back succeeded")
 	}
 	r.Ack(v, replication.Ack{Epoch: 1, Durable: 1, Sent: 1})
 	until(t, "the follower's acknowledgement lets the leader open", r.Open)
+}
+
+// seedsOf counts the seeds under way of a leader.
+func seedsOf(t *testing.T, r *Runner) (n int) {
+	t.Helper()
+	if err := r.works.Do(t.Context(), func() {
+		for _, o := range r.leader.seeds {
+			if o.conn != nil {
+				n++
+			}
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
 
 // While a leader is deposed it may become anything: even a member without a state. A follower that it is just seeding must
@@ -40,11 +61,7 @@ func TestSeedEndsWithTheLeadership(t *testing.T) {
 	seeded := make(chan error, 2)
 	first, _ := net.Pipe()
 	go func() { seeded <- r.Seed(t.Context(), h, first) }()
-	seeding := func() (n int) {
-		_ = r.works.Do(t.Context(), func() { n = len(r.leader.seeds) })
-		return n
-	}
-	until(t, "the seed begins", func() bool { return seeding() == 1 })
+	until(t, "the seed begins", func() bool { return seedsOf(t, r) == 1 })
 	second, _ := net.Pipe()
 	go func() { seeded <- r.Seed(t.Context(), h, second) }()
 	if <-seeded == nil {
@@ -57,7 +74,7 @@ func TestSeedEndsWithTheLeadership(t *testing.T) {
 		t.Fatal("a deposed leader went on seeding")
 	}
 	third, _ := net.Pipe()
-	if err := r.Seed(t.Context(), h, third); !errors.Is(err, errDeposed) {
+	if err := r.Seed(t.Context(), h, third); !errors.Is(err, errNotAsked) {
 		t.Fatalf("a deposed leader begins to seed: %v", err)
 	}
 }

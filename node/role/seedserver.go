@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	// seedsAtOnce bounds how many followers are seeded side by side; others wait their turn.
-	seedsAtOnce = 2
-	sweepEvery  = time.Minute
+	sweepEvery = time.Minute
+	// sayWait is how often a member whose turn has not come is told that its source is there.
+	sayWait = 5 * time.Second
 )
 
 // seedServer sends snapshots of this member's state machine.
@@ -63,11 +63,26 @@ func (s *seedServer) serve(ctx context.Context, rw io.ReadWriter) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.quit, cancel)()
-	select {
-	case s.turn <- struct{}{}:
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	if err := s.awaitTurn(ctx, rw); err != nil {
+		return err
 	}
 	defer func() { <-s.turn }()
 	return s.source.Serve(ctx, rw)
+}
+
+func (s *seedServer) awaitTurn(ctx context.Context, rw io.Writer) error {
+	t := time.NewTicker(sayWait)
+	defer t.Stop()
+	for {
+		select {
+		case s.turn <- struct{}{}:
+			return nil
+		case <-t.C:
+			if err := snapshot.Wait(rw); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }

@@ -21,7 +21,7 @@ type digest struct {
 	refused         bool
 	caughtUp        uint64 // a hash over the names of caught-up followers
 	seeding         bool
-	problem         string
+	problem         problem
 }
 
 // publish makes the new state visible to readers without the role goroutine, and wakes whoever waits for it.
@@ -116,7 +116,7 @@ func (m *Member) status() wire.Status {
 		Role: m.core.Role(), Promised: p.Promised,
 		Writable: m.leader != nil && m.leader.open, CommitCovered: m.core.CommitCovered(),
 		Last: c.Log.Last(), Durable: c.Log.Durable(), Commit: m.core.Commit(), Applied: c.State.Applied().Position,
-		Empty: m.core.Empty(), Seeding: m.seedingStatus(), Quarantined: m.meta.State().Quarantined, Problem: m.problem, Disk: m.diskUsage(),
+		Empty: m.core.Empty(), Seeding: m.seedingStatus(), Quarantined: m.meta.State().Quarantined, Problem: m.problem.text, ProblemReason: m.problem.reason, Disk: m.diskUsage(),
 		StartedUnixMilli: m.start.UnixMilli(),
 	}
 	s.Rules, s.ConfigVersion = m.core.Rules()

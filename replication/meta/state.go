@@ -23,6 +23,8 @@ type State struct {
 	Generation uint64 `json:"generation"`
 	// Seed is a snapshot being received into a later generation; nil when there is none.
 	Seed *Seed `json:"seed,omitempty"`
+	// SeedsUntil is when, on the member's own calendar in unix milliseconds, its whole budget of snapshots is back.
+	SeedsUntil int64 `json:"seedsUntil,omitempty"`
 	// Quarantined counts entries cut from this member's logs since the directory was made.
 	Quarantined uint64 `json:"quarantined,omitempty"`
 }

@@ -3,6 +3,7 @@ package peer
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -25,11 +26,18 @@ type Follower interface {
 	Ack() replication.Ack
 	// Seed receives a snapshot and installs it.
 	Seed(ctx context.Context, rw io.ReadWriter) error
+	// Source is the peer port of the follower that the leader named to fetch a snapshot from, and what to say there.
+	Source() (address string, h replication.Hello)
+	// SourceFailed tells that Source sends none, and why.
+	SourceFailed(ctx context.Context, err error)
 }
+
+// Dialer opens a connection to a peer port.
+type Dialer func(ctx context.Context, address string) (net.Conn, error)
 
 // Follow speaks to the leader at the other end of conn until the connection or ctx ends. It returns nil when a snapshot
 // was installed: dial again.
-func Follow(ctx context.Context, conn net.Conn, f Follower) error {
+func Follow(ctx context.Context, conn net.Conn, dial Dialer, f Follower) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer closeOn(ctx, conn)()
@@ -51,8 +59,11 @@ func Follow(ctx context.Context, conn net.Conn, f Follower) error {
 		case replication.StepAgain:
 			continue
 		case replication.StepSeed:
+			return f.Seed(ctx, steady(conn, r))
+		case replication.StepFetch:
 			_ = conn.SetDeadline(time.Time{})
-			return f.Seed(ctx, readWriter{r, conn})
+			go func() { cancel(awaitEnd(r)) }()
+			return fetch(ctx, dial, f)
 		case replication.StepStream:
 			_ = conn.SetDeadline(time.Time{})
 			in.idle = 2 * Silence
@@ -83,6 +94,67 @@ func greet(ctx context.Context, conn net.Conn, r *bufio.Reader, f Follower) (rep
 	return reply, frame.JSON(wire.FrameHelloReply, &reply)
 }
 
+// fetch gets a snapshot from a follower that the leader named. Every failure is the source's, unless ctx ends.
+func fetch(ctx context.Context, dial Dialer, f Follower) error {
+	address, hello := f.Source()
+	conn, r, err := greetSource(ctx, dial, address, hello)
+	if err != nil {
+		if cause := context.Cause(ctx); cause != nil {
+			return cause
+		}
+		err = fmt.Errorf("fetch a snapshot from %s: %w", address, err)
+		f.SourceFailed(ctx, err)
+		return err
+	}
+	defer closeOn(ctx, conn)()
+	if err := f.Seed(ctx, steady(conn, r)); err != nil {
+		return errors.Join(err, context.Cause(ctx))
+	}
+	return nil
+}
+
+func greetSource(ctx context.Context, dial Dialer, address string, hello replication.Hello) (net.Conn, *bufio.Reader, error) {
+	ctx, cancel := context.WithTimeout(ctx, handshake)
+	defer cancel()
+	conn, err := dial(ctx, address)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	r := bufio.NewReaderSize(conn, readBuffer)
+	reply, err := ask(conn, r, hello)
+	if err == nil && reply.Verdict != replication.VerdictSeed {
+		err = fmt.Errorf("it answered %s: %s", reply.Verdict, reply.Message)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, conn.Close())
+	}
+	return conn, r, nil
+}
+
+// ask opens the conversation with a source.
+func ask(conn net.Conn, r *bufio.Reader, hello replication.Hello) (reply replication.HelloReply, err error) {
+	if _, err := io.WriteString(conn, wire.Preface); err != nil {
+		return reply, fmt.Errorf("send preface: %w", err)
+	}
+	if err := writeJSON(conn, wire.FrameHello, hello); err != nil {
+		return reply, err
+	}
+	frame, err := wire.ReadFrame(r)
+	if err != nil {
+		return reply, fmt.Errorf("read answer to hello: %w", err)
+	}
+	return reply, frame.JSON(wire.FrameHelloReply, &reply)
+}
+
+// awaitEnd returns when the leader ends a connection on which it has nothing to say while another member seeds.
+func awaitEnd(r *bufio.Reader) error {
+	if _, err := r.ReadByte(); err != nil {
+		return fmt.Errorf("the leader ended the connection that its log is held for: %w", err)
+	}
+	return fmt.Errorf("%w: a message of the leader while another member seeds", wire.ErrFrame)
+}
+
 // steadyReader gives every read of conn its own deadline: a frame may take long, as long as bytes of it arrive.
 type steadyReader struct {
 	conn net.Conn
@@ -94,6 +166,32 @@ func (r *steadyReader) Read(p []byte) (int, error) {
 		_ = r.conn.SetReadDeadline(time.Now().Add(r.idle))
 	}
 	return r.conn.Read(p)
+}
+
+// seedIdle is how long either side of a seed waits for the other to take or to send anything: what hangs must not hold up
+// a seed that another source, or a later attempt, would finish.
+const seedIdle = 30 * time.Second
+
+// steady is conn for a seed, which may take any time as long as bytes move. r has read from conn, and may hold some of it.
+func steady(conn net.Conn, r *bufio.Reader) io.ReadWriteCloser {
+	_ = conn.SetDeadline(time.Time{})
+	return steadyConn{conn, r}
+}
+
+// steadyConn gives every read and every write its own deadline.
+type steadyConn struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+func (c steadyConn) Read(p []byte) (int, error) {
+	_ = c.Conn.SetReadDeadline(time.Now().Add(seedIdle))
+	return c.r.Read(p)
+}
+
+func (c steadyConn) Write(p []byte) (int, error) {
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(seedIdle))
+	return c.Conn.Write(p)
 }
 
 func readAppends(ctx context.Context, r *bufio.Reader, f Follower) error {

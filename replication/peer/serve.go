@@ -34,7 +34,9 @@ type Leader interface {
 	Ack(from replication.Voter, a replication.Ack)
 	// End tells that the follower's connection is gone.
 	End(from replication.Voter, s *Stream)
-	// Seed sends a snapshot over the connection, which is closed afterwards; closing it before ends the seed.
+	// Seed follows the verdict of that name, always, and returns when the seed is over. It sends a snapshot over the
+	// connection, which is closed afterwards; closing it before ends the seed. Where the answer named another source, it
+	// waits until the follower closes the connection.
 	Seed(ctx context.Context, h replication.Hello, rw io.ReadWriteCloser) error
 }
 
@@ -77,13 +79,19 @@ func Serve(ctx context.Context, conn net.Conn, l Leader) error {
 		if err := f.JSON(wire.FrameHello, &h); err != nil {
 			return err
 		}
+		h.Address = reachable(h.Address, conn)
 		reply, stream, err := l.Hello(ctx, h)
 		if err != nil {
 			return err
 		}
 		if err := writeJSON(conn, wire.FrameHelloReply, reply); err != nil {
-			if stream != nil { // the leader counts on being told
+			// The leader counts on being told.
+			switch {
+			case stream != nil:
 				l.End(replication.Voter{Member: h.Member, Incarnation: h.Incarnation}, stream)
+			case reply.Verdict == replication.VerdictSeed:
+				_ = conn.Close()
+				_ = l.Seed(ctx, h, conn)
 			}
 			return err
 		}
@@ -93,6 +101,9 @@ func Serve(ctx context.Context, conn net.Conn, l Leader) error {
 		case replication.VerdictStream:
 			return serveStream(ctx, conn, r, h, l, stream)
 		case replication.VerdictSeed:
+			if reply.Source == nil {
+				return l.Seed(ctx, h, steady(conn, r))
+			}
 			_ = conn.SetDeadline(time.Time{})
 			return l.Seed(ctx, h, readWriter{r, conn})
 		case replication.VerdictRefuse:
@@ -101,6 +112,18 @@ func Serve(ctx context.Context, conn net.Conn, l Leader) error {
 			return fmt.Errorf("verdict %q for %s", reply.Verdict, h.Member)
 		}
 	}
+}
+
+// reachable completes a follower's address: one without a host is that of its connection.
+func reachable(address string, conn net.Conn) string {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || host != "" {
+		return address
+	}
+	if remote, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		return net.JoinHostPort(remote.IP.String(), port)
+	}
+	return ""
 }
 
 // readWriter is a connection whose reads go through the buffer that the handshake has filled.

@@ -28,6 +28,8 @@ func (f *fakeFollower) Append(_ context.Context, a replication.Append) error {
 func (f *fakeFollower) Acks() <-chan struct{}                     { return nil }
 func (f *fakeFollower) Ack() replication.Ack                      { return replication.Ack{} }
 func (f *fakeFollower) Seed(context.Context, io.ReadWriter) error { return nil }
+func (f *fakeFollower) Source() (string, replication.Hello)       { return "", replication.Hello{} }
+func (f *fakeFollower) SourceFailed(context.Context, error)       {}
 
 // A record that takes longer to arrive than a leader may be silent is not silence: the follower would ask for it again and
 // again, and never get past it.
@@ -35,7 +37,7 @@ func TestRecordMayTakeLongerThanSilence(t *testing.T) {
 	here, there := net.Pipe()
 	f := &fakeFollower{appends: make(chan replication.Append, 1)}
 	followed := make(chan error, 1)
-	go func() { followed <- Follow(t.Context(), here, f) }()
+	go func() { followed <- Follow(t.Context(), here, nil, f) }()
 	r := bufio.NewReader(there)
 	if _, err := r.Discard(len(wire.Preface)); err != nil {
 		t.Fatal(err)

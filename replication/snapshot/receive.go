@@ -24,8 +24,8 @@ type ReceiveOptions struct {
 	Store, From string
 	// Least is the position that the snapshot must reach.
 	Least replication.Position
-	// Fresh is asked before the first byte of another snapshot than the one that was begun, and may refuse it; default: no
-	// questions. What was received of the one before is still there then, and lost afterwards.
+	// Fresh is asked before the first byte of another snapshot than the one that was begun, which is removed by then. It may
+	// refuse; default: no questions.
 	Fresh func(Manifest) error
 	// Margin is the room that must be left on the volume beside the snapshot, in bytes; default 64 MiB and a twentieth of it.
 	Margin int64
@@ -123,9 +123,6 @@ func (r *receiver) run(ctx context.Context) error {
 func (r *receiver) begin() error {
 	fresh := r.seed.ID != r.m.ID
 	if fresh {
-		if err := r.o.Fresh(r.m); err != nil {
-			return err
-		}
 		if err := r.clear(); err != nil {
 			return err
 		}
@@ -139,6 +136,11 @@ func (r *receiver) begin() error {
 	}
 	if err := r.checkRoom(r.m.Total - held); err != nil {
 		return err
+	}
+	if fresh {
+		if err := r.o.Fresh(r.m); err != nil {
+			return err
+		}
 	}
 	r.t = newMeter(&r.m, held, r.o.Now(), r.o.Progress)
 	if !fresh {

@@ -231,6 +231,7 @@ func (s *Source) acquire(id string, least replication.Position) (*checkpoint, er
 }
 
 func (s *Source) existing(id string, least replication.Position) (*checkpoint, error) {
+	fit := s.fit(least)
 	now := s.o.Now()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -243,7 +244,7 @@ func (s *Source) existing(id string, least replication.Position) (*checkpoint, e
 		if c.users > 0 {
 			busy++
 		}
-		if c.manifest.Mark.Position < least || !s.o.Holds(c.manifest.Mark) {
+		if !fit[c] {
 			continue
 		}
 		newest = c
@@ -260,6 +261,19 @@ func (s *Source) existing(id string, least replication.Position) (*checkpoint, e
 		best.users++
 	}
 	return best, nil
+}
+
+// fit are the checkpoints that reach least and that the log in force continues. The log may have to be read for that, so mu
+// is not held.
+func (s *Source) fit(least replication.Position) map[*checkpoint]bool {
+	s.mu.Lock()
+	all := slices.Clone(s.checkpoints)
+	s.mu.Unlock()
+	fit := make(map[*checkpoint]bool, len(all))
+	for _, c := range all {
+		fit[c] = c.manifest.Mark.Position >= least && s.o.Holds(c.manifest.Mark)
+	}
+	return fit
 }
 
 // makeRoom removes the oldest unused checkpoints until a new one fits the bound.

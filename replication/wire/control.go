@@ -66,12 +66,22 @@ type Status struct {
 	Seeding *Seeding `json:"seeding,omitempty"`
 	// Quarantined counts entries cut from this member's log by rejoins and kept in quarantine files.
 	Quarantined uint64 `json:"quarantined,omitempty"`
-	// Problem is one sentence when something needs a person (disk full, reseed refused, ...), else "".
-	Problem string `json:"problem,omitempty"`
-	Disk    Disk   `json:"disk"`
+	// Problem is one sentence when something needs a person (disk full, reseed refused, ...), else ""; ProblemReason is one
+	// of the words below.
+	Problem       string `json:"problem,omitempty"`
+	ProblemReason string `json:"problemReason,omitempty"`
+	Disk          Disk   `json:"disk"`
 	// StartedUnixMilli is the process's start on this member's own wall clock: compare for equality only.
 	StartedUnixMilli int64 `json:"startedUnixMilli"`
 }
+
+// Values of Status.ProblemReason.
+const (
+	// ProblemNoRoom: the volume cannot take the snapshot that this member needs.
+	ProblemNoRoom = "NoRoom"
+	// ProblemSeedBudget: this member was seeded too often of late, and waits before it takes another snapshot.
+	ProblemSeedBudget = "SeedBudgetSpent"
+)
 
 // Contact is a follower's view of its stream from the leader.
 type Contact struct {
@@ -99,6 +109,8 @@ type FollowerView struct {
 
 // Seeding is the progress of a snapshot being received.
 type Seeding struct {
+	// ID names the snapshot; "" while none is being received. A transfer that goes on keeps it.
+	ID             string               `json:"id,omitempty"`
 	From           string               `json:"from"`
 	Position       replication.Position `json:"position"`
 	DoneBytes      int64                `json:"doneBytes"`

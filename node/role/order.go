@@ -1,0 +1,295 @@
+package role
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+const (
+	// seedsAtOnce bounds how many members one member seeds side by side; others wait their turn.
+	seedsAtOnce = 2
+	// seedLinger is how long the log is held for a member whose seed was interrupted, or that has not caught up after it and
+	// is gone: as long as a source keeps a checkpoint.
+	seedLinger = 10 * time.Minute
+	// sourcePatience is how long a leader waits for the member with which a seed was begun to follow it too, before it lets
+	// the seed begin anew with another.
+	sourcePatience = 5 * time.Second
+)
+
+// seedOrder is what a leader keeps about a follower that needs a snapshot, from the verdict until it has caught up; role
+// goroutine only.
+type seedOrder struct {
+	to      replication.Voter
+	askedAt time.Time
+	source  string // who sends it; "": this member
+	// conn is that over which it is sent, or over which the follower tells that it is still being seeded; nil before and after.
+	conn io.Closer
+	over bool
+	// The log is held from position from on until release; nil: it is not.
+	from    replication.Position
+	release func()
+	until   time.Time // after this the follower is waited for no longer
+}
+
+// hold moves the hold on the log to position from.
+func (o *seedOrder) hold(pin func(replication.Position) func(), from replication.Position) {
+	held := o.release
+	o.from, o.release = from, pin(from)
+	if held != nil {
+		held()
+	}
+}
+
+// letGo ends the hold on the log.
+func (o *seedOrder) letGo() {
+	if o.release != nil {
+		o.release()
+	}
+	o.from, o.release = 0, nil
+}
+
+func (o *seedOrder) end() {
+	if o.conn != nil {
+		_ = o.conn.Close()
+	}
+	o.conn, o.over = nil, true
+	o.letGo()
+}
+
+// orderSeed decides who seeds a follower that was judged to need it, and holds the log for it; role goroutine.
+func (m *Member) orderSeed(h replication.Hello, now time.Time) replication.HelloReply {
+	o := &seedOrder{
+		to: replication.Voter{Member: h.Member, Incarnation: h.Incarnation}, askedAt: now, until: now.Add(seedLinger),
+	}
+	before := m.leader.seeds[h.Member]
+	if before != nil && before.to == o.to && before.conn == nil && !before.over {
+		o.askedAt = before.askedAt
+	}
+	delete(m.leader.seeds, h.Member)
+	src, there := m.chooseSource(h)
+	log := m.Contents().Log
+	wait := !there && now.Sub(o.askedAt) < sourcePatience
+	switch {
+	case wait:
+		o.hold(log.Pin, h.Begun.Mark.Position+1)
+	case src != nil:
+		o.source = src.Member
+		o.hold(log.Pin, src.Least+1)
+		if log.First() > src.Least+1 { // pruned a moment ago
+			o.source, src = "", nil
+			o.letGo()
+		}
+	}
+	if before != nil {
+		before.end()
+	}
+	m.leader.seeds[h.Member] = o
+	if wait {
+		m.core.OnSeedEnd(o.to)
+		return replication.HelloReply{Verdict: replication.VerdictRefuse, Message: "waiting for " + h.Begun.From + ", which has sent a part"}
+	}
+	return replication.HelloReply{Verdict: replication.VerdictSeed, Source: src}
+}
+
+// chooseSource finds the follower that is to send a snapshot, so that the leader keeps its disk for writing: the one that
+// the seed was begun with, or else the one that sends least. nil: the leader, because there is none, or one has failed.
+// there is false when the one that it was begun with is missing: going on with it would spare what has arrived.
+func (m *Member) chooseSource(h replication.Hello) (src *replication.SeedSource, there bool) {
+	if h.Direct {
+		return nil, true
+	}
+	resumes := h.Begun != nil && m.continues(h.Begun.Mark)
+	if resumes && h.Begun.From == m.opt.Member {
+		return nil, true
+	}
+	sends := map[string]int{}
+	for _, o := range m.leader.seeds {
+		if !o.over {
+			sends[o.source]++
+		}
+	}
+	var best *replication.Source
+	for _, s := range m.core.Sources() {
+		switch name := s.Voter.Member; {
+		case name == h.Member:
+		case resumes && h.Begun.From == name:
+			return &replication.SeedSource{Member: name, Address: s.Address, Least: h.Begun.Mark.Position}, true
+		case sends[name] >= seedsAtOnce:
+		case best == nil || sends[name] < sends[best.Voter.Member]:
+			best = &s
+		}
+	}
+	if best == nil {
+		return nil, !resumes
+	}
+	src = &replication.SeedSource{Member: best.Voter.Member, Address: best.Address, Least: best.Applied}
+	for _, o := range m.leader.seeds { // seeds side by side share a checkpoint
+		if o.source == src.Member && o.release != nil {
+			src.Least = min(src.Least, o.from-1)
+		}
+	}
+	return src, !resumes
+}
+
+// continues reports whether this member's log goes on after mark.
+func (m *Member) continues(mark replication.Mark) bool {
+	got, ok := m.Contents().Log.MarkAt(mark.Position)
+	return ok && got == mark
+}
+
+// seeded notes that a follower streams: if that is after a seed, the log is held for it until it has caught up.
+func (m *Member) seeded(h replication.Hello, now time.Time) {
+	o := m.leader.seeds[h.Member]
+	if o == nil {
+		return
+	}
+	if o.conn != nil {
+		_ = o.conn.Close()
+	}
+	o.conn, o.over, o.until = nil, true, now.Add(seedLinger)
+	o.hold(m.Contents().Log.Pin, h.Last.Position+1)
+}
+
+// tendSeeds lets go of the log as followers that were seeded come along.
+func (m *Member) tendSeeds(now time.Time) {
+	if m.leader == nil || len(m.leader.seeds) == 0 {
+		return
+	}
+	followers := m.core.Followers(now)
+	for name, o := range m.leader.seeds {
+		f := followers[name]
+		switch {
+		case o.conn != nil:
+			o.until = now.Add(seedLinger)
+		case o.over && f.Voter == o.to && f.CaughtUp, now.After(o.until):
+			o.end()
+			delete(m.leader.seeds, name)
+		case o.over && f.Voter == o.to && f.Live:
+			o.until = now.Add(seedLinger)
+			if o.release != nil && f.Durable >= o.from {
+				o.hold(m.Contents().Log.Pin, f.Durable+1)
+			}
+		}
+	}
+}
+
+// spareVolume gives up what is held for others before the log fills the volume: a leader that takes no writes helps nobody.
+func (m *Member) spareVolume() {
+	if m.leader == nil || len(m.leader.seeds) == 0 {
+		return
+	}
+	if d := m.diskUsage(); d.TotalBytes == 0 || d.FreeBytes >= d.TotalBytes/10 {
+		return
+	}
+	for name, o := range m.leader.seeds {
+		if o.release != nil {
+			m.opt.Log.Info("the volume is nearly full: the log is not held for a seed any longer", "member", name, "position", o.from)
+			o.letGo()
+		}
+	}
+}
+
+var (
+	errNoSeed   = errors.New("it takes no snapshot now")
+	errNotAsked = errors.New("this member no longer leads, or was asked for something else since")
+)
+
+// Seed implements peer.Leader: this member sends a snapshot, as a leader or as the follower that its leader named, or lets
+// the connection tell how long another one does. It ends when the leadership or the following does: what this member holds
+// afterwards need not be what the asking member's epoch holds. It ends too when the same member asks anew: then the
+// connection before is dead.
+func (m *Member) Seed(ctx context.Context, h replication.Hello, rw io.ReadWriteCloser) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("seed %s: %w", h.Member, err)
+		}
+	}()
+	switch {
+	case h.Fetch:
+		return m.send(ctx, h, rw)
+	case h.NoSeed:
+		return errNoSeed
+	}
+	var o *seedOrder
+	source := ""
+	if err := m.works.Do(ctx, func() {
+		if o = m.beginSeed(h, rw); o != nil {
+			source = o.source
+		}
+	}); err != nil {
+		return err
+	}
+	if o == nil {
+		return errNotAsked
+	}
+	defer m.works.Post(func() { m.endSeed(o, rw) })
+	if source == "" {
+		return m.works.ServeSeed(ctx, rw)
+	}
+	if n, err := rw.Read(make([]byte, 1)); n > 0 || !errors.Is(err, io.EOF) {
+		return fmt.Errorf("while %s does: %d bytes, %w", source, n, err)
+	}
+	return nil
+}
+
+func (m *Member) beginSeed(h replication.Hello, conn io.Closer) *seedOrder {
+	if m.leader == nil || m.leader.epoch != h.Epoch {
+		return nil
+	}
+	o := m.leader.seeds[h.Member]
+	if o == nil || o.over || o.to.Incarnation != h.Incarnation {
+		return nil
+	}
+	if o.conn != nil {
+		_ = o.conn.Close()
+	}
+	o.conn = conn
+	return o
+}
+
+func (m *Member) endSeed(o *seedOrder, conn io.Closer) {
+	if o.conn != conn {
+		return
+	}
+	o.conn, o.over, o.until = nil, true, m.opt.Now().Add(seedLinger)
+	if m.leader != nil && m.leader.seeds[o.to.Member] == o {
+		m.core.OnSeedEnd(o.to)
+	}
+}
+
+// send seeds another member while this one follows.
+func (m *Member) send(ctx context.Context, h replication.Hello, rw io.ReadWriteCloser) error {
+	fit := false
+	if err := m.works.Do(ctx, func() {
+		if fit = m.core.OnHello(h, m.opt.Now()).Verdict == replication.VerdictSeed; !fit {
+			return
+		}
+		if old := m.sending[h.Member]; old != nil {
+			_ = old.Close()
+		}
+		m.sending[h.Member] = rw
+	}); err != nil {
+		return err
+	}
+	if !fit {
+		return errRetargeted
+	}
+	defer m.works.Post(func() {
+		if m.sending[h.Member] == rw {
+			delete(m.sending, h.Member)
+		}
+	})
+	return m.works.ServeSeed(ctx, rw)
+}
+
+func (m *Member) stopSending() {
+	for name, conn := range m.sending {
+		_ = conn.Close()
+		delete(m.sending, name)
+	}
+}
