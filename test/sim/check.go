@@ -81,6 +81,7 @@ func (w *World) promised(p *process, f wire.FenceReply) {
 func (w *World) check(p *process) {
 	core, log, x := p.m.Replica(), p.m.Contents().Log, w.witness[p.self]
 	if core.Role() == replication.RoleLeader {
+		w.record() // it may tell of accepted loss
 		e := core.Promises().Epoch
 		if was, ok := w.leaders[e]; ok && was != p.self {
 			breaks("1: epoch %d is led by %v and by %v", e, was, p.self)

@@ -209,7 +209,7 @@ func (p *process) connectOnce(c *Proc, l *role.Link) (streamed bool) {
 		return false
 	}
 	defer s.End()
-	if err := p.converse(ctx, c, conn, s); err != nil {
+	if err := p.converse(ctx, c, conn, s); s.Streamed() {
 		p.w.loop.Logf("%s: stream ended: %v", p.name, err)
 	}
 	return s.Streamed()

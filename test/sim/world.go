@@ -162,7 +162,7 @@ func (w *World) changed(p *process) {
 	}
 }
 
-// whole: the record is stable, every member votes, and one leader takes writes.
+// whole: the record is stable, one leader takes writes, and everybody else votes and follows it.
 func (w *World) whole() bool {
 	rec, s := w.record(), w.api.Store()
 	if rec == nil || rec.Phase != decide.PhaseStable || len(rec.Rules) != 1 {
@@ -172,16 +172,16 @@ func (w *World) whole() bool {
 	if len(rec.Rules[0].Voters) != size-1 || rec.Rules[0].K != int(*s.Spec.Replication.Synchronous.Number) || len(w.members) != size || len(w.api.Pods()) != size {
 		return false
 	}
-	open := 0
+	leads := false
 	for _, p := range w.members {
-		if p.m.Open() {
-			open++
-			if p.self != rec.Leader {
-				return false
-			}
+		switch {
+		case p.self == rec.Leader:
+			leads = p.m.Open()
+		case p.m.Open() || !p.m.Following() || !slices.Contains(rec.Rules[0].Voters, p.self):
+			return false
 		}
 	}
-	return open == 1
+	return leads
 }
 
 // Durations of a world, in virtual time.
