@@ -16,11 +16,11 @@ import (
 
 // row of the table: everything that one kind of fault did, to both stores.
 type row struct {
-	kind                faults.Kind
-	count               int
-	gaps, again         []time.Duration
-	changes, reported   int
-	longestTillItsWhole time.Duration
+	kind              faults.Kind
+	count             int
+	gaps, again       []time.Duration
+	changes, reported int
+	longestTillWhole  time.Duration
 }
 
 // rows sums up faults by kind. A change of leader belongs to the newest fault that had begun before it.
@@ -35,7 +35,9 @@ func rows(injected []injected, changes []reports.Change) []row {
 		for _, s := range x.Stores {
 			r.gaps, r.again = append(r.gaps, s.Gap), append(r.again, s.Again)
 		}
-		r.longestTillItsWhole = max(r.longestTillItsWhole, x.Whole.Sub(x.Mended))
+		if !x.Whole.IsZero() { // else the run ended there, and failed
+			r.longestTillWhole = max(r.longestTillWhole, x.Whole.Sub(x.Mended))
+		}
 	}
 	for _, c := range changes {
 		for _, x := range slices.Backward(injected) {
@@ -81,7 +83,7 @@ func table(out io.Writer, all []row) error {
 	fmt.Fprintln(w, "| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t|")
 	for _, r := range all {
 		fmt.Fprintf(w, "| %s\t| %d\t| %s\t| %s\t| %s\t| %s\t| %s\t| %d\t| %d\t|\n", r.kind, r.count, seconds(median(r.gaps)), seconds(worst(r.gaps)),
-			seconds(median(r.again)), seconds(worst(r.again)), seconds(r.longestTillItsWhole), r.changes, r.reported)
+			seconds(median(r.again)), seconds(worst(r.again)), seconds(r.longestTillWhole), r.changes, r.reported)
 	}
 	return w.Flush()
 }

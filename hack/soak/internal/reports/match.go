@@ -18,8 +18,9 @@ type Leadership struct {
 	Leader string                `json:"leader"` // "" while it was fenced only
 	Kind   v1alpha1.FailoverKind `json:"kind"`
 	Reason string                `json:"reason"`
-	Led    bool                  `json:"led"`   // the record became Stable: the leader acknowledged writes
-	Begun  time.Time             `json:"begun"` // when the record was first seen to name the epoch
+	Led    bool                  `json:"led"`             // the record became Stable: the leader acknowledged writes
+	Other  string                `json:"other,omitempty"` // a second leader that the record named: never
+	Begun  time.Time             `json:"begun"`           // when the record was first seen to name the epoch
 }
 
 // Change is a leadership and what was reported about it.
@@ -51,6 +52,9 @@ func (a *account) recorded(store string, r decide.Record, at time.Time) bool {
 	if l == nil {
 		l = &Leadership{Store: store, Epoch: int64(r.Epoch), Begun: at}
 		a.leaderships[l.Epoch] = l
+	}
+	if l.Leader != "" && l.Leader != r.Leader.Member {
+		l.Other = l.Leader
 	}
 	l.Leader, l.Kind, l.Reason = r.Leader.Member, r.Kind, r.Reason
 	l.Led = l.Led || r.Phase == decide.PhaseStable
@@ -89,10 +93,12 @@ func (a *account) changes() (out []Change) {
 	return out
 }
 
-// missing judges one report. A leadership that took writes must be reported as a success, of the right member, that lost
+// missing judges one report. An epoch has one leader. A leadership that took writes must be reported as a success, of the right member, that lost
 // nothing; one that was given up on the way must at least have been reported while it was tried.
 func missing(l Leadership, r *v1alpha1.FailoverReport) string {
 	switch {
+	case l.Other != "":
+		return fmt.Sprintf("the record named %s before", l.Other)
 	case r == nil:
 		return "no report"
 	case !l.Led:

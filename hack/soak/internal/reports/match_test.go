@@ -99,6 +99,11 @@ func TestChanges(t *testing.T) {
 			s.record(5, decide.PhaseStable, "c")
 			s.report(5, v1alpha1.ResultSucceeded, "c")
 		}, []string{"no report", ""}},
+		"two leaders in an epoch": {func(s scene) {
+			s.record(4, decide.PhasePromoting, "b")
+			s.record(4, decide.PhasePromoting, "c")
+			s.report(4, v1alpha1.ResultRunning, "c")
+		}, []string{"named b before"}},
 		"an epoch that was not seen": {func(s scene) {
 			s.record(5, decide.PhaseStable, "c")
 			s.report(5, v1alpha1.ResultSucceeded, "c")
