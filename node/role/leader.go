@@ -94,8 +94,8 @@ func (m *Member) endLeadership(why error) {
 	for _, s := range m.leader.streams {
 		close(s.done)
 	}
-	for _, o := range m.leader.seeds {
-		o.end()
+	for _, name := range inOrder(m.leader.seeds) {
+		m.leader.seeds[name].end()
 	}
 	m.leader = nil
 	if m.opt.Lease != nil {

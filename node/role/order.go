@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/replicatedstore/replicatedstore/replication"
@@ -161,8 +163,8 @@ func (m *Member) tendSeeds(now time.Time) {
 		return
 	}
 	followers := m.core.Followers(now)
-	for name, o := range m.leader.seeds {
-		f := followers[name]
+	for _, name := range inOrder(m.leader.seeds) {
+		o, f := m.leader.seeds[name], followers[name]
 		switch {
 		case o.conn != nil:
 			o.until = now.Add(seedLinger)
@@ -287,9 +289,12 @@ func (m *Member) send(ctx context.Context, h replication.Hello, rw io.ReadWriteC
 	return m.works.ServeSeed(ctx, rw)
 }
 
+// inOrder lists the members of m by name: whatever can be noticed from outside happens in an order that can be repeated.
+func inOrder[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }
+
 func (m *Member) stopSending() {
-	for name, conn := range m.sending {
-		_ = conn.Close()
+	for _, name := range inOrder(m.sending) {
+		_ = m.sending[name].Close()
 		delete(m.sending, name)
 	}
 }
