@@ -62,7 +62,7 @@ func (w *World) start(name, host string, disk *Disk) (*process, error) {
 		FS: p.fs, Dir: "data", Store: storeName, Member: name, Version: "sim", Log: logr.Discard(),
 		Now: p.now, Wall: p.wall, LogRetain: w.retain,
 		Segments:       wal.Options{SegmentBytes: 64 << 10, TailBytes: 8 << 10, Spawn: func(f func()) { f() }},
-		NewIncarnation: w.newIncarnation, Lease: p.lease,
+		NewIncarnation: w.newIncarnation, Lease: p.lease, Peer: ":6380", SeedBurst: 3, SeedRefill: 20 * time.Second,
 	}, p.works)
 	if err != nil {
 		return nil, err
@@ -238,12 +238,53 @@ func (p *process) converse(ctx context.Context, c *Proc, conn *Conn, s *role.Ses
 		case replication.StepSeed:
 			p.w.seeds++
 			return s.Seed(ctx, conn.Stream(c))
+		case replication.StepFetch:
+			return p.fetch(ctx, c, conn, s)
 		case replication.StepStream:
 			return p.takeAppends(ctx, c, conn, s)
 		default:
 			return fmt.Errorf("step %d", step)
 		}
 	}
+}
+
+// fetch gets a snapshot from a follower, for as long as the leader's connection lasts.
+func (p *process) fetch(ctx context.Context, c *Proc, leader *Conn, s *role.Session) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	address, hello := s.Source()
+	source, err := p.greetSource(c, address, hello)
+	if err != nil {
+		p.ready(c)
+		s.SourceFailed(ctx, err)
+		return err
+	}
+	defer source.Close()
+	watch := p.os.Go("leader's end", func(c *Proc) {
+		_, _ = leader.Recv(c, -1)
+		cancel()
+		_ = source.Close()
+	})
+	defer watch.Kill()
+	p.w.fetches++
+	return s.Seed(ctx, source.Stream(c))
+}
+
+func (p *process) greetSource(c *Proc, address string, hello replication.Hello) (*Conn, error) {
+	conn, err := p.w.net.Dial(c, p.host, address, handshake)
+	if err != nil {
+		return nil, err
+	}
+	_ = conn.Send(hello)
+	msg, err := conn.Recv(c, handshake)
+	if err == nil && msg.(replication.HelloReply).Verdict != replication.VerdictSeed {
+		err = errNotHere
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, err
+	}
+	return conn, nil
 }
 
 func (p *process) takeAppends(ctx context.Context, c *Proc, conn *Conn, s *role.Session) error {
@@ -278,6 +319,7 @@ func (p *process) accept(c *Proc, conn *Conn) {
 		}
 		p.ready(c)
 		h := msg.(replication.Hello)
+		h.Address = conn.Remote() + h.Address // which has no host
 		reply, stream, err := p.m.Hello(ctx, h)
 		if err != nil {
 			return
@@ -289,7 +331,11 @@ func (p *process) accept(c *Proc, conn *Conn) {
 			p.serveStream(ctx, c, conn, h, stream)
 			return
 		case replication.VerdictSeed:
-			if err := p.m.Seed(ctx, h, conn.Stream(c)); err != nil {
+			rw := conn.Stream(c)
+			if reply.Source != nil {
+				rw = tether{conn, c}
+			}
+			if err := p.m.Seed(ctx, h, rw); err != nil {
 				p.w.loop.Logf("%s: seed of %s ended: %v", p.name, h.Member, err)
 			}
 			return
@@ -298,6 +344,19 @@ func (p *process) accept(c *Proc, conn *Conn) {
 		}
 	}
 }
+
+// tether is a connection that only tells how long it lasts.
+type tether struct {
+	*Conn
+	c *Proc
+}
+
+func (t tether) Read([]byte) (int, error) {
+	_, err := t.Recv(t.c, -1)
+	return 0, err
+}
+
+func (t tether) Write([]byte) (int, error) { return 0, errNotHere }
 
 func (p *process) serveStream(ctx context.Context, c *Proc, conn *Conn, h replication.Hello, s *peer.Stream) {
 	from := replication.Voter{Member: h.Member, Incarnation: h.Incarnation}

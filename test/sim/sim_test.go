@@ -72,14 +72,14 @@ func play(seed uint64) (w *World, err error) {
 // sums are what worlds came to.
 type sums struct {
 	Events                                             uint64
-	Acknowledged, Leaderships, Cuts, Seeds             int
+	Acknowledged, Leaderships, Cuts, Seeds, Fetches    int
 	Reads, FollowerReads, Lossy, Undecided, Incarnated int
 	Steps                                              int
 }
 
 func (w *World) sums() sums {
 	s := sums{
-		Events: w.loop.Events(), Acknowledged: w.acks, Leaderships: w.leaderships, Cuts: w.cuts, Seeds: w.seeds, Reads: w.reads,
+		Events: w.loop.Events(), Acknowledged: w.acks, Leaderships: w.leaderships, Cuts: w.cuts, Seeds: w.seeds, Fetches: w.fetches, Reads: w.reads,
 		FollowerReads: w.looks, Undecided: w.undecided, Incarnated: w.incarnations,
 	}
 	if w.lossy {
@@ -97,6 +97,7 @@ func (s *sums) add(o sums) {
 	s.Leaderships += o.Leaderships
 	s.Cuts += o.Cuts
 	s.Seeds += o.Seeds
+	s.Fetches += o.Fetches
 	s.Reads += o.Reads
 	s.FollowerReads += o.FollowerReads
 	s.Lossy += o.Lossy
@@ -106,9 +107,9 @@ func (s *sums) add(o sums) {
 }
 
 func (s sums) String() string {
-	return fmt.Sprintf("%d events, %d record ends acknowledged, %d leaderships, %d logs cut, %d seeds of members, %d reads of leaders, "+
+	return fmt.Sprintf("%d events, %d record ends acknowledged, %d leaderships, %d logs cut, %d snapshots from leaders and %d from followers, %d reads of leaders, "+
 		"%d of followers, %d directories, %d operator steps; %d worlds with accepted loss, %d histories undecided",
-		s.Events, s.Acknowledged, s.Leaderships, s.Cuts, s.Seeds, s.Reads, s.FollowerReads, s.Incarnated, s.Steps, s.Lossy, s.Undecided)
+		s.Events, s.Acknowledged, s.Leaderships, s.Cuts, s.Seeds, s.Fetches, s.Reads, s.FollowerReads, s.Incarnated, s.Steps, s.Lossy, s.Undecided)
 }
 
 // reaches fails when the worlds no longer come to what they are for.

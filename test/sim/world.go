@@ -41,7 +41,7 @@ type World struct {
 	recordSeen   *decide.Record
 
 	// What the world came to, so that a simulation that no longer does anything is noticed.
-	cuts, seeds, leaderships, reads, looks, undecided int
+	cuts, seeds, fetches, leaderships, reads, looks, undecided int
 }
 
 // newWorld draws a world from its seed.
