@@ -3,7 +3,7 @@ RACE_PACKAGES := ./replication/... ./node/... ./controllers/... ./api/... ./cmd/
 TEST_FLAGS ?=
 
 .PHONY: test
-test: lint test-unit test-apiserver chart-lint conformance e2e ## Run every tier of tests (root; the first run builds Kubernetes).
+test: lint test-unit test-sim test-apiserver chart-lint conformance e2e ## Run every tier of tests (root; the first run builds Kubernetes).
 	@echo "all tiers passed"
 
 .PHONY: lint
@@ -13,11 +13,5 @@ lint: ## Check formatting, vet, the arrows between rooms and generated files.
 	$(GOTEST) -count=1 ./test/layout
 
 .PHONY: test-unit
-test-unit: ## Test everything that needs no cluster, under the race detector, with a short simulation.
+test-unit: ## Test everything that needs no cluster, under the race detector.
 	CGO_ENABLED=1 $(GO) test -race -timeout 15m $(TEST_FLAGS) $(RACE_PACKAGES)
-
-SEEDS ?= 20000
-
-.PHONY: sim
-sim: ## Simulate the protocol over SEEDS=20000 random schedules, or over the one of SEED=n.
-	$(GOTEST) ./replication -run TestReplicaSimulation -count=1 -v -timeout 60m $(if $(SEED),-sim.seed=$(SEED),-sim.seeds=$(SEEDS))
