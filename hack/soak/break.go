@@ -6,12 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
-	"sigs.k8s.io/controller-runtime/pkg/client"
-
 	"github.com/replicatedstore/replicatedstore/hack/soak/internal/faults"
-	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
 )
 
 // injected is a fault that was put into the cluster, and what came of it.
@@ -130,71 +125,4 @@ func suffer(before, after felt, begun time.Time) suffered {
 		}
 	}
 	return x
-}
-
-// steady is how long everything must be whole to be called so: conditions lag behind what they tell of.
-const steady = 3 * time.Second
-
-// whole waits until, for a while, both stores are Ready under one epoch, every machine is, both operators are, and writes
-// are acknowledged. When that takes too long, what is known is left in the evidence.
-func (s *soak) whole(ctx context.Context, after time.Time) error {
-	ctx, cancel := context.WithTimeout(ctx, s.within)
-	defer cancel()
-	var since time.Time
-	var epochs [stores]int64
-	for {
-		now, err := s.look(ctx)
-		if err == nil {
-			err = s.flows(ctx, after)
-		}
-		switch {
-		case err != nil || now != epochs || since.IsZero():
-			if since, epochs = time.Now(), now; err != nil {
-				since = time.Time{}
-			}
-		case time.Since(since) >= steady:
-			return nil
-		}
-		if sleep(ctx, 300*time.Millisecond); ctx.Err() != nil {
-			s.tell.diagnose(context.WithoutCancel(ctx), s.stores[:])
-			return fmt.Errorf("not whole within %v: %w", s.within, err)
-		}
-	}
-}
-
-// look returns the stores' epochs, or what is not whole.
-func (s *soak) look(ctx context.Context) (epochs [stores]int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	for n, store := range s.stores {
-		rs, err := store.Get(ctx)
-		if err == nil {
-			err = stage.Ready(rs)
-		}
-		if err != nil {
-			return epochs, fmt.Errorf("store %s: %w", store.Name, err)
-		}
-		epochs[n] = rs.Status.Epoch
-	}
-	var nodes corev1.NodeList
-	if err := s.stage.Client.List(ctx, &nodes); err != nil {
-		return epochs, err
-	}
-	for _, node := range nodes.Items {
-		for _, c := range node.Status.Conditions {
-			if c.Type == corev1.NodeReady && c.Status != corev1.ConditionTrue {
-				return epochs, fmt.Errorf("node %s: %s", node.Name, c.Message)
-			}
-		}
-	}
-	var deployments appsv1.DeploymentList
-	if err := s.stage.Client.List(ctx, &deployments, client.InNamespace(stage.SystemNamespace)); err != nil {
-		return epochs, err
-	}
-	for _, d := range deployments.Items {
-		if d.Status.ReadyReplicas < operators {
-			return epochs, fmt.Errorf("%d of %d operators are ready", d.Status.ReadyReplicas, operators)
-		}
-	}
-	return epochs, nil
 }
