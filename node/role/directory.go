@@ -43,7 +43,7 @@ func (m *Member) openCurrent() error {
 	if err != nil {
 		return errors.Join(err, c.close())
 	}
-	m.core = core
+	m.core, m.replay = core, c.Log.Last().Position
 	m.putInForce(c)
 	m.opt.Log.Info("opened", "member", m.opt.Member, "incarnation", state.Incarnation, "role", string(core.Role()),
 		"promised", state.Promises.Promised, "position", c.Log.Last().String(), "applied", c.State.Applied().Position)

@@ -41,6 +41,8 @@ type Options struct {
 	SeedRefill time.Duration
 	// Memory for the state machine, in bytes; LogRetain is how much log is kept for followers that come back.
 	Memory, LogRetain int64
+	// RetainEvery is how often the log is pruned; default 5 s.
+	RetainEvery time.Duration
 	// Segments are the log's options; where it lives and what it reports to is set here.
 	Segments wal.Options
 	// NewIncarnation names a new directory; nil: at random.
@@ -59,6 +61,9 @@ func (o *Options) complete() {
 	}
 	if o.Wall == nil {
 		o.Wall = func() int64 { return time.Now().UnixMilli() }
+	}
+	if o.RetainEvery == 0 {
+		o.RetainEvery = 5 * time.Second
 	}
 	if o.SeedBurst == 0 {
 		o.SeedBurst = 3
@@ -96,6 +101,7 @@ type Member struct {
 	writable      atomic.Bool   // the sequencer takes writes
 	following     atomic.Bool   // the leader is heard
 	readable      atomic.Bool   // the state is a prefix of the store's log (it may be old)
+	current       atomic.Bool   // see isCurrent
 	leaderAddress atomic.Pointer[string]
 	changed       broadcast // something the operator cares for
 	acks          broadcast // acknowledgements, commit, durability
@@ -115,9 +121,10 @@ type Member struct {
 	direct    bool                 // the follower that should have sent a snapshot did not: the leader must
 	retention retention
 	problem   problem
-	stamp     int64  // the newest record's wall clock, in unix milliseconds; never goes back
-	caughtUp  uint64 // which followers keep up, as of the last tick
-	digest    digest // what the last change was about
+	replay    replication.Position // the log's end when the process began
+	stamp     int64                // the newest record's wall clock, in unix milliseconds; never goes back
+	caughtUp  uint64               // which followers keep up, as of the last tick
+	digest    digest               // what the last change was about
 }
 
 // Open opens the member's directory. Settle must follow every call into the role goroutine, Tick come every heartbeat.

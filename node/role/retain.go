@@ -7,12 +7,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-const (
-	// retainEvery is how often the log is pruned.
-	retainEvery = 5 * time.Second
-	// flushAfter is how much log, in positions or time, may wait for the state machine's memtable: what a restart replays.
-	flushEvery = time.Minute
-)
+// flushEvery is how long the log may wait for the state machine's memtable: what a restart replays.
+const flushEvery = time.Minute
 
 // retention prunes the log beside the role goroutine, one round at a time.
 type retention struct {
@@ -25,7 +21,7 @@ type retention struct {
 // machine has not on disk yet.
 func (m *Member) retain(now time.Time) {
 	rt := &m.retention
-	if rt.busy || now.Sub(rt.prunedAt) < retainEvery {
+	if rt.busy || now.Sub(rt.prunedAt) < m.opt.RetainEvery {
 		return
 	}
 	m.spareVolume()

@@ -21,6 +21,7 @@ type digest struct {
 	refused         bool
 	caughtUp        uint64 // a hash over the names of caught-up followers
 	seeding         bool
+	current         bool
 	problem         problem
 }
 
@@ -34,10 +35,12 @@ func (m *Member) publish(now time.Time, c *Contents) {
 	}
 	m.role.Store(roleIndex(m.core.Role()))
 	m.readable.Store(!m.core.Promises().NeedSeed)
+	current := m.isCurrent(c)
+	m.current.Store(current)
 	m.readUntil.Store(m.readDeadline(now))
 	m.writable.Store(m.leader != nil && m.leader.open)
 	m.following.Store(m.connected(now))
-	if d := m.takeDigest(now); d != m.digest {
+	if d := m.takeDigest(now, current); d != m.digest {
 		m.digest = d
 		m.changed.signal()
 	}
@@ -82,13 +85,13 @@ func (m *Member) readDeadline(now time.Time) int64 {
 	}
 }
 
-func (m *Member) takeDigest(now time.Time) digest {
+func (m *Member) takeDigest(now time.Time, current bool) digest {
 	p := m.core.Promises()
 	d := digest{
 		role: m.core.Role(), promised: p.Promised, epoch: p.Epoch, leader: p.Leader,
 		open: m.leader != nil && m.leader.open, covered: m.core.CommitCovered(),
 		connected: m.connected(now), refused: m.contact.refused,
-		seeding: m.seeding != nil, problem: m.problem,
+		seeding: m.seeding != nil, current: current, problem: m.problem,
 	}
 	_, d.version = m.core.Rules()
 	d.caughtUp = m.caughtUp
@@ -171,7 +174,8 @@ func (m *Member) AwaitReadWindow(ctx context.Context) error {
 	}
 }
 
-// MayRead reports whether a linearizable read may be served now. It goes by the clock, not by what the role goroutine noticed: the process may just have been paused.
+// MayRead reports whether a linearizable read may be served now. It goes by the clock, not by what the role goroutine
+// noticed: the process may just have been paused.
 func (m *Member) MayRead() bool {
 	now := m.opt.Now()
 	if until := m.readUntil.Load(); until != math.MaxInt64 {
@@ -179,6 +183,37 @@ func (m *Member) MayRead() bool {
 	}
 	return m.opt.Lease == nil || m.opt.Lease.Valid(now)
 }
+
+// isCurrent tells whether reads here are no older than what this member has shown before, or acknowledged: a leader's once
+// it takes writes; another's once it has applied what its log held when the process began. Until then its state machine may
+// be where it was flushed last, far behind what the process before had applied.
+func (m *Member) isCurrent(c *Contents) bool {
+	if m.leader != nil {
+		return m.leader.open
+	}
+	return c.State.Applied().Position >= min(m.replay, c.Log.Last().Position)
+}
+
+// AwaitCurrent returns nil once reads here do not go back behind what this member has shown before. It waits for that as
+// long as ctx lives.
+func (m *Member) AwaitCurrent(ctx context.Context) error {
+	for {
+		changed := m.changed.next()
+		if m.Current() {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-m.ended:
+			return errStopped
+		}
+	}
+}
+
+// Current reports whether AwaitCurrent would not wait.
+func (m *Member) Current() bool { return m.current.Load() }
 
 // Readable reports whether the state is a prefix of the store's log, however old.
 func (m *Member) Readable() bool { return m.readable.Load() }

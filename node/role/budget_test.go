@@ -1,0 +1,65 @@
+package role
+
+import (
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// A member that is left behind again and again says so and waits, instead of costing its source a snapshot each time. What
+// it has spent outlives its process; time brings it back, and a member without data has nothing to spend.
+func TestRepeatedSeedsAreBudgeted(t *testing.T) {
+	c := ledWith(t, func(*Options) {}, "g")
+	var ahead atomic.Int64
+	budget := func(o *Options) {
+		o.SeedBurst, o.SeedRefill = 1, time.Hour
+		o.Wall = func() int64 { return time.Now().Add(time.Duration(ahead.Load())).UnixMilli() }
+	}
+	c.start("f", budget)
+	c.follow("f")
+	c.agrees("f")
+	leftBehind := func(round int) {
+		t.Helper()
+		until(t, "nothing is held for f", func() bool { return c.orders() == 0 })
+		c.members["f"].end()
+		c.fill(fmt.Sprint("round", round), values/2)
+		c.agrees("g")
+		c.pruned("l", c.lastOf("f"))
+		c.start("f", budget)
+	}
+	leftBehind(1) // the first seed, of a new member, cost nothing
+	c.agrees("f")
+	begins := c.members["f"].Generation().Log.First()
+	leftBehind(2)
+	until(t, "f says that it waits", func() bool { return c.status("f").ProblemReason == wire.ProblemSeedBudget })
+	time.Sleep(2 * RedialMost)
+	s := c.status("f")
+	if s.Seeding != nil || c.members["f"].Generation().Log.First() != begins || s.ProblemReason != wire.ProblemSeedBudget ||
+		!strings.Contains(s.Problem, "takes none before") {
+		t.Fatalf("%+v", s)
+	}
+	if n := c.orders(); n != 0 {
+		t.Fatalf("the leader holds its log for %d members, one of which takes no snapshot", n)
+	}
+	ahead.Store(int64(time.Hour + time.Second))
+	c.agrees("f")
+	if s := c.status("f"); s.Problem != "" || s.ProblemReason != "" {
+		t.Fatalf("the problem stays: %+v", s)
+	}
+	// A calendar that was set back by a year is not waited for that long.
+	leftBehind(3)
+	until(t, "f says that it waits", func() bool { return c.status("f").ProblemReason == wire.ProblemSeedBudget })
+	ahead.Store(-int64(365 * 24 * time.Hour))
+	m := c.members["f"]
+	if err := m.works.Do(t.Context(), func() {
+		if w := m.seedWait(); w != time.Hour {
+			t.Errorf("waits %v", w)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,297 @@
+package role
+
+import (
+	"fmt"
+	"net"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// slowly bounds what a member sends, so that there is time to break something: the state of these tests takes two seconds.
+func slowly(o *Options) { o.SeedRate = 3 << 20 }
+
+// values of 64 KiB that fill is called with: 6 MiB.
+const values = 96
+
+// led starts a leader l and the named followers, writes, and waits until no log reaches back to the beginning.
+func led(t *testing.T, followers ...string) *cluster {
+	t.Helper()
+	return ledWith(t, slowly, followers...)
+}
+
+func ledWith(t *testing.T, options func(*Options), followers ...string) *cluster {
+	t.Helper()
+	c := newCluster(t)
+	for _, name := range append(followers, "l") {
+		c.start(name, options)
+	}
+	c.lead("l", followers...)
+	c.fill("base", values)
+	for _, name := range followers {
+		c.agrees(name)
+	}
+	for name := range c.members {
+		c.pruned(name, 1)
+	}
+	return c
+}
+
+// seedOf waits until a member is receiving a snapshot, and has some of it.
+func (c *cluster) seedOf(name string) (s wire.Seeding) {
+	c.t.Helper()
+	until(c.t, name+" has received some of a snapshot", func() bool {
+		if now := c.status(name).Seeding; now != nil && now.ID != "" && now.DoneBytes > 1<<20 && now.DoneBytes < now.TotalBytes {
+			s = *now
+			return true
+		}
+		return false
+	})
+	return s
+}
+
+// made counts the checkpoints that a member has.
+func (c *cluster) made(name string) int { return c.members[name].works.seeds.source.Checkpoints() }
+
+// The leader keeps its disk for writing: a follower that keeps up sends the snapshot, and the leader's log continues it,
+// however much is written and pruned meanwhile.
+func TestFollowerSeedsAFollower(t *testing.T) {
+	c := led(t, "g")
+	c.start("f", slowly)
+	c.follow("f")
+	s := c.seedOf("f")
+	if s.From != "g" {
+		t.Fatalf("seeded by %s", s.From)
+	}
+	for round := 0; c.status("f").Seeding != nil; round++ {
+		c.fill(fmt.Sprint("live", round), 16)
+	}
+	c.agrees("f")
+	if !c.snapshotted("f") || c.made("l") != 0 || c.made("g") != 1 {
+		t.Fatalf("checkpoints: %d of the leader, %d of the follower", c.made("l"), c.made("g"))
+	}
+	until(t, "nothing is held any longer", func() bool { return c.orders() == 0 })
+}
+
+// orders counts what the leader keeps for followers that it had seeded.
+func (c *cluster) orders() (n int) {
+	c.t.Helper()
+	m := c.members[c.leader]
+	if err := m.works.Do(c.t.Context(), func() { n = len(m.Member.leader.seeds) }); err != nil {
+		c.t.Fatal(err)
+	}
+	return n
+}
+
+// A source that dies takes its checkpoint with it. Another one sends what it has, or the leader.
+func TestSourceDies(t *testing.T) {
+	for name, followers := range map[string][]string{"the leader takes over": {"g"}, "another follower takes over": {"g", "x"}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := led(t, followers...)
+			c.start("f", slowly)
+			c.follow("f")
+			s := c.seedOf("f")
+			c.members[s.From].end()
+			dead := s.From
+			delete(c.members, dead)
+			c.fill("after", 4)
+			c.agrees("f")
+			if dead == "l" || c.made("l") != 2-len(followers) {
+				t.Fatalf("begun by %s, the leader made %d checkpoints", dead, c.made("l"))
+			}
+		})
+	}
+}
+
+// A connection that breaks costs nothing that has arrived: the same source goes on at the byte where it stopped.
+func TestBrokenSeedResumes(t *testing.T) {
+	c := led(t, "g")
+	var conns atomic.Int32
+	var second *counting
+	c.members["g"].through = func(conn net.Conn) net.Conn {
+		switch conns.Add(1) {
+		case 1:
+			return &breaking{Conn: conn, left: 4 << 20}
+		default:
+			second = &counting{Conn: conn}
+			return second
+		}
+	}
+	c.start("f", slowly)
+	c.follow("f")
+	s := c.seedOf("f")
+	c.agrees("f")
+	if n := second.sent.Load(); conns.Load() != 2 || n > s.TotalBytes-3<<20 || c.made("l") != 0 {
+		t.Fatalf("%d connections; the second took %d of %d bytes; the leader made %d checkpoints", conns.Load(), n, s.TotalBytes, c.made("l"))
+	}
+}
+
+// counting counts what is written.
+type counting struct {
+	net.Conn
+	sent atomic.Int64
+}
+
+func (c *counting) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.sent.Add(int64(n))
+	return n, err
+}
+
+// Nobody listens where the source should be, or whoever does hangs up: the leader sends the snapshot.
+func TestBadSourceBlocksNoSeed(t *testing.T) {
+	for name, listen := range map[string]func(net.Listener){
+		"nobody listens": func(l net.Listener) { _ = l.Close() },
+		"it hangs up": func(l net.Listener) {
+			go func() {
+				for conn, err := l.Accept(); err == nil; conn, err = l.Accept() {
+					_ = conn.Close()
+				}
+			}()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = l.Close() })
+			listen(l)
+			c := newCluster(t)
+			c.start("l")
+			c.start("g")
+			g := c.members["g"]
+			if err := g.works.Do(t.Context(), func() { g.Member.opt.Peer = l.Addr().String() }); err != nil {
+				t.Fatal(err)
+			}
+			c.lead("l", "g")
+			c.fill("base", values)
+			c.agrees("g")
+			c.pruned("l", 1)
+			c.start("f")
+			c.follow("f")
+			c.agrees("f")
+			if !c.snapshotted("f") || c.made("l") != 1 || c.made("g") != 0 {
+				t.Fatalf("checkpoints: %d of the leader, %d of the follower", c.made("l"), c.made("g"))
+			}
+		})
+	}
+}
+
+// A change of leader ends a seed, and the next leader has it go on at its byte: from the follower that sends it, or from
+// itself if it was that follower.
+func TestSeedGoesOnUnderTheNextLeader(t *testing.T) {
+	for name, next := range map[string]string{"from the same follower": "x", "from the follower that leads now": "g"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := led(t, "g", "x")
+			f := c.start("f", slowly)
+			c.follow("f")
+			s := c.seedOf("f")
+			if s.From != "g" {
+				t.Fatalf("seeded by %s", s.From)
+			}
+			others := []string{"l", "f", "g"}
+			if next == "g" {
+				others[2] = "x"
+			}
+			c.lead(next, others...)
+			c.fill("after", 4)
+			c.agrees("f")
+			if first := f.Generation().Log.First(); first != s.Position+1 || c.made("g") != 1 || c.made("x")+c.made("l") != 0 {
+				t.Fatalf("the log begins at %d after a snapshot at %d; checkpoints: g %d, x %d, l %d", first, s.Position, c.made("g"), c.made("x"), c.made("l"))
+			}
+		})
+	}
+}
+
+// A member that is seeded is not forgotten when it is gone for a while: the log after its snapshot stays.
+func TestLogIsHeldForASeedThatWasInterrupted(t *testing.T) {
+	c := led(t, "g")
+	c.start("f", slowly)
+	c.follow("f")
+	s := c.seedOf("f")
+	c.members["f"].end()
+	c.fill("meanwhile", values)
+	c.agrees("g")
+	time.Sleep(5 * c.members["l"].opt.RetainEvery) // the log would be pruned by now
+	if first := c.members["l"].Generation().Log.First(); first > s.Position+1 {
+		t.Fatalf("the log begins at %d, the snapshot ends at %d", first, s.Position)
+	}
+	c.start("f", slowly)
+	c.agrees("f")
+	if !c.snapshotted("f") || c.made("l") != 0 || c.made("g") != 1 {
+		t.Fatalf("begun anew; checkpoints: %d of the leader, %d of the follower", c.made("l"), c.made("g"))
+	}
+	c.pruned("l", s.Position+1) // and not for ever
+}
+
+// More members ask than are served at once; every one is, and nobody sends more than its share.
+func TestSeedsSideBySideAreBounded(t *testing.T) {
+	c := led(t, "g")
+	names := []string{"f1", "f2", "f3", "f4", "f5"}
+	for _, name := range names {
+		c.start(name)
+		c.follow(name)
+	}
+	most, from := 0, map[string]bool{}
+	until(t, "all are seeded", func() bool {
+		busy, done := map[string]int{}, 0
+		for _, name := range names {
+			s := c.status(name)
+			if s.Seeding != nil && s.Seeding.ID != "" && s.Seeding.DoneBytes < s.Seeding.TotalBytes {
+				busy[s.Seeding.From]++
+				from[s.Seeding.From] = true
+				most = max(most, busy[s.Seeding.From])
+			}
+			if c.snapshotted(name) {
+				done++
+			}
+		}
+		return done == len(names)
+	})
+	for _, name := range names {
+		c.agrees(name)
+	}
+	if most > seedsAtOnce || !from["g"] || !from["l"] || c.made("g") > 1 {
+		t.Fatalf("%d at once; from %v; %d checkpoints of g", most, from, c.made("g"))
+	}
+}
+
+// An emptied member, and one that is being seeded itself, send nothing to anybody, whatever it is that they are asked.
+func TestWhoHasNoStateSeedsNobody(t *testing.T) {
+	c := led(t, "g")
+	fetch := func(name string, e replication.Epoch) replication.HelloReply {
+		reply, _, err := c.members[name].Hello(t.Context(), replication.Hello{Store: "s", Member: "z", Incarnation: "i", Epoch: e, Fetch: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return reply
+	}
+	if v := fetch("g", c.epoch).Verdict; v != replication.VerdictSeed {
+		t.Fatalf("a follower that keeps up answers %s", v)
+	}
+	if v := fetch("g", c.epoch+1).Verdict; v != replication.VerdictRefuse {
+		t.Fatalf("asked about another epoch it answers %s", v)
+	}
+	c.start("f", slowly)
+	if v := fetch("f", c.epoch).Verdict; v != replication.VerdictRefuse {
+		t.Fatalf("an empty member answers %s", v)
+	}
+	c.follow("f")
+	c.seedOf("f")
+	if v := fetch("f", c.epoch).Verdict; v != replication.VerdictRefuse {
+		t.Fatalf("a member that is being seeded answers %s", v)
+	}
+	if _, err := c.members["g"].Fence(t.Context(), wire.FenceRequest{Epoch: c.epoch + 1}); err != nil {
+		t.Fatal(err)
+	}
+	if v := fetch("g", c.epoch).Verdict; v != replication.VerdictRefuse {
+		t.Fatalf("a fenced member answers %s", v)
+	}
+}
