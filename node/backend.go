@@ -43,28 +43,29 @@ func (b *backend) Sequencer() *store.Sequencer {
 	return b.run.Generation().Seq
 }
 
-// ReadGate implements the consistency levels; see Consistency.
+// ReadGate implements the consistency levels; see Consistency. After a start it also waits, except with Eventual on a
+// follower, until the state machine is no longer behind what the process before has shown.
 func (b *backend) ReadGate(ctx context.Context) error {
 	if !b.run.Readable() {
 		return resp.ErrLoading
 	}
 	leads := b.run.Role() == replication.RoleLeader
-	switch b.consistency {
-	case ConsistencyEventual, ConsistencySession:
+	switch {
+	case b.consistency == ConsistencyEventual && !leads:
 		return nil
-	case ConsistencyLeaderWindow:
-		if !leads {
-			return nil
-		}
-	case ConsistencyLinearizable:
-		if !leads {
+	case b.consistency == ConsistencyLinearizable && !leads:
+		return resp.ErrStale
+	case leads && (b.consistency == ConsistencyLinearizable || b.consistency == ConsistencyLeaderWindow):
+		if b.run.AwaitReadWindow(ctx) != nil {
 			return resp.ErrStale
 		}
+		return nil
+	default:
+		if b.run.AwaitCurrent(ctx) != nil {
+			return resp.ErrLoading
+		}
+		return nil
 	}
-	if b.run.AwaitReadWindow(ctx) != nil {
-		return resp.ErrStale
-	}
-	return nil
 }
 
 func (b *backend) Acknowledged(p replication.Position) (bool, int) { return b.run.Acknowledged(p) }

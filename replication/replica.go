@@ -97,9 +97,12 @@ func NewReplica(opt ReplicaOptions, log Log, stable Stable, kept Promises, appli
 	if opt.Grant <= 0 {
 		opt.Grant = time.Second
 	}
+	const advice = "empty this data directory so that the member is seeded again"
 	if last := log.Last().Position; applied > last && !kept.NeedSeed {
-		return nil, fmt.Errorf("state machine is at position %d, beyond the log's end %d: the log lost entries that were "+
-			"durable; empty this data directory so that the member is seeded again", applied, last)
+		return nil, fmt.Errorf("state machine is at position %d, beyond the log's end %d: the log lost entries that were durable; %s", applied, last, advice)
+	}
+	if first := log.First(); applied+1 < first && !kept.NeedSeed {
+		return nil, fmt.Errorf("state machine is at position %d, and the log begins at %d: the state lost entries that were durable; %s", applied, first, advice)
 	}
 	r := &Replica{opt: opt, log: log, stable: stable, promises: kept, role: RoleWaiting, commit: applied}
 	if kept.Leader != "" {

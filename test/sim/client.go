@@ -56,12 +56,12 @@ func (p *process) mayRead() bool { return p.m.Role() == replication.RoleLeader &
 
 // look reads without a guarantee beyond a consistent prefix. What it saw is taken down here: answers may overtake each other.
 func (p *process) look(key byte) error {
-	if !p.m.Readable() {
+	if !p.m.Readable() || !p.m.Current() {
 		return errNotHere
 	}
 	s := p.state()
 	p.w.looks++
-	p.w.history.Look(p.id, key, s.values[key], s.mark)
+	p.w.history.Look(p.self.String(), key, s.values[key], s.mark)
 	return nil
 }
 
