@@ -24,6 +24,9 @@ type memory struct {
 		reason string
 	}
 
+	// noted is when each Plan.Notes was seen last; nil before the first pass.
+	noted map[string]time.Time
+
 	promoted decide.PromotedAt
 	lease    leaseWatch
 }
@@ -58,6 +61,30 @@ func (m *memory) hold(facts []string, now time.Time) {
 		}
 	}
 	m.held = held
+}
+
+// noteAgain is after how long a note that was not seen counts as a new one: a member that does not answer for a moment has
+// not begun anew.
+const noteAgain = 10 * time.Minute
+
+// fresh are the notes that were not seen before. Those of the first pass were seen by the operator before this one.
+func (m *memory) fresh(notes []decide.Note, now time.Time) (out []decide.Note) {
+	first := m.noted == nil
+	if first {
+		m.noted = map[string]time.Time{}
+	}
+	for _, n := range notes {
+		if _, known := m.noted[n.Key]; !known && !first {
+			out = append(out, n)
+		}
+		m.noted[n.Key] = now
+	}
+	for key, seen := range m.noted {
+		if now.Sub(seen) >= noteAgain {
+			delete(m.noted, key)
+		}
+	}
+	return out
 }
 
 func (m *memory) heldFor(now time.Time) map[string]time.Duration {

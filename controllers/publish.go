@@ -34,8 +34,16 @@ func (p *pass) publish(ctx context.Context, plan decide.Plan) error {
 	return nil
 }
 
-// announce logs and records an event when what is being done, or why, changes.
+// announce logs and records an event when what is being done, or why, changes, and once for each note.
 func (p *pass) announce(ctx context.Context, plan decide.Plan) {
+	for _, n := range p.fresh(plan.Notes, p.Clock.Now()) {
+		kind := corev1.EventTypeNormal
+		if n.Warning {
+			kind = corev1.EventTypeWarning
+		}
+		log.FromContext(ctx).Info("Noted", keyReason, n.Reason, keyMessage, n.Message)
+		p.Recorder.Eventf(p.store, nil, kind, n.Reason, "Seed", "%s", n.Message)
+	}
 	if p.said.state == plan.State && p.said.reason == plan.Reason {
 		return
 	}

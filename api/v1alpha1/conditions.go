@@ -78,6 +78,9 @@ const (
 	ReasonMemberMissing = "MemberMissing"
 	// ReasonMemberProblem: a member reports a problem that needs a person; the message repeats it.
 	ReasonMemberProblem = "MemberProblem"
+	// ReasonSeedBudgetSpent: a member was seeded too often of late and waits before it takes another snapshot; the message
+	// says until when, and what helps. Also an event.
+	ReasonSeedBudgetSpent = "SeedBudgetSpent"
 	// ReasonMemberLagging: a follower is not caught up with the leader.
 	ReasonMemberLagging = "MemberLagging"
 	// ReasonDurabilityLowered: durability is Preferred and writes are acknowledged with fewer voters than asked for.
@@ -124,6 +127,8 @@ const (
 	ReasonFailoverRefused   = "FailoverRefused"
 	// ReasonHandoverSucceeded: a planned handover is complete.
 	ReasonHandoverSucceeded = "HandoverSucceeded"
+	// ReasonSeedBegun: a member begins to receive a snapshot, whole; the message says from whom and how much.
+	ReasonSeedBegun = "SeedBegun"
 	// ReasonReseeding: a member's data is thrown away on request.
 	ReasonReseeding = "Reseeding"
 	// ReasonApplyFailed: the API server refused a child object.

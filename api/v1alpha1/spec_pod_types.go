@@ -10,6 +10,7 @@ import (
 // +kubebuilder:validation:XValidation:rule="!has(self.maxValueSize) || (quantity(string(self.maxValueSize)).compareTo(quantity('1Ki')) >= 0 && quantity(string(self.maxValueSize)).compareTo(quantity('64Mi')) <= 0)",message="spec.node.maxValueSize must be between 1Ki and 64Mi: a record of the log holds a write whole",fieldPath=".maxValueSize"
 // +kubebuilder:validation:XValidation:rule="!has(self.memory) || quantity(string(self.memory)).compareTo(quantity('32Mi')) >= 0",message="spec.node.memory must be at least 32Mi",fieldPath=".memory"
 // +kubebuilder:validation:XValidation:rule="!has(self.logRetention) || quantity(string(self.logRetention)).compareTo(quantity('1Mi')) >= 0",message="spec.node.logRetention must be at least 1Mi",fieldPath=".logRetention"
+// +kubebuilder:validation:XValidation:rule="!has(self.seedRate) || (quantity(string(self.seedRate)).compareTo(quantity('1Mi')) >= 0 && quantity(string(self.seedRate)).compareTo(quantity('1Ti')) <= 0)",message="spec.node.seedRate must be between 1Mi and 1Ti, in bytes per second: below, a seed would never catch up (leave it out for no bound)",fieldPath=".seedRate"
 type NodeSpec struct {
 	// maxClients bounds the client connections of one member. Default: the node's.
 	// +optional
@@ -27,6 +28,10 @@ type NodeSpec struct {
 	// from the log rather than from a snapshot. Default: an eighth of storage.size, at most 1Gi.
 	// +optional
 	LogRetention *resource.Quantity `json:"logRetention,omitempty"`
+	// seedRate bounds what one member sends to seed others, in bytes per second over all of them, so that clients and the log
+	// keep their share of disk and network. Default: no bound.
+	// +optional
+	SeedRate *resource.Quantity `json:"seedRate,omitempty"`
 }
 
 // SchedulingSpec says where members may run.

@@ -129,6 +129,7 @@ func (d *decision) degraded(rec Record) judgement {
 		return judgement{true, v1alpha1.ReasonDurabilityLowered, fmt.Sprintf("Writes are acknowledged with %d followers instead of %d.", sync.Number, d.Store.Spec.SynchronousNumber())}
 	}
 	var missing, problems, lagging, quarantined []string
+	budget := true // every problem is a spent budget of seeds
 	for _, m := range d.roster(rec) {
 		s := m.fresh()
 		switch {
@@ -136,6 +137,7 @@ func (d *decision) degraded(rec Record) judgement {
 			missing = append(missing, d.trouble(m))
 		case s.Problem != "":
 			problems = append(problems, m.Name+": "+s.Problem)
+			budget = budget && s.ProblemReason == wire.ProblemSeedBudget
 		case s.Quarantined > 0:
 			quarantined = append(quarantined, fmt.Sprintf("%s: %d", m.Name, s.Quarantined))
 		}
@@ -144,6 +146,8 @@ func (d *decision) degraded(rec Record) judgement {
 		}
 	}
 	switch {
+	case len(problems) > 0 && budget:
+		return judgement{true, v1alpha1.ReasonSeedBudgetSpent, strings.Join(problems, "; ") + "."}
 	case len(problems) > 0:
 		return judgement{true, v1alpha1.ReasonMemberProblem, strings.Join(problems, "; ") + "."}
 	case len(missing) > 0:

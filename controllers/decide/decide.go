@@ -35,6 +35,7 @@ func Decide(o Observed, now time.Time) Plan {
 		p.RequeueAfter = min(p.RequeueAfter, 2*soon) // something is being timed
 	}
 	p.Holding = d.holding
+	p.Notes = d.notes()
 	p.Status = d.status(p)
 	return p
 }

@@ -116,6 +116,8 @@ type Plan struct {
 	RequeueAfter time.Duration
 	// Holding names the facts seen now; the observer measures how long each lasts (Observed.Held).
 	Holding []string
+	// Notes are what deserves an event when it is first seen.
+	Notes []Note
 	// Status to publish.
 	Status v1alpha1.ReplicatedStoreStatus
 }

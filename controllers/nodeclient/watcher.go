@@ -141,7 +141,7 @@ func essence(s wire.Status) wire.Status {
 		s.Contact = &wire.Contact{Connected: s.Contact.Connected, Refused: s.Contact.Refused}
 	}
 	if s.Seeding != nil {
-		s.Seeding = &wire.Seeding{From: s.Seeding.From}
+		s.Seeding = &wire.Seeding{ID: s.Seeding.ID, From: s.Seeding.From}
 	}
 	if s.Followers != nil {
 		followers := make(map[string]wire.FollowerView, len(s.Followers))

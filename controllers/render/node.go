@@ -34,6 +34,9 @@ func args(s *api.ReplicatedStore, member string) []string {
 	if n.MaxValueSize != nil {
 		out = append(out, fmt.Sprintf("--max-value-bytes=%d", n.MaxValueSize.Value()))
 	}
+	if n.SeedRate != nil {
+		out = append(out, fmt.Sprintf("--seed-rate-bytes=%d", n.SeedRate.Value()))
+	}
 	if m := memory(s); m > 0 {
 		out = append(out, fmt.Sprintf("--memory=%d", m))
 	}

@@ -69,6 +69,7 @@ func tuned(s *api.ReplicatedStoreSpec) {
 		MaxValueSize: ptr.To(resource.MustParse("16Mi")),
 		Memory:       ptr.To(resource.MustParse("1536Mi")),
 		LogRetention: ptr.To(resource.MustParse("4Gi")),
+		SeedRate:     ptr.To(resource.MustParse("100Mi")),
 	}
 	s.Scheduling = api.SchedulingSpec{
 		NodeSelector: map[string]string{"disk": "nvme"},

@@ -186,6 +186,11 @@ var _ = DescribeTable("a rule of the spec", func(ctx SpecContext, c creation) {
 		refused:  storage + "node: {logRetention: 1Ki}",
 		saying:   []string{"spec.node.logRetention must be at least 1Mi"},
 	}),
+	Entry("a seed gets somewhere", creation{
+		accepted: storage + "node: {seedRate: 1Mi}",
+		refused:  storage + "node: {seedRate: 1000}",
+		saying:   []string{"spec.node.seedRate must be between 1Mi and 1Ti, in bytes per second"},
+	}),
 	Entry("there is room for a client", creation{
 		accepted: storage + "node: {maxClients: 1}",
 		refused:  storage + "node: {maxClients: 0}",

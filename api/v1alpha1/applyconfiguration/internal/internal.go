@@ -259,6 +259,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: memory
       type:
         namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
+    - name: seedRate
+      type:
+        namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
 - name: com.github.replicatedstore.replicatedstore.api.v1alpha1.Phase
   scalar: string
 - name: com.github.replicatedstore.replicatedstore.api.v1alpha1.ReadsSpec

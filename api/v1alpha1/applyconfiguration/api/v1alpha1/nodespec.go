@@ -21,6 +21,9 @@ type NodeSpecApplyConfiguration struct {
 	// logRetention is how much log is kept beyond what is needed, so that a member that was away for a while catches up
 	// from the log rather than from a snapshot. Default: an eighth of storage.size, at most 1Gi.
 	LogRetention *resource.Quantity `json:"logRetention,omitempty"`
+	// seedRate bounds what one member sends to seed others, in bytes per second over all of them, so that clients and the log
+	// keep their share of disk and network. Default: no bound.
+	SeedRate *resource.Quantity `json:"seedRate,omitempty"`
 }
 
 // NodeSpecApplyConfiguration constructs a declarative configuration of the NodeSpec type for use with
@@ -58,5 +61,13 @@ func (b *NodeSpecApplyConfiguration) WithMemory(value resource.Quantity) *NodeSp
 // If called multiple times, the LogRetention field is set to the value of the last call.
 func (b *NodeSpecApplyConfiguration) WithLogRetention(value resource.Quantity) *NodeSpecApplyConfiguration {
 	b.LogRetention = &value
+	return b
+}
+
+// WithSeedRate sets the SeedRate field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the SeedRate field is set to the value of the last call.
+func (b *NodeSpecApplyConfiguration) WithSeedRate(value resource.Quantity) *NodeSpecApplyConfiguration {
+	b.SeedRate = &value
 	return b
 }

@@ -1,0 +1,70 @@
+package decide_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// What members tell about seeds becomes events and a condition, by reasons of their own.
+func TestSeedsAreNoted(t *testing.T) {
+	const spent = "needs a snapshot again after 3 in a short time, and takes none before 12:00:00 UTC"
+	seeding := func(s *wire.Status) {
+		s.Seeding = &wire.Seeding{ID: "abc", From: "orders-3", Position: 77, DoneBytes: 1 << 20, TotalBytes: 10 << 30, SecondsLeft: -1}
+	}
+	for name, tc := range map[string]struct {
+		change   func(*wire.Status)
+		reach    decide.Reach
+		notes    []string // what each begins with
+		warning  bool
+		degraded string // reason; "": not asked about
+	}{
+		"nothing":                     {func(*wire.Status) {}, decide.Fresh, nil, false, ""},
+		"a snapshot is received":      {seeding, decide.Fresh, []string{"SeedBegun: orders-2 receives a snapshot of 10.0GiB from orders-3, up to position 77."}, false, ""},
+		"one is waited for":           {func(s *wire.Status) { s.Seeding = &wire.Seeding{From: "orders-1"} }, decide.Fresh, nil, false, ""},
+		"it does not answer any more": {seeding, decide.TimedOut, nil, false, v1alpha1.ReasonMemberMissing},
+		"the budget is spent": {func(s *wire.Status) { s.Problem, s.ProblemReason = spent, wire.ProblemSeedBudget }, decide.Fresh,
+			[]string{"SeedBudgetSpent: orders-2: " + spent + ". Raise spec.node.logRetention"}, true, v1alpha1.ReasonSeedBudgetSpent},
+		"another problem": {func(s *wire.Status) { s.Problem, s.ProblemReason = "no room", wire.ProblemNoRoom }, decide.Fresh,
+			nil, false, v1alpha1.ReasonMemberProblem},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, 3, 1)
+			w.ops[0].observe()
+			o := w.ops[0].seen
+			victim := ""
+			for _, m := range []string{"orders-2", "orders-3"} {
+				if victim == "" && m != w.rec().Leader.Member {
+					victim = m
+				}
+			}
+			m := o.Members[victim]
+			s := *m.Probe.Status
+			tc.change(&s)
+			m.Probe = decide.Probe{Reach: tc.reach, Status: &s, For: time.Second}
+			o.Members[victim] = m
+			p := decide.Decide(o, w.cluster.Now())
+			if len(p.Notes) != len(tc.notes) {
+				t.Fatalf("notes %+v", p.Notes)
+			}
+			for i, n := range p.Notes {
+				want := strings.ReplaceAll(tc.notes[i], "orders-2", victim)
+				if !strings.HasPrefix(n.Reason+": "+n.Message, want) || n.Warning != tc.warning || n.Key == "" {
+					t.Errorf("%+v, want %s", n, want)
+				}
+				if again := decide.Decide(o, w.cluster.Now().Add(time.Minute)).Notes[i].Key; again != n.Key {
+					t.Errorf("the same fact is %q, then %q", n.Key, again)
+				}
+			}
+			for _, c := range p.Status.Conditions {
+				if c.Type == v1alpha1.ConditionDegraded && tc.degraded != "" && c.Reason != tc.degraded {
+					t.Errorf("Degraded is %s %s: %s", c.Status, c.Reason, c.Message)
+				}
+			}
+		})
+	}
+}

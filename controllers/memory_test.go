@@ -1,0 +1,39 @@
+package controllers
+
+import (
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+)
+
+// A note is an event once: not again while it is seen, not when its member was silent for a moment, and not because the
+// operator was restarted.
+func TestNotesAreToldOnce(t *testing.T) {
+	m, now := newMemory(), time.Unix(1000, 0)
+	tell := func(keys ...string) (n int) {
+		var notes []decide.Note
+		for _, k := range keys {
+			notes = append(notes, decide.Note{Key: k})
+		}
+		return len(m.fresh(notes, now))
+	}
+	for i, step := range []struct {
+		later time.Duration
+		keys  []string
+		want  int
+	}{
+		{0, []string{"seen by the operator before"}, 0},
+		{time.Second, []string{"seen by the operator before", "new"}, 1},
+		{time.Second, []string{"new"}, 0},
+		{time.Minute, nil, 0},
+		{time.Second, []string{"new", "newer"}, 1},
+		{noteAgain + time.Second, nil, 0},
+		{time.Second, []string{"new"}, 1},
+	} {
+		now = now.Add(step.later)
+		if got := tell(step.keys...); got != step.want {
+			t.Errorf("step %d: %d notes told, want %d", i, got, step.want)
+		}
+	}
+}
