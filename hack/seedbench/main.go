@@ -88,11 +88,15 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	store := filepath.Join(dir, "store")
+	if err := os.Mkdir(store, 0o755); err != nil {
+		return err
+	}
 	fmt.Fprintf(out, "starting three members below %s\n", dir)
 	starting, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	f, err := fleet.Start(starting, fleet.Options{
-		Binary: o.node, Members: 3, Sync: 1, Dir: filepath.Join(dir, "store"), WriteTimeout: time.Minute,
+		Binary: o.node, Members: 3, Sync: 1, Dir: store, WriteTimeout: time.Minute,
 		Flags: []string{"--log-retain-bytes=67108864", fmt.Sprintf("--seed-rate-bytes=%d", o.seedRate)},
 	})
 	if err != nil {
