@@ -61,19 +61,20 @@ func (a *account) recorded(store string, r decide.Record, at time.Time) bool {
 	return before == nil || before.Epoch != r.Epoch || before.Phase != r.Phase
 }
 
-// published takes a version of the status, and tells whether its report says something new.
+// published takes a version of the status, and tells whether its report or its counters say something new.
 func (a *account) published(st v1alpha1.ReplicatedStoreStatus) bool {
+	counted := a.status != nil && a.status.Counters != st.Counters
 	a.status = &st
 	if a.first == nil {
 		a.first = &st
 	}
 	r := st.LastFailover
 	if r == nil {
-		return false
+		return counted
 	}
 	before := a.reports[r.Epoch]
 	a.reports[r.Epoch] = r
-	return before == nil || before.Result != r.Result || before.To != r.To
+	return counted || before == nil || before.Result != r.Result || before.To != r.To
 }
 
 // changes are the leaderships after the first one that was seen, oldest first, each with its report.

@@ -145,13 +145,14 @@ func TestMiscounted(t *testing.T) {
 func TestNews(t *testing.T) {
 	s := began()
 	for what, got := range map[string]bool{
-		"the same record":    !s.record(3, decide.PhaseStable, "a"),
-		"the next epoch":     s.record(4, decide.PhaseFencing, ""),
-		"its next phase":     s.record(4, decide.PhasePromoting, "b"),
-		"the same report":    !s.report(3, v1alpha1.ResultSucceeded, "a"),
-		"the next report":    s.report(4, v1alpha1.ResultRunning, "b"),
-		"its end":            s.report(4, v1alpha1.ResultSucceeded, "b"),
-		"no report whatever": !s.published(v1alpha1.ReplicatedStoreStatus{}),
+		"the same record":          !s.record(3, decide.PhaseStable, "a"),
+		"the next epoch":           s.record(4, decide.PhaseFencing, ""),
+		"its next phase":           s.record(4, decide.PhasePromoting, "b"),
+		"the same report":          !s.report(3, v1alpha1.ResultSucceeded, "a"),
+		"the next report":          s.report(4, v1alpha1.ResultRunning, "b"),
+		"its end":                  s.report(4, v1alpha1.ResultSucceeded, "b"),
+		"a count without a report": s.published(v1alpha1.ReplicatedStoreStatus{Counters: v1alpha1.FailoverCounters{Failovers: 9}}),
+		"the same count":           !s.published(v1alpha1.ReplicatedStoreStatus{Counters: v1alpha1.FailoverCounters{Failovers: 9}}),
 	} {
 		if !got {
 			t.Error(what)

@@ -112,11 +112,12 @@ func (w *Watcher) follow(ctx context.Context, list client.ObjectList, version st
 
 // entry is one line of the log.
 type entry struct {
-	At     time.Time                `json:"at"`
-	Store  string                   `json:"store"`
-	Record *decide.Record           `json:"record,omitempty"`
-	Report *v1alpha1.FailoverReport `json:"report,omitempty"`
-	Error  string                   `json:"error,omitempty"`
+	At       time.Time                  `json:"at"`
+	Store    string                     `json:"store"`
+	Record   *decide.Record             `json:"record,omitempty"`
+	Report   *v1alpha1.FailoverReport   `json:"report,omitempty"`
+	Counters *v1alpha1.FailoverCounters `json:"counters,omitempty"`
+	Error    string                     `json:"error,omitempty"`
 }
 
 func (w *Watcher) take(object client.Object) {
@@ -131,7 +132,7 @@ func (w *Watcher) take(object client.Object) {
 	switch o := object.(type) {
 	case *v1alpha1.ReplicatedStore:
 		if a.published(*o.Status.DeepCopy()) {
-			e.Report = o.Status.LastFailover
+			e.Report, e.Counters = o.Status.LastFailover, &o.Status.Counters
 		}
 	case *coordinationv1.Lease:
 		text, ok := o.Annotations[v1alpha1.AnnotationRecord]
@@ -146,7 +147,7 @@ func (w *Watcher) take(object client.Object) {
 			e.Record = r
 		}
 	}
-	if e.Record != nil || e.Report != nil || e.Error != "" {
+	if e.Record != nil || e.Counters != nil || e.Error != "" {
 		if err := w.log.Encode(e); err != nil {
 			w.holes = append(w.holes, fmt.Sprintf("write the log of leaderships: %v", err))
 		}
