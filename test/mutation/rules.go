@@ -57,10 +57,6 @@ var mutations = []mutation{
 		"case leader",
 	},
 	{
-		"fence below a promise answered", "nothing below the promised epoch is taken part in again", replicaGo,
-		"if e < r.promises.Promised {", "if e < 0 {",
-	},
-	{
 		"fence answered without a sync", "a fence answer tells what is durable", replicaGo,
 		"last, err := r.log.Sync()", "last, err := r.log.Last(), error(nil)",
 	},

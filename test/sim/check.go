@@ -80,6 +80,11 @@ func (w *World) promised(p *process, f wire.FenceReply) {
 // check asserts what must hold after a step of p.
 func (w *World) check(p *process) {
 	core, log, x := p.m.Replica(), p.m.Contents().Log, w.witness[p.self]
+	if e := core.Promises().Promised; e < x.promised {
+		breaks("2: %v promised epoch %d and goes by %d", p.self, x.promised, e)
+	} else {
+		x.promised = e
+	}
 	if core.Role() == replication.RoleLeader {
 		w.record() // it may tell of accepted loss
 		e := core.Promises().Epoch

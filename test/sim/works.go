@@ -19,13 +19,15 @@ var (
 // works runs a role.Member with events; see role.Works. Everything it schedules ends with its process, and waits while the
 // process is frozen or its disk hangs.
 type works struct {
-	p     *process
-	sync  *Timer // the fsync that runs
-	log   *wal.Log
-	apply *Timer
-	c     *role.Contents
-	upTo  replication.Position
-	link  *Proc
+	p       *process
+	sync    *Timer // of the fsync that runs
+	log     *wal.Log
+	written bool // it has reached the disk
+	syncErr error
+	apply   *Timer
+	c       *role.Contents
+	upTo    replication.Position
+	link    *Proc
 }
 
 // Do runs f at once: there is one thread. The caller waits first where the role goroutine would not come round; see ready.
@@ -59,20 +61,32 @@ func (w *works) OpenState(dir string) (role.State, role.Sequencer, error) {
 	return s, newSequencer(s, w.p.wall), nil
 }
 
+// Sync writes at some moment what is there by then, and tells a while later: what is appended in between is not durable.
 func (w *works) Sync(l *wal.Log) {
-	w.log = l
-	w.sync = w.p.after(w.p.syncTime(), func() {
-		w.sync = nil
-		_, err := l.Sync()
-		w.p.m.Synced(err)
+	w.log, w.written = l, false
+	d := w.p.syncTime()
+	early := time.Duration(float64(d) * w.p.w.loop.Rand.Float64())
+	w.sync = w.p.after(early, func() {
+		w.write()
+		w.sync = w.p.after(d-early, func() {
+			w.sync = nil
+			w.p.m.Synced(w.syncErr)
+		})
 	})
+}
+
+func (w *works) write() {
+	if !w.written {
+		_, w.syncErr = w.log.Sync()
+		w.written = true
+	}
 }
 
 func (w *works) AwaitSync() error {
 	w.sync.Stop()
 	w.sync = nil
-	_, err := w.log.Sync()
-	return err
+	w.write()
+	return w.syncErr
 }
 
 func (w *works) StartApply(c *role.Contents) { w.c, w.upTo = c, 0 }
