@@ -35,7 +35,7 @@ func (s scene) report(epoch int64, result v1alpha1.FailoverResult, to string, ch
 	if s.status != nil {
 		st.Counters = s.status.Counters
 	}
-	if result == v1alpha1.ResultSucceeded && s.first != nil {
+	if before := s.reports[epoch]; result == v1alpha1.ResultSucceeded && s.first != nil && (before == nil || before.Result != result) {
 		st.Counters.Failovers++
 	}
 	return s.published(st)
