@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"net"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -26,10 +27,11 @@ type cluster struct {
 	lead  string
 	rules []replication.Rule
 	ver   uint64
+	peers string // where peer ports listen
 }
 
 func newCluster(t *testing.T, n, k int) *cluster {
-	c := &cluster{t: t, k: k, nodes: map[string]*Node{}, dirs: map[string]string{}}
+	c := &cluster{t: t, k: k, nodes: map[string]*Node{}, dirs: map[string]string{}, peers: "127.0.0.1:0"}
 	for i := range n {
 		name := fmt.Sprintf("m-%d", i+1)
 		c.dirs[name] = t.TempDir()
@@ -48,7 +50,7 @@ func newCluster(t *testing.T, n, k int) *cluster {
 func (c *cluster) start(name string) *Node {
 	c.t.Helper()
 	n, err := Start(context.Background(), Options{
-		Data: c.dirs[name], Listen: "127.0.0.1:0", PeerListen: "127.0.0.1:0", ControlListen: "127.0.0.1:0",
+		Data: c.dirs[name], Listen: "127.0.0.1:0", PeerListen: c.peers, ControlListen: "127.0.0.1:0",
 		Managed: true, Store: "s", Member: name, Memory: 32 << 20, LogRetain: 4 << 20, WriteTimeout: 3 * time.Second, Log: logr.Discard(),
 	})
 	if err != nil {
@@ -107,7 +109,7 @@ func (c *cluster) promote(names ...string) string {
 func (c *cluster) follow(name string) {
 	c.t.Helper()
 	if err := c.nodes[name].Follow(c.t.Context(), wire.FollowRequest{
-		Epoch: c.epoch, Leader: c.lead, Address: c.nodes[c.lead].PeerAddr().String(),
+		Epoch: c.epoch, Leader: c.lead, Address: net.JoinHostPort("127.0.0.1", strconv.Itoa(c.nodes[c.lead].PeerAddr().(*net.TCPAddr).Port)),
 	}); err != nil {
 		c.t.Fatalf("%s follows %s: %v", name, c.lead, err)
 	}

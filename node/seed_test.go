@@ -2,8 +2,10 @@ package node
 
 import (
 	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -51,6 +53,45 @@ func TestNewFollowerIsSeededUnderLoad(t *testing.T) {
 	delete(c.nodes, "m-1")
 	c.promote("m-2")
 	checkKeys(t, c.client("m-2"), acked, 400)
+}
+
+// A member that comes when there is a follower is seeded by that one: the leader makes no checkpoint. The follower's port
+// listens everywhere, so its address is that of its connection to the leader.
+func TestNewFollowerIsSeededByAFollower(t *testing.T) {
+	dirs := map[string]string{"m-1": t.TempDir(), "m-2": t.TempDir(), "m-3": t.TempDir()} // removed after the nodes have stopped
+	c := newCluster(t, 0, 1)
+	c.dirs, c.peers = dirs, "0.0.0.0:0"
+	c.start("m-1")
+	c.start("m-2")
+	c.promote("m-1", "m-2")
+	follower, leader := c.others()[0], c.client(c.lead)
+	value := strings.Repeat("x", 64<<10)
+	for i := range 400 {
+		if err := leader.Set(t.Context(), fmt.Sprintf("base:%d", i), value, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.eventually("the log is pruned", func() bool { return c.nodes[c.lead].run.Generation().Log.First() > 1 })
+	c.start("m-3")
+	c.follow("m-3")
+	acked := c.load(leader, "live", 100*time.Millisecond)
+	c.eventually("m-3 has everything", func() bool { return c.status("m-3").Applied == c.status(c.lead).Last.Position })
+	checkKeys(t, c.client("m-3"), acked, 400)
+	for name, want := range map[string]int{c.lead: 0, follower: 1} {
+		made, err := filepath.Glob(filepath.Join(c.dirs[name], "checkpoints", "*"))
+		if err != nil || len(made) != want {
+			t.Errorf("%s made %d checkpoints, want %d (%v)", name, len(made), want, err)
+		}
+	}
+}
+
+func TestSeedRateIsNotTooSmall(t *testing.T) {
+	for rate, ok := range map[int64]bool{0: true, MinSeedRate: true, MinSeedRate - 1: false, -1: false} {
+		o := Options{Data: t.TempDir(), SeedRate: rate}
+		if err := o.complete(); (err == nil) != ok {
+			t.Errorf("--seed-rate-bytes=%d: %v", rate, err)
+		}
+	}
 }
 
 func checkKeys(t *testing.T, cl *redis.Client, acked []string, base int) {
