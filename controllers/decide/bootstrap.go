@@ -1,7 +1,6 @@
 package decide
 
 import (
-	"maps"
 	"slices"
 	"strings"
 
@@ -70,7 +69,7 @@ func (d *decision) recordLost(old Record) Plan {
 	ev := d.foreseen()
 	next := Record{ConfigVersion: max(old.ConfigVersion, d.maxConfigVersion())}
 	next.Change = d.change(Record{}, v1alpha1.KindFailover, reasonRecordLost, "", "")
-	next.EveryMember = slices.Sorted(maps.Keys(d.Members))
+	next.EveryMember = d.everyMember()
 	next = next.fencing(d.nextEpoch(old), next.Change)
 	if len(ev.without(next.EveryMember)) > 0 {
 		// Somebody who does not answer may have promised more, or lead. Should the override let this go on without it, the
@@ -85,6 +84,24 @@ func (d *decision) recordLost(old Record) Plan {
 	}
 	return plan(Fencing, reasonRecordLost, "The authority record was lost or old: fencing every member for epoch %d.", next.Epoch).
 		do(d.write(next))
+}
+
+// everyMember names those that must answer when the record was lost. An older record may name members that are gone for good:
+// one without a pod and without a claim was scaled away where as many as the spec asks for are there, and the operator
+// removes nobody whom an acknowledgement may still rest on.
+func (d *decision) everyMember() []string {
+	var there, all []string
+	for name, m := range d.Members {
+		all = append(all, name)
+		if m.Pod != nil || m.Claim != nil {
+			there = append(there, name)
+		}
+	}
+	if len(there) < d.Store.Spec.Size() {
+		there = all
+	}
+	slices.Sort(there)
+	return there
 }
 
 // unheardEpochs is more than members can have gone through unheard between two looks of the operator.

@@ -40,3 +40,25 @@ func TestRecordRestoredToTheFencingOfAnEpochThatIsLed(t *testing.T) {
 		t.Fatalf("record %+v", r)
 	}
 }
+
+// TestRecordRestoredFromBeforeMembersWereScaledAway: the older copy counts on members that do not exist any more, and never
+// will again. Those that do exist answer with everything, so the store goes on by itself. (Simulation, seed 2503.)
+func TestRecordRestoredFromBeforeMembersWereScaledAway(t *testing.T) {
+	w := started(t, 4, 1)
+	old := w.record
+	w.store.Spec.Replicas = new(int32(2))
+	w.until("two members are left", func() bool { return len(w.pods) == 2 && len(w.rec().Rules[0].Voters) == 1 })
+	for name := range w.claims { // as the retention policy Delete leaves them
+		if w.pods[name] == nil {
+			delete(w.claims, name)
+		}
+	}
+	led := func() bool { return w.rec().Phase == decide.PhaseStable && w.rec().Epoch > 1 && len(w.rec().Rules[0].Voters) == 1 }
+	w.cluster.Crash(w.rec().Leader.Member)
+	w.until("a later epoch", led, w.kubelet)
+	w.cluster.Crash(w.rec().Leader.Member) // else the living leader is simply adopted
+	w.record = old
+	w.version++
+	w.until("a leader", func() bool { return w.cluster.Writable() != "" && w.rec().Phase == decide.PhaseStable }, w.kubelet)
+	w.write()
+}
