@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
@@ -41,24 +42,30 @@ func TestRecordRestoredToTheFencingOfAnEpochThatIsLed(t *testing.T) {
 	}
 }
 
-// TestRecordRestoredFromBeforeMembersWereScaledAway: the older copy counts on members that do not exist any more, and never
-// will again. Those that do exist answer with everything, so the store goes on by itself. (Simulation, seed 2503.)
+// The older copy counts on members that were scaled away since. Where their claims were deleted they will never answer, and
+// are not waited for; where the claims were kept, they come back to say what they hold. (Simulation, seed 2503.)
 func TestRecordRestoredFromBeforeMembersWereScaledAway(t *testing.T) {
-	w := started(t, 4, 1)
-	old := w.record
-	w.store.Spec.Replicas = new(int32(2))
-	w.until("two members are left", func() bool { return len(w.pods) == 2 && len(w.rec().Rules[0].Voters) == 1 })
-	for name := range w.claims { // as the retention policy Delete leaves them
-		if w.pods[name] == nil {
-			delete(w.claims, name)
+	for _, kept := range []bool{true, false} {
+		w := started(t, 4, 1, func(s *v1alpha1.ReplicatedStoreSpec) {
+			if !kept {
+				s.Storage.RetentionPolicy.WhenScaled = v1alpha1.DeleteClaim
+			}
+		})
+		old := w.record
+		w.store.Spec.Replicas = new(int32(2))
+		w.until("two members are left", func() bool {
+			return len(w.pods) == 2 && len(w.rec().Rules[0].Voters) == 1 && (kept || len(w.claims) == 2)
+		})
+		led := func() bool {
+			return w.rec().Phase == decide.PhaseStable && w.rec().Epoch > 1 && len(w.rec().Rules[0].Voters) == 1
 		}
+		w.cluster.Crash(w.rec().Leader.Member)
+		w.until("a later epoch", led, w.kubelet)
+		w.cluster.Crash(w.rec().Leader.Member) // else the living leader is simply adopted
+		w.record = old
+		w.version++
+		w.until("a leader", func() bool { return w.cluster.Writable() != "" && w.rec().Phase == decide.PhaseStable }, w.kubelet)
+		w.write()
+		w.until("two members again", func() bool { return len(w.pods) == 2 }, w.kubelet)
 	}
-	led := func() bool { return w.rec().Phase == decide.PhaseStable && w.rec().Epoch > 1 && len(w.rec().Rules[0].Voters) == 1 }
-	w.cluster.Crash(w.rec().Leader.Member)
-	w.until("a later epoch", led, w.kubelet)
-	w.cluster.Crash(w.rec().Leader.Member) // else the living leader is simply adopted
-	w.record = old
-	w.version++
-	w.until("a leader", func() bool { return w.cluster.Writable() != "" && w.rec().Phase == decide.PhaseStable }, w.kubelet)
-	w.write()
 }

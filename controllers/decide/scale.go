@@ -8,9 +8,9 @@ import (
 )
 
 // roster lists the members that the store consists of: those with a pod, and those the record counts on. While the
-// record is missing or was lost, a claim alone counts too, for it may hold the only copy.
+// record is missing, was lost or is an older copy, a claim alone counts too, for it may hold the only copy.
 func (d *decision) roster(rec Record) []Member {
-	claims := rec.Epoch == 0 || len(rec.EveryMember) > 0
+	claims := rec.Epoch == 0 || len(rec.EveryMember) > 0 || d.recordIsOld(rec)
 	var out []Member
 	for _, m := range d.byOrdinal() {
 		if m.Pod != nil || claims && m.Claim != nil || d.counted(rec, m.Name) {
@@ -48,7 +48,7 @@ func (d *decision) surplus(rec Record) map[string]bool {
 		}
 	}
 	excess := len(members) - d.Store.Spec.Size()
-	if excess <= 0 || rec.Phase != PhaseStable {
+	if excess <= 0 || rec.Phase != PhaseStable || d.recordIsOld(rec) {
 		return nil
 	}
 	rank := func(m Member) int {
