@@ -91,17 +91,22 @@ func TestSourceDies(t *testing.T) {
 	for name, followers := range map[string][]string{"the leader takes over": {"g"}, "another follower takes over": {"g", "x"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := led(t, followers...)
-			c.start("f", slowly)
+			c := ledWith(t, func(o *Options) {
+				if o.Member == "g" {
+					o.SeedRate = 1 << 20 // far from the end when it dies
+				}
+			}, followers...)
+			c.start("f")
 			c.follow("f")
-			s := c.seedOf("f")
-			c.members[s.From].end()
-			dead := s.From
-			delete(c.members, dead)
+			if s := c.seedOf("f"); s.From != "g" {
+				t.Fatalf("begun by %s", s.From)
+			}
+			c.members["g"].end()
+			delete(c.members, "g")
 			c.fill("after", 4)
 			c.agrees("f")
-			if dead == "l" || c.made("l") != 2-len(followers) {
-				t.Fatalf("begun by %s, the leader made %d checkpoints", dead, c.made("l"))
+			if n := c.made("l"); n != 2-len(followers) {
+				t.Fatalf("the leader made %d checkpoints", n)
 			}
 		})
 	}
