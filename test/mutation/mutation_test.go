@@ -22,16 +22,24 @@ var (
 
 const root = "../.."
 
-// apply returns the mutated source.
-func (m mutation) apply() (string, error) {
-	b, err := os.ReadFile(filepath.Join(root, m.file))
-	if err != nil {
-		return "", err
+// apply returns the mutated sources, by file.
+func (m mutation) apply() (map[string]string, error) {
+	out := map[string]string{}
+	for _, e := range m.edits {
+		source, ok := out[e.file]
+		if !ok {
+			b, err := os.ReadFile(filepath.Join(root, e.file))
+			if err != nil {
+				return nil, err
+			}
+			source = string(b)
+		}
+		if n := strings.Count(source, e.was); n != 1 || e.was == e.is {
+			return nil, fmt.Errorf("%s holds %d times what %q replaces, or nothing is changed", e.file, n, m.name)
+		}
+		out[e.file] = strings.Replace(source, e.was, e.is, 1)
 	}
-	if n := strings.Count(string(b), m.was); n != 1 {
-		return "", fmt.Errorf("%s holds %d times what %q replaces", m.file, n, m.name)
-	}
-	return strings.Replace(string(b), m.was, m.is, 1), nil
+	return out, nil
 }
 
 // The table must go on fitting the source: a rule that was rewritten needs its mutation rewritten.
@@ -41,7 +49,7 @@ func TestMutationsApply(t *testing.T) {
 		if _, err := m.apply(); err != nil {
 			t.Error(err)
 		}
-		if names[m.name] || m.was == m.is {
+		if names[m.name] || len(m.edits) == 0 {
 			t.Errorf("%q is there twice, or changes nothing", m.name)
 		}
 		names[m.name] = true
@@ -97,7 +105,7 @@ func (m mutation) find(dir string) (seed int, saw string, err error) {
 }
 
 func (m mutation) build(dir string) (bin string, err error) {
-	source, err := m.apply()
+	sources, err := m.apply()
 	if err != nil {
 		return "", err
 	}
@@ -105,14 +113,19 @@ func (m mutation) build(dir string) (bin string, err error) {
 	if err != nil {
 		return "", err
 	}
-	mutated, overlay := filepath.Join(dir, "mutated.go"), filepath.Join(dir, "overlay.json")
-	if err := os.WriteFile(mutated, []byte(source), 0o600); err != nil {
-		return "", err
+	replace := map[string]string{}
+	for file, source := range sources {
+		mutated := filepath.Join(dir, fmt.Sprintf("%d.go", len(replace)))
+		if err := os.WriteFile(mutated, []byte(source), 0o600); err != nil {
+			return "", err
+		}
+		replace[filepath.Join(project, file)] = mutated
 	}
-	b, err := json.Marshal(map[string]map[string]string{"Replace": {filepath.Join(project, m.file): mutated}})
+	b, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
 		return "", err
 	}
+	overlay := filepath.Join(dir, "overlay.json")
 	if err := os.WriteFile(overlay, b, 0o600); err != nil {
 		return "", err
 	}

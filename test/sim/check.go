@@ -24,6 +24,7 @@ type witness struct {
 	commit        replication.Position
 	promised      replication.Epoch
 	open          bool
+	role          replication.Role
 }
 
 // place is an (epoch, position).
@@ -84,6 +85,10 @@ func (w *World) check(p *process) {
 		breaks("2: %v promised epoch %d and goes by %d", p.self, x.promised, e)
 	} else {
 		x.promised = e
+	}
+	if r := core.Role(); r != x.role {
+		x.role = r
+		w.faults.ambush(p)
 	}
 	if core.Role() == replication.RoleLeader {
 		w.record() // it may tell of accepted loss

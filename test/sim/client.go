@@ -108,17 +108,12 @@ func (k *client) target() string {
 	return k.leader
 }
 
-// ask calls a member. The request is done once, as TCP sees to it: no proxy repeats what is not its own.
+// ask calls a member.
 func (k *client) ask(c *Proc, host string, do func(h *Proc, p *process) (any, error)) (any, error) {
 	if host == "" {
 		return nil, errNotHere
 	}
-	asked := false
-	return k.w.net.Call(c, k.host, host, 3*time.Second, func(h *Proc) (any, error) {
-		if asked {
-			return nil, errUnknown
-		}
-		asked = true
+	return k.w.net.CallOnce(c, k.host, host, 3*time.Second, func(h *Proc) (any, error) {
 		p := k.w.members[host]
 		if p == nil {
 			return nil, ErrRefused

@@ -14,11 +14,14 @@ type faults struct {
 	over   bool
 	mend   []func() // what ends those that hold
 	paused bool     // a disk was lost: nothing else until the store is whole
+	// ambushes is the chance that a member which changes its role is struck right then.
+	ambushes float64
 }
 
 // begin makes faults come, at the world's own pace.
 func (f *faults) begin() {
 	pace := f.w.latency(200*time.Millisecond, 2*time.Second)
+	f.ambushes = []float64{0, 0, 0.1, 0.4}[f.w.loop.Rand.IntN(4)]
 	var next func()
 	next = func() {
 		if f.over {
@@ -46,6 +49,21 @@ func (f *faults) end() {
 func (f *faults) lasting(from, to time.Duration, mend func()) {
 	f.mend = append(f.mend, mend)
 	f.w.loop.After(f.w.latency(from, to), mend)
+}
+
+// ambush strikes a member at a moment that matters: as it begins to lead, say, or has just promised.
+func (f *faults) ambush(p *process) {
+	l := f.w.loop
+	if f.over || f.paused || !l.Chance(f.ambushes) {
+		return
+	}
+	strike := []func(*faults, string){(*faults).kill, (*faults).losePower, (*faults).losePower, (*faults).freeze, (*faults).isolate}[l.Rand.IntN(5)]
+	l.After(l.Between(0, 30*time.Millisecond), func() {
+		if f.w.members[p.host] == p && !f.over {
+			l.Logf("FAULT in ambush:")
+			strike(f, p.host)
+		}
+	})
 }
 
 // kinds of faults, by weight.

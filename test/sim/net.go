@@ -60,13 +60,13 @@ type way struct{ from, to *Host }
 
 const (
 	maxLate  = 8 * time.Second
-	maxTwice = 3 * time.Second
+	maxTwice = 10 * time.Second
 )
 
 // NewNet returns a calm network without hosts.
 func (l *Loop) NewNet() *Net {
 	return &Net{
-		Profile: Calm(), Late: 0.3, Twice: 0.003, StreamRate: 1 << 20,
+		Profile: Calm(), Late: 0.3, Twice: 0.01, StreamRate: 1 << 20,
 		loop: l, hosts: map[string]*Host{}, cuts: map[way]struct{}{},
 	}
 }

@@ -38,7 +38,12 @@ func openRegisters(fs vfs.FS, dir string) (*registers, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, s.decode(b)
+	if err := s.decode(b); err != nil {
+		return nil, err
+	}
+	// What can be read need not be on the disk, after a sync that failed; Pebble writes a new MANIFEST.
+	_, err = s.Flush(context.Background())
+	return s, err
 }
 
 func (s *registers) encode() []byte {

@@ -37,6 +37,7 @@ type World struct {
 	values       uint64 // the newest value written
 	incarnations int
 	processes    int
+	refusals     int
 	recordText   string
 	recordSeen   *decide.Record
 
@@ -106,7 +107,9 @@ func (w *World) disk(claim types.UID) *Disk {
 
 func (w *World) startMember(name, host string, claim types.UID) {
 	if _, err := w.start(name, host, w.disk(claim)); err != nil {
-		w.loop.Logf("%s does not start: %v", name, err)
+		if w.refusals++; w.refusals < 20 {
+			w.loop.Logf("%s does not start: %v", name, err)
+		}
 		w.loop.After(w.latency(time.Millisecond, 20*time.Millisecond), w.net.Host(host).Process().Kill)
 		return
 	}
