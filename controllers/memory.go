@@ -29,6 +29,8 @@ type memory struct {
 
 	promoted decide.PromotedAt
 	lease    leaseWatch
+	// stale: the cache's copy of the store was too old to publish with; the next pass reads it uncached.
+	stale bool
 }
 
 // probe is what is remembered of asking one member.

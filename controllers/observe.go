@@ -42,11 +42,12 @@ func (p *pass) observe(ctx context.Context) (decide.Observed, error) {
 	}, nil
 }
 
-// refreshStore reads the store anew where a stale copy could ask for the same failover twice.
+// refreshStore reads the store anew where a stale copy could ask for the same failover twice, or was found to be stale.
 func (p *pass) refreshStore(ctx context.Context) error {
-	if p.store.Annotations[v1alpha1.AnnotationFailover] == "" {
+	if p.store.Annotations[v1alpha1.AnnotationFailover] == "" && !p.stale {
 		return nil
 	}
+	p.stale = false
 	if err := p.Reader.Get(ctx, client.ObjectKeyFromObject(p.store), p.store); err != nil {
 		return fmt.Errorf("get store uncached: %w", err)
 	}

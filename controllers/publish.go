@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -27,7 +28,11 @@ func (p *pass) publish(ctx context.Context, plan decide.Plan) error {
 	}
 	old := p.store.DeepCopy()
 	p.store.Status = *status
-	err := p.Client.Status().Patch(ctx, p.store, client.MergeFrom(old), client.FieldOwner(v1alpha1.FieldOwner))
+	// Against a store older than the truth a patch would mix the two: what did not change since that copy keeps its newer
+	// value, beside what did.
+	patch := client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{})
+	err := p.Client.Status().Patch(ctx, p.store, patch, client.FieldOwner(v1alpha1.FieldOwner))
+	p.stale = apierrors.IsConflict(err)
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("publish status: %w", err)
 	}

@@ -2,6 +2,8 @@ package controllers
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"testing"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -34,5 +36,48 @@ func TestStoreDeletedMeanwhileIsNoError(t *testing.T) {
 	plan.Status.Leader = "orders-1"
 	if err := p.publish(t.Context(), plan); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// changed is a cluster in which somebody has written a newer status since the cache saw the store.
+type changed struct {
+	client.Client
+	patches []string
+}
+
+func (c *changed) Status() client.SubResourceWriter { return changedStatus{c: c} }
+
+type changedStatus struct {
+	client.SubResourceWriter
+	c *changed
+}
+
+func (s changedStatus) Patch(_ context.Context, o client.Object, p client.Patch, _ ...client.SubResourcePatchOption) error {
+	b, err := p.Data(o)
+	if err != nil {
+		return err
+	}
+	s.c.patches = append(s.c.patches, string(b))
+	return apierrors.NewConflict(schema.GroupResource{Resource: "replicatedstores"}, "orders", errors.New("changed"))
+}
+
+// TestStatusIsNotMixedFromAnOlderCopy: a patch against an old copy of the store left the newer "Running" of a failover beside
+// the counter that its success had raised, and so the next pass counted it again. (Found by the soak.)
+func TestStatusIsNotMixedFromAnOlderCopy(t *testing.T) {
+	c := &changed{}
+	p := &pass{
+		Reconciler: &Reconciler{Client: c}, memory: newMemory(),
+		store: &v1alpha1.ReplicatedStore{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "orders", ResourceVersion: "7"}},
+	}
+	plan := decide.Plan{State: decide.Stable}
+	plan.Status.Counters.Failovers = 1
+	if err := p.publish(t.Context(), plan); !apierrors.IsConflict(err) {
+		t.Fatalf("published onto a newer store: %v", err)
+	}
+	if len(c.patches) != 1 || !strings.Contains(c.patches[0], `"resourceVersion":"7"`) {
+		t.Fatalf("patches %q", c.patches)
+	}
+	if !p.stale {
+		t.Fatal("the next pass goes by the same old copy")
 	}
 }
