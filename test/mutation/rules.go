@@ -16,6 +16,7 @@ const (
 	leaderGo   = "replication/leader.go"
 	followerGo = "replication/follower.go"
 	replicaGo  = "replication/replica.go"
+	metaGo     = "replication/meta/state.go"
 	quorumGo   = "replication/quorum.go"
 	memberGo   = "node/role/member.go"
 	roleGo     = "node/role/leader.go"
@@ -61,10 +62,12 @@ var mutations = []mutation{
 			"p.Promised = e\n\tr.promises = p\n\treturn nil"}},
 	},
 	{
+		// META refuses a promise that falls, too.
 		"late order obeyed", "nothing below the promised epoch is taken part in again",
-		[]edit{{replicaGo,
-			"case e < p.Promised:\n\t\treturn refuse(\"Promised\", \"epoch %d is below the promised epoch %d\", e, p.Promised)\n\tcase leader",
-			"case leader"}},
+		[]edit{
+			{replicaGo, "case e < p.Promised:\n\t\treturn refuse(\"Promised\", \"epoch %d is below the promised epoch %d\", e, p.Promised)\n\tcase leader", "case leader"},
+			{metaGo, "case next.Promises.Promised < s.Promises.Promised:", "case false:"},
+		},
 	},
 	{
 		"fence answered without a sync", "a fence answer tells what is durable",
