@@ -164,7 +164,7 @@ const (
 	DurabilityPreferred Durability = "Preferred"
 )
 
-// ReadsSpec are the defaults of a connection's reads; a client can choose another level for itself.
+// ReadsSpec is what reads promise.
 type ReadsSpec struct {
 	// consistency of reads. Eventual: whatever the member has applied. Session: a connection reads its own writes and never
 	// goes back in time. LeaderWindow: the leader, within its read window. Linearizable: the leader, after proving that it

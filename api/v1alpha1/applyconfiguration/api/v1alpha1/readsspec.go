@@ -9,7 +9,7 @@ import (
 // ReadsSpecApplyConfiguration represents a declarative configuration of the ReadsSpec type for use
 // with apply.
 //
-// ReadsSpec are the defaults of a connection's reads; a client can choose another level for itself.
+// ReadsSpec is what reads promise.
 type ReadsSpecApplyConfiguration struct {
 	// consistency of reads. Eventual: whatever the member has applied. Session: a connection reads its own writes and never
 	// goes back in time. LeaderWindow: the leader, within its read window. Linearizable: the leader, after proving that it
