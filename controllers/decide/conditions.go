@@ -141,7 +141,7 @@ func (d *decision) degraded(rec Record) judgement {
 		case s.Quarantined > 0:
 			quarantined = append(quarantined, fmt.Sprintf("%s: %d", m.Name, s.Quarantined))
 		}
-		if s != nil && rec.Phase == PhaseStable && m.Name != rec.Leader.Member && !d.caughtUp(rec, m) {
+		if s != nil && rec.Phase == PhaseStable && m.Name != rec.Leader.Member && !d.keepsUp(rec, m) {
 			lagging = append(lagging, d.whyNotCaughtUp(rec, m))
 		}
 	}

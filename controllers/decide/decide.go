@@ -82,6 +82,9 @@ func (d *decision) led(rec Record) Plan {
 func (d *decision) tend(rec Record) Plan {
 	newest, _ := rec.Rule()
 	d.wantedRule(rec, newest) // so that what it times is seen without interruption, whatever step comes first
+	for _, m := range d.byOrdinal() {
+		d.keepsUp(rec, m) // as above
+	}
 	for _, step := range []func(Record) (Plan, bool){
 		d.configure, d.requested, d.evacuate, d.changeRules, d.reseed, d.scaleDown, d.update,
 	} {
@@ -96,7 +99,7 @@ func (d *decision) tend(rec Record) Plan {
 func (d *decision) settled(rec Record) Plan {
 	size, there := d.Store.Spec.Size(), len(d.Members)
 	for _, m := range d.byOrdinal() {
-		if m.Name != rec.Leader.Member && !d.caughtUp(rec, m) {
+		if m.Name != rec.Leader.Member && !d.keepsUp(rec, m) {
 			return plan(Settling, unsettled(m), "%s leads epoch %d; %s.", rec.Leader.Member, rec.Epoch, d.whyNotCaughtUp(rec, m)).again(2 * time.Second)
 		}
 	}

@@ -2,6 +2,7 @@ package decide
 
 import (
 	"fmt"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -123,6 +124,23 @@ func (d *decision) unfit(rec Record, m Member) string {
 
 // caughtUp tells whether the living leader sees this very incarnation of m keep up.
 func (d *decision) caughtUp(rec Record, m Member) bool { return d.whyNotCaughtUp(rec, m) == "" }
+
+// keepsUp is caughtUp with patience: a voter that the leader hears and that lagged only for a moment is as it should be. It
+// must not be promoted for that, but nobody needs to be told either.
+func (d *decision) keepsUp(rec Record, m Member) bool {
+	if d.caughtUp(rec, m) {
+		return true
+	}
+	s, leader := m.fresh(), d.Members[rec.Leader.Member].fresh()
+	v, votes := rec.Voter(m.Name)
+	if s == nil || leader == nil || s.Seeding != nil || !m.follows(rec) || !votes || !d.hears(leader, v) || s.Incarnation != v.Incarnation {
+		return false
+	}
+	return !d.lasting("lagging: "+m.Name, lagPatience)
+}
+
+// lagPatience is how long a voter may lag before that is said: a busy disk makes followers fall behind for moments.
+const lagPatience = 5 * time.Second
 
 func (d *decision) whyNotCaughtUp(rec Record, m Member) string {
 	s, leader := m.fresh(), d.Members[rec.Leader.Member].fresh()
