@@ -96,10 +96,10 @@ var mutations = []mutation{
 			"return vals[min(len(vals)-1, len(vals)-r.K+1)]"}},
 	},
 	{
-		"one of two rules", "while two rules hold, both must be met",
+		"newer rule not obeyed", "while two rules hold, both must be met",
 		[]edit{{quorumGo,
 			"for _, r := range rules {\n\t\tc = min(c, r.Commit(own, durable))",
-			"for _, r := range rules[len(rules)-1:] {\n\t\tc = min(c, r.Commit(own, durable))"}},
+			"for _, r := range rules[:1] {\n\t\tc = min(c, r.Commit(own, durable))"}},
 	},
 	{
 		"fence quorum one too small", "a fence quorum meets every set of acknowledgements",

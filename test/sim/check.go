@@ -25,6 +25,7 @@ type witness struct {
 	promised      replication.Epoch
 	open          bool
 	role          replication.Role
+	barrier       replication.Position // of the leadership
 }
 
 // place is an (epoch, position).
@@ -58,7 +59,7 @@ func (w *World) opened(p *process) {
 		w.witness[p.self] = &witness{}
 		return
 	}
-	x.open = false
+	x.open, x.role = false, ""
 	if got := p.m.Replica().Promises().Promised; got < x.promised {
 		breaks("2: %v promised epoch %d and came back with %d", p.self, x.promised, got)
 	}
@@ -87,7 +88,7 @@ func (w *World) check(p *process) {
 		x.promised = e
 	}
 	if r := core.Role(); r != x.role {
-		x.role = r
+		x.role, x.barrier = r, log.Last().Position // a leader has just appended it
 		w.faults.ambush(p)
 	}
 	if core.Role() == replication.RoleLeader {
@@ -102,6 +103,9 @@ func (w *World) check(p *process) {
 		w.grew(p, x, last)
 	}
 	x.durable = log.Durable()
+	if c := core.Commit(); c > x.commit && x.role == replication.RoleLeader && c < x.barrier {
+		breaks("6: %v counts %d as committed before its barrier at %d", p.self, c, x.barrier)
+	}
 	x.commit = max(x.commit, core.Commit())
 	open := p.m.Open()
 	if open && !x.open {

@@ -16,12 +16,17 @@ type faults struct {
 	paused bool     // a disk was lost: nothing else until the store is whole
 	// ambushes is the chance that a member which changes its role is struck right then.
 	ambushes float64
+	// hasty: faults follow each other fast.
+	hasty bool
 }
 
 // begin makes faults come, at the world's own pace.
 func (f *faults) begin() {
 	pace := f.w.latency(200*time.Millisecond, 2*time.Second)
 	f.ambushes = []float64{0, 0, 0.1, 0.4}[f.w.loop.Rand.IntN(4)]
+	if f.hasty {
+		pace, f.ambushes = f.w.latency(50*time.Millisecond, 500*time.Millisecond), f.ambushes+0.2
+	}
 	var next func()
 	next = func() {
 		if f.over {

@@ -61,11 +61,24 @@ func newWorld(seed uint64) *World {
 	for _, name := range []string{"operator-a", "operator-b"} {
 		w.ops = append(w.ops, w.api.NewOperator(name, w.control))
 	}
+	if loop.Chance(0.4) {
+		w.hasty()
+	}
 	for id := range clientCount {
 		w.newClient(id)
 	}
 	w.faults.w = w
 	return w
+}
+
+// hasty operators act on little, and often: safety rests on no time of theirs.
+func (w *World) hasty() {
+	w.faults.hasty = true
+	for _, o := range w.ops {
+		o.Settings.SuspectAfter = w.latency(50*time.Millisecond, 500*time.Millisecond)
+		o.Settings.VoterGoneAfter = w.latency(300*time.Millisecond, 3*time.Second)
+		o.Settings.LowerAfter = w.latency(50*time.Millisecond, time.Second)
+	}
 }
 
 func (w *World) newStore() *v1alpha1.ReplicatedStore {
