@@ -30,9 +30,10 @@ type progress struct {
 	grant   time.Duration
 	// grantedFrom is the leader's own time before it sent the newest Append that came back acknowledged.
 	grantedFrom time.Time
-	heardAt     time.Time
-	live        bool // has a stream now
-	seeding     bool
+	// heardAt is when it last began a stream or acknowledged: saying Hello over and over is no sign of keeping up.
+	heardAt time.Time
+	live    bool // has a stream now
+	seeding bool
 }
 
 // Promotion is the operator's order to lead.
@@ -139,16 +140,16 @@ func (r *Replica) OnHello(h Hello, now time.Time) HelloReply {
 	}
 	p := r.lead.followers[h.Member]
 	if p == nil || p.voter.Incarnation != h.Incarnation {
-		p = &progress{voter: Voter{h.Member, h.Incarnation}}
+		p = &progress{heardAt: now, voter: Voter{h.Member, h.Incarnation}}
 		r.lead.followers[h.Member] = p
 	}
-	p.heardAt, p.live, p.grant = now, false, time.Duration(h.GrantMillis)*time.Millisecond
+	p.live, p.grant = false, time.Duration(h.GrantMillis)*time.Millisecond
 	p.address, p.applied = h.Address, 0 // a restarted state machine is behind what it said before
 	last := r.log.Last()
 	reply := judge(h, last, r.log)
 	switch p.seeding = reply.Verdict == VerdictSeed && !h.NoSeed; reply.Verdict {
 	case VerdictStream:
-		p.live, p.durable = true, h.Last.Position
+		p.live, p.heardAt, p.durable = true, now, h.Last.Position
 		r.advance(now)
 	case VerdictSeed:
 		p.durable = 0
@@ -318,13 +319,13 @@ type Source struct {
 
 // Sources lists, by name, the followers that are fit to seed another: they keep up, and this leader's log continues
 // every state that they have from now on.
-func (r *Replica) Sources() []Source {
+func (r *Replica) Sources(now time.Time) []Source {
 	if r.lead == nil {
 		return nil
 	}
 	var out []Source
 	for _, p := range r.lead.followers {
-		if r.lead.caughtUp(p) && !p.seeding && p.address != "" && p.applied > 0 && p.applied+1 >= r.log.First() {
+		if r.lead.caughtUp(p) && now.Sub(p.heardAt) < 3*r.opt.Grant && !p.seeding && p.address != "" && p.applied > 0 && p.applied+1 >= r.log.First() {
 			out = append(out, Source{p.voter, p.address, p.applied})
 		}
 	}

@@ -41,7 +41,7 @@ func (d *decision) foreseen() evidence {
 	ev := evidence{}
 	for name, m := range d.Members {
 		if s := m.fresh(); s != nil {
-			ev[name] = holding{replication.Voter{Member: name, Incarnation: s.Incarnation}, s.Durable, s.Empty, s.Seeding != nil}
+			ev[name] = holding{replication.Voter{Member: name, Incarnation: s.Incarnation}, s.Durable, s.Empty, s.NeedSeed}
 		}
 	}
 	return ev

@@ -162,19 +162,12 @@ func (r *round) onView(j *job) {
 
 // openView makes call.view ready; otherwise it returns the error reply.
 func (r *round) openView(cmd *command) string {
-	r.machine = r.srv.backend.Machine()
-	r.call.noView = r.machine == nil
-	if r.call.noView {
+	if r.call.noView = r.srv.backend.Machine() == nil; r.call.noView {
 		if cmd.has(flagLoading) {
 			return ""
 		}
 		return errLoading
 	}
-	r.call.now = r.machine.AppliedTime()
-	if r.seq != nil {
-		r.call.now = r.seq.Now()
-	}
-	r.call.view = r.machine.View(r.call.now)
 	if cmd.has(flagReadonly) && !r.gated {
 		ctx, cancel := context.WithTimeout(r.srv.blockCtx, r.srv.opt.ReadTimeout)
 		r.gateErr = r.srv.backend.ReadGate(ctx)
@@ -184,6 +177,15 @@ func (r *round) openView(cmd *command) string {
 	if cmd.has(flagReadonly) && r.gateErr != nil {
 		return gateRefusal(r.gateErr)
 	}
+	// After the gate: what it waited for may be another state, and a later time.
+	if r.machine = r.srv.backend.Machine(); r.machine == nil {
+		return errLoading
+	}
+	r.call.now = r.machine.AppliedTime()
+	if r.seq != nil {
+		r.call.now = r.seq.Now()
+	}
+	r.call.view = r.machine.View(r.call.now)
 	return ""
 }
 

@@ -29,7 +29,12 @@ func (m *Member) seedWait() time.Duration {
 // budgetFull is when the whole budget is back, from now on.
 func (m *Member) budgetFull() time.Duration {
 	left := time.Duration(m.meta.State().SeedsUntil-m.opt.Wall()) * time.Millisecond
-	return max(0, min(left, time.Duration(m.opt.SeedBurst)*m.opt.SeedRefill))
+	most := time.Duration(m.opt.SeedBurst) * m.opt.SeedRefill
+	if left > most { // the calendar was set back: from here on, it runs
+		left = most
+		_ = m.final(m.meta.Update(func(s *meta.State) { s.SeedsUntil = m.opt.Wall() + most.Milliseconds() }))
+	}
+	return max(0, left)
 }
 
 // spendSeed takes one snapshot off the budget, durably and before its first byte, so that neither a crash nor a source that

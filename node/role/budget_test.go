@@ -45,6 +45,10 @@ func TestRepeatedSeedsAreBudgeted(t *testing.T) {
 	if n := c.orders(); n != 0 {
 		t.Fatalf("the leader holds its log for %d members, one of which takes no snapshot", n)
 	}
+	// It says hello over and over. That must not look like a voter that keeps up.
+	if v := c.status("l").Followers["f"]; v.Live || v.SilentMillis < RedialMost.Milliseconds() {
+		t.Fatalf("the leader says of a member that takes nothing: %+v", v)
+	}
 	ahead.Store(int64(time.Hour + time.Second))
 	c.agrees("f")
 	if s := c.status("f"); s.Problem != "" || s.ProblemReason != "" {
@@ -55,11 +59,18 @@ func TestRepeatedSeedsAreBudgeted(t *testing.T) {
 	until(t, "f says that it waits", func() bool { return c.status("f").ProblemReason == wire.ProblemSeedBudget })
 	ahead.Store(-int64(365 * 24 * time.Hour))
 	m := c.members["f"]
-	if err := m.works.Do(t.Context(), func() {
-		if w := m.seedWait(); w != time.Hour {
-			t.Errorf("waits %v", w)
+	wait := func() (w time.Duration) {
+		t.Helper()
+		if err := m.works.Do(t.Context(), func() { w = m.seedWait() }); err != nil {
+			t.Fatal(err)
 		}
-	}); err != nil {
-		t.Fatal(err)
+		return w
+	}
+	if w := wait(); w > time.Hour {
+		t.Fatalf("waits %v", w)
+	}
+	ahead.Add(int64(50 * time.Minute))
+	if w := wait(); w > 10*time.Minute {
+		t.Fatalf("waits %v, and time does not shorten that", w)
 	}
 }

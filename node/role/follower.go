@@ -35,7 +35,7 @@ func (m *Member) connect(t target) {
 		return
 	}
 	m.link, m.session = nil, nil
-	m.contact, m.direct = contact{}, false
+	m.contact, m.direct, m.sourceFailures = contact{}, false, 0
 	m.stopSending()
 	m.leaderAddress.Store(&t.address)
 	if t.address != "" {
@@ -152,8 +152,9 @@ func (m *Member) replied(reply replication.HelloReply) (step replication.Step, e
 		m.quarantine(cut)
 	}
 	if step == replication.StepStream {
+		m.dropSeed()
 		m.contact.heardAt = m.opt.Now()
-		m.problem, m.direct = problem{}, false // what held up a seed is over
+		m.problem, m.direct, m.sourceFailures = problem{}, false, 0 // what held up a seed is over
 	}
 	return step, nil
 }

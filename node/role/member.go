@@ -108,23 +108,24 @@ type Member struct {
 	ended         chan struct{}
 
 	// Role goroutine only.
-	core      *replication.Replica
-	meta      *meta.Store
-	syncing   bool
-	leader    *leaderState
-	link      *Link    // set while there is a leader to follow
-	session   *Session // the connection to it
-	contact   contact
-	hold      *hold
-	seeding   *wire.Seeding
-	sending   map[string]io.Closer // while following: connections over which others are sent a snapshot, by member
-	direct    bool                 // the follower that should have sent a snapshot did not: the leader must
-	retention retention
-	problem   problem
-	replay    replication.Position // the log's end when the process began
-	stamp     int64                // the newest record's wall clock, in unix milliseconds; never goes back
-	caughtUp  uint64               // which followers keep up, as of the last tick
-	digest    digest               // what the last change was about
+	core           *replication.Replica
+	meta           *meta.Store
+	syncing        bool
+	leader         *leaderState
+	link           *Link    // set while there is a leader to follow
+	session        *Session // the connection to it
+	contact        contact
+	hold           *hold
+	seeding        *wire.Seeding
+	sending        map[string]io.Closer // while following: connections over which others are sent a snapshot, by member
+	direct         bool                 // the follower that should have sent a snapshot did not: the leader must
+	sourceFailures int                  // since anything else happened
+	retention      retention
+	problem        problem
+	replay         replication.Position // the log's end when the process began
+	stamp          int64                // the newest record's wall clock, in unix milliseconds; never goes back
+	caughtUp       uint64               // which followers keep up, as of the last tick
+	digest         digest               // what the last change was about
 }
 
 // Open opens the member's directory. Settle must follow every call into the role goroutine, Tick come every heartbeat.

@@ -116,7 +116,7 @@ func (m *Member) chooseSource(h replication.Hello) (src *replication.SeedSource,
 		}
 	}
 	var best *replication.Source
-	for _, s := range m.core.Sources() {
+	for _, s := range m.core.Sources(m.opt.Now()) {
 		switch name := s.Voter.Member; {
 		case name == h.Member:
 		case resumes && h.Begun.From == name:

@@ -7,6 +7,7 @@ import (
 	"io"
 
 	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/meta"
 	"github.com/replicatedstore/replicatedstore/replication/snapshot"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
@@ -48,10 +49,29 @@ func (s *Session) Source() (address string, h replication.Hello) {
 	}
 }
 
-// SourceFailed makes the leader send the next snapshot itself.
+// dropSeed removes what was received of a snapshot that is not needed any more, because the log reaches back after all.
+func (m *Member) dropSeed() {
+	if seed := m.meta.State().Seed; seed == nil || seed.Dropped {
+		return
+	}
+	err := m.meta.Update(func(s *meta.State) { s.Seed = nil })
+	if err == nil {
+		_, err = m.meta.RemoveObsolete()
+	}
+	_ = m.final(err)
+}
+
+// sourceTries is how often a source that has sent a part may fail before that part is given up for another's whole.
+const sourceTries = 3
+
+// SourceFailed makes the leader send the next snapshot itself, unless the source has sent a part and may come back.
 func (s *Session) SourceFailed(ctx context.Context, err error) {
 	s.m.opt.Log.Info("no snapshot from a follower; the leader will send it", "source", s.source.Member, "reason", err.Error())
-	_ = s.own(ctx, func() { s.m.direct = true }) // a stale session has nothing to ask for
+	_ = s.own(ctx, func() { // a stale session has nothing to ask for
+		s.m.sourceFailures++
+		seed := s.m.meta.State().Seed
+		s.m.direct = seed == nil || seed.ID == "" || seed.From != s.source.Member || s.m.sourceFailures >= sourceTries
+	})
 }
 
 // Seed receives a snapshot and puts it in force.
@@ -135,7 +155,7 @@ func (m *Member) install(manifest snapshot.Manifest) error {
 	if m.final(err) != nil {
 		return err
 	}
-	m.problem, m.direct = problem{}, false
+	m.problem, m.direct, m.sourceFailures = problem{}, false, 0
 	m.opt.Log.Info("seeded", "position", manifest.Mark.String(), "bytes", manifest.Total)
 	return nil
 }

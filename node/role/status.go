@@ -119,7 +119,7 @@ func (m *Member) status() wire.Status {
 		Role: m.core.Role(), Promised: p.Promised,
 		Writable: m.leader != nil && m.leader.open, CommitCovered: m.core.CommitCovered(),
 		Last: c.Log.Last(), Durable: c.Log.Durable(), Commit: m.core.Commit(), Applied: c.State.Applied().Position,
-		Empty: m.core.Empty(), Seeding: m.seedingStatus(), Quarantined: m.meta.State().Quarantined, Problem: m.problem.text, ProblemReason: m.problem.reason, Disk: m.diskUsage(),
+		Empty: m.core.Empty(), NeedSeed: p.NeedSeed, Seeding: m.seedingStatus(), Quarantined: m.meta.State().Quarantined, Problem: m.problem.text, ProblemReason: m.problem.reason, Disk: m.diskUsage(),
 		StartedUnixMilli: m.start.UnixMilli(),
 	}
 	s.Rules, s.ConfigVersion = m.core.Rules()

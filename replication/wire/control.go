@@ -62,6 +62,8 @@ type Status struct {
 	Contact *Contact `json:"contact,omitempty"`
 	// Followers (leader): what the leader sees of each follower that has a stream, by member name.
 	Followers map[string]FollowerView `json:"followers,omitempty"`
+	// NeedSeed: the state on disk is of no use without a snapshot; this member neither votes nor is promoted.
+	NeedSeed bool `json:"needSeed,omitempty"`
 	// Seeding is set while this member receives a snapshot.
 	Seeding *Seeding `json:"seeding,omitempty"`
 	// Quarantined counts entries cut from this member's log by rejoins and kept in quarantine files.

@@ -174,7 +174,7 @@ func (c *Cluster) status(m *member) wire.Status {
 	}
 	s.Rules, s.ConfigVersion = m.rep.Rules()
 	if p.NeedSeed {
-		s.Seeding = &wire.Seeding{From: p.Leader}
+		s.NeedSeed, s.Seeding = true, &wire.Seeding{From: p.Leader}
 	}
 	switch m.rep.Role() {
 	case wire.RoleLeader:

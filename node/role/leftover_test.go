@@ -1,0 +1,61 @@
+package role
+
+import (
+	"net"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// A snapshot is begun, and then the next leader's log reaches back after all: what had arrived takes no more room.
+func TestSeedThatIsNotNeededAnyMoreIsRemoved(t *testing.T) {
+	c := newCluster(t)
+	c.start("g", slowly)
+	c.start("x", func(o *Options) { o.LogRetain, o.SeedRate = 1<<40, 3<<20 })
+	c.start("f", slowly)
+	c.start("l", slowly)
+	c.lead("l", "g", "x", "f")
+	c.fill("first", 2)
+	c.agrees("f")
+	c.members["f"].end()
+	c.fill("base", values)
+	c.agrees("g")
+	c.agrees("x")
+	c.pruned("l", c.lastOf("f"))
+	c.start("f", slowly)
+	c.seedOf("f")
+	c.lead("x", "l", "g", "f")
+	c.agrees("f")
+	m := c.members["f"]
+	names, err := m.opt.FS.List("d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, "state-2") })
+	if s := m.meta.State(); s.Generation != 1 || s.Seed != nil || left {
+		t.Fatalf("generation %d, seed %+v, files %v", s.Generation, s.Seed, names)
+	}
+}
+
+// A source that breaks off and then refuses once has sent a part, which one more try may complete.
+func TestPartOfASnapshotOutlivesARefusal(t *testing.T) {
+	c := led(t, "g")
+	var conns atomic.Int32
+	c.members["g"].through = func(conn net.Conn) net.Conn {
+		switch conns.Add(1) {
+		case 1:
+			return &breaking{Conn: conn, left: 4 << 20}
+		case 2:
+			_ = conn.Close()
+		}
+		return conn
+	}
+	c.start("f", slowly)
+	c.follow("f")
+	c.seedOf("f")
+	c.agrees("f")
+	if n := c.made("l"); n != 0 {
+		t.Fatalf("the leader made %d checkpoints: what had arrived from g was thrown away", n)
+	}
+}
