@@ -213,7 +213,7 @@ func (w *World) applied(recs []replication.Record) {
 			continue
 		}
 		for n, entry := range recs[i].Entries() {
-			w.history.Committed(recs[i].First+replication.Position(n), entry[0], binary.LittleEndian.Uint64(entry[1:]))
+			w.history.Committed(recs[i].First+replication.Position(n), entry[0], binary.LittleEndian.Uint64(entry[1:entrySize]))
 		}
 	}
 }

@@ -87,7 +87,7 @@ func (s *registers) Apply(recs []replication.Record) error {
 		}
 		if rec.Type == replication.RecordData {
 			for _, entry := range rec.Entries() {
-				s.values[entry[0]] = binary.LittleEndian.Uint64(entry[1:])
+				s.values[entry[0]] = binary.LittleEndian.Uint64(entry[1:entrySize])
 			}
 		}
 		s.mark, s.time = rec.Mark(), rec.UnixMilli
@@ -121,6 +121,7 @@ const entrySize = 1 + 8
 type sequencer struct {
 	state *registers
 	clock func() int64
+	pad   int // bytes that entries are longer than they need to be
 	now   int64
 
 	err     error // why closed
@@ -140,8 +141,8 @@ type commitWait struct {
 	ok      bool // applied; otherwise its outcome is unknown
 }
 
-func newSequencer(s *registers, clock func() int64) *sequencer {
-	return &sequencer{state: s, clock: clock, err: errClosed}
+func newSequencer(s *registers, clock func() int64, pad int) *sequencer {
+	return &sequencer{state: s, clock: clock, pad: pad, err: errClosed}
 }
 
 func (q *sequencer) Open(e replication.Epoch, next replication.Position) error {
@@ -174,7 +175,7 @@ func (q *sequencer) Now() int64 {
 }
 
 func (q *sequencer) Take(maxBytes int) (replication.Position, int, []byte) {
-	first, n := q.taken, min(len(q.queue), max(1, maxBytes/(entrySize+1)), maxEntries)
+	first, n := q.taken, min(len(q.queue), max(1, maxBytes/(entrySize+q.pad+2)), maxEntries)
 	var payload []byte
 	for _, e := range q.queue[:n] {
 		payload = append(binary.AppendUvarint(payload, uint64(len(e))), e...)
@@ -193,7 +194,9 @@ func (q *sequencer) put(key byte, value uint64) *commitWait {
 		return nil
 	}
 	q.tail++
-	q.queue = append(q.queue, binary.LittleEndian.AppendUint64([]byte{key}, value))
+	entry := make([]byte, 1, entrySize+q.pad)
+	entry[0] = key
+	q.queue = append(q.queue, binary.LittleEndian.AppendUint64(entry, value)[:entrySize+q.pad])
 	w := &commitWait{at: q.tail}
 	q.waiters = append(q.waiters, w)
 	return w

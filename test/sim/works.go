@@ -58,7 +58,7 @@ func (w *works) OpenState(dir string) (role.State, role.Sequencer, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return s, newSequencer(s, w.p.wall), nil
+	return s, newSequencer(s, w.p.wall, w.p.w.pad), nil
 }
 
 // Sync writes at some moment what is there by then, and tells a while later: what is appended in between is not durable.

@@ -27,12 +27,15 @@ type World struct {
 	members  map[string]*process // by host; those that run
 	history  *History
 
-	rule     replication.Rule // K of the spec when the world began
-	retain   int64            // log kept for followers, in bytes
-	lossy    bool             // the record told of lost writes
-	restored bool             // an older record was put back
-	quiet    bool             // no faults and no clients any more
-	faults   faults
+	rule   replication.Rule // K of the spec when the world began
+	retain int64            // log kept for followers, in bytes
+	// retainEvery is how often it is pruned; pad is by how much entries are longer than they need to be, in bytes.
+	retainEvery time.Duration
+	pad         int
+	lossy       bool // the record told of lost writes
+	restored    bool // an older record was put back
+	quiet       bool // no faults and no clients any more
+	faults      faults
 
 	values       uint64 // the newest value written
 	incarnations int
@@ -55,7 +58,10 @@ func newWorld(seed uint64) *World {
 	if loop.Chance(0.3) {
 		w.net.Profile = Rough()
 	}
-	w.retain = int64(8<<10) << loop.Rand.IntN(6)
+	w.retain, w.retainEvery = int64(8<<10)<<loop.Rand.IntN(6), loop.Between(100*time.Millisecond, 5*time.Second)
+	if loop.Chance(0.3) { // long entries, so that logs are pruned and followers left behind
+		w.pad = 200 << loop.Rand.IntN(4)
+	}
 	w.api = w.net.NewAPI(w.newStore())
 	w.kubelets = w.api.NewKubelets(Hooks{Start: w.startMember, Stop: w.stopMember, PowerLost: w.powerLost, Wipe: w.wipe, Ready: w.ready})
 	for _, name := range []string{"operator-a", "operator-b"} {
