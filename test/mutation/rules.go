@@ -20,6 +20,7 @@ const (
 	quorumGo   = "replication/quorum.go"
 	memberGo   = "node/role/member.go"
 	roleGo     = "node/role/leader.go"
+	sessionGo  = "node/role/follower.go"
 	seedGo     = "node/role/seed.go"
 	evidenceGo = "controllers/decide/evidence.go"
 	failoverGo = "controllers/decide/failover.go"
@@ -120,16 +121,21 @@ var mutations = []mutation{
 			"if p := l.followers[v.Member]; p != nil {\n\t\treturn p.durable"}},
 	},
 	{
-		"acknowledgement of another epoch", "acknowledgements count in their own epoch only",
-		[]edit{{leaderGo,
-			"if r.role != RoleLeader || a.Epoch != r.promises.Epoch {\n\t\treturn\n\t}\n\tp := r.lead.followers[from.Member]",
-			"if r.role != RoleLeader {\n\t\treturn\n\t}\n\tp := r.lead.followers[from.Member]"}},
+		// A stream that has ended is no longer counted, either.
+		"acknowledgement of another epoch", "acknowledgements count in their own epoch and stream only",
+		[]edit{
+			{leaderGo, "if r.role != RoleLeader || a.Epoch != r.promises.Epoch {\n\t\treturn\n\t}\n\tp := r.lead.followers[from.Member]", "if r.role != RoleLeader {\n\t\treturn\n\t}\n\tp := r.lead.followers[from.Member]"},
+			{leaderGo, "if p == nil || p.voter != from || !p.live {\n\t\treturn\n\t}\n\tp.heardAt", "if p == nil || p.voter != from {\n\t\treturn\n\t}\n\tp.heardAt"},
+		},
 	},
 	{
+		// A session of an earlier leadership is not listened to, either.
 		"append of a deposed leader", "a fenced member takes nothing more from an older leader",
-		[]edit{{followerGo,
-			"if r.role != RoleFollower || a.Epoch != r.promises.Epoch || a.Epoch < r.promises.Promised || !r.follow.matched {",
-			"if r.role == RoleLeader || r.role == RoleWaiting {"}},
+		[]edit{
+			{followerGo, "if r.role != RoleFollower || a.Epoch != r.promises.Epoch || a.Epoch < r.promises.Promised || !r.follow.matched {", "if r.role == RoleLeader || r.role == RoleWaiting {"},
+			{sessionGo, "if stale = s.m.session != s; !stale {", "if stale = false; !stale {"},
+			{sessionGo, "m.link, m.session = nil, nil", "m.link = nil"},
+		},
 	},
 	{
 		"cut to the commit position", "logs part by epoch, not by commit position (KIP-101)",
