@@ -76,7 +76,7 @@ var faultKinds = []struct {
 	weight int
 	do     func(f *faults, host string)
 }{
-	{10, (*faults).kill}, {6, (*faults).losePower}, {6, (*faults).cut}, {6, (*faults).isolate}, {6, (*faults).cutAPI},
+	{10, (*faults).kill}, {6, (*faults).losePower}, {6, (*faults).cut}, {6, (*faults).isolate}, {6, (*faults).cutAPI}, {5, (*faults).hide},
 	{6, (*faults).freeze}, {4, (*faults).hang}, {3, (*faults).slowDisk}, {3, (*faults).fill}, {2, (*faults).failSync},
 	{3, (*faults).apiDown}, {3, (*faults).apiBad}, {4, (*faults).killOperator}, {4, (*faults).pauseOperator},
 	{3, (*faults).breakElection}, {3, (*faults).staleCache}, {2, (*faults).jumpClock}, {3, (*faults).askFailover},
@@ -175,6 +175,24 @@ func (f *faults) cutAPI(host string) {
 	f.w.loop.Logf("FAULT cut %s from the API", host)
 	f.w.net.CutBoth(host, APIHost)
 	f.lasting(time.Second, 12*time.Second, func() { f.w.net.Heal(host, APIHost); f.w.net.Heal(APIHost, host) })
+}
+
+// hide cuts a member off from everybody who decides, and from nobody else: its voters and its clients hear it on.
+func (f *faults) hide(host string) {
+	f.w.loop.Logf("FAULT hide %s from the API and the operators", host)
+	from := []string{APIHost}
+	for _, o := range f.w.ops {
+		from = append(from, o.Name())
+	}
+	for _, o := range from {
+		f.w.net.CutBoth(host, o)
+	}
+	f.lasting(5*time.Second, 14*time.Second, func() {
+		for _, o := range from {
+			f.w.net.Heal(host, o)
+			f.w.net.Heal(o, host)
+		}
+	})
 }
 
 func (f *faults) freeze(host string) {
