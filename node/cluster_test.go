@@ -244,6 +244,7 @@ func TestHandoverLosesNothingAndHoldsBriefly(t *testing.T) {
 	c := newCluster(t, 3, 1)
 	c.promote("m-1", "m-2", "m-3")
 	to := c.others()[0]
+	c.eventually(to+" follows", func() bool { return c.status(c.lead).Followers[to].Live }) // one of two is enough to lead
 	reply, err := c.nodes[c.lead].Handover(t.Context(), wire.HandoverRequest{Epoch: c.epoch, To: to, HoldMillis: 5000})
 	if err != nil {
 		t.Fatal(err)
@@ -260,6 +261,7 @@ func TestHandoverLosesNothingAndHoldsBriefly(t *testing.T) {
 func TestAHoldEndsByItself(t *testing.T) {
 	c := newCluster(t, 2, 1)
 	c.promote("m-1", "m-2")
+	c.eventually("the other follows", func() bool { return c.status(c.lead).Followers[c.others()[0]].Live })
 	if _, err := c.nodes[c.lead].Handover(t.Context(), wire.HandoverRequest{Epoch: c.epoch, To: c.others()[0], HoldMillis: 300}); err != nil {
 		t.Fatal(err)
 	}
