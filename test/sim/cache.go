@@ -51,13 +51,17 @@ const watchRetry = 200 * time.Millisecond
 func (a *API) NewCache(p *Proc, from string, told func(kind int)) *Cache {
 	c := &Cache{api: a, from: from, told: func(int) {}}
 	for {
-		_, err := a.request(p, from, apiTimeout, false, func() (any, error) {
-			for kind := range kinds {
-				c.take(kind, a.listed(kind))
+		lists, err := a.request(p, from, apiTimeout, false, func() (any, error) {
+			var out [kinds]versioned
+			for kind := range out {
+				out[kind] = a.listed(kind)
 			}
-			return nil, nil
+			return out, nil
 		})
-		if err == nil {
+		if err == nil { // only an answer counts: a request may arrive again, when the watch has long shown more
+			for kind, v := range lists.([kinds]versioned) {
+				c.take(kind, v)
+			}
 			break
 		}
 		p.Sleep(watchRetry)
