@@ -36,6 +36,7 @@ func TestSimulation(t *testing.T) {
 	var failed atomic.Bool
 	var workers sync.WaitGroup
 	played, began := 0, time.Now()
+	shown := began
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
 			for !failed.Load() {
@@ -50,6 +51,10 @@ func TestSimulation(t *testing.T) {
 				}
 				total.add(w.sums())
 				played++
+				if now := time.Now(); now.Sub(shown) >= 10*time.Second {
+					shown = now
+					t.Log(progress(played, *simSeeds, now.Sub(began)))
+				}
 				mu.Unlock()
 			}
 		})
@@ -59,6 +64,13 @@ func TestSimulation(t *testing.T) {
 		t.Logf("%d of %d seeds, %.0f a minute: %v", played, *simSeeds, float64(played)/time.Since(began).Minutes(), total)
 		total.reaches(t, played)
 	}
+}
+
+// progress of a long run, in one line.
+func progress(played, of int, took time.Duration) string {
+	each := took / time.Duration(played)
+	left := (each * time.Duration(of-played)).Round(time.Second)
+	return fmt.Sprintf("%d of %d seeds, %.0f a minute, %v left", played, of, float64(played)/took.Minutes(), left)
 }
 
 // play runs one seed.
