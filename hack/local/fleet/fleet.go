@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/replicatedstore/replicatedstore/hack/local/process"
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
@@ -65,7 +66,7 @@ type Member struct {
 	Dir, Log                    string
 
 	argv []string
-	proc *process // guarded by Fleet.mu; nil before the first start
+	proc *process.Process // guarded by Fleet.mu; nil before the first start
 }
 
 // Fleet is a running store. Its methods are safe for concurrent use.
@@ -198,18 +199,18 @@ func (f *Fleet) Epoch() replication.Epoch {
 // Alive reports whether member i's process runs.
 func (f *Fleet) Alive(i int) bool {
 	p := f.process(i)
-	return p != nil && p.alive()
+	return p != nil && p.Alive()
 }
 
 // Pid of member i's newest process.
 func (f *Fleet) Pid(i int) int {
 	if p := f.process(i); p != nil {
-		return p.cmd.Process.Pid
+		return p.Pid()
 	}
 	return 0
 }
 
-func (f *Fleet) process(i int) *process {
+func (f *Fleet) process(i int) *process.Process {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.members[i].proc
@@ -218,7 +219,7 @@ func (f *Fleet) process(i int) *process {
 // Kill ends member i's process at once, as a crash does.
 func (f *Fleet) Kill(i int) {
 	if p := f.process(i); p != nil {
-		p.kill()
+		p.Kill()
 	}
 }
 
@@ -227,7 +228,7 @@ func (f *Fleet) Restart(i int) error {
 	if f.Alive(i) {
 		return nil
 	}
-	p, err := spawn().start(f.members[i].argv, f.members[i].Log)
+	p, err := process.Start(f.members[i].argv, f.members[i].Log)
 	if err != nil {
 		return err
 	}
@@ -245,7 +246,7 @@ func (f *Fleet) Stop() error {
 	var wg sync.WaitGroup
 	for i := range f.members {
 		if p := f.process(i); p != nil {
-			wg.Go(func() { p.stop(stopGrace) })
+			wg.Go(func() { p.Stop(stopGrace) })
 		}
 	}
 	wg.Wait()

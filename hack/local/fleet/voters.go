@@ -134,7 +134,7 @@ func (f *Fleet) awaitAnswers(ctx context.Context) error {
 		missing := ""
 		for i, st := range f.Statuses(ctx) {
 			if !f.Alive(i) {
-				return fmt.Errorf("%s ended while starting: %v", f.members[i].Name, f.process(i).err)
+				return fmt.Errorf("%s ended while starting: %v", f.members[i].Name, f.process(i).Err())
 			}
 			if st == nil {
 				missing = f.members[i].Name

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/hack/bench/internal/load"
+	"github.com/replicatedstore/replicatedstore/hack/bench/internal/peers"
+	"github.com/replicatedstore/replicatedstore/hack/bench/internal/results"
+	"github.com/replicatedstore/replicatedstore/hack/local/fleet"
+)
+
+// Systems, as they are called in tables.
+const (
+	sysStore  = "store (3 members, k = 1)"
+	sysSingle = "store (1 member)"
+	sysRedis  = "Redis always"
+	sysWait   = "Redis always + WAIT 1"
+	sysEtcd   = "etcd"
+	sysDisk   = "fdatasync"
+	sysNull   = "null server"
+	sysAll    = "store, all 3 members"
+)
+
+// site is every system, running.
+type site struct {
+	o             options
+	dir           string
+	store, single *fleet.Fleet
+	redis         *peers.Redis
+	etcd          *peers.Etcd
+	null          *peers.Null
+}
+
+// startTimeout bounds the start of all systems together.
+const startTimeout = 2 * time.Minute
+
+func startSite(ctx context.Context, o options, dir string) (s *site, err error) {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	s = &site{o: o, dir: dir}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.stop())
+		}
+	}()
+	if s.store, err = startFleet(ctx, o, filepath.Join(dir, "store"), 3, 1); err != nil {
+		return nil, err
+	}
+	if s.single, err = startFleet(ctx, o, filepath.Join(dir, "single"), 1, 0); err != nil {
+		return nil, err
+	}
+	if s.redis, err = peers.StartRedis(ctx, dir, 2); err != nil {
+		return nil, err
+	}
+	if s.etcd, err = peers.StartEtcd(ctx, o.etcd, dir, 3); err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	s.null, err = peers.StartNull(ctx, []string{self, "null"}, dir)
+	return s, err
+}
+
+func startFleet(ctx context.Context, o options, dir string, members, k int, flags ...string) (*fleet.Fleet, error) {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return nil, err
+	}
+	return fleet.Start(ctx, fleet.Options{Binary: o.node, Members: members, Sync: k, Dir: dir, Flags: flags})
+}
+
+func (s *site) stop() (err error) {
+	for _, f := range []*fleet.Fleet{s.store, s.single} {
+		if f != nil {
+			err = errors.Join(err, f.Stop())
+		}
+	}
+	if s.redis != nil {
+		s.redis.Stop()
+	}
+	if s.etcd != nil {
+		s.etcd.Stop()
+	}
+	if s.null != nil {
+		s.null.Stop()
+	}
+	return err
+}
+
+// leader is the client address of a fleet's leader.
+func leader(f *fleet.Fleet) string { return f.Members()[f.Leader()].Client }
+
+// contest is several systems under one load.
+type contest struct {
+	name   string
+	unit   string
+	figure func(load.Result) float64
+	sides  []*side
+	goals  []results.Goal
+}
+
+// side is one system under it. run takes about n requests; those that go by time ignore n.
+type side struct {
+	system  string
+	run     func(ctx context.Context, n int) (load.Result, error)
+	rate    float64 // of the run before
+	samples []load.Result
+}
+
+func rate(r load.Result) float64 { return r.Rate }
+func p50(r load.Result) float64  { return float64(r.P50) / float64(time.Microsecond) }
+
+// first is how many requests a side is warmed up with.
+const first = 4000
+
+// contests runs every contest of the plan, round by round.
+func contests(ctx context.Context, out io.Writer, o options, dir string, only *regexp.Regexp, report *results.Report) (err error) {
+	s, err := startSite(ctx, o, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.stop()) }()
+	var plan []*contest
+	for _, c := range s.plan() {
+		if only.MatchString(c.name) {
+			plan = append(plan, c)
+		}
+	}
+	for round := range o.rounds + 1 { // the first one warms up
+		for _, c := range plan {
+			for i := range c.sides {
+				side := c.sides[(i+round)%len(c.sides)] // nobody always comes first
+				if err := side.measure(ctx, o, round); err != nil {
+					return fmt.Errorf("%s: %s: %w", c.name, side.system, err)
+				}
+				if round > 0 {
+					fmt.Fprintf(out, "round %d  %-28s %-26s %10.0f %s\n", round, c.name, side.system, c.figure(side.samples[round-1]), c.unit)
+				}
+			}
+		}
+	}
+	for _, c := range plan {
+		report.Contests = append(report.Contests, c.result())
+	}
+	return nil
+}
+
+func (s *side) measure(ctx context.Context, o options, round int) error {
+	n := first
+	if s.rate > 0 {
+		n = max(500, int(s.rate*o.point.Seconds()))
+	}
+	r, err := s.run(ctx, n)
+	if err != nil {
+		return err
+	}
+	if s.rate = r.Rate; round > 0 {
+		s.samples = append(s.samples, r)
+	}
+	return nil
+}
+
+func (c *contest) result() results.Contest {
+	out := results.Contest{Name: c.name, Unit: c.unit, Goals: c.goals}
+	for _, s := range c.sides {
+		side := results.Side{System: s.system}
+		var p50, p99, worst []float64
+		for _, r := range s.samples {
+			side.Samples = append(side.Samples, c.figure(r))
+			p50, p99, worst = append(p50, ms(r.P50)), append(p99, ms(r.P99)), append(worst, ms(r.Max))
+		}
+		out.Sides = append(out.Sides, side)
+		out.Millis = append(out.Millis, results.Latency{
+			P50: results.SpreadOf(p50).Median, P99: results.SpreadOf(p99).Median, Max: results.SpreadOf(worst).Max,
+		})
+	}
+	return out
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+func machine() string {
+	return fmt.Sprintf("%d processors, %s/%s", runtime.NumCPU(), runtime.GOOS, runtime.GOARCH)
+}

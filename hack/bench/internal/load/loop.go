@@ -1,0 +1,108 @@
+package load
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Loop is a closed loop of this program's own.
+type Loop struct {
+	Shape
+	// Wait adds WAIT <n> 0 to every SET; the two are one request. 0: none.
+	Wait int
+	// For is how long it runs.
+	For time.Duration
+}
+
+// Latencies are sorted.
+type Latencies []time.Duration
+
+// At returns the quantile q, from 0 to 1; 0 when there are none.
+func (l Latencies) At(q float64) time.Duration {
+	if len(l) == 0 {
+		return 0
+	}
+	return l[min(len(l)-1, int(q*float64(len(l))))]
+}
+
+// Run sends SETs to address until the time is over or ctx ends.
+func (o Loop) Run(ctx context.Context, address string) (Result, Latencies, error) {
+	ctx, cancel := context.WithTimeout(ctx, o.For)
+	defer cancel()
+	var (
+		mu   sync.Mutex
+		all  Latencies
+		errs []error
+		wg   sync.WaitGroup
+	)
+	begun := time.Now()
+	for i := range o.Connections {
+		wg.Go(func() {
+			lat, err := o.connection(ctx, address, uint64(i))
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, lat...)
+			if err != nil && len(errs) < 3 {
+				errs = append(errs, err)
+			}
+		})
+	}
+	wg.Wait()
+	took := time.Since(begun)
+	slices.Sort(all)
+	r := Result{Rate: float64(len(all)*o.Pipeline) / took.Seconds(), P50: all.At(0.5), P99: all.At(0.99), Max: all.At(1)}
+	return r, all, errors.Join(errs...)
+}
+
+// connection times every round trip of one connection.
+func (o Loop) connection(ctx context.Context, address string, seed uint64) (lat []time.Duration, err error) {
+	var d net.Dialer
+	c, err := d.DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	random := rand.New(rand.NewPCG(seed, 0))
+	r, out, value := bufio.NewReader(c), []byte(nil), strings.Repeat("x", o.Value)
+	for ctx.Err() == nil {
+		out = out[:0]
+		for range o.Pipeline {
+			out = fmt.Appendf(out, "*3\r\n$3\r\nSET\r\n$16\r\nkey:%012d\r\n$%d\r\n%s\r\n", random.IntN(o.Keys), o.Value, value)
+			if o.Wait > 0 {
+				out = fmt.Appendf(out, "*3\r\n$4\r\nWAIT\r\n$1\r\n%d\r\n$1\r\n0\r\n", o.Wait)
+			}
+		}
+		sent := time.Now()
+		if _, err := c.Write(out); err != nil {
+			return lat, err
+		}
+		if err := o.replies(r); err != nil {
+			return lat, err
+		}
+		lat = append(lat, time.Since(sent))
+	}
+	return lat, nil
+}
+
+func (o Loop) replies(r *bufio.Reader) error {
+	for range o.Pipeline {
+		if line, err := r.ReadSlice('\n'); err != nil || string(line) != "+OK\r\n" {
+			return errors.Join(err, fmt.Errorf("SET was answered %q", line))
+		}
+		if o.Wait == 0 {
+			continue
+		}
+		if line, err := r.ReadSlice('\n'); err != nil || line[0] != ':' || line[1] < '0'+byte(o.Wait) {
+			return errors.Join(err, fmt.Errorf("WAIT %d was answered %q", o.Wait, line))
+		}
+	}
+	return nil
+}

@@ -1,0 +1,75 @@
+// Package peers starts the servers that the store is measured beside, as processes on loopback: Redis and etcd in the
+// settings that promise the same durability, and a server that stores nothing, which shows what a load generator can do.
+package peers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/hack/local/process"
+)
+
+// stopGrace is how long a server may take to end when asked.
+const stopGrace = 5 * time.Second
+
+// group is processes that start and end together.
+type group struct{ procs []*process.Process }
+
+func (g *group) start(argv []string, log string) error {
+	p, err := process.Start(argv, log)
+	if err == nil {
+		g.procs = append(g.procs, p)
+	}
+	return err
+}
+
+// Stop ends every process of the group.
+func (g *group) Stop() {
+	for _, p := range g.procs {
+		p.Stop(stopGrace)
+	}
+}
+
+// Pids of the processes, the first one the leader's where there is one.
+func (g *group) Pids() (pids []int) {
+	for _, p := range g.procs {
+		pids = append(pids, p.Pid())
+	}
+	return pids
+}
+
+// await calls ready until it returns nil, a process has ended, or ctx ends.
+func (g *group) await(ctx context.Context, what string, ready func() error) error {
+	for {
+		err := ready()
+		if err == nil {
+			return nil
+		}
+		for _, p := range g.procs {
+			if !p.Alive() {
+				return fmt.Errorf("%s ended while starting: %w", what, p.Err())
+			}
+		}
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-ctx.Done():
+			return fmt.Errorf("wait for %s: %w", what, errors.Join(err, context.Cause(ctx)))
+		}
+	}
+}
+
+// free returns n free ports of loopback.
+func free(n int) (ports []int, err error) {
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, err
+		}
+		defer l.Close() // all at the end, so that none is given out twice
+		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	return ports, nil
+}

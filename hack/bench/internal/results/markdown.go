@@ -1,0 +1,131 @@
+package results
+
+import (
+	"fmt"
+	"math"
+	"os"
+	"strings"
+)
+
+// Markdown is the report as tables.
+func (r *Report) Markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "Machine: %s. %d interleaved rounds of about %.1f s a measurement; ratios are taken round by round: median (least to most).\n\n",
+		r.Machine, r.Rounds, float64(r.PointMillis)/1000)
+	b.WriteString("| load | ratio | measured | goal | verdict |\n| --- | --- | --- | --- | --- |\n")
+	for i := range r.Contests {
+		c := &r.Contests[i]
+		for _, g := range c.Goals {
+			s, met := c.Ratio(g)
+			sign := ">="
+			if g.AtMost {
+				sign = "<="
+			}
+			fmt.Fprintf(&b, "| %s | %s / %s | %.2f (%.2f to %.2f) | %s %.1f | %s |\n", c.Name, g.Of, g.To, s.Median, s.Min, s.Max, sign, g.Bound, verdict(met))
+		}
+	}
+	r.absolute(&b)
+	r.facts(&b)
+	for i := range r.Curves {
+		r.Curves[i].table(&b)
+	}
+	return b.String()
+}
+
+func verdict(met bool) string {
+	if met {
+		return "met"
+	}
+	return "**missed**"
+}
+
+// absolute tells what the ratios were made of.
+func (r *Report) absolute(b *strings.Builder) {
+	b.WriteString("\n| load | system | median (least to most) | p50 ms | p99 ms | max ms |\n| --- | --- | --- | --- | --- | --- |\n")
+	for i := range r.Contests {
+		c := &r.Contests[i]
+		for j, side := range c.Sides {
+			s := SpreadOf(side.Samples)
+			fmt.Fprintf(b, "| %s | %s | %s (%s to %s) %s |", c.Name, side.System, number(s.Median), number(s.Min), number(s.Max), c.Unit)
+			if j < len(c.Millis) {
+				l := c.Millis[j]
+				fmt.Fprintf(b, " %s | %s | %s |\n", millis(l.P50), millis(l.P99), millis(l.Max))
+			} else {
+				b.WriteString(" | | |\n")
+			}
+		}
+	}
+}
+
+func (r *Report) facts(b *strings.Builder) {
+	if len(r.Facts) == 0 {
+		return
+	}
+	b.WriteString("\n| figure | store | beside it | goal | why |\n| --- | --- | --- | --- | --- |\n")
+	for _, f := range r.Facts {
+		goal := ""
+		if f.Goal != "" {
+			goal = f.Goal + ": " + verdict(f.Met)
+		}
+		fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", f.Name, f.Ours, f.Theirs, goal, f.Reason)
+	}
+}
+
+func (c *Curve) table(b *strings.Builder) {
+	fmt.Fprintf(b, "\n%s (%s)\n\n| %s |", c.Name, c.Y, c.X)
+	for _, l := range c.Lines {
+		fmt.Fprintf(b, " %s |", l.Name)
+	}
+	fmt.Fprintf(b, "\n|%s\n", strings.Repeat(" --- |", 1+len(c.Lines)))
+	for i, label := range c.Labels {
+		fmt.Fprintf(b, "| %s |", label)
+		for _, l := range c.Lines {
+			fmt.Fprintf(b, " %s |", number(l.Values[i]))
+		}
+		b.WriteString("\n")
+	}
+	if c.Note != "" {
+		fmt.Fprintf(b, "\n%s\n", c.Note)
+	}
+}
+
+// number with three significant digits, whole above a hundred.
+func number(f float64) string {
+	switch {
+	case f == 0:
+		return "0"
+	case math.Abs(f) >= 100:
+		return fmt.Sprintf("%.0f", f)
+	case math.Abs(f) >= 10:
+		return fmt.Sprintf("%.1f", f)
+	default:
+		return fmt.Sprintf("%.2f", f)
+	}
+}
+
+func millis(f float64) string {
+	if f == 0 {
+		return ""
+	}
+	return number(f)
+}
+
+// Markers of the generated part of a document.
+const (
+	begin = "<!-- measured: begin -->\n"
+	end   = "<!-- measured: end -->\n"
+)
+
+// Document puts the tables between the markers of a Markdown file.
+func (r *Report) Document(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(text), begin)
+	_, after, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		return fmt.Errorf("%s has no lines %q and %q to put the tables between", path, strings.TrimSpace(begin), strings.TrimSpace(end))
+	}
+	return os.WriteFile(path, []byte(before+begin+"\n"+r.Markdown()+"\n"+end+after), 0o644)
+}

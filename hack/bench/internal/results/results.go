@@ -1,0 +1,137 @@
+// Package results holds what a benchmark measured, judges it, and turns it into tables.
+package results
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"slices"
+)
+
+// Report is everything that one run of the benchmark measured.
+type Report struct {
+	Machine     string    `json:"machine"`
+	Rounds      int       `json:"rounds"`
+	PointMillis int64     `json:"pointMillis"`
+	Contests    []Contest `json:"contests"`
+	Facts       []Fact    `json:"facts,omitempty"`
+	Curves      []Curve   `json:"curves,omitempty"`
+}
+
+// Contest is several systems under one load. Samples of one index were taken one after the other.
+type Contest struct {
+	Name   string    `json:"name"`
+	Unit   string    `json:"unit"` // of the samples
+	Sides  []Side    `json:"sides"`
+	Goals  []Goal    `json:"goals"`
+	Millis []Latency `json:"latencies,omitempty"` // of the sides, in their order
+}
+
+// Side is one system's samples.
+type Side struct {
+	System  string    `json:"system"`
+	Samples []float64 `json:"samples"`
+}
+
+// Latency is the median over the rounds of what one side's load generator said, in milliseconds.
+type Latency struct {
+	P50, P99, Max float64
+}
+
+// Goal is a bound on the ratio of two sides.
+type Goal struct {
+	Of, To string  // systems
+	Bound  float64 `json:"bound"`
+	AtMost bool    `json:"atMost,omitempty"` // else at least
+	Text   string  `json:"text,omitempty"`
+}
+
+// Fact is a figure that is told, with what is to be compared with it and why it is what it is.
+type Fact struct {
+	Name, Ours, Theirs, Reason string
+	// Goal and Met where there is a bound.
+	Goal string `json:",omitempty"`
+	Met  bool   `json:",omitempty"`
+}
+
+// Curve is a figure over a range, for a plot and a table.
+type Curve struct {
+	Name   string   `json:"name"`
+	X, Y   string   // axes
+	Labels []string // of the points on the x axis
+	Lines  []Line   `json:"lines"`
+	Note   string   `json:"note,omitempty"`
+}
+
+// Line is one series of a curve.
+type Line struct {
+	Name   string    `json:"name"`
+	Values []float64 `json:"values"`
+}
+
+// Spread is the median, the least and the most of some samples.
+type Spread struct{ Median, Min, Max float64 }
+
+// SpreadOf samples; zero when there are none.
+func SpreadOf(samples []float64) Spread {
+	if len(samples) == 0 {
+		return Spread{}
+	}
+	s := slices.Sorted(slices.Values(samples))
+	mid := s[len(s)/2]
+	if len(s)%2 == 0 {
+		mid = (s[len(s)/2-1] + mid) / 2
+	}
+	return Spread{Median: mid, Min: s[0], Max: s[len(s)-1]}
+}
+
+// Side returns the samples of a system.
+func (c *Contest) Side(system string) []float64 {
+	for _, s := range c.Sides {
+		if s.System == system {
+			return s.Samples
+		}
+	}
+	return nil
+}
+
+// Ratio of g, round by round, and whether its median meets the bound.
+func (c *Contest) Ratio(g Goal) (s Spread, met bool) {
+	of, to := c.Side(g.Of), c.Side(g.To)
+	var ratios []float64
+	for i := range min(len(of), len(to)) {
+		if to[i] > 0 {
+			ratios = append(ratios, of[i]/to[i])
+		}
+	}
+	if len(ratios) == 0 {
+		return Spread{}, false
+	}
+	s = SpreadOf(ratios)
+	if g.AtMost {
+		return s, s.Median <= g.Bound
+	}
+	return s, s.Median >= g.Bound
+}
+
+// Load reads a report from a file.
+func Load(path string) (*Report, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	r := new(Report)
+	if err := json.Unmarshal(b, r); err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return r, nil
+}
+
+// Save writes the report to a file.
+func (r *Report) Save(path string) error {
+	b, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append(b, '\n'), 0o644)
+}
