@@ -15,6 +15,7 @@ import (
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/controllers/nodeclient"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
@@ -71,11 +72,11 @@ func (p *pass) do(ctx context.Context, a decide.Action) error {
 	}
 }
 
-func (p *pass) address(member string) string {
+func (p *pass) address(member string) nodeclient.Target {
 	if m := p.seen.Members[member]; m.Pod != nil {
-		return controlAddress(m.Pod.IP)
+		return p.target(member, m.Pod.IP)
 	}
-	return controlAddress("")
+	return p.target(member, "")
 }
 
 // writeRecord swaps the record, or makes the Lease with it. Holder and duration go with the record, so that `kubectl get
@@ -93,6 +94,7 @@ func (p *pass) writeRecord(ctx context.Context, a decide.WriteRecord) error {
 		}
 		return p.Client.Create(ctx, lease, client.FieldOwner(v1alpha1.FieldOwner))
 	}
+	owner := metav1.NewControllerRef(p.store, v1alpha1.GroupVersionKind())
 	spec := map[string]any{"leaseDurationSeconds": a.LeaseSeconds, "holderIdentity": nil}
 	if name := a.Record.Leader.Member; name != "" {
 		spec["holderIdentity"] = name
@@ -102,7 +104,7 @@ func (p *pass) writeRecord(ctx context.Context, a decide.WriteRecord) error {
 		spec["leaseTransitions"] = a.Record.Epoch
 	}
 	patch, err := json.Marshal(map[string]any{
-		"metadata": map[string]any{"resourceVersion": a.ResourceVersion, "annotations": annotations},
+		"metadata": map[string]any{"resourceVersion": a.ResourceVersion, "annotations": annotations, "ownerReferences": []any{owner}},
 		"spec":     spec,
 	})
 	if err != nil {
@@ -133,6 +135,7 @@ func (p *pass) promote(ctx context.Context, a decide.PromoteMember) error {
 
 func (p *pass) handOver(ctx context.Context, a decide.HandOver) {
 	reply, err := p.Nodes.Handover(ctx, p.address(a.Member), a.Request)
+	p.handovers.tried(a.Request.Epoch, err, p.Clock.Now())
 	if err != nil {
 		p.answers.HandoverError = err.Error()
 		return

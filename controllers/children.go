@@ -80,7 +80,7 @@ func (p *pass) applyShared(ctx context.Context, ac runtime.ApplyConfiguration) e
 	case apierrors.IsNotFound(err):
 	case err != nil:
 		return fmt.Errorf("get %s: %w", c.key(), err)
-	case !metav1.IsControlledBy(live, p.store):
+	case !metav1.IsControlledBy(live, p.store) && !p.leftBehind(live):
 		return fmt.Errorf("%s: %w", c.key(), errNotOwned)
 	}
 	was, ok := p.applied[c.key()]
@@ -88,6 +88,13 @@ func (p *pass) applyShared(ctx context.Context, ac runtime.ApplyConfiguration) e
 		return nil
 	}
 	return p.apply(ctx, c, hash, ac)
+}
+
+// leftBehind tells whether an object belongs to nobody and was made for a store of this name, which was deleted without it:
+// it is taken over.
+func (p *pass) leftBehind(o metav1.Object) bool {
+	labels := o.GetLabels()
+	return metav1.GetControllerOf(o) == nil && labels[v1alpha1.LabelStore] == p.store.Name && labels[v1alpha1.LabelAppManagedBy] == v1alpha1.AppManagedBy
 }
 
 // apply applies, and remembers what came of it.
@@ -112,7 +119,7 @@ func (p *pass) applyMember(ctx context.Context, m decide.Member) error {
 		ac := render.Claim(p.store, m.Ordinal, m.Claim.Requested)
 		errs = append(errs, p.applyOnce(ctx, ac.WithUID(m.Claim.UID), m.Claim.UID))
 	}
-	if m.Pod != nil && !m.Pod.Deleting && m.Pod.SpecHash == m.SpecHash {
+	if m.Pod != nil && !m.Pod.Deleting && !p.seen.Outdated(m) {
 		ac := render.Pod(p.store, m.Ordinal, p.Options)
 		errs = append(errs, p.applyOnce(ctx, ac.WithUID(m.Pod.UID), m.Pod.UID))
 	}

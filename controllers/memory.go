@@ -24,13 +24,45 @@ type memory struct {
 		reason string
 	}
 
+	// warned is the failure that was told last, and when.
+	warned struct {
+		text string
+		at   time.Time
+	}
+
 	// noted is when each Plan.Notes was seen last; nil before the first pass.
 	noted map[string]time.Time
 
-	promoted decide.PromotedAt
-	lease    leaseWatch
+	promoted  decide.PromotedAt
+	handovers handovers
+	lease     leaseWatch
 	// stale: the cache's copy of the store was too old to publish with; the next pass reads it uncached.
 	stale bool
+}
+
+// handovers counts those of one leadership that failed in a row.
+type handovers struct {
+	epoch  replication.Epoch
+	failed int
+	why    string
+	at     time.Time
+}
+
+func (h *handovers) tried(e replication.Epoch, err error, now time.Time) {
+	if h.epoch != e || err == nil {
+		*h = handovers{epoch: e}
+	}
+	if err != nil {
+		h.failed, h.why, h.at = h.failed+1, err.Error(), now
+	}
+}
+
+// seen is what a decision needs of them.
+func (h *handovers) seen(now time.Time) decide.HandoverFailures {
+	if h.failed == 0 {
+		return decide.HandoverFailures{}
+	}
+	return decide.HandoverFailures{Epoch: h.epoch, InARow: h.failed, Why: h.why, Ago: now.Sub(h.at)}
 }
 
 // probe is what is remembered of asking one member.

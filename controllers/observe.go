@@ -39,6 +39,7 @@ func (p *pass) observe(ctx context.Context) (decide.Observed, error) {
 	now := p.Clock.Now()
 	return decide.Observed{
 		Store: p.store, Settings: p.Settings, Lease: lease, Members: members, Held: p.heldFor(now), Pass: p.answers, Promoted: p.promoted,
+		Handovers: p.handovers.seen(now),
 	}, nil
 }
 
@@ -56,7 +57,7 @@ func (p *pass) refreshStore(ctx context.Context) error {
 
 func (p *pass) bare(name string) decide.Member {
 	ordinal, _ := v1alpha1.MemberOrdinal(p.store.Name, name)
-	return decide.Member{Name: name, Ordinal: ordinal, SpecHash: render.SpecHash(p.store, ordinal, p.Options)}
+	return decide.Member{Name: name, Ordinal: ordinal, SpecHash: render.SpecHash(p.store)}
 }
 
 // objects lists the members' pods and claims.
@@ -87,7 +88,7 @@ func (p *pass) objects(ctx context.Context) (map[string]decide.Member, error) {
 	}
 	for i := range claims.Items {
 		if m, ok := get(claims.Items[i].Name); ok {
-			m.Claim = claimOf(&claims.Items[i])
+			m.Claim = claimOf(&claims.Items[i], p.store)
 			members[m.Name] = m
 		}
 	}
@@ -95,11 +96,11 @@ func (p *pass) objects(ctx context.Context) (map[string]decide.Member, error) {
 }
 
 // pod is what a decision needs of a pod. One that belongs to an earlier store of the same name is on its way out, and is
-// waited for like one that is being deleted.
+// waited for like one that is being deleted. So is one that belongs to nobody, once it has been told to go.
 func (p *pass) pod(ctx context.Context, pod *corev1.Pod) *decide.Pod {
 	out := &decide.Pod{
 		UID: pod.UID, IP: pod.Status.PodIP, Node: pod.Spec.NodeName, Role: pod.Labels[v1alpha1.LabelRole],
-		SpecHash: pod.Annotations[v1alpha1.AnnotationSpecHash],
+		SpecHash: pod.Annotations[v1alpha1.AnnotationSpecHash], Restarted: pod.Annotations[v1alpha1.AnnotationRestart],
 		Failed:   pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded,
 		Deleting: pod.DeletionTimestamp != nil,
 		Fenced:   pod.Annotations[v1alpha1.AnnotationFenced] == v1alpha1.FencedTrue,
@@ -113,6 +114,7 @@ func (p *pass) pod(ctx context.Context, pod *corev1.Pod) *decide.Pod {
 		}
 	}
 	if !metav1.IsControlledBy(pod, p.store) {
+		out.Orphaned = metav1.GetControllerOf(pod) == nil && !out.Deleting
 		out.Deleting, out.IP = true, ""
 	}
 	return out
@@ -146,9 +148,12 @@ func troubleOf(pod *corev1.Pod) string {
 	return ""
 }
 
-func claimOf(c *corev1.PersistentVolumeClaim) *decide.Claim {
+// claimOf is what a decision needs of a claim. One that belongs to an earlier store of the same name was to go with that
+// store, and will: it is not taken over.
+func claimOf(c *corev1.PersistentVolumeClaim, store *v1alpha1.ReplicatedStore) *decide.Claim {
+	earlier := metav1.GetControllerOf(c) != nil && !metav1.IsControlledBy(c, store)
 	return &decide.Claim{
-		UID: c.UID, Deleting: c.DeletionTimestamp != nil, Lost: c.Status.Phase == corev1.ClaimLost,
+		UID: c.UID, Deleting: c.DeletionTimestamp != nil || earlier, Finalizers: c.Finalizers, Lost: c.Status.Phase == corev1.ClaimLost,
 		Requested: c.Spec.Resources.Requests[corev1.ResourceStorage],
 	}
 }
@@ -167,7 +172,11 @@ func (p *pass) readLease(ctx context.Context) (decide.Lease, error) {
 		return decide.Lease{}, fmt.Errorf("get Lease uncached: %w", err)
 	}
 	p.lease.see(lease, now)
-	out := decide.Lease{Exists: true, ResourceVersion: lease.ResourceVersion}
+	out := decide.Lease{Exists: true, ResourceVersion: lease.ResourceVersion, Owner: ownerOf(lease, p.store)}
+	if out.Owner == decide.OwnedByEarlier || out.Owner == decide.OwnedByOther {
+		out.UnchangedFor = p.lease.led(0, now)
+		return out, nil
+	}
 	out.Holder = holderOf(lease)
 	if s := lease.Spec.LeaseDurationSeconds; s != nil {
 		out.Duration = time.Duration(*s) * time.Second
@@ -183,6 +192,22 @@ func (p *pass) readLease(ctx context.Context) (decide.Lease, error) {
 		out.UnchangedFor = p.lease.led(0, now)
 	}
 	return out, nil
+}
+
+// ownerOf tells whose Lease it is. Its name alone does not: a store that is made anew at once finds that of the store before,
+// until the cluster has collected it, and an application may have a Lease of that name.
+func ownerOf(l *coordinationv1.Lease, store *v1alpha1.ReplicatedStore) decide.LeaseOwner {
+	controller := metav1.GetControllerOf(l)
+	switch {
+	case metav1.IsControlledBy(l, store):
+		return decide.OwnedByStore
+	case controller == nil && l.Labels[v1alpha1.LabelStore] == store.Name:
+		return decide.OwnedByNobody
+	case controller != nil && controller.Kind == v1alpha1.Kind && controller.Name == store.Name:
+		return decide.OwnedByEarlier
+	default:
+		return decide.OwnedByOther
+	}
 }
 
 // namedBy lists the members that a record counts on.

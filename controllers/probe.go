@@ -17,7 +17,7 @@ import (
 
 // ask asks every member that has an address, all at once, and points the status streams at those addresses.
 func (p *pass) ask(ctx context.Context, members map[string]decide.Member) {
-	addrs := map[string]string{}
+	targets := map[string]nodeclient.Target{}
 	results := make(map[string]decide.Probe, len(members))
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -27,16 +27,16 @@ func (p *pass) ask(ctx context.Context, members map[string]decide.Member) {
 			results[name] = pr.failed(decide.Unknown, p.Clock.Now())
 			continue
 		}
-		addr := controlAddress(m.Pod.IP)
-		addrs[name] = addr
+		to := p.target(name, m.Pod.IP)
+		targets[name] = to
 		wg.Go(func() {
-			result := p.askOne(ctx, name, addr, pr)
+			result := p.askOne(ctx, to, pr)
 			mu.Lock()
 			defer mu.Unlock()
 			results[name] = result
 		})
 	}
-	p.watcher.Set(client.ObjectKeyFromObject(p.store), addrs)
+	p.watcher.Set(client.ObjectKeyFromObject(p.store), targets)
 	wg.Wait()
 	for name, m := range members {
 		m.Probe = results[name]
@@ -59,17 +59,17 @@ func (p *pass) probeOf(name string, pod *decide.Pod) *probe {
 }
 
 // askOne asks one member. An answer of somebody else at its address says nothing about it.
-func (p *pass) askOne(ctx context.Context, name, addr string, pr *probe) decide.Probe {
+func (p *pass) askOne(ctx context.Context, to nodeclient.Target, pr *probe) decide.Probe {
 	if now := p.Clock.Now(); pr.timedOut && now.Sub(pr.askedAt) < probeAgainAfter && !pr.askedAt.Before(p.began) {
 		return pr.failed(decide.TimedOut, now)
 	}
 	pr.askedAt = p.Clock.Now()
-	status, err := p.Nodes.Status(ctx, addr)
+	status, err := p.Nodes.Status(ctx, to)
 	now := p.Clock.Now()
 	pr.timedOut = false
 	switch nodeclient.Classify(err) {
 	case nodeclient.NoFailure:
-		if err != nil || status.Member != name || status.Store != p.store.Name {
+		if err != nil || !to.Is(status) || status.Store != p.store.Name {
 			return pr.failed(decide.Unknown, now)
 		}
 		pr.status, pr.failing = &status, time.Time{}
@@ -91,6 +91,10 @@ func (pr *probe) failed(r decide.Reach, now time.Time) decide.Probe {
 	return decide.Probe{Reach: r, Status: pr.status, For: now.Sub(pr.failing)}
 }
 
-func controlAddress(ip string) string {
-	return net.JoinHostPort(ip, strconv.Itoa(v1alpha1.PortControl))
+// target is the control port of a member whose pod has the address ip.
+func (p *pass) target(member, ip string) nodeclient.Target {
+	return nodeclient.Target{
+		Address:  net.JoinHostPort(ip, strconv.Itoa(v1alpha1.PortControl)),
+		StoreUID: string(p.store.UID), Member: member,
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -67,11 +68,19 @@ func (p *pass) announce(ctx context.Context, plan decide.Plan) {
 	p.Recorder.Eventf(p.store, nil, kind, plan.Reason, plan.State.String(), "%s", plan.Message)
 }
 
-// warn records an event about something that failed.
+// warnAgain is after how long a failure that goes on is told anew.
+const warnAgain = 10 * time.Minute
+
+// warn records an event about something that failed, and not again while it goes on.
 func (p *pass) warn(reason string, err error) {
 	if errors.Is(err, errNotOwned) {
 		reason = v1alpha1.ReasonNotOwned
 	}
+	now := p.Clock.Now()
+	if p.warned.text == err.Error() && now.Sub(p.warned.at) < warnAgain {
+		return
+	}
+	p.warned.text, p.warned.at = err.Error(), now
 	p.Recorder.Eventf(p.store, nil, corev1.EventTypeWarning, reason, "Apply", "%s", err.Error())
 }
 

@@ -99,7 +99,7 @@ func (n *Node) closePorts() {
 
 func (n *Node) startRunner(ctx context.Context) (*role.Runner, error) {
 	o := role.Options{
-		FS: n.opt.FS, Dir: n.opt.Data, Store: n.opt.Store, Member: n.opt.Member, Version: n.opt.Version, Log: n.opt.Log,
+		FS: n.opt.FS, Dir: n.opt.Data, Store: n.opt.Store, StoreUID: n.opt.StoreUID, Member: n.opt.Member, Version: n.opt.Version, Log: n.opt.Log,
 		Dial: func(ctx context.Context, address string) (net.Conn, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "tcp", address)
@@ -150,7 +150,7 @@ func (n *Node) serve(ctx context.Context) (err error) {
 	n.running.Go(func() { n.end(ignoreStopped(n.clients.Serve(n.ports[portClient]))) })
 	n.running.Go(func() { b.expire(ctx) })
 	if l := n.ports[portControl]; l != nil {
-		control := admin.New(n, admin.Options{Registry: registry, Log: n.opt.Log})
+		control := admin.New(n, admin.Options{Registry: registry, StoreUID: n.opt.StoreUID, Member: n.opt.Member, Log: n.opt.Log})
 		n.running.Go(func() { n.end(control.Serve(ctx, l)) })
 	}
 	if l := n.ports[portPeer]; l != nil {

@@ -47,7 +47,9 @@ type Options struct {
 	Managed bool
 	// Store and Member are names; a managed node needs both.
 	Store, Member string
-	Consistency   Consistency
+	// StoreUID is that of the store's object, by which members of two stores of one name tell each other apart; "": any.
+	StoreUID    string
+	Consistency Consistency
 	// MaxValueBytes, MaxClients: limits of the client protocol.
 	MaxValueBytes int64
 	MaxClients    int

@@ -29,7 +29,7 @@ const (
 func (r *Replica) Hello() Hello {
 	r.follow.matched = false
 	h := Hello{
-		Store: r.opt.Store, Member: r.opt.Self.Member, Incarnation: r.opt.Self.Incarnation,
+		Store: r.opt.Store, StoreUID: r.opt.StoreUID, Member: r.opt.Self.Member, Incarnation: r.opt.Self.Incarnation,
 		Epoch: r.promises.Epoch, Last: r.log.Durable(), Seed: r.promises.NeedSeed,
 		GrantMillis: r.opt.Grant.Milliseconds(),
 	}

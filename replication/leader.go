@@ -133,6 +133,8 @@ func (r *Replica) OnHello(h Hello, now time.Time) HelloReply {
 	switch {
 	case h.Store != r.opt.Store:
 		return HelloReply{Verdict: VerdictRefuse, Message: fmt.Sprintf("this is a member of store %q, not of %q", r.opt.Store, h.Store)}
+	case h.StoreUID != r.opt.StoreUID && h.StoreUID != "" && r.opt.StoreUID != "":
+		return HelloReply{Verdict: VerdictRefuse, Message: fmt.Sprintf("this is a member of another store of the name %q: its UID is %s, not %s", r.opt.Store, r.opt.StoreUID, h.StoreUID)}
 	case h.Fetch:
 		return r.onFetch(h)
 	case r.role != RoleLeader || h.Epoch != r.promises.Epoch:

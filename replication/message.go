@@ -16,7 +16,9 @@ const (
 
 // Hello opens a stream, and is said again after every cut.
 type Hello struct {
-	Store       string `json:"store"`
+	Store string `json:"store"`
+	// StoreUID tells stores of one name apart; "" when the follower was told none.
+	StoreUID    string `json:"storeUID,omitempty"`
 	Member      string `json:"member"`
 	Incarnation string `json:"incarnation"`
 	// Epoch is the leadership that the follower was told to join.

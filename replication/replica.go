@@ -63,7 +63,9 @@ func IsRefusal(err error) bool {
 // ReplicaOptions are fixed for a Replica's life.
 type ReplicaOptions struct {
 	Store string
-	Self  Voter
+	// StoreUID tells stores of one name apart; "": nobody said.
+	StoreUID string
+	Self     Voter
 	// Grant is how long this member, as a follower, refuses other leaders after it heard from its own. Default 1 s.
 	Grant time.Duration
 }

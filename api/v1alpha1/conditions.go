@@ -64,6 +64,10 @@ const (
 	ReasonScalingUp = "ScalingUp"
 	// ReasonScalingDown: members are being removed.
 	ReasonScalingDown = "ScalingDown"
+	// ReasonHandoverFailed: planned handovers failed in a row, and the operator waits before the next one.
+	ReasonHandoverFailed = "HandoverFailed"
+	// ReasonEarlierStore: something of the store that had this name before is still being removed.
+	ReasonEarlierStore = "EarlierStore"
 	// ReasonUpdating: members are restarted one by one to take up a new template.
 	ReasonUpdating = "Updating"
 	// ReasonReconcileDisabled: the operator was told to leave the store alone.
@@ -76,6 +80,8 @@ const (
 	ReasonAsExpected = "AsExpected"
 	// ReasonMemberMissing: a member has no running pod or does not answer.
 	ReasonMemberMissing = "MemberMissing"
+	// ReasonClaimStuck: a volume claim is being deleted and does not go; the message says what holds it.
+	ReasonClaimStuck = "ClaimStuck"
 	// ReasonMemberProblem: a member reports a problem that needs a person; the message repeats it.
 	ReasonMemberProblem = "MemberProblem"
 	// ReasonSeedBudgetSpent: a member was seeded too often of late and waits before it takes another snapshot; the message

@@ -47,6 +47,10 @@ const (
 	// AnnotationReconcile on a store, with the value ReconcileDisabled, makes the operator leave the store alone (it goes on
 	// reporting status). No failover happens meanwhile.
 	AnnotationReconcile = GroupName + "/reconcile"
+	// AnnotationRestart on a store asks for a restart of every member whose pod does not have the same value: followers first,
+	// the leader last, after a handover. Its value is free; a time is usual. On a pod, where the operator sets it, it says after
+	// which request the pod was made.
+	AnnotationRestart = GroupName + "/restart"
 	// AnnotationReseed on a pod asks to throw the member's data away and to seed it again from the leader. Its value is free
 	// (a reason, for the event). Refused on the leader, and on a voter without which no write could be acknowledged.
 	AnnotationReseed = GroupName + "/reseed"

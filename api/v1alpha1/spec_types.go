@@ -38,8 +38,9 @@ type ReplicatedStoreSpec struct {
 	// +kubebuilder:default={}
 	Reads ReadsSpec `json:"reads,omitzero"`
 
-	// image of the data node. Default: the image that the operator was installed with, so that upgrading the operator
-	// upgrades the store.
+	// image of the data node. Default: the image that the operator was installed with. Upgrading the operator restarts nobody:
+	// a member takes up the operator's newer image when its pod is made next (kubectl rstore restart). An image named here is
+	// the only one that counts, and changing it restarts the members.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512

@@ -67,6 +67,7 @@ func parse(args []string) (opt node.Options, leaseName string, verbosity int, er
 	f.StringVar(&opt.ControlListen, "control-listen", "", "`address` of the control port: orders, probes, metrics")
 	f.BoolVar(&opt.Managed, "managed", false, "wait for orders on the control port instead of leading alone")
 	f.StringVar(&opt.Store, "store", "", "`name` of the store (managed)")
+	f.StringVar(&opt.StoreUID, "store-uid", "", "`uid` of the store's object: orders and followers of another one are refused")
 	f.StringVar(&opt.Member, "member", "", "`name` of this member (managed)")
 	f.StringVar(&leaseName, "lease", "", "`namespace/name` of the Lease to hold while leading")
 	f.StringVar((*string)(&opt.Consistency), "consistency", string(node.ConsistencySession), "default of reads: Eventual, Session, LeaderWindow or Linearizable")

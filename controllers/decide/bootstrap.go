@@ -12,7 +12,12 @@ import (
 // withoutRecord judges a store that has no authority record: a new one, or one that lost it.
 func (d *decision) withoutRecord() Plan {
 	var silent, used []string
+	there := 0
 	for _, m := range d.byOrdinal() {
+		if m.waitsForClaim() {
+			continue // its data was thrown away
+		}
+		there++
 		switch s := m.fresh(); {
 		case s == nil:
 			silent = append(silent, m.Name)
@@ -23,8 +28,8 @@ func (d *decision) withoutRecord() Plan {
 	switch size := d.Store.Spec.Size(); {
 	case len(used) > 0 || d.Lease.RecordError != "":
 		return d.recordLost(Record{})
-	case len(d.Members) < size:
-		return plan(Creating, v1alpha1.ReasonCreatingMembers, "%d of %d members exist.", len(d.Members), size).again(soon)
+	case there < size:
+		return plan(Creating, v1alpha1.ReasonCreatingMembers, "%d of %d members exist.%s", there, size, d.goingClaims()).again(soon)
 	case len(silent) > 0:
 		return plan(Creating, v1alpha1.ReasonBootstrapping, "Waiting for %s to answer.", strings.Join(silent, ", ")).again(soon)
 	default:
@@ -35,8 +40,13 @@ func (d *decision) withoutRecord() Plan {
 // bootstrap names the first leader. Every member is there and empty, so nothing can be missed; the voters start empty
 // (an empty directory is no voter), so nothing commits before a follower holds the barrier.
 func (d *decision) bootstrap() Plan {
-	first := d.byOrdinal()[0]
-	v, _ := first.voter()
+	var v replication.Voter
+	for _, m := range d.byOrdinal() {
+		if voter, answers := m.voter(); answers {
+			v = voter
+			break
+		}
+	}
 	rec := Record{Epoch: 1, Change: Change{Kind: v1alpha1.KindBootstrap, Reason: reasonBootstrap, WritesLost: v1alpha1.LostNone}}
 	rec.Since.Detected, rec.Since.Fenced = d.micro(), d.micro()
 	rec = rec.promoting(v, replication.Mark{}, replication.Rule{Voters: []replication.Voter{}, K: d.Store.Spec.SynchronousNumber()})
@@ -67,8 +77,14 @@ func (d *decision) recordLost(old Record) Plan {
 			do(d.write(rec))
 	}
 	ev := d.foreseen()
-	next := Record{ConfigVersion: max(old.ConfigVersion, d.maxConfigVersion())}
+	next := Record{ConfigVersion: max(old.ConfigVersion, d.maxConfigVersion()), Stores: old.Stores}
 	next.Change = d.change(Record{}, v1alpha1.KindFailover, reasonRecordLost, "", "")
+	what := "The authority record was lost or old"
+	if d.takesOver() {
+		next.Kind, next.Reason = v1alpha1.KindBootstrap, reasonTakenOver
+		next.Stores = d.servedStores()
+		what = "Volumes that an earlier store of this name left are taken over"
+	}
 	next.EveryMember = d.everyMember()
 	next = next.fencing(d.nextEpoch(old), next.Change)
 	if len(ev.without(next.EveryMember)) > 0 {
@@ -77,13 +93,33 @@ func (d *decision) recordLost(old Record) Plan {
 		next.Epoch += unheardEpochs
 	}
 	if size := d.Store.Spec.Size(); len(d.Members) < size {
-		return plan(RecordLost, v1alpha1.ReasonRecordLost, "The authority record was lost; %d of %d members exist.", len(d.Members), size).again(soon)
+		return plan(RecordLost, v1alpha1.ReasonRecordLost, "%s; %d of %d members exist.", what, len(d.Members), size).again(soon)
 	}
 	if _, g := d.fenceGate(next, ev); g != nil {
 		return plan(RecordLost, g.reason, "%s", g.message).again(soon)
 	}
-	return plan(Fencing, reasonRecordLost, "The authority record was lost or old: fencing every member for epoch %d.", next.Epoch).
+	return plan(Fencing, next.Reason, "%s: fencing every member for epoch %d.", what, next.Epoch).
 		do(d.write(next))
+}
+
+// takesOver tells whether the members hold data although this store never had a leader: an earlier one of its name left them.
+// It changes words only; every member must be there, as when a record was lost.
+func (d *decision) takesOver() bool {
+	return d.Lease.Record == nil && d.Lease.RecordError == "" && d.Store.Status.Epoch == 0
+}
+
+// goingClaims names the claims that have to go before their members can be made.
+func (d *decision) goingClaims() string {
+	var names []string
+	for _, m := range d.byOrdinal() {
+		if m.waitsForClaim() {
+			names = append(names, m.Name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return " Being deleted first: the claims " + strings.Join(names, ", ") + "."
 }
 
 // everyMember names those that must answer when the record was lost. An older record may name members that are gone for good:
@@ -135,7 +171,7 @@ func (d *decision) adopt(old Record) (Record, bool) {
 		rec := Record{
 			Epoch: e, Phase: PhaseStable, ConfigVersion: s.ConfigVersion, Rules: s.Rules,
 			Leader: replication.Voter{Member: m.Name, Incarnation: s.Incarnation},
-			Change: d.change(old, v1alpha1.KindFailover, reasonRecordLost, "", ""),
+			Change: d.change(old, v1alpha1.KindFailover, reasonRecordLost, "", ""), Stores: old.Stores,
 		}
 		rec.WritesLost = v1alpha1.LostNone
 		return rec, rec.valid() == nil

@@ -126,6 +126,7 @@ func TestScale(t *testing.T) {
 		if w.podNames() != "orders-1 orders-3" || w.claims["orders-2"] == nil {
 			t.Fatalf("%s", w.podNames())
 		}
+		w.untilState(decide.Stable) // the claim that is kept is nothing to wait for
 		w.store.Spec.Replicas = new(int32(3))
 		w.until("three again", func() bool {
 			return w.podNames() == "orders-1 orders-2 orders-3" && w.ops[0].plan.State == decide.Stable

@@ -150,6 +150,8 @@ func (d *decision) degraded(rec Record) judgement {
 		return judgement{true, v1alpha1.ReasonSeedBudgetSpent, strings.Join(problems, "; ") + "."}
 	case len(problems) > 0:
 		return judgement{true, v1alpha1.ReasonMemberProblem, strings.Join(problems, "; ") + "."}
+	case len(d.stuck) > 0:
+		return judgement{true, v1alpha1.ReasonClaimStuck, d.stuckClaims()}
 	case len(missing) > 0:
 		return judgement{true, v1alpha1.ReasonMemberMissing, strings.Join(missing, "; ") + "."}
 	case len(lagging) > 0:
@@ -171,8 +173,17 @@ func (d *decision) acknowledgedAlone(rec Record) bool {
 }
 
 func (d *decision) trouble(m Member) string {
+	if m.waitsForClaim() {
+		return m.Name + " has no pod: " + m.whyClaimStays()
+	}
 	if m.Pod == nil {
 		return m.Name + " has no pod"
+	}
+	if m.Foreign {
+		return m.Name + " has a volume with the data of another store, and takes no part (annotate its pod with " + v1alpha1.AnnotationReseed + " to throw that data away)"
+	}
+	if m.Pod.Orphaned || m.Pod.Deleting && m.Pod.IP == "" {
+		return m.Name + " is made once the pod of that name is gone"
 	}
 	if m.Claim != nil && m.Claim.Lost {
 		return m.Name + " has lost its volume (annotate its pod with " + v1alpha1.AnnotationReseed + " to give it a new one)"

@@ -19,11 +19,14 @@ type decision struct {
 	Observed
 	now     time.Time
 	holding []string
+	stuck   map[string]bool // members whose claim has been going for too long
 }
 
 // Decide judges what was observed. It does no I/O and changes nothing.
 func Decide(o Observed, now time.Time) Plan {
 	d := &decision{Observed: o, now: now}
+	d.setForeignApart()
+	d.findStuckClaims()
 	p := d.choose()
 	if !p.Risky() || p.promotes() {
 		p.Actions = append(p.Actions, d.upkeep(p.State)...)
@@ -48,10 +51,18 @@ func (d *decision) choose() Plan {
 		return plan(Deleting, v1alpha1.ReasonDeleting, "The store is being deleted.")
 	case d.Store.Paused():
 		return plan(Paused, v1alpha1.ReasonReconcileDisabled, "The annotation %s tells the operator to leave the store alone.", v1alpha1.AnnotationReconcile)
+	case d.Lease.Owner == OwnedByEarlier:
+		return plan(Creating, v1alpha1.ReasonEarlierStore, "The Lease of the store that had this name before is still there; the cluster is about to remove it "+
+			"(where it does not: kubectl delete lease %s).", v1alpha1.LeaseName(d.Store.Name)).again(soon)
+	case d.Lease.Owner == OwnedByOther:
+		return plan(Creating, v1alpha1.ReasonNotOwned, "A Lease of the name %s exists and belongs to somebody else: delete it, or give the store another name.",
+			v1alpha1.LeaseName(d.Store.Name)).again(2 * time.Second)
 	case rec == nil:
 		return d.withoutRecord()
 	case d.recordIsOld(*rec):
 		return d.recordLost(*rec)
+	case d.Lease.Owner == OwnedByNobody:
+		return plan(Settling, v1alpha1.ReasonStable, "The store takes over the Lease that an earlier one of its name left.").do(d.write(*rec))
 	case d.Store.Fenced():
 		return d.held(*rec)
 	case rec.Phase == PhaseFencing:
@@ -82,7 +93,7 @@ func (d *decision) led(rec Record) Plan {
 func (d *decision) tend(rec Record) Plan {
 	newest, _ := rec.Rule()
 	d.wantedRule(rec, newest) // so that what it times is seen without interruption, whatever step comes first
-	for _, m := range d.byOrdinal() {
+	for _, m := range d.able(rec) {
 		d.keepsUp(rec, m) // as above
 	}
 	for _, step := range []func(Record) (Plan, bool){
@@ -97,11 +108,14 @@ func (d *decision) tend(rec Record) Plan {
 
 // settled says what is still missing, if anything.
 func (d *decision) settled(rec Record) Plan {
-	size, there := d.Store.Spec.Size(), len(d.Members)
-	for _, m := range d.byOrdinal() {
+	size, there := d.Store.Spec.Size(), len(d.able(rec))
+	for _, m := range d.able(rec) {
 		if m.Name != rec.Leader.Member && !d.keepsUp(rec, m) {
 			return plan(Settling, unsettled(m), "%s leads epoch %d; %s.", rec.Leader.Member, rec.Epoch, d.whyNotCaughtUp(rec, m)).again(2 * time.Second)
 		}
+	}
+	if n := d.Handovers; d.handoverRests(rec) > 0 {
+		return plan(Settling, v1alpha1.ReasonHandoverFailed, "%s leads epoch %d; %s.", rec.Leader.Member, rec.Epoch, n.describe(d.handoverRests(rec))).again(soon)
 	}
 	if there < size {
 		return plan(Settling, v1alpha1.ReasonScalingUp, "%s leads epoch %d; %d of %d members exist.", rec.Leader.Member, rec.Epoch, there, size).again(soon)
@@ -147,6 +161,9 @@ func (d *decision) held(rec Record) Plan {
 // leadership.
 func (d *decision) write(next Record) WriteRecord {
 	old := d.Lease.Record
+	if uid := d.Store.UID; uid != "" && !slices.Contains(next.Stores, uid) {
+		next.Stores = append(slices.Clone(next.Stores), uid)
+	}
 	w := WriteRecord{Record: next, ResourceVersion: d.Lease.ResourceVersion, LeaseSeconds: d.Store.Spec.LeaseDuration()}
 	w.NewLeader = next.Phase == PhasePromoting && (old == nil || old.Phase != PhasePromoting || old.Epoch != next.Epoch)
 	alone := slices.ContainsFunc(next.Leaderships(), func(l replication.Leadership) bool {

@@ -17,6 +17,7 @@ const (
 	reasonPromotionRefused = "PromotionRefused"
 	reasonNoBarrier        = "NoBarrier"
 	reasonRecordLost       = "RecordLost"
+	reasonTakenOver        = "TakenOver"
 	reasonRequested        = "Requested"
 	reasonPodDeleting      = "LeaderPodDeleting"
 	reasonPodFenced        = "LeaderPodFenced"

@@ -55,8 +55,12 @@ func (d *decision) everyMemberGate(rec Record, ev evidence, pass *passage) *gate
 		pass.lossy = true
 		return nil
 	default:
-		return &gate{v1alpha1.ReasonRecordLost, fmt.Sprintf("The authority record was lost, so every member must answer with its data; missing or empty: %s "+
-			"(override: spec.failover.dataLoss Allow).", strings.Join(missing, ", "))}
+		what, instead := "The authority record was lost", ""
+		if d.takesOver() {
+			what, instead = "An earlier store of this name left volumes", "; or delete the claims that hold data which is not wanted any more"
+		}
+		return &gate{v1alpha1.ReasonRecordLost, fmt.Sprintf("%s, so every member must answer with its data; missing or empty: %s "+
+			"(override: spec.failover.dataLoss Allow%s).", what, strings.Join(missing, ", "), instead)}
 	}
 }
 

@@ -39,7 +39,7 @@ func (d *decision) evacuate(rec Record) (Plan, bool) {
 	pod := d.Members[rec.Leader.Member].Pod
 	reason := reasonPodDeleting
 	switch {
-	case pod == nil || d.Pass.HandoverError != "":
+	case pod == nil || d.handoverRests(rec) > 0:
 		return Plan{}, false
 	case pod.Fenced:
 		reason = reasonPodFenced
@@ -51,6 +51,30 @@ func (d *decision) evacuate(rec Record) (Plan, bool) {
 		return Plan{}, false
 	}
 	return d.handOver(rec, to, reason, ""), true
+}
+
+// Rests between handovers that fail: each holds writes for a while, in vain.
+const (
+	firstRest = 5 * time.Second
+	lastRest  = 5 * time.Minute
+)
+
+// handoverRests is how long the operator tries no further handover by itself, because the last ones failed. One that a person
+// asks for is tried at once.
+func (d *decision) handoverRests(rec Record) time.Duration {
+	n := d.Handovers
+	if n.InARow == 0 || n.Epoch != rec.Epoch {
+		return 0
+	}
+	rest := lastRest
+	if n.InARow < 7 {
+		rest = firstRest << (n.InARow - 1)
+	}
+	return max(0, rest-n.Ago)
+}
+
+func (n HandoverFailures) describe(rest time.Duration) string {
+	return fmt.Sprintf("%d handovers failed in a row (%s): the next try is in %s", n.InARow, n.Why, round(rest))
 }
 
 // handOver is two steps: the leader holds its writes until to holds everything, then the epoch changes. If the operator
@@ -90,7 +114,7 @@ func (d *decision) heir(rec Record, request string) (to, why string) {
 		if _, votes := rec.Voter(m.Name); !votes {
 			c.Preference += 1000
 		}
-		if m.outdated() {
+		if d.Outdated(m) {
 			c.Preference += 2000
 		}
 		fit = append(fit, c)
@@ -149,6 +173,8 @@ func (d *decision) whyNotCaughtUp(rec Record, m Member) string {
 		return "the leader does not answer"
 	case m.Pod == nil:
 		return m.Name + " has no pod"
+	case m.Foreign:
+		return m.Name + " has a volume with the data of another store"
 	case s == nil && m.Pod.Trouble != "":
 		return fmt.Sprintf("%s does not run: %s", m.Name, m.Pod.Trouble)
 	case s == nil:

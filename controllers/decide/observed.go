@@ -28,8 +28,18 @@ type Observed struct {
 	Held map[string]time.Duration
 	// Promoted is when this process told the leader of an epoch to lead, for the report only; zero if it did not.
 	Promoted PromotedAt
+	// Handovers that failed in the present leadership.
+	Handovers HandoverFailures
 	// Pass holds the answers to this pass's earlier actions.
 	Pass Pass
+}
+
+// HandoverFailures are the planned handovers of one leadership that failed in a row. The zero value: none.
+type HandoverFailures struct {
+	Epoch  replication.Epoch
+	InARow int
+	Why    string        // the newest
+	Ago    time.Duration // since the newest
 }
 
 // PromotedAt is when the leader of Epoch was told.
@@ -60,9 +70,26 @@ func DefaultSettings() Settings {
 	}
 }
 
+// LeaseOwner tells whose the Lease of the store's name is.
+type LeaseOwner uint8
+
+const (
+	// OwnedByStore: this very store's.
+	OwnedByStore LeaseOwner = iota
+	// OwnedByNobody: a store's of this name that was deleted without its children. Its record is believed, for it speaks of
+	// the volumes that are there.
+	OwnedByNobody
+	// OwnedByEarlier: an earlier store's of this name; the cluster is about to collect it. Nothing in it is believed.
+	OwnedByEarlier
+	// OwnedByOther: somebody else's altogether.
+	OwnedByOther
+)
+
 // Lease is the store's Lease as read uncached.
 type Lease struct {
-	Exists          bool
+	Exists bool
+	// Owner; where it is an earlier store's or another's, nothing but Exists and ResourceVersion is set.
+	Owner           LeaseOwner
 	ResourceVersion string
 	// Record is nil when there is none, or when it cannot be believed (then RecordError says why).
 	Record      *Record
@@ -85,6 +112,9 @@ type Member struct {
 	Probe   Probe
 	// SpecHash is that of the member's pod if it were made from the spec as it is now.
 	SpecHash string
+	// Foreign: its volume holds what another store put there. Set by Decide, which then takes none of its answers for
+	// evidence.
+	Foreign bool
 }
 
 // Pod is what a decision needs of a pod.
@@ -96,11 +126,14 @@ type Pod struct {
 	Ready    bool
 	Failed   bool // it ended and will not run again
 	Deleting bool
+	Orphaned bool   // it belongs to no store, and nobody has deleted it yet
 	Role     string // the role label
 	SpecHash string
-	Fenced   bool   // annotated: it must not lead
-	Reseed   bool   // annotated: throw its data away
-	Trouble  string // why it does not run, when Kubernetes says so
+	// Restarted is the request to restart after which the pod was made; "" when there was none.
+	Restarted string
+	Fenced    bool   // annotated: it must not lead
+	Reseed    bool   // annotated: throw its data away
+	Trouble   string // why it does not run, when Kubernetes says so
 }
 
 // Claim is what a decision needs of a volume claim.
@@ -108,6 +141,8 @@ type Claim struct {
 	UID      types.UID
 	Deleting bool
 	Lost     bool // its volume is gone
+	// Finalizers that it still has.
+	Finalizers []string
 	// Requested is the size it asks for.
 	Requested resource.Quantity
 }
@@ -189,8 +224,12 @@ func (m Member) voter() (replication.Voter, bool) {
 	return replication.Voter{Member: m.Name, Incarnation: s.Incarnation}, true
 }
 
-// outdated tells whether the member's pod was made from another spec than the present one.
-func (m Member) outdated() bool { return m.Pod != nil && m.Pod.SpecHash != m.SpecHash }
+// Outdated tells whether the member's pod was made from another spec than the present one, or before the newest request to
+// restart.
+func (o Observed) Outdated(m Member) bool {
+	restart := o.Store.Annotations[v1alpha1.AnnotationRestart]
+	return m.Pod != nil && (m.Pod.SpecHash != m.SpecHash || restart != "" && m.Pod.Restarted != restart)
+}
 
 // leads tells whether the member itself says that it leads this record's epoch as this record's leader.
 func (m Member) leads(r Record) bool {

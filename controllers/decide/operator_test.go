@@ -26,6 +26,10 @@ type operator struct {
 	leaseKey string
 	leaseAt  time.Time
 	touched  int
+	failures decide.HandoverFailures
+	failedAt time.Time
+	hands    int  // handovers tried
+	refuse   bool // handovers fail
 
 	seen decide.Observed // what the next act goes by: as stale as the test makes it
 	pass decide.Pass
@@ -39,14 +43,19 @@ func newOperator(w *world, name string) *operator {
 	}
 }
 
-func addr(host string) string { return net.JoinHostPort(host, strconv.Itoa(v1alpha1.PortControl)) }
+func addr(host string) nodeclient.Target {
+	return nodeclient.Target{Address: net.JoinHostPort(host, strconv.Itoa(v1alpha1.PortControl))}
+}
 
 // observe reads everything, the Lease last.
 func (o *operator) observe() {
 	now := o.w.cluster.Now()
 	obs := decide.Observed{
 		Store: o.w.store.DeepCopy(), Settings: decide.DefaultSettings(), Members: map[string]decide.Member{},
-		Held: map[string]time.Duration{}, Pass: o.pass,
+		Held: map[string]time.Duration{}, Pass: o.pass, Handovers: o.failures,
+	}
+	if o.failures.InARow > 0 {
+		obs.Handovers.Ago = now.Sub(o.failedAt)
 	}
 	names := map[string]bool{}
 	for n := range o.w.pods {
@@ -180,7 +189,7 @@ func (o *operator) reconcile() {
 	o.publish()
 }
 
-func (o *operator) at(member string) string {
+func (o *operator) at(member string) nodeclient.Target {
 	if m := o.seen.Members[member]; m.Pod != nil {
 		return addr(m.Pod.IP)
 	}
@@ -208,7 +217,14 @@ func (o *operator) do(a decide.Action) error {
 		_, err = o.node.Configure(ctx, o.at(a.Member), a.Request)
 	case decide.HandOver:
 		reply, err := o.node.Handover(ctx, o.at(a.Member), a.Request)
+		if o.hands++; o.refuse {
+			err = errors.New("NotInTime: it did not reach the end")
+		}
+		if o.failures.Epoch != a.Request.Epoch || err == nil {
+			o.failures = decide.HandoverFailures{Epoch: a.Request.Epoch}
+		}
 		if err != nil {
+			o.failures.InARow, o.failures.Why, o.failedAt = o.failures.InARow+1, err.Error(), w.cluster.Now()
 			o.pass.HandoverError = err.Error()
 			return nil
 		}

@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
@@ -29,10 +30,15 @@ func (d *decision) upkeep(s State) []Action {
 func (d *decision) create(rec Record) []Action {
 	var out []Action
 	surplus := d.surplus(rec)
-	members := d.roster(rec)
+	for _, m := range d.byOrdinal() {
+		if m.Pod != nil && m.Pod.Orphaned {
+			out = append(out, DeletePod{m.Name, m.Pod.UID, "it belongs to no store"})
+		}
+	}
+	members := d.able(rec)
 	for _, m := range members {
 		switch {
-		case m.Pod == nil && !surplus[m.Name] && (m.Claim == nil || !m.Claim.Deleting):
+		case m.Pod == nil && !surplus[m.Name] && !m.waitsForClaim():
 			out = append(out, CreateMember{m.Name, m.Ordinal})
 		case m.Pod != nil && m.Pod.Failed && !m.Pod.Deleting:
 			out = append(out, DeletePod{m.Name, m.Pod.UID, "it has ended and will not run again"})
@@ -40,20 +46,21 @@ func (d *decision) create(rec Record) []Action {
 	}
 	for _, ordinal := range d.freeOrdinals(members)[:max(0, d.Store.Spec.Size()-len(members))] {
 		name := v1alpha1.MemberName(d.Store.Name, ordinal)
-		if c := d.Members[name].Claim; c == nil || !c.Deleting {
+		if !d.Members[name].waitsForClaim() {
 			out = append(out, CreateMember{name, ordinal})
 		}
 	}
 	return out
 }
 
-// freeOrdinals lists as many ordinals as may be needed, those whose claim is already there first, then the lowest.
+// freeOrdinals lists as many ordinals as may be needed, those whose claim is already there first, then the lowest. One whose
+// claim is going keeps its turn for a while.
 func (d *decision) freeOrdinals(taken []Member) []int {
 	var claimed, bare []int
 	for n := 1; len(bare) < d.Store.Spec.Size(); n++ {
 		name := v1alpha1.MemberName(d.Store.Name, n)
 		switch {
-		case slices.ContainsFunc(taken, func(m Member) bool { return m.Ordinal == n }):
+		case d.stuck[name], slices.ContainsFunc(taken, func(m Member) bool { return m.Ordinal == n }):
 		case d.Members[name].Claim != nil:
 			claimed = append(claimed, n)
 		default:
@@ -95,11 +102,8 @@ func (d *decision) reseed(rec Record) (Plan, bool) {
 func (d *decision) update(rec Record) (Plan, bool) {
 	var outdated []Member
 	others := ""
-	for _, m := range slices.Backward(d.byOrdinal()) {
-		if m.Pod == nil {
-			continue
-		}
-		old := m.outdated() && !m.Pod.Deleting
+	for _, m := range slices.Backward(d.roster(rec)) {
+		old := d.Outdated(m) && !m.Pod.Deleting
 		switch {
 		case old && m.fresh() == nil && (m.Pod.Trouble != "" || m.Probe.For >= d.Settings.VoterGoneAfter):
 			return d.replace(m)
@@ -107,13 +111,16 @@ func (d *decision) update(rec Record) (Plan, bool) {
 			outdated = append(outdated, m)
 		}
 		if m.Name != rec.Leader.Member && others == "" {
-			others = d.whyNotCaughtUp(rec, m)
+			others = d.whyNotWhole(rec, m)
 		}
 	}
 	switch {
 	case len(outdated) == 0:
 		return Plan{}, false
-	case others != "" || len(d.roster(rec)) < d.Store.Spec.Size():
+	case others == "" && len(d.able(rec)) < d.Store.Spec.Size():
+		others = fmt.Sprintf("%d of %d members exist", len(d.able(rec)), d.Store.Spec.Size())
+	}
+	if others != "" {
 		return plan(Updating, v1alpha1.ReasonUpdating, "%d members are to be restarted; waiting: %s.", len(outdated), others).again(soon), true
 	}
 	for _, m := range outdated {
@@ -121,13 +128,36 @@ func (d *decision) update(rec Record) (Plan, bool) {
 			return d.replace(m)
 		}
 	}
-	if to, why := d.heir(rec, v1alpha1.FailoverToAny); why == "" && d.Pass.HandoverError == "" {
+	return d.updateLeader(rec, outdated[0])
+}
+
+// updateLeader restarts the leader, which is the last: once another leads, or where there is nobody else.
+func (d *decision) updateLeader(rec Record, leader Member) (Plan, bool) {
+	to, why := d.heir(rec, v1alpha1.FailoverToAny)
+	rest := d.handoverRests(rec)
+	switch {
+	case len(d.roster(rec)) == 1:
+		return d.replace(leader)
+	case why != "":
+		return plan(Updating, v1alpha1.ReasonUpdating, "%s leads and is to be restarted; nobody can take over yet: %s.", leader.Name, why).again(2 * soon), true
+	case rest > 0:
+		return plan(Updating, v1alpha1.ReasonHandoverFailed, "%s leads and is to be restarted; %s.", leader.Name, d.Handovers.describe(rest)).again(rest), true
+	default:
 		return d.handOver(rec, to, reasonUpdating, ""), true
 	}
-	if len(d.roster(rec)) == 1 {
-		return d.replace(outdated[0])
+}
+
+// whyNotWhole says why m is no reason to take the next member away; "" when it is as it should be. A pod that is going away
+// may follow to its last moment, and the store will miss it all the same.
+func (d *decision) whyNotWhole(rec Record, m Member) string {
+	switch {
+	case d.stuck[m.Name]:
+		return "" // another member stands in
+	case m.Pod != nil && m.Pod.Deleting:
+		return "the pod of " + m.Name + " is going away"
+	default:
+		return d.whyNotCaughtUp(rec, m)
 	}
-	return plan(Updating, v1alpha1.ReasonUpdating, "%s leads and is to be restarted; nobody can take over yet. %s", rec.Leader.Member, d.Pass.HandoverError).again(2 * soon), true
 }
 
 func (d *decision) replace(m Member) (Plan, bool) {

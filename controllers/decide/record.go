@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/replication"
@@ -53,6 +54,9 @@ type Record struct {
 	Start replication.Mark `json:"start,omitzero"`
 	// GrantWaitMillis is what fenced members had still granted to an old leader that was not fenced itself.
 	GrantWaitMillis int64 `json:"grantWaitMillis,omitempty"`
+	// Stores are the UIDs of the objects whose record this is: more than one after a store took over what an earlier one of its
+	// name left. A volume of any of them is the store's.
+	Stores []types.UID `json:"stores,omitempty"`
 	// LeaderDead: the process of the leadership that binds was seen to be gone, on two of its ports and from two hosts, so
 	// it serves no read any more.
 	LeaderDead bool `json:"leaderDead,omitempty"`
@@ -186,7 +190,7 @@ func (r Record) Voter(member string) (replication.Voter, bool) {
 func (r Record) fencing(e replication.Epoch, c Change) Record {
 	return Record{
 		Epoch: e, Phase: PhaseFencing, ConfigVersion: r.ConfigVersion,
-		Binding: r.Leaderships(), EveryMember: r.EveryMember, Change: c,
+		Binding: r.Leaderships(), EveryMember: r.EveryMember, Stores: r.Stores, Change: c,
 	}
 }
 

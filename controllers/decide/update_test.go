@@ -2,7 +2,9 @@ package decide_test
 
 import (
 	"testing"
+	"time"
 
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 	"github.com/replicatedstore/replicatedstore/controllers/nodeclient/fake"
 )
@@ -20,5 +22,59 @@ func TestOneMissedAnswerDoesNotRestartAMember(t *testing.T) {
 		if d, ok := a.(decide.DeletePod); ok {
 			t.Fatalf("%v", d)
 		}
+	}
+}
+
+// TestOneAtATime: while a member that was restarted is away, or on its way, no other is restarted.
+func TestOneAtATime(t *testing.T) {
+	for name, away := range map[string]func(*world){
+		"its pod is going away and follows still": func(w *world) { w.pods["orders-3"].Deleting = true },
+		"it has no pod": func(w *world) {
+			w.cluster.Vanish("orders-3")
+			delete(w.pods, "orders-3")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, 3, 1)
+			w.hash = "v2"
+			away(w)
+			op := w.ops[0]
+			op.observe()
+			op.decide()
+			for _, a := range op.plan.Actions {
+				if d, ok := a.(decide.DeletePod); ok {
+					t.Fatalf("%v, while orders-3 is away", d)
+				}
+			}
+			if op.plan.State != decide.Updating {
+				t.Fatalf("%v: %s", op.plan.State, op.plan.Message)
+			}
+		})
+	}
+}
+
+// TestRestart: an annotation restarts every member once, the leader last after a handover; taking it away restarts nobody.
+func TestRestart(t *testing.T) {
+	w := started(t, 3, 1)
+	uids := map[string]bool{}
+	for _, p := range w.pods {
+		uids[string(p.UID)] = true
+	}
+	w.store.Annotations[v1alpha1.AnnotationRestart] = "monday"
+	w.until("everybody is new", func() bool {
+		for _, p := range w.pods {
+			if uids[string(p.UID)] {
+				return false
+			}
+		}
+		return len(w.pods) == 3 && w.ops[0].plan.State == decide.Stable
+	})
+	if r := w.rec(); r.Epoch != 2 || r.Kind != v1alpha1.KindHandover || r.Reason != "Updating" {
+		t.Fatalf("%+v", r)
+	}
+	delete(w.store.Annotations, v1alpha1.AnnotationRestart)
+	w.run(5 * time.Second)
+	if w.rec().Epoch != 2 || w.ops[0].plan.State != decide.Stable {
+		t.Fatalf("%v: %s", w.ops[0].plan.State, w.ops[0].plan.Message)
 	}
 }

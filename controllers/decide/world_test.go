@@ -90,7 +90,7 @@ func (w *world) create(name string) {
 		w.claims[name] = &decide.Claim{UID: types.UID(fmt.Sprint("claim-", w.uid))}
 	}
 	w.uid++
-	w.pods[name] = &decide.Pod{UID: types.UID(fmt.Sprint("pod-", w.uid)), IP: name, Ready: true, SpecHash: w.hash}
+	w.pods[name] = &decide.Pod{UID: types.UID(fmt.Sprint("pod-", w.uid)), IP: name, Ready: true, SpecHash: w.hash, Restarted: w.store.Annotations[v1alpha1.AnnotationRestart]}
 	w.cluster.Start(name, name)
 }
 

@@ -15,18 +15,30 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// Client gives orders to members. addr is host:port of a control port. Every method is idempotent and safe for concurrent
-// use. An error is a *wire.Error when the member refused (it changed nothing), or else one that Classify tells apart.
+// Target is a member's control port.
+type Target struct {
+	// Address is host:port.
+	Address string
+	// StoreUID and Member say who should be there: somebody else who has the address now refuses.
+	StoreUID, Member string
+}
+
+// Is reports whether s is the status of the member that t means. One that was told no UID goes by its name.
+func (t Target) Is(s wire.Status) bool {
+	return s.Member == t.Member && (s.StoreUID == t.StoreUID || s.StoreUID == "")
+}
+
+// Client gives orders to members. Every method is idempotent and safe for concurrent use. An error is a *wire.Error when the member refused (it changed nothing), or else one that Classify tells apart.
 type Client interface {
-	Status(ctx context.Context, addr string) (wire.Status, error)
-	Fence(ctx context.Context, addr string, r wire.FenceRequest) (wire.FenceReply, error)
-	Promote(ctx context.Context, addr string, r wire.PromoteRequest) (wire.Status, error)
-	Follow(ctx context.Context, addr string, r wire.FollowRequest) (wire.Status, error)
-	Configure(ctx context.Context, addr string, r wire.ConfigureRequest) (wire.Status, error)
-	Handover(ctx context.Context, addr string, r wire.HandoverRequest) (wire.HandoverReply, error)
+	Status(ctx context.Context, to Target) (wire.Status, error)
+	Fence(ctx context.Context, to Target, r wire.FenceRequest) (wire.FenceReply, error)
+	Promote(ctx context.Context, to Target, r wire.PromoteRequest) (wire.Status, error)
+	Follow(ctx context.Context, to Target, r wire.FollowRequest) (wire.Status, error)
+	Configure(ctx context.Context, to Target, r wire.ConfigureRequest) (wire.Status, error)
+	Handover(ctx context.Context, to Target, r wire.HandoverRequest) (wire.HandoverReply, error)
 	// Watch calls each with every status that the member sends, until ctx ends, the stream breaks, or nothing was heard
 	// for the stream's silence limit.
-	Watch(ctx context.Context, addr string, each func(wire.Status)) error
+	Watch(ctx context.Context, to Target, each func(wire.Status)) error
 }
 
 // Timeouts of the control port. Each order has its own deadline, so that one hung member costs no more than that.
@@ -65,44 +77,44 @@ func New(t Timeouts) *HTTP {
 }
 
 // Status asks what the member is and holds.
-func (c *HTTP) Status(ctx context.Context, addr string) (wire.Status, error) {
+func (c *HTTP) Status(ctx context.Context, to Target) (wire.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeouts.Status)
 	defer cancel()
-	return call[wire.Status](ctx, c, http.MethodGet, addr, wire.PathStatus, nil)
+	return call[wire.Status](ctx, c, http.MethodGet, to, wire.PathStatus, nil)
 }
 
 // Fence asks for a durable promise.
-func (c *HTTP) Fence(ctx context.Context, addr string, r wire.FenceRequest) (wire.FenceReply, error) {
-	return order[wire.FenceReply](ctx, c, addr, wire.PathFence, r, 0)
+func (c *HTTP) Fence(ctx context.Context, to Target, r wire.FenceRequest) (wire.FenceReply, error) {
+	return order[wire.FenceReply](ctx, c, to, wire.PathFence, r, 0)
 }
 
 // Promote tells the elected member to lead.
-func (c *HTTP) Promote(ctx context.Context, addr string, r wire.PromoteRequest) (wire.Status, error) {
-	return order[wire.Status](ctx, c, addr, wire.PathPromote, r, 0)
+func (c *HTTP) Promote(ctx context.Context, to Target, r wire.PromoteRequest) (wire.Status, error) {
+	return order[wire.Status](ctx, c, to, wire.PathPromote, r, 0)
 }
 
 // Follow tells a member whom to follow.
-func (c *HTTP) Follow(ctx context.Context, addr string, r wire.FollowRequest) (wire.Status, error) {
-	return order[wire.Status](ctx, c, addr, wire.PathFollow, r, 0)
+func (c *HTTP) Follow(ctx context.Context, to Target, r wire.FollowRequest) (wire.Status, error) {
+	return order[wire.Status](ctx, c, to, wire.PathFollow, r, 0)
 }
 
 // Configure replaces the leader's commit rules.
-func (c *HTTP) Configure(ctx context.Context, addr string, r wire.ConfigureRequest) (wire.Status, error) {
-	return order[wire.Status](ctx, c, addr, wire.PathConfigure, r, 0)
+func (c *HTTP) Configure(ctx context.Context, to Target, r wire.ConfigureRequest) (wire.Status, error) {
+	return order[wire.Status](ctx, c, to, wire.PathConfigure, r, 0)
 }
 
 // Handover asks the leader to hold until another member holds everything. It may take as long as the hold.
-func (c *HTTP) Handover(ctx context.Context, addr string, r wire.HandoverRequest) (wire.HandoverReply, error) {
-	return order[wire.HandoverReply](ctx, c, addr, wire.PathHandover, r, time.Duration(r.HoldMillis)*time.Millisecond)
+func (c *HTTP) Handover(ctx context.Context, to Target, r wire.HandoverRequest) (wire.HandoverReply, error) {
+	return order[wire.HandoverReply](ctx, c, to, wire.PathHandover, r, time.Duration(r.HoldMillis)*time.Millisecond)
 }
 
-func order[Reply any](ctx context.Context, c *HTTP, addr, path string, request any, extra time.Duration) (Reply, error) {
+func order[Reply any](ctx context.Context, c *HTTP, to Target, path string, request any, extra time.Duration) (Reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeouts.Order+extra)
 	defer cancel()
-	return call[Reply](ctx, c, http.MethodPost, addr, path, request)
+	return call[Reply](ctx, c, http.MethodPost, to, path, request)
 }
 
-func call[Reply any](ctx context.Context, c *HTTP, method, addr, path string, request any) (Reply, error) {
+func call[Reply any](ctx context.Context, c *HTTP, method string, to Target, path string, request any) (Reply, error) {
 	var reply Reply
 	var body io.Reader
 	if request != nil {
@@ -112,27 +124,37 @@ func call[Reply any](ctx context.Context, c *HTTP, method, addr, path string, re
 		}
 		body = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+addr+path, body)
+	req, err := newRequest(ctx, method, to, path, body)
 	if err != nil {
-		return reply, fmt.Errorf("make request for %s%s: %w", addr, path, err)
+		return reply, err
 	}
 	req.Header.Set("Content-Type", "application/json")
 	res, err := c.client.Do(req)
 	if err != nil {
-		return reply, fmt.Errorf("call %s%s: %w", addr, path, err)
+		return reply, fmt.Errorf("call %s%s: %w", to.Address, path, err)
 	}
 	defer func() { _ = res.Body.Close() }()
 	b, err := io.ReadAll(io.LimitReader(res.Body, maxBody))
 	if err != nil {
-		return reply, fmt.Errorf("read answer of %s%s: %w", addr, path, err)
+		return reply, fmt.Errorf("read answer of %s%s: %w", to.Address, path, err)
 	}
 	if res.StatusCode != http.StatusOK {
-		return reply, refusal(addr, path, res.StatusCode, b)
+		return reply, refusal(to.Address, path, res.StatusCode, b)
 	}
 	if err := json.Unmarshal(b, &reply); err != nil {
-		return reply, fmt.Errorf("decode answer of %s%s: %w", addr, path, err)
+		return reply, fmt.Errorf("decode answer of %s%s: %w", to.Address, path, err)
 	}
 	return reply, nil
+}
+
+func newRequest(ctx context.Context, method string, to Target, path string, body io.Reader) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+to.Address+path, body)
+	if err != nil {
+		return nil, fmt.Errorf("make request for %s%s: %w", to.Address, path, err)
+	}
+	req.Header.Set(wire.HeaderStoreUID, to.StoreUID)
+	req.Header.Set(wire.HeaderMember, to.Member)
+	return req, nil
 }
 
 // refusal makes a *wire.Error of a 409 only: that alone says that the member's state forbids the order.

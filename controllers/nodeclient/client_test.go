@@ -62,7 +62,7 @@ func TestClassify(t *testing.T) {
 		"nothing comes back": {serve(t, hang), nodeclient.TimedOut, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := nodeclient.New(quick()).Fence(t.Context(), tc.addr, wire.FenceRequest{Epoch: 1})
+			_, err := nodeclient.New(quick()).Fence(t.Context(), nodeclient.Target{Address: tc.addr}, wire.FenceRequest{Epoch: 1})
 			var refusal *wire.Error
 			if got := nodeclient.Classify(err); got != tc.want {
 				t.Fatalf("%v: classified %d, want %d", err, got, tc.want)
@@ -82,7 +82,7 @@ func TestWatchEndsWithSilence(t *testing.T) {
 		<-r.Context().Done()
 	})
 	n := 0
-	err := nodeclient.New(quick()).Watch(t.Context(), addr, func(wire.Status) { n++ })
+	err := nodeclient.New(quick()).Watch(t.Context(), nodeclient.Target{Address: addr}, func(wire.Status) { n++ })
 	if nodeclient.Classify(err) != nodeclient.TimedOut || n != 1 {
 		t.Fatalf("%d statuses, then %v", n, err)
 	}
@@ -122,7 +122,7 @@ func TestWatcher(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- w.Start(ctx) }()
 	store := types.NamespacedName{Namespace: "shop", Name: "orders"}
-	w.Set(store, map[string]string{"orders-1": addr})
+	w.Set(store, map[string]nodeclient.Target{"orders-1": {Address: addr, Member: "orders-1"}})
 
 	status := wire.Status{Store: "orders", Member: "orders-1", Role: wire.RoleLeader, Epoch: 1}
 	send := func(s wire.Status) {

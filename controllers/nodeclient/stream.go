@@ -13,24 +13,24 @@ import (
 )
 
 // Watch reads the status stream: one JSON object a line.
-func (c *HTTP) Watch(ctx context.Context, addr string, each func(wire.Status)) error {
+func (c *HTTP) Watch(ctx context.Context, to Target, each func(wire.Status)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var silent atomic.Bool
 	watchdog := time.AfterFunc(c.timeouts.Silence, func() { silent.Store(true); cancel(context.DeadlineExceeded) })
 	defer watchdog.Stop()
 
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+wire.PathWatch, nil)
+	req, err := newRequest(ctx, http.MethodGet, to, wire.PathWatch, nil)
 	if err != nil {
-		return fmt.Errorf("make request for %s%s: %w", addr, wire.PathWatch, err)
+		return err
 	}
 	res, err := c.client.Do(req)
 	if err != nil {
-		return fmt.Errorf("watch %s: %w", addr, firstCause(ctx, silent.Load(), err))
+		return fmt.Errorf("watch %s: %w", to.Address, firstCause(ctx, silent.Load(), err))
 	}
 	defer func() { _ = res.Body.Close() }()
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("watch %s: status %d", addr, res.StatusCode)
+		return fmt.Errorf("watch %s: status %d", to.Address, res.StatusCode)
 	}
 	lines := bufio.NewScanner(res.Body)
 	lines.Buffer(make([]byte, 0, 64<<10), maxBody)
@@ -38,14 +38,14 @@ func (c *HTTP) Watch(ctx context.Context, addr string, each func(wire.Status)) e
 		watchdog.Reset(c.timeouts.Silence)
 		var s wire.Status
 		if err := json.Unmarshal(lines.Bytes(), &s); err != nil {
-			return fmt.Errorf("decode status from %s: %w", addr, err)
+			return fmt.Errorf("decode status from %s: %w", to.Address, err)
 		}
 		each(s)
 	}
 	if err := lines.Err(); err != nil {
-		return fmt.Errorf("watch %s: %w", addr, firstCause(ctx, silent.Load(), err))
+		return fmt.Errorf("watch %s: %w", to.Address, firstCause(ctx, silent.Load(), err))
 	}
-	return fmt.Errorf("watch %s: the member ended the stream", addr)
+	return fmt.Errorf("watch %s: the member ended the stream", to.Address)
 }
 
 func firstCause(ctx context.Context, silent bool, err error) error {

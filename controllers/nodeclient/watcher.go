@@ -32,7 +32,7 @@ type Watcher struct {
 
 // stream is one member's.
 type stream struct {
-	addr   string
+	to     Target
 	cancel context.CancelFunc // nil until running
 }
 
@@ -55,14 +55,14 @@ func (w *Watcher) Start(ctx context.Context) error {
 	return nil
 }
 
-// Set names the members of a store, by name, with the address of their control port. Streams of others end; a member
+// Set names the members of a store, by name, with their control ports. Streams of others end; a member
 // whose address changed gets a new one. An empty map forgets the store.
-func (w *Watcher) Set(store types.NamespacedName, members map[string]string) {
+func (w *Watcher) Set(store types.NamespacedName, members map[string]Target) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	have := w.stores[store]
 	for member, s := range have {
-		if members[member] != s.addr {
+		if members[member] != s.to {
 			s.stop()
 			delete(have, member)
 		}
@@ -75,9 +75,9 @@ func (w *Watcher) Set(store types.NamespacedName, members map[string]string) {
 		have = map[string]*stream{}
 		w.stores[store] = have
 	}
-	for member, addr := range maps.All(members) {
+	for member, to := range maps.All(members) {
 		if have[member] == nil {
-			s := &stream{addr: addr}
+			s := &stream{to: to}
 			have[member] = s
 			w.run(store, member, s)
 		}
@@ -97,17 +97,17 @@ func (w *Watcher) run(store types.NamespacedName, member string, s *stream) {
 	}
 	ctx, cancel := context.WithCancel(w.base)
 	s.cancel = cancel
-	go w.follow(ctx, store, member, s.addr)
+	go w.follow(ctx, store, s.to)
 }
 
 // follow reads the stream, again and again until ctx ends. It wakes the store when what matters changed and when the
 // stream breaks after it had worked; a member that never answers wakes nobody.
-func (w *Watcher) follow(ctx context.Context, store types.NamespacedName, member, addr string) {
+func (w *Watcher) follow(ctx context.Context, store types.NamespacedName, to Target) {
 	backoff := minBackoff
 	for ctx.Err() == nil {
 		var last *wire.Status
-		_ = w.client.Watch(ctx, addr, func(s wire.Status) {
-			if s.Member != member || s.Store != store.Name {
+		_ = w.client.Watch(ctx, to, func(s wire.Status) {
+			if !to.Is(s) || s.Store != store.Name {
 				return // somebody else has the address now
 			}
 			backoff = minBackoff

@@ -15,6 +15,7 @@ func args(s *api.ReplicatedStore, member string) []string {
 	out := []string{
 		"--managed",
 		"--store=" + s.Name,
+		"--store-uid=" + string(s.UID),
 		"--member=" + member,
 		"--data=" + dataDir,
 		fmt.Sprintf("--listen=:%d", api.PortClient),
@@ -23,9 +24,6 @@ func args(s *api.ReplicatedStore, member string) []string {
 		"--lease=" + s.Namespace + "/" + api.LeaseName(s.Name),
 		"--consistency=" + string(cmp.Or(s.Spec.Reads.Consistency, api.ConsistencySession)),
 		fmt.Sprintf("--log-retain-bytes=%d", logRetention(s)),
-	}
-	if c := s.Spec.Reads.Consistency; c != "" {
-		out = append(out, "--consistency="+string(c))
 	}
 	n := s.Spec.Node
 	if n.MaxClients != nil {

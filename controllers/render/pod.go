@@ -1,11 +1,6 @@
 package render
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
-	"fmt"
-
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
@@ -28,35 +23,28 @@ const (
 )
 
 // Pod is a member's pod, without its role label. Its labels and annotations may be applied to a running pod; a different
-// AnnotationSpecHash means that the rest may not, and that the pod has to be made anew.
+// AnnotationSpecHash or AnnotationRestart means that they may not, and that the pod has to be made anew.
 func Pod(s *api.ReplicatedStore, ordinal int, o Options) *corev1ac.PodApplyConfiguration {
 	member := api.MemberName(s.Name, ordinal)
-	spec := podSpec(s, member, o)
 	return corev1ac.Pod(member, s.Namespace).
 		WithLabels(s.Spec.PodMetadata.Labels).
 		WithLabels(api.MemberLabels(s.Name, member)).
 		WithAnnotations(s.Spec.PodMetadata.Annotations).
 		WithAnnotations(map[string]string{
-			api.AnnotationSpecHash:                    hash(spec),
+			api.AnnotationSpecHash:                    SpecHash(s),
 			"kubectl.kubernetes.io/default-container": Container,
 		}).
+		WithAnnotations(restarted(s)).
 		WithOwnerReferences(owner(s)).
-		WithSpec(spec)
+		WithSpec(podSpec(s, member, o))
 }
 
-// SpecHash is the AnnotationSpecHash that the member's pod would have if it were made now.
-func SpecHash(s *api.ReplicatedStore, ordinal int, o Options) string {
-	return hash(podSpec(s, api.MemberName(s.Name, ordinal), o))
-}
-
-// hash names a pod spec. Its JSON is deterministic: structs in field order, maps by sorted key.
-func hash(spec *corev1ac.PodSpecApplyConfiguration) string {
-	data, err := json.Marshal(spec)
-	if err != nil {
-		panic(fmt.Sprintf("broken invariant: a pod spec is JSON: %v", err))
+// restarted is the mark of a pod that was made after the newest request to restart.
+func restarted(s *api.ReplicatedStore) map[string]string {
+	if at := s.Annotations[api.AnnotationRestart]; at != "" {
+		return map[string]string{api.AnnotationRestart: at}
 	}
-	sum := sha256.Sum256(data)
-	return hex.EncodeToString(sum[:8])
+	return nil
 }
 
 func podSpec(s *api.ReplicatedStore, member string, o Options) *corev1ac.PodSpecApplyConfiguration {

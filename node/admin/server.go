@@ -34,6 +34,8 @@ const (
 type Options struct {
 	// Registry is what /metrics tells; nil leaves the path out.
 	Registry *prometheus.Registry
+	// StoreUID and Member are whose control port this is; see wire.HeaderStoreUID. "": nothing is checked.
+	StoreUID, Member string
 	// Profiling opens /debug/pprof on every listener. Without it, only loopback listeners have it: a profile tells much and
 	// costs processor time.
 	Profiling bool
@@ -67,7 +69,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	streams, endStreams := context.WithCancel(context.WithoutCancel(ctx))
 	defer endStreams()
 	srv := &http.Server{
-		Handler:           s.handler(s.opt.Profiling || isLoopback(l.Addr())),
+		Handler:           s.addressed(s.handler(s.opt.Profiling || isLoopback(l.Addr()))),
 		BaseContext:       func(net.Listener) context.Context { return streams },
 		ReadHeaderTimeout: readTimeout,
 		// No ReadTimeout: it would end the context of a request that is still being answered. decode bounds the body.
@@ -118,6 +120,24 @@ func (s *Server) handler(profiling bool) http.Handler {
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
 	return mux
+}
+
+// addressed turns away what is meant for somebody else: who had this address before, or the member of another store of the
+// same name.
+func (s *Server) addressed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		uid, member := r.Header.Get(wire.HeaderStoreUID), r.Header.Get(wire.HeaderMember)
+		other := uid != "" && s.opt.StoreUID != "" && uid != s.opt.StoreUID
+		if other || member != "" && s.opt.Member != "" && member != s.opt.Member {
+			s.log.Info("a request for somebody else", "path", r.URL.Path, "member", member, "storeUID", uid, "from", r.RemoteAddr)
+			writeJSON(w, http.StatusMisdirectedRequest, &wire.Error{
+				Reason:  "NotAddressed",
+				Message: fmt.Sprintf("this is %s of the store with UID %s, not %s of %s", s.opt.Member, s.opt.StoreUID, member, uid),
+			})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // probe answers kubelet: the body is one sentence either way.

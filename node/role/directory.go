@@ -15,7 +15,7 @@ import (
 // open opens everything the member keeps, and makes its Replica.
 func (m *Member) open() (err error) {
 	m.meta, err = meta.Open(m.opt.FS, m.opt.Dir, meta.Options{
-		Store: m.opt.Store, Member: m.opt.Member, Init: m.initContents, NewIncarnation: m.opt.NewIncarnation, Logf: m.logf,
+		Store: m.opt.Store, StoreUID: m.opt.StoreUID, Member: m.opt.Member, Init: m.initContents, NewIncarnation: m.opt.NewIncarnation, Logf: m.logf,
 	})
 	if err != nil {
 		return err
@@ -38,7 +38,7 @@ func (m *Member) openCurrent() error {
 		return err
 	}
 	self := replication.Voter{Member: m.opt.Member, Incarnation: state.Incarnation}
-	core, err := replication.NewReplica(replication.ReplicaOptions{Store: m.opt.Store, Self: self},
+	core, err := replication.NewReplica(replication.ReplicaOptions{Store: m.opt.Store, StoreUID: m.opt.StoreUID, Self: self},
 		c.Log, m.meta, state.Promises, c.State.Applied().Position, m.opt.Now())
 	if err != nil {
 		return errors.Join(err, c.close())

@@ -21,6 +21,8 @@ type Options struct {
 	FS    vfs.FS
 	Dir   string
 	Store string
+	// StoreUID tells stores of one name apart; "": nobody said.
+	StoreUID string
 	// Member is this member's name; Version the build that runs.
 	Member, Version string
 	Log             logr.Logger

@@ -45,7 +45,7 @@ func (m *Member) hello() replication.Hello {
 func (s *Session) Source() (address string, h replication.Hello) {
 	t, self := s.link.target, s.m.meta.State()
 	return s.source.Address, replication.Hello{
-		Store: self.Store, Member: self.Member, Incarnation: self.Incarnation, Epoch: t.epoch, Fetch: true,
+		Store: self.Store, StoreUID: s.m.opt.StoreUID, Member: self.Member, Incarnation: self.Incarnation, Epoch: t.epoch, Fetch: true,
 	}
 }
 

@@ -115,7 +115,8 @@ func (m *Member) Status(ctx context.Context) (s wire.Status, err error) {
 func (m *Member) status() wire.Status {
 	now, c, p := m.opt.Now(), m.Contents(), m.core.Promises()
 	s := wire.Status{
-		Store: m.opt.Store, Member: m.opt.Member, Incarnation: m.meta.State().Incarnation, Version: m.opt.Version,
+		Store: m.opt.Store, StoreUID: m.opt.StoreUID, DataUID: m.meta.State().StoreUID,
+		Member: m.opt.Member, Incarnation: m.meta.State().Incarnation, Version: m.opt.Version,
 		Role: m.core.Role(), Promised: p.Promised,
 		Writable: m.leader != nil && m.leader.open, CommitCovered: m.core.CommitCovered(),
 		Last: c.Log.Last(), Durable: c.Log.Durable(), Commit: m.core.Commit(), Applied: c.State.Applied().Position,

@@ -15,6 +15,9 @@ type State struct {
 	// Store and Member name the store and the member that this directory belongs to.
 	Store  string `json:"store"`
 	Member string `json:"member"`
+	// StoreUID is that of the store whose order was promised last. A volume that outlives its store has another one until the
+	// next store of the name takes it over, which is to promise what that one asks for. "" before the first promise.
+	StoreUID string `json:"storeUID,omitempty"`
 	// Incarnation is made at random with the directory and names it: an emptied or re-created one has another.
 	Incarnation string `json:"incarnation"`
 	// Promises: the promised epoch and the last leadership joined.

@@ -46,6 +46,8 @@ var (
 // Options of Open.
 type Options struct {
 	Store, Member string
+	// StoreUID of the store that the member serves now; kept with every promise. "": nobody said.
+	StoreUID string
 	// Init fills the directories of the first generation (an empty log, an empty state) durably, before META names them.
 	// It may run again, on empty directories, when a crash interrupts it.
 	Init func(logDir, stateDir string) error
@@ -194,9 +196,14 @@ func (s *Store) State() State {
 	return s.state.clone()
 }
 
-// Save keeps a replica's promises; it makes a Store a replication.Stable.
+// Save keeps a replica's promises, and with them whose orders they are; it makes a Store a replication.Stable.
 func (s *Store) Save(p replication.Promises) error {
-	return s.Update(func(st *State) { st.Promises = p })
+	return s.Update(func(st *State) {
+		st.Promises = p
+		if s.opt.StoreUID != "" {
+			st.StoreUID = s.opt.StoreUID
+		}
+	})
 }
 
 // Update changes the state durably: when it returns nil the change survives power loss; until then State shows the old

@@ -19,6 +19,14 @@ const (
 	PathMetrics   = "/metrics"      // GET: Prometheus text
 )
 
+// Headers that say for whom a request to the control port is meant: the UID of the store's object and the member's name. An
+// address outlives the pod that had it, and two stores may have one name in two namespaces. A member to whom a request does
+// not belong does nothing and answers 421 (Misdirected Request). Without the headers nothing is checked.
+const (
+	HeaderStoreUID = "Rstore-Store-Uid"
+	HeaderMember   = "Rstore-Member"
+)
+
 // Role and its values, for readers of the control port.
 type Role = replication.Role
 
@@ -32,7 +40,12 @@ const (
 
 // Status is everything a member tells about itself. It is a snapshot: by the time it is read it may be old.
 type Status struct {
-	Store       string `json:"store"`
+	Store string `json:"store"`
+	// StoreUID is that of the store's object that this process serves; "" when it was told none. DataUID is that of the one
+	// whose orders this data directory obeyed last: another one while a volume that an earlier store kept is not taken over
+	// yet; "" when it obeyed nobody yet.
+	StoreUID    string `json:"storeUID,omitempty"`
+	DataUID     string `json:"dataUID,omitempty"`
 	Member      string `json:"member"`
 	Incarnation string `json:"incarnation"`
 	Version     string `json:"version"`

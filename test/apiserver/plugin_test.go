@@ -157,6 +157,13 @@ var _ = Describe("kubectl rstore", Ordered, func() {
 		Expect(stored(ctx, "orders").Fenced()).To(BeFalse())
 	})
 
+	It("restarts a store", func(ctx SpecContext) {
+		Expect(run(0, "restart", "orders").Out).To(gbytes.Say("store orders restarts"))
+		at, err := time.Parse(time.RFC3339, stored(ctx, "orders").Annotations[api.AnnotationRestart])
+		Expect(err).NotTo(HaveOccurred())
+		Expect(at).To(BeTemporally("~", time.Now(), time.Minute))
+	})
+
 	It("fences and unfences a member", func(ctx SpecContext) {
 		s := stored(ctx, "orders")
 		Expect(k8s.Apply(ctx, render.Claim(s, 2, resource.Quantity{}), client.FieldOwner(api.FieldOwner))).To(Succeed())

@@ -98,6 +98,7 @@ func (x *pass) promote(a decide.PromoteMember) error {
 func (x *pass) handOver(a decide.HandOver) {
 	hold := time.Duration(a.Request.HoldMillis) * time.Millisecond
 	reply, err := x.order(a.Member, hold, func(c Control, p *Proc) (any, error) { return c.Handover(p, a.Request) })
+	x.memory.tried(a.Request.Epoch, err, x.now())
 	if err != nil {
 		x.answers.HandoverError = err.Error()
 		return

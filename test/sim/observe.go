@@ -39,6 +39,7 @@ func (x *pass) observe() (decide.Observed, error) {
 	return decide.Observed{
 		Store: x.store, Settings: x.Settings, Lease: lease, Members: members,
 		Held: x.memory.heldFor(now), Pass: x.answers, Promoted: x.memory.promoted,
+		Handovers: x.memory.handovers(now),
 	}, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 	"github.com/replicatedstore/replicatedstore/controllers/nodeclient"
+	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
@@ -274,6 +275,8 @@ type memory struct {
 	held     map[string]time.Time
 	probes   map[string]*probe
 	promoted decide.PromotedAt
+	failures decide.HandoverFailures
+	failedAt time.Time // the newest of them
 	lease    leaseWatch
 	record   string // of the Lease as watched
 	// Of the store as watched.
@@ -317,6 +320,25 @@ func (m *memory) heldFor(now time.Time) map[string]time.Duration {
 		out[f] = now.Sub(since)
 	}
 	return out
+}
+
+// tried and handovers are those of controllers/memory.go.
+func (m *memory) tried(e replication.Epoch, err error, now time.Time) {
+	if m.failures.Epoch != e || err == nil {
+		m.failures = decide.HandoverFailures{Epoch: e}
+	}
+	if err != nil {
+		m.failures.InARow, m.failures.Why, m.failedAt = m.failures.InARow+1, err.Error(), now
+	}
+}
+
+func (m *memory) handovers(now time.Time) decide.HandoverFailures {
+	if m.failures.InARow == 0 {
+		return decide.HandoverFailures{}
+	}
+	f := m.failures
+	f.Ago = now.Sub(m.failedAt)
+	return f
 }
 
 // decode remembers the newest record, which is mostly the one of the step before.

@@ -20,34 +20,34 @@ import (
 // fakeControl is a member of a fake.Cluster as a Control.
 type fakeControl struct {
 	client nodeclient.Client
-	addr   string
+	to     nodeclient.Target
 }
 
 func (c fakeControl) Status(*Proc) (wire.Status, error) {
-	return c.client.Status(context.Background(), c.addr)
+	return c.client.Status(context.Background(), c.to)
 }
 
 func (c fakeControl) Fence(_ *Proc, r wire.FenceRequest) (wire.FenceReply, error) {
-	return c.client.Fence(context.Background(), c.addr, r)
+	return c.client.Fence(context.Background(), c.to, r)
 }
 
 func (c fakeControl) Promote(_ *Proc, r wire.PromoteRequest) error {
-	_, err := c.client.Promote(context.Background(), c.addr, r)
+	_, err := c.client.Promote(context.Background(), c.to, r)
 	return err
 }
 
 func (c fakeControl) Follow(_ *Proc, r wire.FollowRequest) error {
-	_, err := c.client.Follow(context.Background(), c.addr, r)
+	_, err := c.client.Follow(context.Background(), c.to, r)
 	return err
 }
 
 func (c fakeControl) Configure(_ *Proc, r wire.ConfigureRequest) error {
-	_, err := c.client.Configure(context.Background(), c.addr, r)
+	_, err := c.client.Configure(context.Background(), c.to, r)
 	return err
 }
 
 func (c fakeControl) Handover(_ *Proc, r wire.HandoverRequest) (wire.HandoverReply, error) {
-	return c.client.Handover(context.Background(), c.addr, r)
+	return c.client.Handover(context.Background(), c.to, r)
 }
 
 // stage is two operators and a store whose members are fakes that replicate at once.
@@ -74,7 +74,7 @@ func newStage(t testing.TB, seed uint64) *stage {
 		Wipe: func(types.UID) {},
 	})
 	control := func(host string) Control {
-		return fakeControl{fake.Client{Cluster: s.fake, From: fake.Operator}, net.JoinHostPort(host, strconv.Itoa(v1alpha1.PortControl))}
+		return fakeControl{fake.Client{Cluster: s.fake, From: fake.Operator}, nodeclient.Target{Address: net.JoinHostPort(host, strconv.Itoa(v1alpha1.PortControl))}}
 	}
 	s.ops = []*Operator{a.NewOperator("operator-a", control), a.NewOperator("operator-b", control)}
 	began, renewed := s.fake.Now(), time.Duration(0)

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/replicatedstore/replicatedstore/controllers/nodeclient"
 	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
@@ -45,10 +46,10 @@ func (c Client) answer(m *member, err error) error {
 }
 
 // Status answers as the control port does.
-func (c Client) Status(_ context.Context, addr string) (wire.Status, error) {
+func (c Client) Status(_ context.Context, to nodeclient.Target) (wire.Status, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	m, err := c.reach(addr)
+	m, err := c.reach(to.Address)
 	if err != nil {
 		return wire.Status{}, err
 	}
@@ -56,10 +57,10 @@ func (c Client) Status(_ context.Context, addr string) (wire.Status, error) {
 }
 
 // Fence answers as the control port does.
-func (c Client) Fence(_ context.Context, addr string, r wire.FenceRequest) (wire.FenceReply, error) {
+func (c Client) Fence(_ context.Context, to nodeclient.Target, r wire.FenceRequest) (wire.FenceReply, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	m, err := c.reach(addr)
+	m, err := c.reach(to.Address)
 	if err != nil {
 		return wire.FenceReply{}, err
 	}
@@ -76,10 +77,10 @@ func (c Client) Fence(_ context.Context, addr string, r wire.FenceRequest) (wire
 }
 
 // Promote answers as the control port does.
-func (c Client) Promote(_ context.Context, addr string, r wire.PromoteRequest) (wire.Status, error) {
+func (c Client) Promote(_ context.Context, to nodeclient.Target, r wire.PromoteRequest) (wire.Status, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	m, err := c.reach(addr)
+	m, err := c.reach(to.Address)
 	if err != nil {
 		return wire.Status{}, err
 	}
@@ -98,19 +99,19 @@ func (c Client) Promote(_ context.Context, addr string, r wire.PromoteRequest) (
 }
 
 // Follow answers as the control port does.
-func (c Client) Follow(_ context.Context, addr string, r wire.FollowRequest) (wire.Status, error) {
-	return c.order(addr, func(m *member) error { return m.rep.Follow(r.Epoch, r.Leader, r.Address) })
+func (c Client) Follow(_ context.Context, to nodeclient.Target, r wire.FollowRequest) (wire.Status, error) {
+	return c.order(to, func(m *member) error { return m.rep.Follow(r.Epoch, r.Leader, r.Address) })
 }
 
 // Configure answers as the control port does.
-func (c Client) Configure(_ context.Context, addr string, r wire.ConfigureRequest) (wire.Status, error) {
-	return c.order(addr, func(m *member) error { return m.rep.Configure(r.Epoch, r.Version, r.Rules, c.now) })
+func (c Client) Configure(_ context.Context, to nodeclient.Target, r wire.ConfigureRequest) (wire.Status, error) {
+	return c.order(to, func(m *member) error { return m.rep.Configure(r.Epoch, r.Version, r.Rules, c.now) })
 }
 
-func (c Client) order(addr string, do func(*member) error) (wire.Status, error) {
+func (c Client) order(to nodeclient.Target, do func(*member) error) (wire.Status, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	m, err := c.reach(addr)
+	m, err := c.reach(to.Address)
 	if err != nil {
 		return wire.Status{}, err
 	}
@@ -122,10 +123,10 @@ func (c Client) order(addr string, do func(*member) error) (wire.Status, error) 
 }
 
 // Handover answers as the control port does; the target catches up within the call, or it is refused.
-func (c Client) Handover(_ context.Context, addr string, r wire.HandoverRequest) (wire.HandoverReply, error) {
+func (c Client) Handover(_ context.Context, to nodeclient.Target, r wire.HandoverRequest) (wire.HandoverReply, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	m, err := c.reach(addr)
+	m, err := c.reach(to.Address)
 	if err != nil {
 		return wire.HandoverReply{}, err
 	}
@@ -133,13 +134,13 @@ func (c Client) Handover(_ context.Context, addr string, r wire.HandoverRequest)
 		return wire.HandoverReply{}, c.answer(m, &replication.Refusal{Reason: "NotLeader", Message: "not the writable leader of the epoch"})
 	}
 	c.sync(m)
-	to := c.find(r.To)
+	heir := c.find(r.To)
 	for range 16 {
-		if to != nil && to.rep != nil {
-			c.ship(to)
+		if heir != nil && heir.rep != nil {
+			c.ship(heir)
 		}
 	}
-	if to == nil || to.rep == nil || to.link != m || to.log.Durable() != m.log.Durable() {
+	if heir == nil || heir.rep == nil || heir.link != m || heir.log.Durable() != m.log.Durable() {
 		return wire.HandoverReply{}, c.answer(m, &replication.Refusal{Reason: "NotCaughtUp", Message: r.To + " did not reach the end in time"})
 	}
 	m.heldUntil = c.now.Add(time.Duration(r.HoldMillis) * time.Millisecond)
@@ -147,11 +148,11 @@ func (c Client) Handover(_ context.Context, addr string, r wire.HandoverRequest)
 }
 
 // Watch polls, as often as the control port would send.
-func (c Client) Watch(ctx context.Context, addr string, each func(wire.Status)) error {
+func (c Client) Watch(ctx context.Context, to nodeclient.Target, each func(wire.Status)) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		s, err := c.Status(ctx, addr)
+		s, err := c.Status(ctx, to)
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -121,7 +122,7 @@ func (k *kubelet) run(ctx context.Context, pod *corev1.Pod) {
 		n, err := node.Start(context.Background(), node.Options{
 			Data: filepath.Join(k.dir, string(claim.UID)), Managed: true,
 			Listen: p.ip + ":6379", PeerListen: p.ip + ":6380", ControlListen: p.ip + ":6381",
-			Store: pod.Labels[api.LabelStore], Member: pod.Name, Memory: 32 << 20, WriteTimeout: 10 * time.Second, Log: logr.Discard(),
+			Store: pod.Labels[api.LabelStore], StoreUID: uidOf(pod), Member: pod.Name, Memory: 32 << 20, WriteTimeout: 10 * time.Second, Log: logr.Discard(),
 			LeaseName: pod.Labels[api.LabelStore], LeaseClient: k.leases.Leases(k.namespace), Version: "test",
 		})
 		if err != nil {
@@ -131,6 +132,16 @@ func (k *kubelet) run(ctx context.Context, pod *corev1.Pod) {
 		p.node = n
 	}
 	k.report(ctx, pod, p)
+}
+
+// uidOf is what the pod's own arguments say.
+func uidOf(pod *corev1.Pod) string {
+	for _, a := range pod.Spec.Containers[0].Args {
+		if uid, ok := strings.CutPrefix(a, "--store-uid="); ok {
+			return uid
+		}
+	}
+	return ""
 }
 
 func (k *kubelet) report(ctx context.Context, pod *corev1.Pod, p *runningPod) {

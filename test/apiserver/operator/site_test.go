@@ -30,11 +30,26 @@ const storage = "storage: {size: 1Gi}\n"
 // newSite brings a store up.
 func newSite(ctx context.Context, spec string) *site {
 	GinkgoHelper()
+	s := emptySite(ctx)
+	s.create(ctx, spec)
+	s.ready(ctx)
+	return s
+}
+
+// emptySite has no store yet.
+func emptySite(ctx context.Context) *site {
+	GinkgoHelper()
 	s := &site{namespace: newNamespace(ctx)}
 	s.ledger = &ledger{s: s}
 	s.kubelet = startKubelet(s.namespace)
 	s.operator = startOperator(s.namespace)
 	DeferCleanup(func() { s.operator.stop(); s.kubelet.stop() })
+	return s
+}
+
+// create creates the store.
+func (s *site) create(ctx context.Context, spec string) {
+	GinkgoHelper()
 	var fields map[string]any
 	Expect(yaml.Unmarshal([]byte(storage+spec), &fields)).To(Succeed())
 	u := &unstructured.Unstructured{Object: map[string]any{"spec": fields}}
@@ -42,8 +57,21 @@ func newSite(ctx context.Context, spec string) *site {
 	u.SetNamespace(s.namespace)
 	u.SetName("orders")
 	Expect(k8s.Create(ctx, u)).To(Succeed())
-	s.ready(ctx)
-	return s
+}
+
+// reason and message of a condition; "" while it is not set.
+func (s *site) reason(ctx context.Context, kind string) string {
+	if c := meta.FindStatusCondition(s.store(ctx).Status.Conditions, kind); c != nil {
+		return c.Reason
+	}
+	return ""
+}
+
+func (s *site) message(ctx context.Context, kind string) string {
+	if c := meta.FindStatusCondition(s.store(ctx).Status.Conditions, kind); c != nil {
+		return c.Message
+	}
+	return ""
 }
 
 func (s *site) store(ctx context.Context) *api.ReplicatedStore {

@@ -78,7 +78,7 @@ func newRoot(connect connector) *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newStatus(connect), newFailover(connect), newFence(connect), newUnfence(connect), newReport(connect))
+	root.AddCommand(newStatus(connect), newFailover(connect), newFence(connect), newUnfence(connect), newReport(connect), newRestart(connect))
 	return root
 }
 

@@ -21,8 +21,9 @@ type ReplicatedStoreSpecApplyConfiguration struct {
 	Failover *FailoverSpecApplyConfiguration `json:"failover,omitempty"`
 	// reads are the defaults of a connection.
 	Reads *ReadsSpecApplyConfiguration `json:"reads,omitempty"`
-	// image of the data node. Default: the image that the operator was installed with, so that upgrading the operator
-	// upgrades the store.
+	// image of the data node. Default: the image that the operator was installed with. Upgrading the operator restarts nobody:
+	// a member takes up the operator's newer image when its pod is made next (kubectl rstore restart). An image named here is
+	// the only one that counts, and changing it restarts the members.
 	Image *string `json:"image,omitempty"`
 	// imagePullPolicy of the data node's container. Default: Kubernetes' own.
 	ImagePullPolicy *v1.PullPolicy `json:"imagePullPolicy,omitempty"`

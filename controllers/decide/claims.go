@@ -1,0 +1,55 @@
+package decide
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// claimPatience is how long a claim may take to go before its member counts as one that cannot be made.
+const claimPatience = 30 * time.Second
+
+// findStuckClaims notes which members wait for their claim to go, and for how long they have. It is done first, so that the
+// time runs without interruption whatever else is decided.
+func (d *decision) findStuckClaims() {
+	d.stuck = map[string]bool{}
+	for _, m := range d.byOrdinal() {
+		if m.waitsForClaim() && d.lasting(fmt.Sprintf("claim of %s goes: %s", m.Name, m.Claim.UID), claimPatience) {
+			d.stuck[m.Name] = true
+		}
+	}
+}
+
+// waitsForClaim tells whether the member cannot be made before its claim, which is being deleted, is gone.
+func (m Member) waitsForClaim() bool { return m.Pod == nil && m.Claim != nil && m.Claim.Deleting }
+
+// able lists the members of the roster that have a pod or can get one.
+func (d *decision) able(rec Record) []Member {
+	var out []Member
+	for _, m := range d.roster(rec) {
+		if !d.stuck[m.Name] {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// whyClaimStays says what a claim waits for, and what to do.
+func (m Member) whyClaimStays() string {
+	held := "nothing that can be seen"
+	if len(m.Claim.Finalizers) > 0 {
+		held = strings.Join(m.Claim.Finalizers, ", ")
+	}
+	return fmt.Sprintf("the claim %s is being deleted and is held by %s: remove what holds it; another member takes its place meanwhile", m.Name, held)
+}
+
+// stuckClaims is the sentence about all of them.
+func (d *decision) stuckClaims() string {
+	var all []string
+	for _, m := range d.byOrdinal() {
+		if d.stuck[m.Name] {
+			all = append(all, m.whyClaimStays())
+		}
+	}
+	return strings.Join(all, "; ") + "."
+}

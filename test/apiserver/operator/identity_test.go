@@ -1,0 +1,111 @@
+package operator_test
+
+import (
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
+)
+
+// collect plays the garbage collector, which has no process here: what an object of another UID owned goes.
+func (s *site) collect(ctx SpecContext, uid string) {
+	GinkgoHelper()
+	lists := []client.ObjectList{&corev1.PodList{}, &coordinationv1.LeaseList{}, &corev1.PersistentVolumeClaimList{}, &corev1.ServiceList{},
+		&corev1.ServiceAccountList{}, &rbacv1.RoleList{}, &rbacv1.RoleBindingList{}, &policyv1.PodDisruptionBudgetList{}}
+	for _, l := range lists {
+		Expect(k8s.List(ctx, l, inNamespace(s))).To(Succeed())
+		objects, err := meta.ExtractList(l)
+		Expect(err).NotTo(HaveOccurred())
+		for _, o := range objects {
+			if c := metav1.GetControllerOf(o.(metav1.Object)); c != nil && string(c.UID) == uid {
+				Expect(client.IgnoreNotFound(k8s.Delete(ctx, o.(client.Object), client.GracePeriodSeconds(0)))).To(Succeed())
+			}
+		}
+	}
+}
+
+var _ = Describe("a store that is deleted and made again under its name", func() {
+	It("waits for what the earlier one leaves, and finds its data", func(ctx SpecContext) {
+		s := newSite(ctx, "")
+		s.ledger.writes(ctx, 10)
+		before := s.store(ctx)
+		for _, pod := range s.pods(ctx) {
+			o := &corev1.Pod{}
+			Expect(k8s.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: pod}, o)).To(Succeed())
+			Expect(o.Finalizers).To(BeEmpty(), "nothing of the operator's holds up a deletion")
+		}
+		Expect(before.Finalizers).To(BeEmpty())
+		Expect(k8s.Delete(ctx, before)).To(Succeed())
+		s.create(ctx, "")
+		Eventually(func(g Gomega) {
+			g.Expect(s.reason(ctx, api.ConditionAvailable)).To(Equal(api.ReasonBootstrapping))
+			g.Expect(s.message(ctx, api.ConditionAvailable)).To(ContainSubstring("The Lease of the store that had this name before is still there"))
+		}, bounded, polling).Should(Succeed())
+		s.collect(ctx, string(before.UID))
+		s.ready(ctx)
+		now := s.store(ctx)
+		Expect(now.UID).NotTo(Equal(before.UID))
+		Expect(now.Status.Epoch).To(BeNumerically(">", before.Status.Epoch))
+		Expect(now.Status.LastFailover.Reason).To(Equal("TakenOver"))
+		Expect(now.Status.LastFailover.WritesLost).To(Equal(api.LostNone))
+		s.ledger.writes(ctx, 5)
+		addr, err := s.readWrite(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		s.ledger.verify(ctx, addr)
+	})
+
+	It("leaves a Lease of somebody else alone, and says so", func(ctx SpecContext) {
+		s := emptySite(ctx)
+		foreign := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "orders"}, Spec: coordinationv1.LeaseSpec{HolderIdentity: new("an application")}}
+		Expect(k8s.Create(ctx, foreign)).To(Succeed())
+		s.create(ctx, "")
+		Eventually(func() string { return s.message(ctx, api.ConditionAvailable) }, bounded, polling).Should(ContainSubstring("belongs to somebody else"))
+		Expect(k8s.Get(ctx, keyOf(s), foreign)).To(Succeed())
+		Expect(foreign.Annotations).NotTo(HaveKey(api.AnnotationRecord))
+		Expect(k8s.Delete(ctx, foreign)).To(Succeed())
+		s.ready(ctx)
+	})
+
+	It("takes over what was orphaned, record and data", func(ctx SpecContext) {
+		s := newSite(ctx, "")
+		s.ledger.writes(ctx, 10)
+		before := s.store(ctx)
+		s.operator.stop()
+		Expect(k8s.Delete(ctx, before)).To(Succeed())
+		s.orphan(ctx)
+		s.operator = startOperator(s.namespace)
+		s.create(ctx, "")
+		s.ready(ctx)
+		Expect(s.store(ctx).Status.Epoch).To(BeNumerically(">", before.Status.Epoch))
+		lease := leaseOf(s)
+		Expect(k8s.Get(ctx, keyOf(s), lease)).To(Succeed())
+		Expect(metav1.IsControlledBy(lease, s.store(ctx))).To(BeTrue())
+		s.ledger.writes(ctx, 5)
+		addr, err := s.readWrite(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		s.ledger.verify(ctx, addr)
+	})
+})
+
+// orphan plays the garbage collector for a deletion that leaves the children: they lose their owner.
+func (s *site) orphan(ctx SpecContext) {
+	GinkgoHelper()
+	for _, l := range []client.ObjectList{&corev1.PodList{}, &coordinationv1.LeaseList{}, &corev1.ServiceList{}, &corev1.ServiceAccountList{},
+		&rbacv1.RoleList{}, &rbacv1.RoleBindingList{}, &policyv1.PodDisruptionBudgetList{}} {
+		Expect(k8s.List(ctx, l, inNamespace(s))).To(Succeed())
+		objects, err := meta.ExtractList(l)
+		Expect(err).NotTo(HaveOccurred())
+		for _, o := range objects {
+			if metav1.GetControllerOf(o.(metav1.Object)) != nil {
+				Expect(k8s.Patch(ctx, o.(client.Object), client.RawPatch("application/merge-patch+json", []byte(`{"metadata":{"ownerReferences":null}}`)))).To(Succeed())
+			}
+		}
+	}
+}
