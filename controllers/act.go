@@ -23,14 +23,17 @@ import (
 func (p *pass) act(ctx context.Context, plan decide.Plan) error {
 	for i := 0; i < len(plan.Actions); i++ {
 		a := plan.Actions[i]
+		p.failpoint(ctx, "before", a)
 		if _, ok := a.(decide.FollowLeader); ok {
 			i += p.follow(ctx, plan.Actions[i:]) - 1
+			p.failpoint(ctx, "after", a)
 			continue
 		}
 		logger := log.FromContext(ctx).WithValues(keyState, plan.State.String(), keyAction, a.String())
 		if err := p.do(ctx, a); err != nil {
 			return fmt.Errorf("%v: %w", a, err)
 		}
+		p.failpoint(ctx, "after", a)
 		if a.Risky() {
 			logger.Info("Acted", keyReason, plan.Reason)
 		} else {

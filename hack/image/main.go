@@ -33,6 +33,7 @@ func main() {
 type options struct {
 	tag, output, arch string
 	programs          []string // packages; each becomes /<last element>
+	buildTags         []string // of Go
 }
 
 func newCommand() *cobra.Command {
@@ -49,6 +50,7 @@ directory under the package's name. The image has no entry point; a pod names "/
 	c.Flags().StringVar(&o.output, "output", "dist/replicatedstore.tar", "archive to write")
 	c.Flags().StringVar(&o.arch, "arch", runtime.GOARCH, "GOARCH of the programs")
 	c.Flags().StringSliceVar(&o.programs, "program", []string{"./cmd/operator", "./cmd/node"}, "main packages to pack")
+	c.Flags().StringSliceVar(&o.buildTags, "build-tags", nil, "Go build tags, for images of tests")
 	return c
 }
 
@@ -73,7 +75,7 @@ func build(ctx context.Context, o options) error {
 		name := path.Base(filepath.ToSlash(pkg))
 		step("compiling /%s (%d of %d)", name, i+1, len(o.programs))
 		file := filepath.Join(tmp, name)
-		if err := compile(ctx, pkg, file, o.arch); err != nil {
+		if err := compile(ctx, pkg, file, o); err != nil {
 			return err
 		}
 		img.Files = append(img.Files, archive.File{Path: "/" + name, Source: file})
@@ -95,9 +97,10 @@ func build(ctx context.Context, o options) error {
 }
 
 // compile builds one static program. -buildvcs=false keeps the commit out, so that equal sources give equal bytes.
-func compile(ctx context.Context, pkg, file, arch string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", file, pkg)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch)
+func compile(ctx context.Context, pkg, file string, o options) error {
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w",
+		"-tags="+strings.Join(o.buildTags, ","), "-o", file, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+o.arch)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("compile %s: %w\n%s", pkg, err, strings.TrimSpace(string(out)))
 	}

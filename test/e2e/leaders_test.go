@@ -3,9 +3,16 @@
 package e2e
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -16,41 +23,115 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
 )
 
-// leaders remembers who said of himself that he leads which epoch, by asking every member all the time.
+const (
+	leadersPeriod   = 100 * time.Millisecond
+	addressesPeriod = 500 * time.Millisecond
+)
+
+// sightings are who said of himself that he leads which epoch: epoch -> member@incarnation.
+type sightings struct {
+	mu   sync.Mutex
+	seen map[replication.Epoch]map[string]bool
+}
+
+func (s *sightings) add(st wire.Status) {
+	if st.Role != wire.RoleLeader {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seen == nil {
+		s.seen = map[replication.Epoch]map[string]bool{}
+	}
+	if s.seen[st.Epoch] == nil {
+		s.seen[st.Epoch] = map[string]bool{}
+	}
+	s.seen[st.Epoch][st.Member+"@"+st.Incarnation] = true
+}
+
+func (s *sightings) merge(seen map[replication.Epoch]map[string]bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seen == nil {
+		s.seen = map[replication.Epoch]map[string]bool{}
+	}
+	for e, who := range seen {
+		if s.seen[e] == nil {
+			s.seen[e] = map[string]bool{}
+		}
+		maps.Copy(s.seen[e], who)
+	}
+}
+
+// leaders asks every member all the time who leads. On the own cluster it asks from where the clients are, so that it also
+// hears an old leader that only they still reach; on another one through the API server.
 type leaders struct {
+	sightings
 	cancel context.CancelFunc
 	done   sync.WaitGroup
-
-	mu   sync.Mutex
-	seen map[replication.Epoch]map[string]bool // member@incarnation
 }
 
-const leadersPeriod = 150 * time.Millisecond
-
-func watchLeaders(s *stage.Store) *leaders {
-	ctx, cancel := context.WithCancel(context.Background())
-	l := &leaders{cancel: cancel, seen: map[replication.Epoch]map[string]bool{}}
-	for ordinal := range v1alpha1.MaxReplicas {
-		l.done.Go(func() { l.watch(ctx, s, v1alpha1.MemberName(s.Name, ordinal+1)) })
-	}
-	return l
-}
-
-// watch asks one member, through the API server. Members that do not exist, or cannot be reached, say nothing.
-func (l *leaders) watch(ctx context.Context, s *stage.Store, member string) {
-	for {
-		if st, err := statusOf(ctx, s, member); err == nil && st.Role == wire.RoleLeader {
-			l.mu.Lock()
-			if l.seen[st.Epoch] == nil {
-				l.seen[st.Epoch] = map[string]bool{}
-			}
-			l.seen[st.Epoch][st.Member+"@"+st.Incarnation] = true
-			l.mu.Unlock()
+func watchLeaders(ctx context.Context, s *stage.Store) (*leaders, error) {
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	l := &leaders{cancel: cancel}
+	if s.Cluster == nil {
+		for ordinal := range v1alpha1.MaxReplicas {
+			l.done.Go(func() {
+				poll(running, leadersPeriod, func() {
+					if st, err := statusOf(running, s, v1alpha1.MemberName(s.Name, ordinal+1)); err == nil {
+						l.add(st)
+					}
+				})
+			})
 		}
+		return l, nil
+	}
+	p, err := s.Cluster.StartInClient(ctx, self(), watcherArgument, s.Name)
+	if err != nil {
+		cancel()
+		return nil, fmt.Errorf("watch who leads: %w", err)
+	}
+	l.done.Go(func() {
+		defer p.Close()
+		l.feed(running, s, p)
+	})
+	return l, nil
+}
+
+// feed tells the watcher the members' addresses, as far as they can be learned, and takes down what it has seen.
+func (l *leaders) feed(ctx context.Context, s *stage.Store, p *stage.Process) {
+	in, out := json.NewDecoder(p.Out), json.NewEncoder(p.In)
+	var addresses []string
+	ask := func(ctx context.Context) {
+		if pods, err := s.Pods(ctx); err == nil { // else the API server is away, and the old ones hold
+			addresses = addresses[:0]
+			for _, pod := range pods {
+				if pod.Status.PodIP != "" {
+					addresses = append(addresses, net.JoinHostPort(pod.Status.PodIP, strconv.Itoa(v1alpha1.PortControl)))
+				}
+			}
+		}
+		var seen map[replication.Epoch]map[string]bool
+		if out.Encode(addresses) == nil && in.Decode(&seen) == nil {
+			l.merge(seen)
+		}
+	}
+	poll(ctx, addressesPeriod, func() {
+		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+		defer cancel()
+		ask(ctx)
+	})
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	ask(last)
+}
+
+func poll(ctx context.Context, period time.Duration, do func()) {
+	for ctx.Err() == nil {
+		do()
 		select {
 		case <-ctx.Done():
-			return
-		case <-time.After(leadersPeriod):
+		case <-time.After(period):
 		}
 	}
 }
@@ -72,11 +153,14 @@ func (l *leaders) stop() {
 	l.done.Wait()
 }
 
-// epochs is how many leaderships were seen at all.
-func (l *leaders) epochs() int {
+// epochs is how many leaderships were seen, and the most leaders that one had.
+func (l *leaders) epochs() (seen, most int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.seen)
+	for _, who := range l.seen {
+		most = max(most, len(who))
+	}
+	return len(l.seen), most
 }
 
 // twice names the epochs that had more than one leader.
@@ -86,8 +170,62 @@ func (l *leaders) twice() []string {
 	var out []string
 	for e, who := range l.seen {
 		if len(who) > 1 {
-			out = append(out, fmt.Sprintf("epoch %d: %v", e, who))
+			out = append(out, fmt.Sprintf("epoch %d: %v", e, slices.Sorted(maps.Keys(who))))
 		}
 	}
 	return out
+}
+
+// watcherArgument makes this program ask members who leads: it is what runs in the cluster's client machine.
+const watcherArgument = "leader-watcher"
+
+// watchMembers asks every address that it was ever told for the members of one store, and answers each list of addresses
+// with all that was seen until then. It ends with its input.
+func watchMembers(store string, in io.Reader, out io.Writer) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	var seen sightings
+	known := map[string]bool{}
+	requests, answers := json.NewDecoder(bufio.NewReader(in)), json.NewEncoder(out)
+	for {
+		var addresses []string
+		switch err := requests.Decode(&addresses); {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("read addresses: %w", err)
+		}
+		for _, a := range addresses {
+			if !known[a] {
+				known[a] = true
+				go poll(ctx, leadersPeriod, func() {
+					if st, err := statusAt(ctx, a); err == nil && st.Store == store {
+						seen.add(st)
+					}
+				})
+			}
+		}
+		seen.mu.Lock()
+		err := answers.Encode(seen.seen)
+		seen.mu.Unlock()
+		if err != nil {
+			return fmt.Errorf("tell what was seen: %w", err)
+		}
+	}
+}
+
+func statusAt(ctx context.Context, address string) (wire.Status, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	var st wire.Status
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+wire.PathStatus, nil)
+	if err != nil {
+		return st, err
+	}
+	a, err := http.DefaultClient.Do(q)
+	if err != nil {
+		return st, err
+	}
+	defer a.Body.Close()
+	return st, json.NewDecoder(a.Body).Decode(&st)
 }

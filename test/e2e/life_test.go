@@ -16,13 +16,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
 )
 
-var _ = Describe("the life of a store", Ordered, func() {
+var _ = Describe("the life of a store", Ordered, Label(labelQuick, labelTogether), func() {
 	var store *stage.Store
-
-	AfterEach(func(ctx SpecContext) {
-		explain(ctx, store)
-		mend(ctx)
-	}, NodeTimeout(readyTimeout))
 
 	It("begins with a leader, its followers, and Services that lead to them", func(ctx SpecContext) {
 		store = create(ctx, nil)
@@ -85,16 +80,8 @@ var _ = Describe("the life of a store", Ordered, func() {
 		Expect(store.Patch(ctx, func(rs *v1alpha1.ReplicatedStore) { rs.Spec.Failover.Mode = v1alpha1.FailoverManual })).To(Succeed())
 		before := ready(ctx, store)
 		t := begin(ctx, store)
-		_, node, _, err := store.Leader(ctx)
-		Expect(err).NotTo(HaveOccurred())
-		Expect(world.Cluster.KillNode(ctx, node)).To(Succeed())
-		Eventually(ctx, func(g Gomega) {
-			rs, err := store.Get(ctx)
-			g.Expect(err).NotTo(HaveOccurred())
-			c := condition(rs, v1alpha1.ConditionFailoverBlocked)
-			g.Expect(c.Status).To(Equal(metav1.ConditionTrue))
-			g.Expect(c.Reason).To(Equal(v1alpha1.ReasonManualMode))
-		}, changeTimeout, 200*time.Millisecond).Should(Succeed())
+		t.fault("kill "+t.node, world.Cluster.KillNode(ctx, t.node))
+		t.sees(ctx, v1alpha1.ConditionFailoverBlocked, metav1.ConditionTrue, v1alpha1.ReasonManualMode, v1alpha1.AnnotationFailover)
 		Consistently(ctx, func(g Gomega) {
 			rs, err := store.Get(ctx)
 			g.Expect(err).NotTo(HaveOccurred())
@@ -102,10 +89,8 @@ var _ = Describe("the life of a store", Ordered, func() {
 			g.Expect(condition(rs, v1alpha1.ConditionAvailable).Status).NotTo(Equal(metav1.ConditionTrue))
 		}, 10*time.Second, 200*time.Millisecond).Should(Succeed())
 		Expect(request(ctx, store, v1alpha1.FailoverToAny)).To(Succeed())
-		after := ledAfter(ctx, store, before.Status.Epoch)
-		Expect(after.Status.Leader).NotTo(Equal(before.Status.Leader))
-		t.writes(ctx, "through the new leader")
-		Expect(world.Cluster.StartNode(ctx, node)).To(Succeed())
+		Expect(t.led(ctx).Status.Leader).NotTo(Equal(before.Status.Leader))
+		Expect(world.Cluster.StartNode(ctx, t.node)).To(Succeed())
 		t.end(ctx)
 	}, SpecTimeout(2*readyTimeout))
 

@@ -30,11 +30,10 @@ const (
 	killsLimit = 30 * time.Minute
 )
 
-var _ = Describe("a store under load, for long", Label("long"), func() {
+var _ = Describe("a store under load, for long", Label(labelLong), func() {
 	It("loses nothing when its leader's process is killed twenty times in a row", func(ctx SpecContext) {
 		onOwnCluster()
-		store := create(ctx, nil)
-		DeferCleanup(func(ctx SpecContext) { explain(ctx, store) })
+		store := own(ctx, nil)
 		t := beginWith(ctx, store, ledger.Options{Connections: 64, Rate: 1500})
 		var gaps []time.Duration
 		for i := range kills {
@@ -61,8 +60,7 @@ var _ = Describe("a store under load, for long", Label("long"), func() {
 
 	It("seeds a follower with two gigabytes while writes go on", func(ctx SpecContext) {
 		onOwnCluster()
-		store := create(ctx, func(rs *v1alpha1.ReplicatedStore) { rs.Spec.Storage.Size = resource.MustParse("10Gi") })
-		DeferCleanup(func(ctx SpecContext) { explain(ctx, store) })
+		store := own(ctx, func(rs *v1alpha1.ReplicatedStore) { rs.Spec.Storage.Size = resource.MustParse("10Gi") })
 		address, err := store.Address(ctx)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(world.Cluster.InClient(ctx, self(), fillerArgument, address, strconv.Itoa(fillBytes))).To(Succeed())

@@ -13,7 +13,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-var _ = DescribeTable("a spec that cannot work is refused with a sentence that says why",
+var _ = DescribeTable("a spec that cannot work is refused with a sentence that says why", Label(labelQuick, labelTogether),
 	func(ctx SpecContext, says string, change func(*v1alpha1.ReplicatedStore)) {
 		ns, err := world.Namespace(ctx, "e2e-refused")
 		Expect(err).NotTo(HaveOccurred())

@@ -4,8 +4,10 @@
 // put where they hurt. What is asserted is what clients were promised: acknowledged writes, through connections that were
 // open before the fault, and one leader per epoch.
 //
-//	make e2e
-//	make e2e E2E_FLAGS='-ginkgo.focus="node is cut"'
+//	make e2e                          # everything but what takes very long
+//	make e2e CASE='node is lost'      # one case, by its name or a regular expression
+//	make e2e PART=1/3                 # a third of the cases
+//	make e2e E2E_FLAGS='-ginkgo.label-filter=quick'
 //	KUBECONFIG=... RSTORE_IMAGE=registry/replicatedstore:1 make e2e    # on another cluster, without breaking its machines
 package e2e
 
@@ -31,25 +33,37 @@ import (
 // writerArgument makes this program a ledger writer: it is what runs in the cluster's client machine.
 const writerArgument = "ledger-writer"
 
+// helpers are what this program does on machines of the cluster, by its first argument.
+var helpers = map[string]func(args []string) error{
+	writerArgument: func([]string) error { return ledger.Serve(context.Background(), os.Stdin, os.Stdout, nil) },
+	fillerArgument: func(args []string) error {
+		if len(args) != 2 {
+			return fmt.Errorf("%s: want an address and a number of bytes", fillerArgument)
+		}
+		total, err := strconv.Atoi(args[1])
+		if err != nil {
+			return fmt.Errorf("%s: %w", fillerArgument, err)
+		}
+		return fill(context.Background(), args[0], total)
+	},
+	watcherArgument: func(args []string) error {
+		if len(args) != 1 {
+			return fmt.Errorf("%s: want the name of a store", watcherArgument)
+		}
+		return watchMembers(args[0], os.Stdin, os.Stdout)
+	},
+}
+
 func TestMain(m *testing.M) {
 	redis.SetLogger(silence{})
-	if len(os.Args) == 2 && os.Args[1] == writerArgument {
-		if err := ledger.Serve(context.Background(), os.Stdin, os.Stdout, nil); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	if len(os.Args) > 1 {
+		if helper, ok := helpers[os.Args[1]]; ok {
+			if err := helper(os.Args[2:]); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			return
 		}
-		return
-	}
-	if len(os.Args) == 4 && os.Args[1] == fillerArgument {
-		total, err := strconv.Atoi(os.Args[3])
-		if err == nil {
-			err = fill(context.Background(), os.Args[2], total)
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
 	}
 	log.SetLogger(logr.Discard())
 	os.Exit(m.Run())
@@ -61,14 +75,26 @@ func (silence) Printf(context.Context, string, ...any) {}
 
 func TestE2E(t *testing.T) {
 	RegisterFailHandler(Fail)
-	RunSpecs(t, "end to end")
+	suite, reporter := GinkgoConfiguration()
+	if *caseFlag != "" {
+		suite.LabelFilter = "" // a name is stronger
+	}
+	focus, err := choose(PreviewSpecs(suiteName, suite), *caseFlag, *partFlag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	suite.FocusStrings = append(suite.FocusStrings, focus...)
+	RunSpecs(t, suiteName, suite, reporter)
 }
+
+const suiteName = "end to end"
 
 // Bounds of waiting. None is an assertion about speed.
 const (
 	setUpTimeout  = 30 * time.Minute // the first time, Kubernetes is built from source
 	readyTimeout  = 3 * time.Minute
 	changeTimeout = 90 * time.Second
+	unrenewed     = 10 * time.Second // longer than the sample's Lease lives
 	verifyTimeout = time.Minute
 	workers       = 3
 )
@@ -112,6 +138,12 @@ func onOwnCluster() {
 		Skip("this spec breaks machines, and KUBECONFIG names a cluster that is not the project's own")
 	}
 }
+
+// Whatever a case did is undone, and told when it failed, before the next one begins.
+var _ = AfterEach(func(ctx SpecContext) {
+	explain(ctx)
+	mend(ctx)
+}, NodeTimeout(readyTimeout))
 
 // mend undoes every fault, whatever a spec left behind.
 func mend(ctx context.Context) {

@@ -7,7 +7,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -19,49 +21,43 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/ledger"
 )
 
-// create makes a store of the sample in a namespace of its own and waits until it is Ready.
-func create(ctx context.Context, change func(*v1alpha1.ReplicatedStore)) *stage.Store {
-	GinkgoHelper()
-	ns, err := world.Namespace(ctx, "e2e-"+strconv.FormatInt(time.Now().Unix(), 36))
-	Expect(err).NotTo(HaveOccurred())
-	s, err := world.Create(ctx, ns, manifest, change)
-	Expect(err).NotTo(HaveOccurred())
-	ready(ctx, s)
-	return s
-}
-
-func ready(ctx context.Context, s *stage.Store) *v1alpha1.ReplicatedStore {
-	GinkgoHelper()
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
-	defer cancel()
-	rs, err := s.Wait(ctx, tell, stage.Ready)
-	Expect(err).NotTo(HaveOccurred(), "the store must become Ready")
-	return rs
-}
-
-// ledAfter waits for a leadership after epoch that takes writes.
-func ledAfter(ctx context.Context, s *stage.Store, epoch int64) *v1alpha1.ReplicatedStore {
-	GinkgoHelper()
-	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
-	defer cancel()
-	rs, err := s.Wait(ctx, tell, stage.LedAfter(epoch))
-	Expect(err).NotTo(HaveOccurred(), "there must be a leader after epoch %d", epoch)
-	return rs
-}
-
-func tell(s string) { GinkgoWriter.Println(time.Now().Format("15:04:05.000"), s) }
-
 // trial is load on a store, from before a fault to after it is mended.
 type trial struct {
 	store   *stage.Store
 	writer  *stage.Writer
 	leaders *leaders
+	row     *row
+
+	// As it was before the fault.
+	leader, node string
+	epoch        int64
+	began        time.Time
 }
 
-// begin opens the connections, writes, and watches who leads.
+// begin waits for a store that is whole, opens the connections, writes, and watches who leads.
 func begin(ctx context.Context, s *stage.Store) *trial {
 	GinkgoHelper()
 	return beginWith(ctx, s, ledger.Options{Connections: 6, Rate: 300})
+}
+
+// beginWith is begin with another load.
+func beginWith(ctx context.Context, s *stage.Store, opt ledger.Options) *trial {
+	GinkgoHelper()
+	ready(ctx, s)
+	opt.ID = strconv.FormatInt(time.Now().UnixNano(), 36)
+	opt.Timeout = cmp.Or(opt.Timeout, time.Second)
+	w, err := s.Writer(ctx, []string{self(), writerArgument}, opt)
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(w.Close)
+	l, err := watchLeaders(ctx, s)
+	Expect(err).NotTo(HaveOccurred())
+	DeferCleanup(l.stop)
+	t := &trial{store: s, writer: w, leaders: l, row: rowOf()}
+	t.writes(ctx, "before the fault")
+	t.leader, t.node, t.epoch, err = s.Leader(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	t.began = time.Now()
+	return t
 }
 
 // self is this program.
@@ -72,65 +68,145 @@ func self() string {
 	return path
 }
 
-// beginWith is begin with another load.
-func beginWith(ctx context.Context, s *stage.Store, opt ledger.Options) *trial {
+// fault puts the fault there. The gap counts from here.
+func (t *trial) fault(what string, err error) {
 	GinkgoHelper()
-	opt.ID = strconv.FormatInt(time.Now().UnixNano(), 36)
-	opt.Timeout = cmp.Or(opt.Timeout, time.Second)
-	w, err := s.Writer(ctx, []string{self(), writerArgument}, opt)
-	Expect(err).NotTo(HaveOccurred())
-	DeferCleanup(w.Close)
-	t := &trial{store: s, writer: w, leaders: watchLeaders(s)}
-	DeferCleanup(t.leaders.stop)
-	t.writes(ctx, "before the fault")
-	return t
+	Expect(err).NotTo(HaveOccurred(), what)
+	tell("fault: " + what)
 }
 
 // writes waits until a hundred further writes are acknowledged.
 func (t *trial) writes(ctx context.Context, when string) {
 	GinkgoHelper()
-	before, err := t.writer.Stats(time.Time{})
-	Expect(err).NotTo(HaveOccurred())
+	before := t.stats()
 	Eventually(ctx, func(g Gomega) {
-		now, err := t.writer.Stats(time.Time{})
-		g.Expect(err).NotTo(HaveOccurred())
+		now := t.stats()
 		g.Expect(now.Acknowledged).To(BeNumerically(">=", before.Acknowledged+100), "writes %s; last error: %s", when, now.LastError)
 	}, changeTimeout, 100*time.Millisecond).Should(Succeed())
 }
 
-// end is the judgement: the store is Ready, still takes writes, no member lacks an acknowledged write, and no epoch had two
-// leaders.
+// stopped waits until no write was acknowledged for a while, and returns what clients are told.
+func (t *trial) stopped(ctx context.Context, quiet time.Duration) string {
+	GinkgoHelper()
+	var s ledger.Stats
+	Eventually(ctx, func(g Gomega) {
+		s = t.stats()
+		g.Expect(time.Since(s.LastAcknowledged)).To(BeNumerically(">", quiet), "writes must have stopped")
+	}, changeTimeout, 100*time.Millisecond).Should(Succeed())
+	return s.LastError
+}
+
+func (t *trial) stats() ledger.Stats {
+	GinkgoHelper()
+	s, err := t.writer.Stats(t.began)
+	Expect(err).NotTo(HaveOccurred())
+	return s
+}
+
+// led waits for another leadership and for writes through it, and looks at its report: nothing may be lost.
+func (t *trial) led(ctx context.Context) *v1alpha1.ReplicatedStore {
+	GinkgoHelper()
+	rs := ledAfter(ctx, t.store, t.epoch)
+	t.writes(ctx, "through the new leader")
+	r := rs.Status.LastFailover
+	Expect(r.WritesLost).To(Equal(v1alpha1.LostNone))
+	t.row.read(fmt.Sprintf("report: %s %s, lost %s", r.Kind, r.Reason, r.WritesLost))
+	return rs
+}
+
+// sees waits until a condition is as a person must read it, naming what says names.
+func (t *trial) sees(ctx context.Context, kind string, status metav1.ConditionStatus, reason string, says ...string) {
+	GinkgoHelper()
+	c := sees(ctx, t.store, kind, status, reason, says...)
+	t.row.read(fmt.Sprintf("%s=%s %s", kind, status, reason))
+	tell(fmt.Sprintf("%s=%s %s: %s", kind, status, reason, c.Message))
+}
+
+func (r *row) read(s string) {
+	if !slices.Contains(r.Conditions, s) {
+		r.Conditions = append(r.Conditions, s)
+	}
+}
+
+func sees(ctx context.Context, s *stage.Store, kind string, status metav1.ConditionStatus, reason string, says ...string) metav1.Condition {
+	GinkgoHelper()
+	var c metav1.Condition
+	Eventually(ctx, func(g Gomega) {
+		rs, err := s.Get(ctx)
+		g.Expect(err).NotTo(HaveOccurred())
+		c = condition(rs, kind)
+		g.Expect(string(c.Status)+" "+c.Reason).To(Equal(string(status)+" "+reason), "%s: %s", kind, c.Message)
+		for _, word := range says {
+			g.Expect(c.Message).To(ContainSubstring(word), kind)
+		}
+	}, changeTimeout, 100*time.Millisecond).Should(Succeed())
+	return c
+}
+
+// end is the judgement: the store is Ready and every condition says so, writes go on, no member lacks an acknowledged write,
+// and no epoch had two leaders.
 func (t *trial) end(ctx context.Context) ledger.Report {
+	GinkgoHelper()
+	r := t.tally(ctx)
+	Expect(r.First).To(BeEmpty())
+	Expect(r.OK()).To(BeTrue(), r.String())
+	whole(ctx, t.store)
+	t.row.read("at the end: Ready, Available, not Degraded, not FailoverBlocked")
+	return r
+}
+
+// tally is end without a judgement on losses and on what is left to be read. No epoch may have two leaders in any case.
+func (t *trial) tally(ctx context.Context) ledger.Report {
 	GinkgoHelper()
 	ready(ctx, t.store)
 	t.writes(ctx, "after the fault")
+	stats := t.stats()
 	Expect(t.writer.Stop()).To(Succeed())
 	members, err := t.store.Members(ctx)
 	Expect(err).NotTo(HaveOccurred())
 	r, err := t.writer.Verify(members, verifyTimeout)
 	Expect(err).NotTo(HaveOccurred())
-	stats, err := t.writer.Stats(time.Time{})
-	Expect(err).NotTo(HaveOccurred())
+	t.leaders.stop()
+	epochs, most := t.leaders.epochs()
+	t.row.GapMillis = max(t.row.GapMillis, stats.Gap.Length().Milliseconds())
+	t.row.Acknowledged += r.Acknowledged
+	t.row.Unknown += r.Unknown
+	t.row.Lost += r.Lost
+	t.row.Leaderships, t.row.LeadersPerEpoch = t.row.Leaderships+epochs, max(t.row.LeadersPerEpoch, most)
 	AddReportEntry("ledger", fmt.Sprintf("%v; failed %d, unknown %d; worst gap %v", r, r.Failed, r.Unknown, stats.Gap.Length().Round(time.Millisecond)))
-	Expect(r.First).To(BeEmpty())
-	Expect(r.OK()).To(BeTrue(), r.String())
-	Expect(t.leaders.epochs()).To(BeNumerically(">", 0), "no leader was ever seen: the watch does not work")
+	Expect(epochs).To(BeNumerically(">", 0), "no leader was ever seen: the watch does not work")
 	Expect(t.leaders.twice()).To(BeEmpty())
 	return r
 }
 
-// explain tells what is known of a store when a spec failed.
-func explain(ctx context.Context, s *stage.Store) {
-	if s != nil && CurrentSpecReport().Failed() {
-		s.Diagnose(ctx, GinkgoWriter)
-	}
+// whole waits until every condition says that nothing is wrong.
+func whole(ctx context.Context, s *stage.Store) {
+	GinkgoHelper()
+	sees(ctx, s, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonAllMembersReady)
+	sees(ctx, s, v1alpha1.ConditionAvailable, metav1.ConditionTrue, v1alpha1.ReasonWritable)
+	sees(ctx, s, v1alpha1.ConditionFailoverBlocked, metav1.ConditionFalse, v1alpha1.ReasonNotBlocked)
+	Eventually(ctx, func(g Gomega) {
+		rs, err := s.Get(ctx)
+		g.Expect(err).NotTo(HaveOccurred())
+		c := condition(rs, v1alpha1.ConditionDegraded)
+		g.Expect(c.Reason).To(BeElementOf(v1alpha1.ReasonAsExpected, v1alpha1.ReasonWritesQuarantined), c.Message)
+	}, changeTimeout, 100*time.Millisecond).Should(Succeed())
 }
 
-func condition(rs *v1alpha1.ReplicatedStore, kind string) metav1.Condition {
-	for _, c := range rs.Status.Conditions {
-		if c.Type == kind {
-			return c
+// followers of the store, by name, with their nodes.
+func (t *trial) followers(ctx context.Context) []place {
+	GinkgoHelper()
+	pods, err := t.store.Pods(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	var out []place
+	for name, pod := range pods {
+		if name != t.leader {
+			out = append(out, place{name, pod.Spec.NodeName})
 		}
 	}
-	return metav1.Condition{}
+	slices.SortFunc(out, func(a, b place) int { return strings.Compare(a.member, b.member) })
+	return out
 }
+
+// place is a member and its node.
+type place struct{ member, node string }

@@ -48,3 +48,9 @@ func (s *Stage) Forget(ctx context.Context, prefix string) ([]string, error) {
 	}
 	return gone, nil
 }
+
+// ForgetNamespace deletes one, with all that is in it, without waiting for it.
+func (s *Stage) ForgetNamespace(ctx context.Context, name string) error {
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	return client.IgnoreNotFound(s.Client.Delete(ctx, ns))
+}

@@ -104,9 +104,19 @@ func (s *Stage) Image(ctx context.Context) (reference, digest string, err error)
 		}
 		return s.opt.Image, s.opt.Image, nil
 	}
-	reference = "localhost/replicatedstore:dev"
-	archive := filepath.Join(s.Root, "dist", "replicatedstore.tar")
-	if err := s.tool(ctx, "make", "--no-print-directory", "image", "IMAGE="+reference, "IMAGE_ARCHIVE="+archive); err != nil {
+	return s.buildImage(ctx, "dev", "replicatedstore.tar")
+}
+
+// TestImage is Image for the build of the product with Go build tags that only tests use.
+func (s *Stage) TestImage(ctx context.Context, tags string) (reference, digest string, err error) {
+	return s.buildImage(ctx, tags, "replicatedstore-"+tags+".tar", "IMAGE_BUILD_TAGS="+tags)
+}
+
+func (s *Stage) buildImage(ctx context.Context, tag, file string, vars ...string) (reference, digest string, err error) {
+	reference = "localhost/replicatedstore:" + tag
+	archive := filepath.Join(s.Root, "dist", file)
+	args := append([]string{"--no-print-directory", "image", "IMAGE=" + reference, "IMAGE_ARCHIVE=" + archive}, vars...)
+	if err := s.tool(ctx, "make", args...); err != nil {
 		return "", "", err
 	}
 	if digest, err = fileDigest(archive); err != nil {
@@ -118,21 +128,26 @@ func (s *Stage) Image(ctx context.Context) (reference, digest string, err error)
 // Install installs or upgrades the operator with its chart, and waits for it. digest restarts it when the image's content
 // changed under the same reference.
 func (s *Stage) Install(ctx context.Context, reference, digest string, values ...string) error {
+	return s.InstallWith(ctx, reference, reference, digest, values...)
+}
+
+// InstallWith is Install with an image of its own for the operator and one for the stores' members.
+func (s *Stage) InstallWith(ctx context.Context, operator, node, digest string, values ...string) error {
 	helm, err := s.toolPath(ctx, "helm")
 	if err != nil {
 		return err
-	}
-	at := strings.LastIndex(reference, ":")
-	if at < strings.LastIndex(reference, "/") || at < 0 {
-		return fmt.Errorf("image %q has no tag", reference)
 	}
 	args := []string{
 		"upgrade", "--install", release, filepath.Join(s.Root, "charts", "replicatedstore-operator"),
 		"--kubeconfig", s.Kubeconfig, "--namespace", SystemNamespace, "--create-namespace", "--wait", "--timeout", "2m",
 		"--set-string", "podAnnotations.build=" + digest[:min(12, len(digest))],
 	}
-	for _, image := range []string{"image", "nodeImage"} {
-		args = append(args, "--set", image+".repository="+reference[:at], "--set-string", image+".tag="+reference[at+1:])
+	for value, reference := range map[string]string{"image": operator, "nodeImage": node} {
+		at := strings.LastIndex(reference, ":")
+		if at < strings.LastIndex(reference, "/") || at < 0 {
+			return fmt.Errorf("image %q has no tag", reference)
+		}
+		args = append(args, "--set", value+".repository="+reference[:at], "--set-string", value+".tag="+reference[at+1:])
 	}
 	for _, v := range values {
 		args = append(args, "--set", v)

@@ -1,0 +1,99 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
+)
+
+// used is the store that one case after the other hurts, as faults hurt a store in production. The first case that needs it
+// makes it; one that fails leaves it for a look, and the next makes another.
+var used *stage.Store
+
+func usual(ctx context.Context) *stage.Store {
+	GinkgoHelper()
+	if used == nil {
+		used = create(ctx, nil)
+	}
+	s := used
+	DeferCleanup(func(ctx SpecContext) {
+		if CurrentSpecReport().Failed() {
+			used = nil
+		}
+	})
+	return s
+}
+
+// own makes a store for one case, changed by change, and removes it when the case has passed.
+func own(ctx context.Context, change func(*v1alpha1.ReplicatedStore)) *stage.Store {
+	GinkgoHelper()
+	s := create(ctx, change)
+	DeferCleanup(func(ctx SpecContext) {
+		if !CurrentSpecReport().Failed() {
+			Expect(world.ForgetNamespace(ctx, s.Namespace)).To(Succeed())
+		}
+	})
+	return s
+}
+
+// create makes a store of the sample in a namespace of its own and waits until it is Ready. When the case fails it tells
+// what is known of it.
+func create(ctx context.Context, change func(*v1alpha1.ReplicatedStore)) *stage.Store {
+	GinkgoHelper()
+	ns, err := world.Namespace(ctx, "e2e-"+strconv.FormatInt(time.Now().Unix(), 36))
+	Expect(err).NotTo(HaveOccurred())
+	s, err := world.Create(ctx, ns, manifest, change)
+	Expect(err).NotTo(HaveOccurred())
+	made = append(made, s)
+	ready(ctx, s)
+	return s
+}
+
+// made are all stores of this run; explained how many of them were told of at a failure.
+var made []*stage.Store
+
+// explain tells what is known of the newest store when a spec failed.
+func explain(ctx context.Context) {
+	if len(made) > 0 && CurrentSpecReport().Failed() {
+		made[len(made)-1].Diagnose(ctx, GinkgoWriter)
+	}
+}
+
+func ready(ctx context.Context, s *stage.Store) *v1alpha1.ReplicatedStore {
+	GinkgoHelper()
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	rs, err := s.Wait(ctx, tell, stage.Ready)
+	Expect(err).NotTo(HaveOccurred(), "the store must become Ready")
+	return rs
+}
+
+// ledAfter waits for a leadership after epoch that takes writes.
+func ledAfter(ctx context.Context, s *stage.Store, epoch int64) *v1alpha1.ReplicatedStore {
+	GinkgoHelper()
+	ctx, cancel := context.WithTimeout(ctx, changeTimeout)
+	defer cancel()
+	rs, err := s.Wait(ctx, tell, stage.LedAfter(epoch))
+	Expect(err).NotTo(HaveOccurred(), "there must be a leader after epoch %d", epoch)
+	return rs
+}
+
+func tell(s string) { GinkgoWriter.Println(time.Now().Format("15:04:05.000"), s) }
+
+func condition(rs *v1alpha1.ReplicatedStore, kind string) metav1.Condition {
+	for _, c := range rs.Status.Conditions {
+		if c.Type == kind {
+			return c
+		}
+	}
+	return metav1.Condition{}
+}
