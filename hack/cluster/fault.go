@@ -149,3 +149,34 @@ func (a *app) apiUp() *cobra.Command {
 		RunE: a.onLab(func(l *lab.Lab, _ []string) error { return l.APIUp() }),
 	}
 }
+
+func (a *app) oom() *cobra.Command {
+	var ref lab.PodRef
+	c := &cobra.Command{
+		Use: "oom POD", Short: "Let the kernel kill a pod's main processes for want of memory", Args: cobra.ExactArgs(1),
+		Long: `oom fills what the memory limit of the pod's containers leaves, and marks their main processes as those to be killed.
+A container without a limit is refused.`,
+		RunE: a.onLab(func(l *lab.Lab, args []string) error {
+			ref.Name = args[0]
+			return l.OOM(ref)
+		}),
+	}
+	podFlags(c, &ref)
+	return c
+}
+
+func (a *app) etcdSave() *cobra.Command {
+	return &cobra.Command{
+		Use: "etcd-save NAME", Short: "Keep a copy of what etcd holds", Args: cobra.ExactArgs(1),
+		RunE: a.onLab(func(l *lab.Lab, args []string) error { return l.SaveEtcd(args[0]) }),
+	}
+}
+
+func (a *app) etcdRestore() *cobra.Command {
+	return &cobra.Command{
+		Use: "etcd-restore NAME", Short: "Put a kept copy in the place of what etcd holds", Args: cobra.ExactArgs(1),
+		Long: `etcd-restore puts the copy that "etcd-save NAME" kept in the place of what etcd holds, and restarts the control plane,
+kubelets and proxies. Pods go on; those that are younger than the copy are removed by their kubelets.`,
+		RunE: a.onLab(func(l *lab.Lab, args []string) error { return l.RestoreEtcd(args[0]) }),
+	}
+}

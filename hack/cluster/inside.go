@@ -69,6 +69,10 @@ func newInner() *cobra.Command {
 			Use: "tied COMMAND...", Args: cobra.MinimumNArgs(1), DisableFlagParsing: true,
 			RunE: func(_ *cobra.Command, args []string) error { return machine.Tied(args) },
 		},
+		&cobra.Command{
+			Use: "hog DIR PID", Args: cobra.ExactArgs(2),
+			RunE: func(_ *cobra.Command, args []string) error { return lab.Hog(args[0], args[1]) },
+		},
 		innerForward(), innerProvision(),
 	)
 	return inner

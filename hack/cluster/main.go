@@ -68,7 +68,8 @@ nothing leads out of the machine. Killing a worker's first process ends all of i
 	)
 	addTo(root, "life", a.up(), a.down(), a.status())
 	addTo(root, "use", a.kubeconfig(), a.load(), a.exec(), a.toolPath(), a.tools())
-	addTo(root, "fault", a.cut(), a.heal(), a.kill(), a.start(), a.pause(), a.resume(), a.killProcess(), a.apiDown(), a.apiUp())
+	addTo(root, "fault", a.cut(), a.heal(), a.kill(), a.start(), a.pause(), a.resume(), a.killProcess(), a.oom(),
+		a.apiDown(), a.apiUp(), a.etcdSave(), a.etcdRestore())
 	root.AddCommand(newInner())
 	return root
 }

@@ -99,10 +99,12 @@ const (
 	workers       = 3
 )
 
-// world is the one stage of all specs; manifest the sample that their stores are made from.
+// world is the one stage of all specs; manifest the sample that their stores are made from; image what operator and members
+// run.
 var (
-	world    *stage.Stage
-	manifest []byte
+	world              *stage.Stage
+	manifest           []byte
+	image, imageDigest string
 )
 
 var _ = BeforeSuite(func(ctx SpecContext) {
@@ -112,9 +114,9 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	mend(ctx)
 	_, err = world.Forget(ctx, "e2e")
 	Expect(err).NotTo(HaveOccurred())
-	image, digest, err := world.Image(ctx)
+	image, imageDigest, err = world.Image(ctx)
 	Expect(err).NotTo(HaveOccurred())
-	Expect(world.Install(ctx, image, digest)).To(Succeed())
+	Expect(world.Install(ctx, image, imageDigest)).To(Succeed())
 	manifest, err = os.ReadFile(filepath.Join(world.Root, "config", "samples", "orders.yaml"))
 	Expect(err).NotTo(HaveOccurred())
 }, NodeTimeout(setUpTimeout))

@@ -108,6 +108,26 @@ func (c *Cluster) StopAPI(ctx context.Context) error { return c.void(ctx, "api-d
 // StartAPI lets the API server and etcd go on.
 func (c *Cluster) StartAPI(ctx context.Context) error { return c.void(ctx, "api-up") }
 
+// OOM lets the kernel kill a pod's main process for want of memory. Its container must have a memory limit.
+func (c *Cluster) OOM(ctx context.Context, namespace, pod string) error {
+	return c.void(ctx, "oom", pod, "--namespace", namespace)
+}
+
+// SaveEtcd keeps a copy of what etcd holds, and RestoreEtcd puts it back and restarts what remembers newer things.
+func (c *Cluster) SaveEtcd(ctx context.Context, name string) error {
+	return c.void(ctx, "etcd-save", name)
+}
+
+// RestoreEtcd puts back what SaveEtcd kept.
+func (c *Cluster) RestoreEtcd(ctx context.Context, name string) error {
+	return c.void(ctx, "etcd-restore", name)
+}
+
+// On runs a program of this machine on one of the cluster's, and returns what it says.
+func (c *Cluster) On(ctx context.Context, machine string, program ...string) (string, error) {
+	return c.run(ctx, append([]string{"exec", machine, "--"}, program...)...)
+}
+
 // InClient runs a program of this machine on the cluster's client machine, and waits for it.
 func (c *Cluster) InClient(ctx context.Context, program ...string) error {
 	return c.void(ctx, append([]string{"exec", "client", "--"}, program...)...)

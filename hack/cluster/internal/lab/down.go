@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/replicatedstore/replicatedstore/hack/cluster/internal/machine"
+	"github.com/replicatedstore/replicatedstore/hack/cluster/internal/storage"
 )
 
 // killBound is how long the kernel may take to end everything on one machine.
@@ -69,6 +69,9 @@ func (l *Lab) remove() error {
 		return err
 	}
 	if err := cg.Clear(killBound); err != nil {
+		return err
+	}
+	if err := storage.DetachAll(l.dir); err != nil {
 		return err
 	}
 	return l.removeState()
@@ -134,6 +137,13 @@ func (l *Lab) leftovers() ([]string, error) {
 	}
 	for _, p := range pids {
 		left = append(left, "process "+p)
+	}
+	devices, err := storage.LoopDevices(l.dir)
+	if err != nil {
+		return nil, err
+	}
+	for d, file := range devices {
+		left = append(left, "loop device "+d+" of "+file)
 	}
 	return left, nil
 }
@@ -237,35 +247,6 @@ func (l *Lab) clearPods(worker string) error {
 	}
 	_, err = group.Child("system").CreateLeaf()
 	return err
-}
-
-// APIDown stops the API server and its store: connections stay open and nobody answers.
-func (l *Lab) APIDown() error { return l.signalAPI(unix.SIGSTOP) }
-
-// APIUp lets them go on.
-func (l *Lab) APIUp() error { return l.signalAPI(unix.SIGCONT) }
-
-func (l *Lab) signalAPI(signal unix.Signal) error {
-	return l.change(func(Spec) error {
-		r, err := l.record(apiName)
-		if err != nil {
-			return err
-		}
-		pids, err := machine.HostPids(l.machineDir(apiName), r)
-		if err != nil {
-			return err
-		}
-		for _, service := range []string{"kube-apiserver", "etcd"} {
-			pid, ok := pids[service]
-			if !ok {
-				return fmt.Errorf("signal %s: it does not run", service)
-			}
-			if err := unix.Kill(pid, signal); err != nil {
-				return fmt.Errorf("signal %s: %w", service, err)
-			}
-		}
-		return nil
-	})
 }
 
 // changes keeps verbs of one process apart, the lock file those of several.

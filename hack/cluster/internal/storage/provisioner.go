@@ -64,17 +64,24 @@ func Run(ctx context.Context, config *rest.Config, directories Directories) erro
 }
 
 // Provision makes the directory and describes it as a volume that only the chosen node can mount.
-func (p provisioner) Provision(_ context.Context, o controller.ProvisionOptions) (*corev1.PersistentVolume, controller.ProvisioningState, error) {
+func (p provisioner) Provision(ctx context.Context, o controller.ProvisionOptions) (*corev1.PersistentVolume, controller.ProvisioningState, error) {
 	if o.SelectedNodeName == "" {
 		return nil, controller.ProvisioningFinished, errors.New("provision local volume: no node selected")
 	}
 	dir := filepath.Join(p.directories(o.SelectedNodeName), o.PVName)
-	if err := os.MkdirAll(dir, 0o777); err != nil {
-		return nil, controller.ProvisioningFinished, fmt.Errorf("create volume directory: %w", err)
+	size := o.PVC.Spec.Resources.Requests[corev1.ResourceStorage]
+	var source *corev1.LocalVolumeSource
+	var err error
+	switch medium := o.StorageClass.Parameters[parameterMedium]; medium {
+	case "":
+		source, err = makeDirectory(dir, o.PVName)
+	case mediumLoop:
+		source, err = makeLoop(ctx, dir+imageSuffix, size.Value())
+	default:
+		err = fmt.Errorf("provision local volume: %s %q is none; there is %s", parameterMedium, medium, mediumLoop)
 	}
-	// Any user may write, whether or not the pod names a group for its volumes; the process's umask must not narrow it.
-	if err := os.Chmod(dir, 0o777); err != nil {
-		return nil, controller.ProvisioningFinished, fmt.Errorf("open volume directory: %w", err)
+	if err != nil {
+		return nil, controller.ProvisioningFinished, err
 	}
 	pv := &corev1.PersistentVolume{
 		ObjectMeta: metav1.ObjectMeta{Name: o.PVName},
@@ -82,14 +89,23 @@ func (p provisioner) Provision(_ context.Context, o controller.ProvisionOptions)
 			PersistentVolumeReclaimPolicy: *o.StorageClass.ReclaimPolicy,
 			AccessModes:                   o.PVC.Spec.AccessModes,
 			VolumeMode:                    o.PVC.Spec.VolumeMode,
-			Capacity:                      corev1.ResourceList{corev1.ResourceStorage: o.PVC.Spec.Resources.Requests[corev1.ResourceStorage]},
-			PersistentVolumeSource: corev1.PersistentVolumeSource{
-				Local: &corev1.LocalVolumeSource{Path: filepath.Join(NodeDir, o.PVName)},
-			},
-			NodeAffinity: onlyOn(o.SelectedNodeName),
+			Capacity:                      corev1.ResourceList{corev1.ResourceStorage: size},
+			PersistentVolumeSource:        corev1.PersistentVolumeSource{Local: source},
+			NodeAffinity:                  onlyOn(o.SelectedNodeName),
 		},
 	}
 	return pv, controller.ProvisioningFinished, nil
+}
+
+func makeDirectory(dir, name string) (*corev1.LocalVolumeSource, error) {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return nil, fmt.Errorf("create volume directory: %w", err)
+	}
+	// Any user may write, whether or not the pod names a group for its volumes; the process's umask must not narrow it.
+	if err := os.Chmod(dir, 0o777); err != nil {
+		return nil, fmt.Errorf("open volume directory: %w", err)
+	}
+	return &corev1.LocalVolumeSource{Path: filepath.Join(NodeDir, name)}, nil
 }
 
 func onlyOn(node string) *corev1.VolumeNodeAffinity {
@@ -100,8 +116,8 @@ func onlyOn(node string) *corev1.VolumeNodeAffinity {
 	}}}}
 }
 
-// Delete removes the volume's directory.
-func (p provisioner) Delete(_ context.Context, pv *corev1.PersistentVolume) error {
+// Delete removes the volume's directory, or its device and file.
+func (p provisioner) Delete(ctx context.Context, pv *corev1.PersistentVolume) error {
 	node, err := nodeOf(pv)
 	if err != nil {
 		return err
@@ -110,7 +126,7 @@ func (p provisioner) Delete(_ context.Context, pv *corev1.PersistentVolume) erro
 	if err := os.RemoveAll(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove volume directory: %w", err)
 	}
-	return nil
+	return removeLoop(ctx, dir+imageSuffix)
 }
 
 // SupportsBlock says no: a directory is no block device, and a claim for one must stay pending with a reason.
