@@ -34,7 +34,8 @@ func (r *round) runBatch(i int) int {
 // happened: the job at r.from is answered with the reason, and false is returned.
 func (r *round) sequence(step func(*store.Batch)) bool {
 	if r.ctx == nil {
-		r.ctx, r.cancel = context.WithTimeout(r.srv.ctx, time.Duration(r.srv.commitTimeout.Load()))
+		limit := time.Duration(r.srv.commitTimeout.Load())
+		r.ctx, r.cancel = context.WithTimeoutCause(r.srv.ctx, limit, notInTime(limit))
 	}
 	ticket, err := r.seq.Run(r.ctx, step)
 	if err != nil {

@@ -2,9 +2,11 @@ package resp
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Redis's error texts, code first.
@@ -34,6 +36,16 @@ const codeUnknown = "OUTCOMEUNKNOWN"
 
 // ErrOutputLimit closes a connection whose replies exceed Options.MaxOutput.
 var ErrOutputLimit = errors.New("output limit exceeded")
+
+// notInTime is why a write that was not committed within this time is given up.
+type notInTime time.Duration
+
+func (t notInTime) Error() string {
+	return fmt.Sprintf("the leader and enough of its synchronous followers did not have it on disk within %v", time.Duration(t))
+}
+
+// Is: it is the end of the round's time, wherever that is looked for.
+func (notInTime) Is(target error) bool { return target == context.DeadlineExceeded }
 
 func unknownOutcome(cause error) string {
 	return fmt.Sprintf("%s the outcome of this write is unknown, it may or may not have been applied: %v", codeUnknown, cause)

@@ -48,7 +48,8 @@ func TestCommitTimeout(t *testing.T) {
 	w := dial(t, n.Addr)
 	w.do("CONFIG SET commit-timeout-ms 50", "+OK")
 	n.Stall()
-	w.do("SET a 1", "-OUTCOMEUNKNOWN the outcome of this write is unknown...")
+	w.do("SET a 1", "-OUTCOMEUNKNOWN the outcome of this write is unknown, it may or may not have been applied: "+
+		"outcome unknown: the leader and enough of its synchronous followers did not have it on disk within 50ms")
 	w.closed()
 	n.Resume()
 	w = dial(t, n.Addr)

@@ -63,9 +63,6 @@ func (c *commitWaits) wait(ctx context.Context, t Ticket, timeout time.Duration)
 	if err == nil || errors.Is(err, ErrOutcomeUnknown) {
 		return err
 	}
-	if errors.Is(err, errWaitTimeout) {
-		err = fmt.Errorf("the leader and enough of its synchronous followers did not have it on disk within %v", timeout)
-	}
 	return unknown(err)
 }
 

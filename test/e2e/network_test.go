@@ -24,7 +24,7 @@ var _ = Describe("the leader's node is cut off", func() {
 		t.end(ctx)
 	}, SpecTimeout(3*readyTimeout))
 
-	It("from the API server alone, which costs nothing", func(ctx SpecContext) {
+	It("from the API server alone: writes go on", func(ctx SpecContext) {
 		onOwnCluster()
 		store := usual(ctx)
 		t := begin(ctx, store)
@@ -44,6 +44,25 @@ var _ = Describe("the leader's node is cut off", func() {
 		}
 		t.led(ctx)
 		t.fault("heal", world.Cluster.Heal(ctx))
+		t.end(ctx)
+	}, SpecTimeout(3*readyTimeout))
+
+	It("from its followers alone, while the operator hears it", func(ctx SpecContext) {
+		onOwnCluster()
+		store := usual(ctx)
+		ready(ctx, store)
+		_, node, _, err := store.Leader(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		Expect(world.OperatorsOn(ctx, node)).To(Succeed())
+		DeferCleanup(func(ctx SpecContext) { Expect(world.OperatorsOn(ctx, "")).To(Succeed()) })
+		t := begin(ctx, store)
+		Expect(t.node).To(Equal(node))
+		for _, f := range t.followers(ctx) {
+			t.fault("cut "+t.node+" from "+f.node, world.Cluster.CutNode(ctx, t.node, f.node))
+		}
+		t.sees(ctx, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonVotersMissing)
+		t.fault("heal", world.Cluster.Heal(ctx))
+		t.writes(ctx, "by themselves")
 		t.end(ctx)
 	}, SpecTimeout(3*readyTimeout))
 

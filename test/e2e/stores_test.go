@@ -9,6 +9,7 @@ import (
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
@@ -22,7 +23,7 @@ var used *stage.Store
 func usual(ctx context.Context) *stage.Store {
 	GinkgoHelper()
 	if used == nil {
-		used = create(ctx, nil)
+		used = create(ctx, apart)
 	}
 	s := used
 	DeferCleanup(func(ctx SpecContext) {
@@ -36,13 +37,25 @@ func usual(ctx context.Context) *stage.Store {
 // own makes a store for one case, changed by change, and removes it when the case has passed.
 func own(ctx context.Context, change func(*v1alpha1.ReplicatedStore)) *stage.Store {
 	GinkgoHelper()
-	s := create(ctx, change)
+	s := create(ctx, func(rs *v1alpha1.ReplicatedStore) {
+		apart(rs)
+		if change != nil {
+			change(rs)
+		}
+	})
 	DeferCleanup(func(ctx SpecContext) {
 		if !CurrentSpecReport().Failed() {
 			Expect(world.ForgetNamespace(ctx, s.Namespace)).To(Succeed())
 		}
 	})
 	return s
+}
+
+// apart keeps members on different nodes, where the sample only prefers it: what is lost with a node must be known.
+func apart(rs *v1alpha1.ReplicatedStore) {
+	rs.Spec.Scheduling.TopologySpreadConstraints = []corev1.TopologySpreadConstraint{{
+		MaxSkew: 1, TopologyKey: corev1.LabelHostname, WhenUnsatisfiable: corev1.DoNotSchedule,
+	}}
 }
 
 // create makes a store of the sample in a namespace of its own and waits until it is Ready. When the case fails it tells

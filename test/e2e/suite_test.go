@@ -152,6 +152,7 @@ func mend(ctx context.Context) {
 	if world.Cluster == nil {
 		return
 	}
+	Expect(world.Cluster.StartAPI(ctx)).To(Succeed())
 	Expect(world.Cluster.Heal(ctx)).To(Succeed())
 	for n := range workers {
 		Expect(world.Cluster.EnsureNode(ctx, fmt.Sprintf("n%d", n+1))).To(Succeed())

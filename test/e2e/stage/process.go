@@ -21,8 +21,13 @@ type Process struct {
 // StartInClient starts a program that ends with its standard input. The end of ctx does not end it; Close does, and so does
 // the end of this process.
 func (c *Cluster) StartInClient(ctx context.Context, program ...string) (*Process, error) {
+	return c.StartOn(ctx, "client", program...)
+}
+
+// StartOn is StartInClient on any machine of the cluster.
+func (c *Cluster) StartOn(ctx context.Context, machine string, program ...string) (*Process, error) {
 	p := &Process{said: &tailWriter{}}
-	cmd := c.command(context.WithoutCancel(ctx), slices.Concat([]string{"exec", "client", "--"}, program)...)
+	cmd := c.command(context.WithoutCancel(ctx), slices.Concat([]string{"exec", machine, "--"}, program)...)
 	cmd.Stderr = p.said
 	in, err := cmd.StdinPipe()
 	if err != nil {

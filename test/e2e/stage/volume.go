@@ -1,0 +1,106 @@
+package stage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+)
+
+// LoopClass is the own cluster's storage class whose volumes can be full, freeze and fail.
+const LoopClass = "loop"
+
+// Volume of a member: its claim, and the volume it is bound to.
+func (s *Store) Volume(ctx context.Context, member string) (*corev1.PersistentVolumeClaim, *corev1.PersistentVolume, error) {
+	claim, volume := &corev1.PersistentVolumeClaim{}, &corev1.PersistentVolume{}
+	if err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: member}, claim); err != nil {
+		return nil, nil, fmt.Errorf("find the claim of %s: %w", member, err)
+	}
+	if err := s.Client.Get(ctx, client.ObjectKey{Name: claim.Spec.VolumeName}, volume); err != nil {
+		return nil, nil, fmt.Errorf("find the volume of %s: %w", member, err)
+	}
+	return claim, volume, nil
+}
+
+// EmptyVolume removes all that is in a member's volume, which must be one of the class that makes directories. The member
+// should not run.
+func (s *Store) EmptyVolume(ctx context.Context, member, node string) error {
+	_, volume, err := s.Volume(ctx, member)
+	if err != nil {
+		return err
+	}
+	if volume.Spec.Local == nil || !strings.HasPrefix(volume.Spec.Local.Path, "/var/lib/local-volumes/") {
+		return fmt.Errorf("volume %s is no directory of the own cluster", volume.Name)
+	}
+	_, err = s.Cluster.On(ctx, node, "find", volume.Spec.Local.Path, "-mindepth", "1", "-delete")
+	return err
+}
+
+// LoseVolume removes a member's volume object and lets nothing hold it back, so that its claim is Lost.
+func (s *Store) LoseVolume(ctx context.Context, member string) error {
+	_, volume, err := s.Volume(ctx, member)
+	if err != nil {
+		return err
+	}
+	before := volume.DeepCopy()
+	volume.Finalizers = nil
+	return errors.Join(s.Client.Patch(ctx, volume, client.MergeFrom(before)), client.IgnoreNotFound(s.Client.Delete(ctx, volume)))
+}
+
+// Disk of a member whose volume is of LoopClass.
+type Disk struct {
+	cluster      *Cluster
+	node         string
+	device, path string
+}
+
+// Disk finds the disk of a member. The member must run, or have run, on the node.
+func (s *Store) Disk(ctx context.Context, member, node string) (*Disk, error) {
+	_, volume, err := s.Volume(ctx, member)
+	if err != nil {
+		return nil, err
+	}
+	if volume.Spec.Local == nil || !strings.HasPrefix(volume.Spec.Local.Path, "/dev/loop") {
+		return nil, fmt.Errorf("volume %s is no loop device", volume.Name)
+	}
+	d := &Disk{cluster: s.Cluster, node: node, device: volume.Spec.Local.Path}
+	d.path, err = s.Cluster.On(ctx, node, "findmnt", "--noheadings", "--first-only", "--output", "TARGET", "--source", d.device)
+	return d, err
+}
+
+// Fill takes all space that is left, and Free gives it back.
+func (d *Disk) Fill(ctx context.Context) error {
+	_, err := d.cluster.On(ctx, d.node, "/bin/sh", "-c", `dd if=/dev/zero of="$1/filler" bs=1M 2>/dev/null; dd if=/dev/zero of="$1/filler2" bs=4k 2>/dev/null; test -s "$1/filler"`, "fill", d.path)
+	return err
+}
+
+// Free gives back what Fill took.
+func (d *Disk) Free(ctx context.Context) error {
+	_, err := d.cluster.On(ctx, d.node, "rm", "-f", d.path+"/filler", d.path+"/filler2")
+	return err
+}
+
+// Freeze lets every write and every fsync hang, and Thaw lets them go on.
+func (d *Disk) Freeze(ctx context.Context) error {
+	_, err := d.cluster.On(ctx, d.node, "fsfreeze", "--freeze", d.path)
+	return err
+}
+
+// Thaw lets a frozen disk go on.
+func (d *Disk) Thaw(ctx context.Context) error {
+	_, err := d.cluster.On(ctx, d.node, "fsfreeze", "--unfreeze", d.path)
+	return err
+}
+
+// Break lets everything fail that reads or writes beyond the disk's first MiB: the device ends there from now on.
+func (d *Disk) Break(ctx context.Context) error {
+	file, err := d.cluster.On(ctx, d.node, "losetup", "--noheadings", "--output", "BACK-FILE", d.device)
+	if err != nil {
+		return err
+	}
+	_, err = d.cluster.On(ctx, d.node, "/bin/sh", "-c", `truncate --size=1M "$1" && losetup --set-capacity "$2"`, "break", strings.TrimSpace(file), d.device)
+	return err
+}
