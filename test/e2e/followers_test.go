@@ -57,7 +57,7 @@ var _ = Describe("followers are lost", func() {
 		t.fault("lose "+lost.node+" with "+lost.member, world.Cluster.KillNode(ctx, lost.node))
 		t.sees(ctx, v1alpha1.ConditionFailoverBlocked, metav1.ConditionTrue, v1alpha1.ReasonFenceQuorumMissing,
 			t.leader, lost.member, "spec.failover.dataLoss Allow")
-		t.sees(ctx, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonLeaderUnreachable, t.leader)
+		t.sees(ctx, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonLeaderUnreachable+"|"+v1alpha1.ReasonNoLeader)
 		Consistently(ctx, func(g Gomega) {
 			rs, err := store.Get(ctx)
 			g.Expect(err).NotTo(HaveOccurred())

@@ -3,6 +3,8 @@
 package e2e
 
 import (
+	"time"
+
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 )
@@ -25,9 +27,10 @@ var _ = Describe("the operator is lost", func() {
 		DeferCleanup(func(ctx SpecContext) { Expect(world.OperatorsOn(ctx, "")).To(Succeed()) })
 		t.writes(ctx, "after the operators have moved")
 		t.fault("lose "+t.node, world.Cluster.KillNode(ctx, t.node))
-		t.stopped(ctx, 0)
-		note("nobody acts until Kubernetes has moved the operator's pods (a person force-deletes them here after the node is found lost)")
+		t.stopped(ctx, 5*time.Second)
+		// Kubernetes itself moves the pods of a lost node after five minutes; a person who knows that it is lost, at once.
 		Expect(world.KillOperators(ctx)).To(Succeed())
+		note("the operator's pods were deleted by force, as a person does who knows that the node is lost; Kubernetes alone takes five minutes")
 		t.led(ctx)
 		t.fault("start "+t.node, world.Cluster.StartNode(ctx, t.node))
 		t.end(ctx)

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -11,6 +12,8 @@ import (
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
@@ -109,4 +112,11 @@ func condition(rs *v1alpha1.ReplicatedStore, kind string) metav1.Condition {
 		}
 	}
 	return metav1.Condition{}
+}
+
+// annotatePod sets an annotation of a member's pod.
+func annotatePod(ctx context.Context, s *stage.Store, member, key, value string) error {
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: member}}
+	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, key, value)
+	return s.Client.Patch(ctx, pod, client.RawPatch(types.MergePatchType, patch))
 }

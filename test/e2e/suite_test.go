@@ -97,6 +97,8 @@ const (
 	unrenewed     = 10 * time.Second // longer than the sample's Lease lives
 	verifyTimeout = time.Minute
 	workers       = 3
+
+	pollPeriod = 200 * time.Millisecond
 )
 
 // world is the one stage of all specs; manifest the sample that their stores are made from; image what operator and members
@@ -157,4 +159,5 @@ func mend(ctx context.Context) {
 	for n := range workers {
 		Expect(world.Cluster.EnsureNode(ctx, fmt.Sprintf("n%d", n+1))).To(Succeed())
 	}
+	Expect(world.Uncordon(ctx)).To(Succeed())
 }

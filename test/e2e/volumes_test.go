@@ -45,9 +45,7 @@ var _ = Describe("a member's volume", func() {
 		t.fault("delete its pod", store.KillPod(ctx, victim.member))
 		t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonMemberMissing, victim.member+" has lost its volume", v1alpha1.AnnotationReseed)
 		t.writes(ctx, "without the member")
-		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: store.Namespace, Name: victim.member}}
-		t.fault("ask for a new volume", store.Client.Patch(ctx, pod, client.RawPatch("application/merge-patch+json",
-			[]byte(`{"metadata":{"annotations":{"`+v1alpha1.AnnotationReseed+`":"its volume is lost"}}}`))))
+		t.fault("ask for a new volume", reseed(ctx, store, victim.member, "its volume is lost"))
 		t.end(ctx)
 	}, SpecTimeout(3*readyTimeout))
 
@@ -66,7 +64,7 @@ var _ = Describe("a member's volume", func() {
 		t.fault("delete the claim of "+victim.member, store.Client.Delete(ctx, claim))
 		t.writes(ctx, "while the pod still uses the claim")
 		t.fault("delete its pod", store.KillPod(ctx, victim.member))
-		t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonMemberMissing, victim.member, "claim", "deleted")
+		t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonMemberMissing, victim.member, "until its old claim is deleted", "finalizers")
 		t.writes(ctx, "without the member")
 		Expect(hold(`[{"op":"remove","path":"/metadata/finalizers"}]`)).To(Succeed())
 		t.end(ctx)

@@ -8,6 +8,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -28,42 +29,76 @@ func (s *Stage) KillOperators(ctx context.Context) error {
 	return nil
 }
 
-// OperatorsOn makes every operator pod run on one node, or wherever the scheduler likes when node is "", and waits for them.
+// OperatorsOn makes every operator pod run on one node, by keeping new pods off the others for the moment, and waits for them.
+// With node "" they go where the scheduler likes best, which is apart.
 func (s *Stage) OperatorsOn(ctx context.Context, node string) error {
-	key := client.ObjectKey{Namespace: SystemNamespace, Name: release}
-	var d appsv1.Deployment
-	if err := s.Client.Get(ctx, key, &d); err != nil {
-		return err
-	}
-	before := d.DeepCopy()
-	d.Spec.Template.Spec.NodeSelector = nil
 	if node != "" {
-		d.Spec.Template.Spec.NodeSelector = map[string]string{corev1.LabelHostname: node}
+		if err := s.cordon(ctx, func(name string) bool { return name != node }); err != nil {
+			return err
+		}
 	}
-	if err := s.Client.Patch(ctx, &d, client.MergeFrom(before)); err != nil {
-		return err
+	err := s.KillOperators(ctx)
+	if err == nil {
+		err = s.OperatorsReady(ctx)
 	}
-	return s.OperatorsReady(ctx)
+	return errors.Join(err, s.Uncordon(ctx))
 }
 
-// OperatorsReady waits until every operator pod is the newest and ready.
-func (s *Stage) OperatorsReady(ctx context.Context) error {
-	key := client.ObjectKey{Namespace: SystemNamespace, Name: release}
-	for {
-		var d appsv1.Deployment
-		err := s.Client.Get(ctx, key, &d)
-		want := int32(1)
-		if d.Spec.Replicas != nil {
-			want = *d.Spec.Replicas
+// Uncordon lets new pods run on every node.
+func (s *Stage) Uncordon(ctx context.Context) error {
+	return s.cordon(ctx, func(string) bool { return false })
+}
+
+func (s *Stage) cordon(ctx context.Context, off func(node string) bool) error {
+	var nodes corev1.NodeList
+	if err := s.Client.List(ctx, &nodes); err != nil {
+		return err
+	}
+	for _, n := range nodes.Items {
+		if before := n.DeepCopy(); n.Spec.Unschedulable != off(n.Name) {
+			n.Spec.Unschedulable = off(n.Name)
+			if err := s.Client.Patch(ctx, &n, client.MergeFrom(before)); err != nil {
+				return err
+			}
 		}
-		st := d.Status
-		if err == nil && st.ObservedGeneration >= d.Generation && st.UpdatedReplicas == want && st.AvailableReplicas == want && st.Replicas == want {
+	}
+	return nil
+}
+
+// OperatorsReady waits until as many operator pods as the Deployment asks for are ready.
+func (s *Stage) OperatorsReady(ctx context.Context) error {
+	var said error
+	for {
+		if said = s.operatorsReady(ctx); said == nil {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("wait for the operators: %w: %d of %d are new, %d available (%v)", context.Cause(ctx), st.UpdatedReplicas, want, st.AvailableReplicas, err)
+			return fmt.Errorf("wait for the operators: %w: %w", context.Cause(ctx), said)
 		case <-time.After(pollPeriod):
 		}
 	}
+}
+
+func (s *Stage) operatorsReady(ctx context.Context) error {
+	var d appsv1.Deployment
+	if err := s.Client.Get(ctx, client.ObjectKey{Namespace: SystemNamespace, Name: release}, &d); err != nil {
+		return err
+	}
+	var pods corev1.PodList
+	if err := s.Client.List(ctx, &pods, client.InNamespace(SystemNamespace)); err != nil {
+		return err
+	}
+	ready, want := 0, int(ptr.Deref(d.Spec.Replicas, 1))
+	for _, p := range pods.Items {
+		for _, c := range p.Status.Conditions {
+			if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue && p.DeletionTimestamp == nil {
+				ready++
+			}
+		}
+	}
+	if ready != want || len(pods.Items) != want {
+		return fmt.Errorf("%d pods, %d ready, %d asked for", len(pods.Items), ready, want)
+	}
+	return nil
 }

@@ -1,0 +1,94 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
+)
+
+// onDisks makes a store whose volumes are small disks of their own, which can be full, hang and fail.
+func onDisks(ctx context.Context) *stage.Store {
+	GinkgoHelper()
+	onOwnCluster()
+	return own(ctx, func(rs *v1alpha1.ReplicatedStore) {
+		rs.Spec.Storage.StorageClassName = new(stage.LoopClass)
+		rs.Spec.Storage.Size = resource.MustParse("256Mi")
+	})
+}
+
+func diskOf(ctx context.Context, s *stage.Store, member, node string) *stage.Disk {
+	GinkgoHelper()
+	d, err := s.Disk(ctx, member, node)
+	Expect(err).NotTo(HaveOccurred())
+	return d
+}
+
+var _ = Describe("the leader's disk", func() {
+	It("is full", func(ctx SpecContext) {
+		store := onDisks(ctx)
+		t := begin(ctx, store)
+		d := diskOf(ctx, store, t.leader, t.node)
+		DeferCleanup(d.Free)
+		t.fault("fill the disk of "+t.leader, d.Fill(ctx))
+		t.led(ctx)
+		t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonMemberProblem, t.leader)
+		t.writes(ctx, "while the disk is full")
+		t.fault("free it", d.Free(ctx))
+		t.end(ctx)
+	}, SpecTimeout(3*readyTimeout))
+
+	It("hangs", func(ctx SpecContext) {
+		store := onDisks(ctx)
+		t := begin(ctx, store)
+		d := diskOf(ctx, store, t.leader, t.node)
+		DeferCleanup(d.Thaw)
+		t.fault("freeze the disk of "+t.leader, d.Freeze(ctx))
+		t.led(ctx)
+		t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonMemberMissing, t.leader)
+		t.fault("thaw it", d.Thaw(ctx))
+		t.end(ctx)
+	}, SpecTimeout(3*readyTimeout))
+
+	It("fails, fsync and all: the process ends, and the member is seeded on a new volume", func(ctx SpecContext) {
+		store := onDisks(ctx)
+		t := begin(ctx, store)
+		d := diskOf(ctx, store, t.leader, t.node)
+		t.fault("break the disk of "+t.leader, d.Break(ctx))
+		t.led(ctx)
+		t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonMemberMissing, t.leader)
+		said := lastWords(ctx, store, t.leader)
+		Expect(said).To(Or(ContainSubstring("input/output error"), ContainSubstring("read-only file system")), "the process must have said why it ended")
+		t.row.read("pod: the process ended and said that its disk fails")
+		t.fault("ask for a new volume", reseed(ctx, store, t.leader, "its disk fails"))
+		t.end(ctx)
+	}, SpecTimeout(3*readyTimeout))
+})
+
+// reseed asks for a new volume and new data for a member, as a person does.
+func reseed(ctx context.Context, s *stage.Store, member, why string) error {
+	return annotatePod(ctx, s, member, v1alpha1.AnnotationReseed, why)
+}
+
+// lastWords are what the member's process before this one said last.
+func lastWords(ctx context.Context, s *stage.Store, member string) string {
+	GinkgoHelper()
+	var text []byte
+	Eventually(ctx, func(g Gomega) {
+		pod, err := s.Kube.CoreV1().Pods(s.Namespace).Get(ctx, member, metav1.GetOptions{})
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(pod.Status.ContainerStatuses).NotTo(BeEmpty())
+		g.Expect(pod.Status.ContainerStatuses[0].RestartCount).To(BeNumerically(">", 0))
+		text, err = s.Kube.CoreV1().Pods(s.Namespace).GetLogs(member, &corev1.PodLogOptions{Previous: true, TailLines: new(int64(20))}).DoRaw(ctx)
+		g.Expect(err).NotTo(HaveOccurred())
+	}, changeTimeout, pollPeriod).Should(Succeed())
+	return string(text)
+}
