@@ -84,6 +84,12 @@ func TestE2E(t *testing.T) {
 		t.Fatal(err)
 	}
 	suite.FocusStrings = append(suite.FocusStrings, focus...)
+	// Whatever a case did is undone, and told when it failed, before the next one begins. This is said here because a preview
+	// forgets it (ginkgo 2.34 restores containers and suite nodes after one, and not what stands beside them).
+	AfterEach(func(ctx SpecContext) {
+		explain(ctx)
+		mend(ctx)
+	}, NodeTimeout(readyTimeout))
 	RunSpecs(t, suiteName, suite, reporter)
 }
 
@@ -142,12 +148,6 @@ func onOwnCluster() {
 		Skip("this spec breaks machines, and KUBECONFIG names a cluster that is not the project's own")
 	}
 }
-
-// Whatever a case did is undone, and told when it failed, before the next one begins.
-var _ = AfterEach(func(ctx SpecContext) {
-	explain(ctx)
-	mend(ctx)
-}, NodeTimeout(readyTimeout))
 
 // mend undoes every fault, whatever a spec left behind.
 func mend(ctx context.Context) {
