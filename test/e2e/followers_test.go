@@ -48,7 +48,7 @@ var _ = Describe("followers are lost", func() {
 		t.end(ctx)
 	}, SpecTimeout(3*readyTimeout))
 
-	It("one together with the leader: blocked, naming gate and override; the override works and says what it may lose", Label(labelQuick), func(ctx SpecContext) {
+	It("one together with the leader: blocked, naming gate and override; the override works and says what it may lose", func(ctx SpecContext) {
 		onOwnCluster()
 		store := own(ctx, nil)
 		t := begin(ctx, store)
