@@ -49,7 +49,7 @@ var _ = Describe("a member's volume", func() {
 		t.end(ctx)
 	}, SpecTimeout(3*readyTimeout))
 
-	It("cannot go away: its claim is terminating and stuck", func(ctx SpecContext) {
+	It("cannot go away, its claim is terminating and stuck: said, and another member takes its place", func(ctx SpecContext) {
 		onOwnCluster()
 		store := own(ctx, nil)
 		t := begin(ctx, store)
@@ -64,8 +64,11 @@ var _ = Describe("a member's volume", func() {
 		t.fault("delete the claim of "+victim.member, store.Client.Delete(ctx, claim))
 		t.writes(ctx, "while the pod still uses the claim")
 		t.fault("delete its pod", store.KillPod(ctx, victim.member))
-		t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonMemberMissing, victim.member, "until its old claim is deleted", "finalizers")
+		t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonMemberMissing+"|"+v1alpha1.ReasonClaimStuck, victim.member, finalizer)
 		t.writes(ctx, "without the member")
+		t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonClaimStuck, victim.member, finalizer)
+		rs := ready(ctx, store)
+		Expect(rs.Status.Members).To(HaveLen(3), "another member must have taken the place of %s", victim.member)
 		Expect(hold(`[{"op":"remove","path":"/metadata/finalizers"}]`)).To(Succeed())
 		t.end(ctx)
 	}, SpecTimeout(3*readyTimeout))
