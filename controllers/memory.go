@@ -34,6 +34,7 @@ type memory struct {
 	noted map[string]time.Time
 
 	promoted  decide.PromotedAt
+	stoodIn   replication.Epoch // see decide.Observed
 	handovers handovers
 	lease     leaseWatch
 	// stale: the cache's copy of the store was too old to publish with; the next pass reads it uncached.
@@ -70,6 +71,7 @@ type probe struct {
 	uid      types.UID // of the pod that was asked
 	status   *wire.Status
 	failing  time.Time // since when it has not answered; zero while it does
+	answered time.Time // when it, in this pod, answered last
 	askedAt  time.Time
 	timedOut bool
 }

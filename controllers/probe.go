@@ -24,7 +24,7 @@ func (p *pass) ask(ctx context.Context, members map[string]decide.Member) {
 	for name, m := range maps.All(members) {
 		pr := p.probeOf(name, m.Pod)
 		if m.Pod == nil || m.Pod.IP == "" {
-			results[name] = pr.failed(decide.Unknown, p.Clock.Now())
+			results[name] = pr.failed(decide.Unknown, p.Clock.Now(), time.Time{})
 			continue
 		}
 		to := p.target(name, m.Pod.IP)
@@ -53,7 +53,7 @@ func (p *pass) probeOf(name string, pod *decide.Pod) *probe {
 		p.probes[name] = pr
 	}
 	if pod != nil && pr.uid != pod.UID {
-		pr.uid, pr.timedOut = pod.UID, false
+		pr.uid, pr.timedOut, pr.answered = pod.UID, false, time.Time{}
 	}
 	return pr
 }
@@ -61,34 +61,56 @@ func (p *pass) probeOf(name string, pod *decide.Pod) *probe {
 // askOne asks one member. An answer of somebody else at its address says nothing about it.
 func (p *pass) askOne(ctx context.Context, to nodeclient.Target, pr *probe) decide.Probe {
 	if now := p.Clock.Now(); pr.timedOut && now.Sub(pr.askedAt) < probeAgainAfter && !pr.askedAt.Before(p.began) {
-		return pr.failed(decide.TimedOut, now)
+		return pr.failed(decide.TimedOut, now, p.heard(to.Member))
 	}
-	pr.askedAt = p.Clock.Now()
+	if pr.askedAt = p.Clock.Now(); pr.timedOut {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, againTimeout)
+		defer cancel()
+	}
 	status, err := p.Nodes.Status(ctx, to)
 	now := p.Clock.Now()
 	pr.timedOut = false
 	switch nodeclient.Classify(err) {
 	case nodeclient.NoFailure:
 		if err != nil || !to.Is(status) || status.Store != p.store.Name {
-			return pr.failed(decide.Unknown, now)
+			return pr.failed(decide.Unknown, now, p.heard(to.Member))
 		}
-		pr.status, pr.failing = &status, time.Time{}
+		pr.status, pr.failing, pr.answered = &status, time.Time{}, now
 		return decide.Probe{Reach: decide.Fresh, Status: &status}
 	case nodeclient.Refused:
-		return pr.failed(decide.Refused, now)
+		return pr.failed(decide.Refused, now, p.heard(to.Member))
 	case nodeclient.TimedOut:
 		pr.timedOut = true
-		return pr.failed(decide.TimedOut, now)
+		return pr.failed(decide.TimedOut, now, p.heard(to.Member))
 	default:
-		return pr.failed(decide.Unknown, now)
+		return pr.failed(decide.Unknown, now, p.heard(to.Member))
 	}
 }
 
-func (pr *probe) failed(r decide.Reach, now time.Time) decide.Probe {
+// heard is when a member's status stream said something last.
+func (p *pass) heard(member string) time.Time {
+	return p.watcher.Heard(client.ObjectKeyFromObject(p.store), member)
+}
+
+// failed is the outcome of a question without an answer, which was asked at pr.askedAt or not at all; heard is when the member's
+// stream said something last.
+func (pr *probe) failed(r decide.Reach, now, heard time.Time) decide.Probe {
 	if pr.failing.IsZero() {
 		pr.failing = now
+		if r == decide.TimedOut {
+			pr.failing = pr.askedAt
+		}
 	}
-	return decide.Probe{Reach: r, Status: pr.status, For: now.Sub(pr.failing)}
+	last := pr.answered
+	if heard.After(last) {
+		last = heard
+	}
+	out := decide.Probe{Reach: r, Status: pr.status, For: now.Sub(pr.failing)}
+	if out.Silent = out.For; !last.IsZero() {
+		out.Silent = max(out.For, now.Sub(last))
+	}
+	return out
 }
 
 // target is the control port of a member whose pod has the address ip.

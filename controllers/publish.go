@@ -18,10 +18,12 @@ import (
 
 // publish writes status, if it changed, and metrics. A plan that was never made publishes nothing.
 func (p *pass) publish(ctx context.Context, plan decide.Plan) error {
-	if plan.State == decide.StateInvalid {
+	if plan.State == decide.StateInvalid || plan.Standby {
 		return nil
 	}
-	observeMetrics(client.ObjectKeyFromObject(p.store), plan)
+	if plan.StandsIn == 0 { // else it is soon another operator's again
+		observeMetrics(client.ObjectKeyFromObject(p.store), plan)
+	}
 	status := plan.Status.DeepCopy()
 	status.FailoverRequest = p.store.Status.FailoverRequest // finishRequest has written the newest
 	if equality.Semantic.DeepEqual(*status, p.store.Status) {
@@ -43,6 +45,9 @@ func (p *pass) publish(ctx context.Context, plan decide.Plan) error {
 // announce logs and records an event when what is being done, or why, changes, and once for each note.
 func (p *pass) announce(ctx context.Context, plan decide.Plan) {
 	for _, n := range p.fresh(plan.Notes, p.Clock.Now()) {
+		if plan.Standby {
+			continue // the operator that acts has said it
+		}
 		kind := corev1.EventTypeNormal
 		if n.Warning {
 			kind = corev1.EventTypeWarning
@@ -50,7 +55,7 @@ func (p *pass) announce(ctx context.Context, plan decide.Plan) {
 		log.FromContext(ctx).Info("Noted", keyReason, n.Reason, keyMessage, n.Message)
 		p.Recorder.Eventf(p.store, nil, kind, n.Reason, "Seed", "%s", n.Message)
 	}
-	if p.said.state == plan.State && p.said.reason == plan.Reason {
+	if plan.Standby || p.said.state == plan.State && p.said.reason == plan.Reason {
 		return
 	}
 	first := p.said.state == decide.StateInvalid

@@ -41,6 +41,9 @@ const (
 	// probeAgainAfter: a member that timed out is not asked again within a pass before this, so that a dead leader costs a
 	// failover one timeout, not one a step.
 	probeAgainAfter = 2 * time.Second
+	// againTimeout is for how long a member is asked that timed out the last time: whether it is back shows fast, and a lost
+	// leader is judged by how long nothing was heard of it, not by how patiently it was asked.
+	againTimeout = 250 * time.Millisecond
 )
 
 // Reconciler brings stores to what their spec says.
@@ -55,7 +58,8 @@ type Reconciler struct {
 	Settings decide.Settings
 
 	watcher  *nodeclient.Watcher
-	memories sync.Map // types.NamespacedName -> *memory
+	elected  <-chan struct{} // closed once this operator is the one that acts; nil: it is from the start
+	memories sync.Map        // types.NamespacedName -> *memory
 }
 
 // Reconcile does one pass: steps of observe, decide, act, until nothing risky is left to do, and then publishes.
@@ -89,6 +93,19 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 }
 
+// acts tells whether this operator won the operators' election. It never loses it again: then its process ends.
+func (r *Reconciler) acts() bool {
+	if r.elected == nil {
+		return true
+	}
+	select {
+	case <-r.elected:
+		return true
+	default:
+		return false
+	}
+}
+
 // pass is one Reconcile of one store.
 type pass struct {
 	*Reconciler
@@ -111,15 +128,17 @@ func (p *pass) run(ctx context.Context) (decide.Plan, error) {
 		p.seen = obs
 		plan = decide.Decide(obs, p.Clock.Now())
 		p.hold(plan.Holding, p.Clock.Now())
+		p.stoodIn = plan.StandsIn
 		p.announce(ctx, plan)
 		if err := p.act(ctx, plan); err != nil {
+			p.stoodIn = 0
 			return plan, fmt.Errorf("%s: %w", plan.State, err)
 		}
 		if !plan.Risky() {
 			break
 		}
 	}
-	if plan.State == decide.Deleting || plan.State == decide.Paused {
+	if plan.State == decide.Deleting || plan.State == decide.Paused || p.seen.Standby {
 		return plan, nil
 	}
 	return plan, p.applyChildren(ctx)

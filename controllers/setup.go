@@ -30,7 +30,7 @@ type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
 // SetupWithManager registers the controller, its watches and the members' status streams.
 func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, o controller.Options) error {
 	wakes := make(chan types.NamespacedName, 64)
-	r.watcher = nodeclient.NewWatcher(r.Nodes, func(store types.NamespacedName) {
+	r.watcher = nodeclient.NewWatcher(r.Nodes, nodeclient.DefaultTimeouts().Quiet, func(store types.NamespacedName) {
 		wakes <- store // the receiver only adds to a queue, which coalesces
 	})
 	woken := source.Func(func(ctx context.Context, q queue) error {
@@ -47,6 +47,8 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, o controller.Options) er
 		return nil
 	})
 	o.RateLimiter = retries()
+	o.NeedLeaderElection = new(false) // see decide.Observed.Standby
+	r.elected = mgr.Elected()
 	return errors.Join(mgr.Add(r.watcher), ctrl.NewControllerManagedBy(mgr).
 		Named("replicatedstore").
 		For(&v1alpha1.ReplicatedStore{}, builder.WithPredicates(storeChanged())).

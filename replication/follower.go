@@ -124,6 +124,9 @@ func (r *Replica) OnAppend(a Append, now time.Time) error {
 			return fmt.Errorf("append at position %d: %w", rec.First, err)
 		}
 	}
+	if a.Deaf {
+		return nil // an acknowledgement answers it all the same, and so tells the leader when it hears again
+	}
 	r.follow.heard = max(r.follow.heard, a.Sent)
 	if until := now.Add(r.opt.Grant); until.After(r.follow.grantedUntil) {
 		r.follow.grantedUntil = until

@@ -16,6 +16,7 @@ type leading struct {
 	writable bool
 	// opensAt: nothing is committed before then, because voters may still have granted reads to the leader before.
 	opensAt   time.Time
+	since     time.Time            // when this leadership began
 	followers map[string]*progress // by member name
 	// ends[0] and ends[1] are the log's end at the last tick and at the one before.
 	ends [2]Position
@@ -74,7 +75,7 @@ func (r *Replica) Promote(p Promotion, unixMilli int64, now time.Time) error {
 	r.led = p.Epoch
 	end := r.log.Last()
 	r.lead = &leading{
-		rules: p.Rules, version: p.Version, barrier: end.Position + 1, opensAt: now.Add(p.GrantWait),
+		rules: p.Rules, version: p.Version, barrier: end.Position + 1, opensAt: now.Add(p.GrantWait), since: now,
 		followers: map[string]*progress{}, ends: [2]Position{end.Position + 1, end.Position + 1},
 	}
 	barrier, err := EncodeBarrier(Seal{Epoch: p.Epoch, First: end.Position + 1, UnixMilli: unixMilli, Prev: end.Chain})
@@ -266,6 +267,20 @@ func (r *Replica) ReadWindow(now time.Time) time.Duration {
 			return 0
 		}
 		return p.grantedFrom.Add(p.grant - p.grant/10).Sub(now)
+	})
+}
+
+// Unheard is for how long too few voters have been heard to commit anything by; 0 when this member does not lead.
+func (r *Replica) Unheard(now time.Time) time.Duration {
+	if r.lead == nil {
+		return 0
+	}
+	return Unheard(r.lead.rules, func(v Voter) time.Duration {
+		at := r.lead.since
+		if p := r.lead.followers[v.Member]; p != nil && p.voter == v && p.heardAt.After(at) {
+			at = p.heardAt
+		}
+		return now.Sub(at)
 	})
 }
 

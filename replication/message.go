@@ -88,6 +88,9 @@ type Append struct {
 	// comes back in Ack.
 	Sent    int64
 	Records []Record
+	// Deaf: the leader has heard from too few voters for a while, so it commits nothing, whatever of it still arrives here. It
+	// grants and is granted nothing. Only without records.
+	Deaf bool
 }
 
 // Ack tells what the follower holds on disk. Durable covers records of this stream only after they were fsynced.

@@ -73,6 +73,18 @@ func ReadWindow(rules []Rule, left func(Voter) time.Duration) time.Duration {
 	return w
 }
 
+// Unheard is for how long K voters of some rule have not all been heard; since gives how long ago one was. 0 where nobody needs
+// to be heard, or where there are too few voters anyhow.
+func Unheard(rules []Rule, since func(Voter) time.Duration) time.Duration {
+	var longest time.Duration
+	for _, r := range rules {
+		if r.K > 0 {
+			longest = max(longest, -kthLargest(r, func(v Voter) time.Duration { return -since(v) }))
+		}
+	}
+	return longest
+}
+
 // Leadership is one epoch's leader with every commit rule it may have acknowledged under.
 type Leadership struct {
 	Epoch  Epoch  `json:"epoch"`

@@ -28,7 +28,8 @@ import (
 var version = "dev" // set by the linker
 
 // Leader election among operators: a second operator takes over at once when the first ends, and within seconds when it
-// dies. Being late costs time and never data, for the record's swap, not this Lease, keeps two operators apart.
+// dies. What a failover needs does not wait for that (decide.Observed.Standby): the record's swap, not this Lease, keeps two
+// operators apart.
 const (
 	leaseDuration = 5 * time.Second
 	renewDeadline = 3 * time.Second

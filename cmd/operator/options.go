@@ -43,6 +43,7 @@ func parse(name string, args []string) (options, error) {
 	f.DurationVar(&o.settings.SuspectAfter, "suspect-after", o.settings.SuspectAfter, "how long a leader must be unreachable here and silent for its voters before it is replaced")
 	f.DurationVar(&o.settings.VoterGoneAfter, "voter-gone-after", o.settings.VoterGoneAfter, "how long a voter must be gone before it stops counting")
 	f.DurationVar(&o.settings.LowerAfter, "lower-after", o.settings.LowerAfter, "how long voters must be missing before durability Preferred waits for fewer")
+	f.DurationVar(&o.settings.StandInAfter, "stand-in-after", o.settings.StandInAfter, "how long an operator that waits for its turn leaves a due step of a failover to the acting one")
 	f.DurationVar(&o.settings.Hold, "handover-hold", o.settings.Hold, "how long a planned handover may hold writes, at most 10s")
 	f.DurationVar(&o.settings.Resync, "resync", o.settings.Resync, "how often to look at a store when nothing happens")
 	o.log.BindFlags(f)
@@ -64,8 +65,8 @@ func (o options) check(rest []string) error {
 		return fmt.Errorf("--max-concurrent-reconciles is %d, and must be at least 1", o.concurrency)
 	case o.settings.Hold <= 0 || o.settings.Hold > 10*time.Second:
 		return fmt.Errorf("--handover-hold is %s, and must be above 0 and at most 10s", o.settings.Hold)
-	case min(o.settings.SuspectAfter, o.settings.VoterGoneAfter, o.settings.LowerAfter, o.settings.Resync) <= 0:
-		return fmt.Errorf("--suspect-after, --voter-gone-after, --lower-after and --resync must be above 0")
+	case min(o.settings.SuspectAfter, o.settings.VoterGoneAfter, o.settings.LowerAfter, o.settings.StandInAfter, o.settings.Resync) <= 0:
+		return fmt.Errorf("--suspect-after, --voter-gone-after, --lower-after, --stand-in-after and --resync must be above 0")
 	default:
 		return nil
 	}

@@ -34,6 +34,9 @@ func Decide(o Observed, now time.Time) Plan {
 	if p.RequeueAfter == 0 {
 		p.RequeueAfter = d.Settings.Resync
 	}
+	if d.Standby {
+		d.standBy(&p)
+	}
 	if len(d.holding) > 0 {
 		p.RequeueAfter = min(p.RequeueAfter, 2*soon) // something is being timed
 	}

@@ -76,8 +76,8 @@ func (d *decision) detect(rec Record) finding {
 		return found(leaderDown, reasonLeaderRefused, "nothing listens on %s any more", name)
 	case c.refused > 0:
 		return found(leaderDown, reasonLeaderRefused, "%s is unreachable, and refuses its followers", name)
-	case c.silent > 0 && m.Probe.For >= d.Settings.SuspectAfter:
-		return found(leaderDown, reasonLeaderSilent, "%s is unreachable for %s, and no follower hears it", name, round(m.Probe.For))
+	case c.silent > 0 && m.Probe.Silent >= d.Settings.SuspectAfter:
+		return found(leaderDown, reasonLeaderSilent, "%s is unreachable for %s, and no follower hears it", name, round(m.Probe.Silent))
 	case d.leaseExpired():
 		return found(leaderDown, reasonLeaseExpired, "%s is unreachable and has not renewed its Lease for %s", name, round(d.Lease.UnchangedFor))
 	default:
@@ -118,7 +118,7 @@ func (c *contacts) add(s wire.Contact, silentAfter time.Duration) {
 		c.heard++
 	case s.Refused:
 		c.refused++
-	case s.SilentMillis < 0 || silent >= silentAfter:
+	case s.Deaf, s.SilentMillis < 0 || silent >= silentAfter:
 		c.silent++
 	default:
 		c.parted++

@@ -32,6 +32,10 @@ type Observed struct {
 	Handovers HandoverFailures
 	// Pass holds the answers to this pass's earlier actions.
 	Pass Pass
+	// Standby: another operator was elected to act. This one watches, and stands in where that one does not do what cannot wait.
+	Standby bool
+	// StoodIn is Plan.StandsIn of this process's plan before.
+	StoodIn replication.Epoch
 }
 
 // HandoverFailures are the planned handovers of one leadership that failed in a row. The zero value: none.
@@ -56,6 +60,8 @@ type Settings struct {
 	VoterGoneAfter time.Duration
 	// LowerAfter: how long too few voters must have been live before durability Preferred lowers k.
 	LowerAfter time.Duration
+	// StandInAfter: how long an operator on standby waits for the elected one to take a step of a failover.
+	StandInAfter time.Duration
 	// Hold bounds the pause of a planned handover.
 	Hold time.Duration
 	// Resync is when to look again when nothing happens.
@@ -66,7 +72,7 @@ type Settings struct {
 func DefaultSettings() Settings {
 	return Settings{
 		SuspectAfter: time.Second, VoterGoneAfter: 15 * time.Second, LowerAfter: 2 * time.Second,
-		Hold: 5 * time.Second, Resync: 10 * time.Second,
+		StandInAfter: 500 * time.Millisecond, Hold: 5 * time.Second, Resync: 10 * time.Second,
 	}
 }
 
@@ -183,6 +189,8 @@ type Probe struct {
 	Status *wire.Status
 	// For is how long the member has not answered; 0 when Fresh.
 	For time.Duration
+	// Silent is how long nothing at all was heard of it, be it an answer or its status stream; at least For; 0 when Fresh.
+	Silent time.Duration
 }
 
 // Pass is what the earlier actions of this pass brought.

@@ -11,6 +11,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 	"github.com/replicatedstore/replicatedstore/controllers/nodeclient"
 	"github.com/replicatedstore/replicatedstore/controllers/nodeclient/fake"
+	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
@@ -19,6 +20,10 @@ type operator struct {
 	w    *world
 	name string
 	node nodeclient.Client
+
+	standby bool
+	stoodIn replication.Epoch
+	acted   []string // what it did while on standby
 
 	held     map[string]time.Time
 	failing  map[string]time.Time
@@ -52,7 +57,7 @@ func (o *operator) observe() {
 	now := o.w.cluster.Now()
 	obs := decide.Observed{
 		Store: o.w.store.DeepCopy(), Settings: decide.DefaultSettings(), Members: map[string]decide.Member{},
-		Held: map[string]time.Duration{}, Pass: o.pass, Handovers: o.failures,
+		Held: map[string]time.Duration{}, Pass: o.pass, Handovers: o.failures, Standby: o.standby, StoodIn: o.stoodIn,
 	}
 	if o.failures.InARow > 0 {
 		obs.Handovers.Ago = now.Sub(o.failedAt)
@@ -130,6 +135,7 @@ func (o *operator) member(n string, now time.Time) decide.Member {
 			o.failing[n] = now
 		}
 		m.Probe.For = now.Sub(o.failing[n])
+		m.Probe.Silent = m.Probe.For // no streams here
 	}
 	m.Probe.Status = o.last[n]
 	if c := o.w.claims[n]; c != nil {
@@ -149,7 +155,7 @@ func (o *operator) decide() {
 			held[f] = since
 		}
 	}
-	o.held = held
+	o.held, o.stoodIn = held, o.plan.StandsIn
 }
 
 var errDied = errors.New("the operator died")
@@ -160,7 +166,11 @@ func (o *operator) act(die int) error {
 		if i == die {
 			return errDied
 		}
+		if o.standby {
+			o.acted = append(o.acted, a.String())
+		}
 		if err := o.do(a); err != nil {
+			o.stoodIn = 0
 			o.w.logf("%s: %v: %v", o.name, a, err)
 			return err
 		}
@@ -170,6 +180,9 @@ func (o *operator) act(die int) error {
 }
 
 func (o *operator) publish() {
+	if o.plan.Standby {
+		return
+	}
 	if o.seen.Store.Annotations[v1alpha1.AnnotationFailover] != "" {
 		o.plan.Status.FailoverRequest = o.w.store.Status.FailoverRequest
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/replication"
 )
 
 // State is what a store is in, as one word.
@@ -116,6 +117,10 @@ type Plan struct {
 	RequeueAfter time.Duration
 	// Holding names the facts seen now; the observer measures how long each lasts (Observed.Held).
 	Holding []string
+	// Standby: the plan is another operator's to carry out; this one does nothing, says nothing and publishes nothing.
+	Standby bool
+	// StandsIn is the epoch for which an operator on standby acts in the elected one's place; 0: none.
+	StandsIn replication.Epoch
 	// Notes are what deserves an event when it is first seen.
 	Notes []Note
 	// Status to publish.

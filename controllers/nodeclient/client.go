@@ -47,13 +47,15 @@ type Timeouts struct {
 	Status time.Duration
 	// Order bounds an order that may fsync.
 	Order time.Duration
-	// Silence ends a status stream: the member sends something every second.
+	// Quiet is for how long a status stream may say nothing before its member is asked: it says something five times a second.
+	Quiet time.Duration
+	// Silence ends a status stream.
 	Silence time.Duration
 }
 
 // DefaultTimeouts suit a cluster with pod-to-pod latency of milliseconds.
 func DefaultTimeouts() Timeouts {
-	return Timeouts{Status: 500 * time.Millisecond, Order: 2 * time.Second, Silence: 3 * time.Second}
+	return Timeouts{Status: 500 * time.Millisecond, Order: 2 * time.Second, Quiet: 400 * time.Millisecond, Silence: 3 * time.Second}
 }
 
 // maxBody bounds an answer in bytes: a status of the largest store is a few KiB.

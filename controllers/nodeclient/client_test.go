@@ -116,7 +116,7 @@ func TestWatcher(t *testing.T) {
 	wakes := make(chan types.NamespacedName, 16)
 	timeouts := quick()
 	timeouts.Silence = time.Minute
-	w := nodeclient.NewWatcher(nodeclient.New(timeouts), func(s types.NamespacedName) { wakes <- s })
+	w := nodeclient.NewWatcher(nodeclient.New(timeouts), time.Minute, func(s types.NamespacedName) { wakes <- s })
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	done := make(chan error, 1)
@@ -160,12 +160,45 @@ func TestWatcher(t *testing.T) {
 	if len(wakes) > 0 {
 		t.Fatal("woken by progress, or by somebody else")
 	}
+	if w.Heard(store, "orders-1").IsZero() || !w.Heard(store, "orders-2").IsZero() {
+		t.Fatal("who was heard is not remembered")
+	}
 	w.Set(store, nil)
 	cancel()
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
 	if n := streams.Load(); n < 2 {
+		t.Fatalf("%d streams", n)
+	}
+}
+
+// TestQuietStreamIsNews: long before a stream counts as broken, its silence is a reason to ask.
+func TestQuietStreamIsNews(t *testing.T) {
+	statuses := make(chan wire.Status)
+	var streams atomic.Int32
+	addr := serve(t, streamOf(statuses, &streams))
+	wakes := make(chan types.NamespacedName, 16)
+	timeouts := quick()
+	timeouts.Silence = time.Minute
+	w := nodeclient.NewWatcher(nodeclient.New(timeouts), 20*time.Millisecond, func(s types.NamespacedName) { wakes <- s })
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() { _ = w.Start(ctx) }()
+	w.Set(types.NamespacedName{Namespace: "shop", Name: "orders"}, map[string]nodeclient.Target{"orders-1": {Address: addr, Member: "orders-1"}})
+	select {
+	case statuses <- wire.Status{Store: "orders", Member: "orders-1", Role: wire.RoleLeader, Epoch: 1}:
+	case <-time.After(30 * time.Second):
+		t.Fatal("nobody reads the stream")
+	}
+	for _, why := range []string{"the first status", "it went quiet"} {
+		select {
+		case <-wakes:
+		case <-time.After(30 * time.Second):
+			t.Fatalf("not woken: %s", why)
+		}
+	}
+	if n := streams.Load(); n != 1 {
 		t.Fatalf("%d streams", n)
 	}
 }

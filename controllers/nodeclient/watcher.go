@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
@@ -20,9 +21,11 @@ const (
 )
 
 // Watcher keeps one status stream to every member of every store it is told about, and tells which store to look at when
-// something changed that a decision may depend on. It keeps no statuses: who is woken asks anew.
+// something changed that a decision may depend on, or a stream has gone quiet. It keeps no statuses: who is woken asks anew. What
+// it remembers is when each member was heard.
 type Watcher struct {
 	client Client
+	quiet  time.Duration
 	wake   func(store types.NamespacedName)
 
 	mu     sync.Mutex
@@ -34,11 +37,30 @@ type Watcher struct {
 type stream struct {
 	to     Target
 	cancel context.CancelFunc // nil until running
+	heard  atomic.Int64       // when it said something last, in nanoseconds since begun; 0: never
 }
 
-// NewWatcher returns a Watcher that calls wake, from its own goroutines; wake must not block for long.
-func NewWatcher(c Client, wake func(store types.NamespacedName)) *Watcher {
-	return &Watcher{client: c, wake: wake, stores: map[types.NamespacedName]map[string]*stream{}}
+// begun is what times of hearing count from: any moment of this process, on its monotonic clock.
+var begun = time.Now().Add(-time.Nanosecond)
+
+// NewWatcher returns a Watcher that calls wake, from its own goroutines; wake must not block for long. A stream that says
+// nothing for quiet is news.
+func NewWatcher(c Client, quiet time.Duration, wake func(store types.NamespacedName)) *Watcher {
+	return &Watcher{client: c, quiet: quiet, wake: wake, stores: map[types.NamespacedName]map[string]*stream{}}
+}
+
+// NeedLeaderElection: an operator that waits for its turn watches, too.
+func (w *Watcher) NeedLeaderElection() bool { return false }
+
+// Heard is when a member's stream said something last; the zero time when it never did.
+func (w *Watcher) Heard(store types.NamespacedName, member string) time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	s := w.stores[store][member]
+	if s == nil || s.heard.Load() == 0 {
+		return time.Time{}
+	}
+	return begun.Add(time.Duration(s.heard.Load()))
 }
 
 // Start runs the streams until ctx ends (a controller-runtime Runnable).
@@ -46,8 +68,8 @@ func (w *Watcher) Start(ctx context.Context) error {
 	w.mu.Lock()
 	w.base = ctx
 	for store, streams := range w.stores {
-		for member, s := range streams {
-			w.run(store, member, s)
+		for _, s := range streams {
+			w.run(store, s)
 		}
 	}
 	w.mu.Unlock()
@@ -79,7 +101,7 @@ func (w *Watcher) Set(store types.NamespacedName, members map[string]Target) {
 		if have[member] == nil {
 			s := &stream{to: to}
 			have[member] = s
-			w.run(store, member, s)
+			w.run(store, s)
 		}
 	}
 }
@@ -91,25 +113,29 @@ func (s *stream) stop() {
 }
 
 // run starts the goroutine of s. w.mu is held.
-func (w *Watcher) run(store types.NamespacedName, member string, s *stream) {
+func (w *Watcher) run(store types.NamespacedName, s *stream) {
 	if w.base == nil || s.cancel != nil {
 		return
 	}
 	ctx, cancel := context.WithCancel(w.base)
 	s.cancel = cancel
-	go w.follow(ctx, store, s.to)
+	go w.follow(ctx, store, s)
 }
 
-// follow reads the stream, again and again until ctx ends. It wakes the store when what matters changed and when the
-// stream breaks after it had worked; a member that never answers wakes nobody.
-func (w *Watcher) follow(ctx context.Context, store types.NamespacedName, to Target) {
+// follow reads the stream, again and again until ctx ends. It wakes the store when what matters changed, and when the
+// stream goes quiet or breaks after it had worked; a member that never answers wakes nobody.
+func (w *Watcher) follow(ctx context.Context, store types.NamespacedName, st *stream) {
 	backoff := minBackoff
 	for ctx.Err() == nil {
 		var last *wire.Status
-		_ = w.client.Watch(ctx, to, func(s wire.Status) {
-			if !to.Is(s) || s.Store != store.Name {
+		quiet := time.AfterFunc(time.Hour, func() { w.wake(store) })
+		quiet.Stop()
+		_ = w.client.Watch(ctx, st.to, func(s wire.Status) {
+			if !st.to.Is(s) || s.Store != store.Name {
 				return // somebody else has the address now
 			}
+			st.heard.Store(int64(time.Since(begun)))
+			quiet.Reset(w.quiet)
 			backoff = minBackoff
 			told := essence(s)
 			if last == nil || !reflect.DeepEqual(*last, told) {
@@ -117,6 +143,7 @@ func (w *Watcher) follow(ctx context.Context, store types.NamespacedName, to Tar
 			}
 			last = &told
 		})
+		quiet.Stop()
 		if ctx.Err() != nil {
 			return
 		}

@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	// watchPeriod is the longest silence of a stream: a reader that hears nothing for a few of them has lost the member.
-	watchPeriod = time.Second
+	// watchPeriod is the longest silence of a stream: a reader that hears nothing for a few of them has lost the member, and
+	// begins to ask it.
+	watchPeriod = 200 * time.Millisecond
 	// watchPause is the shortest time between two lines. Changes meanwhile are told as one.
 	watchPause = 20 * time.Millisecond
 )

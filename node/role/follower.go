@@ -25,6 +25,7 @@ type Link struct {
 type contact struct {
 	heardAt time.Time // zero: never in this epoch
 	refused bool
+	deaf    bool // it said last that it hears too few voters
 }
 
 var errRetargeted = errors.New("the leader or its address changed")
@@ -153,7 +154,7 @@ func (m *Member) replied(reply replication.HelloReply) (step replication.Step, e
 	}
 	if step == replication.StepStream {
 		m.dropSeed()
-		m.contact.heardAt = m.opt.Now()
+		m.contact.heardAt, m.contact.deaf = m.opt.Now(), false
 		m.problem, m.direct, m.sourceFailures = problem{}, false, 0 // what held up a seed is over
 	}
 	return step, nil
@@ -165,7 +166,9 @@ func (s *Session) Append(ctx context.Context, a replication.Append) (err error) 
 		if err = s.m.final(s.m.core.OnAppend(a, now)); err != nil {
 			return
 		}
-		s.m.contact.heardAt = now
+		if s.m.contact.deaf = a.Deaf; !a.Deaf {
+			s.m.contact.heardAt = now
+		}
 		if n := len(a.Records); n == 0 {
 			s.owe()
 		} else {

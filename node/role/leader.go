@@ -184,6 +184,7 @@ func (m *Member) attach(h replication.Hello) *peer.Stream {
 			return replication.Position(m.last.Load()), replication.Position(m.commit.Load())
 		},
 		Clock: func() time.Duration { return m.opt.Now().Sub(m.start) },
+		Deaf:  m.Deaf,
 	}
 	m.leader.streams[h.Member] = s
 	return s.pub

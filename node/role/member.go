@@ -100,6 +100,7 @@ type Member struct {
 	last, commit  atomic.Uint64 // the log's end and the commit position
 	beat          atomic.Int64  // when Settle last ran, in nanoseconds since start
 	readUntil     atomic.Int64  // nanoseconds since start; see readDeadline
+	heardAt       atomic.Int64  // when enough voters were heard last to commit anything by, in nanoseconds since start
 	writable      atomic.Bool   // the sequencer takes writes
 	following     atomic.Bool   // the leader is heard
 	readable      atomic.Bool   // the state is a prefix of the store's log (it may be old)

@@ -38,6 +38,7 @@ func (m *Member) publish(now time.Time, c *Contents) {
 	current := m.isCurrent(c)
 	m.current.Store(current)
 	m.readUntil.Store(m.readDeadline(now))
+	m.heardAt.Store(int64(now.Sub(m.start) - m.core.Unheard(now)))
 	m.writable.Store(m.leader != nil && m.leader.open)
 	m.following.Store(m.connected(now))
 	if d := m.takeDigest(now, current); d != m.digest {
@@ -100,8 +101,20 @@ func (m *Member) takeDigest(now time.Time, current bool) digest {
 
 // connected reports whether the leader is heard.
 func (m *Member) connected(now time.Time) bool {
-	return m.session != nil && m.core.Matched() && now.Sub(m.contact.heardAt) < peer.Silence
+	return m.session != nil && m.core.Matched() && now.Sub(m.contact.heardAt) < peer.Silence && !m.contact.deaf
 }
+
+// Deaf reports whether this leader has heard too few of its voters to commit anything for as long as they wait for it: their
+// acknowledgements do not arrive, or it does not come round to take them. Called from any goroutine.
+func (m *Member) Deaf() bool {
+	now := m.opt.Now().Sub(m.start)
+	unheard := now - time.Duration(m.heardAt.Load())
+	return unheard >= peer.Silence && (m.Stuck() < peer.Silence || unheard >= stuckSilence)
+}
+
+// stuckSilence is for how long nothing may move here before a leader says that it hears nobody: a busy disk stops it for
+// moments.
+const stuckSilence = 3 * time.Second
 
 // Changed returns a channel that is closed at the next change that the operator cares for.
 func (m *Member) Changed() <-chan struct{} { return m.changed.next() }
@@ -130,7 +143,7 @@ func (m *Member) status() wire.Status {
 	case replication.RoleWaiting, replication.RoleFenced:
 	}
 	if s.Role == replication.RoleFollower {
-		s.Contact = &wire.Contact{Connected: m.connected(now), Refused: m.contact.refused, SilentMillis: -1}
+		s.Contact = &wire.Contact{Connected: m.connected(now), Refused: m.contact.refused, Deaf: m.contact.deaf, SilentMillis: -1}
 		if !m.contact.heardAt.IsZero() {
 			s.Contact.SilentMillis = now.Sub(m.contact.heardAt).Milliseconds()
 		}

@@ -55,6 +55,9 @@ type Stream struct {
 	Ends func() (last, commit replication.Position)
 	// Clock is the leader's monotonic time.
 	Clock func() time.Duration
+	// Deaf reports whether the leader has heard too few of its voters for a while; nil: never. It does not wait for anybody, so
+	// that it tells the truth of a leader that hangs, too.
+	Deaf func() bool
 }
 
 // Serve speaks to one follower until the connection or ctx ends. The error says why; io.EOF when the follower left.
@@ -158,6 +161,14 @@ func readAcks(r *bufio.Reader, from replication.Voter, l Leader) error {
 	}
 }
 
+// Next is what sender sends next.
+func (s *Stream) Next(sender *Sender) (replication.Append, bool, error) {
+	last, commit := s.Ends()
+	a, due, err := sender.Next(last, commit, s.Clock())
+	a.Deaf = due && len(a.Records) == 0 && s.Deaf != nil && s.Deaf()
+	return a, due, err
+}
+
 var errDone = errors.New("the leadership ended or a newer connection took over")
 
 func writeAppends(ctx context.Context, conn net.Conn, s *Stream, acks <-chan error) error {
@@ -166,8 +177,7 @@ func writeAppends(ctx context.Context, conn net.Conn, s *Stream, acks <-chan err
 	defer beat.Stop()
 	var head []byte
 	for {
-		last, commit := s.Ends()
-		a, due, err := sender.Next(last, commit, s.Clock())
+		a, due, err := s.Next(sender)
 		if err != nil {
 			return fmt.Errorf("read the log at %d: %w", sender.next, err)
 		}

@@ -8,7 +8,7 @@ import (
 // it: read Error.Status and decide again), 400 (malformed) or 503 (not open yet) with an Error as body.
 const (
 	PathStatus    = "/v1/status"    // GET -> Status
-	PathWatch     = "/v1/watch"     // GET -> Status, one JSON object a line: at once, on every change that matters, and every second
+	PathWatch     = "/v1/watch"     // GET -> Status, one JSON object a line: at once, on every change that matters, and five times a second
 	PathFence     = "/v1/fence"     // FenceRequest -> FenceReply
 	PathPromote   = "/v1/promote"   // PromoteRequest -> Status
 	PathFollow    = "/v1/follow"    // FollowRequest -> Status
@@ -106,6 +106,8 @@ type Contact struct {
 	SilentMillis int64 `json:"silentMillis"`
 	// Refused: the last dial was refused by a live host: the leader's process is not there.
 	Refused bool `json:"refused,omitempty"`
+	// Deaf: the leader is heard, and says itself that it does not hear its voters. Connected is false then.
+	Deaf bool `json:"deaf,omitempty"`
 }
 
 // FollowerView is the leader's view of one follower.

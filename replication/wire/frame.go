@@ -23,6 +23,7 @@ const (
 	FrameHelloReply FrameType = 2 // leader -> follower: replication.HelloReply as JSON
 	FrameAppend     FrameType = 3 // leader -> follower: replication.Append
 	FrameAck        FrameType = 4 // follower -> leader: replication.Ack
+	FrameDeaf       FrameType = 5 // leader -> follower: replication.Append that is Deaf
 )
 
 func (t FrameType) String() string {
@@ -35,6 +36,8 @@ func (t FrameType) String() string {
 		return "append"
 	case FrameAck:
 		return "ack"
+	case FrameDeaf:
+		return "deaf"
 	default:
 		return fmt.Sprintf("frame-%d", uint8(t))
 	}
@@ -71,7 +74,11 @@ func AppendHeader(dst []byte, a replication.Append) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(a.Epoch))
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(a.Commit))
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(a.Sent))
-	seal(dst[start:], FrameAppend, 1+appendHead+body)
+	kind := FrameAppend
+	if a.Deaf {
+		kind = FrameDeaf
+	}
+	seal(dst[start:], kind, 1+appendHead+body)
 	return dst
 }
 
@@ -174,7 +181,8 @@ func noEOF(err error) error {
 
 // Append decodes an Append; its records share the frame's body and are not yet verified against the chain.
 func (f Frame) Append() (replication.Append, error) {
-	if f.Type != FrameAppend || len(f.Body) < appendHead {
+	deaf := f.Type == FrameDeaf && len(f.Body) == appendHead
+	if !deaf && (f.Type != FrameAppend || len(f.Body) < appendHead) {
 		return replication.Append{}, fmt.Errorf("%w: %s where an append was due", ErrFrame, f.Type)
 	}
 	le := binary.LittleEndian
@@ -182,6 +190,7 @@ func (f Frame) Append() (replication.Append, error) {
 		Epoch:  replication.Epoch(le.Uint64(f.Body)),
 		Commit: replication.Position(le.Uint64(f.Body[8:])),
 		Sent:   int64(le.Uint64(f.Body[16:])),
+		Deaf:   deaf,
 	}
 	for rest := f.Body[appendHead:]; len(rest) > 0; {
 		var rec replication.Record

@@ -55,7 +55,8 @@ func samples(tb testing.TB) map[FrameType][]byte {
 		FrameAppend: appendFrame(replication.Append{Epoch: 3, Commit: 5, Sent: 1 << 40, Records: []replication.Record{
 			one, dataRecord(tb, one.Mark(), "two"),
 		}}),
-		FrameAck: AppendAck(nil, replication.Ack{Epoch: 3, Durable: 7, Applied: 6, Sent: 1 << 40}),
+		FrameDeaf: appendFrame(replication.Append{Epoch: 3, Commit: 5, Sent: 1 << 40, Deaf: true}),
+		FrameAck:  AppendAck(nil, replication.Ack{Epoch: 3, Durable: 7, Applied: 6, Sent: 1 << 40}),
 	}
 }
 
@@ -130,7 +131,7 @@ func TestLargeFrame(t *testing.T) {
 // FuzzFrames reads a connection's bytes to the first error: every frame that passes encodes to what was read.
 func FuzzFrames(f *testing.F) {
 	var all []byte
-	for _, kind := range []FrameType{FrameHello, FrameHelloReply, FrameAppend, FrameAck} {
+	for _, kind := range []FrameType{FrameHello, FrameHelloReply, FrameAppend, FrameAck, FrameDeaf} {
 		b := samples(f)[kind]
 		f.Add(b)
 		all = append(all, b...)
@@ -180,7 +181,7 @@ func FuzzBodies(f *testing.F) {
 // checkFrame decodes a frame as its type says; raw are all of its bytes.
 func checkFrame(t *testing.T, f Frame, raw []byte) {
 	switch f.Type {
-	case FrameAppend:
+	case FrameAppend, FrameDeaf:
 		if a, err := f.Append(); err == nil && !bytes.Equal(appendFrame(a), raw) {
 			t.Fatalf("%x decodes to %+v, which encodes differently", raw, a)
 		}

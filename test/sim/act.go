@@ -192,7 +192,7 @@ func (x *pass) finishRequest(outcome v1alpha1.FailoverRequestStatus) error {
 
 // publish writes the status, if it changed.
 func (x *pass) publish(plan decide.Plan) error {
-	if plan.State == decide.StateInvalid {
+	if plan.State == decide.StateInvalid || plan.Standby {
 		return nil
 	}
 	status := *plan.Status.DeepCopy()

@@ -217,8 +217,7 @@ func (p *process) serveStream(ctx context.Context, c *Proc, conn *Conn, h replic
 	defer p.forget(x)
 	sender := peer.NewSender(s.Log, s.Epoch, s.Holds, peer.Heartbeat)
 	for !gone { // not ready: a stream does not wait for the role goroutine
-		last, commit := s.Ends()
-		a, due, err := sender.Next(last, commit, s.Clock())
+		a, due, err := s.Next(sender)
 		select {
 		case <-s.Done:
 			return

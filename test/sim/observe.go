@@ -40,6 +40,7 @@ func (x *pass) observe() (decide.Observed, error) {
 		Store: x.store, Settings: x.Settings, Lease: lease, Members: members,
 		Held: x.memory.heldFor(now), Pass: x.answers, Promoted: x.memory.promoted,
 		Handovers: x.memory.handovers(now),
+		Standby:   !x.leads, StoodIn: x.memory.stoodIn,
 	}, nil
 }
 
@@ -80,15 +81,18 @@ func (x *pass) ask(members map[string]decide.Member) {
 		now := x.now()
 		switch {
 		case pod == nil || pod.IP == "":
-			results[name] = pr.failed(decide.Unknown, now)
+			results[name] = pr.failed(decide.Unknown, now, time.Time{})
 			continue
 		case pr.timedOut && now.Sub(pr.askedAt) < probeAgainAfter && !pr.askedAt.Before(x.began):
-			results[name] = pr.failed(decide.TimedOut, now)
+			results[name] = pr.failed(decide.TimedOut, now, x.streams.heardAt(pod.IP))
 		default:
-			pr.askedAt = now
+			timeout := x.Timeouts.Status
+			if pr.askedAt = now; pr.timedOut {
+				timeout = min(timeout, againTimeout)
+			}
 			g.begin()
-			x.call(pod.IP, x.Timeouts.Status, func(c Control, p *Proc) (any, error) { return c.Status(p) }, func(reply any, err error) {
-				results[name] = x.judge(name, pr, reply, err)
+			x.call(pod.IP, timeout, func(c Control, p *Proc) (any, error) { return c.Status(p) }, func(reply any, err error) {
+				results[name] = x.judge(name, pod.IP, pr, reply, err)
 				g.end()
 			})
 		}
@@ -109,41 +113,52 @@ func (x *pass) probeOf(name string, pod *decide.Pod) *probe {
 		x.memory.probes[name] = pr
 	}
 	if pod != nil && pr.uid != pod.UID {
-		pr.uid, pr.timedOut = pod.UID, false
+		pr.uid, pr.timedOut, pr.answered = pod.UID, false, time.Time{}
 	}
 	return pr
 }
 
 // judge is the second half of the observer's askOne.
-func (x *pass) judge(name string, pr *probe, reply any, err error) decide.Probe {
-	now := x.now()
+func (x *pass) judge(name, host string, pr *probe, reply any, err error) decide.Probe {
+	now, heard := x.now(), x.streams.heardAt(host)
 	pr.timedOut = false
 	switch nodeclient.Classify(err) {
 	case nodeclient.NoFailure:
 		if err != nil {
-			return pr.failed(decide.Unknown, now)
+			return pr.failed(decide.Unknown, now, heard)
 		}
 		status := reply.(wire.Status)
 		if status.Member != name || status.Store != x.store.Name {
-			return pr.failed(decide.Unknown, now)
+			return pr.failed(decide.Unknown, now, heard)
 		}
-		pr.status, pr.failing = &status, time.Time{}
+		pr.status, pr.failing, pr.answered = &status, time.Time{}, now
 		return decide.Probe{Reach: decide.Fresh, Status: &status}
 	case nodeclient.Refused:
-		return pr.failed(decide.Refused, now)
+		return pr.failed(decide.Refused, now, heard)
 	case nodeclient.TimedOut:
 		pr.timedOut = true
-		return pr.failed(decide.TimedOut, now)
+		return pr.failed(decide.TimedOut, now, heard)
 	default:
-		return pr.failed(decide.Unknown, now)
+		return pr.failed(decide.Unknown, now, heard)
 	}
 }
 
-func (pr *probe) failed(r decide.Reach, now time.Time) decide.Probe {
+func (pr *probe) failed(r decide.Reach, now, heard time.Time) decide.Probe {
 	if pr.failing.IsZero() {
 		pr.failing = now
+		if r == decide.TimedOut {
+			pr.failing = pr.askedAt
+		}
 	}
-	return decide.Probe{Reach: r, Status: pr.status, For: now.Sub(pr.failing)}
+	last := pr.answered
+	if heard.After(last) {
+		last = heard
+	}
+	out := decide.Probe{Reach: r, Status: pr.status, For: now.Sub(pr.failing)}
+	if out.Silent = out.For; !last.IsZero() {
+		out.Silent = max(out.For, now.Sub(last))
+	}
+	return out
 }
 
 // readLease reads the authority record, uncached.

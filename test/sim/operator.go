@@ -36,6 +36,7 @@ const (
 	maxSteps        = 16
 	maxPass         = 30 * time.Second
 	probeAgainAfter = 2 * time.Second
+	againTimeout    = 250 * time.Millisecond
 	fenceGrace      = 150 * time.Millisecond
 	followWait      = time.Second
 	firstBackoff    = 5 * time.Millisecond
@@ -121,6 +122,7 @@ func (o *Operator) start() {
 		o.cache = o.client.api.NewCache(p, o.name, o.told)
 		o.seeLease(o.cache.Lease)
 		o.process.Go("election", o.elect)
+		o.process.Go("passes", o.passes)
 	})
 }
 
@@ -174,7 +176,7 @@ func (o *Operator) elect(p *Proc) {
 			if !o.leads {
 				o.leads = true
 				o.loop.Logf("operator %s leads", o.name)
-				o.process.Go("passes", o.passes)
+				o.wake()
 			}
 		}
 		if err == nil && (v != version || h != holder) {
@@ -252,8 +254,10 @@ func (x *pass) run() (decide.Plan, error) {
 		plan = decide.Decide(obs, x.now())
 		x.Plan = plan
 		x.memory.hold(plan.Holding, x.now())
+		x.memory.stoodIn = plan.StandsIn
 		x.announce(plan)
 		if err := x.act(plan); err != nil {
+			x.memory.stoodIn = 0
 			return plan, fmt.Errorf("%v: %w", plan.State, err)
 		}
 		if !plan.Risky() {
@@ -264,7 +268,7 @@ func (x *pass) run() (decide.Plan, error) {
 }
 
 func (x *pass) announce(plan decide.Plan) {
-	if said := &x.memory.said; said.state != plan.State || said.reason != plan.Reason {
+	if said := &x.memory.said; !plan.Standby && (said.state != plan.State || said.reason != plan.Reason) {
 		said.state, said.reason = plan.State, plan.Reason
 		x.loop.Logf("%s decides %v (%s): %s", x.name, plan.State, plan.Reason, plan.Message)
 	}
@@ -277,6 +281,7 @@ type memory struct {
 	promoted decide.PromotedAt
 	failures decide.HandoverFailures
 	failedAt time.Time // the newest of them
+	stoodIn  replication.Epoch
 	lease    leaseWatch
 	record   string // of the Lease as watched
 	// Of the store as watched.
@@ -299,6 +304,7 @@ type probe struct {
 	uid      types.UID
 	status   *wire.Status
 	failing  time.Time
+	answered time.Time
 	askedAt  time.Time
 	timedOut bool
 }

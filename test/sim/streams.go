@@ -16,6 +16,15 @@ type streams struct {
 type stream struct {
 	process *Process // at the other end; nil: no stream
 	silent  time.Duration
+	heardAt time.Time // on the operator's clock; the zero time: never
+}
+
+// heardAt is when the stream of a host said something last.
+func (s *streams) heardAt(host string) time.Time {
+	if h := s.heard[host]; h != nil {
+		return h.heardAt
+	}
+	return time.Time{}
 }
 
 // streamLook is how often streams are looked at.
@@ -44,8 +53,12 @@ func (o *Operator) lookAt(addr string) {
 	}
 	h := o.net.Host(addr)
 	switch {
-	case !o.net.open(h, o.host):
+	case !o.net.open(h, o.host), h.process != nil && h.process == s.process && h.process.frozen:
+		before := s.silent
 		s.silent += streamLook
+		if s.process != nil && before < o.Timeouts.Quiet && s.silent >= o.Timeouts.Quiet {
+			o.wake()
+		}
 		if s.process != nil && s.silent >= o.Timeouts.Silence {
 			s.process = nil
 			o.wake()
@@ -56,12 +69,15 @@ func (o *Operator) lookAt(addr string) {
 	default:
 		s.silent = 0
 	}
+	if s.process != nil && s.silent == 0 {
+		s.heardAt = o.now()
+	}
 }
 
 // Changed is a member's news that something changed which a decision may depend on. It reaches the operator over the status
 // stream, if there is one.
 func (o *Operator) Changed(host string) {
-	if !o.leads || o.process.dead {
+	if o.process.dead {
 		return
 	}
 	h := o.net.Host(host)

@@ -83,6 +83,7 @@ func (w *World) hasty() {
 	for _, o := range w.ops {
 		o.Settings.SuspectAfter = w.latency(50*time.Millisecond, 500*time.Millisecond)
 		o.Settings.VoterGoneAfter = w.latency(300*time.Millisecond, 3*time.Second)
+		o.Settings.StandInAfter = w.latency(0, 500*time.Millisecond)
 		o.Settings.LowerAfter = w.latency(50*time.Millisecond, time.Second)
 	}
 }

@@ -1,0 +1,90 @@
+package decide_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+)
+
+// withStandby is a store with an elected operator and one that waits for its turn.
+func withStandby(t *testing.T) (w *world, elected, standby *operator) {
+	w = started(t, 3, 1)
+	standby = newOperator(w, "b")
+	standby.standby = true
+	return w, w.ops[0], standby
+}
+
+// TestStandbyLeavesFailoversToTheElected: while that one takes its steps, the other does nothing at all.
+func TestStandbyLeavesFailoversToTheElected(t *testing.T) {
+	w, _, standby := withStandby(t)
+	w.cluster.Vanish("orders-1")
+	w.until("another leader", func() bool { return w.rec().Epoch == 2 && w.rec().Phase == decide.PhaseStable }, standby.reconcile)
+	w.run(3*time.Second, standby.reconcile)
+	if len(standby.acted) > 0 || !standby.plan.Standby {
+		t.Fatalf("it did %q", standby.acted)
+	}
+}
+
+// TestStandbyStandsIn: with the leader the elected operator is lost. The other replaces the leader, and does nothing else.
+func TestStandbyStandsIn(t *testing.T) {
+	w, elected, standby := withStandby(t)
+	w.ops = []*operator{standby}
+	w.cluster.Vanish("orders-1")
+	w.store.Spec.Replicas = new(int32(4))
+	lost := w.cluster.Now()
+	w.until("another leader", func() bool { return w.rec().Epoch == 2 && w.rec().Phase == decide.PhaseStable })
+	if took := w.cluster.Now().Sub(lost); took > 3*time.Second {
+		t.Fatalf("it took %v", took)
+	}
+	w.until("clients are led to it", func() bool {
+		p := w.pods[w.rec().Leader.Member]
+		return p != nil && p.Role == "leader"
+	})
+	w.write()
+	w.run(2 * time.Second)
+	if len(w.pods) != 3 {
+		t.Fatalf("pods %s: it made one", w.podNames())
+	}
+	w.ops = []*operator{elected}
+	w.until("a fourth member", func() bool { return len(w.pods) == 4 })
+}
+
+// TestStandbyFinishesWhatTheElectedBegan at any step.
+func TestStandbyFinishesWhatTheElectedBegan(t *testing.T) {
+	for steps := 1; steps < 6; steps++ {
+		w, elected, standby := withStandby(t)
+		w.cluster.Vanish("orders-1")
+		elected.pass, elected.plan = decide.Pass{}, decide.Plan{}
+		for range 60 { // until its next step is the first one
+			w.cluster.Settle()
+			w.cluster.Advance(100 * time.Millisecond)
+			if elected.observe(); elected.plan.State != decide.Fencing {
+				elected.decide()
+			}
+		}
+		if elected.plan.State != decide.Fencing {
+			t.Fatalf("it decides %v", elected.plan.State)
+		}
+		for range steps {
+			if err := elected.act(-1); err != nil {
+				t.Fatal(err)
+			}
+			elected.observe()
+			elected.decide()
+		}
+		w.ops = []*operator{standby}
+		w.until("another leader", func() bool { return w.rec().Epoch == 2 && w.rec().Phase == decide.PhaseStable })
+		w.write()
+	}
+}
+
+// TestStandbyMakesNoStores: what can wait for the election does.
+func TestStandbyMakesNoStores(t *testing.T) {
+	w := newWorld(t, 3, 1)
+	w.ops[0].standby = true
+	w.run(5 * time.Second)
+	if len(w.pods) > 0 || w.record != "" {
+		t.Fatalf("pods %s, record %q", w.podNames(), w.record)
+	}
+}
