@@ -37,11 +37,18 @@ func (b *backend) Machine() *store.Machine {
 }
 
 func (b *backend) Sequencer() *store.Sequencer {
-	if b.run.Role() != replication.RoleLeader {
+	if !b.run.Open() {
 		return nil
 	}
 	return b.run.Generation().Seq
 }
+
+// Place implements resp.Backend.
+func (b *backend) Place() (leads bool, leader string) {
+	return b.run.Role() == replication.RoleLeader, b.run.LeaderClient()
+}
+
+func (b *backend) Changed() <-chan struct{} { return b.run.Changed() }
 
 // ReadGate implements the consistency levels; see Consistency. After a start it also waits, except with Eventual on a
 // follower, until the state machine is no longer behind what the process before has shown.

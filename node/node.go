@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,6 +26,7 @@ type Node struct {
 	opt     Options
 	run     *role.Runner
 	clients *resp.Server
+	serving atomic.Pointer[resp.Server] // clients, for the role goroutine, which begins before it is there
 	probe   *lease.DiskProbe
 	ports   [3]net.Listener // client, peer, control; nil where closed
 	cancel  context.CancelFunc
@@ -104,12 +106,21 @@ func (n *Node) startRunner(ctx context.Context) (*role.Runner, error) {
 			var d net.Dialer
 			return d.DialContext(ctx, "tcp", address)
 		},
-		Peer: peerAddress(n.ports[portPeer]), SeedRate: n.opt.SeedRate,
+		Peer: peerAddress(n.ports[portPeer]), Client: portOf(n.ports[portClient].Addr()), SeedRate: n.opt.SeedRate,
 		Memory: n.opt.Memory, LogRetain: n.opt.LogRetain,
-		WriteTimeout: func(d time.Duration) { n.clients.SetCommitTimeout(d) },
+		WriteTimeout: func(d time.Duration) {
+			if c := n.serving.Load(); c != nil {
+				c.SetCommitTimeout(d)
+			}
+		},
 		CutClients: func(reason string) {
-			if n.clients != nil {
-				n.clients.Cut(reason)
+			if c := n.serving.Load(); c != nil {
+				c.Deposed(reason)
+			}
+		},
+		LeaderMoved: func(address string) {
+			if c := n.serving.Load(); c != nil {
+				c.LeaderMoved(address)
 			}
 		},
 	}
@@ -140,10 +151,12 @@ func (n *Node) serve(ctx context.Context) (err error) {
 	n.clients, err = resp.New(b, resp.Options{
 		Now: time.Now, Log: n.opt.Log, Limits: resp.Limits{MaxBulk: int(n.opt.MaxValueBytes)},
 		MaxClients: n.opt.MaxClients, CommitTimeout: n.opt.WriteTimeout, ReadTimeout: gateWait, EnableDebug: n.opt.EnableDebug,
+		Dial: n.dialLeader,
 	})
 	if err != nil {
 		return err
 	}
+	n.serving.Store(n.clients)
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		n.clients.Collector(), memberCollector{n.run})
@@ -158,6 +171,14 @@ func (n *Node) serve(ctx context.Context) (err error) {
 	}
 	n.running.Go(func() { n.watch(ctx) })
 	return nil
+}
+
+// leaderDial bounds the dial of a leader to which clients' commands are forwarded.
+const leaderDial = time.Second
+
+func (n *Node) dialLeader(ctx context.Context, address string) (net.Conn, error) {
+	d := net.Dialer{Timeout: leaderDial}
+	return d.DialContext(ctx, "tcp", address)
 }
 
 func ignoreStopped(err error) error {

@@ -70,6 +70,8 @@ type HelloReply struct {
 	// Source (Seed): who sends the snapshot in the leader's place; nil: the leader, on this connection. While a source sends,
 	// this connection stays open: it is what the leader holds its log for.
 	Source *SeedSource `json:"source,omitempty"`
+	// ClientPort is the port on the same host where the leader takes clients; 0: none.
+	ClientPort int `json:"clientPort,omitempty"`
 }
 
 // SeedSource is a follower that sends a snapshot in its leader's place.

@@ -49,10 +49,10 @@ func TestStreamPace(t *testing.T) {
 			lines = nil
 		}
 		expect(line{0, 0})
-		time.Sleep(2500 * time.Millisecond)
-		expect(line{time.Second, 0}, line{2 * time.Second, 0})
+		time.Sleep(5 * watchPeriod / 2)
+		expect(line{watchPeriod, 0}, line{2 * watchPeriod, 0})
 		node.change(func(st *wire.Status) { st.Promised = 1 })
-		expect(line{2500 * time.Millisecond, 1})
+		expect(line{5 * watchPeriod / 2, 1})
 		for range 99 { // 100 ms of a change every millisecond
 			time.Sleep(time.Millisecond)
 			node.change(func(st *wire.Status) { st.Promised++ })

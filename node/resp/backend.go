@@ -92,8 +92,8 @@ type Status struct {
 // Backend is what the server needs of the node it runs in. All methods are safe for concurrent use; those without a
 // context never block, and none is called while the sequencer is locked.
 //
-// The node promises: when it stops leading it closes the sequencer and calls Server.Cut, both before the sequencer is
-// opened again. Server relies on it for WATCH, whose registrations are worth nothing in a later epoch.
+// The node promises: when it stops leading it closes the sequencer and calls Server.Deposed or Server.Cut, both before the
+// sequencer is opened again. Server relies on it for WATCH, whose registrations are worth nothing in a later epoch.
 type Backend interface {
 	// Status may allocate; it is called by INFO, ROLE and the like, not per command.
 	Status() Status
@@ -102,8 +102,14 @@ type Backend interface {
 	// starts). It is asked for once a pipeline, so that a machine that a snapshot replaced is let go soon.
 	Machine() *store.Machine
 
-	// Sequencer returns the sequencer while this member leads, nil otherwise. It may be closed any moment.
+	// Sequencer returns the sequencer while this member leads and takes writes, nil otherwise. It may be closed any moment.
 	Sequencer() *store.Sequencer
+
+	// Place tells whether this member leads, though it may not take writes yet, and else where the leader that it hears takes
+	// clients: host:port, "" when it hears none. Changed returns a channel that is closed when that, or whether writes are taken
+	// here, changes next.
+	Place() (leads bool, leader string)
+	Changed() <-chan struct{}
 
 	// ReadGate returns nil when this member may serve a read now at the connection's consistency. It may wait (for a read
 	// lease to be renewed) as long as ctx lives. ErrLoading and ErrStale choose Redis's LOADING and MASTERDOWN replies;

@@ -24,14 +24,15 @@ func (r *round) runBatch(i int) int {
 		r.prefetch(j)
 		r.end++
 	}
-	if !r.sequence(r.step) {
+	if !r.sequence(r.step) && r.seq != nil {
 		r.from++
 	}
 	return r.from
 }
 
 // sequence runs step inside the sequencer and makes the round wait for its ticket. When it cannot run, nothing of it
-// happened: the job at r.from is answered with the reason, and false is returned.
+// happened, and false is returned: the job at r.from is answered with the reason, unless it may run at another member that leads
+// now; then r.seq is nil.
 func (r *round) sequence(step func(*store.Batch)) bool {
 	if r.ctx == nil {
 		limit := time.Duration(r.srv.commitTimeout.Load())
@@ -39,11 +40,9 @@ func (r *round) sequence(step func(*store.Batch)) bool {
 	}
 	ticket, err := r.seq.Run(r.ctx, step)
 	if err != nil {
-		j := &r.jobs[r.from]
-		at := len(r.out.buf)
-		r.begin(j)
-		r.reject(notRun(err))
-		r.finish(at, markKeep)
+		if !r.lost(err) {
+			r.answer(&r.jobs[r.from], func() { r.reject(notRun(err)) })
+		}
 		if !r.pending {
 			r.release()
 		}
@@ -51,12 +50,12 @@ func (r *round) sequence(step func(*store.Batch)) bool {
 	}
 	if r.pending && ticket.Epoch != r.ticket.Epoch {
 		// A leadership ended and another began in the middle of the pipeline: what was written before has its own fate.
-		if err := r.seq.Wait(r.ctx, r.ticket); err != nil {
+		if err := r.owner.Wait(r.ctx, r.ticket); err != nil {
 			r.forget(err)
 			return true
 		}
 	}
-	r.pending, r.ticket = true, ticket
+	r.pending, r.ticket, r.owner = true, ticket, r.seq
 	return true
 }
 
@@ -93,7 +92,7 @@ func (r *round) inBatch(b *store.Batch) {
 		kind := markRead
 		if j.cmd.has(flagWrite) {
 			kind = markWrite
-			r.wrote = true
+			r.wrote, r.conn.bound = true, true
 			r.transact(b, at, j.cmd.run)
 		} else {
 			j.cmd.run(&r.call)
@@ -124,7 +123,7 @@ func (r *round) settle() bool {
 	if !r.pending {
 		return !r.conn.closing
 	}
-	if err := r.seq.Wait(r.ctx, r.ticket); err != nil {
+	if err := r.owner.Wait(r.ctx, r.ticket); err != nil {
 		r.forget(err)
 		return false
 	}
@@ -165,7 +164,7 @@ func (r *round) forget(cause error) {
 
 // release ends the dependence on the ticket.
 func (r *round) release() {
-	r.pending = false
+	r.pending, r.owner = false, nil
 	r.marks = r.marks[:0]
 	r.cancel()
 	r.ctx, r.cancel = nil, nil

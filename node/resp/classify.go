@@ -80,7 +80,7 @@ func (r *round) rejection(j *job) string {
 	case r.conn.multi != nil && (cmd.has(flagNoMulti) || cmd.mode == modeScan):
 		// Scans do not see writes in flight, so they cannot be part of an atomic whole.
 		return errNoMulti
-	case cmd.has(flagWrite) && r.seq == nil:
+	case cmd.has(flagWrite) && r.seq == nil && !r.srv.forwards():
 		return errReadOnly
 	default:
 		return ""

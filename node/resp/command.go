@@ -115,6 +115,8 @@ func newTable() *table {
 			t.order = append(t.order, c)
 		}
 	}
+	hidden := newCommand(&spec{name: forwardedCommand, arity: 1, flags: "noscript loading stale fast", group: "connection", run: forwarded})
+	t.byName[hidden.name] = hidden
 	return t
 }
 

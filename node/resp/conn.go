@@ -37,6 +37,11 @@ type conn struct {
 	noEvict bool
 	noTouch bool
 
+	bound     bool      // commands on data need the leader; see forward.go
+	forwarded bool      // another member speaks, for a client of its own
+	up        *upstream // to the leader; nil: none. Changed under mu, for others look at it
+	watchesUp bool      // keys are watched over up
+
 	resp3   atomic.Bool
 	cut     atomic.Bool             // leadership ended: nothing more may run
 	killed  atomic.Bool             // closed by another goroutine
@@ -101,6 +106,7 @@ func (c *conn) touch() { c.active.Store(c.srv.uptime()) }
 // end releases what the connection holds.
 func (c *conn) end() {
 	c.unwatch()
+	c.disconnect()
 	c.parser.release()
 	c.srv.clients.remove(c)
 	_ = c.nc.Close() // nothing more can be done about an error here
@@ -197,6 +203,11 @@ func (c *conn) kill(reason string) {
 	c.srv.opt.Log.V(1).Info("closing client", "client", c.id, "addr", c.remote(), "reason", reason)
 	c.interrupt()
 	_ = c.nc.Close() // its goroutine meets the closed socket
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.up != nil {
+		_ = c.up.nc.Close()
+	}
 }
 
 // interrupt ends the wait for input, and a blocking command, from any goroutine.

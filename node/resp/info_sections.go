@@ -144,6 +144,8 @@ func (s *Server) infoReplication(add adder) {
 		add("connected_slaves", 0)
 	}
 	add("master_repl_offset", st.Commit)
+	add("forwarding_clients", s.stats.forwarding.Load())
+	add("forwarded_commands", s.stats.forwarded.Load())
 }
 
 func boolInt(b bool) int {

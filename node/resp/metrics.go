@@ -16,9 +16,11 @@ var (
 	descErrors  = prometheus.NewDesc("replicatedstore_error_replies_total", "Error replies by their code.", []string{"code"}, nil)
 	descUnknown = prometheus.NewDesc("replicatedstore_outcome_unknown_total",
 		"Pipelines whose writes were answered with an unknown outcome.", nil, nil)
-	descProtocol = prometheus.NewDesc("replicatedstore_protocol_errors_total", "Connections closed for breaking the protocol.", nil, nil)
-	descOutput   = prometheus.NewDesc("replicatedstore_output_limit_total", "Connections closed for exceeding the output limit.", nil, nil)
-	descLatency  = prometheus.NewDesc("replicatedstore_command_duration_seconds",
+	descProtocol   = prometheus.NewDesc("replicatedstore_protocol_errors_total", "Connections closed for breaking the protocol.", nil, nil)
+	descOutput     = prometheus.NewDesc("replicatedstore_output_limit_total", "Connections closed for exceeding the output limit.", nil, nil)
+	descForwarding = prometheus.NewDesc("replicatedstore_forwarding_clients", "Client connections whose commands go on to the leader, on connections of their own.", nil, nil)
+	descForwarded  = prometheus.NewDesc("replicatedstore_forwarded_commands_total", "Commands of clients that were sent on to the leader.", nil, nil)
+	descLatency    = prometheus.NewDesc("replicatedstore_command_duration_seconds",
 		"Time from a command's arrival to its reply, waiting for the commit included; the commands of a pipeline share one.",
 		[]string{"kind"}, nil)
 )
@@ -30,7 +32,7 @@ type collector struct{ srv *Server }
 
 func (collector) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descClients, descMax, descConns, descBytes, descCommands, descRefused, descErrors,
-		descUnknown, descProtocol, descOutput, descLatency} {
+		descUnknown, descProtocol, descOutput, descForwarding, descForwarded, descLatency} {
 		out <- d
 	}
 }
@@ -49,6 +51,8 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	counter(descUnknown, s.unknown.Load())
 	counter(descProtocol, s.protocolErrors.Load())
 	counter(descOutput, s.outputLimit.Load())
+	counter(descForwarded, s.forwarded.Load())
+	out <- prometheus.MustNewConstMetric(descForwarding, prometheus.GaugeValue, float64(s.forwarding.Load()))
 	codes, _ := s.errorCodes()
 	for code, n := range codes {
 		counter(descErrors, n, code)

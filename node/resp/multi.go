@@ -11,6 +11,7 @@ type transaction struct {
 	jobs   []job
 	bytes  int
 	writes bool
+	data   bool // it has commands on data
 	broken bool // a command was refused; EXEC will refuse too
 }
 
@@ -57,6 +58,7 @@ func (c *conn) queue(call *call) {
 	}
 	t.jobs = append(t.jobs, job{call.cmd, args})
 	t.bytes += size
+	t.data = t.data || call.cmd.onData()
 	t.writes = t.writes || call.cmd.has(flagWrite)
 	call.w.simple("QUEUED")
 }
@@ -64,7 +66,9 @@ func (c *conn) queue(call *call) {
 // exec runs a transaction: its data commands as one entry of the log on a leader, against one unchanged state on a
 // follower. Commands without data ran a moment before, because they must not run under the sequencer's lock; nobody can
 // tell the difference, since they touch no data.
-func (r *round) exec(i int) {
+//
+// False: it has to run at the leader, and nothing was done.
+func (r *round) exec(i int) bool {
 	j := &r.jobs[i]
 	t := r.conn.multi
 	at := len(r.out.buf)
@@ -73,6 +77,8 @@ func (r *round) exec(i int) {
 		r.begin(j)
 		r.out.fail(errExecAbort)
 		r.finish(at, markKeep)
+	case r.seq != nil && r.conn.watchesUp:
+		r.answer(j, func() { r.out.nullArray() }) // this member has become the leader since
 	case r.seq != nil:
 		ready := r.execDirect(t)
 		r.from = i
@@ -81,7 +87,9 @@ func (r *round) exec(i int) {
 				r.prefetch(&t.jobs[i])
 			}
 		}
-		r.sequence(func(b *store.Batch) { r.execBatch(b, j, t, ready) })
+		if !r.sequence(func(b *store.Batch) { r.execBatch(b, j, t, ready) }) && r.seq == nil {
+			return false
+		}
 	case t.writes:
 		r.begin(j)
 		r.reject(errReadOnly)
@@ -90,6 +98,7 @@ func (r *round) exec(i int) {
 		r.execView(j, t)
 	}
 	r.conn.discard()
+	return true
 }
 
 // execDirect runs the commands of t that need no data and returns their replies, by index; nil for the others.
@@ -132,7 +141,7 @@ func (r *round) execBatch(b *store.Batch, j *job, t *transaction, ready [][]byte
 		r.out.nullArray()
 	} else {
 		if t.writes {
-			kind, r.wrote = markWrite, true
+			kind, r.wrote, r.conn.bound = markWrite, true, true
 		}
 		r.call.batch = b
 		r.transact(b, at, func(*call) { r.execQueued(t, ready) })

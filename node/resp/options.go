@@ -1,6 +1,8 @@
 package resp
 
 import (
+	"context"
+	"net"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -15,6 +17,7 @@ const (
 	defaultReadTimeout   = 2 * time.Second
 	defaultKeepAlive     = 300 * time.Second
 	defaultStallTimeout  = 60 * time.Second
+	defaultPark          = 2500 * time.Millisecond
 )
 
 // Options are what New needs. Zero fields get defaults, except Now.
@@ -42,6 +45,11 @@ type Options struct {
 	KeepAlive time.Duration
 	// StallTimeout closes clients that do not take their replies for so long (default 60 s).
 	StallTimeout time.Duration
+	// Dial reaches the client port of another member, to which commands that need the leader are forwarded. nil: they are refused
+	// with READONLY instead.
+	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// Park is how long such a command waits while no leader takes it (default 2.5 s).
+	Park time.Duration
 	// EnableDebug allows DEBUG. Off by default, as in Redis.
 	EnableDebug bool
 
@@ -60,6 +68,7 @@ func (o Options) withDefaults() Options {
 	o.ReadTimeout = orDefault(o.ReadTimeout, defaultReadTimeout)
 	o.KeepAlive = orDefault(o.KeepAlive, defaultKeepAlive)
 	o.StallTimeout = orDefault(o.StallTimeout, defaultStallTimeout)
+	o.Park = orDefault(o.Park, defaultPark)
 	return o
 }
 

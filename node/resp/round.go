@@ -33,6 +33,7 @@ type round struct {
 
 	pending bool
 	ticket  store.Ticket
+	owner   *store.Sequencer // who gave the ticket
 	marks   []mark
 	ctx     context.Context // bounds the wait for ticket; nil before the first batch
 	cancel  context.CancelFunc
@@ -45,6 +46,9 @@ type round struct {
 	started   time.Time
 	executed  int
 	wrote     bool
+
+	sent        []byte // what is forwarded; reused
+	lastRefusal error  // why the leader was not reached the last time
 }
 
 // job is a parsed command.
@@ -86,6 +90,10 @@ func (c *conn) takeRound() *round {
 	r.started = c.srv.opt.Now()
 	r.lastTick = r.started
 	r.executed, r.wrote = 0, false
+	r.lastRefusal = nil
+	if r.seq != nil && c.up != nil && !c.watchesUp {
+		c.disconnect() // this member leads now
+	}
 	return r
 }
 
@@ -94,6 +102,9 @@ func (r *round) give() {
 	r.out.buf = nil
 	clear(r.arena)
 	clear(r.jobs)
+	if cap(r.sent) > 2*burstBytes {
+		r.sent = nil
+	}
 	if cap(r.call.scratch) > smallBuffer {
 		r.call.scratch = nil
 	}
@@ -109,22 +120,25 @@ func (r *round) give() {
 // execute runs jobs in order until one of them ends the connection.
 func (r *round) execute(jobs []job) {
 	r.jobs = jobs
-	r.gated = false
+	r.gated, r.gateErr = false, nil
 	for i := 0; i < len(jobs) && !r.conn.closing && !r.out.over; {
 		j := &jobs[i]
 		class := r.classify(j)
 		switch {
+		case r.elsewhere(j, class):
+			i = r.forward(i)
+			continue
 		case class == classBatch || (class == classRead && r.pending):
 			i = r.runBatch(i)
 			continue
-		case class == classRead:
-			r.onView(j)
-		case class == classSettled:
-			if r.settle() {
-				r.onView(j)
+		case class == classRead, class == classSettled:
+			if (class == classRead || r.settle()) && !r.onView(j) {
+				continue // at the leader
 			}
 		case class == classExec:
-			r.exec(i)
+			if !r.exec(i) {
+				continue
+			}
 		default:
 			r.direct(j, class)
 		}
@@ -147,17 +161,22 @@ func (r *round) direct(j *job, class class) {
 	r.finish(at, markKeep)
 }
 
-// onView runs a command on the applied state, if this member may serve reads.
-func (r *round) onView(j *job) {
+// onView runs a command on the applied state, if this member may serve reads. False: the leader may, and nothing was done.
+func (r *round) onView(j *job) bool {
 	at := len(r.out.buf)
 	r.begin(j)
 	if text := r.openView(j.cmd); text != "" {
+		if errors.Is(r.gateErr, ErrStale) && r.srv.forwards() && r.srv.backend.Sequencer() == nil {
+			r.seq, r.conn.bound = nil, true
+			return false
+		}
 		r.reject(text)
 	} else {
 		j.cmd.run(&r.call)
 		r.replaceFault(at)
 	}
 	r.finish(at, markKeep)
+	return true
 }
 
 // openView makes call.view ready; otherwise it returns the error reply.

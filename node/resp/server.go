@@ -132,6 +132,7 @@ func (s *Server) sleep(d time.Duration) {
 // welcome starts serving nc, or refuses it.
 func (s *Server) welcome(nc net.Conn) {
 	c := &conn{srv: s, nc: nc, created: s.opt.Now(), parser: newParser(s.limits)}
+	c.bound = s.forwards() && s.backend.Sequencer() != nil
 	c.onReady = c.ready
 	c.touch()
 	if sc, ok := nc.(syscall.Conn); ok {

@@ -21,6 +21,8 @@ type stats struct {
 	unknown        atomic.Uint64 // pipelines whose outcome was reported as unknown
 	protocolErrors atomic.Uint64
 	outputLimit    atomic.Uint64
+	forwarded      atomic.Uint64 // commands sent on to the leader
+	forwarding     atomic.Int64  // connections that have one to the leader now
 
 	reads  latency // of pipelines that only read
 	writes latency // of pipelines with a write: up to the commit
@@ -85,7 +87,7 @@ func (s *stats) round(r *round) {
 // reset looks like a restart to it, which it knows how to handle.
 func (s *stats) reset() {
 	for _, c := range []*atomic.Uint64{&s.accepted, &s.refused, &s.received, &s.sent, &s.hits, &s.misses, &s.unknown,
-		&s.protocolErrors, &s.outputLimit} {
+		&s.protocolErrors, &s.outputLimit, &s.forwarded} {
 		c.Store(0)
 	}
 	s.mu.Lock()

@@ -65,6 +65,10 @@ func unwatch(c *call) {
 }
 
 func (c *conn) unwatch() {
+	if c.watchesUp {
+		c.watchesUp = false
+		c.disconnect() // the session there watches no more
+	}
 	if c.watched == nil {
 		return
 	}

@@ -160,7 +160,7 @@ func (m *Member) leads(e replication.Epoch) error {
 		Message: fmt.Sprintf("%s in epoch %d accepts no writes of epoch %d", m.core.Role(), m.core.Promises().Epoch, e)}
 }
 
-// handedOver reports whether everything before the hold is committed and on the target.
+// handedOver reports whether everything before the hold is committed, applied, and on the target.
 func (m *Member) handedOver(req wire.HandoverRequest) (end replication.Mark, done bool, err error) {
 	if err := m.leads(req.Epoch); err != nil {
 		return end, false, err
@@ -173,6 +173,8 @@ func (m *Member) handedOver(req wire.HandoverRequest) (end replication.Mark, don
 		return end, false, &replication.Refusal{Reason: "NotFollowing", Message: fmt.Sprintf("%s does not follow this leader", req.To)}
 	}
 	end = m.Contents().Log.Durable()
-	done = end.Position == m.hold.end && m.core.Commit() == end.Position && f.Durable == end.Position
+	// Applied too, or a client that waits for that would not learn that its write was committed.
+	done = end.Position == m.hold.end && m.core.Commit() == end.Position && f.Durable == end.Position &&
+		m.Contents().State.Applied().Position >= end.Position
 	return end, done, nil
 }

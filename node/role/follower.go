@@ -3,6 +3,8 @@ package role
 import (
 	"context"
 	"errors"
+	"net"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -39,11 +41,18 @@ func (m *Member) connect(t target) {
 	m.contact, m.direct, m.sourceFailures = contact{}, false, 0
 	m.stopSending()
 	m.leaderAddress.Store(&t.address)
+	m.leaderTakesClients("")
 	if t.address != "" {
 		m.link = &Link{m: m, target: t}
 		m.opt.Log.Info("following", "epoch", t.epoch, "leader", t.leader, "address", t.address)
 	}
 	m.works.Connect(m.link)
+}
+
+// leaderTakesClients notes where the leader takes clients.
+func (m *Member) leaderTakesClients(address string) {
+	m.leaderClient.Store(&address)
+	m.opt.LeaderMoved(address)
 }
 
 // Address is the leader's peer port.
@@ -154,6 +163,9 @@ func (m *Member) replied(reply replication.HelloReply) (step replication.Step, e
 	}
 	if step == replication.StepStream {
 		m.dropSeed()
+		if host, _, err := net.SplitHostPort(m.link.Address()); err == nil && reply.ClientPort > 0 {
+			m.leaderTakesClients(net.JoinHostPort(host, strconv.Itoa(reply.ClientPort)))
+		}
 		m.contact.heardAt, m.contact.deaf = m.opt.Now(), false
 		m.problem, m.direct, m.sourceFailures = problem{}, false, 0 // what held up a seed is over
 	}

@@ -159,6 +159,7 @@ func (m *Member) Seal() {
 func (m *Member) Hello(ctx context.Context, h replication.Hello) (reply replication.HelloReply, s *peer.Stream, err error) {
 	err = m.works.Do(ctx, func() {
 		reply = m.core.OnHello(h, m.opt.Now())
+		reply.ClientPort = m.opt.Client
 		switch {
 		case reply.Verdict == replication.VerdictStream:
 			s = m.attach(h)

@@ -35,6 +35,8 @@ type Options struct {
 	// Peer is this member's own peer port as others reach it, host:port; an empty host is that of its connections. "": it
 	// seeds nobody while it follows.
 	Peer string
+	// Client is the port on which this member takes clients, which others forward theirs to while it leads; 0: none do.
+	Client int
 	// SeedRate bounds what this member sends to seed others, in bytes per second over all of them; 0: no bound.
 	SeedRate int64
 	// SeedBurst and SeedRefill are the budget of whole snapshots that a member that had data takes: so many at once, and one
@@ -53,8 +55,10 @@ type Options struct {
 	WriteTimeout func(time.Duration)
 	// Lease is held while leading; nil: none.
 	Lease Lease
-	// CutClients closes client connections; called when a leadership ends.
+	// CutClients is called when a leadership ends: client connections must not rely on it any more.
 	CutClients func(reason string)
+	// LeaderMoved is told where the leader takes clients, host:port; "": that is not known. Called in the role goroutine.
+	LeaderMoved func(address string)
 }
 
 func (o *Options) complete() {
@@ -75,6 +79,9 @@ func (o *Options) complete() {
 	}
 	if o.CutClients == nil {
 		o.CutClients = func(string) {}
+	}
+	if o.LeaderMoved == nil {
+		o.LeaderMoved = func(string) {}
 	}
 }
 
@@ -106,6 +113,7 @@ type Member struct {
 	readable      atomic.Bool   // the state is a prefix of the store's log (it may be old)
 	current       atomic.Bool   // see isCurrent
 	leaderAddress atomic.Pointer[string]
+	leaderClient  atomic.Pointer[string]
 	changed       broadcast // something the operator cares for
 	acks          broadcast // acknowledgements, commit, durability
 	ended         chan struct{}

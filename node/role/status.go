@@ -32,6 +32,8 @@ func (m *Member) publish(now time.Time, c *Contents) {
 	if moved := m.commit.Swap(commit) != commit; grew || moved {
 		m.wakeStreams()
 		m.acks.signal()
+	} else if m.hold != nil {
+		m.acks.signal() // what was applied ends it, too
 	}
 	m.role.Store(roleIndex(m.core.Role()))
 	m.readable.Store(!m.core.Promises().NeedSeed)
@@ -235,6 +237,14 @@ func (m *Member) Readable() bool { return m.readable.Load() }
 // LeaderAddress is the peer address of the leader being followed; "" when there is none.
 func (m *Member) LeaderAddress() string {
 	if a := m.leaderAddress.Load(); a != nil {
+		return *a
+	}
+	return ""
+}
+
+// LeaderClient is where the leader that this member hears takes clients, host:port; "" when it hears none, or does not know.
+func (m *Member) LeaderClient() string {
+	if a := m.leaderClient.Load(); a != nil && m.Following() {
 		return *a
 	}
 	return ""

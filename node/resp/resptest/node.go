@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -39,6 +40,8 @@ type Node struct {
 	followers []*Node
 	leader    *Node
 	expires   bool
+	place     string // of a leader elsewhere; see Point
+	changed   chan struct{}
 
 	ctx     context.Context
 	stop    context.CancelFunc
@@ -68,7 +71,7 @@ func (n *Node) Follow(o resp.Options) *Node {
 
 func newNode(t testing.TB, o resp.Options, so ...store.SequencerOptions) *Node {
 	t.Helper()
-	n := &Node{t: t, expires: true, resume: make(chan struct{}, 1)}
+	n := &Node{t: t, expires: true, changed: make(chan struct{}), resume: make(chan struct{}, 1)}
 	m, err := store.Open(vfs.NewMem(), "state", store.Options{Memory: 16 << 20, OnError: func(err error) { t.Errorf("background: %v", err) }})
 	if err != nil {
 		t.Fatal(err)
@@ -140,9 +143,56 @@ func (n *Node) Lead() {
 	}
 	n.seq.Store(n.work)
 	n.leads.Store(true)
+	n.Point("")
 }
 
-// Depose ends the leadership as a node does: writes in flight get an unknown outcome, connections are cut.
+// Point says where the leader takes clients, for a node that forwards.
+func (n *Node) Point(addr string) {
+	n.mu.Lock()
+	n.place = addr
+	close(n.changed)
+	n.changed = make(chan struct{})
+	n.mu.Unlock()
+	n.Server.LeaderMoved(addr)
+}
+
+// Place and Changed implement resp.Backend.
+func (n *Node) Place() (leads bool, leader string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.leads.Load(), n.place
+}
+
+func (n *Node) Changed() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.changed
+}
+
+// Resign ends the leadership as a node does that forwards: connections go on.
+func (n *Node) Resign() {
+	n.leads.Store(false)
+	n.seq.Store(nil)
+	n.work.Close(errors.New("deposed by epoch 99"))
+	n.Server.Deposed("resigned")
+	n.Point("")
+}
+
+// HandOver moves leadership to a follower that forwards, as a planned handover does, and makes n follow it.
+func (n *Node) HandOver(to *Node) {
+	n.Resign()
+	n.mu.Lock()
+	n.followers = slices.DeleteFunc(n.followers, func(f *Node) bool { return f == to })
+	n.leader = to
+	n.mu.Unlock()
+	to.mu.Lock()
+	to.followers, to.leader = append(to.followers, n), nil
+	to.mu.Unlock()
+	to.Lead()
+	n.Point(to.Addr)
+}
+
+// Depose ends the leadership as a node does that does not forward: writes in flight get an unknown outcome, connections are cut.
 func (n *Node) Depose() {
 	n.leads.Store(false)
 	n.seq.Store(nil)

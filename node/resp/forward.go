@@ -1,0 +1,362 @@
+package resp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Forwarding: a member that does not lead sends what needs the leader on to it, and its replies back. While no leader is known,
+// the connection waits, its input in its own buffer and in the socket's, for up to Options.Park.
+//
+// What needs the leader: writes and WATCH; and every command on data of a connection that is bound, because it wrote before, or was
+// made while this member led, or may read at a leader only. So a client sees its own writes, and never goes back.
+//
+// Outcomes: what was never sent, or came back as NOTLEADER, was not run, and is tried again where the next leader is. A write that
+// was sent and not answered is answered with an unknown outcome, and the connection is closed; a read is asked again.
+
+const (
+	burstBytes = 16 << 10 // arguments sent before replies are read: both sides' socket buffers hold more, so neither gets stuck
+	retryFirst = 2 * time.Millisecond
+	retryMost  = 50 * time.Millisecond
+)
+
+// forwards reports whether this server sends anything on.
+func (s *Server) forwards() bool { return s.opt.Dial != nil }
+
+// elsewhere reports whether j cannot run here and may run at the leader.
+func (r *round) elsewhere(j *job, class class) bool {
+	if r.seq != nil || !r.srv.forwards() || r.conn.multi != nil && class != classExec {
+		return false
+	}
+	switch class {
+	case classExec:
+		t := r.conn.multi
+		return !t.broken && t.data && (t.writes || r.conn.bound || r.conn.forwarded)
+	case classBatch, classRead, classSettled:
+		return j.cmd.has(flagWrite) || j.cmd.name == "watch" || (r.conn.bound || r.conn.forwarded) && needsLeader(j.cmd)
+	default:
+		return false
+	}
+}
+
+// needsLeader reports whether a bound connection's command runs at the leader.
+func needsLeader(cmd *command) bool {
+	return cmd.onData() || cmd.name == "watch" || cmd.name == "wait" || cmd.name == "waitaof"
+}
+
+// lost reports whether a batch was refused because this member does not lead any more, so that it may run elsewhere.
+func (r *round) lost(err error) bool {
+	if !r.srv.forwards() || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || notRun(err) != errReadOnly {
+		return false
+	}
+	r.seq = nil
+	return true
+}
+
+// forward runs the job at i, and those behind it that go the same way, at the leader. It returns the index of the first job that
+// was not executed. It may be that one: this member leads by now.
+func (r *round) forward(i int) int {
+	if !r.settle() {
+		return i
+	}
+	c := r.conn
+	c.bound = true
+	ctx, cancel := context.WithTimeout(r.srv.blockCtx, r.srv.opt.Park)
+	defer cancel()
+	exec := r.jobs[i].cmd.name == "exec"
+	if exec && c.watchLost() {
+		r.answer(&r.jobs[i], func() { r.out.nullArray() })
+		c.discard()
+		return i + 1
+	}
+	for wait := time.Duration(0); ; wait = min(max(2*wait, retryFirst), retryMost) {
+		here, addr, err := r.srv.place(ctx, c.forwarded, wait)
+		switch {
+		case err != nil:
+			return r.nowhere(i, err)
+		case here:
+			r.seq = r.srv.backend.Sequencer()
+			return i
+		}
+		u, err := c.connect(ctx, addr)
+		if err != nil {
+			r.lastRefusal = err
+			continue
+		}
+		next, again := r.converse(u, i, r.burst(i))
+		if next > i || !again || c.closing || r.out.over {
+			return next
+		}
+		if exec && c.watchLost() {
+			return i // once more from the top
+		}
+	}
+}
+
+// place waits until this member takes writes, or it is known which other one does; wait is how long not to look, for it was asked
+// just now. For another member's client only the former will do, and only one that leads is waited for.
+func (s *Server) place(ctx context.Context, forwarded bool, wait time.Duration) (here bool, addr string, err error) {
+	pause := time.NewTimer(wait)
+	defer pause.Stop()
+	for first := true; ; first = false {
+		changed := s.backend.Changed() // before looking: a change in between is seen next time
+		leads, leader := s.backend.Place()
+		switch {
+		case s.backend.Sequencer() != nil:
+			return true, "", nil
+		case forwarded && !leads:
+			return false, "", errNotLeader
+		case leader != "" && (!first || wait == 0):
+			return false, leader, nil
+		}
+		select {
+		case <-changed:
+		case <-pause.C:
+		case <-ctx.Done():
+			return false, "", ctx.Err()
+		}
+	}
+}
+
+var errNotLeader = errors.New("this member does not lead")
+
+// nowhere answers the job at i, which did not run: no leader was found in time.
+func (r *round) nowhere(i int, cause error) int {
+	j := &r.jobs[i]
+	if r.conn.forwarded {
+		r.answer(j, func() { r.out.fail(codeNotLeader + " nothing was run: " + cause.Error()) })
+		r.conn.closing = true
+		return i + 1
+	}
+	text := fmt.Sprintf("TRYAGAIN nothing was written, no leader was reached within %v", r.srv.opt.Park)
+	if r.lastRefusal != nil {
+		text += ": " + r.lastRefusal.Error()
+	}
+	r.answer(j, func() { r.reject(text) })
+	return i + 1
+}
+
+// answer writes one reply by f.
+func (r *round) answer(j *job, f func()) {
+	at := len(r.out.buf)
+	r.begin(j)
+	f()
+	r.finish(at, markKeep)
+}
+
+// burst returns the end of the jobs from i on that go to the leader at once.
+func (r *round) burst(i int) int {
+	end, size := i+1, argBytes(r.jobs[i].args)
+	if alone(r.jobs[i].cmd) {
+		return end
+	}
+	for end < len(r.jobs) {
+		j := &r.jobs[end]
+		size += argBytes(j.args)
+		if size > burstBytes || alone(j.cmd) || !r.elsewhere(j, r.classify(j)) {
+			break
+		}
+		end++
+	}
+	return end
+}
+
+// alone reports whether a command is sent by itself: what comes after it depends on its reply, or waits for it.
+func alone(cmd *command) bool {
+	return cmd == nil || cmd.name == "exec" || cmd.name == "watch" || cmd.name == "wait" || cmd.name == "waitaof"
+}
+
+// converse sends jobs i..end and takes their replies. next is the first one not executed; again says that it may be tried once
+// more.
+func (r *round) converse(u *upstream, i, end int) (next int, again bool) {
+	r.sent = r.sent[:0]
+	for k := i; k < end; k++ {
+		r.sent = r.encode(r.sent, &r.jobs[k])
+	}
+	if r.jobs[i].cmd.name == "wait" || r.jobs[i].cmd.name == "waitaof" {
+		_ = u.nc.SetDeadline(time.Time{}) // it says itself for how long
+	}
+	n, err := u.nc.Write(r.sent)
+	if n == 0 && err != nil {
+		r.conn.disconnect()
+		r.lastRefusal = err
+		return i, true
+	}
+	r.srv.stats.forwarded.Add(uint64(end - i))
+	for k := i; k < end; k++ {
+		j, at := &r.jobs[k], len(r.out.buf)
+		r.begin(j)
+		ran, err := r.takeReply(u, j)
+		switch {
+		case err != nil:
+			r.out.rewind(at)
+			r.conn.disconnect()
+			return r.unanswered(k, end, err)
+		case !ran:
+			r.out.rewind(at)
+			r.conn.disconnect()
+			return k, true
+		}
+		r.took(j, at)
+		if r.conn.closing {
+			return k + 1, false
+		}
+	}
+	return end, false
+}
+
+// encode appends what is sent for a job: EXEC takes with it what was queued here.
+func (r *round) encode(dst []byte, j *job) []byte {
+	if j.cmd.name != "exec" {
+		return appendCommand(dst, j.args)
+	}
+	dst = append(dst, "*1\r\n$5\r\nMULTI\r\n"...)
+	for _, q := range r.conn.multi.jobs {
+		if q.cmd.onData() {
+			dst = appendCommand(dst, q.args)
+		}
+	}
+	return append(dst, "*1\r\n$4\r\nEXEC\r\n"...)
+}
+
+// takeReply appends the reply to j, as its client is to get it. ran is false when the leader says that nothing was run.
+func (r *round) takeReply(u *upstream, j *job) (ran bool, err error) {
+	at := len(r.out.buf)
+	if j.cmd.name == "exec" {
+		return r.takeExec(u)
+	}
+	if r.out.buf, err = copyReply(r.out.buf, u.in, r.out.limit); err != nil {
+		return false, err
+	}
+	return !is(r.codeAt(at), codeNotLeader), nil
+}
+
+// takeExec takes the replies to a transaction: of MULTI and of what was queued, which say nothing, and of EXEC. What needs no data
+// was not sent; it runs here, and its replies go where they belong.
+func (r *round) takeExec(u *upstream) (ran bool, err error) {
+	at := len(r.out.buf)
+	t := r.conn.multi
+	for range 1 + t.sent() {
+		if r.out.buf, err = copyReply(r.out.buf, u.in, r.out.limit); err != nil {
+			return false, err
+		}
+		r.out.rewind(at)
+	}
+	kind, n, line, err := replyHeader(u.in)
+	if err != nil {
+		return false, err
+	}
+	if kind != '*' || n < 0 {
+		r.out.buf = append(r.out.buf, line...)
+		return !is(r.codeAt(at), codeNotLeader), nil
+	}
+	r.out.array(len(t.jobs))
+	for i := range t.jobs {
+		q := &t.jobs[i]
+		if q.cmd.onData() {
+			if r.out.buf, err = copyReply(r.out.buf, u.in, r.out.limit); err != nil {
+				return false, err
+			}
+			continue
+		}
+		r.call.cmd, r.call.args, r.call.noView, r.call.inExec = q.cmd, q.args, true, true
+		q.cmd.run(&r.call)
+		r.call.inExec = false
+	}
+	return true, nil
+}
+
+// codeAt is the code of the error reply at at; empty where it is none.
+func (r *round) codeAt(at int) []byte {
+	if at >= len(r.out.buf) || r.out.buf[at] != '-' {
+		return nil
+	}
+	code, _, _ := strings.Cut(strings.TrimSpace(string(r.out.buf[at+1:min(len(r.out.buf), at+64)])), " ")
+	return []byte(code)
+}
+
+// took accounts for a reply of the leader's, and for what it means here.
+func (r *round) took(j *job, at int) {
+	c := r.conn
+	if code := r.codeAt(at); code != nil {
+		r.out.errors++
+		r.out.last = string(code)
+		if is(code, codeUnknown) {
+			c.closing = true // as the leader does
+			r.srv.stats.unknown.Add(1)
+		}
+	}
+	r.wrote = r.wrote || j.cmd.has(flagWrite)
+	switch j.cmd.name {
+	case "watch":
+		c.watchesUp = true
+	case "exec":
+		r.wrote = r.wrote || c.multi.writes
+		c.watchesUp = false // EXEC forgets
+		c.discard()
+	}
+	r.begin(j)
+	r.finish(at, markKeep)
+}
+
+// unanswered: the connection broke before jobs k..end were answered. If none of them writes, they are asked again.
+func (r *round) unanswered(k, end int, cause error) (next int, again bool) {
+	r.lastRefusal = cause
+	cause = fmt.Errorf("the connection to the leader broke: %w", cause)
+	writes := func(j job) bool {
+		return j.cmd.has(flagWrite) || j.cmd.name == "exec" && r.conn.multi != nil && r.conn.multi.writes
+	}
+	if !slices.ContainsFunc(r.jobs[k:end], writes) && !errors.Is(cause, errLongReply) && !errors.Is(cause, errBadReply) {
+		return k, true
+	}
+	r.conn.closing = true
+	r.srv.stats.unknown.Add(1)
+	for ; k < end; k++ {
+		text := unknownBefore(cause)
+		if writes(r.jobs[k]) {
+			text = unknownOutcome(cause)
+		}
+		r.answer(&r.jobs[k], func() { r.out.fail(text) })
+	}
+	return end, false
+}
+
+// watchLost reports whether what is watched cannot be told any more to be unchanged: it was watched here while this member led, or
+// over a connection that is gone.
+func (c *conn) watchLost() bool { return c.watched != nil || c.watchesUp && c.up == nil }
+
+// sent is how many of the queued commands go to the leader.
+func (t *transaction) sent() (n int) {
+	for i := range t.jobs {
+		if t.jobs[i].cmd.onData() {
+			n++
+		}
+	}
+	return n
+}
+
+// Deposed notes that this member leads no more: nothing that is watched here can be told to be unchanged. Connections go on, and
+// what they ask for is forwarded; without forwarding they are cut. To be called after the sequencer was closed and before it is
+// opened again.
+func (s *Server) Deposed(reason string) {
+	if !s.forwards() {
+		s.Cut(reason)
+		return
+	}
+	s.watches.touchAll(func([]byte) bool { return true })
+	s.opt.Log.Info("forwarding what clients ask for", "reason", reason, "clients", s.clients.count())
+}
+
+// LeaderMoved notes where the leader is now, "" when that is not known.
+func (s *Server) LeaderMoved(addr string) {
+	if addr == "" {
+		return // whoever was deposed says so
+	}
+	for _, c := range s.clients.all() {
+		c.leaveUpstream(addr)
+	}
+}

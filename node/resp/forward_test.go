@@ -1,0 +1,215 @@
+package resp_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/node/resp"
+	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
+)
+
+func dialMember(ctx context.Context, addr string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", addr)
+}
+
+func forwarding() resp.Options { return resp.Options{Dial: dialMember, Park: 20 * time.Second} }
+
+// forwardingPair is a leader and a follower that sends on to it what it cannot do.
+func forwardingPair(t *testing.T) (leader, follower *resptest.Node) {
+	leader = resptest.StartWaiting(t, forwarding())
+	follower = leader.Follow(forwarding())
+	leader.Lead()
+	follower.Point(leader.Addr)
+	return leader, follower
+}
+
+func TestFollowerForwards(t *testing.T) {
+	leader, follower := forwardingPair(t)
+	l, f := dial(t, leader.Addr), dial(t, follower.Addr)
+	l.do("SET a 1", "+OK")
+	f.do("GET a", "$1", "1")
+	f.do("SET a 2", "+OK")
+	f.do("GET a", "$1", "2")
+	l.do("GET a", "$1", "2")
+	f.send("INCR n", "GET n", "PING", "MGET a n", "CLIENT REPLY SKIP", "INCR n", "INCR n", "STRLEN missing")
+	f.expect(":1", "$1", "1", "+PONG", "*2", "$1", "2", "$1", "1", ":3", ":0")
+	f.do("INCR a x", "-ERR wrong number...")
+	f.do("SET a text", "+OK")
+	f.do("INCR a", "-ERR value is not an integer or out of range")
+	f.do("WAIT 1 1000", ":1")
+	f.do("DBSIZE", ":2")
+	f.send("FLUSHALL", "DBSIZE")
+	f.expect("+OK", ":0")
+}
+
+func TestForwardedTransactions(t *testing.T) {
+	leader, follower := forwardingPair(t)
+	l, f := dial(t, leader.Addr), dial(t, follower.Addr)
+	f.send("MULTI", "INCR a", "PING", "GET a", "ECHO here", "EXEC", "GET a")
+	f.expect("+OK", "+QUEUED", "+QUEUED", "+QUEUED", "+QUEUED", "*4", ":1", "+PONG", "$1", "1", "$4", "here", "$1", "1")
+	f.send("MULTI", "SET a", "EXEC")
+	f.expect("+OK", "-ERR wrong number...", "-EXECABORT...")
+	f.send("WATCH a", "MULTI", "SET a 5", "EXEC")
+	f.expect("+OK", "+OK", "+QUEUED", "*1", "+OK")
+	f.do("WATCH a", "+OK")
+	l.do("SET a 6", "+OK")
+	f.send("MULTI", "SET a 7", "EXEC", "GET a")
+	f.expect("+OK", "+QUEUED", "*-1", "$1", "6")
+	f.do("WATCH a", "+OK")
+	f.do("UNWATCH", "+OK")
+	l.do("SET a 8", "+OK")
+	f.send("MULTI", "SET a 9", "DISCARD", "MULTI", "SET a 10", "EXEC")
+	f.expect("+OK", "+QUEUED", "+OK", "+OK", "+QUEUED", "*1", "+OK")
+	f.do("HELLO 3", "%7")
+	for f.line() != "*0" { // the end of what HELLO tells: no modules
+	}
+	f.do("GET missing", "_")
+	f.send("MULTI", "GET missing", "EXEC")
+	f.expect("+OK", "+QUEUED", "*1", "_")
+}
+
+// A connection to the leader outlives a planned handover: what comes while it lasts waits, and is done by the next leader.
+func TestHandoverCostsClientsNothing(t *testing.T) {
+	a, b := forwardingPair(t)
+	w, watching, reads := dial(t, a.Addr), dial(t, a.Addr), dial(t, a.Addr)
+	w.do("SET n 1", "+OK")
+	watching.do("WATCH n", "+OK")
+	reads.do("GET n", "$1", "1")
+	a.Hold()
+	w.send("INCR n", "GET n", "MULTI", "INCR n", "EXEC")
+	time.Sleep(20 * time.Millisecond) // most likely it waits by now; the reply is the same if not
+	a.HandOver(b)
+	w.expect(":2", "$1", "2", "+OK", "+QUEUED", "*1", ":3")
+	watching.send("MULTI", "SET n 100", "EXEC", "GET n") // what it watched here may have changed there
+	watching.expect("+OK", "+QUEUED", "*-1", "$1", "3")
+	reads.do("GET n", "$1", "3")
+	direct := dial(t, b.Addr)
+	direct.do("INCR n", ":4")
+	w.do("GET n", "$1", "4")
+	w.do("WATCH n", "+OK")
+	// And back: who forwarded leads again.
+	b.Hold()
+	w.send("INCR n")
+	direct.send("INCR n")
+	time.Sleep(20 * time.Millisecond)
+	b.HandOver(a)
+	w.line()
+	direct.line()
+	w.send("GET n", "MULTI", "SET n 1", "EXEC", "GET n")
+	w.expect("$1", "6", "+OK", "+QUEUED", "*-1", "$1", "6")
+}
+
+// What was sent to a leader that is gone may have been done, and is never done twice.
+func TestForwardedWriteOfUnknownOutcome(t *testing.T) {
+	leader, follower := forwardingPair(t)
+	f := dial(t, follower.Addr)
+	f.do("SET a 1", "+OK")
+	leader.Stall()
+	f.send("GET a", "INCR a", "PING", "GET a")
+	eventually(t, func() string {
+		if !leader.InFlight() {
+			return "the write does not arrive"
+		}
+		return ""
+	})
+	leader.Depose()
+	f.expect("$1", "1", "-OUTCOMEUNKNOWN the outcome of this write is unknown...")
+	f.closed()
+}
+
+// The leader's machine is gone: nothing comes back, and a new leader is heard of.
+func TestForwardedWriteToASilentLeader(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	received := make(chan string, 10)
+	go func() {
+		c, err := silent.Accept()
+		if err != nil {
+			return
+		}
+		in := bufio.NewReader(c)
+		for {
+			line, err := in.ReadString('\n')
+			if err != nil {
+				return
+			}
+			if strings.HasPrefix(line, "replicatedstore") {
+				fmt.Fprint(c, "+OK\r\n")
+			}
+			received <- strings.TrimSpace(line)
+		}
+	}()
+	leader, follower := forwardingPair(t)
+	follower.Point(silent.Addr().String())
+	f, r := dial(t, follower.Addr), dial(t, follower.Addr)
+	f.send("SET a 1")
+	for line := range received {
+		if line == "SET" {
+			break
+		}
+	}
+	follower.Point(leader.Addr)
+	f.expect("-OUTCOMEUNKNOWN the outcome of this write is unknown...")
+	f.closed()
+	r.do("SET b 1", "+OK")
+}
+
+// Nobody leads: commands wait for as long as they may, and then say that nothing was done.
+func TestForwardingToNobody(t *testing.T) {
+	o := forwarding()
+	o.Park = 30 * time.Millisecond
+	n := resptest.StartWaiting(t, o)
+	w := dial(t, n.Addr)
+	w.do("SET a 1", "-TRYAGAIN nothing was written...")
+	w.do("GET a", "-TRYAGAIN...")
+	w.send("MULTI", "SET a 1", "EXEC")
+	w.expect("+OK", "+QUEUED", "-EXECABORT...")
+	n.Lead()
+	w.do("GET a", "$-1")
+	w.do("SET a 1", "+OK")
+}
+
+// A member that is asked for another one's client and does not lead has done nothing, and says so in a way that is tried elsewhere.
+func TestForwardingToWhoDoesNotLead(t *testing.T) {
+	leader, follower := forwardingPair(t)
+	third := resptest.StartWaiting(t, forwarding())
+	third.Point(follower.Addr) // which must not send it on once more
+	w := dial(t, third.Addr)
+	w.send("SET a 1", "SET b 1", "MULTI", "SET c 1", "EXEC")
+	time.Sleep(50 * time.Millisecond)
+	third.Point(leader.Addr)
+	w.expect("+OK", "+OK", "+OK", "+QUEUED", "*1", "+OK")
+	raw := dial(t, follower.Addr)
+	raw.do("REPLICATEDSTORE.FORWARDED", "+OK")
+	raw.send("SET a 2", "SET b 2")
+	raw.expect("-NOTLEADER...")
+	raw.closed()
+	dial(t, leader.Addr).do("MGET a b", "*2", "$1", "1", "$1", "1")
+}
+
+// Forwarded pipelines keep their order and arrive whole, however large.
+func TestForwardedPipelines(t *testing.T) {
+	_, follower := forwardingPair(t)
+	w := dial(t, follower.Addr)
+	big := strings.Repeat("x", 40<<10)
+	var lines, want []string
+	for i := range 300 {
+		lines = append(lines, fmt.Sprintf("APPEND log %d,", i%10), "STRLEN log")
+		want = append(want, fmt.Sprintf(":%d", 2*(i+1)), fmt.Sprintf(":%d", 2*(i+1)))
+		if i%50 == 0 {
+			lines = append(lines, "SET big "+big, "GET big")
+			want = append(want, "+OK", fmt.Sprintf("$%d", len(big)), big)
+		}
+	}
+	w.send(lines...)
+	w.expect(want...)
+}

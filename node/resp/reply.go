@@ -1,0 +1,88 @@
+package resp
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+)
+
+var (
+	errBadReply  = errors.New("the leader's reply is no valid RESP")
+	errLongReply = errors.New("the leader's reply exceeds client-output-buffer-limit")
+)
+
+// copyReply appends one whole reply, aggregates with all they hold, as it is; most bounds dst in bytes (0: nothing does).
+func copyReply(dst []byte, in *bufio.Reader, most int) ([]byte, error) {
+	for left := 1; left > 0; left-- {
+		kind, n, line, err := replyHeader(in)
+		if err != nil {
+			return dst, err
+		}
+		dst = append(dst, line...)
+		switch kind {
+		case '$', '=', '!':
+			if n >= 0 {
+				if dst, err = copyBytes(dst, in, n+2, most); err != nil {
+					return dst, err
+				}
+			}
+		case '*', '~', '>':
+			left += max(n, 0)
+		case '%':
+			left += 2 * max(n, 0)
+		case '|': // attributes come before what they are about
+			left += 2*max(n, 0) + 1
+		case '+', '-', ':', '_', ',', '#', '(':
+		default:
+			return dst, fmt.Errorf("%w: it begins with %q", errBadReply, kind)
+		}
+		if most > 0 && len(dst) > most {
+			return dst, errLongReply
+		}
+	}
+	return dst, nil
+}
+
+// replyHeader reads a line. n is its number, where its kind has one. The line is valid until the next read.
+func replyHeader(in *bufio.Reader) (kind byte, n int, line []byte, err error) {
+	line, err = in.ReadSlice('\n')
+	switch {
+	case err != nil:
+		return 0, 0, nil, noEOF(err)
+	case len(line) < 3 || line[len(line)-2] != '\r':
+		return 0, 0, nil, errBadReply
+	}
+	switch kind = line[0]; kind {
+	case '$', '=', '!', '*', '~', '>', '%', '|':
+		if n, err = strconv.Atoi(string(line[1 : len(line)-2])); err != nil {
+			return 0, 0, nil, fmt.Errorf("%w: %w", errBadReply, err)
+		}
+	}
+	return kind, n, line, nil
+}
+
+// copyBytes appends n bytes, in steps: what was announced is not taken for what will come.
+func copyBytes(dst []byte, in *bufio.Reader, n, most int) ([]byte, error) {
+	if most > 0 && len(dst)+n > most {
+		return dst, errLongReply
+	}
+	for n > 0 {
+		at, step := len(dst), min(n, 1<<20)
+		dst = append(dst, make([]byte, step)...)
+		if _, err := io.ReadFull(in, dst[at:]); err != nil {
+			return dst[:at], noEOF(err)
+		}
+		n -= step
+	}
+	return dst, nil
+}
+
+// noEOF: a connection that ends where a reply was due has broken.
+func noEOF(err error) error {
+	if errors.Is(err, io.EOF) {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

@@ -1,0 +1,180 @@
+package resp
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// upstream is a client connection's own connection to the leader: the session there is its session. The connection's goroutine
+// owns it; nc may be closed, or be given a deadline, by others.
+type upstream struct {
+	addr  string
+	nc    net.Conn
+	in    *bufio.Reader
+	resp3 bool
+}
+
+// forwardedCommand opens an upstream: what comes over it was sent by another member on behalf of its client.
+const forwardedCommand = "replicatedstore.forwarded"
+
+// codeNotLeader answers a forwarded command that was not run because this member does not lead, and ends the connection: nothing
+// that comes after it is run either, so all of it may be tried elsewhere. Clients never see it.
+const codeNotLeader = "NOTLEADER"
+
+// forwarded notes that another member speaks. What it waits for with WAIT is all that was applied so far, for its client may have
+// written over a connection before this one.
+func forwarded(c *call) {
+	c.conn.forwarded = true
+	if m := c.srv.backend.Machine(); m != nil {
+		c.conn.written = m.Applied().Position
+	}
+	c.w.ok()
+}
+
+// dialUpstream connects to the leader.
+func (s *Server) dialUpstream(ctx context.Context, addr string) (*upstream, error) {
+	nc, err := s.opt.Dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	u := &upstream{addr: addr, nc: nc, in: bufio.NewReaderSize(nc, 16<<10)}
+	if at, ok := ctx.Deadline(); ok {
+		_ = nc.SetDeadline(at)
+	}
+	if err := u.ask(forwardedCommand); err != nil {
+		_ = nc.Close()
+		return nil, fmt.Errorf("greet the leader at %s: %w", addr, err)
+	}
+	return u, nil
+}
+
+// ask sends one command of words and reads its reply, which must be no error.
+func (u *upstream) ask(words ...string) error {
+	args := make([][]byte, len(words))
+	for i, w := range words {
+		args[i] = []byte(w)
+	}
+	if _, err := u.nc.Write(appendCommand(nil, args)); err != nil {
+		return err
+	}
+	reply, err := copyReply(nil, u.in, 1<<20)
+	if err == nil && reply[0] == '-' {
+		err = fmt.Errorf("it answers %q", strings.TrimSpace(string(reply[1:])))
+	}
+	return err
+}
+
+// speak makes the replies come in the client's version of the protocol.
+func (u *upstream) speak(resp3 bool) error {
+	if u.resp3 == resp3 {
+		return nil
+	}
+	version := "2"
+	if resp3 {
+		version = "3"
+	}
+	if err := u.ask("HELLO", version); err != nil {
+		return err
+	}
+	u.resp3 = resp3
+	return nil
+}
+
+// ended reports whether the leader has closed the connection while nothing was asked.
+func (u *upstream) ended() bool {
+	if u.in.Buffered() > 0 {
+		return true // nothing is due
+	}
+	sc, ok := u.nc.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return true
+	}
+	idle := false
+	err = raw.Control(func(fd uintptr) {
+		var b [1]byte
+		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		idle = err == syscall.EAGAIN || err == syscall.EINTR
+	})
+	return err != nil || !idle
+}
+
+// appendCommand encodes a command as clients send it.
+func appendCommand(dst []byte, args [][]byte) []byte {
+	dst = append(strconv.AppendInt(append(dst, '*'), int64(len(args)), 10), '\r', '\n')
+	for _, a := range args {
+		dst = append(strconv.AppendInt(append(dst, '$'), int64(len(a)), 10), '\r', '\n')
+		dst = append(append(dst, a...), '\r', '\n')
+	}
+	return dst
+}
+
+// connect returns the connection's upstream to addr, dialled unless there is one that works.
+func (c *conn) connect(ctx context.Context, addr string) (*upstream, error) {
+	if u := c.up; u != nil && (u.addr != addr || u.ended()) {
+		c.disconnect()
+	}
+	if c.up == nil {
+		u, err := c.srv.dialUpstream(ctx, addr)
+		if err != nil {
+			return nil, err
+		}
+		c.setUpstream(u)
+	}
+	_ = c.up.nc.SetDeadline(c.srv.opt.Now().Add(c.srv.replyTimeout()))
+	if err := c.up.speak(c.resp3.Load()); err != nil {
+		c.disconnect()
+		return nil, err
+	}
+	return c.up, nil
+}
+
+// disconnect lets go of the upstream, and of what is watched there.
+func (c *conn) disconnect() {
+	if c.up != nil {
+		_ = c.up.nc.Close()
+		c.setUpstream(nil)
+	}
+}
+
+func (c *conn) setUpstream(u *upstream) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if (c.up == nil) != (u == nil) {
+		n := int64(1)
+		if u == nil {
+			n = -1
+		}
+		c.srv.stats.forwarding.Add(n)
+	}
+	c.up = u
+	if u != nil && c.killed.Load() { // kill may have looked just before
+		_ = u.nc.Close()
+	}
+}
+
+// leaveUpstream gives what is under way at another leader than the one at addr a last moment: a leader that was deposed answers at
+// once, one that is gone never does. From any goroutine.
+func (c *conn) leaveUpstream(addr string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.up != nil && c.up.addr != addr {
+		_ = c.up.nc.SetDeadline(c.srv.opt.Now().Add(lastMoment))
+	}
+}
+
+const lastMoment = time.Second
+
+// replyTimeout bounds the wait for a forwarded command's reply: the leader ends its own before.
+func (s *Server) replyTimeout() time.Duration {
+	return time.Duration(s.commitTimeout.Load()) + s.opt.ReadTimeout + lastMoment
+}
