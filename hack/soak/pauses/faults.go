@@ -1,0 +1,147 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
+)
+
+// fault is one kind. strike begins it, at the leader and its machine; what it returns ends it.
+type fault struct {
+	name   string
+	lasts  time.Duration
+	strike func(ctx context.Context, leader, node string) (mend func(context.Context) error, err error)
+}
+
+type mending = func(context.Context) error
+
+func (b *bench) faults() []fault {
+	c := b.stage.Cluster
+	cut := func(direction string) func(context.Context, string, string) (mending, error) {
+		return func(ctx context.Context, _, node string) (mending, error) {
+			if direction == "" {
+				return c.Heal, c.CutNode(ctx, node, "all")
+			}
+			return c.Heal, c.CutOneWay(ctx, node, "all", direction)
+		}
+	}
+	killNode := func(ctx context.Context, _, node string) (mending, error) {
+		return func(ctx context.Context) error { return c.StartNode(ctx, node) }, c.KillNode(ctx, node)
+	}
+	freeze := func(ctx context.Context, member string) (mending, error) {
+		return func(ctx context.Context) error { return c.ResumePod(ctx, b.store.Namespace, member) }, c.PausePod(ctx, b.store.Namespace, member)
+	}
+	return []fault{
+		{"handover", 3 * time.Second, func(ctx context.Context, _, _ string) (mending, error) {
+			return nil, b.store.Patch(ctx, func(rs *v1alpha1.ReplicatedStore) {
+				if rs.Annotations == nil {
+					rs.Annotations = map[string]string{}
+				}
+				rs.Annotations[v1alpha1.AnnotationFailover] = v1alpha1.FailoverToAny
+			})
+		}},
+		{"process killed", 6 * time.Second, func(ctx context.Context, leader, _ string) (mending, error) {
+			return nil, c.KillProcess(ctx, b.store.Namespace, leader)
+		}},
+		{"pod deleted by force", 6 * time.Second, func(ctx context.Context, leader, _ string) (mending, error) {
+			return nil, b.store.KillPod(ctx, leader)
+		}},
+		{"process frozen", 8 * time.Second, func(ctx context.Context, leader, _ string) (mending, error) { return freeze(ctx, leader) }},
+		{"machine lost", 8 * time.Second, killNode},
+		{"machine lost, and the acting operator", 8 * time.Second, func(ctx context.Context, leader, node string) (mending, error) {
+			operator, err := b.actingOperator(ctx)
+			if err != nil {
+				return nil, err
+			}
+			if err := c.PausePod(ctx, stage.SystemNamespace, operator); err != nil {
+				return nil, err
+			}
+			mend, err := killNode(ctx, leader, node)
+			return func(ctx context.Context) error {
+				// One on the lost machine is gone with it.
+				_ = c.ResumePod(ctx, stage.SystemNamespace, operator)
+				return mend(ctx)
+			}, err
+		}},
+		{"cut off", 8 * time.Second, cut("")},
+		{"hears nobody", 10 * time.Second, cut("in")},
+		{"nobody hears it", 10 * time.Second, cut("out")},
+		{"follower frozen", 8 * time.Second, func(ctx context.Context, leader, _ string) (mending, error) {
+			pods, err := b.store.Pods(ctx)
+			if err != nil {
+				return nil, err
+			}
+			for member := range pods {
+				if member != leader {
+					return freeze(ctx, member)
+				}
+			}
+			return nil, errors.New("no follower")
+		}},
+		{"API server frozen", 10 * time.Second, func(ctx context.Context, _, _ string) (mending, error) { return c.StartAPI, c.StopAPI(ctx) }},
+	}
+}
+
+// actingOperator is the pod that holds the operators' election.
+func (b *bench) actingOperator(ctx context.Context) (string, error) {
+	var leases coordinationv1.LeaseList
+	if err := b.stage.Client.List(ctx, &leases, client.InNamespace(stage.SystemNamespace)); err != nil {
+		return "", err
+	}
+	for _, l := range leases.Items {
+		if l.Spec.HolderIdentity != nil && *l.Spec.HolderIdentity != "" {
+			pod, _, _ := strings.Cut(*l.Spec.HolderIdentity, "_")
+			return pod, nil
+		}
+	}
+	return "", errors.New("no operator holds the election")
+}
+
+func (b *bench) operatorsReady(ctx context.Context) (bool, error) {
+	var all appsv1.DeploymentList
+	if err := b.stage.Client.List(ctx, &all, client.InNamespace(stage.SystemNamespace)); err != nil {
+		return false, err
+	}
+	for _, d := range all.Items {
+		if d.Status.ReadyReplicas < *d.Spec.Replicas {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// row is one kind of fault in the table.
+type row struct {
+	name string
+	all  []outcome
+}
+
+func table(out io.Writer, rows []row) error {
+	w := tabwriter.NewWriter(out, 0, 0, 1, ' ', 0)
+	fmt.Fprintln(w, "\n| fault\t| times\t| pause median\t| worst\t| failed\t| unknown\t| new leaders\t|")
+	fmt.Fprintln(w, "| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t|")
+	for _, r := range rows {
+		var pauses []time.Duration
+		var failed, unknown, leaders int64
+		for _, o := range r.all {
+			pauses = append(pauses, o.pause)
+			failed, unknown, leaders = failed+o.failed, unknown+o.unknown, leaders+o.leaders
+		}
+		slices.Sort(pauses)
+		fmt.Fprintf(w, "| %s\t| %d\t| %d ms\t| %d ms\t| %d\t| %d\t| %d\t|\n", r.name, len(pauses),
+			pauses[len(pauses)/2].Milliseconds(), pauses[len(pauses)-1].Milliseconds(), failed, unknown, leaders)
+	}
+	return w.Flush()
+}
