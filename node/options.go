@@ -22,7 +22,7 @@ const (
 	ConsistencySession Consistency = "Session"
 	// ConsistencyLeaderWindow: a leader reads only while enough voters grant that no other can have been promoted.
 	ConsistencyLeaderWindow Consistency = "LeaderWindow"
-	// ConsistencyLinearizable: as LeaderWindow; followers refuse to read.
+	// ConsistencyLinearizable: as LeaderWindow; followers forward reads to the leader.
 	ConsistencyLinearizable Consistency = "Linearizable"
 )
 

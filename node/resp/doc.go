@@ -12,5 +12,7 @@
 // A reply that depends on a write whose fate cannot be learned (leader deposed, time-out) is replaced by an OUTCOMEUNKNOWN
 // error and the connection is closed. It never says "failed".
 //
+// A member that does not lead sends on what needs the leader (see forward.go).
+//
 // The package knows nothing of roles, epochs' election or Kubernetes: all that comes in through Backend.
 package resp
