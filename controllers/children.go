@@ -115,8 +115,8 @@ func (p *pass) apply(ctx context.Context, c child, hash string, ac runtime.Apply
 // that nothing is created here.
 func (p *pass) applyMember(ctx context.Context, m decide.Member) error {
 	var errs []error
-	if m.Claim != nil && !m.Claim.Deleting && m.Pod != nil {
-		ac := render.Claim(p.store, m.Ordinal, m.Claim.Requested)
+	if m.Claim != nil && !m.Claim.Deleting {
+		ac := render.Claim(p.store, m.Ordinal, m.Claim.Requested, m.Pod != nil || p.store.Spec.Hibernated)
 		errs = append(errs, p.applyOnce(ctx, ac.WithUID(m.Claim.UID), m.Claim.UID))
 	}
 	if m.Pod != nil && !m.Pod.Deleting && !p.seen.Outdated(m) {
@@ -159,7 +159,7 @@ func (p *pass) createMember(ctx context.Context, a decide.CreateMember) error {
 		have = claim.Spec.Resources.Requests[corev1.ResourceStorage]
 	}
 	for _, ac := range []runtime.ApplyConfiguration{
-		render.Claim(p.store, a.Ordinal, have), render.Pod(p.store, a.Ordinal, p.Options),
+		render.Claim(p.store, a.Ordinal, have, true), render.Pod(p.store, a.Ordinal, p.Options),
 	} {
 		c, hash, err := identify(ac)
 		if err != nil {

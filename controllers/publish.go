@@ -96,8 +96,12 @@ func (p *pass) recorded(rec decide.Record) {
 	case before != nil && before.Phase == decide.PhasePromoting && rec.Phase == decide.PhaseStable:
 		countFailover(rec, v1alpha1.ResultSucceeded)
 		reason := v1alpha1.ReasonFailoverSucceeded
-		if rec.Kind == v1alpha1.KindHandover {
+		switch rec.Kind {
+		case v1alpha1.KindHandover:
 			reason = v1alpha1.ReasonHandoverSucceeded
+		case v1alpha1.KindBootstrap, v1alpha1.KindWake:
+			reason = v1alpha1.ReasonLeaderElected
+		case v1alpha1.KindFailover:
 		}
 		p.Recorder.Eventf(p.store, nil, corev1.EventTypeNormal, reason, string(rec.Kind), "%s leads epoch %d; writes lost: %s.",
 			rec.Leader.Member, rec.Epoch, rec.WritesLost)

@@ -42,6 +42,8 @@ const (
 	ReasonLeaderNotWritable = "LeaderNotWritable"
 	// ReasonVotersMissing: the leader lives, but fewer voters answer than a write needs, so writes wait.
 	ReasonVotersMissing = "VotersMissing"
+	// ReasonHibernated: spec.hibernated keeps the store asleep.
+	ReasonHibernated = "Hibernated"
 	// ReasonFenced: the store is fenced by annotation.
 	ReasonFenced = "Fenced"
 )
@@ -70,6 +72,10 @@ const (
 	ReasonEarlierStore = "EarlierStore"
 	// ReasonUpdating: members are restarted one by one to take up a new template.
 	ReasonUpdating = "Updating"
+	// ReasonHibernating: the store goes to sleep.
+	ReasonHibernating = "Hibernating"
+	// ReasonWaking: the members of a store that slept come back.
+	ReasonWaking = "Waking"
 	// ReasonReconcileDisabled: the operator was told to leave the store alone.
 	ReasonReconcileDisabled = "ReconcileDisabled"
 )

@@ -6,7 +6,7 @@ import (
 
 // FailoverKind tells a lost leader from a planned change.
 //
-// +kubebuilder:validation:Enum=Bootstrap;Failover;Handover
+// +kubebuilder:validation:Enum=Bootstrap;Failover;Handover;Wake
 type FailoverKind string
 
 const (
@@ -16,6 +16,8 @@ const (
 	KindFailover FailoverKind = "Failover"
 	// KindHandover replaced a leader that lived, with nothing lost.
 	KindHandover FailoverKind = "Handover"
+	// KindWake brought a store back that hibernated.
+	KindWake FailoverKind = "Wake"
 )
 
 // FailoverResult is how a change of leader ended.

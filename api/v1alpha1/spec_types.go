@@ -19,6 +19,12 @@ type ReplicatedStoreSpec struct {
 	// +kubebuilder:validation:Maximum=9
 	Replicas *int32 `json:"replicas,omitempty"`
 
+	// hibernated puts the store to sleep: writes stop, every follower gets everything, and the pods go, the leader's last. The
+	// volumes stay. Set back, the members return and the same one leads, in the next epoch. Other changes of the spec wait until
+	// then.
+	// +optional
+	Hibernated bool `json:"hibernated,omitempty"`
+
 	// storage is the volume of each member.
 	// +required
 	Storage StorageSpec `json:"storage"`

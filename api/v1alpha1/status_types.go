@@ -6,7 +6,7 @@ import (
 
 // Phase is one word for what the store is doing: the strongest of what the conditions say.
 //
-// +kubebuilder:validation:Enum=Creating;Ready;Degraded;Updating;HandingOver;FailingOver;Blocked;Unavailable;Fenced;Paused;Deleting
+// +kubebuilder:validation:Enum=Creating;Ready;Degraded;Updating;HandingOver;FailingOver;Blocked;Unavailable;Fenced;Paused;Deleting;Hibernating;Hibernated;Waking
 type Phase string
 
 const (
@@ -32,6 +32,12 @@ const (
 	PhasePaused Phase = "Paused"
 	// PhaseDeleting: being deleted.
 	PhaseDeleting Phase = "Deleting"
+	// PhaseHibernating: going to sleep.
+	PhaseHibernating Phase = "Hibernating"
+	// PhaseHibernated: asleep: no pods, only volumes.
+	PhaseHibernated Phase = "Hibernated"
+	// PhaseWaking: coming back from hibernation.
+	PhaseWaking Phase = "Waking"
 )
 
 // ReplicatedStoreStatus is what the operator last saw.

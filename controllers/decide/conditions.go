@@ -29,7 +29,7 @@ func (d *decision) conditions(rec Record, p Plan) []metav1.Condition {
 	}{
 		{v1alpha1.ConditionReady, d.ready(rec, p)},
 		{v1alpha1.ConditionAvailable, d.available(rec, p)},
-		{v1alpha1.ConditionProgressing, progressing(p)},
+		{v1alpha1.ConditionProgressing, progressing(rec, p)},
 		{v1alpha1.ConditionDegraded, d.degraded(rec)},
 		{v1alpha1.ConditionFailoverBlocked, blocked(p)},
 	} {
@@ -78,6 +78,10 @@ func (d *decision) available(rec Record, p Plan) judgement {
 	switch {
 	case p.State == Held:
 		return judgement{false, v1alpha1.ReasonFenced, p.Message}
+	case d.sleeping:
+		return judgement{false, v1alpha1.ReasonHibernated, p.Message}
+	case wakes(rec) && p.State != Blocked:
+		return judgement{false, v1alpha1.ReasonWaking, p.Message}
 	case rec.Epoch == 0 && p.State == RecordLost:
 		return judgement{false, v1alpha1.ReasonRecordLost, p.Message}
 	case rec.Epoch == 0:
@@ -99,17 +103,23 @@ func (d *decision) available(rec Record, p Plan) judgement {
 	return judgement{true, v1alpha1.ReasonWritable, fmt.Sprintf("%s acknowledges writes in epoch %d.", leader.Name, rec.Epoch)}
 }
 
-func progressing(p Plan) judgement {
+// wakes tells whether the store is on its way out of hibernation.
+func wakes(rec Record) bool { return rec.Kind == v1alpha1.KindWake && rec.Phase != PhaseStable }
+
+func progressing(rec Record, p Plan) judgement {
 	switch p.State {
-	case Stable, Deleting, Blocked, Suspecting, Held, RecordLost:
+	case Stable, Deleting, Blocked, Suspecting, Held, RecordLost, Hibernated:
 		return judgement{false, v1alpha1.ReasonStable, p.Message}
 	case Paused:
 		return judgement{false, v1alpha1.ReasonReconcileDisabled, p.Message}
 	case Fencing, Promoting, Opening:
-		return judgement{true, v1alpha1.ReasonFailingOver, p.Message}
+		return judgement{true, map[v1alpha1.FailoverKind]string{
+			v1alpha1.KindBootstrap: v1alpha1.ReasonBootstrapping, v1alpha1.KindFailover: v1alpha1.ReasonFailingOver,
+			v1alpha1.KindHandover: v1alpha1.ReasonHandingOver, v1alpha1.KindWake: v1alpha1.ReasonWaking,
+		}[kindOf(rec)], p.Message}
 	case HandingOver:
 		return judgement{true, v1alpha1.ReasonHandingOver, p.Message}
-	case Creating, ChangingVoters, ScalingDown, Reseeding, Updating:
+	case Hibernating, Waking, Creating, ChangingVoters, ScalingDown, Reseeding, Updating:
 		return judgement{true, p.Reason, p.Message}
 	case Settling:
 		if p.Reason != v1alpha1.ReasonSeeding && p.Reason != v1alpha1.ReasonScalingUp {
@@ -124,6 +134,9 @@ func progressing(p Plan) judgement {
 }
 
 func (d *decision) degraded(rec Record) judgement {
+	if d.sleeping || wakes(rec) {
+		return judgement{false, v1alpha1.ReasonAsExpected, "A store that hibernates, or wakes up, misses nothing."}
+	}
 	sync := d.replicationStatus(rec)
 	if sync.Degraded {
 		return judgement{true, v1alpha1.ReasonDurabilityLowered, fmt.Sprintf("Writes are acknowledged with %d followers instead of %d.", sync.Number, d.Store.Spec.SynchronousNumber())}
@@ -217,6 +230,15 @@ func blocked(p Plan) judgement {
 	return judgement{false, v1alpha1.ReasonNotBlocked, "No failover is held back."}
 }
 
+// kindOf is what a change of leader is about; one that is about to be recorded is a failover, for others have states of their
+// own.
+func kindOf(rec Record) v1alpha1.FailoverKind {
+	if rec.Kind == "" || rec.Phase == PhaseStable {
+		return v1alpha1.KindFailover
+	}
+	return rec.Kind
+}
+
 // phase is the strongest of what the conditions say.
 func (d *decision) phase(rec Record, p Plan, conds []metav1.Condition) v1alpha1.Phase {
 	available := meta.IsStatusConditionTrue(conds, v1alpha1.ConditionAvailable)
@@ -225,8 +247,14 @@ func (d *decision) phase(rec Record, p Plan, conds []metav1.Condition) v1alpha1.
 		return v1alpha1.PhaseDeleting
 	case p.State == Paused:
 		return v1alpha1.PhasePaused
+	case p.State == Hibernated:
+		return v1alpha1.PhaseHibernated
+	case p.State == Hibernating:
+		return v1alpha1.PhaseHibernating
 	case p.State == Held:
 		return v1alpha1.PhaseFenced
+	case wakes(rec) && p.State != Blocked:
+		return v1alpha1.PhaseWaking
 	case p.State == Creating, rec.Kind == v1alpha1.KindBootstrap && rec.Phase != PhaseStable:
 		return v1alpha1.PhaseCreating
 	case meta.IsStatusConditionTrue(conds, v1alpha1.ConditionFailoverBlocked):

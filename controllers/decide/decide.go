@@ -20,6 +20,8 @@ type decision struct {
 	now     time.Time
 	holding []string
 	stuck   map[string]bool // members whose claim has been going for too long
+	// sleeping: pods go, and none is made.
+	sleeping bool
 }
 
 // Decide judges what was observed. It does no I/O and changes nothing.
@@ -60,12 +62,18 @@ func (d *decision) choose() Plan {
 	case d.Lease.Owner == OwnedByOther:
 		return plan(Creating, v1alpha1.ReasonNotOwned, "A Lease of the name %s exists and belongs to somebody else: delete it, or give the store another name.",
 			v1alpha1.LeaseName(d.Store.Name)).again(2 * time.Second)
+	case rec == nil && d.Store.Spec.Hibernated:
+		return d.neverWoke()
 	case rec == nil:
 		return d.withoutRecord()
 	case d.recordIsOld(*rec):
 		return d.recordLost(*rec)
 	case d.Lease.Owner == OwnedByNobody:
 		return plan(Settling, v1alpha1.ReasonStable, "The store takes over the Lease that an earlier one of its name left.").do(d.write(*rec))
+	case d.Store.Spec.Hibernated:
+		return d.hibernate(*rec)
+	case rec.Phase == PhaseFencing && rec.Reason == reasonHibernated:
+		return d.wake(*rec)
 	case d.Store.Fenced():
 		return d.held(*rec)
 	case rec.Phase == PhaseFencing:

@@ -18,6 +18,8 @@ const (
 	reasonNoBarrier        = "NoBarrier"
 	reasonRecordLost       = "RecordLost"
 	reasonTakenOver        = "TakenOver"
+	reasonHibernated       = "Hibernated"
+	reasonWoken            = "Woken"
 	reasonRequested        = "Requested"
 	reasonPodDeleting      = "LeaderPodDeleting"
 	reasonPodFenced        = "LeaderPodFenced"

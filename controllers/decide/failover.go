@@ -71,10 +71,17 @@ func (d *decision) fencing(rec Record) Plan {
 			}
 		}
 		if len(ask) > 0 {
-			return plan(Fencing, v1alpha1.ReasonFailoverStarted, "Fencing %d members for epoch %d.", len(ask), rec.Epoch).do(FenceMembers{rec.Epoch, ask})
+			reason := v1alpha1.ReasonFailoverStarted
+			if rec.Kind == v1alpha1.KindWake {
+				reason = v1alpha1.ReasonWaking
+			}
+			return plan(Fencing, reason, "Fencing %d members for epoch %d.", len(ask), rec.Epoch).do(FenceMembers{rec.Epoch, ask})
 		}
 	}
 	ev := d.promised(rec.Epoch)
+	if missing := d.waking(rec, ev); missing != "" {
+		return plan(Waking, v1alpha1.ReasonWaking, "Members come back: %s. Without them it goes on after %s.", missing, wakePatience).again(soon)
+	}
 	pass, g := d.fenceGate(rec, ev)
 	if g != nil {
 		return plan(Blocked, g.reason, "Epoch %d has no leader yet: %s", rec.Epoch, g.message).again(soon)

@@ -27,7 +27,7 @@ func (d *decision) setForeignApart() {
 		if slices.Contains(rec.EveryMember, name) || d.countsOn(*rec, v) {
 			continue
 		}
-		m.Foreign, m.Probe = true, Probe{Reach: Unknown, For: m.Probe.For}
+		m.Foreign, m.Probe = true, Probe{Reach: Unknown, For: m.Probe.For, Silent: m.Probe.Silent}
 		members[name] = m
 	}
 	d.Members = members

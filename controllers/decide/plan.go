@@ -21,6 +21,12 @@ const (
 	Paused
 	// Held: fenced by annotation.
 	Held
+	// Hibernating: going to sleep.
+	Hibernating
+	// Hibernated: asleep: no pods, only volumes.
+	Hibernated
+	// Waking: members of a store that slept come back.
+	Waking
 	// Creating: a new store whose members do not all answer yet.
 	Creating
 	// RecordLost: the record is gone or older than the members' promises, and cannot be continued yet.
@@ -62,6 +68,12 @@ func (s State) String() string {
 		return "Paused"
 	case Held:
 		return "Held"
+	case Hibernating:
+		return "Hibernating"
+	case Hibernated:
+		return "Hibernated"
+	case Waking:
+		return "Waking"
 	case Creating:
 		return "Creating"
 	case RecordLost:

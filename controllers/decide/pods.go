@@ -22,6 +22,9 @@ func (d *decision) upkeep(s State) []Action {
 		out = d.follow(rec)
 	}
 	out = append(out, d.labels(rec)...)
+	if d.sleeping {
+		return out
+	}
 	return append(out, d.create(rec)...)
 }
 

@@ -88,7 +88,7 @@ func TestEveryStateHasAName(t *testing.T) {
 			t.Errorf("state %d is called %q", s, name)
 		}
 		seen[s.String()] = true
-		progressing(Plan{State: s}) // panics on a state it does not know
+		progressing(Record{}, Plan{State: s}) // panics on a state it does not know
 	}
 }
 

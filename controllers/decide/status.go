@@ -32,7 +32,9 @@ func (d *decision) status(p Plan) v1alpha1.ReplicatedStoreStatus {
 		st.Epoch = int64(rec.Epoch)
 		st.Leader = rec.Leader.Member
 		st.LeaderSince = rec.Since.Writable
-		d.reportInto(&st, rec, p)
+		if rec.Reason != reasonHibernated {
+			d.reportInto(&st, rec, p)
+		}
 	}
 	st.Members = d.memberStatuses(rec)
 	for _, m := range d.Members {
@@ -188,7 +190,7 @@ func count(c *v1alpha1.FailoverCounters, r *v1alpha1.FailoverReport) {
 		c.Failovers++
 	case v1alpha1.KindHandover:
 		c.Handovers++
-	case v1alpha1.KindBootstrap:
+	case v1alpha1.KindBootstrap, v1alpha1.KindWake:
 	}
 	if r.WritesLost != v1alpha1.LostNone {
 		c.Lossy++

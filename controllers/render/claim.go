@@ -11,11 +11,14 @@ import (
 // Claim is the volume claim of a member. have is what an existing claim asks for, zero when there is none: a claim that an
 // earlier store of this name left behind may be larger than the spec, and a claim never shrinks.
 //
+// grow: it takes the size of the spec. The claims of members that were scaled away keep theirs, for nobody pays for the larger
+// volume of a member that is not there.
+//
 // It belongs to the store (and dies with it) only where the retention policy says so.
-func Claim(s *api.ReplicatedStore, ordinal int, have resource.Quantity) *corev1ac.PersistentVolumeClaimApplyConfiguration {
+func Claim(s *api.ReplicatedStore, ordinal int, have resource.Quantity, grow bool) *corev1ac.PersistentVolumeClaimApplyConfiguration {
 	member := api.MemberName(s.Name, ordinal)
 	size := s.Spec.Storage.Size
-	if have.Cmp(size) > 0 {
+	if have.Cmp(size) > 0 || !grow {
 		size = have
 	}
 	spec := corev1ac.PersistentVolumeClaimSpec().

@@ -98,7 +98,7 @@ func tuned(s *api.ReplicatedStoreSpec) {
 func objects(s *api.ReplicatedStore, have resource.Quantity) []runtime.ApplyConfiguration {
 	out := render.Shared(s)
 	for ordinal := 1; ordinal <= s.Spec.Size(); ordinal++ {
-		out = append(out, render.Claim(s, ordinal, have), render.Pod(s, ordinal, options))
+		out = append(out, render.Claim(s, ordinal, have, true), render.Pod(s, ordinal, options))
 	}
 	return out
 }
@@ -208,7 +208,7 @@ func TestNamesFit(t *testing.T) {
 // TestClaimNeverShrinks: a claim that was left behind may be larger than the spec.
 func TestClaimNeverShrinks(t *testing.T) {
 	for have, want := range map[string]string{"0": "10Gi", "5Gi": "10Gi", "10Gi": "10Gi", "20Gi": "20Gi"} {
-		claim := render.Claim(store("orders"), 1, resource.MustParse(have))
+		claim := render.Claim(store("orders"), 1, resource.MustParse(have), true)
 		got := (*claim.Spec.Resources.Requests)[corev1.ResourceStorage]
 		if got.Cmp(resource.MustParse(want)) != 0 {
 			t.Errorf("a claim of %s asks for %s, want %s", have, got.String(), want)

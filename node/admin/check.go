@@ -45,7 +45,14 @@ func checkConfigure(r wire.ConfigureRequest) error {
 }
 
 func checkHandover(r wire.HandoverRequest) error {
-	return errors.Join(checkEpoch(r.Epoch), checkName("to", r.To), checkMillis("holdMillis", r.HoldMillis))
+	errs := []error{checkEpoch(r.Epoch), checkName("to", r.To), checkMillis("holdMillis", r.HoldMillis)}
+	if len(r.Also) > maxVoters {
+		errs = append(errs, fmt.Errorf("also has %d names, more than %d", len(r.Also), maxVoters))
+	}
+	for _, name := range r.Also {
+		errs = append(errs, checkName("also", name))
+	}
+	return errors.Join(errs...)
 }
 
 func checkEpoch(e replication.Epoch) error {

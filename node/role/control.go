@@ -160,7 +160,7 @@ func (m *Member) leads(e replication.Epoch) error {
 		Message: fmt.Sprintf("%s in epoch %d accepts no writes of epoch %d", m.core.Role(), m.core.Promises().Epoch, e)}
 }
 
-// handedOver reports whether everything before the hold is committed, applied, and on the target.
+// handedOver reports whether everything before the hold is committed, applied, and on the targets.
 func (m *Member) handedOver(req wire.HandoverRequest) (end replication.Mark, done bool, err error) {
 	if err := m.leads(req.Epoch); err != nil {
 		return end, false, err
@@ -168,13 +168,16 @@ func (m *Member) handedOver(req wire.HandoverRequest) (end replication.Mark, don
 	if m.hold == nil {
 		return end, false, &replication.Refusal{Reason: "NotInTime", Message: "the hold on writes ended"}
 	}
-	f, known := m.core.Followers(m.opt.Now())[req.To]
-	if !known {
-		return end, false, &replication.Refusal{Reason: "NotFollowing", Message: fmt.Sprintf("%s does not follow this leader", req.To)}
-	}
 	end = m.Contents().Log.Durable()
 	// Applied too, or a client that waits for that would not learn that its write was committed.
-	done = end.Position == m.hold.end && m.core.Commit() == end.Position && f.Durable == end.Position &&
-		m.Contents().State.Applied().Position >= end.Position
+	done = end.Position == m.hold.end && m.core.Commit() == end.Position && m.Contents().State.Applied().Position >= end.Position
+	followers := m.core.Followers(m.opt.Now())
+	for _, name := range append([]string{req.To}, req.Also...) {
+		f, known := followers[name]
+		if !known {
+			return end, false, &replication.Refusal{Reason: "NotFollowing", Message: fmt.Sprintf("%s does not follow this leader", name)}
+		}
+		done = done && f.Durable == end.Position
+	}
 	return end, done, nil
 }

@@ -201,16 +201,17 @@ type ConfigureRequest struct {
 	LeaseDurationMillis int64 `json:"leaseDurationMillis,omitempty"`
 }
 
-// HandoverRequest asks the leader of Epoch to hold new writes, commit what it has, and wait until To is durable at its
-// end. Writes are held for at most HoldMillis (bounded to 10 s by the member); then the leader opens again by itself, so that
+// HandoverRequest asks the leader of Epoch to hold new writes, commit what it has, and wait until To, and every one of Also, is
+// durable at its end. Writes are held for at most HoldMillis (bounded to 10 s by the member); then the leader opens again by itself, so that
 // an operator that dies here costs a pause and nothing else.
 type HandoverRequest struct {
 	Epoch      replication.Epoch `json:"epoch"`
 	To         string            `json:"to"`
 	HoldMillis int64             `json:"holdMillis"`
+	Also       []string          `json:"also,omitempty"`
 }
 
-// HandoverReply says that To held everything: End is its and the leader's durable end, and the leader writes nothing more
+// HandoverReply says that To, and each of Also, held everything: End is its and the leader's durable end, and the leader writes nothing more
 // until the hold ends.
 type HandoverReply struct {
 	End replication.Mark `json:"end"`

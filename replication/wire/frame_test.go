@@ -230,7 +230,7 @@ func FuzzControl(f *testing.F) {
 	for i, msg := range []any{
 		status, FenceRequest{3}, FenceReply{Member: "orders-1", Last: mark}, PromoteRequest{Epoch: 3, Rules: rules, Start: mark},
 		FollowRequest{3, "orders-0", "10.0.0.1:7001"}, ConfigureRequest{Epoch: 3, Version: 2, Rules: rules},
-		HandoverRequest{3, "orders-1", 5000}, HandoverReply{mark}, Error{Reason: "Fenced", Message: "no", Status: &status},
+		HandoverRequest{Epoch: 3, To: "orders-1", Also: []string{"orders-2"}, HoldMillis: 5000}, HandoverReply{mark}, Error{Reason: "Fenced", Message: "no", Status: &status},
 	} {
 		b, err := json.Marshal(msg)
 		if err != nil {

@@ -37,7 +37,7 @@ func as(user string) client.Client {
 func children(s *api.ReplicatedStore) []runtime.ApplyConfiguration {
 	out := render.Shared(s)
 	for ordinal := 1; ordinal <= s.Spec.Size(); ordinal++ {
-		out = append(out, render.Claim(s, ordinal, resource.Quantity{}), render.Pod(s, ordinal, render.Options{Image: "example/node:v1"}))
+		out = append(out, render.Claim(s, ordinal, resource.Quantity{}, true), render.Pod(s, ordinal, render.Options{Image: "example/node:v1"}))
 	}
 	return out
 }

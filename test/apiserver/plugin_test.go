@@ -164,9 +164,16 @@ var _ = Describe("kubectl rstore", Ordered, func() {
 		Expect(at).To(BeTemporally("~", time.Now(), time.Minute))
 	})
 
+	It("puts a store to sleep and wakes it", func(ctx SpecContext) {
+		Expect(run(0, "hibernate", "orders").Out).To(gbytes.Say("store orders goes to sleep"))
+		Expect(stored(ctx, "orders").Spec.Hibernated).To(BeTrue())
+		Expect(run(0, "wake", "orders").Out).To(gbytes.Say("store orders wakes up"))
+		Expect(stored(ctx, "orders").Spec.Hibernated).To(BeFalse())
+	})
+
 	It("fences and unfences a member", func(ctx SpecContext) {
 		s := stored(ctx, "orders")
-		Expect(k8s.Apply(ctx, render.Claim(s, 2, resource.Quantity{}), client.FieldOwner(api.FieldOwner))).To(Succeed())
+		Expect(k8s.Apply(ctx, render.Claim(s, 2, resource.Quantity{}, true), client.FieldOwner(api.FieldOwner))).To(Succeed())
 		Expect(k8s.Apply(ctx, render.Pod(s, 2, render.Options{Image: "example/node:v1"}), client.FieldOwner(api.FieldOwner))).To(Succeed())
 		pod := &corev1.Pod{}
 		key := client.ObjectKey{Namespace: namespace, Name: "orders-2"}

@@ -134,14 +134,16 @@ func (c Client) Handover(_ context.Context, to nodeclient.Target, r wire.Handove
 		return wire.HandoverReply{}, c.answer(m, &replication.Refusal{Reason: "NotLeader", Message: "not the writable leader of the epoch"})
 	}
 	c.sync(m)
-	heir := c.find(r.To)
-	for range 16 {
-		if heir != nil && heir.rep != nil {
-			c.ship(heir)
+	for _, name := range append([]string{r.To}, r.Also...) {
+		heir := c.find(name)
+		for range 16 {
+			if heir != nil && heir.rep != nil {
+				c.ship(heir)
+			}
 		}
-	}
-	if heir == nil || heir.rep == nil || heir.link != m || heir.log.Durable() != m.log.Durable() {
-		return wire.HandoverReply{}, c.answer(m, &replication.Refusal{Reason: "NotCaughtUp", Message: r.To + " did not reach the end in time"})
+		if heir == nil || heir.rep == nil || heir.link != m || heir.log.Durable() != m.log.Durable() {
+			return wire.HandoverReply{}, c.answer(m, &replication.Refusal{Reason: "NotCaughtUp", Message: name + " did not reach the end in time"})
+		}
 	}
 	m.heldUntil = c.now.Add(time.Duration(r.HoldMillis) * time.Millisecond)
 	return wire.HandoverReply{End: m.log.Durable()}, nil

@@ -296,6 +296,9 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.replicatedstore.replicatedstore.api.v1alpha1.FailoverSpec
       default: {}
+    - name: hibernated
+      type:
+        scalar: boolean
     - name: image
       type:
         scalar: string

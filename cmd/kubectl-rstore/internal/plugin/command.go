@@ -78,7 +78,8 @@ func newRoot(connect connector) *cobra.Command {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
-	root.AddCommand(newStatus(connect), newFailover(connect), newFence(connect), newUnfence(connect), newReport(connect), newRestart(connect))
+	root.AddCommand(newStatus(connect), newFailover(connect), newFence(connect), newUnfence(connect), newReport(connect), newRestart(connect),
+		newHibernate(connect), newWake(connect))
 	return root
 }
 

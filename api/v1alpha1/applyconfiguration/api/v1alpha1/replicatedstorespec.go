@@ -13,6 +13,10 @@ import (
 type ReplicatedStoreSpecApplyConfiguration struct {
 	// replicas is the number of members, the leader included.
 	Replicas *int32 `json:"replicas,omitempty"`
+	// hibernated puts the store to sleep: writes stop, every follower gets everything, and the pods go, the leader's last. The
+	// volumes stay. Set back, the members return and the same one leads, in the next epoch. Other changes of the spec wait until
+	// then.
+	Hibernated *bool `json:"hibernated,omitempty"`
 	// storage is the volume of each member.
 	Storage *StorageSpecApplyConfiguration `json:"storage,omitempty"`
 	// replication says when a write counts as done.
@@ -52,6 +56,14 @@ func ReplicatedStoreSpec() *ReplicatedStoreSpecApplyConfiguration {
 // If called multiple times, the Replicas field is set to the value of the last call.
 func (b *ReplicatedStoreSpecApplyConfiguration) WithReplicas(value int32) *ReplicatedStoreSpecApplyConfiguration {
 	b.Replicas = &value
+	return b
+}
+
+// WithHibernated sets the Hibernated field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Hibernated field is set to the value of the last call.
+func (b *ReplicatedStoreSpecApplyConfiguration) WithHibernated(value bool) *ReplicatedStoreSpecApplyConfiguration {
+	b.Hibernated = &value
 	return b
 }
 

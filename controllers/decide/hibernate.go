@@ -1,0 +1,156 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// Bounds of the waits of going to sleep and of waking up. Beyond them the store goes on with those that are there: what was
+// acknowledged is held by enough of them, or the fence condition says so.
+const (
+	sleepPatience = 2 * time.Minute  // for followers to catch up, for the leader to answer its fence
+	stopPatience  = 30 * time.Second // for a pod to go, beyond its grace period
+	wakePatience  = 2 * time.Minute  // for members to come back
+)
+
+// hibernate brings a store to sleep. The leader holds its writes until every follower holds everything; then the record names
+// a next epoch that nobody leads, members are fenced for it, and pods are deleted, the leader's last. Claims stay. The record
+// waits in that epoch until the store is woken.
+func (d *decision) hibernate(rec Record) Plan {
+	switch {
+	case d.request() != "":
+		return d.refuse(d.request(), "the store is to hibernate")
+	case rec.Phase == PhaseFencing && (rec.Reason == reasonHibernated || d.Store.Fenced()):
+		return d.asleep(rec)
+	case rec.Phase == PhaseFencing:
+		return d.fencing(rec)
+	case rec.Phase == PhasePromoting:
+		return d.promoting(rec)
+	case d.detect(rec).verdict != leaderAlive:
+		return d.led(rec)
+	}
+	if p, ok := d.configure(rec); ok {
+		return p
+	}
+	var behind, ready []string
+	for _, m := range d.able(rec) {
+		if m.Name == rec.Leader.Member {
+			continue
+		}
+		if why := d.whyNotWhole(rec, m); why != "" {
+			behind = append(behind, why)
+		} else {
+			ready = append(ready, m.Name)
+		}
+	}
+	if len(behind) > 0 && !d.lasting("not whole before it sleeps", sleepPatience) {
+		return plan(Hibernating, v1alpha1.ReasonHibernating, "Every follower is to hold everything first: %s. Without them it goes on after %s.",
+			strings.Join(behind, ", "), sleepPatience).again(soon)
+	}
+	return d.lieDown(rec, ready)
+}
+
+// lieDown ends the leadership once those who are ready hold everything.
+func (d *decision) lieDown(rec Record, ready []string) Plan {
+	held := d.Pass.Handover
+	if len(ready) > 0 && (held == nil || held.Epoch != rec.Epoch || held.To != ready[0]) {
+		if rest := d.handoverRests(rec); rest > 0 {
+			return plan(Hibernating, v1alpha1.ReasonHandoverFailed, "%s is to hold its writes; %s.", rec.Leader.Member, d.Handovers.describe(rest)).again(min(rest, 2*time.Second))
+		}
+		return plan(Hibernating, v1alpha1.ReasonHibernating, "%s holds its writes until %s hold everything.", rec.Leader.Member, strings.Join(ready, ", ")).
+			do(HandOver{rec.Leader.Member, wire.HandoverRequest{
+				Epoch: rec.Epoch, To: ready[0], Also: ready[1:], HoldMillis: d.Settings.Hold.Milliseconds(),
+			}})
+	}
+	next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindWake, reasonHibernated, rec.Leader.Member, ""))
+	return plan(Hibernating, v1alpha1.ReasonHibernating, "Everybody holds everything: nobody leads epoch %d until the store is woken.", next.Epoch).
+		do(d.write(next))
+}
+
+// asleep fences who is there, and takes the pods away.
+func (d *decision) asleep(rec Record) Plan {
+	d.sleeping = true
+	leader := rec.From
+	var unfenced, followers []Member
+	going := ""
+	for _, m := range slices.Backward(d.byOrdinal()) {
+		if s := m.fresh(); s != nil && s.Promised < rec.Epoch {
+			unfenced = append(unfenced, m)
+		}
+		switch {
+		case m.Pod == nil || m.Name == leader:
+		case !m.Pod.Deleting:
+			followers = append(followers, m)
+		case !d.lasting("pod goes: "+string(m.Pod.UID), time.Duration(d.Store.Spec.GracePeriod())*time.Second+stopPatience):
+			going = m.Name
+		}
+	}
+	lead := d.Members[leader]
+	switch {
+	case len(unfenced) > 0 && d.Pass.FencedEpoch != rec.Epoch:
+		var names []string
+		for _, m := range unfenced {
+			names = append(names, m.Name)
+		}
+		return plan(Hibernating, v1alpha1.ReasonHibernating, "Fencing %s before the pods go.", strings.Join(names, ", ")).do(FenceMembers{rec.Epoch, names})
+	case slices.ContainsFunc(unfenced, func(m Member) bool { return m.Name == leader }) && !d.lasting("the leader is not fenced", sleepPatience):
+		return plan(Hibernating, v1alpha1.ReasonHibernating, "%s does not promise epoch %d yet.", leader, rec.Epoch).again(soon)
+	case len(followers) > 0:
+		return d.stop(followers[0])
+	case going != "":
+		return plan(Hibernating, v1alpha1.ReasonHibernating, "The pod of %s is going away.", going).again(soon)
+	case lead.Pod != nil && !lead.Pod.Deleting:
+		return d.stop(lead)
+	case lead.Pod != nil:
+		return plan(Hibernating, v1alpha1.ReasonHibernating, "The pod of %s is going away.", leader).again(soon)
+	default:
+		return plan(Hibernated, v1alpha1.ReasonHibernated, "The store hibernates: its volumes are kept, and setting spec.hibernated to false wakes it.")
+	}
+}
+
+func (d *decision) stop(m Member) Plan {
+	return plan(Hibernating, v1alpha1.ReasonHibernating, "%s stops.", m.Name).do(DeletePod{m.Name, m.Pod.UID, "the store hibernates"})
+}
+
+// neverWoke takes the pods of a store away that has no record and is to hibernate.
+func (d *decision) neverWoke() Plan {
+	d.sleeping = true
+	for _, m := range slices.Backward(d.byOrdinal()) {
+		if m.Pod != nil && !m.Pod.Deleting {
+			return d.stop(m)
+		}
+	}
+	return plan(Hibernated, v1alpha1.ReasonHibernated, "The store hibernates and never had a leader; setting spec.hibernated to false begins it.")
+}
+
+// wake takes up the epoch in which the store slept. Its clock starts here.
+func (d *decision) wake(rec Record) Plan {
+	rec.Reason, rec.Since = reasonWoken, Times{Detected: d.micro()}
+	return plan(Waking, v1alpha1.ReasonWaking, "The store wakes up: its members come back, and %s is to lead epoch %d.", rec.From, rec.Epoch).
+		do(d.write(rec))
+}
+
+// waking says whom a store that wakes up waits for; "" once everybody answers, or for long enough.
+func (d *decision) waking(rec Record, ev evidence) string {
+	if rec.Kind != v1alpha1.KindWake {
+		return ""
+	}
+	var missing []string
+	for _, m := range d.able(rec) {
+		if _, ok := ev[m.Name]; !ok {
+			missing = append(missing, d.trouble(m))
+		}
+	}
+	if there := len(d.able(rec)); there < d.Store.Spec.Size() {
+		missing = append(missing, fmt.Sprintf("%d of %d members exist", there, d.Store.Spec.Size()))
+	}
+	if len(missing) == 0 || d.lasting("waking up", wakePatience) {
+		return ""
+	}
+	return strings.Join(missing, "; ")
+}

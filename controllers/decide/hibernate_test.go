@@ -1,0 +1,190 @@
+package decide_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+)
+
+// asleep returns a world whose store hibernates, and the order in which its pods went.
+func asleep(t *testing.T, replicas int, synchronous int32, changes ...func(*v1alpha1.ReplicatedStoreSpec)) (w *world, went []string) {
+	t.Helper()
+	w = started(t, replicas, synchronous, changes...)
+	w.store.Spec.Hibernated = true
+	here := map[string]bool{}
+	for name := range w.pods {
+		here[name] = true
+	}
+	w.untilState(decide.Hibernated)
+	for _, line := range w.log {
+		if _, name, ok := strings.Cut(line, "delete pod "); ok && strings.Contains(line, "hibernates") {
+			went = append(went, name[:len("orders-1")])
+		}
+	}
+	if len(w.pods) != 0 || len(w.claims) != replicas {
+		t.Fatalf("pods %s, %d claims\n%s", w.podNames(), len(w.claims), w.tail())
+	}
+	return w, went
+}
+
+func TestHibernateAndWake(t *testing.T) {
+	for name, tc := range map[string]struct {
+		replicas    int
+		synchronous int32
+		order       string
+	}{
+		"three members": {3, 1, "orders-3 orders-2 orders-1"},
+		"one member":    {1, 0, "orders-1"},
+		"k = 0":         {2, 0, "orders-2 orders-1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, went := asleep(t, tc.replicas, tc.synchronous)
+			if got := strings.Join(went, " "); got != tc.order {
+				t.Fatalf("pods went in the order %s", got)
+			}
+			epoch, acked := w.rec().Epoch, w.cluster.Acknowledged()
+			w.run(time.Minute)
+			if st := w.store.Status; st.Phase != v1alpha1.PhaseHibernated || len(w.pods) != 0 || w.rec().Epoch != epoch {
+				t.Fatalf("%s: %s, epoch %d", st.Phase, w.podNames(), w.rec().Epoch)
+			}
+			calm(t, w, v1alpha1.ReasonHibernated)
+			w.store.Spec.Hibernated = false
+			w.until("the store is back", func() bool {
+				if w.ops[0].plan.State != decide.Stable {
+					calm(t, w, "")
+				}
+				return w.ops[0].plan.State == decide.Stable && w.store.Status.Phase == v1alpha1.PhaseReady
+			})
+			r := w.rec()
+			if r.Leader.Member != "orders-1" || r.Epoch != epoch || epoch != 2 || r.Kind != v1alpha1.KindWake || r.WritesLost != v1alpha1.LostNone {
+				t.Fatalf("%+v", r)
+			}
+			w.write()
+			if n := w.store.Status.Counters; n.Failovers+n.Handovers+n.Failed+n.Lossy != 0 {
+				t.Fatalf("counted: %+v", n)
+			}
+			if w.cluster.Acknowledged() <= acked {
+				t.Fatal("another log")
+			}
+		})
+	}
+}
+
+// calm asserts that nobody is called out of bed.
+func calm(t *testing.T, w *world, available string) {
+	t.Helper()
+	for _, kind := range []string{v1alpha1.ConditionDegraded, v1alpha1.ConditionFailoverBlocked} {
+		if c := w.condition(kind); c.Status != "False" {
+			t.Fatalf("%s: %s: %s (%v)", kind, c.Reason, c.Message, w.ops[0].plan.State)
+		}
+	}
+	if c := w.condition(v1alpha1.ConditionAvailable); available != "" && c.Reason != available {
+		t.Fatalf("Available: %s: %s", c.Reason, c.Message)
+	}
+}
+
+// TestNobodyWritesOnceAsleep: the epoch moves on before the first pod goes, so that no write is acknowledged meanwhile.
+func TestNobodyWritesOnceAsleep(t *testing.T) {
+	w := started(t, 3, 1)
+	w.store.Spec.Hibernated = true
+	w.until("the first pod goes", func() bool { return len(w.pods) < 3 }, func() {
+		if len(w.pods) < 3 && w.cluster.Writable() != "" {
+			t.Fatal("somebody takes writes while pods go")
+		}
+	})
+}
+
+// TestHibernateWaitsForFollowers: one that is away is waited for, with a bound, and told.
+func TestHibernateWaitsForFollowers(t *testing.T) {
+	w := started(t, 3, 1)
+	w.cluster.Vanish("orders-3")
+	w.store.Spec.Hibernated = true
+	w.run(20 * time.Second)
+	if p := w.ops[0].plan; p.State != decide.Hibernating || !strings.Contains(p.Message, "orders-3") || len(w.pods) != 3 {
+		t.Fatalf("%v: %s; %s", p.State, p.Message, w.podNames())
+	}
+	w.write()
+	w.run(2 * time.Minute)
+	w.untilState(decide.Hibernated)
+}
+
+// TestChangesWhileAsleep: they wait, and are taken up on waking.
+func TestChangesWhileAsleep(t *testing.T) {
+	t.Run("fewer members", func(t *testing.T) {
+		w, _ := asleep(t, 3, 1)
+		w.store.Spec.Replicas = new(int32(2))
+		w.run(5 * time.Second)
+		if len(w.pods) != 0 || len(w.claims) != 3 {
+			t.Fatal(w.podNames())
+		}
+		w.store.Spec.Hibernated = false
+		w.until("two", func() bool { return w.podNames() == "orders-1 orders-2" && w.ops[0].plan.State == decide.Stable })
+	})
+	t.Run("more members, and another template", func(t *testing.T) {
+		w, _ := asleep(t, 2, 1)
+		w.store.Spec.Replicas, w.hash = new(int32(3)), "v2"
+		w.run(5 * time.Second)
+		w.store.Spec.Hibernated = false
+		w.until("three", func() bool { return len(w.pods) == 3 && w.ops[0].plan.State == decide.Stable })
+		if r := w.rec(); r.Leader.Member != "orders-1" || r.Epoch != 2 {
+			t.Fatalf("%+v", r)
+		}
+	})
+	t.Run("a request for another leader", func(t *testing.T) {
+		w, _ := asleep(t, 3, 1)
+		w.store.Annotations[v1alpha1.AnnotationFailover] = "orders-2"
+		w.run(2 * time.Second)
+		if o := w.store.Status.FailoverRequest; o == nil || o.Result != v1alpha1.ResultRefused || w.ops[0].plan.State != decide.Hibernated {
+			t.Fatalf("%+v", o)
+		}
+	})
+	t.Run("a fence", func(t *testing.T) {
+		w, _ := asleep(t, 3, 1)
+		w.store.Annotations[v1alpha1.AnnotationFenced] = v1alpha1.FencedTrue
+		w.run(2 * time.Second)
+		w.store.Spec.Hibernated = false
+		w.untilState(decide.Held)
+		w.run(2 * time.Second)
+		if w.cluster.Writable() != "" {
+			t.Fatal("somebody leads a fenced store")
+		}
+		delete(w.store.Annotations, v1alpha1.AnnotationFenced)
+		w.untilState(decide.Stable)
+	})
+	t.Run("the operator", func(t *testing.T) {
+		w, _ := asleep(t, 3, 1)
+		w.ops[0].die()
+		w.untilState(decide.Hibernated)
+		w.store.Spec.Hibernated = false
+		w.untilState(decide.Stable)
+	})
+}
+
+// TestWakeWithoutAVolume: a member that cannot come back is waited for with a bound; then the fence condition decides.
+func TestWakeWithoutAVolume(t *testing.T) {
+	w, _ := asleep(t, 3, 1)
+	w.deleteClaim("orders-1", w.claims["orders-1"].UID)
+	w.store.Spec.Hibernated = false
+	w.until("another leads", func() bool {
+		r := w.rec()
+		return r.Phase == decide.PhaseStable && r.Leader.Member != "orders-1"
+	})
+	if r := w.rec(); r.WritesLost != v1alpha1.LostNone {
+		t.Fatalf("%+v", r)
+	}
+}
+
+// TestBornAsleep: a store that is made to hibernate makes nothing until it is woken.
+func TestBornAsleep(t *testing.T) {
+	w := newWorld(t, 3, 1)
+	w.store.Spec.Hibernated = true
+	w.run(5 * time.Second)
+	if len(w.pods) != 0 || w.store.Status.Phase != v1alpha1.PhaseHibernated {
+		t.Fatalf("%s: %s", w.store.Status.Phase, w.podNames())
+	}
+	w.store.Spec.Hibernated = false
+	w.untilState(decide.Stable)
+}
