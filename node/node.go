@@ -108,6 +108,7 @@ func (n *Node) startRunner(ctx context.Context) (*role.Runner, error) {
 		},
 		Peer: peerAddress(n.ports[portPeer]), Client: portOf(n.ports[portClient].Addr()), SeedRate: n.opt.SeedRate,
 		Memory: n.opt.Memory, LogRetain: n.opt.LogRetain,
+		Wall: func() int64 { return wallClock().UnixMilli() },
 		WriteTimeout: func(d time.Duration) {
 			if c := n.serving.Load(); c != nil {
 				c.SetCommitTimeout(d)
@@ -149,7 +150,7 @@ func (n *Node) serve(ctx context.Context) (err error) {
 	}
 	b := &backend{run: n.run, consistency: n.opt.Consistency, clientPort: portOf(n.ports[portClient].Addr())}
 	n.clients, err = resp.New(b, resp.Options{
-		Now: time.Now, Log: n.opt.Log, Limits: resp.Limits{MaxBulk: int(n.opt.MaxValueBytes)},
+		Now: wallClock, Log: n.opt.Log, Limits: resp.Limits{MaxBulk: int(n.opt.MaxValueBytes)},
 		MaxClients: n.opt.MaxClients, CommitTimeout: n.opt.WriteTimeout, ReadTimeout: gateWait, EnableDebug: n.opt.EnableDebug,
 		Dial: n.dialLeader,
 	})

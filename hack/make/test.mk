@@ -10,7 +10,7 @@ test: lint test-unit test-sim test-apiserver chart-lint conformance e2e-quick ##
 lint: ## Check formatting, vet, the arrows between rooms and generated files.
 	@bad=$$(gofmt -l $$(git ls-files '*.go' | grep -v zz_generated)); [ -z "$$bad" ] || { echo "not gofmt'ed: $$bad"; exit 1; }
 	CGO_ENABLED=0 GOFLAGS="$$($(GO) env GOFLAGS) -trimpath" $(GO) vet ./...
-	CGO_ENABLED=0 GOFLAGS="$$($(GO) env GOFLAGS) -trimpath" $(GO) vet -tags=failpoints ./controllers ./cmd/operator
+	CGO_ENABLED=0 GOFLAGS="$$($(GO) env GOFLAGS) -trimpath" $(GO) vet -tags=failpoints,skewedclock ./controllers ./node ./cmd/operator ./cmd/node
 	CGO_ENABLED=0 GOFLAGS="$$($(GO) env GOFLAGS) -trimpath" $(GO) vet -tags=e2e ./test/e2e/...
 	$(GOTEST) -count=1 ./test/layout
 

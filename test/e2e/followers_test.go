@@ -72,7 +72,8 @@ var _ = Describe("followers are lost", func() {
 		Expect(rs.Status.LastFailover.WritesLost).To(Equal(v1alpha1.LostUnknown), "%s", rs.Status.LastFailover.Message)
 		t.row.read("report: lost " + rs.Status.LastFailover.WritesLost)
 		t.writes(ctx, "through the one that is left")
-		t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonMemberMissing, t.leader, lost.member)
+		t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonDurabilityLowered)
+		t.sees(ctx, v1alpha1.ConditionReady, metav1.ConditionFalse, v1alpha1.ReasonMembersNotReady, t.leader, lost.member)
 		for _, node := range []string{t.node, lost.node} {
 			t.fault("start "+node, world.Cluster.StartNode(ctx, node))
 		}

@@ -133,13 +133,18 @@ func (s *Stage) Install(ctx context.Context, reference, digest string, values ..
 
 // InstallWith is Install with an image of its own for the operator and one for the stores' members.
 func (s *Stage) InstallWith(ctx context.Context, operator, node, digest string, values ...string) error {
+	return s.InstallRelease(ctx, release, SystemNamespace, operator, node, digest, values...)
+}
+
+// InstallRelease is InstallWith under another name, in another namespace.
+func (s *Stage) InstallRelease(ctx context.Context, name, namespace, operator, node, digest string, values ...string) error {
 	helm, err := s.toolPath(ctx, "helm")
 	if err != nil {
 		return err
 	}
 	args := []string{
-		"upgrade", "--install", release, filepath.Join(s.Root, "charts", "replicatedstore-operator"),
-		"--kubeconfig", s.Kubeconfig, "--namespace", SystemNamespace, "--create-namespace", "--wait", "--timeout", "2m",
+		"upgrade", "--install", name, filepath.Join(s.Root, "charts", "replicatedstore-operator"),
+		"--kubeconfig", s.Kubeconfig, "--namespace", namespace, "--create-namespace", "--wait", "--timeout", "2m",
 		"--set-string", "podAnnotations.build=" + digest[:min(12, len(digest))],
 	}
 	for value, reference := range map[string]string{"image": operator, "nodeImage": node} {
@@ -153,6 +158,15 @@ func (s *Stage) InstallWith(ctx context.Context, operator, node, digest string, 
 		args = append(args, "--set", v)
 	}
 	return s.tool(ctx, helm, args...)
+}
+
+// Uninstall removes a release, and not the resource's definition.
+func (s *Stage) Uninstall(ctx context.Context, name, namespace string) error {
+	helm, err := s.toolPath(ctx, "helm")
+	if err != nil {
+		return err
+	}
+	return s.tool(ctx, helm, "uninstall", name, "--kubeconfig", s.Kubeconfig, "--namespace", namespace, "--ignore-not-found", "--wait")
 }
 
 // toolPath finds a program of the tool modules.
