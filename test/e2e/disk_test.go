@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"strconv"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -21,7 +22,7 @@ func onDisks(ctx context.Context) *stage.Store {
 	onOwnCluster()
 	return own(ctx, func(rs *v1alpha1.ReplicatedStore) {
 		rs.Spec.Storage.StorageClassName = new(stage.LoopClass)
-		rs.Spec.Storage.Size = resource.MustParse("256Mi")
+		rs.Spec.Storage.Size = resource.MustParse("512Mi")
 	})
 }
 
@@ -39,8 +40,9 @@ var _ = Describe("the leader's disk", func() {
 		d := diskOf(ctx, store, t.leader, t.node)
 		DeferCleanup(d.Free)
 		t.fault("fill the disk of "+t.leader, d.Fill(ctx))
+		press(ctx, store) // what the log has claimed of the volume already would last small writes for long
 		t.led(ctx)
-		t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonMemberProblem, t.leader)
+		t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonMemberProblem+"|"+v1alpha1.ReasonMemberMissing, t.leader)
 		t.writes(ctx, "while the disk is full")
 		t.fault("free it", d.Free(ctx))
 		t.end(ctx)
@@ -72,6 +74,18 @@ var _ = Describe("the leader's disk", func() {
 		t.end(ctx)
 	}, SpecTimeout(3*readyTimeout))
 })
+
+// press writes some dozen megabytes, as far as the store takes them.
+func press(ctx context.Context, s *stage.Store) {
+	GinkgoHelper()
+	address, err := s.Address(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	if err := world.Cluster.InClient(ctx, self(), fillerArgument, address, strconv.Itoa(pressBytes)); err != nil {
+		tell("the store took not all: " + err.Error())
+	}
+}
+
+const pressBytes = 80 << 20
 
 // reseed asks for a new volume and new data for a member, as a person does.
 func reseed(ctx context.Context, s *stage.Store, member, why string) error {
