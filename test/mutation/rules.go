@@ -20,8 +20,9 @@ const (
 	quorumGo   = "replication/quorum.go"
 	memberGo   = "node/role/member.go"
 	roleGo     = "node/role/leader.go"
-	sessionGo  = "node/role/follower.go"
 	seedGo     = "node/role/seed.go"
+	sourceGo   = "replication/snapshot/source.go"
+	receiveGo  = "replication/snapshot/receive.go"
 	evidenceGo = "controllers/decide/evidence.go"
 	failoverGo = "controllers/decide/failover.go"
 	votersGo   = "controllers/decide/voters.go"
@@ -121,20 +122,22 @@ var mutations = []mutation{
 			"if p := l.followers[v.Member]; p != nil {\n\t\treturn p.durable"}},
 	},
 	{
-		// A stream that has ended is no longer counted, either.
-		"acknowledgement of another epoch", "acknowledgements count in their own epoch and stream only",
+		// A leader knows nothing of an epoch before: its streams end with each. So what they left must be kept to be counted.
+		"acknowledgement of another epoch", "acknowledgements count in their own epoch only",
 		[]edit{
-			{leaderGo, "if r.role != RoleLeader || a.Epoch != r.promises.Epoch {\n\t\treturn\n\t}\n\tp := r.lead.followers[from.Member]", "if r.role != RoleLeader {\n\t\treturn\n\t}\n\tp := r.lead.followers[from.Member]"},
-			{leaderGo, "if p == nil || p.voter != from || !p.live {\n\t\treturn\n\t}\n\tp.heardAt", "if p == nil || p.voter != from {\n\t\treturn\n\t}\n\tp.heardAt"},
+			{replicaGo, "\tfollow following\n}", "\tfollow following\n\tearlier map[string]*progress\n}"},
+			{replicaGo, "\tr.role = role\n\tr.lead = nil", "\tr.role = role\n\tif r.lead != nil {\n\t\tr.earlier = r.lead.followers\n\t}\n\tr.lead = nil"},
+			{leaderGo, "\t\tfollowers: map[string]*progress{}, ends:", "\t\tfollowers: r.counted(), ends:"},
+			{leaderGo, "// Resign ends", "func (r *Replica) counted() map[string]*progress {\n\tout := map[string]*progress{}\n\tfor name, p := range r.earlier {\n\t\tout[name] = &progress{voter: p.voter, durable: p.durable, heardAt: p.heardAt}\n\t}\n\treturn out\n}\n\n// Resign ends"},
 		},
 	},
 	{
-		// A session of an earlier leadership is not listened to, either.
+		// The promise ends the stream, what is left of it is not listened to, and what arrives is refused: each is enough.
 		"append of a deposed leader", "a fenced member takes nothing more from an older leader",
 		[]edit{
-			{followerGo, "if r.role != RoleFollower || a.Epoch != r.promises.Epoch || a.Epoch < r.promises.Promised || !r.follow.matched {", "if r.role == RoleLeader || r.role == RoleWaiting {"},
-			{sessionGo, "if stale = s.m.session != s; !stale {", "if stale = false; !stale {"},
-			{sessionGo, "m.link, m.session = nil, nil", "m.link = nil"},
+			{replicaGo, "\t\tr.enter(RoleFenced)", "\t\tr.role, r.lead = RoleFenced, nil"},
+			{followerGo, "if r.role != RoleFollower || a.Epoch != r.promises.Epoch || a.Epoch < r.promises.Promised || !r.follow.matched {", "if r.role == RoleLeader || r.role == RoleWaiting || a.Epoch != r.promises.Epoch || !r.follow.matched {"},
+			{roleGo, "if m.core.Role() != replication.RoleFollower {\n\t\twant = target{}", "if r := m.core.Role(); r != replication.RoleFollower && r != replication.RoleFenced {\n\t\twant = target{}"},
 		},
 	},
 	{
@@ -150,10 +153,13 @@ var mutations = []mutation{
 			"if h.Probe || h.Last.Position > end {"}},
 	},
 	{
+		// The member itself refuses to lead, too.
 		"seeding counted as data", "a member in mid-seed is no evidence and is not promoted",
-		[]edit{{evidenceGo,
-			"return ok && h.voter == v && !h.seeding",
-			"return ok && h.voter == v"}},
+		[]edit{
+			{evidenceGo, "return ok && h.voter == v && !h.seeding", "return ok && h.voter == v"},
+			{evidenceGo, "if h.seeding || h.empty && !nothingHeld {", "if h.empty && !nothingHeld {"},
+			{leaderGo, "case r.promises.NeedSeed:\n\t\treturn refuse(\"NeedsSeed\"", "case false:\n\t\treturn refuse(\"NeedsSeed\""},
+		},
 	},
 	{
 		"grant forgotten in the answer", "a promotion waits out the read grants",
@@ -216,9 +222,12 @@ var mutations = []mutation{
 			"return true || m.opt.Lease.Valid(now)"}},
 	},
 	{
+		// Source and receiver ask for the position that the leader named, and the receiver for its own log's.
 		"snapshot behind the log", "what a voter acknowledged is not given up for an older snapshot",
-		[]edit{{seedGo,
-			"!m.core.Promises().NeedSeed && manifest.Mark.Compare(last) < 0",
-			"false && manifest.Mark.Compare(last) < 0"}},
+		[]edit{
+			{seedGo, "!m.core.Promises().NeedSeed && manifest.Mark.Compare(last) < 0", "false && manifest.Mark.Compare(last) < 0"},
+			{sourceGo, "fit[c] = c.manifest.Mark.Position >= least && s.o.Holds(c.manifest.Mark)", "fit[c] = s.o.Holds(c.manifest.Mark)"},
+			{receiveGo, "case r.m.Mark.Position < r.o.Least:", "case false:"},
+		},
 	},
 }

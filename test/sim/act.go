@@ -68,7 +68,7 @@ func (x *pass) do(a decide.Action) error {
 // order gives a member an order that may fsync, and waits for the answer.
 func (x *pass) order(member string, extra time.Duration, give func(Control, *Proc) (any, error)) (any, error) {
 	var r result
-	x.call(x.address(member), x.Timeouts.Order+extra, give, r.set)
+	x.command(x.address(member), x.Timeouts.Order+extra, give, r.set)
 	return r.wait(x.p)
 }
 
@@ -120,7 +120,7 @@ func (x *pass) fence(a decide.FenceMembers) {
 		if fresh {
 			expected++
 		}
-		x.call(x.address(name), x.Timeouts.Order, func(c Control, p *Proc) (any, error) {
+		x.command(x.address(name), x.Timeouts.Order, func(c Control, p *Proc) (any, error) {
 			return c.Fence(p, wire.FenceRequest{Epoch: a.Epoch})
 		}, func(reply any, err error) {
 			if over {
@@ -157,7 +157,7 @@ func (x *pass) follow(actions []decide.Action) (n int) {
 		}
 		n++
 		g.begin()
-		x.call(x.address(f.Member), min(followWait, x.Timeouts.Order), func(c Control, p *Proc) (any, error) {
+		x.command(x.address(f.Member), min(followWait, x.Timeouts.Order), func(c Control, p *Proc) (any, error) {
 			return nil, c.Follow(p, f.Request)
 		}, func(_ any, err error) {
 			if err != nil {

@@ -3,6 +3,7 @@ package sim
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
@@ -36,18 +37,19 @@ type place struct {
 
 // ledger is what the checker remembers over the whole life of a world.
 type ledger struct {
-	leaders  map[replication.Epoch]replication.Voter
+	leaders  map[replication.Epoch]string // processes: an epoch does not outlive the one that leads it
 	chains   map[place]replication.Chain
 	witness  map[replication.Voter]*witness
 	acked    replication.Mark // the newest acknowledged record end: by its checksum it names all before
 	ackedBy  replication.Epoch
+	newest   replication.Epoch // the newest that took writes
 	acks     int
 	failures map[string]bool // members whose fsync failed and which must end
 }
 
 func newLedger() ledger {
 	return ledger{
-		leaders: map[replication.Epoch]replication.Voter{}, chains: map[place]replication.Chain{},
+		leaders: map[replication.Epoch]string{}, chains: map[place]replication.Chain{},
 		witness: map[replication.Voter]*witness{}, failures: map[string]bool{},
 	}
 }
@@ -89,22 +91,29 @@ func (w *World) check(p *process) {
 	}
 	if r := core.Role(); r != x.role {
 		x.role, x.barrier = r, log.Last().Position // a leader has just appended it
+		w.counted(p)
 		w.faults.ambush(p)
 	}
 	if core.Role() == replication.RoleLeader {
 		w.record() // it may tell of accepted loss
 		e := core.Promises().Epoch
-		if was, ok := w.leaders[e]; ok && was != p.self {
-			breaks("1: epoch %d is led by %v and by %v", e, was, p.self)
+		if was, ok := w.leaders[e]; ok && was != p.id {
+			breaks("1: epoch %d is led by %s and by %s", e, was, p.id)
 		}
-		w.leaders[e] = p.self
+		w.leaders[e] = p.id
+		if core.Promises().NeedSeed {
+			breaks("8: %v leads epoch %d and needs a seed", p.self, e)
+		}
 	}
 	if last := log.Last(); last != x.last {
 		w.grew(p, x, last)
 	}
 	x.durable = log.Durable()
-	if c := core.Commit(); c > x.commit && x.role == replication.RoleLeader && c < x.barrier {
-		breaks("6: %v counts %d as committed before its barrier at %d", p.self, c, x.barrier)
+	if c := core.Commit(); c > x.commit && x.role == replication.RoleLeader {
+		if c < x.barrier {
+			breaks("6: %v counts %d as committed before its barrier at %d", p.self, c, x.barrier)
+		}
+		w.counted(p)
 	}
 	x.commit = max(x.commit, core.Commit())
 	open := p.m.Open()
@@ -114,6 +123,30 @@ func (w *World) check(p *process) {
 	x.open = open
 	if core.Role() == replication.RoleLeader && core.Writable() {
 		w.acknowledge(p)
+	}
+}
+
+// counted asserts that what a leader counts as held by a follower is held there.
+func (w *World) counted(p *process) {
+	log := p.m.Contents().Log
+	for _, f := range p.m.Replica().Followers(p.now()) {
+		if x := w.witness[f.Voter]; x == nil || x.durable.Position < f.Durable {
+			breaks("4: %v counts %d at %v, which holds less", p.self, f.Durable, f.Voter)
+		}
+		for _, q := range w.members {
+			here, ok := log.MarkAt(f.Durable)
+			if there, retained := q.m.Contents().Log.MarkAt(f.Durable); q.self == f.Voter && ok && retained && here != there {
+				breaks("4: %v counts %v at %v, which holds %v there", p.self, here, f.Voter, there)
+			}
+		}
+	}
+}
+
+// alone asserts that of leaders without voters only the newest goes on: the one before has stopped by its own clock.
+func (w *World) alone(p *process, e replication.Epoch, last replication.Mark) {
+	rules, _ := p.m.Replica().Rules()
+	if last.Epoch == e && e < w.newest && slices.ContainsFunc(rules, func(r replication.Rule) bool { return r.K == 0 }) {
+		breaks("1: without voters, %v writes %v in epoch %d after epoch %d was opened", p.self, last, e, w.newest)
 	}
 }
 
@@ -134,12 +167,16 @@ func (w *World) grew(p *process, x *witness, last replication.Mark) {
 		w.cuts++
 	}
 	x.last = last
+	if x.open {
+		w.alone(p, p.m.Replica().Promises().Epoch, last)
+	}
 }
 
 // leads looks at a leader that begins to take writes: it must hold everything that was acknowledged.
 func (w *World) leads(p *process) {
 	w.leaderships++
 	e, log := p.m.Replica().Promises().Epoch, p.m.Contents().Log
+	w.newest = max(w.newest, e)
 	if w.acked.Position == 0 || e < w.ackedBy {
 		return
 	}

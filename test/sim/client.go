@@ -72,6 +72,9 @@ type client struct {
 	host   string
 	leader string // host
 	lives  int
+	// Of ten operations so many are writes, and so many more are reads of the leader.
+	writes, gets int
+	patience     time.Duration
 }
 
 // registerCount is how many keys there are: few, so that clients meet.
@@ -81,7 +84,14 @@ const (
 )
 
 func (w *World) newClient(id int) {
-	k := &client{w: w, id: id, host: "client-" + string(rune('a'+id))}
+	k := &client{w: w, id: id, host: "client-" + string(rune('a'+id)), writes: 5, gets: 4, patience: 3 * time.Second}
+	if w.mixed {
+		k.patience = w.latency(100*time.Millisecond, 3*time.Second)
+		if id > 0 { // somebody always writes
+			k.writes = []int{0, 0, 3, 9}[w.loop.Rand.IntN(4)]
+			k.gets = 9 - k.writes
+		}
+	}
 	w.net.Host(k.host).Boot(k.host).Go("client", k.run)
 }
 
@@ -90,9 +100,9 @@ func (k *client) run(c *Proc) {
 		c.Sleep(k.w.latency(5*time.Millisecond, 60*time.Millisecond))
 		key := byte(k.w.loop.Rand.IntN(registerCount))
 		switch n := k.w.loop.Rand.IntN(10); {
-		case n < 5:
+		case n < k.writes:
 			k.put(c, key)
-		case n < 9:
+		case n < k.writes+k.gets:
 			k.get(c, key)
 		default:
 			k.look(c, key)
@@ -113,7 +123,7 @@ func (k *client) ask(c *Proc, host string, do func(h *Proc, p *process) (any, er
 	if host == "" {
 		return nil, errNotHere
 	}
-	return k.w.net.CallOnce(c, k.host, host, 3*time.Second, func(h *Proc) (any, error) {
+	return k.w.net.CallOnce(c, k.host, host, k.patience, func(h *Proc) (any, error) {
 		p := k.w.members[host]
 		if p == nil {
 			return nil, ErrRefused

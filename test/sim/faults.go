@@ -27,6 +27,7 @@ func (f *faults) begin() {
 	if f.hasty {
 		pace, f.ambushes = f.w.latency(50*time.Millisecond, 500*time.Millisecond), f.ambushes+0.2
 	}
+	f.ambushes = max(f.ambushes, f.w.theme.ambushes)
 	var next func()
 	next = func() {
 		if f.over {
@@ -71,12 +72,15 @@ func (f *faults) ambush(p *process) {
 	})
 }
 
-// kinds of faults, by weight.
-var faultKinds = []struct {
+// kind is one kind of fault, and how often it comes among others.
+type kind struct {
 	weight int
 	do     func(f *faults, host string)
-}{
+}
+
+var faultKinds = []kind{
 	{10, (*faults).kill}, {6, (*faults).losePower}, {6, (*faults).cut}, {6, (*faults).isolate}, {6, (*faults).cutAPI}, {5, (*faults).hide},
+	{2, (*faults).orphan}, {3, (*faults).deafen}, {3, (*faults).split},
 	{6, (*faults).freeze}, {4, (*faults).hang}, {3, (*faults).slowDisk}, {3, (*faults).fill}, {2, (*faults).failSync},
 	{3, (*faults).apiDown}, {3, (*faults).apiBad}, {4, (*faults).killOperator}, {4, (*faults).pauseOperator},
 	{3, (*faults).breakElection}, {3, (*faults).staleCache}, {2, (*faults).jumpClock}, {3, (*faults).askFailover},
@@ -89,8 +93,11 @@ func (f *faults) one() {
 		f.paused = !f.w.whole()
 		return
 	}
-	total := 0
-	for _, k := range faultKinds {
+	kinds, total := faultKinds, 0
+	if len(f.w.theme.kinds) > 0 && f.w.loop.Chance(0.6) {
+		kinds = f.w.theme.kinds
+	}
+	for _, k := range kinds {
 		total += k.weight
 	}
 	n := f.w.loop.Rand.IntN(total)
@@ -98,7 +105,7 @@ func (f *faults) one() {
 	if f.w.loop.Chance(0.5) {
 		host = f.leader(host)
 	}
-	for _, k := range faultKinds {
+	for _, k := range kinds {
 		if n -= k.weight; n < 0 {
 			if host != "" {
 				k.do(f, host)
@@ -132,11 +139,7 @@ func (f *faults) losePower(host string) {
 
 // everybody that has an address.
 func (f *faults) everybody() []string {
-	out := append(f.w.hosts(), APIHost, "client-a", "client-b", "client-c")
-	for _, o := range f.w.ops {
-		out = append(out, o.Name())
-	}
-	return out
+	return append(f.servers(), "client-a", "client-b", "client-c")
 }
 
 func (f *faults) cut(host string) {

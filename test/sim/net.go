@@ -79,6 +79,7 @@ type Host struct {
 	net     *Net
 	process *Process
 	gone    bool
+	deaf    bool // see Operator.command
 	listen  func(*Conn)
 	conns   []*Conn // open ends, each at its index
 }
@@ -133,6 +134,9 @@ func (h *Host) SetGone(gone bool) {
 		h.net.resume()
 	}
 }
+
+// SetDeaf has operators' commands to the host vanish, or arrive again.
+func (h *Host) SetDeaf(deaf bool) { h.deaf = deaf }
 
 // Gone reports whether the host is off the network.
 func (h *Host) Gone() bool { return h.gone }

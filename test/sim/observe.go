@@ -221,6 +221,17 @@ func (o *Operator) call(host string, timeout time.Duration, order func(Control, 
 	}, done)
 }
 
+// command is call of what is no mere question. A member that is deaf answers questions, and commands do not get there: they
+// have a connection of their own.
+func (o *Operator) command(host string, timeout time.Duration, order func(Control, *Proc) (any, error), done func(any, error)) {
+	o.call(host, timeout, func(c Control, p *Proc) (any, error) {
+		if o.net.Host(host).deaf {
+			p.Wait(new(Signal), -1)
+		}
+		return order(c, p)
+	}, done)
+}
+
 // answered makes of a member's error what its control port answers: a refusal is one, and nothing else is.
 func answered(err error) error {
 	var refusal *replication.Refusal

@@ -59,7 +59,7 @@ func (w *World) start(name, host string, disk *Disk) (*process, error) {
 	m, err := role.Open(role.Options{
 		FS: p.fs, Dir: "data", Store: storeName, Member: name, Version: "sim", Log: logr.Discard(),
 		Now: p.now, Wall: p.wall, LogRetain: w.retain, RetainEvery: w.retainEvery,
-		Segments:       wal.Options{SegmentBytes: 64 << 10, TailBytes: 8 << 10, Spawn: func(f func()) { f() }},
+		Segments:       wal.Options{SegmentBytes: w.segment, TailBytes: 8 << 10, Spawn: func(f func()) { f() }},
 		NewIncarnation: w.newIncarnation, Lease: p.lease, Peer: ":6380", SeedBurst: 3, SeedRefill: 20 * time.Second,
 	}, p.works)
 	if err != nil {

@@ -131,7 +131,7 @@ func (s sums) String() string {
 // reaches fails when the worlds no longer come to what they are for.
 func (s sums) reaches(t *testing.T, seeds int) {
 	t.Helper()
-	if seeds >= 50 && (s.Acknowledged < 100*seeds || s.Leaderships < 2*seeds || s.Cuts == 0 || s.Seeds == 0 || s.Reads < 50*seeds || s.FollowerReads == 0) {
+	if seeds >= 50 && (s.Acknowledged < 60*seeds || s.Leaderships < 2*seeds || s.Cuts == 0 || s.Seeds == 0 || s.Reads < 50*seeds || s.FollowerReads == 0) {
 		t.Errorf("the simulation no longer reaches what it is for: %v", s)
 	}
 	if s.Undecided > seeds/100 {

@@ -32,6 +32,10 @@ type World struct {
 	// retainEvery is how often it is pruned; pad is by how much entries are longer than they need to be, in bytes.
 	retainEvery time.Duration
 	pad         int
+	segment     int64         // bytes of one of its files
+	troubled    time.Duration // how long there are faults
+	mixed       bool          // clients differ in what they do, and in how long they wait
+	theme       theme
 	lossy       bool // the record told of lost writes
 	restored    bool // an older record was put back
 	quiet       bool // no faults and no clients any more
@@ -58,16 +62,19 @@ func newWorld(seed uint64) *World {
 	if loop.Chance(0.3) {
 		w.net.Profile = Rough()
 	}
+	w.segment, w.troubled, w.mixed = 64<<10, troubled, loop.Chance(0.25)
 	w.retain, w.retainEvery = int64(8<<10)<<loop.Rand.IntN(6), loop.Between(100*time.Millisecond, 5*time.Second)
 	if loop.Chance(0.3) { // long entries, so that logs are pruned and followers left behind
 		w.pad = 200 << loop.Rand.IntN(4)
 	}
-	w.api = w.net.NewAPI(w.newStore())
+	store := w.newStore()
+	w.drawTheme(store)
+	w.api = w.net.NewAPI(store)
 	w.kubelets = w.api.NewKubelets(Hooks{Start: w.startMember, Stop: w.stopMember, PowerLost: w.powerLost, Wipe: w.wipe, Ready: w.ready})
 	for _, name := range []string{"operator-a", "operator-b"} {
 		w.ops = append(w.ops, w.api.NewOperator(name, w.control))
 	}
-	if loop.Chance(0.4) {
+	if loop.Chance(0.4) || w.theme.hasty {
 		w.hasty()
 	}
 	for id := range clientCount {
@@ -218,7 +225,7 @@ func (w *World) run() {
 	defer w.loop.Close()
 	w.loop.RunUntil(w.whole, healing)
 	w.faults.begin()
-	w.loop.Run(w.loop.Now() + troubled)
+	w.loop.Run(w.loop.Now() + w.troubled)
 	w.faults.end()
 	if !w.loop.RunUntil(w.whole, w.loop.Now()+healing) {
 		breaks("the store does not come back within %v after the faults ended: %s", healing, w.state())

@@ -1,0 +1,71 @@
+package sim
+
+import "time"
+
+// orphan cuts a member off from everybody but its clients, which may take it for the leader still.
+func (f *faults) orphan(host string) {
+	f.w.loop.Logf("FAULT orphan %s: only clients reach it", host)
+	var from []string
+	for _, o := range f.servers() {
+		if o != host {
+			from = append(from, o)
+		}
+	}
+	f.apart([]string{host}, from, 8*time.Second)
+}
+
+// split cuts the network in two: members, clients and operators are on one side or on the other.
+func (f *faults) split(string) {
+	var a, b []string
+	for _, o := range f.everybody() {
+		if f.w.loop.Chance(0.5) {
+			a = append(a, o)
+		} else {
+			b = append(b, o)
+		}
+	}
+	f.w.loop.Logf("FAULT %v are cut off from %v", a, b)
+	f.apart(a, b, 8*time.Second)
+}
+
+// deafen has orders to some members vanish on their way, and to others arrive; all answer questions.
+func (f *faults) deafen(string) {
+	var deaf []string
+	for _, h := range f.w.hosts() {
+		if f.w.loop.Chance(0.5) {
+			f.w.net.Host(h).SetDeaf(true)
+			deaf = append(deaf, h)
+		}
+	}
+	f.w.loop.Logf("FAULT %v hear no orders", deaf)
+	f.lasting(500*time.Millisecond, 8*time.Second, func() {
+		for _, h := range deaf {
+			f.w.net.Host(h).SetDeaf(false)
+		}
+	})
+}
+
+// servers is everybody but the clients.
+func (f *faults) servers() []string {
+	out := append(f.w.hosts(), APIHost)
+	for _, o := range f.w.ops {
+		out = append(out, o.Name())
+	}
+	return out
+}
+
+// apart cuts whatever goes between two groups.
+func (f *faults) apart(some, others []string, most time.Duration) {
+	f.between(some, others, f.w.net.CutBoth)
+	f.lasting(300*time.Millisecond, most, func() {
+		f.between(some, others, func(a, b string) { f.w.net.Heal(a, b); f.w.net.Heal(b, a) })
+	})
+}
+
+func (f *faults) between(some, others []string, do func(a, b string)) {
+	for _, a := range some {
+		for _, b := range others {
+			do(a, b)
+		}
+	}
+}
