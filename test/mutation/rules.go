@@ -132,12 +132,13 @@ var mutations = []mutation{
 		},
 	},
 	{
-		// The promise ends the stream, what is left of it is not listened to, and what arrives is refused: each is enough.
+		// The promise ends the stream, what still arrives is refused, and who is beyond the end that it told is not promoted.
 		"append of a deposed leader", "a fenced member takes nothing more from an older leader",
 		[]edit{
 			{replicaGo, "\t\tr.enter(RoleFenced)", "\t\tr.role, r.lead = RoleFenced, nil"},
 			{followerGo, "if r.role != RoleFollower || a.Epoch != r.promises.Epoch || a.Epoch < r.promises.Promised || !r.follow.matched {", "if r.role == RoleLeader || r.role == RoleWaiting || a.Epoch != r.promises.Epoch || !r.follow.matched {"},
 			{roleGo, "if m.core.Role() != replication.RoleFollower {\n\t\twant = target{}", "if r := m.core.Role(); r != replication.RoleFollower && r != replication.RoleFenced {\n\t\twant = target{}"},
+			{leaderGo, "case r.log.Durable() != p.Start || r.log.Last() != p.Start:", "case false:"},
 		},
 	},
 	{

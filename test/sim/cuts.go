@@ -4,6 +4,7 @@ import "time"
 
 // orphan cuts a member off from everybody but its clients, which may take it for the leader still.
 func (f *faults) orphan(host string) {
+	host = f.leader(host)
 	f.w.loop.Logf("FAULT orphan %s: only clients reach it", host)
 	var from []string
 	for _, o := range f.servers() {
@@ -28,17 +29,37 @@ func (f *faults) split(string) {
 	f.apart(a, b, 8*time.Second)
 }
 
-// deafen has orders to some members vanish on their way, and to others arrive; all answer questions.
+// deafen has orders to some members vanish on their way, and to others arrive; all answer questions, if not each time.
 func (f *faults) deafen(string) {
 	var deaf []string
 	for _, h := range f.w.hosts() {
 		if f.w.loop.Chance(0.5) {
-			f.w.net.Host(h).SetDeaf(true)
 			deaf = append(deaf, h)
 		}
 	}
+	f.muffle(deaf)
+}
+
+// strand keeps a leader from renewing its Lease, and from being told so: it is cut off from the API, and deaf as some others are.
+func (f *faults) strand(host string) {
+	host = f.leader(host)
+	deaf := []string{host}
+	for _, h := range f.w.hosts() {
+		if h != host && f.w.loop.Chance(0.3) {
+			deaf = append(deaf, h)
+		}
+	}
+	f.w.loop.Logf("FAULT strand %s", host)
+	f.apart([]string{host}, []string{APIHost}, 12*time.Second)
+	f.muffle(deaf)
+}
+
+func (f *faults) muffle(deaf []string) {
 	f.w.loop.Logf("FAULT %v hear no orders", deaf)
-	f.lasting(500*time.Millisecond, 8*time.Second, func() {
+	for _, h := range deaf {
+		f.w.net.Host(h).SetDeaf(true)
+	}
+	f.lasting(500*time.Millisecond, 12*time.Second, func() {
 		for _, h := range deaf {
 			f.w.net.Host(h).SetDeaf(false)
 		}

@@ -16,8 +16,8 @@ type faults struct {
 	paused bool     // a disk was lost: nothing else until the store is whole
 	// ambushes is the chance that a member which changes its role is struck right then.
 	ambushes float64
-	// hasty: faults follow each other fast.
-	hasty bool
+	// hasty: faults follow each other fast. patient: most wait for a store that is whole, so that each does its own harm.
+	hasty, patient bool
 }
 
 // begin makes faults come, at the world's own pace.
@@ -80,7 +80,7 @@ type kind struct {
 
 var faultKinds = []kind{
 	{10, (*faults).kill}, {6, (*faults).losePower}, {6, (*faults).cut}, {6, (*faults).isolate}, {6, (*faults).cutAPI}, {5, (*faults).hide},
-	{2, (*faults).orphan}, {3, (*faults).deafen}, {3, (*faults).split},
+	{2, (*faults).orphan}, {3, (*faults).deafen}, {2, (*faults).strand}, {3, (*faults).split},
 	{6, (*faults).freeze}, {4, (*faults).hang}, {3, (*faults).slowDisk}, {3, (*faults).fill}, {2, (*faults).failSync},
 	{3, (*faults).apiDown}, {3, (*faults).apiBad}, {4, (*faults).killOperator}, {4, (*faults).pauseOperator},
 	{3, (*faults).breakElection}, {3, (*faults).staleCache}, {2, (*faults).jumpClock}, {3, (*faults).askFailover},
@@ -93,8 +93,11 @@ func (f *faults) one() {
 		f.paused = !f.w.whole()
 		return
 	}
+	if f.patient && !f.w.whole() && f.w.loop.Chance(0.85) {
+		return
+	}
 	kinds, total := faultKinds, 0
-	if len(f.w.theme.kinds) > 0 && f.w.loop.Chance(0.6) {
+	if len(f.w.theme.kinds) > 0 && f.w.loop.Chance(0.8) {
 		kinds = f.w.theme.kinds
 	}
 	for _, k := range kinds {

@@ -135,7 +135,7 @@ func (h *Host) SetGone(gone bool) {
 	}
 }
 
-// SetDeaf has operators' commands to the host vanish, or arrive again.
+// SetDeaf has operators' orders to the host vanish, or arrive again.
 func (h *Host) SetDeaf(deaf bool) { h.deaf = deaf }
 
 // Gone reports whether the host is off the network.

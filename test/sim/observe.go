@@ -91,7 +91,7 @@ func (x *pass) ask(members map[string]decide.Member) {
 				timeout = min(timeout, againTimeout)
 			}
 			g.begin()
-			x.call(pod.IP, timeout, func(c Control, p *Proc) (any, error) { return c.Status(p) }, func(reply any, err error) {
+			x.question(pod.IP, timeout, func(c Control, p *Proc) (any, error) { return c.Status(p) }, func(reply any, err error) {
 				results[name] = x.judge(name, pod.IP, pr, reply, err)
 				g.end()
 			})
@@ -221,15 +221,24 @@ func (o *Operator) call(host string, timeout time.Duration, order func(Control, 
 	}, done)
 }
 
-// command is call of what is no mere question. A member that is deaf answers questions, and commands do not get there: they
-// have a connection of their own.
+// command is call of what is no question: a deaf member does not get it.
 func (o *Operator) command(host string, timeout time.Duration, order func(Control, *Proc) (any, error), done func(any, error)) {
-	o.call(host, timeout, func(c Control, p *Proc) (any, error) {
-		if o.net.Host(host).deaf {
+	o.call(host, timeout, o.unless(host, 1, order), done)
+}
+
+// question is call of what a deaf member mostly gets, over another connection.
+func (o *Operator) question(host string, timeout time.Duration, ask func(Control, *Proc) (any, error), done func(any, error)) {
+	o.call(host, timeout, o.unless(host, 0.3, ask), done)
+}
+
+// unless has a share of what a deaf member is sent vanish.
+func (o *Operator) unless(host string, share float64, do func(Control, *Proc) (any, error)) func(Control, *Proc) (any, error) {
+	return func(c Control, p *Proc) (any, error) {
+		if o.net.Host(host).deaf && o.loop.Chance(share) {
 			p.Wait(new(Signal), -1)
 		}
-		return order(c, p)
-	}, done)
+		return do(c, p)
+	}
 }
 
 // answered makes of a member's error what its control port answers: a refusal is one, and nothing else is.

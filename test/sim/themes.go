@@ -23,8 +23,12 @@ type theme struct {
 const themed = 0.4
 
 var themes = []theme{
-	{ // members hand over, and some hear no order: old leaders and voters that nobody has fenced
-		name: "deaf members", kinds: []kind{{4, (*faults).deafen}, {6, (*faults).askFailover}, {2, (*faults).cutAPI}, {1, (*faults).kill}},
+	{ // members that answer and hear no order: leaders and voters of earlier epochs that nobody has fenced
+		name: "deaf members", kinds: []kind{{6, (*faults).strand}, {2, (*faults).deafen}, {4, (*faults).askFailover}},
+		draw: func(w *World, s *v1alpha1.ReplicatedStoreSpec) {
+			*s.Replicas, *s.Replication.Synchronous.Number = int32(3+w.loop.Rand.IntN(2)), 1
+			s.Failover.LeaseDurationSeconds = new(int32(3))
+		},
 	},
 	{ // leaders that clients reach and nobody else
 		name: "orphans", hasty: true, kinds: []kind{{6, (*faults).orphan}, {2, (*faults).split}, {1, (*faults).deafen}},
@@ -64,7 +68,7 @@ func (w *World) drawTheme(s *v1alpha1.ReplicatedStore) {
 	}
 	w.theme = themes[w.loop.Rand.IntN(len(themes))]
 	w.loop.Logf("theme: %s", w.theme.name)
-	w.mixed = true
+	w.mixed, w.faults.patient = true, w.loop.Chance(0.8)
 	if w.theme.draw != nil {
 		w.theme.draw(w, &s.Spec)
 	}
