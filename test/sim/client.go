@@ -86,7 +86,7 @@ const (
 func (w *World) newClient(id int) {
 	k := &client{w: w, id: id, host: "client-" + string(rune('a'+id)), writes: 5, gets: 4, patience: 3 * time.Second}
 	if w.mixed {
-		k.patience = w.latency(100*time.Millisecond, 3*time.Second)
+		k.patience = 100 * time.Millisecond << w.loop.Rand.IntN(6)
 		if id > 0 { // somebody always writes
 			k.writes = []int{0, 0, 3, 9}[w.loop.Rand.IntN(4)]
 			k.gets = 9 - k.writes

@@ -2,17 +2,25 @@ package sim
 
 import "time"
 
-// orphan cuts a member off from everybody but its clients, which may take it for the leader still.
+// orphan takes a leader away from everybody but its clients, which may go on to believe in it: what it has open to others is
+// reset, and from then on vanishes; or operators are refused, as if no process were there.
 func (f *faults) orphan(host string) {
 	host = f.leader(host)
-	f.w.loop.Logf("FAULT orphan %s: only clients reach it", host)
-	var from []string
-	for _, o := range f.servers() {
-		if o != host {
-			from = append(from, o)
-		}
+	d := f.w.latency(300*time.Millisecond, 8*time.Second)
+	others := append(f.w.hosts(), APIHost)
+	for _, o := range f.w.ops {
+		others = append(others, o.Name())
 	}
-	f.apart([]string{host}, from, 8*time.Second)
+	if h := f.w.net.Host(host); f.w.loop.Chance(0.7) {
+		others = others[:len(others)-len(f.w.ops)]
+		h.SetShut(true)
+		f.lasting(d, d, func() { h.SetShut(false) })
+	}
+	f.w.loop.Logf("FAULT orphan %s: only clients reach it", host)
+	f.apart([]string{host}, others, d)
+	for _, o := range others {
+		f.w.net.Reset(host, o)
+	}
 }
 
 // split cuts the network in two: members, clients and operators are on one side or on the other.
@@ -26,7 +34,7 @@ func (f *faults) split(string) {
 		}
 	}
 	f.w.loop.Logf("FAULT %v are cut off from %v", a, b)
-	f.apart(a, b, 8*time.Second)
+	f.apart(a, b, f.w.latency(300*time.Millisecond, 8*time.Second))
 }
 
 // deafen has orders to some members vanish on their way, and to others arrive; all answer questions, if not each time.
@@ -37,7 +45,7 @@ func (f *faults) deafen(string) {
 			deaf = append(deaf, h)
 		}
 	}
-	f.muffle(deaf)
+	f.muffle(deaf, f.w.latency(500*time.Millisecond, 8*time.Second))
 }
 
 // strand keeps a leader from renewing its Lease, and from being told so: it is cut off from the API, and deaf as some others are.
@@ -50,35 +58,28 @@ func (f *faults) strand(host string) {
 		}
 	}
 	f.w.loop.Logf("FAULT strand %s", host)
-	f.apart([]string{host}, []string{APIHost}, 12*time.Second)
-	f.muffle(deaf)
+	d := f.w.latency(2*time.Second, 10*time.Second)
+	f.apart([]string{host}, []string{APIHost}, d)
+	f.muffle(deaf, d)
+	f.restUntil = f.w.loop.Now() + d
 }
 
-func (f *faults) muffle(deaf []string) {
+func (f *faults) muffle(deaf []string, d time.Duration) {
 	f.w.loop.Logf("FAULT %v hear no orders", deaf)
 	for _, h := range deaf {
 		f.w.net.Host(h).SetDeaf(true)
 	}
-	f.lasting(500*time.Millisecond, 12*time.Second, func() {
+	f.lasting(d, d, func() {
 		for _, h := range deaf {
 			f.w.net.Host(h).SetDeaf(false)
 		}
 	})
 }
 
-// servers is everybody but the clients.
-func (f *faults) servers() []string {
-	out := append(f.w.hosts(), APIHost)
-	for _, o := range f.w.ops {
-		out = append(out, o.Name())
-	}
-	return out
-}
-
 // apart cuts whatever goes between two groups.
-func (f *faults) apart(some, others []string, most time.Duration) {
+func (f *faults) apart(some, others []string, d time.Duration) {
 	f.between(some, others, f.w.net.CutBoth)
-	f.lasting(300*time.Millisecond, most, func() {
+	f.lasting(d, d, func() {
 		f.between(some, others, func(a, b string) { f.w.net.Heal(a, b); f.w.net.Heal(b, a) })
 	})
 }

@@ -18,6 +18,8 @@ type faults struct {
 	ambushes float64
 	// hasty: faults follow each other fast. patient: most wait for a store that is whole, so that each does its own harm.
 	hasty, patient bool
+	// restUntil is when what takes long has had its time; the patient wait for that too.
+	restUntil time.Duration
 }
 
 // begin makes faults come, at the world's own pace.
@@ -27,7 +29,9 @@ func (f *faults) begin() {
 	if f.hasty {
 		pace, f.ambushes = f.w.latency(50*time.Millisecond, 500*time.Millisecond), f.ambushes+0.2
 	}
-	f.ambushes = max(f.ambushes, f.w.theme.ambushes)
+	if f.ambushes = max(f.ambushes, f.w.theme.ambushes); f.patient && f.w.theme.ambushes == 0 {
+		f.ambushes /= 10
+	}
 	var next func()
 	next = func() {
 		if f.over {
@@ -93,7 +97,7 @@ func (f *faults) one() {
 		f.paused = !f.w.whole()
 		return
 	}
-	if f.patient && !f.w.whole() && f.w.loop.Chance(0.85) {
+	if f.patient && (!f.w.whole() || f.w.loop.Now() < f.restUntil) && f.w.loop.Chance(0.9) {
 		return
 	}
 	kinds, total := faultKinds, 0
@@ -142,7 +146,11 @@ func (f *faults) losePower(host string) {
 
 // everybody that has an address.
 func (f *faults) everybody() []string {
-	return append(f.servers(), "client-a", "client-b", "client-c")
+	out := append(f.w.hosts(), APIHost, "client-a", "client-b", "client-c")
+	for _, o := range f.w.ops {
+		out = append(out, o.Name())
+	}
+	return out
 }
 
 func (f *faults) cut(host string) {

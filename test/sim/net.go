@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -79,9 +80,10 @@ type Host struct {
 	net     *Net
 	process *Process
 	gone    bool
-	deaf    bool // see Operator.command
-	listen  func(*Conn)
-	conns   []*Conn // open ends, each at its index
+	// See Operator.call: deaf, orders vanish; shut, whatever an operator sends is refused.
+	deaf, shut bool
+	listen     func(*Conn)
+	conns      []*Conn // open ends, each at its index
 }
 
 // Host returns the host of that name or host:port, with a clock of its own; it is made when it is first asked for.
@@ -137,6 +139,19 @@ func (h *Host) SetGone(gone bool) {
 
 // SetDeaf has operators' orders to the host vanish, or arrive again.
 func (h *Host) SetDeaf(deaf bool) { h.deaf = deaf }
+
+// SetShut has the host refuse operators, as if its process were gone, or not any more.
+func (h *Host) SetShut(shut bool) { h.shut = shut }
+
+// Reset breaks every connection between two hosts, at both ends at once.
+func (n *Net) Reset(a, b string) {
+	for _, c := range slices.Clone(n.Host(a).conns) {
+		if c.remote == n.Host(b) {
+			c.peer.fail()
+			c.fail()
+		}
+	}
+}
 
 // Gone reports whether the host is off the network.
 func (h *Host) Gone() bool { return h.gone }

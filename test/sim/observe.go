@@ -213,7 +213,7 @@ func (o *Operator) call(host string, timeout time.Duration, order func(Control, 
 	}
 	o.net.Begin(o.name, host, o.host.Clock.True(timeout), func(p *Proc) (any, error) {
 		c := o.control(host)
-		if c == nil {
+		if c == nil || o.net.Host(host).shut {
 			return nil, ErrRefused
 		}
 		reply, err := order(c, p)
@@ -228,7 +228,7 @@ func (o *Operator) command(host string, timeout time.Duration, order func(Contro
 
 // question is call of what a deaf member mostly gets, over another connection.
 func (o *Operator) question(host string, timeout time.Duration, ask func(Control, *Proc) (any, error), done func(any, error)) {
-	o.call(host, timeout, o.unless(host, 0.3, ask), done)
+	o.call(host, timeout, o.unless(host, 0.15, ask), done)
 }
 
 // unless has a share of what a deaf member is sent vanish.
