@@ -37,7 +37,7 @@ type place struct {
 
 // ledger is what the checker remembers over the whole life of a world.
 type ledger struct {
-	leaders  map[replication.Epoch]string // processes: an epoch does not outlive the one that leads it
+	leaders  map[replication.Epoch]string // processes: a leadership does not outlive its own
 	chains   map[place]replication.Chain
 	witness  map[replication.Voter]*witness
 	acked    replication.Mark // the newest acknowledged record end: by its checksum it names all before
@@ -134,8 +134,11 @@ func (w *World) counted(p *process) {
 			breaks("4: %v counts %d at %v, which holds less", p.self, f.Durable, f.Voter)
 		}
 		for _, q := range w.members {
+			if q.self != f.Voter {
+				continue
+			}
 			here, ok := log.MarkAt(f.Durable)
-			if there, retained := q.m.Contents().Log.MarkAt(f.Durable); q.self == f.Voter && ok && retained && here != there {
+			if there, retained := q.m.Contents().Log.MarkAt(f.Durable); ok && retained && here != there {
 				breaks("4: %v counts %v at %v, which holds %v there", p.self, here, f.Voter, there)
 			}
 		}

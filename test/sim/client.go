@@ -72,7 +72,7 @@ type client struct {
 	host   string
 	leader string // host
 	lives  int
-	// Of ten operations so many are writes, and so many more are reads of the leader.
+	// Of ten operations so many are writes, and so many more are reads of the leader. patience is for one call.
 	writes, gets int
 	patience     time.Duration
 }

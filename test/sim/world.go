@@ -62,7 +62,7 @@ func newWorld(seed uint64) *World {
 	if loop.Chance(0.3) {
 		w.net.Profile = Rough()
 	}
-	w.segment, w.troubled, w.mixed = 64<<10, troubled, loop.Chance(0.25)
+	w.segment, w.troubled, w.mixed = 64<<10, usually, loop.Chance(0.25)
 	w.retain, w.retainEvery = int64(8<<10)<<loop.Rand.IntN(6), loop.Between(100*time.Millisecond, 5*time.Second)
 	if loop.Chance(0.3) { // long entries, so that logs are pruned and followers left behind
 		w.pad = 200 << loop.Rand.IntN(4)
@@ -216,8 +216,8 @@ func (w *World) whole() bool {
 
 // Durations of a world, in virtual time.
 const (
-	troubled = 15 * time.Second
-	healing  = 3 * time.Minute
+	usually = 15 * time.Second // of faults
+	healing = 3 * time.Minute
 )
 
 // run plays the world to its end. It panics with a violation when an invariant breaks.
