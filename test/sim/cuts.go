@@ -39,6 +39,9 @@ func (f *faults) split(string) {
 
 // deafen has orders to some members vanish on their way, and to others arrive; all answer questions, if not each time.
 func (f *faults) deafen(string) {
+	if f.w.loop.Now() < f.restUntil {
+		return // its end would be that of what holds
+	}
 	var deaf []string
 	for _, h := range f.w.hosts() {
 		if f.w.loop.Chance(0.5) {
@@ -50,6 +53,9 @@ func (f *faults) deafen(string) {
 
 // strand keeps a leader from renewing its Lease, and from being told so: it is cut off from the API, and deaf as some others are.
 func (f *faults) strand(host string) {
+	if f.w.loop.Now() < f.restUntil {
+		return
+	}
 	host = f.leader(host)
 	deaf := []string{host}
 	for _, h := range f.w.hosts() {
@@ -58,7 +64,7 @@ func (f *faults) strand(host string) {
 		}
 	}
 	f.w.loop.Logf("FAULT strand %s", host)
-	d := f.w.latency(2*time.Second, 10*time.Second)
+	d := f.w.latency(3*time.Second, 10*time.Second)
 	f.apart([]string{host}, []string{APIHost}, d)
 	f.muffle(deaf, d)
 	f.restUntil = f.w.loop.Now() + d
