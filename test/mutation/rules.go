@@ -207,8 +207,8 @@ var mutations = []mutation{
 	{
 		"quorum from statuses", "quorums are counted from answers to this epoch's fence",
 		[]edit{{failoverGo,
-			"ev := d.promised(rec.Epoch)\n\tpass, g",
-			"ev := d.foreseen()\n\tpass, g"}},
+			"ev := d.promised(rec.Epoch)\n\tif missing",
+			"ev := d.foreseen()\n\tif missing"}},
 	},
 	{
 		"quorum from a stale cache", "what was heard once is no answer now",
