@@ -66,6 +66,8 @@ func (p *pass) do(ctx context.Context, a decide.Action) error {
 		return p.delete(ctx, &corev1.PersistentVolumeClaim{}, a.Name, a.UID)
 	case decide.LabelPod:
 		return p.patchPod(ctx, a.Name, "labels", v1alpha1.LabelRole, a.Role)
+	case decide.RouteClients:
+		return p.route(ctx, a)
 	case decide.UnannotatePod:
 		return p.patchPod(ctx, a.Name, "annotations", a.Key, "")
 	case decide.FinishRequest:

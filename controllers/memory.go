@@ -37,6 +37,9 @@ type memory struct {
 	stoodIn   replication.Epoch // see decide.Observed
 	handovers handovers
 	lease     leaseWatch
+	// routed is what was written of the -rw Service's EndpointSlice and has not come back yet; routeVersion what the cache holds.
+	routed       *routed
+	routeVersion string
 	// stale: the cache's copy of the store was too old to publish with; the next pass reads it uncached.
 	stale bool
 }

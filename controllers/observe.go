@@ -36,10 +36,14 @@ func (p *pass) observe(ctx context.Context) (decide.Observed, error) {
 			members[name] = p.bare(name)
 		}
 	}
+	route, err := p.routeNow(ctx)
+	if err != nil {
+		return decide.Observed{}, err
+	}
 	now := p.Clock.Now()
 	return decide.Observed{
 		Store: p.store, Settings: p.Settings, Lease: lease, Members: members, Held: p.heldFor(now), Pass: p.answers, Promoted: p.promoted,
-		Handovers: p.handovers.seen(now), Standby: !p.acts(), StoodIn: p.stoodIn,
+		Handovers: p.handovers.seen(now), Standby: !p.acts(), StoodIn: p.stoodIn, Route: route,
 	}, nil
 }
 

@@ -92,7 +92,7 @@ func manager(o options) (ctrl.Manager, error) {
 	}
 	// Client-side throttling would delay a failover exactly when many stores fail at once; the API server has its own.
 	config.QPS = -1
-	caches := cache.Options{}
+	caches := cache.Options{ByObject: controllers.Cached()}
 	for _, n := range o.served() {
 		if caches.DefaultNamespaces == nil {
 			caches.DefaultNamespaces = map[string]cache.Config{}

@@ -85,6 +85,11 @@ type LabelPod struct {
 	Role string
 }
 
+// RouteClients makes the -rw Service lead to a member; "" to nobody.
+type RouteClients struct {
+	Member string
+}
+
 // UnannotatePod removes an annotation that was handled.
 type UnannotatePod struct {
 	Name string
@@ -106,6 +111,7 @@ func (CreateMember) Risky() bool    { return false }
 func (DeletePod) Risky() bool       { return true }
 func (DeleteClaim) Risky() bool     { return true }
 func (LabelPod) Risky() bool        { return false }
+func (RouteClients) Risky() bool    { return false }
 func (UnannotatePod) Risky() bool   { return false }
 func (FinishRequest) Risky() bool   { return true }
 
@@ -127,10 +133,16 @@ func (a ConfigureLeader) String() string {
 func (a HandOver) String() string {
 	return fmt.Sprintf("let %s hand over to %s", a.Member, a.Request.To)
 }
-func (a CreateMember) String() string  { return "create member " + a.Member }
-func (a DeletePod) String() string     { return fmt.Sprintf("delete pod %s: %s", a.Name, a.Why) }
-func (a DeleteClaim) String() string   { return fmt.Sprintf("delete claim %s: %s", a.Name, a.Why) }
-func (a LabelPod) String() string      { return fmt.Sprintf("label pod %s with role %q", a.Name, a.Role) }
+func (a CreateMember) String() string { return "create member " + a.Member }
+func (a DeletePod) String() string    { return fmt.Sprintf("delete pod %s: %s", a.Name, a.Why) }
+func (a DeleteClaim) String() string  { return fmt.Sprintf("delete claim %s: %s", a.Name, a.Why) }
+func (a LabelPod) String() string     { return fmt.Sprintf("label pod %s with role %q", a.Name, a.Role) }
+func (a RouteClients) String() string {
+	if a.Member == "" {
+		return "lead clients to nobody"
+	}
+	return "lead clients to " + a.Member
+}
 func (a UnannotatePod) String() string { return fmt.Sprintf("remove %s from pod %s", a.Key, a.Name) }
 func (a FinishRequest) String() string {
 	return fmt.Sprintf("answer the failover request %q: %s", a.Outcome.Target, a.Outcome.Result)

@@ -1,8 +1,6 @@
 package decide
 
 import (
-	"slices"
-
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
@@ -31,27 +29,40 @@ func (d *decision) follow(rec Record) []Action {
 	return out
 }
 
-// labels makes the role label of every pod say what the member itself says it does. The leader's comes first: kube-proxy
-// takes changes of a Service about once a second, so clients wait for the second change, and that should not be the one
-// that brings them a leader. For that moment the -rw Service may lead to two; one of them is fenced, and refuses writes.
+// route makes the -rw Service lead to the recorded leader: from the moment on at which it is told to lead, for whoever comes before
+// it takes writes waits there, and whatever Kubernetes thinks of its readiness. Between two leaders it stays as it is. Clients wait
+// for this, and kube-proxy takes changes about once a second; so it is one change of one object, and the first one.
+func (d *decision) route(rec Record) []Action {
+	if rec.Phase != PhasePromoting && rec.Phase != PhaseStable {
+		return nil
+	}
+	var want Route
+	leader := d.Members[rec.Leader.Member]
+	if leader.reachable() {
+		want = Route{leader.Pod.UID, leader.Pod.IP}
+	}
+	switch {
+	case d.Route != nil && *d.Route == want:
+		return nil
+	case want == (Route{}):
+		return []Action{RouteClients{}}
+	default:
+		return []Action{RouteClients{leader.Name}}
+	}
+}
+
+// labels makes the role label of every pod say what the member itself says it does.
 func (d *decision) labels(rec Record) []Action {
-	var removals, leader []Action
-	lead := d.Members[rec.Leader.Member]
-	arrived := lead.Pod != nil && (lead.leads(rec) || lead.Pod.Role == v1alpha1.RoleLabelLeader)
+	var out []Action
 	for _, m := range d.byOrdinal() {
 		if m.Pod == nil || m.Pod.Deleting && m.Pod.Role == "" {
 			continue
 		}
-		switch want := d.roleLabel(rec, m); {
-		case want == m.Pod.Role:
-		case m.Pod.Role == v1alpha1.RoleLabelLeader && !arrived: // nobody to lead clients to yet
-		case want == v1alpha1.RoleLabelLeader:
-			leader = append(leader, LabelPod{m.Name, want})
-		default:
-			removals = append(removals, LabelPod{m.Name, want})
+		if want := d.roleLabel(rec, m); want != m.Pod.Role {
+			out = append(out, LabelPod{m.Name, want})
 		}
 	}
-	return slices.Concat(leader, removals)
+	return out
 }
 
 func (d *decision) roleLabel(rec Record, m Member) string {

@@ -30,6 +30,8 @@ type Observed struct {
 	Promoted PromotedAt
 	// Handovers that failed in the present leadership.
 	Handovers HandoverFailures
+	// Route is where the -rw Service leads; nil when it leads nowhere yet.
+	Route *Route
 	// Pass holds the answers to this pass's earlier actions.
 	Pass Pass
 	// Standby: another operator was elected to act. This one watches, and stands in where that one does not do what cannot wait.
@@ -44,6 +46,12 @@ type HandoverFailures struct {
 	InARow int
 	Why    string        // the newest
 	Ago    time.Duration // since the newest
+}
+
+// Route is the pod that a Service leads to; the zero value is none.
+type Route struct {
+	UID types.UID
+	IP  string
 }
 
 // PromotedAt is when the leader of Epoch was told.

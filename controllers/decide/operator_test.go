@@ -57,7 +57,7 @@ func (o *operator) observe() {
 	now := o.w.cluster.Now()
 	obs := decide.Observed{
 		Store: o.w.store.DeepCopy(), Settings: decide.DefaultSettings(), Members: map[string]decide.Member{},
-		Held: map[string]time.Duration{}, Pass: o.pass, Handovers: o.failures, Standby: o.standby, StoodIn: o.stoodIn,
+		Held: map[string]time.Duration{}, Pass: o.pass, Handovers: o.failures, Standby: o.standby, StoodIn: o.stoodIn, Route: o.w.route,
 	}
 	if o.failures.InARow > 0 {
 		obs.Handovers.Ago = now.Sub(o.failedAt)
@@ -248,6 +248,11 @@ func (o *operator) do(a decide.Action) error {
 		w.remove(a.Name, a.UID)
 	case decide.DeleteClaim:
 		w.deleteClaim(a.Name, a.UID)
+	case decide.RouteClients:
+		w.route = &decide.Route{}
+		if p := w.pods[a.Member]; p != nil {
+			w.route = &decide.Route{UID: p.UID, IP: p.IP}
+		}
 	case decide.LabelPod:
 		if p := w.pods[a.Name]; p != nil {
 			p.Role = a.Role

@@ -21,6 +21,7 @@ func (d *decision) upkeep(s State) []Action {
 	if s != Held && s != RecordLost {
 		out = d.follow(rec)
 	}
+	out = append(out, d.route(rec)...)
 	out = append(out, d.labels(rec)...)
 	if d.sleeping {
 		return out

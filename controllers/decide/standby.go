@@ -48,7 +48,7 @@ func (d *decision) urgent(p Plan) []Action {
 		switch a.(type) {
 		case WriteRecord, FenceMembers, PromoteMember, ConfigureLeader, FinishRequest:
 			return !failover
-		case FollowLeader, LabelPod:
+		case FollowLeader, RouteClients, LabelPod:
 			return false
 		default:
 			return true

@@ -39,7 +39,7 @@ func TestStandbyStandsIn(t *testing.T) {
 	}
 	w.until("clients are led to it", func() bool {
 		p := w.pods[w.rec().Leader.Member]
-		return p != nil && p.Role == "leader"
+		return p != nil && p.Role == "leader" && w.route.IP == p.IP
 	})
 	w.write()
 	w.run(2 * time.Second)

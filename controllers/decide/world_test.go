@@ -28,6 +28,7 @@ type world struct {
 	holder  string
 	renewed int // counts renewals
 
+	route  *decide.Route // of the -rw Service
 	pods   map[string]*decide.Pod
 	claims map[string]*decide.Claim
 	uid    int

@@ -15,25 +15,33 @@ import (
 // Services are the three that clients use and the headless one that names the members.
 func Services(s *api.ReplicatedStore) []*corev1ac.ServiceApplyConfiguration {
 	return []*corev1ac.ServiceApplyConfiguration{
-		clientService(s, api.ServiceReadWrite(s.Name), api.RoleLabelLeader),
-		clientService(s, api.ServiceReadOnly(s.Name), api.RoleLabelFollower),
-		clientService(s, api.ServiceRead(s.Name), ""),
+		clientService(s, api.ServiceReadWrite(s.Name)),
+		clientService(s, api.ServiceReadOnly(s.Name)).WithSpec(selecting(s, api.RoleLabelFollower)),
+		clientService(s, api.ServiceRead(s.Name)).WithSpec(selecting(s, "")),
 		nodesService(s),
 	}
 }
 
-// clientService leads to the ready members of a role, or to all of them.
-func clientService(s *api.ReplicatedStore, name, role string) *corev1ac.ServiceApplyConfiguration {
+// clientService is a Service without a selector: where it leads is for an EndpointSlice to say.
+func clientService(s *api.ReplicatedStore, name string) *corev1ac.ServiceApplyConfiguration {
+	return service(s, name).
+		WithAnnotations(s.Spec.Services.Annotations).
+		WithSpec(clientServiceSpec())
+}
+
+func clientServiceSpec() *corev1ac.ServiceSpecApplyConfiguration {
+	return corev1ac.ServiceSpec().
+		WithType(corev1.ServiceTypeClusterIP).
+		WithPorts(servicePort(api.PortNameClient, api.PortClient).WithAppProtocol("redis"))
+}
+
+// selecting leads to the ready members of a role, or to all of them.
+func selecting(s *api.ReplicatedStore, role string) *corev1ac.ServiceSpecApplyConfiguration {
 	selector := api.SelectorLabels(s.Name)
 	if role != "" {
 		selector[api.LabelRole] = role
 	}
-	return service(s, name).
-		WithAnnotations(s.Spec.Services.Annotations).
-		WithSpec(corev1ac.ServiceSpec().
-			WithType(corev1.ServiceTypeClusterIP).
-			WithSelector(selector).
-			WithPorts(servicePort(api.PortNameClient, api.PortClient).WithAppProtocol("redis")))
+	return clientServiceSpec().WithSelector(selector)
 }
 
 // nodesService gives every member its DNS name whether or not it is ready: members that are not must be reached too, to be

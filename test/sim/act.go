@@ -53,6 +53,8 @@ func (x *pass) do(a decide.Action) error {
 		return x.client.DeleteClaim(x.p, a.Name, a.UID)
 	case decide.LabelPod:
 		return x.patchPod(a.Name, func(p *decide.Pod) { p.Role = a.Role })
+	case decide.RouteClients:
+		return x.route(a)
 	case decide.UnannotatePod:
 		if a.Key != v1alpha1.AnnotationReseed {
 			return fmt.Errorf("sim: unknown annotation %s", a.Key)
@@ -168,6 +170,18 @@ func (x *pass) follow(actions []decide.Action) (n int) {
 	}
 	g.wait(x.p)
 	return n
+}
+
+// route makes the -rw Service lead to a member. Nobody here goes by it: clients of the simulation ask everybody.
+func (x *pass) route(a decide.RouteClients) error {
+	var to decide.Route
+	if m := x.seen.Members[a.Member]; a.Member != "" && m.Pod != nil {
+		to = decide.Route{UID: m.Pod.UID, IP: m.Pod.IP}
+	}
+	return x.client.write(x.p, func() error {
+		x.client.api.route = &to
+		return nil
+	})
 }
 
 func (x *pass) patchPod(name string, edit func(*decide.Pod)) error {

@@ -66,6 +66,7 @@ type API struct {
 	pods     map[string]*podObject
 	claims   map[string]*claimObject
 	wiped    map[types.UID]bool // claims whose volume is gone for good
+	route    *decide.Route      // where the -rw Service leads
 	history  []snapshot
 	caches   []*Cache
 	recent   [kinds][]versioned

@@ -164,8 +164,9 @@ func (b *bench) measure(ctx context.Context, f fault) (o outcome, err error) {
 	}
 	o = outcome{pause: after.Gap.Length(), failed: after.Failed - before.Failed, unknown: after.Unknown - before.Unknown, leaders: rs.Status.Epoch - epoch}
 	if last := rs.Status.LastFailover; last != nil && o.leaders > 0 && last.Durations.Total != nil {
-		o.report = fmt.Sprintf("%s, detected %v after the last write, then %v", last.Reason,
-			last.DetectedTime.Sub(after.Gap.From).Round(time.Millisecond), last.Durations.Total.Duration)
+		d := last.Durations
+		o.report = fmt.Sprintf("%s, detected %v after the last write, then fencing %v, promoting %v, opening %v, total %v", last.Reason,
+			last.DetectedTime.Sub(after.Gap.From).Round(time.Millisecond), d.Fencing, d.Promoting, d.Opening, d.Total)
 	}
 	return o, nil
 }

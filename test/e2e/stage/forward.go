@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/util/httpstream"
 	"k8s.io/client-go/tools/portforward"
 	"k8s.io/client-go/transport/spdy"
@@ -18,7 +19,7 @@ import (
 )
 
 // dial connects to a pod's client port through the API server, as `kubectl port-forward` does. address names a pod, or the
-// Service of the leader, whose selector is then looked up anew.
+// Service of the leader, and where that leads is then looked up anew.
 func (s *Store) dial(ctx context.Context, address string) (net.Conn, error) {
 	pod, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -48,21 +49,19 @@ func (s *Store) dial(ctx context.Context, address string) (net.Conn, error) {
 }
 
 func (s *Store) leaderPod(ctx context.Context) (string, error) {
-	var svc corev1.Service
-	key := client.ObjectKey{Namespace: s.Namespace, Name: v1alpha1.ServiceReadWrite(s.Name)}
-	if err := s.Client.Get(ctx, key, &svc); err != nil {
-		return "", fmt.Errorf("find the store's Service: %w", err)
+	var slices discoveryv1.EndpointSliceList
+	service := v1alpha1.ServiceReadWrite(s.Name)
+	if err := s.Client.List(ctx, &slices, client.InNamespace(s.Namespace), client.MatchingLabels{discoveryv1.LabelServiceName: service}); err != nil {
+		return "", fmt.Errorf("find where the Service %s leads: %w", service, err)
 	}
-	var pods corev1.PodList
-	if err := s.Client.List(ctx, &pods, client.InNamespace(s.Namespace), client.MatchingLabels(svc.Spec.Selector)); err != nil {
-		return "", fmt.Errorf("find the leader's pod: %w", err)
-	}
-	for _, p := range pods.Items {
-		if p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil {
-			return p.Name, nil
+	for _, slice := range slices.Items {
+		for _, e := range slice.Endpoints {
+			if e.TargetRef != nil {
+				return e.TargetRef.Name, nil
+			}
 		}
 	}
-	return "", fmt.Errorf("no pod is behind the Service %s", svc.Name)
+	return "", fmt.Errorf("no pod is behind the Service %s", service)
 }
 
 // open makes a connection of a tunnel's two streams. The near end is one of a net.Pipe, since streams know no deadlines.

@@ -1,0 +1,58 @@
+package render
+
+import (
+	"net/netip"
+	"strings"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
+	discoveryv1ac "k8s.io/client-go/applyconfigurations/discovery/v1"
+
+	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
+)
+
+// Destination is the pod of the member that the -rw Service leads to.
+type Destination struct {
+	Member, IP, Node, Zone string
+	UID                    types.UID
+}
+
+// Route is the EndpointSlice of the -rw Service, which leads to one member; nil: to nobody. Kubernetes' own controller would wait for
+// the pod's label and readiness, and so for its probes; the operator knows who leads.
+func Route(s *api.ReplicatedStore, to *Destination) *discoveryv1ac.EndpointSliceApplyConfiguration {
+	family := discoveryv1.AddressTypeIPv4
+	if to != nil {
+		if ip, err := netip.ParseAddr(to.IP); err == nil && ip.Is6() {
+			family = discoveryv1.AddressTypeIPv6
+		}
+	}
+	out := discoveryv1ac.EndpointSlice(RouteName(s.Name, family), s.Namespace).
+		WithLabels(api.ChildLabels(s.Name)).
+		WithLabels(map[string]string{
+			discoveryv1.LabelServiceName: api.ServiceReadWrite(s.Name),
+			discoveryv1.LabelManagedBy:   api.AppManagedBy,
+		}).
+		WithOwnerReferences(owner(s)).
+		WithAddressType(family).
+		WithPorts(discoveryv1ac.EndpointPort().WithName(api.PortNameClient).WithPort(api.PortClient).WithProtocol("TCP").WithAppProtocol("redis"))
+	if to == nil {
+		return out
+	}
+	e := discoveryv1ac.Endpoint().
+		WithAddresses(to.IP).
+		WithConditions(discoveryv1ac.EndpointConditions().WithReady(true).WithServing(true).WithTerminating(false)).
+		WithTargetRef(corev1ac.ObjectReference().WithKind("Pod").WithNamespace(s.Namespace).WithName(to.Member).WithUID(to.UID))
+	if to.Node != "" {
+		e.WithNodeName(to.Node)
+	}
+	if to.Zone != "" {
+		e.WithZone(to.Zone)
+	}
+	return out.WithEndpoints(e)
+}
+
+// RouteName is that of the EndpointSlice of a family of addresses, which an EndpointSlice never changes.
+func RouteName(store string, family discoveryv1.AddressType) string {
+	return api.ServiceReadWrite(store) + "-" + strings.ToLower(string(family))
+}

@@ -1,0 +1,37 @@
+package render_test
+
+import (
+	"testing"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+
+	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/render"
+)
+
+// TestRoute: the -rw Service has no selector, so the EndpointSlice alone says where it leads: to one pod, ready whatever its probes
+// say, on the port of the Service's name.
+func TestRoute(t *testing.T) {
+	s := store("orders")
+	for ip, family := range map[string]discoveryv1.AddressType{"10.1.2.3": discoveryv1.AddressTypeIPv4, "fd00::7": discoveryv1.AddressTypeIPv6} {
+		r := render.Route(s, &render.Destination{Member: "orders-2", IP: ip, Node: "n1", UID: "uid"})
+		if *r.AddressType != family || *r.Name != render.RouteName("orders", family) || len(r.Endpoints) != 1 {
+			t.Fatalf("%s: %+v", ip, r)
+		}
+		e := r.Endpoints[0]
+		if e.Addresses[0] != ip || !*e.Conditions.Ready || *e.TargetRef.Name != "orders-2" || *e.NodeName != "n1" || e.Zone != nil {
+			t.Fatalf("%s: %+v", ip, e)
+		}
+		for _, svc := range render.Services(s) {
+			if *svc.Name == r.Labels[discoveryv1.LabelServiceName] && (svc.Spec.Selector != nil || *svc.Spec.Ports[0].Name != *r.Ports[0].Name) {
+				t.Fatalf("%+v does not go with %+v", svc.Spec, r.Ports)
+			}
+		}
+		if r.Labels[discoveryv1.LabelServiceName] != api.ServiceReadWrite("orders") {
+			t.Fatalf("labels %v", r.Labels)
+		}
+	}
+	if r := render.Route(s, nil); len(r.Endpoints) != 0 {
+		t.Fatalf("%+v", r.Endpoints)
+	}
+}

@@ -1,0 +1,67 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	discoveryv1 "k8s.io/api/discovery/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/controllers/render"
+)
+
+// routeNow is where the -rw Service leads, as far as the cache knows: nil when it leads nowhere yet. What this operator wrote last
+// counts until the cache has caught up with it.
+func (p *pass) routeNow(ctx context.Context) (*decide.Route, error) {
+	slices := &discoveryv1.EndpointSliceList{}
+	if err := p.Client.List(ctx, slices, client.InNamespace(p.store.Namespace), client.MatchingLabels{
+		discoveryv1.LabelServiceName: v1alpha1.ServiceReadWrite(p.store.Name), discoveryv1.LabelManagedBy: v1alpha1.AppManagedBy,
+	}); err != nil {
+		return nil, fmt.Errorf("list EndpointSlices: %w", err)
+	}
+	var route *decide.Route
+	version := ""
+	for i := range slices.Items {
+		s := &slices.Items[i]
+		if version += s.ResourceVersion + " "; route == nil {
+			route = &decide.Route{}
+		}
+		for _, e := range s.Endpoints {
+			if e.TargetRef != nil && len(e.Addresses) == 1 {
+				*route = decide.Route{UID: e.TargetRef.UID, IP: e.Addresses[0]}
+			}
+		}
+	}
+	if w := p.routed; w != nil && w.before == version {
+		return &w.route, nil
+	}
+	p.routed = nil
+	p.routeVersion = version
+	return route, nil
+}
+
+// routed is where this operator made the Service lead.
+type routed struct {
+	route  decide.Route
+	before string // what the cache held then
+}
+
+// route makes the -rw Service lead to a member. That it cannot is said, and holds up nothing else.
+func (p *pass) route(ctx context.Context, a decide.RouteClients) error {
+	var to *render.Destination
+	var route decide.Route
+	if m := p.seen.Members[a.Member]; a.Member != "" && m.Pod != nil {
+		to = &render.Destination{Member: a.Member, IP: m.Pod.IP, Node: m.Pod.Node, Zone: m.Pod.Zone, UID: m.Pod.UID}
+		route = decide.Route{UID: m.Pod.UID, IP: m.Pod.IP}
+	}
+	if err := p.Client.Apply(ctx, render.Route(p.store, to), client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership); err != nil {
+		log.FromContext(ctx).Info("Clients are not led to the leader", keyMember, a.Member, keyMessage, err.Error())
+		p.warn(v1alpha1.ReasonApplyFailed, fmt.Errorf("lead clients to %q: %w", a.Member, err))
+		return nil
+	}
+	p.routed = &routed{route: route, before: p.routeVersion}
+	return nil
+}
