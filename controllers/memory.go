@@ -77,6 +77,7 @@ type probe struct {
 	answered time.Time // when it, in this pod, answered last
 	askedAt  time.Time
 	timedOut bool
+	refused  bool
 }
 
 // applied is what was sent for one child, so that it is not sent again in vain.

@@ -53,15 +53,19 @@ func (p *pass) probeOf(name string, pod *decide.Pod) *probe {
 		p.probes[name] = pr
 	}
 	if pod != nil && pr.uid != pod.UID {
-		pr.uid, pr.timedOut, pr.answered = pod.UID, false, time.Time{}
+		pr.uid, pr.timedOut, pr.refused, pr.answered = pod.UID, false, false, time.Time{}
 	}
 	return pr
 }
 
 // askOne asks one member. An answer of somebody else at its address says nothing about it.
 func (p *pass) askOne(ctx context.Context, to nodeclient.Target, pr *probe) decide.Probe {
-	if now := p.Clock.Now(); pr.timedOut && now.Sub(pr.askedAt) < probeAgainAfter && !pr.askedAt.Before(p.began) {
-		return pr.failed(decide.TimedOut, now, p.heard(to.Member))
+	if now := p.Clock.Now(); (pr.timedOut || pr.refused) && now.Sub(pr.askedAt) < probeAgainAfter && !pr.askedAt.Before(p.began) {
+		reach := decide.TimedOut
+		if pr.refused {
+			reach = decide.Refused
+		}
+		return pr.failed(reach, now, p.heard(to.Member))
 	}
 	if pr.askedAt = p.Clock.Now(); pr.timedOut {
 		var cancel context.CancelFunc
@@ -70,7 +74,7 @@ func (p *pass) askOne(ctx context.Context, to nodeclient.Target, pr *probe) deci
 	}
 	status, err := p.Nodes.Status(ctx, to)
 	now := p.Clock.Now()
-	pr.timedOut = false
+	pr.timedOut, pr.refused = false, false
 	switch nodeclient.Classify(err) {
 	case nodeclient.NoFailure:
 		if err != nil || !to.Is(status) || status.Store != p.store.Name {
@@ -79,6 +83,7 @@ func (p *pass) askOne(ctx context.Context, to nodeclient.Target, pr *probe) deci
 		pr.status, pr.failing, pr.answered = &status, time.Time{}, now
 		return decide.Probe{Reach: decide.Fresh, Status: &status}
 	case nodeclient.Refused:
+		pr.refused = true
 		return pr.failed(decide.Refused, now, p.heard(to.Member))
 	case nodeclient.TimedOut:
 		pr.timedOut = true

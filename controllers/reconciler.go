@@ -38,8 +38,8 @@ const (
 	maxSteps = 16
 	// maxPass bounds a pass in time: the longest single step is a handover's hold.
 	maxPass = 30 * time.Second
-	// probeAgainAfter: a member that timed out is not asked again within a pass before this, so that a dead leader costs a
-	// failover one timeout, not one a step.
+	// probeAgainAfter: a member that timed out, or refused, is not asked again within a pass before this, so that a dead leader costs
+	// a failover one timeout, not one a step. (Who refuses as its machine goes down times out a moment later.)
 	probeAgainAfter = 2 * time.Second
 	// againTimeout is for how long a member is asked that timed out the last time: whether it is back shows fast, and a lost
 	// leader is judged by how long nothing was heard of it, not by how patiently it was asked.

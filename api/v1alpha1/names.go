@@ -15,8 +15,8 @@ const (
 	LabelStore = GroupName + "/store"
 	// LabelMember holds the member's name (which is the pod's and the claim's too).
 	LabelMember = GroupName + "/member"
-	// LabelRole holds RoleLabelLeader or RoleLabelFollower on pods, and is absent while a member does neither. The Services
-	// select by it, so it moves only after the member itself says what it does.
+	// LabelRole holds RoleLabelLeader or RoleLabelFollower on pods, and is absent while a member does neither. The Service of
+	// the followers selects by it, so it moves only after the member itself says what it does.
 	LabelRole = GroupName + "/role"
 
 	LabelAppName      = "app.kubernetes.io/name"

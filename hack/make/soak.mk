@@ -8,3 +8,11 @@ soak: ## Break a real cluster at random for MINUTES=30 under load; judge history
 	@mkdir -p bin
 	@$(GOBUILD) -v -o bin/soak ./hack/soak $(PROGRESS)
 	@exec bin/soak --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(SOAK_FLAGS)
+
+TIMES ?= 5
+
+.PHONY: bench-pauses
+bench-pauses: ## Measure on the real cluster for how long writes pause after each kind of fault, TIMES=5 each (root).
+	@mkdir -p bin
+	@$(GOBUILD) -v -o bin/pauses ./hack/soak/pauses $(PROGRESS)
+	@exec bin/pauses --times $(TIMES) $(if $(ONLY),--only "$(ONLY)")

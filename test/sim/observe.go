@@ -83,8 +83,12 @@ func (x *pass) ask(members map[string]decide.Member) {
 		case pod == nil || pod.IP == "":
 			results[name] = pr.failed(decide.Unknown, now, time.Time{})
 			continue
-		case pr.timedOut && now.Sub(pr.askedAt) < probeAgainAfter && !pr.askedAt.Before(x.began):
-			results[name] = pr.failed(decide.TimedOut, now, x.streams.heardAt(pod.IP))
+		case (pr.timedOut || pr.refused) && now.Sub(pr.askedAt) < probeAgainAfter && !pr.askedAt.Before(x.began):
+			reach := decide.TimedOut
+			if pr.refused {
+				reach = decide.Refused
+			}
+			results[name] = pr.failed(reach, now, x.streams.heardAt(pod.IP))
 		default:
 			timeout := x.Timeouts.Status
 			if pr.askedAt = now; pr.timedOut {
@@ -113,7 +117,7 @@ func (x *pass) probeOf(name string, pod *decide.Pod) *probe {
 		x.memory.probes[name] = pr
 	}
 	if pod != nil && pr.uid != pod.UID {
-		pr.uid, pr.timedOut, pr.answered = pod.UID, false, time.Time{}
+		pr.uid, pr.timedOut, pr.refused, pr.answered = pod.UID, false, false, time.Time{}
 	}
 	return pr
 }
@@ -121,7 +125,7 @@ func (x *pass) probeOf(name string, pod *decide.Pod) *probe {
 // judge is the second half of the observer's askOne.
 func (x *pass) judge(name, host string, pr *probe, reply any, err error) decide.Probe {
 	now, heard := x.now(), x.streams.heardAt(host)
-	pr.timedOut = false
+	pr.timedOut, pr.refused = false, false
 	switch nodeclient.Classify(err) {
 	case nodeclient.NoFailure:
 		if err != nil {
@@ -134,6 +138,7 @@ func (x *pass) judge(name, host string, pr *probe, reply any, err error) decide.
 		pr.status, pr.failing, pr.answered = &status, time.Time{}, now
 		return decide.Probe{Reach: decide.Fresh, Status: &status}
 	case nodeclient.Refused:
+		pr.refused = true
 		return pr.failed(decide.Refused, now, heard)
 	case nodeclient.TimedOut:
 		pr.timedOut = true

@@ -307,6 +307,7 @@ type probe struct {
 	answered time.Time
 	askedAt  time.Time
 	timedOut bool
+	refused  bool
 }
 
 func (m *memory) hold(facts []string, now time.Time) {

@@ -168,6 +168,9 @@ func (b *bench) measure(ctx context.Context, f fault) (o outcome, err error) {
 		o.report = fmt.Sprintf("%s, detected %v after the last write, then fencing %v, promoting %v, opening %v, total %v", last.Reason,
 			last.DetectedTime.Sub(after.Gap.From).Round(time.Millisecond), d.Fencing, d.Promoting, d.Opening, d.Total)
 	}
+	if q := rs.Status.FailoverRequest; f.name == "handover" && q != nil && o.leaders == 0 {
+		o.report = fmt.Sprintf("%s: %s", q.Result, q.Message)
+	}
 	return o, nil
 }
 
