@@ -49,6 +49,11 @@ func (n *Node) Live() error {
 	return nil
 }
 
+// leaderless is for how long a follower that lost its leader is ready all the same: longer than a failover takes. It answers reads,
+// and forwards the rest as soon as somebody leads. And kube-proxy, which takes changes about once a second, would tell clients of the
+// new leader later if each follower's readiness changed before.
+const leaderless = 5 * time.Second
+
 // Ready is nil while the member can do its role's work.
 func (n *Node) Ready() error {
 	switch n.run.Role() {
@@ -58,7 +63,10 @@ func (n *Node) Ready() error {
 		}
 		return nil
 	case replication.RoleFollower:
-		if !n.run.Following() {
+		switch now := time.Now(); {
+		case n.run.Following():
+			n.followed.Store(&now)
+		case n.followed.Load() == nil || now.Sub(*n.followed.Load()) >= leaderless:
 			return errors.New("follower without a stream from its leader")
 		}
 		return nil

@@ -68,6 +68,26 @@ func TestHandoversCostNoClientAnError(t *testing.T) {
 	done.Wait()
 }
 
+// Followers are ready for as long as a failover takes: there is much that they can do, and every change of readiness would delay the
+// news of the next leader on its way to clients.
+func TestFollowersAreReadyWhileALeaderIsReplaced(t *testing.T) {
+	c := newCluster(t, 3, 1)
+	c.promote("m-1", "m-2", "m-3")
+	c.eventually("the followers are ready", func() bool { return c.nodes["m-2"].Ready() == nil && c.nodes["m-3"].Ready() == nil })
+	c.dirs["m-4"] = t.TempDir()
+	if c.start("m-4").Ready() == nil {
+		t.Fatal("a member that follows nobody is ready")
+	}
+	if err := c.nodes["m-1"].Stop(); err != nil {
+		t.Fatal(err)
+	}
+	delete(c.nodes, "m-1")
+	c.eventually("the follower misses its leader", func() bool { return !c.nodes["m-2"].run.Following() })
+	if err := c.nodes["m-2"].Ready(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // The leader's process dies: who was connected to a follower gets errors for what was under way at most, and goes on, on the same
 // connection.
 func TestForwardingOutlivesALeader(t *testing.T) {

@@ -23,14 +23,15 @@ import (
 
 // Node is one running data node.
 type Node struct {
-	opt     Options
-	run     *role.Runner
-	clients *resp.Server
-	serving atomic.Pointer[resp.Server] // clients, for the role goroutine, which begins before it is there
-	probe   *lease.DiskProbe
-	ports   [3]net.Listener // client, peer, control; nil where closed
-	cancel  context.CancelFunc
-	running sync.WaitGroup
+	opt      Options
+	run      *role.Runner
+	clients  *resp.Server
+	serving  atomic.Pointer[resp.Server] // clients, for the role goroutine, which begins before it is there
+	probe    *lease.DiskProbe
+	followed atomic.Pointer[time.Time] // when it was seen last, by Ready, that a leader is heard
+	ports    [3]net.Listener           // client, peer, control; nil where closed
+	cancel   context.CancelFunc
+	running  sync.WaitGroup
 
 	once   sync.Once
 	ended  chan struct{}

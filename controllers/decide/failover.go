@@ -35,7 +35,7 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 	next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindFailover, f.reason, request, request))
 	next.LeaderDead = f.dead && rec.Phase == PhaseStable
 	return plan(Fencing, v1alpha1.ReasonFailoverStarted, "%s: fencing its members for epoch %d.", f.message, next.Epoch).
-		do(d.write(next))
+		do(append(d.leadTo(chosen.voter.Member), d.write(next))...)
 }
 
 // refuseTarget answers a request for a member that does not hold what the best one holds, before anything is begun.

@@ -29,17 +29,24 @@ func (d *decision) follow(rec Record) []Action {
 	return out
 }
 
-// route makes the -rw Service lead to the recorded leader: from the moment on at which it is told to lead, for whoever comes before
-// it takes writes waits there, and whatever Kubernetes thinks of its readiness. Between two leaders it stays as it is. Clients wait
-// for this, and kube-proxy takes changes about once a second; so it is one change of one object, and the first one.
+// route makes the -rw Service lead to the recorded leader, whatever Kubernetes thinks of its readiness. Between two leaders it stays
+// as it is.
 func (d *decision) route(rec Record) []Action {
 	if rec.Phase != PhasePromoting && rec.Phase != PhaseStable {
 		return nil
 	}
+	return d.leadTo(rec.Leader.Member)
+}
+
+// leadTo makes the -rw Service lead to a member, to nobody where it has no address. When a leader is lost that is the first thing to
+// do, before it is sure who is elected: whoever comes waits there until somebody takes writes, and is forwarded then. For clients wait
+// for this, and kube-proxy takes changes only about once a second: it should be the first one that a lost leader causes, and not come
+// after those that its pod causes.
+func (d *decision) leadTo(member string) []Action {
 	var want Route
-	leader := d.Members[rec.Leader.Member]
-	if leader.reachable() {
-		want = Route{leader.Pod.UID, leader.Pod.IP}
+	m := d.Members[member]
+	if m.reachable() {
+		want = Route{m.Pod.UID, m.Pod.IP}
 	}
 	switch {
 	case d.Route != nil && *d.Route == want:
@@ -47,7 +54,7 @@ func (d *decision) route(rec Record) []Action {
 	case want == (Route{}):
 		return []Action{RouteClients{}}
 	default:
-		return []Action{RouteClients{leader.Name}}
+		return []Action{RouteClients{m.Name}}
 	}
 }
 
