@@ -88,7 +88,8 @@ func (d *decision) detect(rec Record) finding {
 }
 
 // contacts count what the followers that answer in this pass say of the leader. With rules that count voters, only
-// voters are asked: a leader heard by others alone can acknowledge nothing.
+// voters are asked: a leader heard by others alone can acknowledge nothing. Where a rule has too few voters to acknowledge
+// anything, everybody is: they are about to become voters, or are voters of a newer rule than this record, if it is an older copy.
 type contacts struct {
 	heard, silent, refused int
 	parted                 int // neither connected nor silent for long yet
@@ -106,7 +107,7 @@ func (d *decision) contact(rec Record) contacts {
 		if !m.follows(rec) || s.Contact == nil {
 			continue
 		}
-		if v, ok := rec.Voter(m.Name); rule.K > 0 && (!ok || v.Incarnation != s.Incarnation) {
+		if v, ok := rec.Voter(m.Name); rule.K > 0 && rule.K <= len(rule.Voters) && (!ok || v.Incarnation != s.Incarnation) {
 			continue
 		}
 		c.add(*s.Contact, d.Settings.SuspectAfter)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/replication"
 )
 
 // TestRecordRestoredToTheFencingOfAnEpochThatIsLed: nobody has promised more than this older copy says, and yet its epoch
@@ -68,4 +69,31 @@ func TestRecordRestoredFromBeforeMembersWereScaledAway(t *testing.T) {
 		w.write()
 		w.until("two members again", func() bool { return len(w.pods) == 2 }, w.kubelet)
 	}
+}
+
+// TestRecordRestoredFromBeforeTheFirstVoters (simulation, seed 20659): by such a copy nothing was ever acknowledged, and the members
+// that know better do not answer. The one that answers is no voter by it, but hears the leader.
+func TestRecordRestoredFromBeforeTheFirstVoters(t *testing.T) {
+	w := newWorld(t, 3, 1)
+	w.until("a record", func() bool { return w.record != "" })
+	w.untilState(decide.Stable)
+	old := w.rec()
+	old.Phase, old.ConfigVersion, old.Rules = decide.PhasePromoting, 1, []replication.Rule{{K: 1, Voters: []replication.Voter{}}}
+	for range 5 {
+		w.write()
+	}
+	w.record = old.Encode()
+	w.version++
+	w.cluster.Cut("orders-1", operatorA)
+	w.cluster.Cut("orders-2", operatorA)
+	w.run(5 * time.Second)
+	if r := w.rec(); r.Epoch != 1 {
+		t.Fatalf("failed over to epoch %d by an old record, although the leader is heard", r.Epoch)
+	}
+	w.cluster.HealAll()
+	w.untilState(decide.Stable)
+	if r := w.rec(); r.Epoch != 1 || len(r.Rules[0].Voters) != 2 {
+		t.Fatalf("record %+v", r)
+	}
+	w.write()
 }
