@@ -31,8 +31,9 @@ var _ = Describe("the operator is lost", func() {
 		t.fault("lose "+t.node, world.Cluster.KillNode(ctx, t.node))
 		t.stopped(ctx, 5*time.Second)
 		// Kubernetes itself moves the pods of a lost node after five minutes; a person who knows that it is lost, at once.
+		Expect(world.Cordon(ctx, t.node)).To(Succeed())
 		Expect(world.KillOperators(ctx)).To(Succeed())
-		note("the operator's pods were deleted by force, as a person does who knows that the node is lost; Kubernetes alone takes five minutes")
+		note("the node was cordoned and the operator's pods deleted by force, as a person does who knows that it is lost; Kubernetes alone takes five minutes")
 		t.led(ctx)
 		t.fault("start "+t.node, world.Cluster.StartNode(ctx, t.node))
 		t.end(ctx)

@@ -44,6 +44,11 @@ func (s *Stage) OperatorsOn(ctx context.Context, node string) error {
 	return errors.Join(err, s.Uncordon(ctx))
 }
 
+// Cordon keeps new pods off a node.
+func (s *Stage) Cordon(ctx context.Context, node string) error {
+	return s.cordon(ctx, func(name string) bool { return name == node })
+}
+
 // Uncordon lets new pods run on every node.
 func (s *Stage) Uncordon(ctx context.Context) error {
 	return s.cordon(ctx, func(string) bool { return false })
