@@ -65,7 +65,6 @@ var _ = Describe("operators of different versions", func() {
 		Expect(err).NotTo(HaveOccurred())
 		two, err := world.Create(ctx, theirs, manifest, apart)
 		Expect(err).NotTo(HaveOccurred())
-		made = append(made, one, two)
 		for store, runs := range map[*stage.Store]string{one: image, two: other} {
 			t := begin(ctx, store)
 			pods, err := store.Pods(ctx)

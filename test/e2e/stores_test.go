@@ -69,18 +69,18 @@ func create(ctx context.Context, change func(*v1alpha1.ReplicatedStore)) *stage.
 	Expect(err).NotTo(HaveOccurred())
 	s, err := world.Create(ctx, ns, manifest, change)
 	Expect(err).NotTo(HaveOccurred())
-	made = append(made, s)
+	subject = s
 	ready(ctx, s)
 	return s
 }
 
-// made are all stores of this run; explained how many of them were told of at a failure.
-var made []*stage.Store
+// subject is the store that was worked with last.
+var subject *stage.Store
 
-// explain tells what is known of the newest store when a spec failed.
+// explain tells what is known of it when a spec failed.
 func explain(ctx context.Context) {
-	if len(made) > 0 && CurrentSpecReport().Failed() {
-		made[len(made)-1].Diagnose(ctx, GinkgoWriter)
+	if subject != nil && CurrentSpecReport().Failed() {
+		subject.Diagnose(ctx, GinkgoWriter)
 	}
 }
 

@@ -43,6 +43,7 @@ func begin(ctx context.Context, s *stage.Store) *trial {
 // beginWith is begin with another load.
 func beginWith(ctx context.Context, s *stage.Store, opt ledger.Options) *trial {
 	GinkgoHelper()
+	subject = s
 	ready(ctx, s)
 	opt.ID = strconv.FormatInt(time.Now().UnixNano(), 36)
 	opt.Timeout = cmp.Or(opt.Timeout, time.Second)
