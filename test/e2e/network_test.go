@@ -47,7 +47,7 @@ var _ = Describe("the leader's node is cut off", func() {
 		t.end(ctx)
 	}, SpecTimeout(3*readyTimeout))
 
-	It("from its followers alone, while the operator hears it", func(ctx SpecContext) {
+	It("from its followers alone, with both operators on its side: said, and over by itself", func(ctx SpecContext) {
 		onOwnCluster()
 		store := usual(ctx)
 		ready(ctx, store)
@@ -60,7 +60,8 @@ var _ = Describe("the leader's node is cut off", func() {
 		for _, f := range t.followers(ctx) {
 			t.fault("cut "+t.node+" from "+f.node, world.Cluster.CutNode(ctx, t.node, f.node))
 		}
-		t.sees(ctx, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonVotersMissing)
+		t.sees(ctx, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonVotersMissing+"|"+v1alpha1.ReasonLeaderNotWritable)
+		t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonMemberMissing, t.followers(ctx)[0].member, t.followers(ctx)[1].member)
 		t.fault("heal", world.Cluster.Heal(ctx))
 		t.writes(ctx, "by themselves")
 		t.end(ctx)
