@@ -53,7 +53,7 @@ func (p *pass) announce(ctx context.Context, plan decide.Plan) {
 			kind = corev1.EventTypeWarning
 		}
 		log.FromContext(ctx).Info("Noted", keyReason, n.Reason, keyMessage, n.Message)
-		p.Recorder.Eventf(p.store, nil, kind, n.Reason, "Seed", "%s", n.Message)
+		p.Recorder.Eventf(p.store, nil, kind, n.Reason, n.Action, "%s", n.Message)
 	}
 	if plan.Standby || p.said.state == plan.State && p.said.reason == plan.Reason {
 		return

@@ -75,6 +75,8 @@ func (b *backend) ReadGate(ctx context.Context) error {
 	}
 }
 
+func (b *backend) Room() resp.Room { return resp.Room(b.run.Room()) }
+
 func (b *backend) Acknowledged(p replication.Position) (bool, int) { return b.run.Acknowledged(p) }
 
 func (b *backend) WaitAcknowledged(ctx context.Context, p replication.Position, local bool, followers int) (bool, int) {

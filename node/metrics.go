@@ -28,7 +28,7 @@ var (
 	descSeedDone    = desc("seed_bytes_done", "Bytes received of the snapshot under way.")
 	descSeedTotal   = desc("seed_bytes_total", "Bytes of the snapshot under way; 0 when there is none.")
 	descQuarantined = desc("quarantined_entries", "Entries cut from the log by rejoins and kept in quarantine.")
-	descDisk        = desc("disk_bytes", "The data volume: used, free, total.", "kind")
+	descDisk        = desc("disk_bytes", "The data volume: used, free, total, and the reserve, which is in used.", "kind")
 )
 
 func (c memberCollector) Describe(ch chan<- *prometheus.Desc) {
@@ -72,6 +72,7 @@ func (c memberCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descDisk, float64(s.Disk.UsedBytes), "used")
 	gauge(descDisk, float64(s.Disk.FreeBytes), "free")
 	gauge(descDisk, float64(s.Disk.TotalBytes), "total")
+	gauge(descDisk, float64(s.Disk.ReserveBytes), "reserve")
 }
 
 func flag(b bool) float64 {

@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"errors"
 	"fmt"
 	"time"
 )
@@ -101,6 +102,9 @@ func (r *Replica) cutBack(h HelloReply) (Step, uint64, error) {
 		return StepAgain, 0, nil
 	}
 	n, err := r.log.Cut(to, fmt.Sprintf("epoch %d of the leader of epoch %d ends at %d", h.Epoch, r.promises.Epoch, h.End))
+	if errors.Is(err, ErrNoSpace) {
+		return StepLeave, 0, noRoom("the log cannot be cut after %d: %v", to, err)
+	}
 	if err != nil {
 		return StepLeave, 0, fmt.Errorf("cut the log after %d: %w", to, err)
 	}
@@ -120,7 +124,9 @@ func (r *Replica) OnAppend(a Append, now time.Time) error {
 		if err := rec.Follows(r.log.Last()); err != nil {
 			return refuse("BadRecord", "record at %d: %v", rec.First, err)
 		}
-		if err := r.log.Append(rec); err != nil {
+		if err := r.log.Append(rec); errors.Is(err, ErrNoSpace) {
+			return noRoom("append at position %d: %v", rec.First, err)
+		} else if err != nil {
 			return fmt.Errorf("append at position %d: %w", rec.First, err)
 		}
 	}

@@ -1,6 +1,7 @@
 package replication
 
 import (
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"slices"
@@ -66,6 +67,12 @@ func (r *Replica) Promote(p Promotion, unixMilli int64, now time.Time) error {
 	case len(p.Rules) == 0:
 		return refuse("NoRule", "a leader needs at least one commit rule")
 	}
+	// Before the promise: an epoch that was joined without a barrier is used up.
+	if err := r.log.Room(); errors.Is(err, ErrNoSpace) {
+		return noRoom("no room for the barrier of epoch %d: %v", p.Epoch, err)
+	} else if err != nil {
+		return fmt.Errorf("make room for the barrier of epoch %d: %w", p.Epoch, err)
+	}
 	pr := r.promises
 	pr.Epoch, pr.Leader, pr.Address = p.Epoch, r.opt.Self.Member, ""
 	if err := r.save(pr); err != nil {
@@ -96,7 +103,8 @@ func (r *Replica) Resign() {
 	}
 }
 
-// Extend seals a payload of count entries, the first at position first, and appends it to the log.
+// Extend seals a payload of count entries, the first at position first, and appends it to the log. After ErrNoSpace nothing
+// happened, and the same may be tried again.
 func (r *Replica) Extend(first Position, count int, payload []byte, unixMilli int64) error {
 	end := r.log.Last()
 	if r.role != RoleLeader || first != end.Position+1 {

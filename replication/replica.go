@@ -6,9 +6,14 @@ import (
 	"time"
 )
 
-// Log is what a Replica needs of the log on disk; wal.Log is the real one. Every error is final: the host ends the
-// process and never retries (a failed fsync may have dropped the pages it was asked to write).
+// ErrNoSpace: the volume has no room for that. Nothing was changed; it may be tried again.
+var ErrNoSpace = errors.New("no space on the volume")
+
+// Log is what a Replica needs of the log on disk; wal.Log is the real one. Every error but ErrNoSpace is final: the host ends
+// the process and never retries (a failed fsync may have dropped the pages it was asked to write).
 type Log interface {
+	// Room makes sure that a barrier can be appended.
+	Room() error
 	Append(recs ...Record) error
 	// Sync makes everything appended durable and returns the durable end.
 	Sync() (Mark, error)
@@ -25,7 +30,7 @@ type Log interface {
 
 // Stable keeps a Replica's promises.
 type Stable interface {
-	// Save makes p durable before it returns. An error is final.
+	// Save makes p durable before it returns. An error is final, unless it is ErrNoSpace.
 	Save(p Promises) error
 }
 
@@ -53,6 +58,11 @@ func (r *Refusal) Error() string { return r.Message }
 func refuse(reason, format string, args ...any) error {
 	return &Refusal{Reason: reason, Message: fmt.Sprintf(format, args...)}
 }
+
+// ReasonNoRoom is that of a Refusal for want of space on the volume.
+const ReasonNoRoom = "NoRoom"
+
+func noRoom(format string, args ...any) error { return refuse(ReasonNoRoom, format, args...) }
 
 // IsRefusal reports whether err left the member as it was; every other error of a Replica is final.
 func IsRefusal(err error) bool {
@@ -186,7 +196,9 @@ func (r *Replica) promise(e Epoch) error {
 }
 
 func (r *Replica) save(p Promises) error {
-	if err := r.stable.Save(p); err != nil {
+	if err := r.stable.Save(p); errors.Is(err, ErrNoSpace) {
+		return noRoom("the promise of epoch %d cannot be kept: %v", p.Promised, err)
+	} else if err != nil {
 		return fmt.Errorf("save the promise of epoch %d: %w", p.Promised, err)
 	}
 	r.promises = p

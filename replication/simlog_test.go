@@ -25,6 +25,8 @@ func (l *simLog) Append(recs ...Record) error {
 	return nil
 }
 
+func (l *simLog) Room() error { return nil }
+
 func (l *simLog) Sync() (Mark, error) { l.durable = len(l.recs); return l.Last(), nil }
 
 func (l *simLog) end(n int) Mark {

@@ -93,6 +93,16 @@ const (
 	// ReasonSeedBudgetSpent: a member was seeded too often of late and waits before it takes another snapshot; the message
 	// says until when, and what helps. Also an event.
 	ReasonSeedBudgetSpent = "SeedBudgetSpent"
+	// ReasonStorageFull: a member's volume is full; the message says how many bytes are free and what to do. Also of
+	// ConditionAvailable, for the leader's, and an event.
+	ReasonStorageFull = "StorageFull"
+	// ReasonStorageNearlyFull: little is left on a member's volume. Also an event.
+	ReasonStorageNearlyFull = "StorageNearlyFull"
+	// ReasonDiskStuck: a member's disk does not finish what it was asked to write. Also an event.
+	ReasonDiskStuck = "DiskStuck"
+	// ReasonLogDamaged: a member found damage in its log on disk; the message names file and offset and what to do. Also an
+	// event.
+	ReasonLogDamaged = "LogDamaged"
 	// ReasonMemberLagging: a follower is not caught up with the leader.
 	ReasonMemberLagging = "MemberLagging"
 	// ReasonDurabilityLowered: durability is Preferred and writes are acknowledged with fewer voters than asked for.

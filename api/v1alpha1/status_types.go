@@ -180,6 +180,9 @@ type MemberStatus struct {
 	// seeding is set while the member receives a snapshot.
 	// +optional
 	Seeding *SeedingStatus `json:"seeding,omitempty"`
+	// storage is the member's volume.
+	// +optional
+	Storage *StorageStatus `json:"storage,omitempty"`
 	// quarantined counts the entries that were cut from this member's log when it rejoined, and kept for a person.
 	// +optional
 	Quarantined int64 `json:"quarantined,omitempty"`
@@ -189,6 +192,25 @@ type MemberStatus struct {
 	// problem is one sentence when the member needs a person.
 	// +optional
 	Problem string `json:"problem,omitempty"`
+}
+
+// StorageStatus is a member's volume as it was last seen. What is free is rounded to a hundredth of the volume.
+type StorageStatus struct {
+	// size of the volume, for people ("9.8GiB").
+	// +optional
+	Size string `json:"size,omitempty"`
+	// free for data and log, for people; what the member has set aside to stay able to act is not counted.
+	// +optional
+	Free string `json:"free,omitempty"`
+	// sizeBytes of the volume.
+	// +optional
+	SizeBytes int64 `json:"sizeBytes"`
+	// freeBytes of it.
+	// +optional
+	FreeBytes int64 `json:"freeBytes"`
+	// level is NearlyFull or Full where little is left; a leader whose volume is Full refuses what adds data.
+	// +optional
+	Level string `json:"level,omitempty"`
 }
 
 // SeedingStatus is the progress of a snapshot being received.

@@ -95,6 +95,9 @@ func (d *decision) available(rec Record, p Plan) judgement {
 	case !s.Writable:
 		return judgement{false, v1alpha1.ReasonLeaderNotWritable, fmt.Sprintf("%s has not committed the barrier of epoch %d yet.", leader.Name, rec.Epoch)}
 	}
+	if s.Disk.Level == wire.DiskFull {
+		return judgement{false, v1alpha1.ReasonStorageFull, fmt.Sprintf("The volume of %s: it refuses what adds data, serves reads, and takes DEL, UNLINK and FLUSHALL.", volume(leader.Name, s.Disk))}
+	}
 	for _, r := range rec.Rules {
 		if n := d.live(s, r.Voters); n < r.K {
 			return judgement{false, v1alpha1.ReasonVotersMissing, fmt.Sprintf("A write needs %d of %s, and %d answer.", r.K, describe(rec.Rules), n)}
@@ -131,96 +134,6 @@ func progressing(rec Record, p Plan) judgement {
 	default:
 		panic(fmt.Sprintf("decide: no condition for state %v", p.State))
 	}
-}
-
-func (d *decision) degraded(rec Record) judgement {
-	if d.sleeping || wakes(rec) {
-		return judgement{false, v1alpha1.ReasonAsExpected, "A store that hibernates, or wakes up, misses nothing."}
-	}
-	sync := d.replicationStatus(rec)
-	if sync.Degraded {
-		return judgement{true, v1alpha1.ReasonDurabilityLowered, fmt.Sprintf("Writes are acknowledged with %d followers instead of %d.", sync.Number, d.Store.Spec.SynchronousNumber())}
-	}
-	var missing, problems, lagging, quarantined []string
-	budget := true // every problem is a spent budget of seeds
-	for _, m := range d.roster(rec) {
-		s := m.fresh()
-		switch {
-		case s == nil:
-			missing = append(missing, d.trouble(m))
-		case s.Problem != "":
-			problems = append(problems, m.Name+": "+s.Problem)
-			budget = budget && s.ProblemReason == wire.ProblemSeedBudget
-		case s.Quarantined > 0:
-			quarantined = append(quarantined, fmt.Sprintf("%s: %d", m.Name, s.Quarantined))
-		}
-		if s != nil && rec.Phase == PhaseStable && m.Name != rec.Leader.Member && !d.keepsUp(rec, m) {
-			lagging = append(lagging, d.whyNotCaughtUp(rec, m))
-		}
-	}
-	switch {
-	case len(problems) > 0 && budget:
-		return judgement{true, v1alpha1.ReasonSeedBudgetSpent, strings.Join(problems, "; ") + "."}
-	case len(problems) > 0:
-		return judgement{true, v1alpha1.ReasonMemberProblem, strings.Join(problems, "; ") + "."}
-	case len(d.stuck) > 0:
-		return judgement{true, v1alpha1.ReasonClaimStuck, d.stuckClaims()}
-	case len(missing) > 0:
-		return judgement{true, v1alpha1.ReasonMemberMissing, strings.Join(missing, "; ") + "."}
-	case len(lagging) > 0:
-		return judgement{true, v1alpha1.ReasonMemberLagging, strings.Join(lagging, "; ") + "."}
-	case rec.Phase == PhaseStable && !d.survivesOneMore(rec):
-		return judgement{true, v1alpha1.ReasonNoFailoverTarget, "If the leader were lost now, no follower could take over with every acknowledged write."}
-	case len(quarantined) > 0 && d.acknowledgedAlone(rec):
-		return judgement{true, v1alpha1.ReasonWritesQuarantined, "Entries cut by a rejoin are kept for a person: " + strings.Join(quarantined, ", ") + "."}
-	default:
-		return judgement{false, v1alpha1.ReasonAsExpected, "Nothing is missing."}
-	}
-}
-
-// acknowledgedAlone tells whether entries that were cut from a log may have been acknowledged: under k = 0, or by a change
-// of leader that gave up what was not provably safe. Otherwise they never were, and are kept but no reason to worry.
-func (d *decision) acknowledgedAlone(rec Record) bool {
-	rule, ok := rec.Rule()
-	return ok && rule.K == 0 || rec.WritesLost != "" && rec.WritesLost != v1alpha1.LostNone
-}
-
-func (d *decision) trouble(m Member) string {
-	if m.waitsForClaim() {
-		return m.Name + " has no pod: " + m.whyClaimStays()
-	}
-	if m.Pod == nil {
-		return m.Name + " has no pod"
-	}
-	if m.Foreign {
-		return m.Name + " has a volume with the data of another store, and takes no part (annotate its pod with " + v1alpha1.AnnotationReseed + " to throw that data away)"
-	}
-	if m.Pod.Orphaned || m.Pod.Deleting && m.Pod.IP == "" {
-		return m.Name + " is made once the pod of that name is gone"
-	}
-	if m.Claim != nil && m.Claim.Lost {
-		return m.Name + " has lost its volume (annotate its pod with " + v1alpha1.AnnotationReseed + " to give it a new one)"
-	}
-	if m.Pod.Trouble != "" {
-		return m.Name + " does not run: " + m.Pod.Trouble
-	}
-	return m.Name + " does not answer"
-}
-
-// survivesOneMore tells whether the followers that answer could take over without the leader. A store of one member, or
-// one that asked for asynchronous replication, was never promised that.
-func (d *decision) survivesOneMore(rec Record) bool {
-	if d.Store.Spec.Size() == 1 || d.Store.Spec.SynchronousNumber() == 0 {
-		return true
-	}
-	ev := d.foreseen()
-	delete(ev, rec.Leader.Member)
-	for _, l := range rec.Leaderships() {
-		if !l.Inert() && !l.Fenced(ev.has) {
-			return false
-		}
-	}
-	return true
 }
 
 func blocked(p Plan) judgement {

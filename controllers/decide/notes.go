@@ -13,25 +13,45 @@ type Note struct {
 	Key     string
 	Warning bool
 	Reason  string
+	// Action is what happened to the member, in one word.
+	Action  string
 	Message string
 }
 
-// notes are the snapshots that members receive, and the budgets that they have spent.
+func reasonOf(problem string) string {
+	for _, p := range problemReasons {
+		if p.problem == problem {
+			return p.reason
+		}
+	}
+	return v1alpha1.ReasonMemberProblem
+}
+
+// notes are the snapshots that members receive, the budgets that they have spent, and what is wrong with their volumes.
 func (d *decision) notes() (out []Note) {
 	for _, m := range d.byOrdinal() {
 		s := m.fresh()
 		if s == nil {
 			continue
 		}
+		if n, ok := storageNote(m.Name, s); ok {
+			out = append(out, n)
+		}
+		if s.ProblemReason == wire.ProblemDiskStuck || s.ProblemReason == wire.ProblemLogDamaged {
+			out = append(out, Note{
+				Key: "disk/" + m.Name + "/" + s.Incarnation + "/" + s.ProblemReason, Warning: true, Reason: reasonOf(s.ProblemReason), Action: "Check",
+				Message: fmt.Sprintf("%s: %s.", m.Name, s.Problem),
+			})
+		}
 		if x := s.Seeding; x != nil && x.ID != "" {
 			out = append(out, Note{
-				Key: "seed/" + m.Name + "/" + x.ID, Reason: v1alpha1.ReasonSeedBegun,
+				Key: "seed/" + m.Name + "/" + x.ID, Reason: v1alpha1.ReasonSeedBegun, Action: "Seed",
 				Message: fmt.Sprintf("%s receives a snapshot of %s from %s, up to position %d.", m.Name, bytes(x.TotalBytes), x.From, x.Position),
 			})
 		}
 		if s.ProblemReason == wire.ProblemSeedBudget {
 			out = append(out, Note{
-				Key: "budget/" + m.Name + "/" + s.Incarnation, Warning: true, Reason: v1alpha1.ReasonSeedBudgetSpent,
+				Key: "budget/" + m.Name + "/" + s.Incarnation, Warning: true, Reason: v1alpha1.ReasonSeedBudgetSpent, Action: "Seed",
 				Message: fmt.Sprintf("%s: %s. Raise spec.node.logRetention, or annotate its pod with %s.", m.Name, s.Problem, v1alpha1.AnnotationReseed),
 			})
 		}

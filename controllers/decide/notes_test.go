@@ -10,8 +10,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// What members tell about seeds becomes events and a condition, by reasons of their own.
-func TestSeedsAreNoted(t *testing.T) {
+// What members tell about seeds and their disks becomes events and a condition, by reasons of their own.
+func TestWhatMembersTellIsNoted(t *testing.T) {
 	const spent = "needs a snapshot again after 3 in a short time, and takes none before 12:00:00 UTC"
 	seeding := func(s *wire.Status) {
 		s.Seeding = &wire.Seeding{ID: "abc", From: "orders-3", Position: 77, DoneBytes: 1 << 20, TotalBytes: 10 << 30, SecondsLeft: -1}
@@ -31,6 +31,19 @@ func TestSeedsAreNoted(t *testing.T) {
 			[]string{"SeedBudgetSpent: orders-2: " + spent + ". Raise spec.node.logRetention"}, true, v1alpha1.ReasonSeedBudgetSpent},
 		"another problem": {func(s *wire.Status) { s.Problem, s.ProblemReason = "no room", wire.ProblemNoRoom }, decide.Fresh,
 			nil, false, v1alpha1.ReasonMemberProblem},
+		"its volume is full": {func(s *wire.Status) {
+			s.Disk = wire.Disk{FreeBytes: 1 << 20, TotalBytes: 10 << 30, Level: wire.DiskFull}
+		}, decide.Fresh,
+			[]string{"StorageFull: The volume of orders-2 with 1.0MiB free of 10.0GiB. Raise spec.storage.size"}, true, v1alpha1.ReasonStorageFull},
+		"its volume is nearly full": {func(s *wire.Status) {
+			s.Disk = wire.Disk{FreeBytes: 1 << 30, TotalBytes: 10 << 30, Level: wire.DiskNearlyFull}
+		}, decide.Fresh, []string{"StorageNearlyFull: The volume of orders-2 with 1.0GiB free of 10.0GiB. "}, true, v1alpha1.ReasonStorageNearlyFull},
+		"its disk hangs": {func(s *wire.Status) {
+			s.Problem, s.ProblemReason = "its disk does not finish a write", wire.ProblemDiskStuck
+		}, decide.Fresh,
+			[]string{"DiskStuck: orders-2: its disk does not finish a write."}, true, v1alpha1.ReasonDiskStuck},
+		"its log is damaged": {func(s *wire.Status) { s.Problem, s.ProblemReason = "bad byte", wire.ProblemLogDamaged }, decide.Fresh,
+			[]string{"LogDamaged: orders-2: bad byte."}, true, v1alpha1.ReasonLogDamaged},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := started(t, 3, 1)

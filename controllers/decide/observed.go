@@ -195,6 +195,8 @@ type Probe struct {
 	Reach Reach
 	// Status is the newest one known; older than this pass unless Reach is Fresh. nil: never heard.
 	Status *wire.Status
+	// Trouble is why the member does not tell its status, where it says so itself.
+	Trouble string
 	// For is how long the member has not answered; 0 when Fresh.
 	For time.Duration
 	// Silent is how long nothing at all was heard of it, be it an answer or its status stream; at least For; 0 when Fresh.

@@ -107,6 +107,7 @@ func (d *decision) memberStatus(rec Record, m Member, end int64) v1alpha1.Member
 		out.Lag = new(max(0, end-int64(s.Durable.Position)))
 	}
 	out.Seeding = seeding(s.Seeding)
+	out.Storage = storageStatus(s.Disk)
 	return out
 }
 

@@ -89,6 +89,16 @@ type Status struct {
 	Followers []Follower // leader only, ordered by member name
 }
 
+// Room is what may be written to a leader's volume.
+type Room struct {
+	// Add is how many bytes a command may add to the data.
+	Add int64
+	// Rewrite: commands may write values anew that are there already.
+	Rewrite bool
+	// Why there is no more, for people.
+	Why string
+}
+
 // Backend is what the server needs of the node it runs in. All methods are safe for concurrent use; those without a
 // context never block, and none is called while the sequencer is locked.
 //
@@ -115,6 +125,10 @@ type Backend interface {
 	// lease to be renewed) as long as ctx lives. ErrLoading and ErrStale choose Redis's LOADING and MASTERDOWN replies;
 	// any other error is sent with the code MASTERDOWN and its own text.
 	ReadGate(ctx context.Context) error
+
+	// Room is what may be written now. Unlike the others it is called while the sequencer is locked too, so it only tells
+	// what it knows.
+	Room() Room
 
 	// Acknowledged returns whether p is durable here, and on how many followers it is.
 	Acknowledged(p replication.Position) (local bool, followers int)

@@ -91,15 +91,25 @@ func (r *round) inBatch(b *store.Batch) {
 		r.call.batch = b
 		kind := markRead
 		if j.cmd.has(flagWrite) {
-			kind = markWrite
-			r.wrote, r.conn.bound = true, true
-			r.transact(b, at, j.cmd.run)
+			kind = r.write(b, at, j)
 		} else {
 			j.cmd.run(&r.call)
 			r.replaceFault(at)
 		}
 		r.finish(at, kind)
 	}
+}
+
+// write runs j as one transaction, unless there is no room any more for what it adds: it may have waited for others since it
+// was looked at.
+func (r *round) write(b *store.Batch, at int, j *job) markKind {
+	if text := r.noRoom(j); text != "" {
+		r.reject(text)
+		return markKeep
+	}
+	r.wrote, r.conn.bound = true, true
+	r.transact(b, at, j.cmd.run)
+	return markWrite
 }
 
 // transact runs f as one transaction. If it cannot be kept, the reply since at is replaced.

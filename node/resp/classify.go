@@ -1,5 +1,7 @@
 package resp
 
+import "math"
+
 // class is where a job runs; see round.execute.
 type class uint8
 
@@ -83,6 +85,58 @@ func (r *round) rejection(j *job) string {
 	case cmd.has(flagWrite) && r.seq == nil && !r.srv.forwards():
 		return errReadOnly
 	default:
+		return r.noRoom(j)
+	}
+}
+
+// adds is how many bytes a command may add to the data.
+func (j *job) adds() int {
+	n := argBytes(j.args)
+	if j.cmd.name == "setrange" {
+		offset, _ := parseInt(j.args[2])
+		n += int(max(0, min(offset, math.MaxInt32)))
+	}
+	return n
+}
+
+// demand is what a command, or a transaction, needs of the volume.
+type demand struct {
+	adds     int  // bytes
+	rewrites bool // values that are there, as EXPIRE and RENAME do
+}
+
+func (d demand) and(o demand) demand { return demand{d.adds + o.adds, d.rewrites || o.rewrites} }
+
+// demand of what only removes is none: it is the way out of a full volume.
+func (j *job) demand() demand {
+	switch {
+	case !j.cmd.has(flagWrite):
+		return demand{}
+	case j.cmd.has(flagDenyOOM):
+		return demand{adds: j.adds()}
+	}
+	switch j.cmd.name {
+	case "del", "unlink", "getdel", "flushall", "flushdb":
+		return demand{}
+	default:
+		return demand{rewrites: true}
+	}
+}
+
+// noRoom returns the error reply of a job that writes more than there is room for, "" otherwise.
+func (r *round) noRoom(j *job) string {
+	if r.seq == nil {
 		return ""
 	}
+	d := j.demand()
+	if t := r.conn.multi; t != nil && j.cmd.name == "exec" {
+		d = t.demand
+	}
+	if d == (demand{}) {
+		return ""
+	}
+	if room := r.srv.backend.Room(); int64(d.adds) > room.Add || d.rewrites && !room.Rewrite {
+		return storageFull(room.Why)
+	}
+	return ""
 }

@@ -47,6 +47,11 @@ func (t notInTime) Error() string {
 // Is: it is the end of the round's time, wherever that is looked for.
 func (notInTime) Is(target error) bool { return target == context.DeadlineExceeded }
 
+// codeFull starts the reply to a command that would add to the data of a leader whose volume is full.
+const codeFull = "STORAGEFULL"
+
+func storageFull(why string) string { return codeFull + " nothing was written: " + why }
+
 func unknownOutcome(cause error) string {
 	return fmt.Sprintf("%s the outcome of this write is unknown, it may or may not have been applied: %v", codeUnknown, cause)
 }

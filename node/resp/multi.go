@@ -10,6 +10,7 @@ import (
 type transaction struct {
 	jobs   []job
 	bytes  int
+	demand demand
 	writes bool
 	data   bool // it has commands on data
 	broken bool // a command was refused; EXEC will refuse too
@@ -56,8 +57,10 @@ func (c *conn) queue(call *call) {
 		flat = append(flat, arg...)
 		args[i] = flat[len(flat)-len(arg) : len(flat) : len(flat)]
 	}
-	t.jobs = append(t.jobs, job{call.cmd, args})
 	t.bytes += size
+	q := job{call.cmd, args}
+	t.jobs = append(t.jobs, q)
+	t.demand = t.demand.and(q.demand())
 	t.data = t.data || call.cmd.onData()
 	t.writes = t.writes || call.cmd.has(flagWrite)
 	call.w.simple("QUEUED")
@@ -139,6 +142,8 @@ func (r *round) execBatch(b *store.Batch, j *job, t *transaction, ready [][]byte
 	kind := markRead
 	if r.conn.watchBroken(b.Now()) {
 		r.out.nullArray()
+	} else if text := r.noRoom(j); text != "" { // it may have waited for others since it was looked at
+		r.reject(text)
 	} else {
 		if t.writes {
 			kind, r.wrote, r.conn.bound = markWrite, true, true

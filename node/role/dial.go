@@ -78,6 +78,9 @@ func (w *works) dial(ctx context.Context, address string) (net.Conn, error) {
 
 // connectOnce runs one connection; streamed tells whether it came as far as receiving the log, or a snapshot as a whole.
 func (w *works) connectOnce(ctx context.Context, l *Link) (streamed bool, err error) {
+	if err := l.Ready(ctx); err != nil {
+		return false, err
+	}
 	conn, err := w.dial(ctx, l.Address())
 	if doErr := l.Dialled(ctx, errors.Is(err, syscall.ECONNREFUSED)); doErr != nil || err != nil {
 		if conn != nil {

@@ -8,13 +8,13 @@ import (
 
 	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/meta"
+	"github.com/replicatedstore/replicatedstore/replication/volume"
 	"github.com/replicatedstore/replicatedstore/replication/wal"
-	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
 // open opens everything the member keeps, and makes its Replica.
 func (m *Member) open() (err error) {
-	m.meta, err = meta.Open(m.opt.FS, m.opt.Dir, meta.Options{
+	m.meta, err = meta.Open(m.volume.View(volume.Vital), m.opt.Dir, meta.Options{
 		Store: m.opt.Store, StoreUID: m.opt.StoreUID, Member: m.opt.Member, Init: m.initContents, NewIncarnation: m.opt.NewIncarnation, Logf: m.logf,
 	})
 	if err != nil {
@@ -44,6 +44,7 @@ func (m *Member) openCurrent() error {
 		return errors.Join(err, c.close())
 	}
 	m.core, m.replay = core, c.Log.Last().Position
+	m.lookAtVolume(m.opt.Now())
 	m.putInForce(c)
 	m.opt.Log.Info("opened", "member", m.opt.Member, "incarnation", state.Incarnation, "role", string(core.Role()),
 		"promised", state.Promises.Promised, "position", c.Log.Last().String(), "applied", c.State.Applied().Position)
@@ -59,6 +60,10 @@ func (m *Member) putInForce(c *Contents) {
 func (m *Member) logOptions() wal.Options {
 	o := m.opt.Segments
 	o.Logf = m.logf
+	o.Growth, o.Vital = m.volume.View(volume.Growth), m.volume.View(volume.Vital)
+	if o.SegmentBytes == 0 {
+		o.SegmentBytes = min(wal.DefaultSegmentBytes, m.part()/2)
+	}
 	if m.meta != nil { // not while the first log of a new member is made
 		o.QuarantineDir = m.meta.QuarantineDir()
 	}
@@ -69,11 +74,11 @@ func (m *Member) logOptions() wal.Options {
 func (m *Member) initContents(logDir, stateDir string) error {
 	o := m.logOptions()
 	o.Create = true
-	log, _, err := wal.Open(m.opt.FS, logDir, o)
+	log, _, err := wal.Open(m.volume.View(volume.Vital), logDir, o)
 	if err != nil {
 		return err
 	}
-	state, _, err := m.works.OpenState(stateDir)
+	state, _, err := m.works.OpenState(m.volume, stateDir, m.part())
 	if err != nil {
 		return errors.Join(err, log.Close())
 	}
@@ -82,14 +87,14 @@ func (m *Member) initContents(logDir, stateDir string) error {
 
 // openContents opens log and state of generation n.
 func (m *Member) openContents(n uint64) (*Contents, error) {
-	log, rec, err := wal.Open(m.opt.FS, m.meta.LogDir(n), m.logOptions())
+	log, rec, err := wal.Open(m.volume.View(volume.Bulk), m.meta.LogDir(n), m.logOptions())
 	if err != nil {
 		return nil, err
 	}
 	if rec.TornBytes > 0 {
 		m.opt.Log.Info("cut a torn tail, never acknowledged by this member", "bytes", rec.TornBytes, "copy", rec.TornCopy)
 	}
-	state, seq, err := m.works.OpenState(m.meta.StateDir(n))
+	state, seq, err := m.works.OpenState(m.volume, m.meta.StateDir(n), m.part())
 	if err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
@@ -105,15 +110,6 @@ func (m *Member) logf(format string, args ...any) { m.opt.Log.Info(fmt.Sprintf(f
 // quarantine counts entries that a rejoin cut from the log.
 func (m *Member) quarantine(cut uint64) {
 	_ = m.final(m.meta.Update(func(s *meta.State) { s.Quarantined += cut }))
-}
-
-// diskUsage tells about the volume; zeros where the file system does not say.
-func (m *Member) diskUsage() wire.Disk {
-	u, err := m.opt.FS.GetDiskUsage(m.opt.Dir)
-	if err != nil {
-		return wire.Disk{}
-	}
-	return wire.Disk{UsedBytes: int64(u.UsedBytes), FreeBytes: int64(u.AvailBytes), TotalBytes: int64(u.TotalBytes)}
 }
 
 // Leave ends leadership and connection.

@@ -30,6 +30,8 @@ type contact struct {
 	deaf    bool // it said last that it hears too few voters
 }
 
+var errNoRoom = errors.New("the volume has no room for what the leader would send")
+
 var errRetargeted = errors.New("the leader or its address changed")
 
 // connect makes the follower's connection go to t.
@@ -57,6 +59,16 @@ func (m *Member) leaderTakesClients(address string) {
 
 // Address is the leader's peer port.
 func (l *Link) Address() string { return l.target.address }
+
+// Ready is asked before every attempt to connect. An error says why there is none now.
+func (l *Link) Ready(ctx context.Context) (err error) {
+	doErr := l.m.works.Do(ctx, func() {
+		if l.m.space.noRoom {
+			err = errNoRoom
+		}
+	})
+	return errors.Join(doErr, err)
+}
 
 // Dialled tells how an attempt to connect ended; refused: the leader's host answered that nothing listens there.
 func (l *Link) Dialled(ctx context.Context, refused bool) error {
@@ -155,6 +167,7 @@ func (m *Member) replied(reply replication.HelloReply) (step replication.Step, e
 		step, cut, err = m.core.OnHelloReply(reply)
 	}
 	if m.final(err) != nil {
+		m.noRoomFor(err)
 		return step, err
 	}
 	if cut > 0 {
@@ -176,6 +189,7 @@ func (s *Session) Append(ctx context.Context, a replication.Append) (err error) 
 	ownErr := s.own(ctx, func() {
 		now := s.m.opt.Now()
 		if err = s.m.final(s.m.core.OnAppend(a, now)); err != nil {
+			s.m.noRoomFor(err)
 			return
 		}
 		if s.m.contact.deaf = a.Deaf; !a.Deaf {

@@ -17,9 +17,18 @@ const maxSeal = 1 << 20
 type leaderState struct {
 	epoch replication.Epoch
 	// open: the sequencer takes writes.
-	open    bool
-	streams map[string]*stream    // by follower
-	seeds   map[string]*seedOrder // by follower
+	open bool
+	// unsealed was taken from the sequencer when the volume had no room for it in the log; it comes next.
+	unsealed batch
+	streams  map[string]*stream    // by follower
+	seeds    map[string]*seedOrder // by follower
+}
+
+// batch is what Take gave, and may be kept until the next Take.
+type batch struct {
+	first   replication.Position
+	count   int
+	payload []byte
 }
 
 // stream is one follower's connection.
@@ -141,18 +150,31 @@ func (m *Member) protected(now time.Time) bool {
 	return true
 }
 
-// Seal makes one record of what the sequencer has queued.
+// Seal makes one record of what the sequencer has queued, after what an earlier one could not append for want of room.
 func (m *Member) Seal() {
-	seq := m.Contents().Seq
-	first, count, payload := seq.Take(maxSeal)
-	if count == 0 {
+	b := &m.leader.unsealed
+	if b.count > 0 && !m.seal(b) {
 		return
 	}
+	if b.first, b.count, b.payload = m.Contents().Seq.Take(maxSeal); b.count > 0 {
+		m.seal(b)
+	}
+}
+
+// seal appends b as one record and tells whether that is done. Where the volume has no room for it, it is kept: nothing of it
+// is in the log, and nothing may come before it.
+func (m *Member) seal(b *batch) bool {
 	// Leader time is read after Take, so no entry was evaluated later than its record says.
-	if m.final(m.core.Extend(first, count, payload, seq.Now())) != nil {
+	err := m.core.Extend(b.first, b.count, b.payload, m.Contents().Seq.Now())
+	if m.noRoomFor(err) {
+		return false
+	}
+	*b = batch{}
+	if m.final(err) != nil {
 		m.core.Resign() // what was taken is not in the log, so nothing can come after it until the process ends
 		m.endLeadership(errLogFailed)
 	}
+	return err == nil
 }
 
 // Hello implements peer.Leader.

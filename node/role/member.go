@@ -1,6 +1,7 @@
 package role
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/meta"
 	"github.com/replicatedstore/replicatedstore/replication/peer"
+	"github.com/replicatedstore/replicatedstore/replication/volume"
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
@@ -100,7 +102,10 @@ type Member struct {
 	works Works
 	start time.Time
 
+	volume *volume.Volume
+
 	contents atomic.Pointer[Contents]
+	room     atomic.Pointer[Room] // nil: before the first look at the volume
 
 	// Published in the role goroutine for readers that must not wait for it.
 	role          atomic.Uint32 // index into roles
@@ -132,6 +137,7 @@ type Member struct {
 	direct         bool                 // the follower that should have sent a snapshot did not: the leader must
 	sourceFailures int                  // since anything else happened
 	retention      retention
+	space          space
 	problem        problem
 	replay         replication.Position // the log's end when the process began
 	stamp          int64                // the newest record's wall clock, in unix milliseconds; never goes back
@@ -143,6 +149,7 @@ type Member struct {
 func Open(opt Options, works Works) (*Member, error) {
 	opt.complete()
 	m := &Member{opt: opt, works: works, start: opt.Now(), ended: make(chan struct{}), sending: map[string]io.Closer{}}
+	m.volume = volume.New(opt.FS, opt.Dir, m.logf)
 	if err := m.open(); err != nil {
 		return nil, err
 	}
@@ -200,15 +207,30 @@ func (m *Member) Tick() {
 	m.core.Tick(now)
 	m.caughtUp = m.core.CaughtUpDigest()
 	m.tendSeeds(now)
+	m.tendVolume(now)
 	m.retain(now)
+	if m.MaySeal() && m.leader.unsealed.count > 0 {
+		m.Seal()
+	}
 }
 
 // MaySeal reports whether Seal has a use: one batch at a time is being synced, and meanwhile the next gathers.
-func (m *Member) MaySeal() bool { return m.leader != nil && m.leader.open && !m.syncing }
+func (m *Member) MaySeal() bool {
+	return m.leader != nil && m.leader.open && !m.syncing && !m.space.noRoom
+}
 
-// final passes on err unless it is an orderly refusal; a fatal one also ends the process.
+// final passes on err unless it is an orderly refusal, or a want of space that changed nothing; a fatal one also ends the
+// process.
 func (m *Member) final(err error) error {
-	if err != nil && !replication.IsRefusal(err) {
+	if err != nil && !replication.IsRefusal(err) && !errors.Is(err, replication.ErrNoSpace) {
+		return m.fatal(err)
+	}
+	return err
+}
+
+// fatal passes on err, and ends the process by it.
+func (m *Member) fatal(err error) error {
+	if err != nil {
 		m.works.Fail(fmt.Errorf("member %s: %w", m.opt.Member, err))
 	}
 	return err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/volume"
 )
 
 const (
@@ -185,7 +186,7 @@ func (m *Member) spareVolume() {
 	if m.leader == nil || len(m.leader.seeds) == 0 {
 		return
 	}
-	if d := m.diskUsage(); d.TotalBytes == 0 || d.FreeBytes >= d.TotalBytes/10 {
+	if m.space.Level == volume.Ample {
 		return
 	}
 	for name, o := range m.leader.seeds {
@@ -291,6 +292,19 @@ func (m *Member) send(ctx context.Context, h replication.Hello, rw io.ReadWriteC
 
 // inOrder lists the members of m by name: whatever can be noticed from outside happens in an order that can be repeated.
 func inOrder[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }
+
+// endSeeds ends every snapshot that this member sends.
+func (m *Member) endSeeds() {
+	m.stopSending()
+	if m.leader == nil {
+		return
+	}
+	for _, name := range inOrder(m.leader.seeds) {
+		if o := m.leader.seeds[name]; o.source == "" && o.conn != nil {
+			_ = o.conn.Close()
+		}
+	}
+}
 
 func (m *Member) stopSending() {
 	for _, name := range inOrder(m.sending) {

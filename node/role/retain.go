@@ -2,9 +2,13 @@ package role
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/durable"
+	"github.com/replicatedstore/replicatedstore/replication/volume"
+	"github.com/replicatedstore/replicatedstore/replication/wal"
 )
 
 // flushEvery is how long the log may wait for the state machine's memtable: what a restart replays.
@@ -21,14 +25,19 @@ type retention struct {
 // machine has not on disk yet.
 func (m *Member) retain(now time.Time) {
 	rt := &m.retention
-	if rt.busy || now.Sub(rt.prunedAt) < m.opt.RetainEvery {
+	every, flushing := m.opt.RetainEvery, flushEvery
+	if m.space.Level == volume.Full || m.space.noRoom {
+		// What was deleted is given back, and the log pruned, only after a flush.
+		every, flushing = min(every, lookEvery), lookEvery
+	}
+	if rt.busy || now.Sub(rt.prunedAt) < every {
 		return
 	}
 	m.spareVolume()
 	c := m.Contents()
-	bound := c.Log.PruneBound(m.opt.LogRetain)
+	bound := m.pruneBound(c.Log, now)
 	flush := bound > c.State.Durable().Position ||
-		now.Sub(rt.flushedAt) >= flushEvery && c.State.Applied() != c.State.Durable()
+		now.Sub(rt.flushedAt) >= flushing && c.State.Applied() != c.State.Durable()
 	if bound < c.Log.First() && !flush {
 		rt.prunedAt = now
 		return
@@ -45,9 +54,32 @@ func (m *Member) retain(now time.Time) {
 	})
 }
 
+// pruneBound is up to where the log may be pruned. The less room there is on the volume, the less is kept; but what a follower
+// of this epoch lacks goes only once the log itself has no room any more: else that one needs a snapshot, for which there is
+// less room still.
+func (m *Member) pruneBound(l *wal.Log, now time.Time) replication.Position {
+	bound := l.PruneBound(m.opt.LogRetain)
+	if m.space.Level == volume.Ample && !m.space.noRoom {
+		return bound
+	}
+	retain := m.opt.LogRetain / 4
+	if m.space.Level == volume.Full || m.space.noRoom {
+		retain = 1 // the last segment stays
+	}
+	short := l.PruneBound(retain)
+	if !m.space.noRoom {
+		for _, f := range m.core.Followers(now) {
+			short = min(short, f.Durable)
+		}
+	}
+	return max(bound, short)
+}
+
 func prune(c *Contents, bound replication.Position, flush bool) error {
 	if flush {
-		if _, err := c.State.Flush(context.Background()); err != nil {
+		if _, err := c.State.Flush(context.Background()); durable.IsNoSpace(err) {
+			return fmt.Errorf("%w: %w", replication.ErrNoSpace, err)
+		} else if err != nil {
 			return err
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/store"
 	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/peer"
+	"github.com/replicatedstore/replicatedstore/replication/volume"
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 )
 
@@ -177,15 +178,22 @@ func (w *works) Background(f func() error, done func(error)) {
 	}()
 }
 
-func (w *works) OpenState(dir string) (State, Sequencer, error) {
-	machine, err := store.Open(w.opt.FS, dir, store.Options{
-		Memory: w.opt.Memory, Log: w.opt.Log, OnError: func(err error) { w.Fail(stateError(err)) },
+func (w *works) OpenState(v *volume.Volume, dir string, part int64) (State, Sequencer, error) {
+	machine, err := store.Open(v.ViewBy(StateUse, pauseWhileFull), dir, store.Options{
+		Memory: w.opt.Memory, Part: part, Log: w.opt.Log, OnError: func(err error) { w.Fail(stateError(err)) },
 	})
 	if err != nil {
 		return nil, nil, err
 	}
-	return machine, store.NewSequencer(machine, store.SequencerOptions{Clock: w.opt.Wall, WaitTimeout: longestWait}), nil
+	return machine, store.NewSequencer(machine, store.SequencerOptions{
+		Clock: w.opt.Wall, WaitTimeout: longestWait, MaxBytes: min(store.DefaultMaxBytes, part),
+	}), nil
 }
+
+// pauseWhileFull keeps the state machine from trying again without a pause what the volume has no room for.
+func pauseWhileFull() { time.Sleep(200 * time.Millisecond) }
+
+func (w *works) SpareSeeds(l volume.Level) { w.seeds.source.Spare(l) }
 
 // longestWait bounds every wait for a commit; connections bound theirs further.
 const longestWait = 10 * time.Minute

@@ -9,6 +9,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/meta"
 	"github.com/replicatedstore/replicatedstore/replication/snapshot"
+	"github.com/replicatedstore/replicatedstore/replication/volume"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
@@ -142,7 +143,7 @@ func (m *Member) install(manifest snapshot.Manifest) error {
 		return fmt.Errorf("the snapshot ends in %v, this member's log in %v", manifest.Mark, last)
 	}
 	err := m.replace(func() error {
-		err := snapshot.Install(m.opt.FS, m.meta, manifest, m.logOptions())
+		err := snapshot.Install(m.volume.View(volume.Vital), m.meta, manifest, m.logOptions())
 		if errors.Is(err, snapshot.ErrLeftover) {
 			m.opt.Log.Error(err, "install snapshot") // the next start removes it
 			return nil
@@ -152,7 +153,7 @@ func (m *Member) install(manifest snapshot.Manifest) error {
 	if err == nil {
 		err = m.core.Seeded(m.Contents().Log, manifest.Mark)
 	}
-	if m.final(err) != nil {
+	if m.fatal(err) != nil {
 		return err
 	}
 	m.problem, m.direct, m.sourceFailures = problem{}, false, 0
@@ -172,7 +173,7 @@ func (m *Member) makeRoom(ctx context.Context, s *Session, room *snapshot.NoRoom
 		if err = m.replace(m.meta.StartOver); err == nil {
 			err = m.core.Emptied(m.Contents().Log)
 		}
-		if m.final(err) == nil {
+		if m.fatal(err) == nil {
 			_, err = m.meta.RemoveObsolete()
 		}
 	})

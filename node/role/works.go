@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/volume"
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 )
 
@@ -25,8 +26,12 @@ type Works interface {
 	// Fail ends the process; only the first error counts. Called from anywhere.
 	Fail(err error)
 
-	// OpenState opens the state machine in dir, creating it where there is none, and a closed Sequencer on it.
-	OpenState(dir string) (State, Sequencer, error)
+	// OpenState opens the state machine in dir on v, creating it where there is none, and a closed Sequencer on it. Each
+	// holds back at most part bytes that are to be written to v.
+	OpenState(v *volume.Volume, dir string, part int64) (State, Sequencer, error)
+	// SpareSeeds gives up what snapshots that are sent hold of the volume, as its level asks for it: see
+	// snapshot.Source.Spare. Called at every tick while the volume is not ample.
+	SpareSeeds(l volume.Level)
 	// Sync begins to make l durable and has Member.Synced called when that has ended. One runs at a time.
 	Sync(l *wal.Log)
 	// AwaitSync waits for the Sync that runs and returns its error; Synced is not called for it then.

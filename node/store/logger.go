@@ -6,6 +6,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/go-logr/logr"
+
+	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
 // pebbleLogger passes Pebble's messages to logr.
@@ -38,7 +40,11 @@ func (l pebbleLogger) Fatalf(format string, args ...any) {
 func eventListener(o Options) *pebble.EventListener {
 	return &pebble.EventListener{
 		BackgroundError: func(err error) {
-			if !errors.Is(err, pebble.ErrCancelledCompaction) {
+			switch {
+			case errors.Is(err, pebble.ErrCancelledCompaction):
+			case durable.IsNoSpace(err): // nothing of it took effect, and the database tries again
+				o.Log.Info("the volume has no room for a flush or compaction", "error", err.Error())
+			default:
 				o.OnError(fmt.Errorf("state database, in the background: %w", err))
 			}
 		},

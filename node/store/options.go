@@ -26,11 +26,15 @@ type Options struct {
 	// the rest; all of it is allocated outside of the Go heap. Default DefaultMemory, at least 16 MiB. Not included: one
 	// batch that is larger than half a memtable (a huge value), until it is flushed.
 	Memory int64
+	// Part, unless 0, is how many bytes the database may be about to write: it bounds the memtables together, the base level
+	// and, by smaller tables, what a compaction writes before it can remove anything.
+	Part int64
 	// Log receives what the database has to say; the zero Logger is silent.
 	Log logr.Logger
-	// OnError is told of errors nobody waits for: a flush or compaction that failed (a full disk), or damage that was
-	// found. It may be called from any goroutine, several times for one cause, must not block and must not call the
-	// Machine. Applying may stall soon after, because memtables can no longer be emptied; a node says so and stops.
+	// OnError is told of errors nobody waits for: a flush or compaction that failed, or damage that was found. It may be
+	// called from any goroutine, several times for one cause, must not block and must not call the Machine. Applying may stall
+	// soon after, because memtables can no longer be emptied; a node says so and stops. A full volume is none: what did not
+	// fit is tried again, and applying stalls until it fits.
 	OnError func(error)
 }
 
@@ -48,8 +52,12 @@ func (o Options) withDefaults() Options {
 const memTablesMax = 4
 
 // memTableSize is such that memTablesMax of them fill half of memory.
-func memTableSize(memory int64) uint64 {
-	return uint64(min(max(memory/(2*memTablesMax), minMemTable), maxMemTable))
+func memTableSize(o Options) uint64 {
+	size := min(max(o.Memory/(2*memTablesMax), minMemTable), maxMemTable)
+	if o.Part > 0 {
+		size = max(min(size, o.Part/memTablesMax), minMemTable)
+	}
+	return uint64(size)
 }
 
 // pebbleOptions returns how this use wants Pebble: writes come from one goroutine, in batches, and must never wait for
@@ -65,7 +73,7 @@ func pebbleOptions(fs vfs.FS, o Options) *pebble.Options {
 		// One number for all: Pebble takes memtables out of the cache's budget.
 		CacheSize: o.Memory,
 		// Large, so that overwrites of hot keys meet in memory and flushes are few.
-		MemTableSize: memTableSize(o.Memory),
+		MemTableSize: memTableSize(o),
 		// Three may wait to be flushed before Apply waits: a burst outlasts one slow flush.
 		MemTableStopWritesThreshold: memTablesMax,
 		// Compact L0 early, since every sublevel costs each read,
@@ -90,6 +98,12 @@ func pebbleOptions(fs vfs.FS, o Options) *pebble.Options {
 	}
 	// Tables of 4 MiB from L1 on double per level; Pebble's default of 2 MiB makes many files.
 	p.TargetFileSizes[0] = 4 << 20
+	if o.Part > 0 {
+		// A compaction takes one table and some ten times as much from the level below, or all of L0 and the base level.
+		p.TargetFileSizes[0] = min(4<<20, max(o.Part/32, 128<<10))
+		p.LBaseMaxBytes = min(p.LBaseMaxBytes, max(o.Part, minMemTable))
+		p.FlushSplitBytes = min(p.FlushSplitBytes, p.TargetFileSizes[0])
+	}
 	for i := range p.Levels {
 		// Ten bits a key: 99 % of lookups of absent keys (SETNX, EXISTS, a first INCR) read no data block.
 		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)

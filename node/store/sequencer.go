@@ -27,7 +27,7 @@ type SequencerOptions struct {
 	// Clock returns the wall clock in unix milliseconds. Required. It may jump; leader time does not go back.
 	Clock func() int64
 	// MaxBytes and MaxEntries bound what is queued or in flight; above either, Run blocks. MaxBytes may be exceeded by
-	// one batch. Defaults 64 MiB and 262144.
+	// one batch. Defaults DefaultMaxBytes and 262144.
 	MaxBytes   int64
 	MaxEntries int
 	// MaxEntryBytes bounds one entry. Default and upper bound MaxEntryBytes.
@@ -36,12 +36,15 @@ type SequencerOptions struct {
 	WaitTimeout time.Duration
 }
 
+// DefaultMaxBytes is SequencerOptions.MaxBytes when it is 0.
+const DefaultMaxBytes = 64 << 20
+
 // MaxEntryBytes is what fits a record as its only entry.
 const MaxEntryBytes = replication.MaxPayloadBytes - binary.MaxVarintLen32
 
 func (o SequencerOptions) withDefaults() SequencerOptions {
 	if o.MaxBytes == 0 {
-		o.MaxBytes = 64 << 20
+		o.MaxBytes = DefaultMaxBytes
 	}
 	if o.MaxEntries == 0 {
 		o.MaxEntries = 1 << 18

@@ -114,6 +114,15 @@ func Remove(fs vfs.FS, path string) error {
 	return nil
 }
 
+// Allocated is how many bytes of the volume a file takes, also those that were set aside for it beyond its size; its size
+// where the file system does not say.
+func Allocated(info vfs.FileInfo) int64 {
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		return st.Blocks * 512 // st_blocks counts these, whatever the file system's own blocks are
+	}
+	return info.Size()
+}
+
 // IsNotExist reports whether err says that a file is not there.
 func IsNotExist(err error) bool { return errors.Is(err, iofs.ErrNotExist) }
 

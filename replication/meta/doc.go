@@ -9,6 +9,7 @@
 //	wal-N, state-N  log and state of generation N; State.Generation is the current one
 //	quarantine      records cut from logs; belongs to no generation and is never removed
 //	META.reserve    space set aside, so that a promise can be kept on a full volume
+//	reserve         space set aside for the whole member; see replication/volume
 //	INIT            there while the directory is being set up for the first time
 //
 // Invariants: a promise never falls; the incarnation, store and member of a directory never change; a generation never

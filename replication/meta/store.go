@@ -209,7 +209,7 @@ func (s *Store) Save(p replication.Promises) error {
 // Update changes the state durably: when it returns nil the change survives power loss; until then State shows the old
 // one. change runs once, on a copy; a change that alters nothing writes nothing.
 //
-// ErrRefused and a full volume leave META as it was. Any other error is final (ErrFailed): the change may be found or not
+// ErrRefused and a full volume (replication.ErrNoSpace) leave META as it was. Any other error is final (ErrFailed): the change may be found or not
 // after a restart, so the process must end.
 func (s *Store) Update(change func(*State)) error {
 	s.write.Lock()
@@ -265,7 +265,7 @@ func (s *Store) replace(data []byte) error {
 // sort tells a full volume, after which META is as it was, from an error that is final.
 func (s *Store) sort(err error) error {
 	if durable.IsNoSpace(err) && !errors.Is(err, durable.ErrOutcomeUnknown) {
-		return fmt.Errorf("update META: %w", err)
+		return fmt.Errorf("update META: %w: %w", replication.ErrNoSpace, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -18,5 +18,5 @@
 //
 // Either side may send a refusal instead and end the conversation.
 //
-// May import: the standard library, vfs, replication's value types, durable, meta and wal.
+// May import: the standard library, vfs, replication's value types, durable, volume, meta and wal.
 package snapshot

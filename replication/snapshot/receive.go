@@ -27,7 +27,8 @@ type ReceiveOptions struct {
 	// Fresh is asked before the first byte of another snapshot than the one that was begun, which is removed by then. It may
 	// refuse; default: no questions.
 	Fresh func(Manifest) error
-	// Margin is the room that must be left on the volume beside the snapshot, in bytes; default 64 MiB and a twentieth of it.
+	// Margin is the room that must be left on the volume beside the snapshot, in bytes; default 64 MiB, or a tenth of a small
+	// volume, and a twentieth of the snapshot.
 	Margin int64
 	// Progress is told what has arrived, a few times a second; default: nobody.
 	Progress func(Progress)
@@ -222,7 +223,7 @@ func (r *receiver) checkRoom(rest int64) error {
 	}
 	margin := r.o.Margin
 	if margin == 0 {
-		margin = 64<<20 + r.m.Total/20
+		margin = min(64<<20, int64(usage.TotalBytes/10)) + r.m.Total/20
 	}
 	if need, free := rest+margin, int64(usage.AvailBytes); need > free {
 		held, err := r.heldByCurrent()

@@ -9,12 +9,14 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/volume"
 )
 
 // SourceOptions of a Source.
@@ -51,6 +53,7 @@ type Source struct {
 	mu          sync.Mutex
 	closed      bool
 	checkpoints []*checkpoint // oldest first
+	level       volume.Level  // of the volume, as Spare was told last
 }
 
 type checkpoint struct {
@@ -113,6 +116,35 @@ func (s *Source) Sweep() error {
 	})
 	s.mu.Unlock()
 	return s.remove(gone)
+}
+
+// Spare gives up what checkpoints hold of a volume of this level: nearly full, those that nobody is being sent, and the log
+// after the others; full, none is made either, and the caller ends what is under way. It costs nothing to call it often.
+func (s *Source) Spare(l volume.Level) {
+	s.mu.Lock()
+	s.level = l
+	var gone, busy []*checkpoint
+	if l != volume.Ample {
+		s.checkpoints = slices.DeleteFunc(s.checkpoints, func(c *checkpoint) bool {
+			if c.users == 0 {
+				gone = append(gone, c)
+			} else {
+				busy = append(busy, c)
+			}
+			return c.users == 0
+		})
+	}
+	s.mu.Unlock()
+	for _, c := range busy {
+		c.release()
+	}
+	if len(gone) == 0 {
+		return
+	}
+	s.o.Logf("the volume is %s: removing %d checkpoints that nobody is being sent", strings.ToLower(l.String()), len(gone))
+	if err := s.remove(gone); err != nil {
+		s.o.Logf("%v", err)
+	}
 }
 
 func (s *Source) remove(gone []*checkpoint) error {
@@ -237,6 +269,9 @@ func (s *Source) existing(id string, least replication.Position) (*checkpoint, e
 	defer s.mu.Unlock()
 	if s.closed {
 		return nil, errors.New("source is closed")
+	}
+	if s.level == volume.Full {
+		return nil, fmt.Errorf("%w: this member's volume is full", ErrRefused)
 	}
 	var best, newest *checkpoint
 	busy := 0

@@ -52,21 +52,51 @@ func (l *Log) room(recs []replication.Record) (int, error) {
 	if n := s.fit(recs); n > 0 {
 		return n, nil
 	}
-	if s.end.Position == s.base() {
-		return 1, l.grow(s, s.off+int64(recs[0].Size())+2*noteSize)
-	}
-	if err := l.roll(int64(recs[0].Size())); err != nil {
+	if err := l.extend(s, int64(recs[0].Size()), recs[0].Type == replication.RecordBarrier); err != nil {
 		return 0, err
 	}
 	return 1, nil
 }
 
-// grow makes the file of a segment without records large enough for one that is larger than a segment.
-func (l *Log) grow(s *segment, size int64) error {
-	if err := s.file.Preallocate(s.size, size-s.size); durable.IsNoSpace(err) {
-		return l.spaceOrFail(err)
+// Room makes sure that a barrier can be appended, beginning a segment for it if need be. ErrNoSpace leaves the log as it
+// was; any other error is final.
+func (l *Log) Room() error {
+	l.appendMu.Lock()
+	defer l.appendMu.Unlock()
+	if err := l.Err(); err != nil {
+		return err
 	}
-	if err := zeroRange(s.file, s.size, size); err != nil {
+	l.mu.Lock()
+	s := l.active()
+	l.mu.Unlock()
+	if s.size-s.off >= replication.HeaderSize+2*noteSize {
+		return nil
+	}
+	return l.extend(s, replication.HeaderSize, true)
+}
+
+// extend makes room for a record of size bytes after the last one, in s or in a new segment. Caller holds appendMu.
+func (l *Log) extend(s *segment, size int64, vital bool) error {
+	if s.end.Position == s.base() {
+		return l.grow(s, s.off+size+2*noteSize, vital)
+	}
+	return l.roll(size, vital)
+}
+
+// grow makes the file of a segment without records large enough for one that is larger than a segment.
+func (l *Log) grow(s *segment, size int64, vital bool) error {
+	fs := l.opt.Growth
+	if vital {
+		fs = l.opt.Vital
+	}
+	f, err := fs.OpenReadWrite(s.path, durable.Category)
+	if err != nil {
+		return l.spaceOrFail(fmt.Errorf("open segment %s to grow it: %w", s.path, err))
+	}
+	if err = f.Preallocate(s.size, size-s.size); !durable.IsNoSpace(err) {
+		err = zeroRange(f, s.size, size)
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
 		return l.spaceOrFail(fmt.Errorf("grow segment %s to %d bytes: %w", s.path, size, err))
 	}
 	l.mu.Lock()
@@ -167,7 +197,7 @@ func appendEpoch(t replication.EpochTable, r *replication.Record) (replication.E
 }
 
 // roll begins a new segment with room for a record of size bytes. Caller holds appendMu.
-func (l *Log) roll(size int64) error {
+func (l *Log) roll(size int64, vital bool) error {
 	l.mu.Lock()
 	unsettled, old := l.unsettled, l.active()
 	l.mu.Unlock()
@@ -179,7 +209,7 @@ func (l *Log) roll(size int64) error {
 	}
 	h := l.nextHeader()
 	need := h.length + size + 2*noteSize
-	path, err := l.spare.take(l.fs, l.fs.PathJoin(l.dir, spareName), l.sizeAfter(old), need)
+	path, err := l.next(l.sizeAfter(old), need, vital)
 	if err != nil {
 		return l.spaceOrFail(err)
 	}
@@ -194,11 +224,32 @@ func (l *Log) roll(size int64) error {
 	return nil
 }
 
+// smallSegment is what a segment is made of where the volume has no room for a larger one, in bytes.
+const smallSegment = 64 << 10
+
+// next returns a zero-filled file for the next segment: of size bytes where there is room for that, else of what there is
+// room for, at least need. For a barrier, it takes what the volume has set aside.
+func (l *Log) next(size, need int64, vital bool) (path string, err error) {
+	path = l.fs.PathJoin(l.dir, spareName)
+	least := max(need, smallSegment)
+	ready, err := l.spare.take(l.opt.Growth, path, size, need)
+	for size /= 4; durable.IsNoSpace(err) && size > least; size /= 4 {
+		ready, err = path, createZeroed(l.opt.Growth, path, size)
+	}
+	if durable.IsNoSpace(err) {
+		ready, err = path, createZeroed(l.opt.Growth, path, least)
+	}
+	if durable.IsNoSpace(err) && vital {
+		ready, err = path, createZeroed(l.opt.Vital, path, least)
+	}
+	return ready, err
+}
+
 // prepare makes the file of the segment after s in the background, once for each s.
 func (l *Log) prepare(s *segment) {
 	if !s.prepared {
 		s.prepared = true
-		l.spare.start(l.opt.Spawn, l.fs, l.fs.PathJoin(l.dir, spareName), l.sizeAfter(s))
+		l.spare.start(l.opt.Spawn, l.opt.Growth, l.fs.PathJoin(l.dir, spareName), l.sizeAfter(s))
 	}
 }
 

@@ -215,3 +215,79 @@ func TestRandomFailures(t *testing.T) {
 		closeLog(t, l)
 	}
 }
+
+// noRoom is a view of fs on which no file gets a byte more.
+func noRoom(fs vfs.FS) vfs.FS {
+	var armed atomic.Bool
+	armed.Store(true)
+	return failing(fs, &armed, func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFilePreallocate {
+			return syscall.ENOSPC
+		}
+		return nil
+	})
+}
+
+// On a volume without room for another segment for data, a barrier still gets one, from what is set aside; what comes after it
+// does not; and all goes on where it stopped once there is room.
+func TestABarrierFindsRoomOnAFullVolume(t *testing.T) {
+	fs := vfs.NewMem()
+	l, _ := mustOpen(t, fs, "wal", Options{Create: true, Growth: noRoom(fs), Vital: fs})
+	var err error
+	for err == nil {
+		err = l.Append(dataAfter(t, l.Last(), 1, 0, 10_000))
+	}
+	if !errors.Is(err, ErrNoSpace) {
+		t.Fatal(err)
+	}
+	for epoch := replication.Epoch(2); epoch < 2000; epoch++ { // more than any segment's rest
+		if err := l.Room(); err != nil {
+			t.Fatalf("room for the barrier of epoch %d: %v", epoch, err)
+		}
+		at := l.Last()
+		b, err := replication.EncodeBarrier(replication.Seal{Epoch: epoch, First: at.Position + 1, UnixMilli: 1, Prev: at.Chain})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Append(b); err != nil {
+			t.Fatalf("the barrier of epoch %d: %v", epoch, err)
+		}
+	}
+	if err := l.Append(dataAfter(t, l.Last(), 1999, 0, 100_000)); !errors.Is(err, ErrNoSpace) {
+		t.Fatalf("data on a full volume: %v", err)
+	}
+	want := readAll(t, l)
+	closeLog(t, l)
+	l, _ = mustOpen(t, fs, "wal", Options{})
+	defer closeLog(t, l)
+	sameRecords(t, readAll(t, l), want)
+	appendSome(t, l, 1999, 10, 100_000)
+}
+
+// Where there is no room for a segment of the usual size, a smaller one does.
+func TestSegmentsShrinkWithTheRoom(t *testing.T) {
+	fs := vfs.NewMem()
+	var armed atomic.Bool
+	armed.Store(true)
+	var largest atomic.Int64
+	l, _ := mustOpen(t, fs, "wal", Options{Create: true, SegmentBytes: 16 << 20, Growth: failing(fs, &armed, func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileWriteAt && op.Offset >= 300<<10 {
+			return syscall.ENOSPC
+		}
+		largest.Store(max(largest.Load(), op.Offset))
+		return nil
+	})})
+	for range 300 {
+		if err := l.Append(dataAfter(t, l.Last(), 1, 0, 10_000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := readAll(t, l)
+	closeLog(t, l)
+	l, rep := mustOpen(t, fs, "wal", Options{})
+	defer closeLog(t, l)
+	if rep.Segments < 8 {
+		t.Fatalf("%d segments", rep.Segments)
+	}
+	sameRecords(t, readAll(t, l), want)
+}

@@ -16,7 +16,7 @@ import (
 // cut, and a copy of it is kept; ErrDamaged refuses everything else and changes nothing. No other process may have dir
 // open: the caller holds the member's lock.
 func Open(fs vfs.FS, dir string, o Options) (*Log, Recovery, error) {
-	o = o.withDefaults(fs.PathJoin(dir, "quarantine"))
+	o = o.withDefaults(fs, dir)
 	l := &Log{fs: fs, dir: dir, opt: o, pins: map[*pin]struct{}{}, tail: tail{limit: o.TailBytes}}
 	r := &recovery{Log: l}
 	if err := r.run(); err != nil {

@@ -3,8 +3,13 @@ package wal
 import (
 	"errors"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/replicatedstore/replicatedstore/replication"
 )
+
+// DefaultSegmentBytes is Options.SegmentBytes when it is 0.
+const DefaultSegmentBytes = 64 << 20
 
 // Options of a Log; the zero value means the defaults.
 type Options struct {
@@ -19,22 +24,32 @@ type Options struct {
 	// QuarantineDir is where cut records and torn tails are kept; default dir/quarantine. A log that a seed may replace
 	// needs one outside its own directory.
 	QuarantineDir string
+	// Growth makes the files of segments for data, and Vital that of a segment for a barrier when there is no room otherwise:
+	// other views of the file system that Open is given, which differ in what they leave of a volume that is nearly full.
+	// Default: that file system.
+	Growth, Vital vfs.FS
 	// Logf reports what recovery and background work did; default: nothing is reported.
 	Logf func(format string, args ...any)
 	// Spawn runs f beside the caller, or at once where nothing may run beside it; default: a goroutine.
 	Spawn func(f func())
 }
 
-func (o Options) withDefaults(quarantine string) Options {
+func (o Options) withDefaults(fs vfs.FS, dir string) Options {
 	if o.SegmentBytes == 0 {
-		o.SegmentBytes = 64 << 20
+		o.SegmentBytes = DefaultSegmentBytes
 	}
 	o.SegmentBytes = max(o.SegmentBytes, 64<<10)
 	if o.TailBytes == 0 {
 		o.TailBytes = 32 << 20
 	}
 	if o.QuarantineDir == "" {
-		o.QuarantineDir = quarantine
+		o.QuarantineDir = fs.PathJoin(dir, "quarantine")
+	}
+	if o.Growth == nil {
+		o.Growth = fs
+	}
+	if o.Vital == nil {
+		o.Vital = fs
 	}
 	if o.Logf == nil {
 		o.Logf = func(string, ...any) {}
@@ -59,7 +74,7 @@ var (
 	ErrBoundary = errors.New("position is not a record boundary")
 	// ErrNoSpace: no room for the next segment. Nothing of the record that did not fit was written; the log works on and
 	// Append may be tried again from Last.
-	ErrNoSpace = errors.New("no space for another log segment")
+	ErrNoSpace = replication.ErrNoSpace
 	// ErrFailed: an earlier write or fsync failed. The log takes no more: end the process.
 	ErrFailed = errors.New("log has failed")
 	// ErrClosed: Close was called.

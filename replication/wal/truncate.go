@@ -87,7 +87,12 @@ func (l *Log) cut(mark replication.Mark) error {
 // copySegment makes a segment at path with header h and the content of old up to end, durable except for its name. The
 // salt is the old one's: the notes that are copied carry it.
 func (l *Log) copySegment(path string, old *segment, h segmentHeader, end int64) error {
-	if err := createZeroed(l.fs, path, max(old.size, end+2*noteSize)); err != nil {
+	least := end + 2*noteSize
+	err := createZeroed(l.opt.Growth, path, max(old.size, least))
+	if durable.IsNoSpace(err) {
+		err = createZeroed(l.fs, path, least)
+	}
+	if err != nil {
 		return err
 	}
 	f, err := l.fs.OpenReadWrite(path, durable.Category)

@@ -96,6 +96,10 @@ const (
 	ProblemNoRoom = "NoRoom"
 	// ProblemSeedBudget: this member was seeded too often of late, and waits before it takes another snapshot.
 	ProblemSeedBudget = "SeedBudgetSpent"
+	// ProblemDiskStuck: the disk does not finish a write.
+	ProblemDiskStuck = "DiskStuck"
+	// ProblemLogDamaged: a check of old segments of the log found damage.
+	ProblemLogDamaged = "LogDamaged"
 )
 
 // Contact is a follower's view of its stream from the leader.
@@ -139,10 +143,23 @@ type Seeding struct {
 
 // Disk is the state of the volume that holds the data directory, in bytes.
 type Disk struct {
-	UsedBytes  int64 `json:"usedBytes"` // by this store
-	FreeBytes  int64 `json:"freeBytes"`
+	UsedBytes  int64 `json:"usedBytes"` // by whoever shares the volume
+	FreeBytes  int64 `json:"freeBytes"` // beside the reserve
 	TotalBytes int64 `json:"totalBytes"`
+	// ReserveBytes are set aside so that a full member can still be fenced, promoted and trimmed.
+	ReserveBytes int64 `json:"reserveBytes,omitempty"`
+	// Level says that little is left, or nothing that data may grow into: a leader then refuses what adds data.
+	Level DiskLevel `json:"level,omitempty"`
 }
+
+// DiskLevel is how full a volume is; "": there is room.
+type DiskLevel string
+
+// Values of DiskLevel.
+const (
+	DiskNearlyFull DiskLevel = "NearlyFull"
+	DiskFull       DiskLevel = "Full"
+)
 
 // FenceRequest asks for the promise never to take part in an epoch below Epoch again. Asking again is harmless; asking
 // for less than was promised is refused with 409.

@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"strconv"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -41,10 +42,12 @@ var _ = Describe("the leader's disk", func() {
 		DeferCleanup(d.Free)
 		t.fault("fill the disk of "+t.leader, d.Fill(ctx))
 		press(ctx, store) // what the log has claimed of the volume already would last small writes for long
-		t.led(ctx)
-		t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonMemberProblem+"|"+v1alpha1.ReasonMemberMissing, t.leader)
-		t.writes(ctx, "while the disk is full")
+		// It goes on leading: a store's volumes fill together, and nobody else would take more.
+		t.sees(ctx, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonStorageFull, t.leader)
+		t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonStorageFull, t.leader)
+		Expect(t.stopped(ctx, 3*time.Second)).To(ContainSubstring("STORAGEFULL"))
 		t.fault("free it", d.Free(ctx))
+		t.writes(ctx, "once there is room")
 		t.end(ctx)
 	}, SpecTimeout(3*readyTimeout))
 
@@ -55,7 +58,7 @@ var _ = Describe("the leader's disk", func() {
 		DeferCleanup(d.Thaw)
 		t.fault("freeze the disk of "+t.leader, d.Freeze(ctx))
 		t.led(ctx)
-		t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonMemberMissing, t.leader)
+		t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonMemberMissing+"|"+v1alpha1.ReasonDiskStuck, t.leader)
 		t.fault("thaw it", d.Thaw(ctx))
 		t.end(ctx)
 	}, SpecTimeout(3*readyTimeout))

@@ -18,6 +18,9 @@ func (p *process) put(c *Proc, key byte, value uint64) error {
 	if p.m.Role() != replication.RoleLeader {
 		return errNotHere
 	}
+	if p.m.Room().Add == 0 {
+		return errNotHere // its volume is full
+	}
 	wait := p.sequencer().put(key, value)
 	if wait == nil {
 		return errNotHere

@@ -122,7 +122,7 @@ func (f *diskFile) Stat() (vfs.FileInfo, error) {
 	if err := f.check("stat"); err != nil {
 		return nil, err
 	}
-	return fileInfo{f.name, int64(len(f.node.data)), f.node.dir}, nil
+	return fileInfo{f.name, int64(len(f.node.data)), f.node.dir, f.node.size()}, nil
 }
 
 func (f *diskFile) Sync() error {

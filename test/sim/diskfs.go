@@ -261,7 +261,7 @@ func (f *diskFS) Stat(name string) (vfs.FileInfo, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fileInfo{base, int64(len(n.data)), n.dir}, nil
+	return fileInfo{base, int64(len(n.data)), n.dir, n.size()}, nil
 }
 
 func (*diskFS) PathBase(p string) string       { return path.Base(p) }
@@ -275,16 +275,17 @@ func (f *diskFS) GetDiskUsage(string) (vfs.DiskUsage, error) {
 }
 
 type fileInfo struct {
-	name string
-	size int64
-	dir  bool
+	name      string
+	size      int64
+	dir       bool
+	allocated int64
 }
 
 func (i fileInfo) Name() string           { return i.name }
 func (i fileInfo) Size() int64            { return i.size }
 func (i fileInfo) ModTime() time.Time     { return time.Time{} }
 func (i fileInfo) IsDir() bool            { return i.dir }
-func (i fileInfo) Sys() any               { return nil }
+func (i fileInfo) Sys() any               { return &syscall.Stat_t{Blocks: (i.allocated + sector - 1) / sector} }
 func (i fileInfo) DeviceID() vfs.DeviceID { return vfs.DeviceID{} }
 func (i fileInfo) Mode() os.FileMode {
 	if i.dir {

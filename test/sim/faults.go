@@ -241,10 +241,19 @@ func (f *faults) slowDisk(host string) {
 	f.lasting(time.Second, 10*time.Second, func() { p.slow = 0 })
 }
 
+// fill leaves a volume next to nothing, or too little for data to grow. What a member has set aside by then must be enough
+// for everything it is asked to do: see process.fail, Fence and Promote.
 func (f *faults) fill(host string) {
 	p := f.w.members[host]
-	f.w.loop.Logf("FAULT the disk of %s is full", p.name)
-	p.disk.Fill(int64(f.w.loop.Rand.IntN(8 << 10)))
+	if !p.reserved() {
+		return // a new member has not come to it yet
+	}
+	left := int64(f.w.loop.Rand.IntN(8 << 10))
+	if f.w.loop.Chance(0.3) {
+		left = int64(f.w.loop.Rand.IntN(64 << 20))
+	}
+	f.w.loop.Logf("FAULT the disk of %s is full but for %d bytes", p.name, left)
+	p.disk.Fill(left)
 	f.lasting(time.Second, 8*time.Second, p.disk.Free)
 }
 

@@ -33,6 +33,10 @@ const (
 
 func (p *process) connectOnce(c *Proc, l *role.Link) (streamed bool) {
 	ctx := context.Background()
+	p.ready(c)
+	if l.Ready(ctx) != nil {
+		return false
+	}
 	conn, err := p.w.net.Dial(c, p.host, l.Address(), dialTimeout)
 	if err == nil {
 		defer conn.Close()

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -10,8 +11,10 @@ import (
 
 	"github.com/replicatedstore/replicatedstore/node/role"
 	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/durable"
 	"github.com/replicatedstore/replicatedstore/replication/peer"
 	snap "github.com/replicatedstore/replicatedstore/replication/snapshot"
+	"github.com/replicatedstore/replicatedstore/replication/volume"
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
@@ -166,6 +169,9 @@ func (p *process) fail(err error) {
 	if p.fatal != nil || p.os.Dead() {
 		return
 	}
+	if durable.IsNoSpace(err) {
+		breaks("a full volume ends %v: %v", p.self, err)
+	}
 	p.fatal = err
 	p.w.loop.Logf("%s fails: %v", p.name, err)
 	p.w.loop.After(p.w.latency(0, 20*time.Millisecond), p.os.Kill)
@@ -188,17 +194,43 @@ func (p *process) Fence(c *Proc, r wire.FenceRequest) (wire.FenceReply, error) {
 	if err == nil {
 		p.w.promised(p, reply)
 	}
+	p.acts("fenced", err)
 	return reply, err
+}
+
+// reserved tells whether the member has set aside what it needs on a full volume.
+func (p *process) reserved() bool {
+	for i := range 8 {
+		if _, err := p.fs.Stat(fmt.Sprintf("data/%s/%d", volume.Dir, i)); err != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// acts checks that a full volume keeps a member from nothing that a failover needs of it.
+func (p *process) acts(what string, err error) {
+	var r *replication.Refusal
+	if errors.As(err, &r) && r.Reason == replication.ReasonNoRoom {
+		breaks("%v on a full volume is not %s: %v", p.self, what, err)
+	}
+	if err == nil && p.disk.Full() {
+		p.w.fullActs++
+	}
 }
 
 func (p *process) Promote(c *Proc, r wire.PromoteRequest) error {
 	p.ready(c)
-	return p.m.Promote(context.Background(), r)
+	err := p.m.Promote(context.Background(), r)
+	p.acts("promoted", err)
+	return err
 }
 
 func (p *process) Follow(c *Proc, r wire.FollowRequest) error {
 	p.ready(c)
-	return p.m.Follow(context.Background(), r)
+	err := p.m.Follow(context.Background(), r)
+	p.acts("told whom to follow", err)
+	return err
 }
 
 func (p *process) Configure(c *Proc, r wire.ConfigureRequest) error {

@@ -90,13 +90,14 @@ type sums struct {
 	Events                                             uint64
 	Acknowledged, Leaderships, Cuts, Seeds, Fetches    int
 	Reads, FollowerReads, Lossy, Undecided, Incarnated int
+	Full                                               int
 	Steps                                              int
 }
 
 func (w *World) sums() sums {
 	s := sums{
 		Events: w.loop.Events(), Acknowledged: w.acks, Leaderships: w.leaderships, Cuts: w.cuts, Seeds: w.seeds, Fetches: w.fetches, Reads: w.reads,
-		FollowerReads: w.looks, Undecided: w.undecided, Incarnated: w.incarnations,
+		FollowerReads: w.looks, Full: w.fullActs, Undecided: w.undecided, Incarnated: w.incarnations,
 	}
 	if w.lossy {
 		s.Lossy = 1
@@ -116,6 +117,7 @@ func (s *sums) add(o sums) {
 	s.Fetches += o.Fetches
 	s.Reads += o.Reads
 	s.FollowerReads += o.FollowerReads
+	s.Full += o.Full
 	s.Lossy += o.Lossy
 	s.Undecided += o.Undecided
 	s.Incarnated += o.Incarnated
@@ -124,14 +126,14 @@ func (s *sums) add(o sums) {
 
 func (s sums) String() string {
 	return fmt.Sprintf("%d events, %d record ends acknowledged, %d leaderships, %d logs cut, %d snapshots from leaders and %d from followers, %d reads of leaders, "+
-		"%d of followers, %d directories, %d operator steps; %d worlds with accepted loss, %d histories undecided",
-		s.Events, s.Acknowledged, s.Leaderships, s.Cuts, s.Seeds, s.Fetches, s.Reads, s.FollowerReads, s.Incarnated, s.Steps, s.Lossy, s.Undecided)
+		"%d of followers, %d directories, %d orders carried out on a full volume, %d operator steps; %d worlds with accepted loss, %d histories undecided",
+		s.Events, s.Acknowledged, s.Leaderships, s.Cuts, s.Seeds, s.Fetches, s.Reads, s.FollowerReads, s.Incarnated, s.Full, s.Steps, s.Lossy, s.Undecided)
 }
 
 // reaches fails when the worlds no longer come to what they are for.
 func (s sums) reaches(t *testing.T, seeds int) {
 	t.Helper()
-	if seeds >= 50 && (s.Acknowledged < 60*seeds || s.Leaderships < 2*seeds || s.Cuts == 0 || s.Seeds == 0 || s.Reads < 50*seeds || s.FollowerReads == 0) {
+	if seeds >= 50 && (s.Acknowledged < 60*seeds || s.Leaderships < 2*seeds || s.Cuts == 0 || s.Seeds == 0 || s.Reads < 50*seeds || s.FollowerReads == 0 || s.Full == 0) {
 		t.Errorf("the simulation no longer reaches what it is for: %v", s)
 	}
 	if s.Undecided > seeds/100 {

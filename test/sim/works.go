@@ -8,6 +8,7 @@ import (
 
 	"github.com/replicatedstore/replicatedstore/node/role"
 	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/volume"
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 )
 
@@ -53,8 +54,8 @@ func (w *works) Background(f func() error, done func(error)) {
 
 func (w *works) Fail(err error) { w.p.fail(err) }
 
-func (w *works) OpenState(dir string) (role.State, role.Sequencer, error) {
-	s, err := openRegisters(w.p.fs, dir)
+func (w *works) OpenState(v *volume.Volume, dir string, _ int64) (role.State, role.Sequencer, error) {
+	s, err := openRegisters(v.ViewBy(role.StateUse, nil), dir)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -139,6 +140,8 @@ func (w *works) Connect(l *role.Link) {
 		w.link = w.p.os.Go("follow", func(c *Proc) { w.p.follow(c, l) })
 	}
 }
+
+func (w *works) SpareSeeds(l volume.Level) { w.p.source.Spare(l) }
 
 func (w *works) ServeSeed(ctx context.Context, rw io.ReadWriter) error {
 	return w.p.source.Serve(ctx, rw)

@@ -12,6 +12,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
 // World is one seed's course of events: a store, its members, two operators, the API server, kubelets, clients and faults.
@@ -45,6 +46,7 @@ type World struct {
 	incarnations int
 	processes    int
 	refusals     int
+	fullActs     int // orders that members carried out on a full volume
 	recordText   string
 	recordSeen   *decide.Record
 
@@ -134,6 +136,9 @@ func (w *World) disk(claim types.UID) *Disk {
 
 func (w *World) startMember(name, host string, claim types.UID) {
 	if _, err := w.start(name, host, w.disk(claim)); err != nil {
+		if durable.IsNoSpace(err) {
+			breaks("a full volume keeps %s from starting: %v", name, err)
+		}
 		if w.refusals++; w.refusals < 20 {
 			w.loop.Logf("%s does not start: %v", name, err)
 		}
@@ -205,6 +210,8 @@ func (w *World) whole() bool {
 	leads := false
 	for _, p := range w.members {
 		switch {
+		case p.disk.Hung():
+			return false // nobody has noticed yet
 		case p.self == rec.Leader:
 			leads = p.m.Open()
 		case p.m.Open() || !p.m.Following() || !slices.Contains(rec.Rules[0].Voters, p.self):

@@ -24,6 +24,8 @@ func (l *memLog) Append(recs ...replication.Record) error {
 	return nil
 }
 
+func (l *memLog) Room() error { return nil }
+
 func (l *memLog) Sync() (replication.Mark, error) { l.durable = len(l.recs); return l.Last(), nil }
 
 func (l *memLog) end(n int) replication.Mark {

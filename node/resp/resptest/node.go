@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"slices"
 	"sync"
@@ -30,8 +31,9 @@ type Node struct {
 	seq     atomic.Pointer[store.Sequencer]
 	leads   atomic.Bool
 	gate    atomic.Pointer[error]
-	work    *store.Sequencer // the loop's
-	offset  atomic.Int64     // nanoseconds added to the wall clock
+	room    atomic.Pointer[resp.Room] // nil: any
+	work    *store.Sequencer          // the loop's
+	offset  atomic.Int64              // nanoseconds added to the wall clock
 
 	mu        sync.Mutex // guards below
 	epoch     replication.Epoch
@@ -54,6 +56,17 @@ func Start(t testing.TB, o resp.Options, so ...store.SequencerOptions) *Node {
 	n := newNode(t, o, so...)
 	n.Lead()
 	return n
+}
+
+// SetRoom says what may be written.
+func (n *Node) SetRoom(r resp.Room) { n.room.Store(&r) }
+
+// Room implements resp.Backend.
+func (n *Node) Room() resp.Room {
+	if room := n.room.Load(); room != nil {
+		return *room
+	}
+	return resp.Room{Add: math.MaxInt64, Rewrite: true}
 }
 
 // StartWaiting runs a node that does not lead yet; see Lead.

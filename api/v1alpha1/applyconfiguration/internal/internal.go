@@ -235,6 +235,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: seeding
       type:
         namedType: com.github.replicatedstore.replicatedstore.api.v1alpha1.SeedingStatus
+    - name: storage
+      type:
+        namedType: com.github.replicatedstore.replicatedstore.api.v1alpha1.StorageStatus
     - name: version
       type:
         scalar: string
@@ -533,6 +536,24 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: storageClassName
       type:
         scalar: string
+- name: com.github.replicatedstore.replicatedstore.api.v1alpha1.StorageStatus
+  map:
+    fields:
+    - name: free
+      type:
+        scalar: string
+    - name: freeBytes
+      type:
+        scalar: numeric
+    - name: level
+      type:
+        scalar: string
+    - name: size
+      type:
+        scalar: string
+    - name: sizeBytes
+      type:
+        scalar: numeric
 - name: com.github.replicatedstore.replicatedstore.api.v1alpha1.SynchronousSpec
   map:
     fields:

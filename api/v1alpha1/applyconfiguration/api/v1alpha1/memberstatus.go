@@ -35,6 +35,8 @@ type MemberStatusApplyConfiguration struct {
 	Lag *int64 `json:"lag,omitempty"`
 	// seeding is set while the member receives a snapshot.
 	Seeding *SeedingStatusApplyConfiguration `json:"seeding,omitempty"`
+	// storage is the member's volume.
+	Storage *StorageStatusApplyConfiguration `json:"storage,omitempty"`
 	// quarantined counts the entries that were cut from this member's log when it rejoined, and kept for a person.
 	Quarantined *int64 `json:"quarantined,omitempty"`
 	// version of the data node.
@@ -142,6 +144,14 @@ func (b *MemberStatusApplyConfiguration) WithLag(value int64) *MemberStatusApply
 // If called multiple times, the Seeding field is set to the value of the last call.
 func (b *MemberStatusApplyConfiguration) WithSeeding(value *SeedingStatusApplyConfiguration) *MemberStatusApplyConfiguration {
 	b.Seeding = value
+	return b
+}
+
+// WithStorage sets the Storage field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Storage field is set to the value of the last call.
+func (b *MemberStatusApplyConfiguration) WithStorage(value *StorageStatusApplyConfiguration) *MemberStatusApplyConfiguration {
+	b.Storage = value
 	return b
 }
 

@@ -1,0 +1,69 @@
+package decide
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// storage judges the members' volumes: false when they have room.
+func (d *decision) storage(rec Record) (full, nearly judgement) {
+	var fulls, nearlys []string
+	for _, m := range d.roster(rec) {
+		s := m.fresh()
+		if s == nil {
+			continue
+		}
+		switch s.Disk.Level {
+		case wire.DiskFull:
+			fulls = append(fulls, volume(m.Name, s.Disk))
+		case wire.DiskNearlyFull:
+			nearlys = append(nearlys, volume(m.Name, s.Disk))
+		default:
+		}
+	}
+	if len(fulls) > 0 {
+		full = judgement{true, v1alpha1.ReasonStorageFull, fmt.Sprintf("Full: %s. Such a leader refuses what adds data and serves "+
+			"reads; such a follower falls behind. %s", strings.Join(fulls, ", "), wayOut)}
+	}
+	if len(nearlys) > 0 {
+		nearly = judgement{true, v1alpha1.ReasonStorageNearlyFull, fmt.Sprintf("Nearly full: %s. %s", strings.Join(nearlys, ", "), wayOut)}
+	}
+	return full, nearly
+}
+
+const wayOut = "Raise spec.storage.size, or delete keys (DEL, UNLINK, FLUSHALL); it goes on by itself. Quarantine files, where " +
+	"there are any, can be exported and removed."
+
+func volume(name string, disk wire.Disk) string {
+	return fmt.Sprintf("%s with %s free of %s", name, bytes(disk.FreeBytes), bytes(disk.TotalBytes))
+}
+
+// storageNote tells once that a member's volume came to have little room.
+func storageNote(name string, s *wire.Status) (Note, bool) {
+	n := Note{Key: "storage/" + name + "/" + s.Incarnation + "/" + string(s.Disk.Level), Warning: true, Action: "Fill"}
+	switch s.Disk.Level {
+	case wire.DiskFull:
+		n.Reason = v1alpha1.ReasonStorageFull
+	case wire.DiskNearlyFull:
+		n.Reason = v1alpha1.ReasonStorageNearlyFull
+	default:
+		return Note{}, false
+	}
+	n.Message = fmt.Sprintf("The volume of %s. %s", volume(name, s.Disk), wayOut)
+	return n, true
+}
+
+// storageStatus is a member's volume, rounded to a hundredth of it: status is not written for every byte.
+func storageStatus(disk wire.Disk) *v1alpha1.StorageStatus {
+	if disk.TotalBytes <= 0 {
+		return nil
+	}
+	step := max(1, disk.TotalBytes/100)
+	free := disk.FreeBytes / step * step
+	return &v1alpha1.StorageStatus{
+		SizeBytes: disk.TotalBytes, FreeBytes: free, Size: bytes(disk.TotalBytes), Free: bytes(free), Level: string(disk.Level),
+	}
+}

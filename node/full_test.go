@@ -1,0 +1,334 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-logr/logr"
+	"github.com/redis/go-redis/v9"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/volume"
+	"github.com/replicatedstore/replicatedstore/replication/volume/volumetest"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// valueBytes is the size of the values that fill a volume.
+const valueBytes = 64 << 10
+
+// fill writes values that do not compress until a write is refused; it returns how many were acknowledged.
+func fill(t *testing.T, c *redis.Client, from int) (n int, refusal string) {
+	t.Helper()
+	value := make([]byte, valueBytes)
+	rng := rand.NewChaCha8([32]byte{byte(from)})
+	for n = from; n < from+20_000; n++ {
+		_, _ = rng.Read(value)
+		// What compactions and the log give back is filled too.
+		for refusals := 0; ; refusals++ {
+			err := c.Set(t.Context(), fmt.Sprint("key:", n), value, 0).Err()
+			if err == nil {
+				break
+			}
+			if refusals == 30 || !strings.HasPrefix(err.Error(), "STORAGEFULL") {
+				return n, err.Error()
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+	}
+	t.Fatal("the volume takes everything")
+	return 0, ""
+}
+
+// fullClient waits for its answers longer than a write may take.
+func fullClient(t *testing.T, n *Node) *redis.Client {
+	c := redis.NewClient(&redis.Options{Addr: n.Addr().String(), MaxRetries: -1, PoolSize: 4, ReadTimeout: 20 * time.Second})
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// alone runs a node of its own in dir until the test ends.
+func alone(t *testing.T, dir string) (*Node, *redis.Client) {
+	t.Helper()
+	n, err := Start(context.Background(), Options{Data: dir, Listen: "127.0.0.1:0", Memory: 32 << 20, LogRetain: 4 << 20, Log: logr.Discard()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := n.Stop(); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+	})
+	c := fullClient(t, n)
+	awaitWrite(t, c)
+	reserved(t, n)
+	return n, c
+}
+
+func reserved(t *testing.T, n *Node) {
+	t.Helper()
+	soon(t, "the reserve is set aside", func() error {
+		if mustStatus(t, n).Disk.ReserveBytes == 0 {
+			return errors.New("there is none")
+		}
+		return nil
+	})
+}
+
+func mustStatus(t *testing.T, n *Node) wire.Status {
+	t.Helper()
+	s, err := n.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func soon(t *testing.T, what string, ok func() error) {
+	t.Helper()
+	var err error
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if err = ok(); err == nil {
+			return
+		}
+	}
+	t.Fatalf("not in a minute: %s: %v", what, err)
+}
+
+// refusesGrowth checks what a leader with a full volume does, and does not.
+func refusesGrowth(t *testing.T, n *Node, c *redis.Client, refusal string, keys int) {
+	t.Helper()
+	ctx := t.Context()
+	for _, part := range []string{"STORAGEFULL ", "free of", "spec.storage.size", "DEL"} {
+		if !strings.Contains(refusal, part) {
+			t.Errorf("refused with %q, which does not say %q", refusal, part)
+		}
+	}
+	s := mustStatus(t, n)
+	if !s.Writable || s.Disk.Level != wire.DiskFull || s.Disk.TotalBytes == 0 || s.Disk.ReserveBytes == 0 {
+		t.Errorf("it leads on and says that its volume is full: %+v", s)
+	}
+	for i := range keys {
+		if got, err := c.Get(ctx, fmt.Sprint("key:", i)).Bytes(); err != nil || len(got) != valueBytes {
+			t.Fatalf("read key %d of %d on a full volume: %d bytes, %v", i, keys, len(got), err)
+		}
+	}
+	if err := c.Append(ctx, "key:1", "more").Err(); err == nil || !strings.HasPrefix(err.Error(), "STORAGEFULL") {
+		t.Errorf("APPEND on a full volume: %v", err)
+	}
+	_, err := c.TxPipelined(ctx, func(p redis.Pipeliner) error { p.Del(ctx, "key:0"); p.Set(ctx, "x", "y", 0); return nil })
+	if err == nil || !strings.Contains(err.Error(), "EXECABORT") {
+		t.Errorf("MULTI with a SET on a full volume: %v", err)
+	}
+	if got, err := c.Del(ctx, "key:0").Result(); err != nil || got != 1 {
+		t.Errorf("DEL on a full volume: %d, %v", got, err)
+	}
+	if err := c.Expire(ctx, "key:2", time.Hour).Err(); err != nil {
+		t.Errorf("EXPIRE on a full volume: %v", err)
+	}
+	if got := mustStatus(t, n); got.Epoch != s.Epoch || got.Role != replication.RoleLeader {
+		t.Errorf("it no longer leads epoch %d: %+v", s.Epoch, got)
+	}
+}
+
+// A leader whose volume is full refuses what adds to the data, serves everything else, and goes on by itself once the volume
+// has grown.
+func TestAFullLeaderGoesOnWhenItsVolumeGrows(t *testing.T) {
+	v := volumetest.MountInMemory(t, 96)
+	n, c := alone(t, v.Path)
+	keys, refusal := fill(t, c, 0)
+	if keys < 96<<20/valueBytes/4 {
+		t.Errorf("full after %d values", keys)
+	}
+	refusesGrowth(t, n, c, refusal, keys)
+	v.Grow(192)
+	soon(t, "writes are taken again", func() error { return c.Set(t.Context(), "again", "x", 0).Err() })
+	if more, _ := fill(t, c, keys); more < keys+keys/2 {
+		t.Errorf("twice the volume takes %d values after %d", more, keys)
+	}
+}
+
+// The way out by oneself: delete, and writes are taken again once the state machine has given the space back.
+func TestAFullLeaderGoesOnWhenKeysAreDeleted(t *testing.T) {
+	for _, way := range []string{"DEL", "FLUSHALL"} {
+		t.Run(way, func(t *testing.T) {
+			v := volumetest.MountInMemory(t, 96)
+			n, c := alone(t, v.Path)
+			keys, refusal := fill(t, c, 0)
+			refusesGrowth(t, n, c, refusal, keys)
+			var err error
+			if way == "FLUSHALL" {
+				err = c.FlushAll(t.Context()).Err()
+			}
+			for i := 3; i < keys && way == "DEL" && err == nil; i++ {
+				if i%3 != 0 {
+					err = c.Del(t.Context(), fmt.Sprint("key:", i)).Err()
+				}
+			}
+			if err != nil {
+				t.Fatalf("%s on a full volume: %v", way, err)
+			}
+			soon(t, "writes are taken again", func() error { return c.Set(t.Context(), "again", "x", 0).Err() })
+			if more, _ := fill(t, c, keys); more < keys+keys/3 {
+				t.Errorf("after %s it takes %d values, before %d", way, more-keys, keys)
+			}
+		})
+	}
+}
+
+// Somebody takes the last byte of the volume, and the process is killed, again and again: it comes back with everything that
+// it acknowledged, leads, serves reads, and takes writes once the volume has room.
+func TestKill9OnAFullVolume(t *testing.T) {
+	v := volumetest.Mount(t, 96)
+	child, addr := startChild(t, v.Path)
+	client := func() *redis.Client {
+		c := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1, ReadTimeout: 20 * time.Second})
+		t.Cleanup(func() { _ = c.Close() })
+		return c
+	}
+	c := client()
+	awaitWrite(t, c)
+	soon(t, "the reserve is set aside", func() error {
+		_, err := os.Stat(filepath.Join(v.Path, volume.Dir, "7"))
+		return err
+	})
+	keys, _ := fill(t, c, 0)
+	release := v.Hog()
+	for round := range 4 {
+		if _, err := c.Set(t.Context(), "more", "x", 0).Result(); err == nil {
+			t.Fatalf("round %d: a write that adds to the data is taken with no byte free", round)
+		}
+		if err := child.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = child.Wait()
+		child, addr = startChild(t, v.Path)
+		c = client()
+		for i := range keys {
+			key := fmt.Sprint("key:", i)
+			soon(t, "reads are served", func() error {
+				got, err := c.Get(t.Context(), key).Bytes()
+				if err == nil && len(got) != valueBytes {
+					t.Fatalf("round %d: %s has %d bytes", round, key, len(got))
+				}
+				return err
+			})
+		}
+	}
+	if got, err := c.Del(t.Context(), "key:1").Result(); err != nil || got != 1 {
+		t.Errorf("DEL with no byte free: %d, %v", got, err)
+	}
+	release()
+	for i := 2; i < keys; i++ {
+		if err := c.Del(t.Context(), fmt.Sprint("key:", i)).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	soon(t, "writes are taken again", func() error { return c.Set(t.Context(), "again", "x", 0).Err() })
+	_ = child.Process.Kill()
+	_ = child.Wait()
+}
+
+// volumes runs a cluster whose members have a volume each.
+func volumes(t *testing.T, n, k int, mib int64) (*cluster, map[string]*volumetest.Volume) {
+	c := &cluster{t: t, k: k, nodes: map[string]*Node{}, dirs: map[string]string{}, peers: "127.0.0.1:0"}
+	vs := map[string]*volumetest.Volume{}
+	for i := range n {
+		name := fmt.Sprintf("m-%d", i+1)
+		vs[name] = volumetest.Mount(t, mib)
+		c.dirs[name] = vs[name].Path
+		c.start(name)
+	}
+	t.Cleanup(func() {
+		for _, n := range c.nodes {
+			if err := n.Stop(); err != nil {
+				t.Errorf("stop %s: %v", n.opt.Member, err)
+			}
+		}
+	})
+	for _, n := range c.nodes {
+		reserved(t, n)
+	}
+	return c, vs
+}
+
+// All volumes of a store fill up together, to the last byte. A failover goes through all the same: full members keep their
+// promises, one is promoted, the other follows it, and what was acknowledged is there.
+func TestFailoverOnFullVolumes(t *testing.T) {
+	c, vs := volumes(t, 3, 1, 64)
+	leader := c.promote("m-1", "m-2", "m-3")
+	cl := fullClient(t, c.nodes[leader])
+	keys, refusal := fill(t, cl, 0)
+	if !strings.HasPrefix(refusal, "STORAGEFULL") {
+		t.Errorf("refused with %q", refusal)
+	}
+	var release []func()
+	for _, v := range vs {
+		release = append(release, v.Hog())
+	}
+	for range 3 {
+		before := c.lead
+		rest := c.others()
+		if err := c.nodes[before].Stop(); err != nil {
+			t.Fatalf("stop %s: %v", before, err)
+		}
+		delete(c.nodes, before)
+		leader = c.promote(rest...)
+		if leader == before {
+			t.Fatal("the same leader")
+		}
+		r := fullClient(t, c.nodes[leader])
+		for i := range keys {
+			if got, err := r.Get(t.Context(), fmt.Sprint("key:", i)).Bytes(); err != nil || len(got) != valueBytes {
+				t.Fatalf("key %d of %d at the new leader: %d bytes, %v", i, keys, len(got), err)
+			}
+		}
+		c.start(before)
+		c.follow(before)
+	}
+	for _, f := range release {
+		f()
+	}
+	r := fullClient(t, c.nodes[leader])
+	if err := r.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	soon(t, "writes are taken again", func() error { return r.Set(t.Context(), "again", "x", 0).Err() })
+}
+
+// A follower whose volume is full says so and goes on running; the leader, with another voter, does not miss it; and it comes
+// along by itself when there is room.
+func TestAFullFollowerSaysSoAndComesBack(t *testing.T) {
+	c, vs := volumes(t, 3, 1, 64)
+	leader := c.promote("m-1", "m-2", "m-3")
+	full := c.others()[0]
+	release := vs[full].Hog()
+	cl := fullClient(t, c.nodes[leader])
+	value := make([]byte, valueBytes)
+	rng := rand.NewChaCha8([32]byte{1})
+	for i := range 200 {
+		_, _ = rng.Read(value)
+		if err := cl.Set(t.Context(), fmt.Sprint("key:", i), value, 0).Err(); err != nil {
+			t.Fatalf("write %d with another voter: %v", i, err)
+		}
+	}
+	soon(t, "it says that it is full", func() error {
+		if s := mustStatus(t, c.nodes[full]); s.Disk.Level != wire.DiskFull || s.Durable.Position >= mustStatus(t, c.nodes[leader]).Durable.Position {
+			return fmt.Errorf("%+v", s)
+		}
+		return nil
+	})
+	release()
+	soon(t, "it comes along", func() error {
+		if s := mustStatus(t, c.nodes[full]); s.Durable != mustStatus(t, c.nodes[leader]).Durable || s.Disk.Level == wire.DiskFull {
+			return fmt.Errorf("%+v", s)
+		}
+		return nil
+	})
+}

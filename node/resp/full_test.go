@@ -1,0 +1,54 @@
+package resp_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/replicatedstore/replicatedstore/node/resp"
+	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
+)
+
+// What a leader takes depends on how full its volume is: nothing that adds to the data; then nothing that writes values anew
+// either; what only removes, and what reads, always.
+func TestWritesByWhatTheyNeedOfTheVolume(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	c := dial(t, n.Addr)
+	c.do("SET a 1", "+OK")
+	c.do("SET b 2", "+OK")
+	const refused = "-STORAGEFULL nothing was written: why"
+	n.SetRoom(resp.Room{Add: 0, Rewrite: true, Why: "why"})
+	c.do("SET a 3", refused)
+	c.do("APPEND a 3", refused)
+	c.do("INCR a", refused)
+	c.do("MSET x 1 y 2", refused)
+	c.do("EXPIRE a 100", ":1")
+	c.do("PERSIST a", ":1")
+	c.do("RENAME b c", "+OK")
+	n.SetRoom(resp.Room{Why: "why"})
+	c.do("EXPIRE a 100", refused)
+	c.do("RENAME c b", refused)
+	c.do("GET a", "$1", "1")
+	c.do("MULTI", "+OK")
+	c.do("DEL a", "+QUEUED")
+	c.do("SET a 1", refused)
+	c.do("EXEC", "-EXECABORT Transaction discarded because of previous errors.")
+	c.do("DEL a", ":1")
+	c.do("UNLINK c", ":1")
+	c.do("FLUSHALL", "+OK")
+	n.SetRoom(resp.Room{Add: 1 << 10, Rewrite: true, Why: "why"})
+	c.do("SET small x", "+OK")
+	c.do("SET large "+strings.Repeat("x", 1<<10), refused)
+	c.do("SETRANGE small 2000 x", refused)
+}
+
+// What was queued while there was room is refused as a whole when there is none at EXEC.
+func TestATransactionThatFindsTheVolumeFull(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	c := dial(t, n.Addr)
+	c.do("MULTI", "+OK")
+	c.do("SET a 1", "+QUEUED")
+	c.do("SET b 1", "+QUEUED")
+	n.SetRoom(resp.Room{Add: 8, Rewrite: true, Why: "why"}) // for one of them
+	c.do("EXEC", "-EXECABORT Transaction discarded because of: STORAGEFULL nothing was written: why")
+	c.do("EXISTS a b", ":0")
+}

@@ -1,0 +1,147 @@
+package role
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/volume"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// lookEvery is how often the volume is looked at while there is ample room; else it is at every tick.
+const lookEvery = time.Second
+
+// space is what the member knows and makes of its volume; role goroutine only.
+type space struct {
+	volume.Space
+	lookedAt time.Time
+	// noRoom: the log could not take a record. Nothing more is appended until there is room for a segment again.
+	noRoom    bool
+	refilling bool
+}
+
+// roomForLog is what must be free above the floor before the log is tried again.
+const roomForLog = 1 << 20
+
+// Room is what a leader's clients may write.
+type Room struct {
+	// Add is how many bytes one command may add to the data.
+	Add int64
+	// Rewrite: commands may write values anew that are there already. It ends half way to where the log begins no segment any
+	// more: what only removes must still get there.
+	Rewrite bool
+	// Why tells people what stands against more.
+	Why string
+}
+
+// Room is called from anywhere; it never waits.
+func (m *Member) Room() Room {
+	if r := m.room.Load(); r != nil {
+		return *r
+	}
+	return Room{Add: math.MaxInt64, Rewrite: true}
+}
+
+// tendVolume looks at the volume and acts on what has changed.
+func (m *Member) tendVolume(now time.Time) {
+	if m.space.Level == volume.Ample && !m.space.noRoom && now.Sub(m.space.lookedAt) < lookEvery {
+		return
+	}
+	m.lookAtVolume(now)
+	if m.space.noRoom && m.space.Free >= m.space.Floor()+roomForLog {
+		m.opt.Log.Info("there is room for the log again", "volume", m.space.String())
+		m.space.noRoom = false
+	}
+	if m.space.Missing > 0 && m.space.Free >= m.space.Floor() && !m.space.refilling {
+		m.space.refilling = true
+		m.works.Background(m.volume.Refill, func(err error) {
+			m.space.refilling = false
+			_ = m.final(err)
+		})
+	}
+	m.works.SpareSeeds(m.space.Level)
+	if m.space.Level == volume.Full {
+		m.endSeeds()
+	}
+}
+
+func (m *Member) lookAtVolume(now time.Time) {
+	before := m.space.Level
+	m.space.Space, m.space.lookedAt = m.volume.Measure(), now
+	if s := m.space.Space; s.Level != before {
+		m.opt.Log.Info("how full the volume is has changed", "level", s.Level.String(), "free", s.Free, "total", s.Total)
+	}
+	r := Room{Add: math.MaxInt64, Rewrite: true}
+	if s := m.space.Space; s.Total > 0 {
+		// What is added is written twice: to the log, and to the state machine's tables.
+		r.Add, r.Why = max(0, s.Free-s.FullBelow())/2, m.fullText()
+		r.Rewrite = s.Free > (s.FullBelow()+s.Floor())/2
+	}
+	if m.space.Level == volume.Full || m.space.noRoom {
+		r.Add = 0
+	}
+	m.room.Store(&r)
+}
+
+// fullText says what is full, and what to do.
+func (m *Member) fullText() string {
+	return fmt.Sprintf("the volume of %s has %s: enlarge it (spec.storage.size) or delete keys (DEL, UNLINK and FLUSHALL are "+
+		"taken, and EXPIRE while there is room for it); reads are served", m.opt.Member, m.space.String())
+}
+
+// disk is what status tells about the volume.
+func (m *Member) disk() wire.Disk {
+	s := m.space.Space
+	d := wire.Disk{UsedBytes: s.Used, FreeBytes: s.Free, TotalBytes: s.Total, ReserveBytes: s.Reserve}
+	switch {
+	case m.space.noRoom || s.Level == volume.Full:
+		d.Level = wire.DiskFull
+	case s.Level == volume.NearlyFull:
+		d.Level = wire.DiskNearlyFull
+	default:
+	}
+	return d
+}
+
+// part bounds, by the size of the volume, what may be on the way to it, in bytes: the writes in flight, the memtables, the last
+// segment of the log and the one prepared after it. Each may still come when the volume is found to be full; together they
+// take what is kept for that.
+func (m *Member) part() int64 {
+	const share, least = 32, 1 << 20
+	total := m.volume.Measure().Total
+	if total <= 0 {
+		return math.MaxInt64
+	}
+	return max(total/share, least)
+}
+
+// StateUse is what the state machine's files use the volume for: the tables of a flush, without which the log cannot be
+// trimmed, may be large; everything but tables must not fail.
+func StateUse(name string, c vfs.DiskWriteCategory) volume.Use {
+	switch {
+	case !strings.HasSuffix(name, ".sst") && !strings.HasSuffix(name, ".blob"):
+		return volume.Vital
+	case c == "pebble-memtable-flush": // pebble.getDiskWriteCategoryForCompaction
+		return volume.Bulk
+	default:
+		return volume.Ordinary
+	}
+}
+
+// noRoomFor notes that the log could not take a record. It says whether err is about that.
+func (m *Member) noRoomFor(err error) bool {
+	var refusal *replication.Refusal
+	full := errors.Is(err, replication.ErrNoSpace) || errors.As(err, &refusal) && refusal.Reason == replication.ReasonNoRoom
+	if full && !m.space.noRoom {
+		m.space.noRoom = true
+		m.lookAtVolume(m.opt.Now())
+		m.opt.Log.Info("the volume is full: the log takes nothing until there is room", "volume", m.space.String(), "reason", err.Error())
+	}
+	return full
+}

@@ -1,0 +1,163 @@
+package volume
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/replication/durable"
+)
+
+const (
+	// Dir is the directory of the reserve, in the data directory.
+	Dir = "reserve"
+	// pieces of the reserve, and how many of them only Vital may take.
+	pieces      = 8
+	vitalPieces = 2
+	pieceAlign  = 4096
+)
+
+// Volume is the volume that holds a data directory. It is safe for concurrent use.
+type Volume struct {
+	fs   vfs.FS
+	dir  string
+	logf func(format string, args ...any)
+
+	mu    sync.Mutex // held while pieces come and go; a leaf
+	level Level
+	held  int64 // bytes of the pieces that are there; -1: to be counted
+}
+
+// New is about the volume that holds the directory dir, which need not be there yet; it changes nothing.
+func New(fs vfs.FS, dir string, logf func(format string, args ...any)) *Volume {
+	return &Volume{fs: fs, dir: dir, logf: logf, held: -1}
+}
+
+func (v *Volume) piece(i int) string { return v.fs.PathJoin(v.dir, Dir, strconv.Itoa(i)) }
+
+// Measure looks at the volume. Where the file system does not say, the Space is zero.
+func (v *Volume) Measure() Space {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.measure()
+}
+
+func (v *Volume) measure() Space {
+	u, err := v.fs.GetDiskUsage(v.dir)
+	if err != nil {
+		return Space{}
+	}
+	if v.held < 0 {
+		v.held = 0
+		for i := range pieces {
+			v.held += v.allocated(i)
+		}
+	}
+	s := Space{Total: int64(u.TotalBytes), Used: int64(u.UsedBytes), Reserve: v.held}
+	s.Missing = max(0, pieces*pieceBytes(s.Total)-v.held)
+	s.Free = max(0, int64(u.AvailBytes)-s.Missing)
+	s.Level = s.next(v.level)
+	v.level = s.Level
+	return s
+}
+
+// pieceBytes is the size of one piece on a volume of so many bytes.
+func pieceBytes(total int64) int64 {
+	return min(total/reserveShare, reserveMost) / pieces / pieceAlign * pieceAlign
+}
+
+func (v *Volume) allocated(i int) int64 {
+	info, err := v.fs.Stat(v.piece(i))
+	if err != nil {
+		return 0
+	}
+	return durable.Allocated(info)
+}
+
+// Refill sets aside what the reserve lacks, as far as it leaves the floor free.
+func (v *Volume) Refill() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	s := v.measure()
+	want := pieceBytes(s.Total)
+	if s.Missing == 0 || want == 0 || s.Free < s.Floor() {
+		return nil
+	}
+	v.held = -1
+	if err := durable.MkdirAll(v.fs, v.fs.PathJoin(v.dir, Dir)); err != nil {
+		return fmt.Errorf("set aside the reserve of the volume: %w", err)
+	}
+	for i := range pieces {
+		if v.allocated(i) >= want {
+			continue
+		}
+		err := v.setAside(v.piece(i), want)
+		if durable.IsNoSpace(err) {
+			return nil // later
+		} else if err != nil {
+			return fmt.Errorf("set aside the reserve of the volume: %w", err)
+		}
+	}
+	return durable.SyncDir(v.fs, v.fs.PathJoin(v.dir, Dir))
+}
+
+// setAside makes a file that takes n bytes of the volume: allocated, or written where the file system cannot allocate.
+func (v *Volume) setAside(path string, n int64) error {
+	f, err := v.fs.OpenReadWrite(path, durable.Category)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", path, err)
+	}
+	err = f.Preallocate(0, n)
+	if err != nil && !durable.IsNoSpace(err) {
+		err = fill(f, n)
+	}
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errors.Join(fmt.Errorf("allocate %s: %w", path, err), durable.Remove(v.fs, path))
+	}
+	return nil
+}
+
+func fill(f vfs.File, n int64) error {
+	const chunk = 256 << 10
+	for at := int64(0); at < n; at += chunk {
+		if _, err := f.WriteAt(make([]byte, min(chunk, n-at)), at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// release gives one piece back to the volume, if use may take one that is there.
+func (v *Volume) release(u Use) bool {
+	keep := pieces
+	switch u {
+	case Bulk:
+		keep = vitalPieces
+	case Vital:
+		keep = 0
+	case Growth, Ordinary:
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for i := pieces - 1; i >= keep; i-- {
+		err := v.fs.Remove(v.piece(i))
+		if durable.IsNotExist(err) {
+			continue
+		}
+		if err == nil {
+			// Some file systems give the space back only once the removal is durable.
+			err = durable.SyncDir(v.fs, v.fs.PathJoin(v.dir, Dir))
+		}
+		if err != nil {
+			v.logf("the reserve of the volume cannot be used: %v", err)
+			return false
+		}
+		v.held = -1
+		v.logf("the volume is full: using piece %d of the reserve", i)
+		return true
+	}
+	return false
+}

@@ -1,0 +1,142 @@
+package volume_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/replication/durable"
+	"github.com/replicatedstore/replicatedstore/replication/volume"
+	"github.com/replicatedstore/replicatedstore/replication/volume/volumetest"
+)
+
+func open(t *testing.T, path string) *volume.Volume {
+	t.Helper()
+	v := volume.New(vfs.Default, path, t.Logf)
+	if err := v.Refill(); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// write makes a file of n KiB by the view.
+func write(fs vfs.FS, path string, kib int) error {
+	f, err := fs.Create(path, durable.Category)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	for range kib {
+		if _, err := f.Write(make([]byte, 1<<10)); err != nil {
+			return err
+		}
+	}
+	return f.Sync()
+}
+
+// On a volume on which nobody else can write a byte, the reserve is there: for what is large up to its last quarter, and then
+// still for what is vital. It is real: other files do not get it.
+func TestTheReserveIsReal(t *testing.T) {
+	m := volumetest.Mount(t, 64)
+	v := open(t, m.Path)
+	s := v.Measure()
+	if s.Missing != 0 || s.Reserve < s.Total/60 || s.Reserve > s.Total/40 {
+		t.Fatalf("set aside %d of %d, %d missing", s.Reserve, s.Total, s.Missing)
+	}
+	release := m.Hog()
+	if s := v.Measure(); s.Level != volume.Full || s.Free > 64<<10 {
+		t.Fatalf("filled: %+v", s)
+	}
+	for _, u := range []volume.Use{volume.Growth, volume.Ordinary} {
+		if err := write(v.View(u), filepath.Join(m.Path, "ordinary"), 64); !durable.IsNoSpace(err) {
+			t.Fatalf("use %d of a full volume: %v", u, err)
+		}
+	}
+	if s := v.Measure(); s.Missing != 0 {
+		t.Fatal("it gave the reserve away")
+	}
+	kib := int(s.Reserve >> 10)
+	large := filepath.Join(m.Path, "large")
+	if err := write(v.View(volume.Bulk), large, kib/2); err != nil {
+		t.Fatalf("half of the reserve for a table: %v", err)
+	}
+	if err := write(v.View(volume.Bulk), filepath.Join(m.Path, "larger"), kib/2); !durable.IsNoSpace(err) {
+		t.Fatalf("all of the reserve for tables: %v", err)
+	}
+	if err := write(v.View(volume.Vital), filepath.Join(m.Path, "vital"), kib/8); err != nil {
+		t.Fatalf("what must not fail: %v", err)
+	}
+	if err := v.Refill(); err != nil { // there is nothing to refill it from
+		t.Fatal(err)
+	}
+	if s := v.Measure(); s.Free != 0 || s.Missing < s.Reserve {
+		t.Fatalf("spent: %+v", s)
+	}
+	release()
+	free := v.Measure().Free
+	if err := v.Refill(); err != nil {
+		t.Fatal(err)
+	}
+	if s := v.Measure(); s.Missing != 0 || s.Free > free || s.Free < free-1<<20 {
+		t.Fatalf("refilled, with %d free before: %+v", free, s)
+	}
+}
+
+// Segments of the log for data end at the floor, while there is still something for everybody else.
+func TestGrowthLeavesTheFloor(t *testing.T) {
+	m := volumetest.Mount(t, 64)
+	v := open(t, m.Path)
+	fs, n := v.View(volume.Growth), 0
+	for ; ; n++ {
+		f, err := fs.Create(filepath.Join(m.Path, "segment-"+string(rune('a'+n))), durable.Category)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = f.Preallocate(0, 2<<20)
+		_ = f.Close()
+		if durable.IsNoSpace(err) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s := v.Measure(); n < 10 || s.Free < s.Floor() || s.Free > s.Floor()+2<<20 || s.Missing != 0 {
+		t.Fatalf("after %d segments: %+v, floor %d", n, s, s.Floor())
+	}
+	if err := write(v.View(volume.Ordinary), filepath.Join(m.Path, "ordinary"), 64); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A volume that has grown sets more aside, and a reserve that a process before has made is known again.
+func TestTheReserveGrowsWithTheVolume(t *testing.T) {
+	m := volumetest.MountInMemory(t, 64)
+	small := open(t, m.Path).Measure()
+	m.Grow(256)
+	v := volume.New(vfs.Default, m.Path, t.Logf)
+	if s := v.Measure(); s.Reserve != small.Reserve || s.Missing < s.Reserve || s.Total < 3*small.Total {
+		t.Fatalf("grown from %+v to %+v", small, s)
+	}
+	if err := v.Refill(); err != nil {
+		t.Fatal(err)
+	}
+	if s := v.Measure(); s.Missing != 0 || s.Reserve < 3*small.Reserve {
+		t.Fatalf("refilled: %+v", s)
+	}
+}
+
+// A file system that does not tell how large it is gets no reserve, and works.
+func TestWithoutUsage(t *testing.T) {
+	v := volume.New(vfs.NewMem(), "d", t.Logf)
+	if err := v.Refill(); err != nil {
+		t.Fatal(err)
+	}
+	if s := v.Measure(); s != (volume.Space{}) {
+		t.Fatalf("%+v", s)
+	}
+	if _, err := os.Stat("d"); err == nil {
+		t.Fatal("it made something")
+	}
+}

@@ -1,0 +1,97 @@
+// Package volumetest gives tests a volume of their own that can really be full: a small ext4 in a file, or one in memory,
+// which can grow. It needs root.
+package volumetest
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Volume is a mounted file system that is gone when the test ends.
+type Volume struct {
+	t testing.TB
+	// Path is where it is mounted.
+	Path string
+	hog  int
+}
+
+// Mount makes a volume of so many MiB. A test that is not run by root is skipped; any other that gets none fails.
+func Mount(t testing.TB, mib int64) *Volume {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root mounts a volume")
+	}
+	v := &Volume{t: t, Path: t.TempDir()}
+	image := filepath.Join(t.TempDir(), "image")
+	if err := os.WriteFile(image, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(image, mib<<20); err != nil {
+		t.Fatal(err)
+	}
+	// Nothing is kept for root: the tests run as root, and members do not.
+	v.run("mkfs.ext4", "-q", "-m", "0", "-F", image)
+	v.run("mount", "-o", "loop", image, v.Path)
+	t.Cleanup(func() { v.run("umount", v.Path) })
+	return v
+}
+
+// MountInMemory makes a volume of so many MiB that can grow.
+func MountInMemory(t testing.TB, mib int64) *Volume {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("only root mounts a volume")
+	}
+	v := &Volume{t: t, Path: t.TempDir()}
+	v.run("mount", "-t", "tmpfs", "-o", size(mib), "none", v.Path)
+	t.Cleanup(func() { v.run("umount", v.Path) })
+	return v
+}
+
+func size(mib int64) string { return "size=" + strconv.FormatInt(mib, 10) + "m" }
+
+// Grow makes a volume in memory larger while it is in use, to so many MiB.
+func (v *Volume) Grow(mib int64) {
+	v.t.Helper()
+	v.run("mount", "-o", "remount,"+size(mib), v.Path)
+}
+
+// Hog takes everything that is free now, as somebody else on the volume would, until the function it returns is called.
+func (v *Volume) Hog() (release func()) {
+	v.t.Helper()
+	v.hog++
+	path := filepath.Join(v.Path, "hog-"+strconv.Itoa(v.hog))
+	f, err := os.Create(path)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	_, err = io.Copy(f, zeros{})
+	if err == nil || f.Sync() != nil || f.Close() != nil {
+		v.t.Fatalf("fill the volume: %v", err)
+	}
+	return func() {
+		if err := os.Remove(path); err != nil {
+			v.t.Error(err)
+		}
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+func (v *Volume) run(name string, args ...string) {
+	v.t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		v.t.Fatalf("%s %s: %v: %s", name, strings.Join(args, " "), err, out)
+	}
+}
