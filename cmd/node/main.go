@@ -47,6 +47,9 @@ func run(ctx context.Context, args []string) error {
 			return fmt.Errorf("--lease: %w", err)
 		}
 	}
+	if err := quietMonitor(); err != nil {
+		opt.Log.Info("running with the runtime's usual monitor", "reason", err.Error())
+	}
 	n, err := node.Start(ctx, opt)
 	if err != nil {
 		return err

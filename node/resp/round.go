@@ -26,10 +26,11 @@ type round struct {
 	arena [][]byte
 	jobs  []job
 
-	seq     *store.Sequencer // nil: this member does not lead
-	machine *store.Machine
-	gated   bool  // a read gate was passed in this chunk
-	gateErr error // or not
+	seq      *store.Sequencer // nil: this member does not lead
+	machine  *store.Machine
+	gated    bool     // a read gate was passed in this chunk
+	gateErr  error    // or not
+	patience patience // of the gate
 
 	pending bool
 	ticket  store.Ticket
@@ -188,9 +189,9 @@ func (r *round) openView(cmd *command) string {
 		return errLoading
 	}
 	if cmd.has(flagReadonly) && !r.gated {
-		ctx, cancel := context.WithTimeout(r.srv.blockCtx, r.srv.opt.ReadTimeout)
-		r.gateErr = r.srv.backend.ReadGate(ctx)
-		cancel()
+		r.patience = patience{Context: r.srv.blockCtx, limit: r.srv.opt.ReadTimeout}
+		r.gateErr = r.srv.backend.ReadGate(&r.patience)
+		r.patience.end()
 		r.gated = true
 	}
 	if cmd.has(flagReadonly) && r.gateErr != nil {

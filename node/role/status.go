@@ -30,8 +30,10 @@ type digest struct {
 func (m *Member) publish(now time.Time, c *Contents) {
 	last, commit := uint64(c.Log.Last().Position), uint64(m.core.Commit())
 	grew := m.last.Swap(last) != last
-	if moved := m.commit.Swap(commit) != commit; grew || moved {
+	if grew {
 		m.wakeStreams()
+	}
+	if moved := m.commit.Swap(commit) != commit; grew || moved {
 		m.acks.signal()
 	} else if m.hold != nil {
 		m.acks.signal() // what was applied ends it, too
@@ -175,6 +177,9 @@ func (m *Member) seedingStatus() *wire.Seeding {
 // AwaitReadWindow returns nil once this leader may serve a linearizable read: no other can have been promoted. It waits for
 // that as long as ctx lives.
 func (m *Member) AwaitReadWindow(ctx context.Context) error {
+	if m.MayRead() {
+		return nil
+	}
 	for {
 		changed, acked := m.changed.next(), m.acks.next()
 		if m.MayRead() {
@@ -214,6 +219,9 @@ func (m *Member) isCurrent(c *Contents) bool {
 // AwaitCurrent returns nil once reads here do not go back behind what this member has shown before. It waits for that as
 // long as ctx lives.
 func (m *Member) AwaitCurrent(ctx context.Context) error {
+	if m.Current() {
+		return nil
+	}
 	for {
 		changed := m.changed.next()
 		if m.Current() {

@@ -40,12 +40,14 @@ func (m *Machine) applyBatch(recs []replication.Record) (n int, err error) {
 	b := m.db.NewBatch()
 	defer b.Close()
 	to := *m.applied.Load()
+	m.rows.change()
+	defer m.rows.done()
 	for n < len(recs) && (n == 0 || b.Len() < batchBytes) {
 		rec := &recs[n]
 		if err := rec.Follows(to.mark); err != nil {
 			return 0, fmt.Errorf("apply record at position %d of epoch %d after %v: %w", rec.First, rec.Epoch, to.mark, err)
 		}
-		if err := stageRecord(b, rec); err != nil {
+		if err := m.stageRecord(b, rec); err != nil {
 			return 0, err
 		}
 		to = applied{mark: rec.Mark(), unixMilli: rec.UnixMilli}
@@ -83,13 +85,13 @@ func (m *Machine) commit(b *pebble.Batch) (err error) {
 	return b.Commit(noSync)
 }
 
-// stageRecord adds the effects of every entry of rec to b.
-func stageRecord(b *pebble.Batch, rec *replication.Record) error {
+// stageRecord adds the effects of every entry of rec to b, and removes the rows of the keys that they change.
+func (m *Machine) stageRecord(b *pebble.Batch, rec *replication.Record) error {
 	if rec.Type != replication.RecordData {
 		return nil // a barrier has no effects; it only moves the mark
 	}
 	for i, entry := range rec.Entries() {
-		if err := stageEntry(b, entry); err != nil {
+		if err := m.stageEntry(b, entry); err != nil {
 			return fmt.Errorf("apply the entry at position %d of epoch %d: %w",
 				rec.First+replication.Position(i), rec.Epoch, err)
 		}
@@ -97,21 +99,23 @@ func stageRecord(b *pebble.Batch, rec *replication.Record) error {
 	return nil
 }
 
-func stageEntry(b *pebble.Batch, entry []byte) error {
+func (m *Machine) stageEntry(b *pebble.Batch, entry []byte) error {
 	d := decodeEntry(entry)
 	for d.next() {
-		if err := stageEffect(b, d.effect); err != nil {
+		if err := m.stageEffect(b, d.effect); err != nil {
 			return fmt.Errorf("%v: %w", d.effect.op, err)
 		}
 	}
 	return d.err
 }
 
-func stageEffect(b *pebble.Batch, e effect) error {
+func (m *Machine) stageEffect(b *pebble.Batch, e effect) error {
 	switch e.op {
 	case opPut:
+		m.rows.remove(hashOf(e.key))
 		return stagePut(b, e.key, e.value)
 	case opDelete:
+		m.rows.remove(hashOf(e.key))
 		d := b.DeleteDeferred(dataPrefixSize + len(e.key))
 		putDataKey(d.Key, e.key)
 		return d.Finish()
@@ -120,6 +124,7 @@ func stageEffect(b *pebble.Batch, e effect) error {
 		putExpiryKey(d.Key, e.value.ExpireAt, e.key)
 		return d.Finish()
 	case opFlush:
+		m.rows.removeAll()
 		for _, space := range []byte{spaceData, spaceExpiry, spaceMembers} {
 			lower, upper := spaceBounds(space)
 			if err := b.DeleteRange(lower, upper, nil); err != nil {

@@ -119,12 +119,11 @@ func (s *Sequencer) current(key []byte) (v Value, found bool, err error) {
 	if p, known := s.overlay.get(key); known {
 		return p.value, p.present, nil
 	}
-	v, closer, err := readStored(s.m.db, key)
-	if err != nil || closer == nil {
-		return Value{}, false, err
-	}
-	scratch := append(s.batch.scratch, v.Data...)
-	v.Data = tail(scratch, len(v.Data))
-	s.batch.scratch = scratch
-	return v, true, closer.Close()
+	found, err = s.m.stored(key, func(val Value) {
+		scratch := append(s.batch.scratch, val.Data...)
+		v = val
+		v.Data = tail(scratch, len(val.Data))
+		s.batch.scratch = scratch
+	})
+	return v, found, err
 }

@@ -45,8 +45,10 @@ func Slot(key []byte) uint16 {
 type point uint64
 
 func pointOf(key []byte) point {
-	return point(uint64(Slot(key))<<32 | uint64(uint32(xxhash.Sum64(key))))
+	return point(uint64(Slot(key))<<32 | uint64(uint32(hashOf(key))))
 }
+
+func hashOf(key []byte) uint64 { return xxhash.Sum64(key) }
 
 // endPoint is larger than every key's point.
 const endPoint = point(Slots) << 32

@@ -47,6 +47,7 @@ type Machine struct {
 	durable    atomic.Pointer[applied]
 
 	waits appliedWaits
+	rows  *rows
 
 	flushed chan struct{} // cap 1: a flush ended; durableLoop looks how far it reached
 	done    chan struct{} // closed when durableLoop has ended
@@ -61,6 +62,7 @@ func Open(fs vfs.FS, dir string, o Options) (*Machine, error) {
 		fs: fs, dir: dir, opt: o.withDefaults(),
 		flushed: make(chan struct{}, 1), done: make(chan struct{}),
 	}
+	m.rows = newRows(rowBytes(m.opt.Memory))
 	m.gate.init()
 	p := pebbleOptions(fs, m.opt)
 	// Pebble's limit is half a memtable, counting some 100 bytes of overhead for each key; this is well below.

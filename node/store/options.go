@@ -22,8 +22,9 @@ const (
 
 // Options are fixed while a Machine is open. The zero value is usable.
 type Options struct {
-	// Memory is what block cache and memtables may use together, in bytes. Memtables take at most half of it, the cache
-	// the rest; all of it is allocated outside of the Go heap. Default DefaultMemory, at least 16 MiB. Not included: one
+	// Memory is what block cache, memtables and the rows read last may use together, in bytes. Memtables take at most half of
+	// it, rows an eighth, the cache the rest; all but the rows is allocated outside of the Go heap. Default DefaultMemory, at
+	// least 16 MiB. Not included: one
 	// batch that is larger than half a memtable (a huge value), until it is flushed.
 	Memory int64
 	// Part, unless 0, is how many bytes the database may be about to write: it bounds the memtables together, the base level
@@ -49,6 +50,9 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// rowBytes is how much of memory the rows take.
+func rowBytes(memory int64) int64 { return memory / 8 }
+
 const memTablesMax = 4
 
 // memTableSize is such that memTablesMax of them fill half of memory.
@@ -71,7 +75,7 @@ func pebbleOptions(fs vfs.FS, o Options) *pebble.Options {
 		// Named, so that a new Pebble does not change the format of directories behind our back.
 		FormatMajorVersion: pebble.FormatValueSeparation,
 		// One number for all: Pebble takes memtables out of the cache's budget.
-		CacheSize: o.Memory,
+		CacheSize: o.Memory - rowBytes(o.Memory),
 		// Large, so that overwrites of hot keys meet in memory and flushes are few.
 		MemTableSize: memTableSize(o),
 		// Three may wait to be flushed before Apply waits: a burst outlasts one slow flush.

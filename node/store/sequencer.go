@@ -201,7 +201,7 @@ func (s *Sequencer) advanceClock(t int64) int64 {
 	}
 }
 
-// Prefetch reads keys from disk into the block cache, so that the Run that follows finds them in memory: mu is then not
+// Prefetch reads keys from disk into memory, so that the Run that follows finds them in memory: mu is then not
 // held over a disk read, which every other connection would wait for. It costs about as much as one Get a key; use it for
 // commands that read before they write, on keys that may be cold. Errors are left to Run, which will meet them again.
 func (s *Sequencer) Prefetch(keys ...[]byte) {
@@ -210,9 +210,7 @@ func (s *Sequencer) Prefetch(keys ...[]byte) {
 	}
 	defer s.m.gate.leave()
 	for _, key := range keys {
-		if _, closer, err := readStored(s.m.db, key); err == nil && closer != nil {
-			_ = closer.Close()
-		}
+		_, _ = s.m.stored(key, func(Value) {})
 	}
 }
 

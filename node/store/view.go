@@ -45,7 +45,39 @@ func (v View) Read(key []byte, use func(Value)) (bool, error) {
 		return false, ErrClosed
 	}
 	defer v.m.gate.leave()
-	return v.read(v.m.db, key, use)
+	live := false
+	_, err := v.m.stored(key, func(val Value) {
+		if live = !val.expired(v.now); live {
+			use(val)
+		}
+	})
+	return live, err
+}
+
+// stored calls use with key's value, expired or not, and reports whether there is one. Data is valid until use returns; use
+// must neither read nor apply. The caller is inside the gate.
+func (m *Machine) stored(key []byte, use func(Value)) (found bool, err error) {
+	hash := hashOf(key)
+	found, err = m.rows.read(hash, key, func(raw []byte) error {
+		val, err := decodeValue(raw)
+		if err == nil {
+			use(val)
+		}
+		return err
+	})
+	if found || err != nil {
+		return found, err
+	}
+	seq, fill := m.rows.begun()
+	val, raw, closer, err := readStored(m.db, key)
+	if err != nil || closer == nil {
+		return false, err
+	}
+	if fill {
+		m.rows.fill(seq, hash, key, raw)
+	}
+	use(val)
+	return true, closer.Close()
 }
 
 // GetMany calls use for each key in order, i being its index, all from one consistent state (MGET). As in Read, Data is
@@ -71,7 +103,7 @@ func (v View) GetMany(keys [][]byte, use func(i int, val Value, found bool)) (er
 
 // read needs the gate.
 func (v View) read(r pebble.Reader, key []byte, use func(Value)) (bool, error) {
-	val, closer, err := readStored(r, key)
+	val, _, closer, err := readStored(r, key)
 	if err != nil || closer == nil {
 		return false, err
 	}
@@ -82,20 +114,19 @@ func (v View) read(r pebble.Reader, key []byte, use func(Value)) (bool, error) {
 	return live, closer.Close()
 }
 
-// readStored returns key's value, expired or not. The closer is nil when there is none; else Data is valid until it is
-// closed.
-func readStored(r pebble.Reader, key []byte) (Value, io.Closer, error) {
+// readStored returns key's value, expired or not, and its stored form. The closer is nil when there is none; else both are
+// valid until it is closed.
+func readStored(r pebble.Reader, key []byte) (val Value, raw []byte, closer io.Closer, err error) {
 	var stack [96]byte
-	raw, closer, err := r.Get(appendDataKey(stack[:0], key))
+	raw, closer, err = r.Get(appendDataKey(stack[:0], key))
 	if errors.Is(err, pebble.ErrNotFound) {
-		return Value{}, nil, nil
+		return Value{}, nil, nil, nil
 	}
 	if err != nil {
-		return Value{}, nil, fmt.Errorf("read key: %w", explain(err))
+		return Value{}, nil, nil, fmt.Errorf("read key: %w", explain(err))
 	}
-	val, err := decodeValue(raw)
-	if err != nil {
-		return Value{}, nil, errors.Join(err, closer.Close())
+	if val, err = decodeValue(raw); err != nil {
+		return Value{}, nil, nil, errors.Join(err, closer.Close())
 	}
-	return val, closer, nil
+	return val, raw, closer, nil
 }

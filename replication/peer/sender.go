@@ -17,6 +17,12 @@ type Reader interface {
 // follower far behind still hears heartbeats.
 const maxBatch = 1 << 20
 
+// CommitDelay is how long a new commit position waits for records to travel with. Under load it never travels alone, which
+// halves the messages, their acknowledgements, and the wake-ups of both; a follower that gets nothing else shows a write as
+// much later. Measured (three members, two processors; ratio of processor time a SET): 1 connection 0.77, 50 connections 0.84,
+// 256 connections 0.75; with a pipeline of 16 the same as before.
+const CommitDelay = 5 * time.Millisecond
+
 // Sender decides what one follower is sent next. It has no goroutine and no clock of its own.
 type Sender struct {
 	log       Reader
@@ -48,9 +54,21 @@ func (s *Sender) Next(last, commit replication.Position, now time.Duration) (rep
 		}
 		a.Records = recs
 	}
-	if len(a.Records) == 0 && commit == s.commit && s.sentAt != 0 && now-s.sentAt < s.heartbeat {
+	idle := now - s.sentAt
+	if len(a.Records) == 0 && s.sentAt != 0 && (idle < CommitDelay || commit == s.commit && idle < s.heartbeat) {
 		return a, false, nil
 	}
 	s.commit, s.sentAt = commit, now
 	return a, true, nil
+}
+
+// Wait is when to call Next again although no record was added. What was sent and not yet told to be committed is looked
+// after twice as long each time, so that nobody has to be woken when it is.
+func (s *Sender) Wait(now time.Duration) time.Duration {
+	idle := now - s.sentAt
+	wait := s.heartbeat - idle
+	if s.next > s.commit+1 {
+		wait = min(wait, max(CommitDelay-idle, idle))
+	}
+	return max(wait, 0)
 }

@@ -46,7 +46,7 @@ type Stream struct {
 	Log   Reader
 	// Holds is the position up to which the follower shares the leader's log.
 	Holds replication.Position
-	// Wake has room for one token; it gets one whenever the log or the commit position grows.
+	// Wake has room for one token; it gets one whenever the log grows.
 	Wake chan struct{}
 	// Done is closed when the leadership ends, before Log or Ends show anything of the next one, or when a newer connection
 	// of the same follower takes over.
@@ -173,8 +173,8 @@ var errDone = errors.New("the leadership ended or a newer connection took over")
 
 func writeAppends(ctx context.Context, conn net.Conn, s *Stream, acks <-chan error) error {
 	sender := NewSender(s.Log, s.Epoch, s.Holds, Heartbeat)
-	beat := time.NewTicker(Heartbeat)
-	defer beat.Stop()
+	again := time.NewTimer(Heartbeat)
+	defer again.Stop()
 	var head []byte
 	for {
 		a, due, err := s.Next(sender)
@@ -196,9 +196,10 @@ func writeAppends(ctx context.Context, conn net.Conn, s *Stream, acks <-chan err
 				continue
 			}
 		}
+		again.Reset(sender.Wait(s.Clock()))
 		select {
 		case <-s.Wake:
-		case <-beat.C:
+		case <-again.C:
 		case err := <-acks:
 			return err
 		case <-s.Done:

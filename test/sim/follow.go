@@ -235,7 +235,7 @@ func (p *process) serveStream(ctx context.Context, c *Proc, conn *Conn, h replic
 			conn.Send(a)
 		}
 		if len(a.Records) == 0 {
-			c.Wait(&x.due, peer.Heartbeat)
+			c.Wait(&x.due, sender.Wait(s.Clock()))
 		}
 	}
 }
