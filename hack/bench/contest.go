@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/replicatedstore/replicatedstore/hack/bench/internal/load"
@@ -75,7 +76,7 @@ func startFleet(ctx context.Context, o options, dir string, members, k int, flag
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	return fleet.Start(ctx, fleet.Options{Binary: o.node, Members: members, Sync: k, Dir: dir, Flags: flags})
+	return fleet.Start(ctx, fleet.Options{Binary: o.node, Members: members, Sync: k, Dir: dir, Flags: flags, WriteTimeout: time.Minute})
 }
 
 func (s *site) stop() (err error) {
@@ -129,12 +130,7 @@ func contests(ctx context.Context, out io.Writer, o options, dir string, only *r
 		return err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	var plan []*contest
-	for _, c := range s.plan() {
-		if only.MatchString(c.name) {
-			plan = append(plan, c)
-		}
-	}
+	plan := slices.DeleteFunc(s.plan(), func(c *contest) bool { return !only.MatchString(c.name) })
 	for round := range o.rounds + 1 { // the first one warms up
 		for _, c := range plan {
 			for i := range c.sides {

@@ -103,6 +103,9 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 	if err := contests(ctx, out, o, dir, only, report); err != nil {
 		return err
 	}
+	if err := facts(ctx, out, o, dir, only, report); err != nil {
+		return err
+	}
 	return publish(out, report, o.out, o.doc)
 }
 

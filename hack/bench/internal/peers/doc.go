@@ -61,6 +61,15 @@ func (g *group) await(ctx context.Context, what string, ready func() error) erro
 	}
 }
 
+// FreeAddress returns a free address of loopback.
+func FreeAddress() (string, error) {
+	ports, err := free(1)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("127.0.0.1:%d", ports[0]), nil
+}
+
 // free returns n free ports of loopback.
 func free(n int) (ports []int, err error) {
 	for range n {
