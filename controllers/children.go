@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -116,14 +117,44 @@ func (p *pass) apply(ctx context.Context, c child, hash string, ac runtime.Apply
 func (p *pass) applyMember(ctx context.Context, m decide.Member) error {
 	var errs []error
 	if m.Claim != nil && !m.Claim.Deleting {
-		ac := render.Claim(p.store, m.Ordinal, m.Claim.Requested, m.Pod != nil || p.store.Spec.Hibernated)
-		errs = append(errs, p.applyOnce(ctx, ac.WithUID(m.Claim.UID), m.Claim.UID))
+		errs = append(errs, p.applyClaim(ctx, m))
 	}
 	if m.Pod != nil && !m.Pod.Deleting && !p.seen.Outdated(m) {
 		ac := render.Pod(p.store, m.Ordinal, p.Options)
 		errs = append(errs, p.applyOnce(ctx, ac.WithUID(m.Pod.UID), m.Pod.UID))
 	}
 	return errors.Join(errs...)
+}
+
+// growAgain is after how long a claim that may not grow is tried again: its StorageClass may allow it by then.
+const growAgain = 5 * time.Minute
+
+// applyClaim takes the spec to a claim that exists. One that may not grow is left at its size, and told (Claim.Refused): its
+// owner and labels are brought up to date all the same.
+func (p *pass) applyClaim(ctx context.Context, m decide.Member) error {
+	grow := m.Pod != nil || p.store.Spec.Hibernated
+	size, now := p.store.Spec.Storage.Size.String(), p.Clock.Now()
+	if was, ok := p.refused[m.Name]; ok && was.size == size && now.Sub(was.at) < growAgain {
+		grow = false
+	}
+	err := p.applyOnce(ctx, render.Claim(p.store, m.Ordinal, m.Claim.Requested, grow).WithUID(m.Claim.UID), m.Claim.UID)
+	switch refused := apierrors.IsForbidden(err) || apierrors.IsInvalid(err); {
+	case refused && grow && m.Claim.Requested.Cmp(p.store.Spec.Storage.Size) < 0:
+		p.refused[m.Name] = refusal{why: reasonOf(err), size: size, at: now}
+		return p.applyOnce(ctx, render.Claim(p.store, m.Ordinal, m.Claim.Requested, false).WithUID(m.Claim.UID), m.Claim.UID)
+	case err == nil && grow:
+		delete(p.refused, m.Name)
+	}
+	return err
+}
+
+// reasonOf is what the API server said, without what was asked.
+func reasonOf(err error) string {
+	var status apierrors.APIStatus
+	if errors.As(err, &status) {
+		return status.Status().Message
+	}
+	return err.Error()
 }
 
 func (p *pass) applyOnce(ctx context.Context, ac runtime.ApplyConfiguration, uid types.UID) error {

@@ -18,6 +18,7 @@ type memory struct {
 	held    map[string]time.Time // since when each of Plan.Holding has been seen
 	probes  map[string]*probe    // by member
 	applied map[string]applied   // children, by kind and name
+	refused map[string]refusal   // claims that may not grow, by member
 	// said is what was announced last.
 	said struct {
 		state  decide.State
@@ -87,8 +88,15 @@ type applied struct {
 	version string // resourceVersion that came of it; "" when it is not compared
 }
 
+// refusal is why the API server did not let a claim ask for more, and when.
+type refusal struct {
+	why  string
+	size string
+	at   time.Time
+}
+
 func newMemory() *memory {
-	return &memory{held: map[string]time.Time{}, probes: map[string]*probe{}, applied: map[string]applied{}}
+	return &memory{held: map[string]time.Time{}, probes: map[string]*probe{}, applied: map[string]applied{}, refused: map[string]refusal{}}
 }
 
 // hold starts the clocks of facts seen now, and drops those of facts not seen any more.

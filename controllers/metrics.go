@@ -1,6 +1,8 @@
 package controllers
 
 import (
+	"strconv"
+
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -32,8 +34,72 @@ var (
 	}, []string{"namespace", "store", "member"})
 )
 
+// The newest report of each store, figure by figure.
+var (
+	lastSeconds = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "replicatedstore_last_failover_phase_seconds", Help: "How long the phases of the newest change of leader took.",
+	}, []string{"namespace", "store", "phase"})
+	lastLost = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "replicatedstore_last_failover_lost_writes", Help: "Acknowledged writes that the newest change of leader lost; -1: unknown.",
+	}, []string{"namespace", "store"})
+	lastAt = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "replicatedstore_last_failover_timestamp_seconds", Help: "When the newest change of leader began.",
+	}, []string{"namespace", "store", "kind", "reason", "result"})
+	lastPosition = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "replicatedstore_last_failover_position", Help: "The newest entry that each member brought to the newest election.",
+	}, []string{"namespace", "store", "member"})
+	storeEpoch = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "replicatedstore_store_epoch", Help: "The epoch of a store.",
+	}, []string{"namespace", "store"})
+	perStore = []*prometheus.GaugeVec{storeState, storeCondition, storeMembers, storeLag, lastSeconds, lastLost, lastAt, lastPosition, storeEpoch}
+)
+
 func init() {
-	metrics.Registry.MustRegister(failovers, failoverSeconds, storeState, storeCondition, storeMembers, storeLag)
+	metrics.Registry.MustRegister(failovers, failoverSeconds)
+	for _, v := range perStore {
+		metrics.Registry.MustRegister(v)
+	}
+}
+
+// observeReport shows the newest report. A figure that it does not have is not shown.
+func observeReport(key types.NamespacedName, r *v1alpha1.FailoverReport) {
+	of := prometheus.Labels{"namespace": key.Namespace, "store": key.Name}
+	for _, v := range []*prometheus.GaugeVec{lastSeconds, lastLost, lastAt, lastPosition} {
+		v.DeletePartialMatch(of)
+	}
+	if r == nil {
+		return
+	}
+	for phase, d := range map[string]*metav1.Duration{
+		"fencing": r.Durations.Fencing, "promoting": r.Durations.Promoting, "opening": r.Durations.Opening, "total": r.Durations.Total,
+	} {
+		if d != nil {
+			lastSeconds.WithLabelValues(key.Namespace, key.Name, phase).Set(d.Seconds())
+		}
+	}
+	if lost, known := lostWrites(r.WritesLost); known {
+		lastLost.WithLabelValues(key.Namespace, key.Name).Set(lost)
+	}
+	if r.DetectedTime != nil {
+		lastAt.WithLabelValues(key.Namespace, key.Name, string(r.Kind), r.Reason, string(r.Result)).Set(float64(r.DetectedTime.UnixMilli()) / 1000)
+	}
+	for _, p := range r.Positions {
+		lastPosition.WithLabelValues(key.Namespace, key.Name, p.Member).Set(float64(p.Position))
+	}
+}
+
+// lostWrites is FailoverReport.WritesLost as a number; false before it is known at all.
+func lostWrites(text string) (float64, bool) {
+	switch text {
+	case "":
+		return 0, false
+	case v1alpha1.LostNone:
+		return 0, true
+	case v1alpha1.LostUnknown:
+		return -1, true
+	}
+	n, err := strconv.ParseFloat(text, 64)
+	return n, err == nil
 }
 
 // countFailover counts a change of leader that ended.
@@ -66,6 +132,8 @@ func observeMetrics(key types.NamespacedName, plan decide.Plan) {
 	for _, c := range plan.Status.Conditions {
 		storeCondition.WithLabelValues(key.Namespace, key.Name, c.Type).Set(truth(c.Status == metav1.ConditionTrue))
 	}
+	observeReport(key, plan.Status.LastFailover)
+	storeEpoch.WithLabelValues(key.Namespace, key.Name).Set(float64(plan.Status.Epoch))
 	of := prometheus.Labels{"namespace": key.Namespace, "store": key.Name}
 	storeMembers.DeletePartialMatch(of)
 	storeLag.DeletePartialMatch(of)
@@ -79,7 +147,7 @@ func observeMetrics(key types.NamespacedName, plan decide.Plan) {
 
 func forgetMetrics(key types.NamespacedName) {
 	of := prometheus.Labels{"namespace": key.Namespace, "store": key.Name}
-	for _, v := range []*prometheus.GaugeVec{storeState, storeCondition, storeMembers, storeLag} {
+	for _, v := range perStore {
 		v.DeletePartialMatch(of)
 	}
 }

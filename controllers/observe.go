@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -93,6 +94,7 @@ func (p *pass) objects(ctx context.Context) (map[string]decide.Member, error) {
 	for i := range claims.Items {
 		if m, ok := get(claims.Items[i].Name); ok {
 			m.Claim = claimOf(&claims.Items[i], p.store)
+			m.Claim.Refused = p.refused[m.Name].why
 			members[m.Name] = m
 		}
 	}
@@ -109,8 +111,8 @@ func (p *pass) pod(ctx context.Context, pod *corev1.Pod) *decide.Pod {
 		Deleting: pod.DeletionTimestamp != nil,
 		Fenced:   pod.Annotations[v1alpha1.AnnotationFenced] == v1alpha1.FencedTrue,
 		Trouble:  troubleOf(pod),
-		Zone:     p.zone(ctx, pod),
 	}
+	out.Zone, out.Cordoned = p.place(ctx, pod)
 	_, out.Reseed = pod.Annotations[v1alpha1.AnnotationReseed]
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodReady {
@@ -124,17 +126,18 @@ func (p *pass) pod(ctx context.Context, pod *corev1.Pod) *decide.Pod {
 	return out
 }
 
-// zone comes from the pod, where the API server copies it (Kubernetes 1.35), or from its node.
-func (p *pass) zone(ctx context.Context, pod *corev1.Pod) string {
-	if z := pod.Labels[corev1.LabelTopologyZone]; z != "" || pod.Spec.NodeName == "" {
-		return z
+// place tells a pod's zone, from the pod, where the API server copies it (Kubernetes 1.35), or from its node; and whether that
+// node takes no new pods. Both break ties, and move leadership early; so a node that cannot be read is no error.
+func (p *pass) place(ctx context.Context, pod *corev1.Pod) (zone string, cordoned bool) {
+	zone = pod.Labels[corev1.LabelTopologyZone]
+	if pod.Spec.NodeName == "" {
+		return zone, false
 	}
-	node := &metav1.PartialObjectMetadata{}
-	node.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Node"))
+	node := &corev1.Node{}
 	if err := p.Client.Get(ctx, client.ObjectKey{Name: pod.Spec.NodeName}, node); err != nil {
-		return "" // it breaks ties only
+		return zone, false
 	}
-	return node.Labels[corev1.LabelTopologyZone]
+	return cmp.Or(zone, node.Labels[corev1.LabelTopologyZone]), node.Spec.Unschedulable
 }
 
 // troubleOf is why a pod does not run, in Kubernetes' own words.
@@ -156,10 +159,17 @@ func troubleOf(pod *corev1.Pod) string {
 // store, and will: it is not taken over.
 func claimOf(c *corev1.PersistentVolumeClaim, store *v1alpha1.ReplicatedStore) *decide.Claim {
 	earlier := metav1.GetControllerOf(c) != nil && !metav1.IsControlledBy(c, store)
-	return &decide.Claim{
+	out := &decide.Claim{
 		UID: c.UID, Deleting: c.DeletionTimestamp != nil || earlier, Finalizers: c.Finalizers, Lost: c.Status.Phase == corev1.ClaimLost,
-		Requested: c.Spec.Resources.Requests[corev1.ResourceStorage],
+		Requested: c.Spec.Resources.Requests[corev1.ResourceStorage], Capacity: c.Status.Capacity[corev1.ResourceStorage],
 	}
+	for _, cond := range c.Status.Conditions {
+		// Beside Resizing, which is there from the beginning, any other says more.
+		if cond.Status == corev1.ConditionTrue && (out.Growth == "" || cond.Type != corev1.PersistentVolumeClaimResizing) {
+			out.Growth, out.GrowthMessage = string(cond.Type), cond.Message
+		}
+	}
+	return out
 }
 
 // readLease reads the authority record, uncached.

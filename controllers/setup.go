@@ -10,12 +10,10 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -64,15 +62,10 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, o controller.Options) er
 		Owns(&rbacv1.RoleBinding{}, builder.OnlyMetadata).
 		Owns(&policyv1.PodDisruptionBudget{}, builder.OnlyMetadata, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&coordinationv1.Lease{}, r.leaseHandler()).
+		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(r.storesOn), builder.WithPredicates(cordoned())).
 		WatchesRawSource(woken).
 		WithOptions(o).
 		Complete(r))
-}
-
-// Cached says what the manager's cache holds of kinds of which a cluster has many that are nobody's here.
-func Cached() map[client.Object]cache.ByObject {
-	ours := labels.SelectorFromSet(labels.Set{discoveryv1.LabelManagedBy: v1alpha1.AppManagedBy})
-	return map[client.Object]cache.ByObject{&discoveryv1.EndpointSlice{}: {Label: ours}}
 }
 
 // retries paces the passes of a store whose last one failed. What failed may be a Service that cannot be applied, while the
@@ -95,6 +88,34 @@ func byLabel(_ context.Context, o client.Object) []reconcile.Request {
 		return nil
 	}
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: name}}}
+}
+
+// cordoned lets only through that a node takes new pods, or does not any more.
+func cordoned() predicate.Predicate {
+	return predicate.Funcs{
+		CreateFunc: func(event.CreateEvent) bool { return false },
+		UpdateFunc: func(e event.UpdateEvent) bool {
+			was, ok := e.ObjectOld.(*corev1.Node)
+			is, also := e.ObjectNew.(*corev1.Node)
+			return ok && also && was.Spec.Unschedulable != is.Spec.Unschedulable
+		},
+		DeleteFunc:  func(event.DeleteEvent) bool { return false },
+		GenericFunc: func(event.GenericEvent) bool { return false },
+	}
+}
+
+// storesOn finds the stores with a member on a node.
+func (r *Reconciler) storesOn(ctx context.Context, node client.Object) (out []reconcile.Request) {
+	pods := &corev1.PodList{}
+	if err := r.Client.List(ctx, pods, client.MatchingLabels{v1alpha1.LabelAppName: v1alpha1.AppName}); err != nil {
+		return nil // each store looks again by itself
+	}
+	for _, p := range pods.Items {
+		if p.Spec.NodeName == node.GetName() {
+			out = append(out, byLabel(ctx, &p)...)
+		}
+	}
+	return out
 }
 
 // leaseHandler takes down every renewal, when it happens, and wakes nobody for it. A Lease that changes otherwise was

@@ -16,6 +16,22 @@ const (
 	// ConditionFailoverBlocked is True while the store has no writable leader and the operator may not make one. The reason
 	// names the gate, the message the members and the override.
 	ConditionFailoverBlocked = "FailoverBlocked"
+	// ConditionResizing is True while volumes are smaller than spec.storage.size: they grow, or cannot.
+	ConditionResizing = "Resizing"
+)
+
+// Reasons of ConditionResizing.
+const (
+	// ReasonSizeAsAskedFor (False): every volume has the size of the spec.
+	ReasonSizeAsAskedFor = "SizeAsAskedFor"
+	// ReasonGrowing: the storage driver makes volumes larger.
+	ReasonGrowing = "Growing"
+	// ReasonFileSystemResizePending: the volume is larger, its file system is not yet.
+	ReasonFileSystemResizePending = "FileSystemResizePending"
+	// ReasonResizeFailed: the storage driver reports an error.
+	ReasonResizeFailed = "ResizeFailed"
+	// ReasonVolumeNotExpandable: the API server refuses a larger claim, as when the StorageClass does not allow expansion.
+	ReasonVolumeNotExpandable = "VolumeNotExpandable"
 )
 
 // Reasons of ConditionReady.
@@ -105,6 +121,8 @@ const (
 	ReasonLogDamaged = "LogDamaged"
 	// ReasonMemberLagging: a follower is not caught up with the leader.
 	ReasonMemberLagging = "MemberLagging"
+	// ReasonMemberStuck: a member answers and gets nowhere: its log, its state or its snapshot has not moved for a minute.
+	ReasonMemberStuck = "MemberStuck"
 	// ReasonDurabilityLowered: durability is Preferred and writes are acknowledged with fewer voters than asked for.
 	ReasonDurabilityLowered = "DurabilityLowered"
 	// ReasonNoFailoverTarget: one more failure could not be survived: no follower could take over with every acknowledged

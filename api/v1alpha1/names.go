@@ -92,6 +92,8 @@ const (
 const (
 	// MaxNameLength of a store: every child's name, and every label value, then fits 63 characters with room to spare.
 	MaxNameLength = 50
+	// MaxHistory is how many reports of failovers a status keeps beside the newest.
+	MaxHistory = 10
 	// MaxReplicas of one store.
 	MaxReplicas = 9
 )

@@ -197,6 +197,7 @@ const (
 // FailoverSpec says what happens when the leader is lost.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.maxLostWrites) == (has(self.dataLoss) && self.dataLoss == 'Bounded')",message="spec.failover.maxLostWrites must be set exactly when spec.failover.dataLoss is Bounded",fieldPath=".maxLostWrites"
+// +kubebuilder:validation:XValidation:rule="!has(self.returnToPreferredZone) || !self.returnToPreferredZone || (has(self.preferredZones) && self.preferredZones.size() > 0)",message="spec.failover.returnToPreferredZone needs spec.failover.preferredZones: there is nowhere to return to",fieldPath=".returnToPreferredZone"
 type FailoverSpec struct {
 	// mode: Automatic fails over as soon as it is safe. Manual says what is wrong and who could lead, and waits for a person
 	// (the annotation replicatedstore.io/failover).
@@ -215,6 +216,19 @@ type FailoverSpec struct {
 	// +optional
 	// +kubebuilder:default=Forbid
 	DataLoss DataLoss `json:"dataLoss,omitempty"`
+	// preferredZones are where leaders should be, the best first. Among members that hold the same, one in an earlier zone of this
+	// list leads; it never outweighs data.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:XValidation:rule="self.all(z, self.exists_one(other, other == z))",message="spec.failover.preferredZones names a zone twice"
+	PreferredZones []string `json:"preferredZones,omitempty"`
+	// returnToPreferredZone: once everything is as it should be, and has been for a minute, leadership is handed over to a member
+	// in a better zone of preferredZones. Otherwise it stays where the last failover put it.
+	// +optional
+	ReturnToPreferredZone bool `json:"returnToPreferredZone,omitempty"`
 	// maxLostWrites is the bound of dataLoss Bounded, in acknowledged writes.
 	// +optional
 	// +kubebuilder:validation:Minimum=1

@@ -78,7 +78,7 @@ type ReplicatedStoreStatus struct {
 	// +listType=map
 	// +listMapKey=name
 	Members []MemberStatus `json:"members,omitempty"`
-	// conditions: Ready, Available, Progressing, Degraded, FailoverBlocked.
+	// conditions: Ready, Available, Progressing, Degraded, FailoverBlocked, Resizing.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -86,6 +86,11 @@ type ReplicatedStoreStatus struct {
 	// lastFailover is the report of the newest change of leader, under way or finished.
 	// +optional
 	LastFailover *FailoverReport `json:"lastFailover,omitempty"`
+	// failovers are the reports of the changes of leader before, the newest first, at most ten; without the positions.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
+	Failovers []FailoverReport `json:"failovers,omitempty"`
 	// failoverRequest is the outcome of the newest request made with the annotation replicatedstore.io/failover.
 	// +optional
 	FailoverRequest *FailoverRequestStatus `json:"failoverRequest,omitempty"`

@@ -172,6 +172,11 @@ func (in *FailoverSpec) DeepCopyInto(out *FailoverSpec) {
 		*out = new(int32)
 		**out = **in
 	}
+	if in.PreferredZones != nil {
+		in, out := &in.PreferredZones, &out.PreferredZones
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.MaxLostWrites != nil {
 		in, out := &in.MaxLostWrites, &out.MaxLostWrites
 		*out = new(int64)
@@ -394,6 +399,13 @@ func (in *ReplicatedStoreStatus) DeepCopyInto(out *ReplicatedStoreStatus) {
 		in, out := &in.LastFailover, &out.LastFailover
 		*out = new(FailoverReport)
 		(*in).DeepCopyInto(*out)
+	}
+	if in.Failovers != nil {
+		in, out := &in.Failovers, &out.Failovers
+		*out = make([]FailoverReport, len(*in))
+		for i := range *in {
+			(*in)[i].DeepCopyInto(&(*out)[i])
+		}
 	}
 	if in.FailoverRequest != nil {
 		in, out := &in.FailoverRequest, &out.FailoverRequest

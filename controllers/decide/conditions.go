@@ -20,7 +20,7 @@ type judgement struct {
 	message string
 }
 
-// conditions judges all five; each is always set.
+// conditions judges all six; each is always set.
 func (d *decision) conditions(rec Record, p Plan) []metav1.Condition {
 	conds := slices.Clone(d.Store.Status.Conditions)
 	for _, c := range []struct {
@@ -32,6 +32,7 @@ func (d *decision) conditions(rec Record, p Plan) []metav1.Condition {
 		{v1alpha1.ConditionProgressing, progressing(rec, p)},
 		{v1alpha1.ConditionDegraded, d.degraded(rec)},
 		{v1alpha1.ConditionFailoverBlocked, blocked(p)},
+		{v1alpha1.ConditionResizing, d.resizing()},
 	} {
 		status := metav1.ConditionFalse
 		if c.j.status {
@@ -89,7 +90,7 @@ func (d *decision) available(rec Record, p Plan) judgement {
 	case rec.Leader.Member == "":
 		return judgement{false, v1alpha1.ReasonNoLeader, p.Message}
 	case s == nil:
-		return judgement{false, v1alpha1.ReasonLeaderUnreachable, fmt.Sprintf("%s leads epoch %d and does not answer the operator.", leader.Name, rec.Epoch)}
+		return judgement{false, v1alpha1.ReasonLeaderUnreachable, fmt.Sprintf("%s leads epoch %d, and %s.", leader.Name, rec.Epoch, d.silence(leader))}
 	case !leader.leads(rec):
 		return judgement{false, v1alpha1.ReasonNoLeader, fmt.Sprintf("%s should lead epoch %d and is %s.", leader.Name, rec.Epoch, s.Role)}
 	case !s.Writable:

@@ -19,6 +19,7 @@ type decision struct {
 	Observed
 	now     time.Time
 	holding []string
+	quietly []string        // held facts for which nobody looks again sooner
 	stuck   map[string]bool // members whose claim has been going for too long
 	// sleeping: pods go, and none is made.
 	sleeping bool
@@ -42,9 +43,9 @@ func Decide(o Observed, now time.Time) Plan {
 	if len(d.holding) > 0 {
 		p.RequeueAfter = min(p.RequeueAfter, 2*soon) // something is being timed
 	}
-	p.Holding = d.holding
 	p.Notes = d.notes()
 	p.Status = d.status(p)
+	p.Holding = append(d.holding, d.quietly...)
 	return p
 }
 
@@ -108,7 +109,7 @@ func (d *decision) tend(rec Record) Plan {
 		d.keepsUp(rec, m) // as above
 	}
 	for _, step := range []func(Record) (Plan, bool){
-		d.configure, d.requested, d.evacuate, d.changeRules, d.reseed, d.scaleDown, d.update,
+		d.configure, d.requested, d.evacuate, d.changeRules, d.reseed, d.scaleDown, d.update, d.returnHome,
 	} {
 		if p, ok := step(rec); ok {
 			return p

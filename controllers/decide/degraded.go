@@ -16,6 +16,7 @@ func (d *decision) degraded(rec Record) judgement {
 	sync := d.replicationStatus(rec)
 	full, nearly := d.storage(rec)
 	problems := d.problems(rec)
+	stuck := d.stuckMembers(rec)
 	missing, lagging, quarantined := d.shortOf(rec)
 	switch {
 	case sync.Degraded:
@@ -28,6 +29,8 @@ func (d *decision) degraded(rec Record) judgement {
 		return judgement{true, v1alpha1.ReasonClaimStuck, d.stuckClaims()}
 	case len(missing) > 0:
 		return judgement{true, v1alpha1.ReasonMemberMissing, strings.Join(missing, "; ") + "."}
+	case len(stuck) > 0:
+		return judgement{true, v1alpha1.ReasonMemberStuck, strings.Join(stuck, "; ") + "."}
 	case len(lagging) > 0:
 		return judgement{true, v1alpha1.ReasonMemberLagging, strings.Join(lagging, "; ") + "."}
 	case nearly.status:
@@ -118,6 +121,18 @@ func (d *decision) trouble(m Member) string {
 		return m.Name + " does not run: " + m.Pod.Trouble
 	}
 	return m.Name + " does not answer"
+}
+
+// silence is why the leader does not answer, as far as Kubernetes says.
+func (d *decision) silence(leader Member) string {
+	switch {
+	case leader.Pod == nil:
+		return "has no pod"
+	case leader.Pod.Trouble != "":
+		return "does not run: " + leader.Pod.Trouble
+	default:
+		return "does not answer the operator"
+	}
 }
 
 // survivesOneMore tells whether the followers that answer could take over without the leader. A store of one member, or

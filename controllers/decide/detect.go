@@ -23,6 +23,8 @@ const (
 	reasonRequested        = "Requested"
 	reasonPodDeleting      = "LeaderPodDeleting"
 	reasonPodFenced        = "LeaderPodFenced"
+	reasonNodeCordoned     = "LeaderNodeCordoned"
+	reasonPreferredZone    = "PreferredZone"
 	reasonUpdating         = "Updating"
 	reasonBootstrap        = "Bootstrap"
 )

@@ -120,22 +120,44 @@ func (d *decision) elect(rec Record, ev evidence) (holding, *gate) {
 	return ev[willing[i].Voter.Member], nil
 }
 
-// preference breaks ties between members that hold the same: the wish, then those that stay, then the zone that fewest
-// others share (so that losing the leader's zone leaves the most voters), then the ordinal.
+// Weights of preference, each above the sum of those before it.
+const (
+	weighShared   = 100       // a member in the same zone; at most 8 of them
+	weighZone     = 1_000     // a place in spec.failover.preferredZones; at most 8
+	weighNonVoter = 10_000    // see heir
+	weighOutdated = 20_000    // see heir
+	weighLeaving  = 100_000   // it does not stay
+	weighWish     = 1_000_000 // it is not the one asked for
+)
+
+// preference breaks ties between members that hold the same: the wish, then those that stay, then the preferred zones, then the
+// zone that fewest others share (so that losing the leader's zone leaves the most voters), then the ordinal.
 func (d *decision) preference(rec Record, name string, ev evidence) int {
 	m := d.Members[name]
 	p := m.Ordinal
-	if m.Pod == nil || m.Pod.Deleting || d.surplus(rec)[name] {
-		p += 10_000
+	if m.Pod == nil || m.Pod.Deleting || m.Pod.Cordoned || d.surplus(rec)[name] {
+		p += weighLeaving
 	}
 	if rec.Target != name {
-		p += 100_000
+		p += weighWish
 	}
+	p += weighZone * d.zoneRank(m)
 	for other := range ev {
 		o := d.Members[other]
 		if other != name && m.Pod != nil && o.Pod != nil && m.Pod.Zone != "" && o.Pod.Zone == m.Pod.Zone {
-			p += 100
+			p += weighShared
 		}
 	}
 	return p
+}
+
+// zoneRank is the place of the member's zone among the preferred ones; their number when it is none of them.
+func (d *decision) zoneRank(m Member) int {
+	zones := d.Store.Spec.Failover.PreferredZones
+	if m.Pod != nil {
+		if i := slices.Index(zones, m.Pod.Zone); i >= 0 {
+			return i
+		}
+	}
+	return len(zones)
 }

@@ -27,7 +27,7 @@ func (d *decision) setForeignApart() {
 		if slices.Contains(rec.EveryMember, name) || d.countsOn(*rec, v) {
 			continue
 		}
-		m.Foreign, m.Probe = true, Probe{Reach: Unknown, For: m.Probe.For, Silent: m.Probe.Silent}
+		m.Foreign, m.Probe.Reach, m.Probe.Status = true, Unknown, nil
 		members[name] = m
 	}
 	d.Members = members

@@ -34,7 +34,8 @@ func (d *decision) requested(rec Record) (Plan, bool) {
 	return d.handOver(rec, to, reasonRequested, request), true
 }
 
-// evacuate hands over from a leader whose pod is being deleted or must not lead.
+// evacuate hands over from a leader whose pod is being deleted, must not lead, or runs on a node that is about to be drained. Only
+// the last may stay where it is when everybody else is no better off.
 func (d *decision) evacuate(rec Record) (Plan, bool) {
 	pod := d.Members[rec.Leader.Member].Pod
 	reason := reasonPodDeleting
@@ -43,14 +44,39 @@ func (d *decision) evacuate(rec Record) (Plan, bool) {
 		return Plan{}, false
 	case pod.Fenced:
 		reason = reasonPodFenced
-	case !pod.Deleting:
+	case pod.Deleting:
+	case pod.Cordoned:
+		reason = reasonNodeCordoned
+	default:
 		return Plan{}, false
 	}
 	to, why := d.heir(rec, v1alpha1.FailoverToAny)
-	if why != "" {
+	if why != "" || reason == reasonNodeCordoned && d.Members[to].Pod.Cordoned {
 		return Plan{}, false
 	}
 	return d.handOver(rec, to, reason, ""), true
+}
+
+// homePatience is how long everything must have been well before leadership returns to a preferred zone.
+const homePatience = time.Minute
+
+// returnHome hands over to a better zone, where the user asked for that.
+func (d *decision) returnHome(rec Record) (Plan, bool) {
+	f := d.Store.Spec.Failover
+	leader := d.Members[rec.Leader.Member]
+	if !f.ReturnToPreferredZone || d.zoneRank(leader) == 0 || d.handoverRests(rec) > 0 {
+		return Plan{}, false
+	}
+	for _, m := range d.able(rec) {
+		if m.Name != rec.Leader.Member && d.whyNotWhole(rec, m) != "" {
+			return Plan{}, false
+		}
+	}
+	to, why := d.heir(rec, v1alpha1.FailoverToAny)
+	if why != "" || d.zoneRank(d.Members[to]) >= d.zoneRank(leader) || !d.lasting("home: "+to, homePatience) {
+		return Plan{}, false
+	}
+	return d.handOver(rec, to, reasonPreferredZone, ""), true
 }
 
 // Rests between handovers that fail: each holds writes for a while, in vain.
@@ -112,10 +138,10 @@ func (d *decision) heir(rec Record, request string) (to, why string) {
 		}
 		c := replication.Candidate{Voter: ev[m.Name].voter, Preference: d.preference(rec, m.Name, ev)}
 		if _, votes := rec.Voter(m.Name); !votes {
-			c.Preference += 1000
+			c.Preference += weighNonVoter
 		}
 		if d.Outdated(m) {
-			c.Preference += 2000
+			c.Preference += weighOutdated
 		}
 		fit = append(fit, c)
 	}

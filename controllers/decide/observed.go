@@ -137,6 +137,7 @@ type Pod struct {
 	IP       string // "" until it has one
 	Node     string
 	Zone     string
+	Cordoned bool // its node takes no new pods, as before it is drained
 	Ready    bool
 	Failed   bool // it ended and will not run again
 	Deleting bool
@@ -157,8 +158,12 @@ type Claim struct {
 	Lost     bool // its volume is gone
 	// Finalizers that it still has.
 	Finalizers []string
-	// Requested is the size it asks for.
-	Requested resource.Quantity
+	// Requested is the size it asks for, Capacity that of its volume; zero before it has one.
+	Requested, Capacity resource.Quantity
+	// Growth is the condition that Kubernetes shows while the volume grows: Resizing, FileSystemResizePending, or an error.
+	Growth, GrowthMessage string
+	// Refused is why the API server did not let it ask for the size of the spec; "" when it did.
+	Refused string
 }
 
 // Reach is how an attempt to ask a member ended.

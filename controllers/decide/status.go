@@ -18,7 +18,7 @@ func (d *decision) status(p Plan) v1alpha1.ReplicatedStoreStatus {
 	old := d.Store.Status
 	st := v1alpha1.ReplicatedStoreStatus{
 		ObservedGeneration: d.Store.Generation,
-		FailoverRequest:    old.FailoverRequest, Counters: old.Counters, LastFailover: old.LastFailover,
+		FailoverRequest:    old.FailoverRequest, Counters: old.Counters, LastFailover: old.LastFailover, Failovers: old.Failovers,
 		Selector: labels.SelectorFromSet(v1alpha1.SelectorLabels(d.Store.Name)).String(),
 	}
 	for _, a := range p.Actions {
@@ -176,6 +176,9 @@ func (d *decision) reportInto(st *v1alpha1.ReplicatedStoreStatus, rec Record, p 
 	}
 	before := st.LastFailover
 	st.LastFailover = r
+	if before != nil && before.Epoch < r.Epoch {
+		st.Failovers = remember(st.Failovers, *before)
+	}
 	ended := r.Result == v1alpha1.ResultSucceeded && (before == nil || before.Epoch != r.Epoch || !before.Result.Finished())
 	if ended {
 		count(&st.Counters, r)
@@ -183,6 +186,16 @@ func (d *decision) reportInto(st *v1alpha1.ReplicatedStoreStatus, rec Record, p 
 	if before != nil && before.Epoch < r.Epoch && !before.Result.Finished() {
 		st.Counters.Failed++
 	}
+}
+
+// remember puts a report that is no longer the newest in front of the others. One that never ended was followed by another try.
+func remember(history []v1alpha1.FailoverReport, r v1alpha1.FailoverReport) []v1alpha1.FailoverReport {
+	r.Positions = nil
+	if !r.Result.Finished() {
+		r.Result = v1alpha1.ResultFailed
+	}
+	out := append([]v1alpha1.FailoverReport{r}, history...)
+	return out[:min(len(out), v1alpha1.MaxHistory)]
 }
 
 func count(c *v1alpha1.FailoverCounters, r *v1alpha1.FailoverReport) {

@@ -2,6 +2,7 @@ package render
 
 import (
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
@@ -72,13 +73,15 @@ func servicePort(name string, port int32) *corev1ac.ServicePortApplyConfiguratio
 }
 
 // DisruptionBudget lets one member at a time be evicted. It counts in unavailable members, not in available ones, so that a
-// store of one member, or one that is being scaled, never holds up the draining of a node.
+// store of one member, or one that is being scaled, never holds up the draining of a node. Nor does a member that is not ready:
+// its data is in its claim, which an eviction leaves alone.
 func DisruptionBudget(s *api.ReplicatedStore) *policyv1ac.PodDisruptionBudgetApplyConfiguration {
 	return policyv1ac.PodDisruptionBudget(api.NodesName(s.Name), s.Namespace).
 		WithLabels(api.ChildLabels(s.Name)).
 		WithOwnerReferences(owner(s)).
 		WithSpec(policyv1ac.PodDisruptionBudgetSpec().
 			WithMaxUnavailable(intstr.FromInt32(1)).
+			WithUnhealthyPodEvictionPolicy(policyv1.AlwaysAllow).
 			WithSelector(metav1ac.LabelSelector().WithMatchLabels(api.SelectorLabels(s.Name))))
 }
 

@@ -116,6 +116,16 @@ var _ = DescribeTable("a rule of the spec", func(ctx SpecContext, c creation) {
 		refused:  storage + "failover: {leaseDurationSeconds: 61}",
 		saying:   []string{"spec.failover.leaseDurationSeconds", "should be less than or equal to 60"},
 	}),
+	Entry("a zone is preferred once", creation{
+		accepted: storage + "failover: {preferredZones: [a, b]}",
+		refused:  storage + "failover: {preferredZones: [a, b, a]}",
+		saying:   []string{"spec.failover.preferredZones names a zone twice"},
+	}),
+	Entry("leadership returns to somewhere", creation{
+		accepted: storage + "failover: {preferredZones: [a], returnToPreferredZone: true}",
+		refused:  storage + "failover: {returnToPreferredZone: true}",
+		saying:   []string{"spec.failover.returnToPreferredZone needs spec.failover.preferredZones: there is nowhere to return to"},
+	}),
 	Entry("failover is Automatic or Manual", creation{
 		accepted: storage + "failover: {mode: Manual}",
 		refused:  storage + "failover: {mode: manual}",

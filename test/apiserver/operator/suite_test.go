@@ -117,7 +117,7 @@ func startOperator(namespace string) *operator {
 	who.QPS = -1
 	mgr, err := ctrl.NewManager(who, ctrl.Options{
 		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"},
-		Cache: cache.Options{DefaultNamespaces: map[string]cache.Config{namespace: {}}},
+		Cache: cache.Options{DefaultNamespaces: map[string]cache.Config{namespace: {}}, ByObject: controllers.Cached()},
 	})
 	Expect(err).NotTo(HaveOccurred())
 	settings := decide.DefaultSettings()

@@ -194,6 +194,15 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.replicatedstore.replicatedstore.api.v1alpha1.FailoverMode
       default: Automatic
+    - name: preferredZones
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: returnToPreferredZone
+      type:
+        scalar: boolean
 - name: com.github.replicatedstore.replicatedstore.api.v1alpha1.MemberRole
   scalar: string
 - name: com.github.replicatedstore.replicatedstore.api.v1alpha1.MemberStatus
@@ -366,6 +375,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: failoverRequest
       type:
         namedType: com.github.replicatedstore.replicatedstore.api.v1alpha1.FailoverRequestStatus
+    - name: failovers
+      type:
+        list:
+          elementType:
+            namedType: com.github.replicatedstore.replicatedstore.api.v1alpha1.FailoverReport
+          elementRelationship: atomic
     - name: lastFailover
       type:
         namedType: com.github.replicatedstore.replicatedstore.api.v1alpha1.FailoverReport

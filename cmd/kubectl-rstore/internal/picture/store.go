@@ -189,7 +189,7 @@ func worrying(c metav1.Condition) bool {
 	switch c.Type {
 	case api.ConditionReady, api.ConditionAvailable:
 		return c.Status != metav1.ConditionTrue
-	case api.ConditionDegraded, api.ConditionFailoverBlocked:
+	case api.ConditionDegraded, api.ConditionFailoverBlocked, api.ConditionResizing:
 		return c.Status == metav1.ConditionTrue
 	default:
 		return false

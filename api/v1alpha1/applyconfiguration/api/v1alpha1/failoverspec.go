@@ -20,6 +20,12 @@ type FailoverSpecApplyConfiguration struct {
 	// dataLoss: may an automatic failover lose acknowledged writes? Forbid: never; it waits instead. Bounded: up to
 	// maxLostWrites, if the number is known. Allow: availability first. What was lost is in status.lastFailover.
 	DataLoss *apiv1alpha1.DataLoss `json:"dataLoss,omitempty"`
+	// preferredZones are where leaders should be, the best first. Among members that hold the same, one in an earlier zone of this
+	// list leads; it never outweighs data.
+	PreferredZones []string `json:"preferredZones,omitempty"`
+	// returnToPreferredZone: once everything is as it should be, and has been for a minute, leadership is handed over to a member
+	// in a better zone of preferredZones. Otherwise it stays where the last failover put it.
+	ReturnToPreferredZone *bool `json:"returnToPreferredZone,omitempty"`
 	// maxLostWrites is the bound of dataLoss Bounded, in acknowledged writes.
 	MaxLostWrites *int64 `json:"maxLostWrites,omitempty"`
 }
@@ -51,6 +57,24 @@ func (b *FailoverSpecApplyConfiguration) WithLeaseDurationSeconds(value int32) *
 // If called multiple times, the DataLoss field is set to the value of the last call.
 func (b *FailoverSpecApplyConfiguration) WithDataLoss(value apiv1alpha1.DataLoss) *FailoverSpecApplyConfiguration {
 	b.DataLoss = &value
+	return b
+}
+
+// WithPreferredZones adds the given value to the PreferredZones field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the PreferredZones field.
+func (b *FailoverSpecApplyConfiguration) WithPreferredZones(values ...string) *FailoverSpecApplyConfiguration {
+	for i := range values {
+		b.PreferredZones = append(b.PreferredZones, values[i])
+	}
+	return b
+}
+
+// WithReturnToPreferredZone sets the ReturnToPreferredZone field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ReturnToPreferredZone field is set to the value of the last call.
+func (b *FailoverSpecApplyConfiguration) WithReturnToPreferredZone(value bool) *FailoverSpecApplyConfiguration {
+	b.ReturnToPreferredZone = &value
 	return b
 }
 

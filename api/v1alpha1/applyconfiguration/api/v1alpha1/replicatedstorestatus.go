@@ -35,10 +35,12 @@ type ReplicatedStoreStatusApplyConfiguration struct {
 	Replication *ReplicationStatusApplyConfiguration `json:"replication,omitempty"`
 	// members, one entry each, by name.
 	Members []MemberStatusApplyConfiguration `json:"members,omitempty"`
-	// conditions: Ready, Available, Progressing, Degraded, FailoverBlocked.
+	// conditions: Ready, Available, Progressing, Degraded, FailoverBlocked, Resizing.
 	Conditions []metav1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// lastFailover is the report of the newest change of leader, under way or finished.
 	LastFailover *FailoverReportApplyConfiguration `json:"lastFailover,omitempty"`
+	// failovers are the reports of the changes of leader before, the newest first, at most ten; without the positions.
+	Failovers []FailoverReportApplyConfiguration `json:"failovers,omitempty"`
 	// failoverRequest is the outcome of the newest request made with the annotation replicatedstore.io/failover.
 	FailoverRequest *FailoverRequestStatusApplyConfiguration `json:"failoverRequest,omitempty"`
 	// counters since the store was created.
@@ -162,6 +164,19 @@ func (b *ReplicatedStoreStatusApplyConfiguration) WithConditions(values ...*meta
 // If called multiple times, the LastFailover field is set to the value of the last call.
 func (b *ReplicatedStoreStatusApplyConfiguration) WithLastFailover(value *FailoverReportApplyConfiguration) *ReplicatedStoreStatusApplyConfiguration {
 	b.LastFailover = value
+	return b
+}
+
+// WithFailovers adds the given value to the Failovers field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Failovers field.
+func (b *ReplicatedStoreStatusApplyConfiguration) WithFailovers(values ...*FailoverReportApplyConfiguration) *ReplicatedStoreStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithFailovers")
+		}
+		b.Failovers = append(b.Failovers, *values[i])
+	}
 	return b
 }
 

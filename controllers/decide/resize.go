@@ -1,0 +1,51 @@
+package decide
+
+import (
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+)
+
+// resizing judges whether the volumes have the size that the spec asks for. A volume grows while its member runs; the claims of
+// members that were scaled away stay as they are.
+func (d *decision) resizing() judgement {
+	size := d.Store.Spec.Storage.Size
+	var refused, failed, pending, growing []string
+	volumes := 0
+	for _, m := range d.byOrdinal() {
+		c := m.Claim
+		if c == nil || c.Deleting || m.Pod == nil && !d.Store.Spec.Hibernated {
+			continue
+		}
+		volumes++
+		switch small := !c.Capacity.IsZero() && c.Capacity.Cmp(size) < 0; {
+		case c.Refused != "":
+			refused = append(refused, m.Name+": "+c.Refused)
+		case !small:
+		case c.Growth == string(corev1.PersistentVolumeClaimControllerResizeError), c.Growth == string(corev1.PersistentVolumeClaimNodeResizeError):
+			failed = append(failed, m.Name+": "+c.GrowthMessage)
+		case c.Growth == string(corev1.PersistentVolumeClaimFileSystemResizePending):
+			pending = append(pending, m.Name)
+		default:
+			growing = append(growing, m.Name)
+		}
+	}
+	done := fmt.Sprintf("%d of %d volumes have %s", volumes-len(refused)-len(failed)-len(pending)-len(growing), volumes, size.String())
+	switch {
+	case len(refused) > 0:
+		return judgement{true, v1alpha1.ReasonVolumeNotExpandable, fmt.Sprintf("%s. %s. Allow expansion in the StorageClass; or replace the volumes, one member at a time "+
+			"and followers first, by annotating its pod with %s: a new volume has the new size.", done, strings.Join(refused, "; "), v1alpha1.AnnotationReseed)}
+	case len(failed) > 0:
+		return judgement{true, v1alpha1.ReasonResizeFailed, fmt.Sprintf("%s. The storage driver reports: %s.", done, strings.Join(failed, "; "))}
+	case len(growing) > 0:
+		return judgement{true, v1alpha1.ReasonGrowing, fmt.Sprintf("%s; growing: %s.", done, strings.Join(append(growing, pending...), ", "))}
+	case len(pending) > 0:
+		return judgement{true, v1alpha1.ReasonFileSystemResizePending, fmt.Sprintf("%s; the file system is grown by the node of %s, which some drivers do only as the pod starts "+
+			"(kubectl rstore restart %s).", done, strings.Join(pending, ", "), d.Store.Name)}
+	default:
+		return judgement{false, v1alpha1.ReasonSizeAsAskedFor, "Every volume has the size of the spec."}
+	}
+}

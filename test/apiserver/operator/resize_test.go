@@ -1,0 +1,42 @@
+package operator_test
+
+import (
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
+)
+
+var _ = Describe("a store whose volumes are to grow", func() {
+	It("says so when the API server does not let them, and works on", func(ctx SpecContext) {
+		s := newSite(ctx, "")
+		s.change(ctx, func(o *api.ReplicatedStore) { o.Spec.Storage.Size = resource.MustParse("2Gi") })
+		Eventually(func() string { return s.reason(ctx, api.ConditionResizing) }, bounded, polling).Should(Equal(api.ReasonVolumeNotExpandable))
+		Expect(s.message(ctx, api.ConditionResizing)).To(ContainSubstring("0 of 3 volumes have 2Gi"))
+		s.ready(ctx)
+		s.ledger.writes(ctx, 5)
+	})
+
+	It("says how far they are", func(ctx SpecContext) {
+		s := newSite(ctx, "")
+		claims := &corev1.PersistentVolumeClaimList{}
+		Expect(k8s.List(ctx, claims, inNamespace(s))).To(Succeed())
+		for i := range claims.Items { // what binder and driver do
+			c := &claims.Items[i]
+			old := c.DeepCopy()
+			c.Status.Phase, c.Status.Capacity = corev1.ClaimBound, corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}
+			if c.Name == "orders-1" {
+				c.Status.Capacity[corev1.ResourceStorage] = resource.MustParse("2Gi")
+			} else {
+				c.Status.Conditions = []corev1.PersistentVolumeClaimCondition{{Type: corev1.PersistentVolumeClaimFileSystemResizePending, Status: corev1.ConditionTrue}}
+			}
+			Expect(k8s.Status().Patch(ctx, c, client.MergeFrom(old))).To(Succeed())
+		}
+		s.change(ctx, func(o *api.ReplicatedStore) { o.Spec.Storage.Size = resource.MustParse("2Gi") })
+		Eventually(func() string { return s.message(ctx, api.ConditionResizing) }, bounded, polling).Should(Or(
+			ContainSubstring("1 of 3 volumes have 2Gi"), ContainSubstring("dynamically provisioned")))
+	})
+})
