@@ -157,7 +157,14 @@ func (s *Stage) InstallRelease(ctx context.Context, name, namespace, operator, n
 	for _, v := range values {
 		args = append(args, "--set", v)
 	}
-	return s.tool(ctx, helm, args...)
+	err = s.tool(ctx, helm, args...)
+	if err != nil && strings.Contains(err.Error(), "another operation") {
+		// A run that was killed in its helm left the release so, for ever. Stores and their definition outlive its removal.
+		if err = s.Uninstall(ctx, name, namespace); err == nil {
+			err = s.tool(ctx, helm, args...)
+		}
+	}
+	return err
 }
 
 // Uninstall removes a release, and not the resource's definition.
