@@ -146,7 +146,7 @@ func peerAddress(l net.Listener) string {
 
 // serve starts everything that answers on a port.
 func (n *Node) serve(ctx context.Context) (err error) {
-	if n.probe, err = lease.OpenDiskProbe(n.opt.FS, n.opt.Data); err != nil {
+	if n.probe, err = lease.OpenDiskProbe(n.run.Vital(), n.opt.Data); err != nil {
 		return err
 	}
 	b := &backend{run: n.run, consistency: n.opt.Consistency, clientPort: portOf(n.ports[portClient].Addr())}
@@ -172,7 +172,29 @@ func (n *Node) serve(ctx context.Context) (err error) {
 		n.running.Go(func() { n.servePeers(ctx, l) })
 	}
 	n.running.Go(func() { n.watch(ctx) })
+	go n.watchDisk(ctx) // not waited for: a disk that hangs holds it up
 	return nil
+}
+
+// probeEvery is how often a member looks whether its disk works, also while nobody writes.
+const probeEvery = 10 * time.Second
+
+// watchDisk writes to the disk now and then, so that one that hangs is noticed on a member that has nothing to write.
+func (n *Node) watchDisk(ctx context.Context) {
+	t := time.NewTicker(probeEvery)
+	defer t.Stop()
+	for {
+		n.run.ProbeBegan()
+		if err := n.probe.Check(ctx); err != nil && ctx.Err() == nil {
+			n.opt.Log.Error(err, "the disk probe failed")
+		}
+		n.run.ProbeEnded()
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // leaderDial bounds the dial of a leader to which clients' commands are forwarded.

@@ -207,6 +207,7 @@ func (m *Member) attach(h replication.Hello) *peer.Stream {
 			return replication.Position(m.last.Load()), replication.Position(m.commit.Load())
 		},
 		Clock: func() time.Duration { return m.opt.Now().Sub(m.start) },
+		Hung:  func() bool { return m.Hung() >= diskPatience },
 		Deaf:  m.Deaf,
 	}
 	m.leader.streams[h.Member] = s

@@ -111,6 +111,8 @@ type Member struct {
 	role          atomic.Uint32 // index into roles
 	last, commit  atomic.Uint64 // the log's end and the commit position
 	beat          atomic.Int64  // when Settle last ran, in nanoseconds since start
+	syncBegan     atomic.Int64  // when the fsync began that runs, in nanoseconds since start; 0: none does
+	probeBegan    atomic.Int64  // the same of the disk probe
 	readUntil     atomic.Int64  // nanoseconds since start; see readDeadline
 	heardAt       atomic.Int64  // when enough voters were heard last to commit anything by, in nanoseconds since start
 	writable      atomic.Bool   // the sequencer takes writes
@@ -177,12 +179,14 @@ func (m *Member) kick(l *wal.Log) {
 		return
 	}
 	m.syncing = true
+	m.syncBegan.Store(m.stopwatch())
 	m.works.Sync(l)
 }
 
 // Synced tells that the fsync has ended.
 func (m *Member) Synced(err error) {
 	m.syncing = false
+	m.syncBegan.Store(0)
 	if m.final(err) != nil {
 		return
 	}
@@ -198,6 +202,7 @@ func (m *Member) settleSync() error {
 		return nil
 	}
 	m.syncing = false
+	defer m.syncBegan.Store(0)
 	return m.works.AwaitSync()
 }
 

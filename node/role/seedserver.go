@@ -2,7 +2,9 @@ package role
 
 import (
 	"context"
+	"errors"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -14,12 +16,21 @@ const (
 	sweepEvery = time.Minute
 	// sayWait is how often a member whose turn has not come is told that its source is there.
 	sayWait = 5 * time.Second
+	// turnPatience is how long nobody whose turn it is may get on, before others stop waiting for theirs: the disk may hang
+	// here, and another source may work.
+	turnPatience = 30 * time.Second
 )
+
+var errNoTurn = errors.New("seed: those whose turn it is do not get on here")
 
 // seedServer sends snapshots of this member's state machine.
 type seedServer struct {
 	source *snapshot.Source
 	turn   chan struct{} // cap seedsAtOnce
+	moved  atomic.Int64  // when one whose turn it is got on last, in nanoseconds since began
+	began  time.Time
+	say    time.Duration // sayWait, turnPatience
+	enough time.Duration
 	quit   context.Context
 	stop   context.CancelFunc
 }
@@ -29,7 +40,7 @@ func newSeedServer(m *Member) (*seedServer, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &seedServer{source: source, turn: make(chan struct{}, seedsAtOnce)}
+	s := &seedServer{source: source, turn: make(chan struct{}, seedsAtOnce), began: time.Now(), say: sayWait, enough: turnPatience}
 	s.quit, s.stop = context.WithCancel(context.Background())
 	go s.sweep(m.opt.Log)
 	return s, nil
@@ -67,17 +78,37 @@ func (s *seedServer) serve(ctx context.Context, rw io.ReadWriter) error {
 		return err
 	}
 	defer func() { <-s.turn }()
-	return s.source.Serve(ctx, rw)
+	s.move()
+	return s.source.Serve(ctx, moving{rw, s})
+}
+
+func (s *seedServer) move() { s.moved.Store(int64(time.Since(s.began))) }
+
+// moving notes that bytes move.
+type moving struct {
+	io.ReadWriter
+	s *seedServer
+}
+
+func (m moving) Write(p []byte) (int, error) {
+	n, err := m.ReadWriter.Write(p)
+	if n > 0 {
+		m.s.move()
+	}
+	return n, err
 }
 
 func (s *seedServer) awaitTurn(ctx context.Context, rw io.Writer) error {
-	t := time.NewTicker(sayWait)
+	t := time.NewTicker(s.say)
 	defer t.Stop()
 	for {
 		select {
 		case s.turn <- struct{}{}:
 			return nil
 		case <-t.C:
+			if time.Since(s.began)-time.Duration(s.moved.Load()) > s.enough {
+				return errNoTurn
+			}
 			if err := snapshot.Wait(rw); err != nil {
 				return err
 			}

@@ -40,6 +40,9 @@ type Room struct {
 	Why string
 }
 
+// Vital is the file system for what is small and must work on a full volume too.
+func (m *Member) Vital() vfs.FS { return m.volume.View(volume.Vital) }
+
 // Room is called from anywhere; it never waits.
 func (m *Member) Room() Room {
 	if r := m.room.Load(); r != nil {

@@ -58,6 +58,14 @@ type Stream struct {
 	// Deaf reports whether the leader has heard too few of its voters for a while; nil: never. It does not wait for anybody, so
 	// that it tells the truth of a leader that hangs, too.
 	Deaf func() bool
+	// Hung reports whether the leader's disk does not finish what it was asked to write; nil: never. It then sends no heartbeats:
+	// its followers must not speak for it. It waits for nobody either.
+	Hung func() bool
+}
+
+// Due tells whether a, which the stream's Sender has made, is to be sent.
+func (s *Stream) Due(a replication.Append) bool {
+	return len(a.Records) > 0 || s.Hung == nil || !s.Hung()
 }
 
 // Serve speaks to one follower until the connection or ctx ends. The error says why; io.EOF when the follower left.
@@ -187,7 +195,7 @@ func writeAppends(ctx context.Context, conn net.Conn, s *Stream, acks <-chan err
 			return errDone
 		default:
 		}
-		if due {
+		if due && s.Due(a) {
 			head = wire.AppendHeader(head[:0], a)
 			if err := send(conn, head, a.Records); err != nil {
 				return fmt.Errorf("send up to %d: %w", sender.next-1, err)

@@ -80,7 +80,9 @@ type receiver struct {
 	dir  string
 	m    Manifest
 	has  []int64 // bytes of each file; complete when it is verified
-	t    *meter
+	// aside are bytes of the volume that files in part have been given beyond what has arrived of them.
+	aside int64
+	t     *meter
 }
 
 func (r *receiver) run(ctx context.Context) error {
@@ -135,7 +137,7 @@ func (r *receiver) begin() error {
 	if err != nil {
 		return err
 	}
-	if err := r.checkRoom(r.m.Total - held); err != nil {
+	if err := r.checkRoom(r.m.Total - held - r.aside); err != nil {
 		return err
 	}
 	if fresh {
@@ -184,6 +186,10 @@ func (r *receiver) takeStock() (held int64, err error) {
 			return 0, fmt.Errorf("stat %s: %w", path, err)
 		case info.Size() <= f.Size:
 			r.has[i] = info.Size()
+			// What was set aside for the rest of it is taken from the volume already.
+			if info.Size() > 0 { // else it is removed as a stray
+				r.aside += min(f.Size, max(info.Size(), durable.Allocated(info))) - info.Size()
+			}
 			held += info.Size()
 		}
 	}

@@ -230,7 +230,7 @@ func (p *process) serveStream(ctx context.Context, c *Proc, conn *Conn, h replic
 		if err != nil {
 			return
 		}
-		if due {
+		if due && s.Due(a) {
 			a.Records = slices.Clone(a.Records)
 			conn.Send(a)
 		}

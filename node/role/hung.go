@@ -1,0 +1,42 @@
+package role
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// diskPatience is how long a write or fsync may take before the disk counts as hung: the leader then sends no heartbeats, so
+// that its followers do not speak for it, and every member says so.
+const diskPatience = 3 * time.Second
+
+// Hung is for how long the disk has not finished what it was asked to: an fsync of the log, or whatever the role goroutine or
+// the disk probe waits for. Called from anywhere.
+func (m *Member) Hung() time.Duration {
+	now := m.opt.Now().Sub(m.start)
+	d := now - time.Duration(m.beat.Load())
+	for _, since := range []int64{m.syncBegan.Load(), m.probeBegan.Load()} {
+		if since != 0 {
+			d = max(d, now-time.Duration(since))
+		}
+	}
+	return d
+}
+
+// ProbeBegan and ProbeEnded tell of a write that is made only to see whether the disk works. Called from anywhere.
+func (m *Member) ProbeBegan() { m.probeBegan.CompareAndSwap(0, m.stopwatch()) }
+func (m *Member) ProbeEnded() { m.probeBegan.Store(0) }
+
+// stopwatch is now, in nanoseconds since the start, and never 0.
+func (m *Member) stopwatch() int64 { return max(1, int64(m.opt.Now().Sub(m.start))) }
+
+// trouble is what needs a person now; a disk that hangs comes first. It is told in steps of ten seconds: it is compared.
+func (m *Member) trouble() problem {
+	d := m.Hung()
+	if d < diskPatience {
+		return m.problem
+	}
+	return problem{wire.ProblemDiskStuck, fmt.Sprintf("its disk has not finished a write for more than %v: look at the machine and the "+
+		"storage behind the volume; it goes on by itself once that works", max(diskPatience, d.Truncate(10*time.Second)))}
+}

@@ -1,0 +1,135 @@
+package role
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/peer"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// hangFS is a file system on which no fdatasync of the log returns while held is locked.
+type hangFS struct {
+	vfs.FS
+	hang atomic.Pointer[chan struct{}]
+}
+
+func (f *hangFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	file, err := f.FS.OpenReadWrite(name, c, o...)
+	if err != nil || !strings.HasSuffix(name, ".log") {
+		return file, err
+	}
+	return hangFile{file, f}, nil
+}
+
+type hangFile struct {
+	vfs.File
+	fs *hangFS
+}
+
+func (f hangFile) SyncData() error {
+	if hang := f.fs.hang.Load(); hang != nil {
+		<-*hang
+	}
+	return f.File.SyncData()
+}
+
+// A leader whose disk hangs, and that has no Lease to lose, must not keep its followers believing in it: its fsync does not
+// return, so it sends no heartbeats, and it says what is wrong. Once the disk works, all goes on.
+func TestALeaderWhoseDiskHangsFallsSilent(t *testing.T) {
+	c := newCluster(t)
+	fs := &hangFS{FS: vfs.NewMem()}
+	var ahead atomic.Int64
+	c.start("a", func(o *Options) {
+		o.FS = fs
+		o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	c.start("b")
+	c.lead("a", "b")
+	until(t, "the follower hears its leader", c.members["b"].Following)
+	hang := make(chan struct{})
+	fs.hang.Store(&hang)
+	if _, err := put(t, c.members["a"].Runner, "k"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "an fsync hangs", func() bool { return c.members["a"].syncBegan.Load() != 0 })
+	ahead.Store(int64(time.Minute))
+	until(t, "the follower hears nothing any more", func() bool { return !c.members["b"].Following() })
+	s, err := c.members["a"].Status(t.Context())
+	if err != nil || s.ProblemReason != wire.ProblemDiskStuck || !strings.Contains(s.Problem, "has not finished a write") {
+		t.Errorf("status: %q %q, %v", s.ProblemReason, s.Problem, err)
+	}
+	fs.hang.Store(nil)
+	close(hang)
+	until(t, "the follower hears its leader again", c.members["b"].Following)
+	if s, err := c.members["a"].Status(t.Context()); err != nil || s.Problem != "" {
+		t.Errorf("status: %q, %v", s.Problem, err)
+	}
+}
+
+// A write that only looks whether the disk works, and does not return, is said too, on a member that has nothing to write.
+func TestAnIdleMemberWhoseDiskHangsSaysSo(t *testing.T) {
+	var ahead atomic.Int64
+	o := options()
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	r := start(t, o)
+	r.ProbeBegan()
+	ahead.Store(int64(20 * time.Second))
+	until(t, "it comes round", func() bool { return r.Stuck() < time.Second })
+	if s, err := r.Status(t.Context()); err != nil || s.ProblemReason != wire.ProblemDiskStuck {
+		t.Fatalf("status: %q %q, %v", s.ProblemReason, s.Problem, err)
+	}
+	r.ProbeEnded()
+	if s, err := r.Status(t.Context()); err != nil || s.Problem != "" {
+		t.Fatalf("status: %q, %v", s.Problem, err)
+	}
+}
+
+// Heartbeats are kept back, and records are not: what is being written is shipped at the same time.
+func TestAHungStreamSendsRecordsOnly(t *testing.T) {
+	hung := true
+	s := &peer.Stream{Hung: func() bool { return hung }}
+	records := replication.Append{Records: make([]replication.Record, 1)}
+	if s.Due(replication.Append{}) || !s.Due(records) {
+		t.Fatal("hung")
+	}
+	if hung = false; !s.Due(replication.Append{}) {
+		t.Fatal("not hung")
+	}
+}
+
+// A third receiver does not wait for ever for its turn behind two that do not get on: the disk hangs here, and another source
+// may work. As long as they get on, it does wait.
+func TestATurnIsNotWaitedForWhenNobodyGetsOn(t *testing.T) {
+	s := &seedServer{turn: make(chan struct{}, seedsAtOnce), began: time.Now(), say: time.Millisecond, enough: 200 * time.Millisecond}
+	for range seedsAtOnce {
+		s.turn <- struct{}{}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.awaitTurn(ctx, io.Discard) }()
+	for range 50 {
+		_, _ = moving{struct {
+			io.Reader
+			io.Writer
+		}{nil, io.Discard}, s}.Write([]byte{1})
+		time.Sleep(10 * time.Millisecond)
+		select {
+		case err := <-done:
+			t.Fatalf("gave up while others got on: %v", err)
+		default:
+		}
+	}
+	if err := <-done; !errors.Is(err, errNoTurn) {
+		t.Fatal(err)
+	}
+	cancel()
+}

@@ -1,0 +1,71 @@
+package snapshot
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/replication/durable"
+	"github.com/replicatedstore/replicatedstore/replication/volume"
+	"github.com/replicatedstore/replicatedstore/replication/volume/volumetest"
+)
+
+// On a volume that is nearly full a sender's checkpoint holds neither log nor tables longer than it is being sent; on a full one
+// none is made.
+func TestASendersCheckpointIsSparedOnANearlyFullVolume(t *testing.T) {
+	o := newOrigin(t, seeded(t), 1000)
+	seedFresh(t, o)
+	c, err := o.acquire("", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Spare(volume.Ample)
+	if o.Checkpoints() != 1 || len(o.pins) != 1 {
+		t.Fatalf("with room: %d checkpoints, %d holds", o.Checkpoints(), len(o.pins))
+	}
+	o.Spare(volume.NearlyFull)
+	if o.Checkpoints() != 1 || len(o.pins) != 0 {
+		t.Fatalf("nearly full, while it is being sent: %d checkpoints, %d holds", o.Checkpoints(), len(o.pins))
+	}
+	o.done(c)
+	o.Spare(volume.NearlyFull)
+	if o.Checkpoints() != 0 {
+		t.Fatal("nearly full, and nobody is being sent it")
+	}
+	seedFresh(t, o)
+	o.Spare(volume.Full)
+	if _, err := o.acquire("", 0); !errors.Is(err, ErrRefused) || o.Checkpoints() != 0 {
+		t.Fatalf("full: %v, %d checkpoints", err, o.Checkpoints())
+	}
+}
+
+// What a part has been given of the volume is not asked for a second time when it is resumed.
+func TestAResumedSeedCountsWhatIsSetAsideOnce(t *testing.T) {
+	v := volumetest.MountInMemory(t, 64)
+	t.Chdir(v.Path)
+	store := openMeta(t, vfs.Default)
+	t.Cleanup(func() { _ = store.Close() })
+	r := receiver{o: receiveOptions(vfs.Default, store)}
+	r.m = Manifest{Files: []File{{Name: "a.sst", Size: 40 << 20}}, Total: 40 << 20}
+	r.dir = store.StateDir(2)
+	if err := durable.MkdirAll(vfs.Default, r.dir); err != nil {
+		t.Fatal(err)
+	}
+	f, err := vfs.Default.Create(r.dir+"/a.sst"+partSuffix, durable.Category)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.Write(make([]byte, 1<<20))
+	if err := errors.Join(err, f.Preallocate(0, 40<<20), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r.o.Margin = 1 << 20
+	held, err := r.takeStock()
+	if err != nil || held != 1<<20 || r.aside < 38<<20 || r.aside > 39<<20 {
+		t.Fatalf("%d arrived, %d set aside, %v", held, r.aside, err)
+	}
+	if err := r.checkRoom(r.m.Total - held - r.aside); err != nil {
+		t.Fatal(err)
+	}
+}
