@@ -10,9 +10,10 @@ import (
 type following struct {
 	// grantedUntil: no other leader is promoted with this member's help before then without waiting it out.
 	grantedUntil time.Time
-	heard        int64 // the largest Append.Sent of this stream
-	matched      bool  // the leader accepted our log end: what arrives now extends it
-	probe        Mark  // the upper bound to ask about next, while looking for where the logs part; else zero
+	heard        int64  // the largest Append.Sent of this stream
+	matched      bool   // the leader accepted our log end: what arrives now extends it
+	version      uint64 // the newest of the leader's commit rules, in this epoch
+	probe        Mark   // the upper bound to ask about next, while looking for where the logs part; else zero
 }
 
 // Step tells the follower's host what to do after a HelloReply.
@@ -130,6 +131,7 @@ func (r *Replica) OnAppend(a Append, now time.Time) error {
 			return fmt.Errorf("append at position %d: %w", rec.First, err)
 		}
 	}
+	r.follow.version = max(r.follow.version, a.Version)
 	if a.Deaf {
 		return nil // an acknowledgement answers it all the same, and so tells the leader when it hears again
 	}

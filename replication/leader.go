@@ -292,10 +292,10 @@ func (r *Replica) Unheard(now time.Time) time.Duration {
 	})
 }
 
-// Rules returns the commit rules in force and their version; nil when not leading.
+// Rules returns the commit rules in force and their version; a follower knows the version only, as it heard of it last.
 func (r *Replica) Rules() ([]Rule, uint64) {
 	if r.lead == nil {
-		return nil, 0
+		return nil, r.follow.version
 	}
 	return r.lead.rules, r.lead.version
 }

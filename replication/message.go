@@ -90,6 +90,8 @@ type Append struct {
 	// comes back in Ack.
 	Sent    int64
 	Records []Record
+	// Version is that of the commit rules that the leader obeys: a follower can tell whoever decides that a record is older.
+	Version uint64
 	// Deaf: the leader has heard from too few voters for a while, so it commits nothing, whatever of it still arrives here. It
 	// grants and is granted nothing. Only without records.
 	Deaf bool

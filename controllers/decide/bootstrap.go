@@ -60,7 +60,7 @@ func (d *decision) recordIsOld(rec Record) bool {
 	for _, m := range d.Members {
 		switch s := m.fresh(); {
 		case s == nil:
-		case s.Promised > rec.Epoch, m.leads(rec) && s.ConfigVersion > rec.ConfigVersion:
+		case s.Promised > rec.Epoch, s.Epoch == rec.Epoch && s.ConfigVersion > rec.ConfigVersion:
 			return true
 		case s.Epoch == rec.Epoch && s.Leader != rec.Leader.Member:
 			return true // its epoch has another leader than the record knows of, or has one already

@@ -206,9 +206,10 @@ func (m *Member) attach(h replication.Hello) *peer.Stream {
 		Ends: func() (replication.Position, replication.Position) {
 			return replication.Position(m.last.Load()), replication.Position(m.commit.Load())
 		},
-		Clock: func() time.Duration { return m.opt.Now().Sub(m.start) },
-		Hung:  func() bool { return m.Hung() >= diskPatience },
-		Deaf:  m.Deaf,
+		Clock:   func() time.Duration { return m.opt.Now().Sub(m.start) },
+		Hung:    func() bool { return m.Hung() >= diskPatience },
+		Deaf:    m.Deaf,
+		Version: m.configVersion.Load,
 	}
 	m.leader.streams[h.Member] = s
 	return s.pub

@@ -121,8 +121,9 @@ type Member struct {
 	current       atomic.Bool   // see isCurrent
 	leaderAddress atomic.Pointer[string]
 	leaderClient  atomic.Pointer[string]
-	changed       broadcast // something the operator cares for
-	acks          broadcast // acknowledgements, commit, durability
+	configVersion atomic.Uint64 // of the commit rules in force
+	changed       broadcast     // something the operator cares for
+	acks          broadcast     // acknowledgements, commit, durability
 	ended         chan struct{}
 
 	// Role goroutine only.

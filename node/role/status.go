@@ -44,6 +44,8 @@ func (m *Member) publish(now time.Time, c *Contents) {
 	m.current.Store(current)
 	m.readUntil.Store(m.readDeadline(now))
 	m.heardAt.Store(int64(now.Sub(m.start) - m.core.Unheard(now)))
+	_, version := m.core.Rules()
+	m.configVersion.Store(version)
 	m.writable.Store(m.leader != nil && m.leader.open)
 	m.following.Store(m.connected(now))
 	if d := m.takeDigest(now, current); d != m.digest {

@@ -61,6 +61,8 @@ type Stream struct {
 	// Hung reports whether the leader's disk does not finish what it was asked to write; nil: never. It then sends no heartbeats:
 	// its followers must not speak for it. It waits for nobody either.
 	Hung func() bool
+	// Version is that of the commit rules that the leader obeys; nil: 0. It waits for nobody either.
+	Version func() uint64
 }
 
 // Due tells whether a, which the stream's Sender has made, is to be sent.
@@ -173,6 +175,9 @@ func readAcks(r *bufio.Reader, from replication.Voter, l Leader) error {
 func (s *Stream) Next(sender *Sender) (replication.Append, bool, error) {
 	last, commit := s.Ends()
 	a, due, err := sender.Next(last, commit, s.Clock())
+	if s.Version != nil {
+		a.Version = s.Version()
+	}
 	a.Deaf = due && len(a.Records) == 0 && s.Deaf != nil && s.Deaf()
 	return a, due, err
 }

@@ -48,7 +48,7 @@ func (t FrameType) String() string {
 // covers the length because a wrong one must be an error, not a wait for bytes that heartbeats fill slowly.
 const (
 	frameHeader = 9
-	appendHead  = 24
+	appendHead  = 32
 	ackBody     = 32
 	// MaxControlFrame bounds JSON frames, in bytes.
 	MaxControlFrame = 64 << 10
@@ -74,6 +74,7 @@ func AppendHeader(dst []byte, a replication.Append) []byte {
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(a.Epoch))
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(a.Commit))
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(a.Sent))
+	dst = binary.LittleEndian.AppendUint64(dst, a.Version)
 	kind := FrameAppend
 	if a.Deaf {
 		kind = FrameDeaf
@@ -190,7 +191,7 @@ func (f Frame) Append() (replication.Append, error) {
 		Epoch:  replication.Epoch(le.Uint64(f.Body)),
 		Commit: replication.Position(le.Uint64(f.Body[8:])),
 		Sent:   int64(le.Uint64(f.Body[16:])),
-		Deaf:   deaf,
+		Deaf:   deaf, Version: le.Uint64(f.Body[24:]),
 	}
 	for rest := f.Body[appendHead:]; len(rest) > 0; {
 		var rec replication.Record

@@ -233,7 +233,7 @@ func (c *crash) survivor(n *inode) *inode {
 	c.made[n] = m
 	if !n.dir {
 		m.data = n.afterCrash(c)
-		m.synced = len(m.data)
+		m.synced, m.allocated, m.kept = len(m.data), n.kept, n.kept
 		return m
 	}
 	m.entries = map[string]*inode{}

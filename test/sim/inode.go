@@ -10,6 +10,7 @@ type inode struct {
 	// A file.
 	data      []byte
 	allocated int64 // bytes set aside, which may be more than data
+	kept      int64 // what of allocated is durable
 	synced    int   // bytes of data that the durable file has
 	// dirty holds the durable content of sectors before synced that were written since; what is behind synced is all dirty.
 	dirty map[int][]byte
@@ -55,7 +56,7 @@ func (n *inode) write(b []byte, off int) {
 // sync makes all of the file durable, except for what was dropped.
 func (n *inode) sync() {
 	clear(n.dirty)
-	n.synced = len(n.data)
+	n.synced, n.kept = len(n.data), n.allocated
 }
 
 // drop is a sync that fails: what was to be written counts as clean. What lies behind the durable end reads as zeros there.
@@ -76,7 +77,9 @@ func (n *inode) drop() {
 			n.dropped[s] = append(append([]byte(nil), n.data[s*sector:n.synced]...), make([]byte, end-n.synced)...)
 		}
 	}
+	kept := n.kept
 	n.sync()
+	n.kept = kept
 }
 
 // restore puts sectors back to what they were.

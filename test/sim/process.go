@@ -201,7 +201,7 @@ func (p *process) Fence(c *Proc, r wire.FenceRequest) (wire.FenceReply, error) {
 // reserved tells whether the member has set aside what it needs on a full volume.
 func (p *process) reserved() bool {
 	for i := range 8 {
-		if _, err := p.fs.Stat(fmt.Sprintf("data/%s/%d", volume.Dir, i)); err != nil {
+		if info, err := p.fs.Stat(fmt.Sprintf("data/%s/%d", volume.Dir, i)); err != nil || durable.Allocated(info) == 0 {
 			return false
 		}
 	}

@@ -75,7 +75,8 @@ func (c *Cluster) hello(m, to *member) bool {
 }
 
 func (c *Cluster) exchange(m, to *member, epoch replication.Epoch) {
-	a := replication.Append{Epoch: epoch, Commit: to.rep.Commit(), Sent: c.now.UnixNano(), Records: to.log.after(m.log.Last().Position, 4)}
+	_, version := to.rep.Rules()
+	a := replication.Append{Version: version, Epoch: epoch, Commit: to.rep.Commit(), Sent: c.now.UnixNano(), Records: to.log.after(m.log.Last().Position, 4)}
 	if err := m.rep.OnAppend(a, c.now); err != nil {
 		c.unlink(m)
 		return
