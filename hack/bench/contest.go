@@ -121,7 +121,7 @@ func rate(r load.Result) float64 { return r.Rate }
 func p50(r load.Result) float64  { return float64(r.P50) / float64(time.Microsecond) }
 
 // first is how many requests a side is warmed up with.
-const first = 4000
+const first = 1000
 
 // contests runs every contest of the plan, round by round.
 func contests(ctx context.Context, out io.Writer, o options, dir string, only *regexp.Regexp, report *results.Report) (err error) {

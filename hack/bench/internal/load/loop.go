@@ -33,8 +33,17 @@ func (l Latencies) At(q float64) time.Duration {
 	return l[min(len(l)-1, int(q*float64(len(l))))]
 }
 
-// Run sends SETs to address until the time is over or ctx ends.
+// Run sends SETs to address until the time is over or ctx ends. The time begins once every connection is open.
 func (o Loop) Run(ctx context.Context, address string) (Result, Latencies, error) {
+	conns, err := o.dial(ctx, address)
+	defer func() {
+		for _, c := range conns {
+			_ = c.Close() // it was only used by this
+		}
+	}()
+	if err != nil {
+		return Result{}, nil, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, o.For)
 	defer cancel()
 	var (
@@ -44,9 +53,9 @@ func (o Loop) Run(ctx context.Context, address string) (Result, Latencies, error
 		wg   sync.WaitGroup
 	)
 	begun := time.Now()
-	for i := range o.Connections {
+	for i, c := range conns {
 		wg.Go(func() {
-			lat, err := o.connection(ctx, address, uint64(i))
+			lat, err := o.connection(ctx, c, uint64(i))
 			mu.Lock()
 			defer mu.Unlock()
 			all = append(all, lat...)
@@ -62,14 +71,20 @@ func (o Loop) Run(ctx context.Context, address string) (Result, Latencies, error
 	return r, all, errors.Join(errs...)
 }
 
-// connection times every round trip of one connection.
-func (o Loop) connection(ctx context.Context, address string, seed uint64) (lat []time.Duration, err error) {
+func (o Loop) dial(ctx context.Context, address string) (conns []net.Conn, err error) {
 	var d net.Dialer
-	c, err := d.DialContext(ctx, "tcp", address)
-	if err != nil {
-		return nil, err
+	for range o.Connections {
+		c, err := d.DialContext(ctx, "tcp", address)
+		if err != nil {
+			return conns, err
+		}
+		conns = append(conns, c)
 	}
-	defer c.Close()
+	return conns, nil
+}
+
+// connection times every round trip of one connection.
+func (o Loop) connection(ctx context.Context, c net.Conn, seed uint64) (lat []time.Duration, err error) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	r, out, value := bufio.NewReader(c), []byte(nil), strings.Repeat("x", o.Value)
 	for ctx.Err() == nil {
