@@ -15,12 +15,12 @@ type Etcd struct {
 }
 
 // StartEtcd starts members of the program binary below dir and waits until each of them is healthy.
-func StartEtcd(ctx context.Context, binary, dir string, members int) (e *Etcd, err error) {
+func StartEtcd(ctx context.Context, binary, dir string, members int) (_ *Etcd, err error) {
 	ports, err := free(2 * members)
 	if err != nil {
 		return nil, err
 	}
-	e = &Etcd{}
+	e := &Etcd{}
 	defer func() {
 		if err != nil {
 			e.Stop()

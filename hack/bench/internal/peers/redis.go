@@ -18,12 +18,12 @@ type Redis struct {
 
 // StartRedis starts a master and replicas below dir and waits until each of them is in sync. Everything else is at Redis's
 // defaults, but no periodic snapshot is taken.
-func StartRedis(ctx context.Context, dir string, replicas int) (r *Redis, err error) {
+func StartRedis(ctx context.Context, dir string, replicas int) (_ *Redis, err error) {
 	ports, err := free(1 + replicas)
 	if err != nil {
 		return nil, err
 	}
-	r = &Redis{Address: fmt.Sprintf("127.0.0.1:%d", ports[0])}
+	r := &Redis{Address: fmt.Sprintf("127.0.0.1:%d", ports[0])}
 	defer func() {
 		if err != nil {
 			r.Stop()
