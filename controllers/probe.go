@@ -19,21 +19,23 @@ import (
 func (p *pass) ask(ctx context.Context, members map[string]decide.Member) {
 	targets := map[string]nodeclient.Target{}
 	results := make(map[string]decide.Probe, len(members))
+	var mu sync.Mutex // guards results
+	result := func(name string, r decide.Probe) {
+		mu.Lock()
+		defer mu.Unlock()
+		results[name] = r
+	}
 	var wg sync.WaitGroup
-	var mu sync.Mutex
 	for name, m := range maps.All(members) {
 		pr := p.probeOf(name, m.Pod)
 		if m.Pod == nil || m.Pod.IP == "" {
-			results[name] = pr.failed(decide.Unknown, p.Clock.Now(), time.Time{})
+			result(name, pr.failed(decide.Unknown, p.Clock.Now(), time.Time{})) // others are being asked meanwhile
 			continue
 		}
 		to := p.target(name, m.Pod.IP)
 		targets[name] = to
 		wg.Go(func() {
-			result := p.askOne(ctx, to, pr)
-			mu.Lock()
-			defer mu.Unlock()
-			results[name] = result
+			result(name, p.askOne(ctx, to, pr))
 		})
 	}
 	p.watcher.Set(client.ObjectKeyFromObject(p.store), targets)

@@ -1,0 +1,50 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/utils/clock"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/controllers/nodeclient"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// ready are nodes that answer at once.
+type ready struct{ nodeclient.Client }
+
+func (ready) Status(_ context.Context, to nodeclient.Target) (wire.Status, error) {
+	return wire.Status{Store: "orders", StoreUID: to.StoreUID, Member: to.Member}, nil
+}
+
+// Some members answer while others turn out to have no address: a map that both write to ended the operator's process. (Found by the
+// API-server suite.)
+func TestMembersAreAskedWhileOthersHaveNoAddress(t *testing.T) {
+	nodes := ready{}
+	p := &pass{
+		Reconciler: &Reconciler{Nodes: nodes, Clock: clock.RealClock{}, watcher: nodeclient.NewWatcher(nodes, 0, func(types.NamespacedName) {})},
+		memory:     newMemory(),
+		store:      &v1alpha1.ReplicatedStore{ObjectMeta: metav1.ObjectMeta{Name: "orders", UID: "1"}},
+	}
+	for range 20 {
+		members := map[string]decide.Member{}
+		for n := range 40 {
+			name := fmt.Sprintf("orders-%d", n+1)
+			members[name] = decide.Member{Name: name, Pod: &decide.Pod{}}
+			if n%2 == 0 {
+				members[name].Pod.IP = "192.0.2.1"
+			}
+		}
+		p.ask(t.Context(), members)
+		for name, m := range members {
+			if fresh := m.Probe.Reach == decide.Fresh; fresh != (m.Pod.IP != "") {
+				t.Fatalf("%s with address %q: %v", name, m.Pod.IP, m.Probe.Reach)
+			}
+		}
+	}
+}
