@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 )
@@ -15,9 +16,14 @@ import (
 // 50 connections 0.76, 0.88; 256 connections 0.90, 0.97. GET over 50 connections 0.71.
 const monitorSetting = "schedtrace=2147483647"
 
+// The process's first thread executes main, and so the program again: what the kernel keeps for a thread, such as the signal
+// it is to get when its parent dies (which hack/local relies on), outlives that only there.
+func init() { runtime.LockOSThread() }
+
 // quietMonitor starts the program again, in the same process, with that setting, because the runtime reads it only at the
 // start. It returns when the setting is there already, or somebody set another, or that failed: then nothing is lost but speed.
 func quietMonitor() error {
+	defer runtime.UnlockOSThread()
 	debug := os.Getenv("GODEBUG")
 	if strings.Contains(debug, "schedtrace=") {
 		return nil

@@ -1,20 +1,43 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
-// The program goes on in the same process, with its arguments and whatever GODEBUG it was given.
-func TestQuietMonitor(t *testing.T) {
-	if os.Getenv("QUIET_MONITOR") == "1" {
+func TestMain(m *testing.M) {
+	if os.Getenv("QUIET_MONITOR") == "1" { // here, as in main, the first thread is still locked
+		for range 30 { // a goroutine that is free to move does, while others run
+			go func() {
+				for begun := time.Now(); time.Since(begun) < 2*time.Millisecond; {
+				}
+			}()
+			time.Sleep(time.Millisecond)
+		}
 		err := quietMonitor()
-		fmt.Println(os.Getpid(), os.Getenv("GODEBUG"), err)
+		var signal int32
+		err = errors.Join(err, unix.Prctl(unix.PR_GET_PDEATHSIG, uintptr(unsafe.Pointer(&signal)), 0, 0, 0))
+		fmt.Println(os.Getpid(), os.Getenv("GODEBUG"), syscall.Signal(signal), err)
 		os.Exit(0)
 	}
+	os.Exit(m.Run())
+}
+
+// The program goes on in the same process, with its arguments, whatever GODEBUG it was given, and the signal that it gets when
+// its parent dies.
+func TestQuietMonitor(t *testing.T) {
+	runtime.LockOSThread() // the signal is sent when this thread ends
+	defer runtime.UnlockOSThread()
 	for given, want := range map[string]string{
 		"":                           monitorSetting,
 		"gctrace=0":                  "gctrace=0," + monitorSetting,
@@ -23,11 +46,12 @@ func TestQuietMonitor(t *testing.T) {
 	} {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestQuietMonitor$")
 		cmd.Env = append(os.Environ(), "QUIET_MONITOR=1", "GODEBUG="+given)
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 		out, err := cmd.Output()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := strings.TrimSpace(string(out)); got != fmt.Sprint(cmd.Process.Pid, " ", want, " <nil>") {
+		if got := strings.TrimSpace(string(out)); got != fmt.Sprint(cmd.Process.Pid, " ", want, " ", syscall.SIGKILL, " <nil>") {
 			t.Errorf("GODEBUG=%q: the program said %q, want pid %d and %q", given, got, cmd.Process.Pid, want)
 		}
 	}

@@ -43,10 +43,10 @@ type site struct {
 // startTimeout bounds the start of all systems together.
 const startTimeout = 2 * time.Minute
 
-func startSite(ctx context.Context, o options, dir string) (s *site, err error) {
+func startSite(ctx context.Context, o options, dir string) (_ *site, err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	s = &site{o: o, dir: dir}
+	s := &site{o: o, dir: dir}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.stop())
