@@ -33,6 +33,8 @@ var _ = Describe("followers are lost", func() {
 		// More patient than the store's own limit, so that clients hear what it says.
 		t := beginWith(ctx, store, ledger.Options{Connections: 6, Rate: 300, Timeout: 15 * time.Second})
 		both := t.followers(ctx)
+		Expect(world.OperatorsOn(ctx, t.node)).To(Succeed()) // or nobody may be left to tell
+		DeferCleanup(func(ctx SpecContext) { Expect(world.OperatorsOn(ctx, "")).To(Succeed()) })
 		for _, f := range both {
 			t.fault("lose "+f.node+" with "+f.member, world.Cluster.KillNode(ctx, f.node))
 		}
