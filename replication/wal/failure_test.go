@@ -101,7 +101,7 @@ func TestFullVolumeIsNotFinal(t *testing.T) {
 	var armed atomic.Bool
 	fs := vfs.NewMem()
 	full := failing(fs, &armed, func(op errorfs.Op) error {
-		if strings.HasSuffix(op.Path, ".tmp") && (op.Kind == errorfs.OpFilePreallocate || op.Kind == errorfs.OpFileWriteAt) {
+		if strings.HasSuffix(op.Path, ".tmp") && op.Kind == errorfs.OpFilePreallocate {
 			return fmt.Errorf("injected: %w", syscall.ENOSPC)
 		}
 		return nil
