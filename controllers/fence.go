@@ -37,8 +37,9 @@ func (p *pass) fence(ctx context.Context, a decide.FenceMembers) {
 		if p.seen.Members[name].Probe.Reach == decide.Fresh {
 			expected++
 		}
+		to := p.address(name) // here: the pass may have looked again before a late goroutine begins
 		go func() {
-			reply, err := p.Nodes.Fence(ctx, p.address(name), wire.FenceRequest{Epoch: a.Epoch})
+			reply, err := p.Nodes.Fence(ctx, to, wire.FenceRequest{Epoch: a.Epoch})
 			answers <- answer{name, reply, err}
 		}()
 	}

@@ -63,6 +63,9 @@ func (d *decision) refuseTarget(rec Record, request string) (Plan, bool) {
 
 // fencing asks for promises, and elects once the fence condition holds.
 func (d *decision) fencing(rec Record) Plan {
+	if rec.Kind == v1alpha1.KindWake {
+		d.lasting(factWaking, wakePatience) // in every step, so that it is seen without interruption
+	}
 	if d.Pass.FencedEpoch != rec.Epoch {
 		var ask []string
 		for _, m := range d.byOrdinal() {

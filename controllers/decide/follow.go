@@ -33,9 +33,22 @@ func (d *decision) follow(rec Record) []Action {
 // as it is.
 func (d *decision) route(rec Record) []Action {
 	if rec.Phase != PhasePromoting && rec.Phase != PhaseStable {
-		return nil
+		return d.leadNowhere()
 	}
 	return d.leadTo(rec.Leader.Member)
+}
+
+// leadNowhere ends a way to an address that no member has any more, while nobody leads: it may be another store's by now.
+func (d *decision) leadNowhere() []Action {
+	if d.Route == nil || *d.Route == (Route{}) {
+		return nil
+	}
+	for _, m := range d.Members {
+		if m.Pod != nil && (Route{m.Pod.UID, m.Pod.IP}) == *d.Route {
+			return nil
+		}
+	}
+	return []Action{RouteClients{}}
 }
 
 // leadTo makes the -rw Service lead to a member, to nobody where it has no address. When a leader is lost that is the first thing to

@@ -91,6 +91,8 @@ func (d *decision) asleep(rec Record) Plan {
 		}
 	}
 	lead := d.Members[leader]
+	// Whichever step comes first, so that it is seen without interruption.
+	waits := slices.ContainsFunc(unfenced, func(m Member) bool { return m.Name == leader }) && !d.lasting("the leader is not fenced", sleepPatience)
 	switch {
 	case len(unfenced) > 0 && d.Pass.FencedEpoch != rec.Epoch:
 		var names []string
@@ -98,7 +100,7 @@ func (d *decision) asleep(rec Record) Plan {
 			names = append(names, m.Name)
 		}
 		return plan(Hibernating, v1alpha1.ReasonHibernating, "Fencing %s before the pods go.", strings.Join(names, ", ")).do(FenceMembers{rec.Epoch, names})
-	case slices.ContainsFunc(unfenced, func(m Member) bool { return m.Name == leader }) && !d.lasting("the leader is not fenced", sleepPatience):
+	case waits:
 		return plan(Hibernating, v1alpha1.ReasonHibernating, "%s does not promise epoch %d yet.", leader, rec.Epoch).again(soon)
 	case len(followers) > 0:
 		return d.stop(followers[0])
@@ -135,6 +137,9 @@ func (d *decision) wake(rec Record) Plan {
 		do(d.write(rec))
 }
 
+// factWaking is timed from when the store's members are asked to wake.
+const factWaking = "waking up"
+
 // waking says whom a store that wakes up waits for; "" once everybody answers, or for long enough.
 func (d *decision) waking(rec Record, ev evidence) string {
 	if rec.Kind != v1alpha1.KindWake {
@@ -149,7 +154,7 @@ func (d *decision) waking(rec Record, ev evidence) string {
 	if there := len(d.able(rec)); there < d.Store.Spec.Size() {
 		missing = append(missing, fmt.Sprintf("%d of %d members exist", there, d.Store.Spec.Size()))
 	}
-	if len(missing) == 0 || d.lasting("waking up", wakePatience) {
+	if len(missing) == 0 || d.lasting(factWaking, wakePatience) {
 		return ""
 	}
 	return strings.Join(missing, "; ")

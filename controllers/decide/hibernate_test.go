@@ -7,6 +7,7 @@ import (
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/controllers/nodeclient/fake"
 )
 
 // asleep returns a world whose store hibernates, and the order in which its pods went.
@@ -175,6 +176,19 @@ func TestWakeWithoutAVolume(t *testing.T) {
 	if r := w.rec(); r.WritesLost != v1alpha1.LostNone {
 		t.Fatalf("%+v", r)
 	}
+}
+
+// TestWakeWithoutAnAnswer: so is one that comes back and does not answer.
+func TestWakeWithoutAnAnswer(t *testing.T) {
+	w, _ := asleep(t, 3, 1)
+	w.cluster.Cut("orders-3", fake.Operator+"a")
+	w.cluster.Cut("orders-3", fake.Operator+"b")
+	w.store.Spec.Hibernated = false
+	w.run(3 * time.Minute)
+	if r := w.rec(); r.Phase != decide.PhaseStable {
+		t.Fatalf("%+v", r)
+	}
+	w.write()
 }
 
 // TestBornAsleep: a store that is made to hibernate makes nothing until it is woken.

@@ -137,6 +137,14 @@ func (r *round) settle() bool {
 		r.forget(err)
 		return false
 	}
+	// A write that is committed proves the leadership. What only read has waited for nothing of its own.
+	if !slices.ContainsFunc(r.marks, func(m mark) bool { return m.kind == markWrite }) {
+		if err := r.mayRead(); err != nil {
+			r.forget(err)
+			return false
+		}
+	}
+	r.gated = false // a pass from before the wait is none now
 	if r.wrote {
 		r.conn.written = r.ticket.Position
 	}

@@ -40,7 +40,7 @@ type conn struct {
 	bound     bool      // commands on data need the leader; see forward.go
 	forwarded bool      // another member speaks, for a client of its own
 	up        *upstream // to the leader; nil: none. Changed under mu, for others look at it
-	watchesUp bool      // keys are watched over up
+	watchesUp *upstream // over which keys are watched; nil: over none
 
 	resp3   atomic.Bool
 	cut     atomic.Bool             // leadership ended: nothing more may run

@@ -35,7 +35,7 @@ func (r *round) elsewhere(j *job, class class) bool {
 	switch class {
 	case classExec:
 		t := r.conn.multi
-		return !t.broken && t.data && (t.writes || r.conn.bound || r.conn.forwarded)
+		return !t.broken && (t.data || r.conn.watchesUp != nil) && (t.writes || r.conn.bound || r.conn.forwarded)
 	case classBatch, classRead, classSettled:
 		return j.cmd.has(flagWrite) || j.cmd.name == "watch" || (r.conn.bound || r.conn.forwarded) && needsLeader(j.cmd)
 	default:
@@ -65,8 +65,8 @@ func (r *round) forward(i int) int {
 	}
 	c := r.conn
 	c.bound = true
-	ctx, cancel := context.WithTimeout(r.srv.blockCtx, r.srv.opt.Park)
-	defer cancel()
+	ctx, cancel := r.park()
+	defer func() { cancel() }()
 	exec := r.jobs[i].cmd.name == "exec"
 	if exec && c.watchLost() {
 		r.answer(&r.jobs[i], func() { r.out.nullArray() })
@@ -80,12 +80,16 @@ func (r *round) forward(i int) int {
 			return r.nowhere(i, err)
 		case here:
 			r.seq = r.srv.backend.Sequencer()
+			r.gated, r.gateErr = false, nil
 			return i
 		}
 		u, err := c.connect(ctx, addr)
 		if err != nil {
 			r.lastRefusal = err
 			continue
+		}
+		if exec && c.watchLost() {
+			return i // the session that watched is gone: once more from the top
 		}
 		next, again := r.converse(u, i, r.burst(i))
 		if next > i || !again || c.closing || r.out.over {
@@ -94,7 +98,14 @@ func (r *round) forward(i int) int {
 		if exec && c.watchLost() {
 			return i // once more from the top
 		}
+		cancel() // a leader was there: the next one is waited for anew
+		ctx, cancel = r.park()
 	}
+}
+
+// park bounds how long commands wait for a leader.
+func (r *round) park() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(r.srv.blockCtx, r.srv.opt.Park)
 }
 
 // place waits until this member takes writes, or it is known which other one does; wait is how long not to look, for it was asked
@@ -106,6 +117,8 @@ func (s *Server) place(ctx context.Context, forwarded bool, wait time.Duration) 
 		changed := s.backend.Changed() // before looking: a change in between is seen next time
 		leads, leader := s.backend.Place()
 		switch {
+		case ctx.Err() != nil:
+			return false, "", ctx.Err()
 		case s.backend.Sequencer() != nil:
 			return true, "", nil
 		case forwarded && !leads:
@@ -293,10 +306,12 @@ func (r *round) took(j *job, at int) {
 	r.wrote = r.wrote || j.cmd.has(flagWrite)
 	switch j.cmd.name {
 	case "watch":
-		c.watchesUp = true
+		if c.watchesUp == nil {
+			c.watchesUp = c.up // else what was watched over an earlier one is lost, and stays so until EXEC says it
+		}
 	case "exec":
 		r.wrote = r.wrote || c.multi.writes
-		c.watchesUp = false // EXEC forgets
+		c.watchesUp = nil // EXEC forgets
 		c.discard()
 	}
 	r.begin(j)
@@ -327,7 +342,7 @@ func (r *round) unanswered(k, end int, cause error) (next int, again bool) {
 
 // watchLost reports whether what is watched cannot be told any more to be unchanged: it was watched here while this member led, or
 // over a connection that is gone.
-func (c *conn) watchLost() bool { return c.watched != nil || c.watchesUp && c.up == nil }
+func (c *conn) watchLost() bool { return c.watched != nil || c.watchesUp != nil && c.watchesUp != c.up }
 
 // sent is how many of the queued commands go to the leader.
 func (t *transaction) sent() (n int) {

@@ -213,3 +213,26 @@ func TestForwardedPipelines(t *testing.T) {
 	w.send(lines...)
 	w.expect(want...)
 }
+
+// What a third member's client watches at one leader, the next leader does not watch: EXEC must not run there.
+func TestWatchIsLostWithTheLeaderThatKeptIt(t *testing.T) {
+	for _, between := range []string{"", "GET other"} {
+		first := resptest.StartWaiting(t, forwarding())
+		follower, next := first.Follow(forwarding()), first.Follow(forwarding())
+		first.Lead()
+		follower.Point(first.Addr)
+		f := dial(t, follower.Addr)
+		f.do("SET a 1", "+OK")
+		f.do("WATCH a", "+OK")
+		first.HandOver(next)
+		follower.Point(next.Addr)
+		if between != "" {
+			f.do(between, "$-1")
+		}
+		dial(t, next.Addr).do("SET a 2", "+OK")
+		f.send("MULTI", "SET a 3", "EXEC", "GET a")
+		f.expect("+OK", "+QUEUED", "*-1", "$1", "2")
+		f.send("WATCH a", "MULTI", "SET a 4", "EXEC")
+		f.expect("+OK", "+OK", "+QUEUED", "*1", "+OK")
+	}
+}

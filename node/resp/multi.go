@@ -80,7 +80,7 @@ func (r *round) exec(i int) bool {
 		r.begin(j)
 		r.out.fail(errExecAbort)
 		r.finish(at, markKeep)
-	case r.seq != nil && r.conn.watchesUp:
+	case r.seq != nil && r.conn.watchesUp != nil:
 		r.answer(j, func() { r.out.nullArray() }) // this member has become the leader since
 	case r.seq != nil:
 		ready := r.execDirect(t)

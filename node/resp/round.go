@@ -92,7 +92,7 @@ func (c *conn) takeRound() *round {
 	r.lastTick = r.started
 	r.executed, r.wrote = 0, false
 	r.lastRefusal = nil
-	if r.seq != nil && c.up != nil && !c.watchesUp {
+	if r.seq != nil && c.up != nil && c.watchesUp == nil {
 		c.disconnect() // this member leads now
 	}
 	return r
@@ -122,7 +122,7 @@ func (r *round) give() {
 func (r *round) execute(jobs []job) {
 	r.jobs = jobs
 	r.gated, r.gateErr = false, nil
-	for i := 0; i < len(jobs) && !r.conn.closing && !r.out.over; {
+	for i := 0; i < len(jobs) && !r.conn.closing && !r.conn.killed.Load() && !r.out.over; {
 		j := &jobs[i]
 		class := r.classify(j)
 		switch {
@@ -189,9 +189,7 @@ func (r *round) openView(cmd *command) string {
 		return errLoading
 	}
 	if cmd.has(flagReadonly) && !r.gated {
-		r.patience = patience{Context: r.srv.blockCtx, limit: r.srv.opt.ReadTimeout}
-		r.gateErr = r.srv.backend.ReadGate(&r.patience)
-		r.patience.end()
+		r.gateErr = r.mayRead()
 		r.gated = true
 	}
 	if cmd.has(flagReadonly) && r.gateErr != nil {
@@ -207,6 +205,13 @@ func (r *round) openView(cmd *command) string {
 	}
 	r.call.view = r.machine.View(r.call.now)
 	return ""
+}
+
+// mayRead asks whether this member may answer reads now.
+func (r *round) mayRead() error {
+	r.patience = patience{Context: r.srv.blockCtx, limit: r.srv.opt.ReadTimeout}
+	defer r.patience.end()
+	return r.srv.backend.ReadGate(&r.patience)
 }
 
 func gateRefusal(err error) string {

@@ -65,8 +65,8 @@ func unwatch(c *call) {
 }
 
 func (c *conn) unwatch() {
-	if c.watchesUp {
-		c.watchesUp = false
+	if c.watchesUp != nil {
+		c.watchesUp = nil
 		c.disconnect() // the session there watches no more
 	}
 	if c.watched == nil {

@@ -44,7 +44,14 @@ type view struct {
 // try repeats op while it meets a full volume and the reserve has something for it.
 func (f *view) try(u Use, op func() error) error {
 	err := op()
-	for durable.IsNoSpace(err) && f.v.release(u) {
+	for durable.IsNoSpace(err) {
+		released, failed := f.v.release(u)
+		if failed != nil {
+			return failed
+		}
+		if !released {
+			break
+		}
 		err = op()
 	}
 	if f.full != nil && durable.IsNoSpace(err) {

@@ -26,7 +26,9 @@ type Volume struct {
 	dir  string
 	logf func(format string, args ...any)
 
-	mu    sync.Mutex // held while pieces come and go; a leaf
+	refill sync.Mutex // held while the reserve is set aside, which may take long; before mu
+
+	mu    sync.Mutex // never held while anything is written; a leaf
 	level Level
 	held  int64 // bytes of the pieces that are there; -1: to be counted
 }
@@ -79,14 +81,14 @@ func (v *Volume) allocated(i int) int64 {
 
 // Refill sets aside what the reserve lacks, as far as it leaves the floor free.
 func (v *Volume) Refill() error {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	s := v.measure()
+	v.refill.Lock()
+	defer v.refill.Unlock()
+	s := v.Measure()
 	want := pieceBytes(s.Total)
 	if s.Missing == 0 || want == 0 || s.Free < s.Floor() {
 		return nil
 	}
-	v.held = -1
+	defer v.recount()
 	if err := durable.MkdirAll(v.fs, v.fs.PathJoin(v.dir, Dir)); err != nil {
 		return fmt.Errorf("set aside the reserve of the volume: %w", err)
 	}
@@ -102,6 +104,13 @@ func (v *Volume) Refill() error {
 		}
 	}
 	return durable.SyncDir(v.fs, v.fs.PathJoin(v.dir, Dir))
+}
+
+// recount has the pieces counted anew by whoever measures next.
+func (v *Volume) recount() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.held = -1
 }
 
 // setAside makes a file that takes n bytes of the volume: allocated, or written where the file system cannot allocate.
@@ -130,8 +139,8 @@ func fill(f vfs.File, n int64) error {
 	return nil
 }
 
-// release gives one piece back to the volume, if use may take one that is there.
-func (v *Volume) release(u Use) bool {
+// release gives one piece back to the volume, if use may take one that is there. An error is final: a sync has failed.
+func (v *Volume) release(u Use) (bool, error) {
 	keep := pieces
 	switch u {
 	case Bulk:
@@ -152,12 +161,11 @@ func (v *Volume) release(u Use) bool {
 			err = durable.SyncDir(v.fs, v.fs.PathJoin(v.dir, Dir))
 		}
 		if err != nil {
-			v.logf("the reserve of the volume cannot be used: %v", err)
-			return false
+			return false, fmt.Errorf("use the reserve of the volume: %w", err)
 		}
 		v.held = -1
 		v.logf("the volume is full: using piece %d of the reserve", i)
-		return true
+		return true, nil
 	}
-	return false
+	return false, nil
 }

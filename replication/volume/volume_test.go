@@ -1,11 +1,14 @@
 package volume_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 	"github.com/replicatedstore/replicatedstore/replication/volume"
@@ -138,5 +141,35 @@ func TestWithoutUsage(t *testing.T) {
 	}
 	if _, err := os.Stat("d"); err == nil {
 		t.Fatal("it made something")
+	}
+}
+
+// What frees a piece of the reserve is synced, and a sync that fails ends the process like any other: it is no full volume. (Simulation,
+// seed 33074.)
+func TestFailedSyncOfTheReserveIsNoFullVolume(t *testing.T) {
+	mem := vfs.NewMem()
+	if err := mem.MkdirAll("data/"+volume.Dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := mem.Create("data/"+volume.Dir+"/0", durable.Category)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	broken := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		switch op.Kind {
+		case errorfs.OpCreate:
+			return syscall.ENOSPC
+		case errorfs.OpFileSync:
+			return syscall.EIO
+		default:
+			return nil
+		}
+	}))
+	v := volume.New(broken, "data", t.Logf)
+	if _, err := v.View(volume.Vital).Create("data/META", durable.Category); !errors.Is(err, syscall.EIO) || durable.IsNoSpace(err) {
+		t.Fatal(err)
 	}
 }

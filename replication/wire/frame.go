@@ -13,7 +13,7 @@ import (
 )
 
 // Preface opens every peer connection, before the first frame; its last byte is the protocol's version.
-const Preface = "RSTORE-PEER\x02"
+const Preface = "RSTORE-PEER\x03"
 
 // FrameType tells what a frame carries.
 type FrameType uint8
