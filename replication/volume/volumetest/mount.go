@@ -24,7 +24,7 @@ type Volume struct {
 func Mount(t testing.TB, mib int64) *Volume {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("only root mounts a volume")
+		t.Fatal("only root mounts a volume: run this test as root")
 	}
 	v := &Volume{t: t, Path: t.TempDir()}
 	image := filepath.Join(t.TempDir(), "image")
@@ -45,7 +45,7 @@ func Mount(t testing.TB, mib int64) *Volume {
 func MountInMemory(t testing.TB, mib int64) *Volume {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("only root mounts a volume")
+		t.Fatal("only root mounts a volume: run this test as root")
 	}
 	v := &Volume{t: t, Path: t.TempDir()}
 	v.run("mount", "-t", "tmpfs", "-o", size(mib), "none", v.Path)
