@@ -3,6 +3,7 @@ package role
 import (
 	"fmt"
 	"net"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -37,7 +38,24 @@ func ledWith(t *testing.T, options func(*Options), followers ...string) *cluster
 	for name := range c.members {
 		c.pruned(name, 1)
 	}
+	for _, name := range followers {
+		c.sends(name)
+	}
 	return c
+}
+
+// sends waits until the leader would let a follower send a snapshot.
+func (c *cluster) sends(name string) {
+	c.t.Helper()
+	m := c.members[c.leader]
+	until(c.t, "the leader holds "+name+" fit to seed others", func() (fit bool) {
+		if err := m.works.Do(c.t.Context(), func() {
+			fit = slices.ContainsFunc(m.Member.core.Sources(time.Now()), func(s replication.Source) bool { return s.Voter.Member == name })
+		}); err != nil {
+			c.t.Fatal(err)
+		}
+		return fit
+	})
 }
 
 // seedOf waits until a member is receiving a snapshot, and has some of it.
@@ -116,21 +134,25 @@ func TestSourceDies(t *testing.T) {
 func TestBrokenSeedResumes(t *testing.T) {
 	c := led(t, "g")
 	var conns atomic.Int32
-	var second *counting
+	var second atomic.Pointer[counting]
 	c.members["g"].through = func(conn net.Conn) net.Conn {
 		switch conns.Add(1) {
 		case 1:
 			return &breaking{Conn: conn, left: 4 << 20}
 		default:
-			second = &counting{Conn: conn}
-			return second
+			counts := &counting{Conn: conn}
+			second.Store(counts)
+			return counts
 		}
 	}
 	c.start("f", slowly)
 	c.follow("f")
 	s := c.seedOf("f")
 	c.agrees("f")
-	if n := second.sent.Load(); conns.Load() != 2 || n > s.TotalBytes-3<<20 || c.made("l") != 0 {
+	if s.From != "g" || second.Load() == nil {
+		t.Fatalf("seeded by %s, over %d connections to g", s.From, conns.Load())
+	}
+	if n := second.Load().sent.Load(); conns.Load() != 2 || n > s.TotalBytes-3<<20 || c.made("l") != 0 {
 		t.Fatalf("%d connections; the second took %d of %d bytes; the leader made %d checkpoints", conns.Load(), n, s.TotalBytes, c.made("l"))
 	}
 }
