@@ -137,12 +137,9 @@ func (r *round) settle() bool {
 		r.forget(err)
 		return false
 	}
-	// A write that is committed proves the leadership. What only read has waited for nothing of its own.
-	if !slices.ContainsFunc(r.marks, func(m mark) bool { return m.kind == markWrite }) {
-		if err := r.mayRead(); err != nil {
-			r.forget(err)
-			return false
-		}
+	if err := r.prove(); err != nil {
+		r.forget(err)
+		return false
 	}
 	r.gated = false // a pass from before the wait is none now
 	if r.wrote {
@@ -151,6 +148,24 @@ func (r *round) settle() bool {
 	r.release()
 	return !r.conn.closing
 }
+
+// prove makes sure that this member led when the last batch was evaluated. An entry of its own that is committed shows it. A
+// batch that only read, or whose writes had no effect (a SETNX of a key that exists), has waited for nothing of its own:
+// it must pass the read gate, in the same leadership.
+func (r *round) prove() error {
+	if r.ticket.Wrote {
+		return nil
+	}
+	if err := r.mayRead(); err != nil {
+		return err
+	}
+	if !r.owner.Leads(r.ticket) {
+		return errDeposed
+	}
+	return nil
+}
+
+var errDeposed = errors.New("this member no longer leads")
 
 // forget replaces every reply that depends on the ticket: what became of it is unknown.
 func (r *round) forget(cause error) {

@@ -109,3 +109,32 @@ func TestEntryTooLarge(t *testing.T) {
 	w.send("SET a 1", request+"GET a")
 	w.expect("+OK", "-ERR write is too large...", "$1", "1")
 }
+
+// What a write without effect answers is a read: it must not come from a leader that another has replaced. Only an entry of
+// its own that is committed shows that there is none.
+func TestWriteWithoutEffectPassesTheReadGate(t *testing.T) {
+	for _, without := range []string{"SETNX old 2", "DEL missing", "SET old 2 NX", "EXPIRE missing 10", "EXEC"} {
+		t.Run(without, func(t *testing.T) {
+			n := resptest.Start(t, resp.Options{})
+			w := dial(t, n.Addr)
+			w.do("SET old 1", "+OK")
+			n.RefuseReads(resp.ErrStale)
+			w.do("SET a 1", "+OK") // its commit is proof enough
+			if without == "EXEC" {
+				w.send("MULTI", "SETNX old 2")
+				w.expect("+OK", "+QUEUED")
+			}
+			w.do(without, "-OUTCOMEUNKNOWN...")
+			w.closed()
+		})
+	}
+}
+
+// A write earlier in the pipeline is proof for what was evaluated with it.
+func TestReadsBesideAWriteNeedNoGate(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	w := dial(t, n.Addr)
+	n.RefuseReads(resp.ErrStale)
+	w.send("SET a 1", "SETNX a 2", "GET a")
+	w.expect("+OK", ":0", "$1", "1")
+}

@@ -37,11 +37,12 @@ func (s *Sequencer) Run(ctx context.Context, f func(*Batch)) (Ticket, error) {
 	b := &s.batch
 	defer b.finish()
 	b.tx.now = s.advanceClock(s.opt.Clock())
+	before := s.tail
 	f(b)
 	if b.open {
 		panic("store: Run's function left a transaction open")
 	}
-	return Ticket{Epoch: s.epoch, Position: s.tail}, nil
+	return Ticket{Epoch: s.epoch, Position: s.tail, Wrote: s.tail > before}, nil
 }
 
 func (b *Batch) finish() {

@@ -63,6 +63,9 @@ func (o SequencerOptions) withDefaults() SequencerOptions {
 type Ticket struct {
 	Epoch    replication.Epoch
 	Position replication.Position
+	// Wrote: the batch added entries of its own. Their commit proves that this member led when the batch was evaluated; that
+	// of entries which were there before proves nothing.
+	Wrote bool
 }
 
 // Sequencer orders the writes of a leader: it turns commands into entries, one after another, each evaluated against
@@ -212,6 +215,13 @@ func (s *Sequencer) Prefetch(keys ...[]byte) {
 	for _, key := range keys {
 		_, _ = s.m.stored(key, func(Value) {})
 	}
+}
+
+// Leads reports whether the leadership that gave t still goes on.
+func (s *Sequencer) Leads(t Ticket) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err == nil && s.epoch == t.Epoch
 }
 
 // Wait returns nil once everything t names is committed and applied. Every error wraps ErrOutcomeUnknown: the leader was
