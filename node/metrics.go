@@ -28,12 +28,13 @@ var (
 	descSeedDone    = desc("seed_bytes_done", "Bytes received of the snapshot under way.")
 	descSeedTotal   = desc("seed_bytes_total", "Bytes of the snapshot under way; 0 when there is none.")
 	descQuarantined = desc("quarantined_entries", "Entries cut from the log by rejoins and kept in quarantine.")
+	descLogDamage   = desc("log_damage_total", "Segments of the log that were found damaged on disk since the process began.")
 	descDisk        = desc("disk_bytes", "The data volume: used, free, total, and the reserve, which is in used.", "kind")
 )
 
 func (c memberCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descRole, descEpoch, descWritable, descPosition, descConnected, descFollowerLag,
-		descSeedDone, descSeedTotal, descQuarantined, descDisk} {
+		descSeedDone, descSeedTotal, descQuarantined, descLogDamage, descDisk} {
 		ch <- d
 	}
 }
@@ -69,6 +70,7 @@ func (c memberCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descSeedDone, float64(seed.DoneBytes))
 	gauge(descSeedTotal, float64(seed.TotalBytes))
 	gauge(descQuarantined, float64(s.Quarantined))
+	ch <- prometheus.MustNewConstMetric(descLogDamage, prometheus.CounterValue, float64(c.run.Damages()))
 	gauge(descDisk, float64(s.Disk.UsedBytes), "used")
 	gauge(descDisk, float64(s.Disk.FreeBytes), "free")
 	gauge(descDisk, float64(s.Disk.TotalBytes), "total")

@@ -202,7 +202,7 @@ func (m *Member) attach(h replication.Hello) *peer.Stream {
 	m.seeded(h, m.opt.Now())
 	s := &stream{done: make(chan struct{})}
 	s.pub = &peer.Stream{
-		Epoch: m.leader.epoch, Log: m.Contents().Log, Holds: h.Last.Position,
+		Epoch: m.leader.epoch, Log: streamLog{m.Contents().Log, m}, Holds: h.Last.Position,
 		Wake: make(chan struct{}, 1), Done: s.done,
 		Ends: func() (replication.Position, replication.Position) {
 			return replication.Position(m.last.Load()), replication.Position(m.commit.Load())

@@ -49,6 +49,9 @@ type Options struct {
 	Memory, LogRetain int64
 	// RetainEvery is how often the log is pruned; default 5 s.
 	RetainEvery time.Duration
+	// ScrubEvery is how often Runner verifies the segments of the log that were closed since, and 24 times that, how often all of
+	// them; default an hour.
+	ScrubEvery time.Duration
 	// Segments are the log's options; where it lives and what it reports to is set here.
 	Segments wal.Options
 	// NewIncarnation names a new directory; nil: at random.
@@ -72,6 +75,9 @@ func (o *Options) complete() {
 	}
 	if o.RetainEvery == 0 {
 		o.RetainEvery = 5 * time.Second
+	}
+	if o.ScrubEvery == 0 {
+		o.ScrubEvery = scrubEvery
 	}
 	if o.SeedBurst == 0 {
 		o.SeedBurst = 3
@@ -122,6 +128,7 @@ type Member struct {
 	leaderAddress atomic.Pointer[string]
 	leaderClient  atomic.Pointer[string]
 	configVersion atomic.Uint64 // of the commit rules in force
+	damages       atomic.Uint64 // see Damages
 	changed       broadcast     // something the operator cares for
 	acks          broadcast     // acknowledgements, commit, durability
 	ended         chan struct{}
@@ -142,6 +149,7 @@ type Member struct {
 	retention      retention
 	space          space
 	problem        problem
+	logDamage      logDamage
 	replay         replication.Position // the log's end when the process began
 	stamp          int64                // the newest record's wall clock, in unix milliseconds; never goes back
 	caughtUp       uint64               // which followers keep up, as of the last tick

@@ -54,11 +54,11 @@ func (m *Member) retain(now time.Time) {
 	})
 }
 
-// pruneBound is up to where the log may be pruned. The less room there is on the volume, the less is kept; but what a follower
+// pruneBound is up to where the log may be pruned; a damaged segment always may. The less room there is on the volume, the less is kept; but what a follower
 // of this epoch lacks goes only once the log itself has no room any more: else that one needs a snapshot, for which there is
 // less room still.
 func (m *Member) pruneBound(l *wal.Log, now time.Time) replication.Position {
-	bound := l.PruneBound(m.opt.LogRetain)
+	bound := max(l.PruneBound(m.opt.LogRetain), m.damage().upTo)
 	if m.space.Level == volume.Ample && !m.space.noRoom {
 		return bound
 	}

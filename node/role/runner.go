@@ -42,6 +42,7 @@ func Start(ctx context.Context, opt Options) (*Runner, error) {
 	}
 	m.Settle()
 	go w.run(ctx)
+	go m.scrub(ctx)
 	return &Runner{Member: m, works: w}, nil
 }
 

@@ -128,7 +128,7 @@ func TestWaitsWakeInOrder(t *testing.T) {
 		var got []replication.Position
 		for _, p := range []replication.Position{5, 1, 4, 2, 3} {
 			go func() {
-				if err := c.wait(t.Context(), Ticket{1, p}, time.Hour); err == nil {
+				if err := c.wait(t.Context(), Ticket{Epoch: 1, Position: p}, time.Hour); err == nil {
 					got = append(got, p)
 				}
 			}()

@@ -15,8 +15,8 @@
 // # What is verified when
 //
 // Every record is verified when it is appended and again whenever it is read from disk; Open verifies the last segment, and
-// the one before it when nothing vouches for it. Damage in an older segment is found by whoever reads it, and names file
-// and offset. A segment's base is chained into the one before, so a missing or foreign segment is found by Open.
+// the one before it when nothing vouches for it. Damage in an older segment is found by whoever reads it, or by Scrub, and
+// names file and offset. A segment's base is chained into the one before, so a missing or foreign segment is found by Open.
 //
 // # Crash safety
 //
@@ -30,5 +30,5 @@
 //     process may be in the page cache only, or may be what an earlier failed fsync left there as clean.
 //   - A failed write or fsync is final for the Log: every later call returns it. Nothing retries.
 //
-// May import: the standard library, vfs, replication's value types and durable.
+// May import: the standard library, vfs, x/sys (a hint to the page cache), replication's value types and durable.
 package wal

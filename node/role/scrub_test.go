@@ -1,0 +1,97 @@
+package role
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// damageLog flips a bit in segment i of a member's log, on its disk, and returns the segment's name.
+func (c *cluster) damageLog(name string, i int) string {
+	c.t.Helper()
+	m := c.members[name]
+	dir := m.meta.LogDir(m.meta.State().Generation)
+	names, err := m.opt.FS.List(dir)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, ".log") })
+	slices.Sort(names)
+	path := m.opt.FS.PathJoin(dir, names[i])
+	f, err := m.opt.FS.OpenReadWrite(path, "test")
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer f.Close()
+	b := make([]byte, 1)
+	const at = 100 << 10 // in the middle of those that are full: the first ones are smaller
+	if _, err := f.ReadAt(b, at); err != nil {
+		c.t.Fatal(err)
+	}
+	b[0] ^= 1
+	if _, err := f.WriteAt(b, at); err != nil {
+		c.t.Fatal(err)
+	}
+	return names[i]
+}
+
+// Damage in a closed segment is found by looking, while the state machine has all of it, and told until the segment can go.
+func TestScrubTellsOfDamage(t *testing.T) {
+	c := newCluster(t)
+	c.start("l", func(o *Options) { o.ScrubEvery, o.RetainEvery, o.LogRetain = 20*time.Millisecond, time.Hour, 8<<20 })
+	c.lead("l")
+	c.fill("a", 16)
+	time.Sleep(100 * time.Millisecond)
+	if s := c.status("l"); s.Problem != "" || c.members["l"].Damages() != 0 {
+		t.Fatalf("before: %s", s.Problem)
+	}
+	name := c.damageLog("l", 2)
+	until(t, "the damage is told", func() bool { return c.status("l").ProblemReason == wire.ProblemLogDamaged })
+	if text := c.status("l").Problem; !strings.Contains(text, name) || !strings.Contains(text, "offset") {
+		t.Errorf("it says %q", text)
+	}
+	c.fill("b", 1) // it goes on
+}
+
+// A damaged segment is removed; who would need it is seeded.
+func TestDamagedSegmentIsRemoved(t *testing.T) {
+	c := newCluster(t)
+	c.start("l", func(o *Options) { o.ScrubEvery, o.LogRetain = 20*time.Millisecond, 8<<20 })
+	c.lead("l")
+	c.fill("a", 16)
+	c.damageLog("l", 2)
+	c.pruned("l", 5)
+	until(t, "nothing is said any more", func() bool { return c.status("l").Problem == "" })
+	if n := c.members["l"].Damages(); n != 1 {
+		t.Errorf("%d damaged segments", n)
+	}
+	c.start("f")
+	c.follow("f")
+	c.agrees("f")
+	if !c.snapshotted("f") {
+		t.Error("f got a log that begins at the beginning")
+	}
+}
+
+// A follower that comes back for what the leader's disk does not give any more is seeded, instead of asking for ever.
+func TestFollowerThatNeedsADamagedSegmentIsSeeded(t *testing.T) {
+	c := newCluster(t)
+	retain := func(o *Options) { o.LogRetain = 8 << 20 }
+	c.start("l", retain)
+	c.start("g", retain)
+	c.lead("l", "g")
+	c.fill("a", 4)
+	c.agrees("g")
+	c.members["g"].end()
+	c.fill("b", 24)
+	c.damageLog("l", 3)
+	c.start("g", retain)
+	c.follow("g")
+	c.agrees("g")
+	if !c.snapshotted("g") || c.made("l") != 1 {
+		t.Errorf("checkpoints: %d", c.made("l"))
+	}
+}

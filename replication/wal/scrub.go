@@ -1,0 +1,105 @@
+package wal
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// scrubChunk is what Scrub reads at once, in bytes.
+const scrubChunk = 1 << 20
+
+// Scrub reads the first closed segment that ends after a position and verifies it as it lies on disk now, header and every record:
+// damage is to be found while another member holds the same, not when it is needed. It returns the segment's last position, from
+// which the next call goes on, also with an error; false when no closed segment ends after the position. pace is called before each
+// read with its size in bytes, and may wait; its error ends the scrub.
+//
+// ErrDamaged names file and offset, also where the disk fails to read. ErrClosed: the log was closed.
+func (l *Log) Scrub(after replication.Position, pace func(bytes int) error) (last replication.Position, found bool, err error) {
+	l.mu.Lock()
+	if errors.Is(l.err, ErrClosed) {
+		defer l.mu.Unlock()
+		return after, false, l.err
+	}
+	var s *segment
+	for _, closed := range l.segments[:len(l.segments)-1] {
+		if closed.end.Position > after {
+			s = closed
+			break
+		}
+	}
+	if s == nil {
+		l.mu.Unlock()
+		return after, false, nil
+	}
+	v := view{s: s, from: s.index[0], end: s.end, limit: s.size}
+	if s.off >= 0 {
+		v.limit = s.off
+	}
+	s.acquire()
+	l.mu.Unlock()
+	defer s.release()
+	uncache(s.file)
+	err = verify(v, pace)
+	if err != nil && !l.holds(s) {
+		err = nil // pruned or cut meanwhile
+	}
+	return v.end.Position, true, err
+}
+
+func (l *Log) holds(s *segment) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Contains(l.segments, s)
+}
+
+// verify reads all of a segment.
+func verify(v view, pace func(bytes int) error) error {
+	c := v.cursor(scrubChunk)
+	c.w.file, c.w.reuse = &paced{File: v.s.file, pace: pace}, true
+	head, err := c.w.view(0, int(v.s.header.length))
+	if err != nil {
+		return scrubbed(v, place{}, err)
+	}
+	if h, err := decodeHeader(head); err != nil || h.salt != v.s.header.salt || h.base != v.s.header.base {
+		return scrubbed(v, place{prev: v.s.header.base}, errors.Join(err, errHeader))
+	}
+	for c.at.prev.Position < v.end.Position {
+		if _, err := c.next(); err != nil {
+			return scrubbed(v, c.at, err)
+		}
+	}
+	if c.at.prev != v.end {
+		return scrubbed(v, c.at, fmt.Errorf("it ends in %v, and held %v", c.at.prev, v.end))
+	}
+	return nil
+}
+
+// scrubbed words what verify met at a place: what pace said is no damage.
+func scrubbed(v view, at place, err error) error {
+	var stopped stoppedError
+	if errors.As(err, &stopped) {
+		return stopped.error
+	}
+	return damaged(v.s.path, at, err, "look at the machine and the storage behind the volume. This member removes the segment once its "+
+		"state machine holds what was in it; followers that lack it take a snapshot then")
+}
+
+// paced asks before each read.
+type paced struct {
+	vfs.File
+	pace func(bytes int) error
+}
+
+type stoppedError struct{ error }
+
+func (p *paced) ReadAt(b []byte, off int64) (int, error) {
+	if err := p.pace(len(b)); err != nil {
+		return 0, stoppedError{err}
+	}
+	return p.File.ReadAt(b, off)
+}
