@@ -37,10 +37,12 @@ type conn struct {
 	noEvict bool
 	noTouch bool
 
-	bound     bool      // commands on data need the leader; see forward.go
-	forwarded bool      // another member speaks, for a client of its own
-	up        *upstream // to the leader; nil: none. Changed under mu, for others look at it
-	watchesUp *upstream // over which keys are watched; nil: over none
+	bound     bool // commands on data need the leader; see forward.go
+	forwarded bool // another member speaks, for a client of its own
+	// wroteElsewhere: the client may have written at another leader, or over a connection of that member's before this one.
+	wroteElsewhere bool
+	up             *upstream // to the leader; nil: none. Changed under mu, for others look at it
+	watchesUp      *upstream // over which keys are watched; nil: over none
 
 	resp3   atomic.Bool
 	cut     atomic.Bool             // leadership ended: nothing more may run

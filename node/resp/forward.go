@@ -190,11 +190,11 @@ func (r *round) converse(u *upstream, i, end int) (next int, again bool) {
 	for k := i; k < end; k++ {
 		r.sent = r.encode(r.sent, &r.jobs[k])
 	}
-	if r.jobs[i].cmd.name == "wait" || r.jobs[i].cmd.name == "waitaof" {
-		_ = u.nc.SetDeadline(time.Time{}) // it says itself for how long
-	}
-	n, err := u.nc.Write(r.sent)
-	if n == 0 && err != nil {
+	gone, done := r.waitElsewhere(u, &r.jobs[i])
+	defer done()
+	sent, err := u.send(r.sent)
+	defer sent()
+	if err != nil {
 		r.conn.disconnect()
 		r.lastRefusal = err
 		return i, true
@@ -208,6 +208,10 @@ func (r *round) converse(u *upstream, i, end int) (next int, again bool) {
 		case err != nil:
 			r.out.rewind(at)
 			r.conn.disconnect()
+			if gone() {
+				r.conn.closing = true // nobody waits for the reply
+				return k + 1, false
+			}
 			return r.unanswered(k, end, err)
 		case !ran:
 			r.out.rewind(at)
@@ -220,6 +224,18 @@ func (r *round) converse(u *upstream, i, end int) (next int, again bool) {
 		}
 	}
 	return end, false
+}
+
+// waitElsewhere makes a wait at the leader end when the client hangs up or the server stops, as it would here; gone tells whether it
+// did. Other commands have their reply's time-out.
+func (r *round) waitElsewhere(u *upstream, j *job) (gone func() bool, done func()) {
+	if j.cmd.name != "wait" && j.cmd.name != "waitaof" {
+		return func() bool { return false }, func() {}
+	}
+	ctx, end := r.call.blocking(0)
+	_ = u.nc.SetDeadline(time.Time{}) // it says itself for how long
+	stop := context.AfterFunc(ctx, func() { _ = u.nc.SetDeadline(time.Unix(1, 0)) })
+	return func() bool { return ctx.Err() != nil }, func() { stop(); end() }
 }
 
 // encode appends what is sent for a job: EXEC takes with it what was queued here.
@@ -276,6 +292,10 @@ func (r *round) takeExec(u *upstream) (ran bool, err error) {
 			}
 			continue
 		}
+		if q.cmd.name == "unwatch" { // EXEC forgets what is watched
+			r.out.ok()
+			continue
+		}
 		r.call.cmd, r.call.args, r.call.noView, r.call.inExec = q.cmd, q.args, true, true
 		q.cmd.run(&r.call)
 		r.call.inExec = false
@@ -304,6 +324,7 @@ func (r *round) took(j *job, at int) {
 		}
 	}
 	r.wrote = r.wrote || j.cmd.has(flagWrite)
+	c.wroteElsewhere = true
 	switch j.cmd.name {
 	case "watch":
 		if c.watchesUp == nil {

@@ -236,3 +236,81 @@ func TestWatchIsLostWithTheLeaderThatKeptIt(t *testing.T) {
 		f.expect("+OK", "+OK", "+QUEUED", "*1", "+OK")
 	}
 }
+
+// A follower that must not serve reads itself sends on whole transactions of reads, too, also as the first thing it is asked.
+func TestTransactionOfReadsIsForwarded(t *testing.T) {
+	leader, follower := forwardingPair(t)
+	dial(t, leader.Addr).do("SET a 1", "+OK")
+	follower.RefuseReads(resp.ErrStale)
+	f := dial(t, follower.Addr)
+	f.send("MULTI", "GET a", "PING", "EXEC", "GET a")
+	f.expect("+OK", "+QUEUED", "+QUEUED", "*2", "$1", "1", "+PONG", "$1", "1")
+}
+
+// UNWATCH in a transaction does nothing that EXEC would not do; the connection over which it is forwarded stays.
+func TestUnwatchInAForwardedTransaction(t *testing.T) {
+	_, follower := forwardingPair(t)
+	f := dial(t, follower.Addr)
+	f.do("WATCH a", "+OK")
+	f.send("MULTI", "SET a 1", "UNWATCH", "GET a", "EXEC", "GET a")
+	f.expect("+OK", "+QUEUED", "+QUEUED", "+QUEUED", "*3", "+OK", "+OK", "$1", "1", "$1", "1")
+}
+
+// What a connection wrote at another leader before counts for its WAIT.
+func TestWaitCountsWhatWasWrittenElsewhere(t *testing.T) {
+	a, b := forwardingPair(t)
+	w := dial(t, b.Addr)
+	w.do("SET a 1", "+OK")
+	a.HandOver(b)
+	b.Lag(1) // its followers hold nothing after position 1
+	w.do("WAIT 1 20", ":0")
+	w.do("WAITAOF 1 1 20", "*2", ":1", ":0")
+}
+
+// A WAIT at the leader that lasts for ever ends when its client hangs up at the follower.
+func TestForwardedWaitEndsWithItsClient(t *testing.T) {
+	leader, follower := forwardingPair(t)
+	f := dial(t, follower.Addr)
+	f.do("SET a 1", "+OK")
+	f.send("WAIT 5 0")
+	waiting := func() bool {
+		l := dial(t, leader.Addr)
+		l.send("CLIENT LIST")
+		return strings.Contains(l.bulk(), "cmd=wait")
+	}
+	eventually(t, func() string {
+		if !waiting() {
+			return "the WAIT does not arrive"
+		}
+		return ""
+	})
+	_ = f.nc.Close()
+	eventually(t, func() string {
+		if waiting() {
+			return "the leader still waits"
+		}
+		return ""
+	})
+}
+
+// A transaction whose commands and replies fill every buffer between arrives whole.
+func TestLargeForwardedTransaction(t *testing.T) {
+	_, follower := forwardingPair(t)
+	f := dial(t, follower.Addr)
+	const n = 200_000
+	var lines, want []string
+	for range n {
+		lines, want = append(lines, "INCR n"), append(want, "+QUEUED")
+	}
+	f.send("MULTI")
+	f.expect("+OK")
+	for i := 0; i < n; i += 1000 {
+		f.send(lines[i : i+1000]...)
+		f.expect(want[i : i+1000]...)
+	}
+	f.send("EXEC")
+	f.expect(fmt.Sprintf("*%d", n))
+	for i := range n {
+		f.expect(fmt.Sprintf(":%d", i+1))
+	}
+}

@@ -98,7 +98,9 @@ func (r *round) exec(i int) bool {
 		r.reject(errReadOnly)
 		r.finish(at, markKeep)
 	default:
-		r.execView(j, t)
+		if !r.execView(j, t) {
+			return false
+		}
 	}
 	r.conn.discard()
 	return true
@@ -177,16 +179,21 @@ func (r *round) execQueued(t *transaction, ready [][]byte) {
 const execTries = 32
 
 // execView runs a transaction of reads on a follower. The state moves on while it reads; so it notes the applied position,
-// reads, and keeps the result only if nothing was applied meanwhile.
-func (r *round) execView(j *job, t *transaction) {
+// reads, and keeps the result only if nothing was applied meanwhile. False: the leader may run it, and nothing was done.
+func (r *round) execView(j *job, t *transaction) bool {
 	at := len(r.out.buf)
-	ready := r.execDirect(t)
 	r.begin(j)
 	if text := r.openView(execReads); text != "" {
+		if r.leaderMay() {
+			return false
+		}
 		r.reject(text)
 		r.finish(at, markKeep)
-		return
+		return true
 	}
+	ready := r.execDirect(t)
+	r.call.noView = false
+	r.begin(j)
 	done := false
 	for range execTries {
 		before := r.machine.Applied()
@@ -210,6 +217,7 @@ func (r *round) execView(j *job, t *transaction) {
 	}
 	r.begin(j)
 	r.finish(at, markKeep)
+	return true
 }
 
 // execReads stands for a transaction of reads where the read gate is asked.

@@ -167,8 +167,7 @@ func (r *round) onView(j *job) bool {
 	at := len(r.out.buf)
 	r.begin(j)
 	if text := r.openView(j.cmd); text != "" {
-		if errors.Is(r.gateErr, ErrStale) && r.srv.forwards() && r.srv.backend.Sequencer() == nil {
-			r.seq, r.conn.bound = nil, true
+		if r.leaderMay() {
 			return false
 		}
 		r.reject(text)
@@ -177,6 +176,15 @@ func (r *round) onView(j *job) bool {
 		r.replaceFault(at)
 	}
 	r.finish(at, markKeep)
+	return true
+}
+
+// leaderMay reports whether a read that the gate refused here may run at the leader, and makes the connection's commands go there.
+func (r *round) leaderMay() bool {
+	if !errors.Is(r.gateErr, ErrStale) || !r.srv.forwards() || r.srv.backend.Sequencer() != nil {
+		return false
+	}
+	r.seq, r.conn.bound = nil, true
 	return true
 }
 

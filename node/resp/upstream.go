@@ -27,13 +27,9 @@ const forwardedCommand = "replicatedstore.forwarded"
 // that comes after it is run either, so all of it may be tried elsewhere. Clients never see it.
 const codeNotLeader = "NOTLEADER"
 
-// forwarded notes that another member speaks. What it waits for with WAIT is all that was applied so far, for its client may have
-// written over a connection before this one.
+// forwarded notes that another member speaks, whose client may have written over a connection before this one.
 func forwarded(c *call) {
-	c.conn.forwarded = true
-	if m := c.srv.backend.Machine(); m != nil {
-		c.conn.written = m.Applied().Position
-	}
+	c.conn.forwarded, c.conn.wroteElsewhere = true, true
 	c.w.ok()
 }
 
@@ -68,6 +64,23 @@ func (u *upstream) ask(words ...string) error {
 		err = fmt.Errorf("it answers %q", strings.TrimSpace(string(reply[1:])))
 	}
 	return err
+}
+
+// send writes b, which stays in use until done returns. What may not fit the buffers between is written beside the reading of
+// replies, or both sides would wait for each other. An error says that nothing was sent; what is cut off shows in the replies.
+func (u *upstream) send(b []byte) (done func(), err error) {
+	if len(b) <= 2*burstBytes {
+		if n, err := u.nc.Write(b); n == 0 && err != nil {
+			return func() {}, err
+		}
+		return func() {}, nil
+	}
+	written := make(chan struct{})
+	go func() {
+		defer close(written)
+		_, _ = u.nc.Write(b)
+	}()
+	return func() { <-written }, nil
 }
 
 // speak makes the replies come in the client's version of the protocol.

@@ -70,6 +70,11 @@ func waitaof(c *call) {
 // over (0: none), the client is gone, or the server stops. Inside a transaction it does not wait.
 func (c *call) acknowledged(local bool, want int64, timeout time.Duration) (bool, int) {
 	b, p := c.srv.backend, c.conn.written
+	if c.conn.wroteElsewhere { // a leader has applied all of that
+		if m := b.Machine(); m != nil {
+			p = max(p, m.Applied().Position)
+		}
+	}
 	here, followers := b.Acknowledged(p)
 	if c.inExec || (int64(followers) >= want && (here || !local)) {
 		return here, followers

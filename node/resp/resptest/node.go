@@ -42,6 +42,8 @@ type Node struct {
 	followers []*Node
 	leader    *Node
 	expires   bool
+	lagging   bool // see Lag
+	held      replication.Position
 	place     string // of a leader elsewhere; see Point
 	changed   chan struct{}
 
@@ -377,10 +379,21 @@ func (n *Node) ReadGate(context.Context) error {
 func (n *Node) Acknowledged(p replication.Position) (bool, int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if p > n.end.Position {
+	switch {
+	case p > n.end.Position:
 		return false, 0
+	case n.lagging && p > n.held:
+		return true, 0
+	default:
+		return true, len(n.followers)
 	}
-	return true, len(n.followers)
+}
+
+// Lag makes the followers acknowledge nothing after p.
+func (n *Node) Lag(p replication.Position) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.lagging, n.held = true, p
 }
 
 // WaitAcknowledged implements resp.Backend. Since followers apply at once, more will not come.
