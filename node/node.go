@@ -29,7 +29,7 @@ type Node struct {
 	serving  atomic.Pointer[resp.Server] // clients, for the role goroutine, which begins before it is there
 	probe    *lease.DiskProbe
 	followed atomic.Pointer[time.Time] // when it was seen last, by Ready, that a leader is heard
-	ports    [3]net.Listener           // client, peer, control; nil where closed
+	ports    [4]net.Listener           // client, peer, control, leader; nil where closed
 	cancel   context.CancelFunc
 	running  sync.WaitGroup
 
@@ -42,6 +42,7 @@ const (
 	portClient = iota
 	portPeer
 	portControl
+	portLeader
 )
 
 // Start opens the data directory and the ports. The node runs until ctx ends or something final happens; Wait tells which.
@@ -79,13 +80,13 @@ func Start(ctx context.Context, opt Options) (n *Node, err error) {
 
 func (n *Node) listen(ctx context.Context) error {
 	var lc net.ListenConfig
-	for i, address := range []string{n.opt.Listen, n.opt.PeerListen, n.opt.ControlListen} {
+	for i, address := range []string{n.opt.Listen, n.opt.PeerListen, n.opt.ControlListen, n.opt.LeaderListen} {
 		if address == "" {
 			continue
 		}
 		l, err := lc.Listen(ctx, "tcp", address)
 		if err != nil {
-			return fmt.Errorf("open the %s port: %w", [...]string{"client", "peer", "control"}[i], err)
+			return fmt.Errorf("open the %s port: %w", [...]string{"client", "peer", "control", "leader"}[i], err)
 		}
 		n.ports[i] = l
 	}
@@ -163,6 +164,9 @@ func (n *Node) serve(ctx context.Context) (err error) {
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		n.clients.Collector(), memberCollector{n.run})
 	n.running.Go(func() { n.end(ignoreStopped(n.clients.Serve(n.ports[portClient]))) })
+	if l := n.ports[portLeader]; l != nil {
+		n.running.Go(func() { n.end(ignoreStopped(n.clients.ServeByLeader(l))) })
+	}
 	n.running.Go(func() { b.expire(ctx) })
 	if l := n.ports[portControl]; l != nil {
 		control := admin.New(n, admin.Options{Registry: registry, StoreUID: n.opt.StoreUID, Member: n.opt.Member, Log: n.opt.Log})
@@ -287,10 +291,11 @@ func (n *Node) Stop() error {
 	return n.Wait()
 }
 
-// Addr, PeerAddr and ControlAddr are the addresses of the open ports; nil where closed.
+// Addr, PeerAddr, ControlAddr and LeaderAddr are the addresses of the open ports; nil where closed.
 func (n *Node) Addr() net.Addr        { return addr(n.ports[portClient]) }
 func (n *Node) PeerAddr() net.Addr    { return addr(n.ports[portPeer]) }
 func (n *Node) ControlAddr() net.Addr { return addr(n.ports[portControl]) }
+func (n *Node) LeaderAddr() net.Addr  { return addr(n.ports[portLeader]) }
 
 func addr(l net.Listener) net.Addr {
 	if l == nil {

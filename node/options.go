@@ -43,6 +43,9 @@ type Options struct {
 	Listen string
 	// PeerListen and ControlListen are those of the peer and the control port; "" leaves the port closed.
 	PeerListen, ControlListen string
+	// LeaderListen is that of a second client port, whose clients are served by the leader in all they do with data: here while
+	// this member leads, else forwarded. "" leaves it closed.
+	LeaderListen string
 	// Managed: wait to be told whom to follow or to lead. Otherwise the node leads by itself, alone, from the start.
 	Managed bool
 	// Store and Member are names; a managed node needs both.

@@ -82,10 +82,13 @@ const (
 	PortNameClient  = "client"
 	PortNamePeer    = "peer"
 	PortNameControl = "control"
+	PortNameLeader  = "leader"
 
 	PortClient  = 6379
 	PortPeer    = 6380
 	PortControl = 6381
+	// PortLeader is where the -rw Service leads: whoever comes there is served by the leader, over another member if need be.
+	PortLeader = 6382
 )
 
 // Bounds of what the names below are made from. The CRD's rules hold them.

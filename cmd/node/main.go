@@ -66,6 +66,7 @@ func parse(args []string) (opt node.Options, leaseName string, verbosity int, er
 	}
 	f.StringVar(&opt.Data, "data", "", "data `directory`, made if missing (required)")
 	f.StringVar(&opt.Listen, "listen", node.DefaultListen, "`address` of the client port (Redis protocol)")
+	f.StringVar(&opt.LeaderListen, "leader-listen", "", "`address` of a client port at which the leader serves, through this member where that is another")
 	f.StringVar(&opt.PeerListen, "peer-listen", "", "`address` of the port followers connect to")
 	f.StringVar(&opt.ControlListen, "control-listen", "", "`address` of the control port: orders, probes, metrics")
 	f.BoolVar(&opt.Managed, "managed", false, "wait for orders on the control port instead of leading alone")

@@ -88,7 +88,8 @@ func container(s *api.ReplicatedStore, member string, o Options) *corev1ac.Conta
 		WithPorts(
 			containerPort(api.PortNameClient, api.PortClient),
 			containerPort(api.PortNamePeer, api.PortPeer),
-			containerPort(api.PortNameControl, api.PortControl)).
+			containerPort(api.PortNameControl, api.PortControl),
+			containerPort(api.PortNameLeader, api.PortLeader)).
 		WithVolumeMounts(corev1ac.VolumeMount().WithName(volumeName).WithMountPath(mountPath)).
 		WithSecurityContext(corev1ac.SecurityContext().
 			WithAllowPrivilegeEscalation(false).

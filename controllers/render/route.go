@@ -19,7 +19,8 @@ type Destination struct {
 }
 
 // Route is the EndpointSlice of the -rw Service, which leads to one member; nil: to nobody. Kubernetes' own controller would wait for
-// the pod's label and readiness, and so for its probes; the operator knows who leads.
+// the pod's label and readiness, and so for its probes; the operator knows who leads. Between two leaders it leads to the one who is
+// likely to be elected, whose port for this makes clients wait for the leader instead of serving them what a follower has.
 func Route(s *api.ReplicatedStore, to *Destination) *discoveryv1ac.EndpointSliceApplyConfiguration {
 	family := discoveryv1.AddressTypeIPv4
 	if to != nil {
@@ -35,7 +36,7 @@ func Route(s *api.ReplicatedStore, to *Destination) *discoveryv1ac.EndpointSlice
 		}).
 		WithOwnerReferences(owner(s)).
 		WithAddressType(family).
-		WithPorts(discoveryv1ac.EndpointPort().WithName(api.PortNameClient).WithPort(api.PortClient).WithProtocol("TCP").WithAppProtocol("redis"))
+		WithPorts(discoveryv1ac.EndpointPort().WithName(api.PortNameClient).WithPort(api.PortLeader).WithProtocol("TCP").WithAppProtocol("redis"))
 	if to == nil {
 		return out
 	}

@@ -13,7 +13,8 @@ import (
 // the connection waits, its input in its own buffer and in the socket's, for up to Options.Park.
 //
 // What needs the leader: writes and WATCH; and every command on data of a connection that is bound, because it wrote before, or was
-// made while this member led, or may read at a leader only. So a client sees its own writes, and never goes back.
+// made while this member led or at the port for clients of the leader, or may read at a leader only. So a client sees its own
+// writes, and never goes back.
 //
 // Outcomes: what was never sent, or came back as NOTLEADER, was not run, and is tried again where the next leader is. A write that
 // was sent and not answered is answered with an unknown outcome, and the connection is closed; a read is asked again.

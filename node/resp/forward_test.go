@@ -314,3 +314,20 @@ func TestLargeForwardedTransaction(t *testing.T) {
 		f.expect(fmt.Sprintf(":%d", i+1))
 	}
 }
+
+// Whom the -rw Service leads to may not lead yet, or not any more: what it holds itself is not what its clients came for.
+func TestClientsOfTheLeaderAreServedByTheLeader(t *testing.T) {
+	leader, follower := forwardingPair(t)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = follower.Server.ServeByLeader(l) }()
+	dial(t, leader.Addr).do("SET a 1", "+OK")
+	follower.RefuseReads(resp.ErrLoading)
+	f := dial(t, l.Addr().String())
+	f.do("GET a", "$1", "1")
+	f.send("MULTI", "GET a", "EXEC", "PING")
+	f.expect("+OK", "+QUEUED", "*1", "$1", "1", "+PONG")
+	dial(t, follower.Addr).do("GET a", "-LOADING...")
+}

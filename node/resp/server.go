@@ -67,23 +67,29 @@ func New(b Backend, o Options) (*Server, error) {
 // ErrStopped is what Serve returns after Shutdown.
 var ErrStopped = errors.New("server stopped")
 
-// Serve accepts connections until Shutdown, then returns ErrStopped; or until l fails, then that error. It may be called
-// for several listeners.
+// Serve accepts connections until Shutdown, then returns ErrStopped; or until l fails, then that error.
 func (s *Server) Serve(l net.Listener) error {
+	if a, ok := l.Addr().(*net.TCPAddr); ok {
+		s.port.Store(int64(a.Port))
+	}
+	return s.serve(l, false)
+}
+
+// ServeByLeader is Serve for clients that want the leader, wherever it is: all that they do with data is done there.
+func (s *Server) ServeByLeader(l net.Listener) error { return s.serve(l, true) }
+
+func (s *Server) serve(l net.Listener, byLeader bool) error {
 	if !s.join(l) {
 		return errors.Join(ErrStopped, l.Close())
 	}
 	defer s.leave(l)
-	if a, ok := l.Addr().(*net.TCPAddr); ok {
-		s.port.Store(int64(a.Port))
-	}
 	s.patrolled.Do(func() { s.running.Go(func() { s.patrol(s.blockCtx) }) })
 	for pause := time.Duration(0); ; {
 		nc, err := l.Accept()
 		switch {
 		case err == nil:
 			pause = 0
-			s.welcome(nc)
+			s.welcome(nc, byLeader)
 		case s.stopping.Load():
 			return ErrStopped
 		case errors.Is(err, net.ErrClosed):
@@ -130,9 +136,9 @@ func (s *Server) sleep(d time.Duration) {
 }
 
 // welcome starts serving nc, or refuses it.
-func (s *Server) welcome(nc net.Conn) {
+func (s *Server) welcome(nc net.Conn, byLeader bool) {
 	c := &conn{srv: s, nc: nc, created: s.opt.Now(), parser: newParser(s.limits)}
-	c.bound = s.forwards() && s.backend.Sequencer() != nil
+	c.bound = s.forwards() && (byLeader || s.backend.Sequencer() != nil)
 	c.onReady = c.ready
 	c.touch()
 	if sc, ok := nc.(syscall.Conn); ok {

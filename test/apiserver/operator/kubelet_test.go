@@ -121,7 +121,7 @@ func (k *kubelet) run(ctx context.Context, pod *corev1.Pod) {
 		}
 		n, err := node.Start(context.Background(), node.Options{
 			Data: filepath.Join(k.dir, string(claim.UID)), Managed: true,
-			Listen: p.ip + ":6379", PeerListen: p.ip + ":6380", ControlListen: p.ip + ":6381",
+			Listen: p.ip + ":6379", PeerListen: p.ip + ":6380", ControlListen: p.ip + ":6381", LeaderListen: p.ip + ":6382",
 			Store: pod.Labels[api.LabelStore], StoreUID: uidOf(pod), Member: pod.Name, Memory: 32 << 20, WriteTimeout: 10 * time.Second, Log: logr.Discard(),
 			LeaseName: pod.Labels[api.LabelStore], LeaseClient: k.leases.Leases(k.namespace), Version: "test",
 		})
