@@ -5,6 +5,7 @@ import (
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
@@ -41,6 +42,7 @@ type memory struct {
 	// routed is what was written of the -rw Service's EndpointSlice and has not come back yet; routeVersion what the cache holds.
 	routed       *routed
 	routeVersion string
+	routeFamily  discoveryv1.AddressType // of where it leads
 	// stale: the cache's copy of the store was too old to publish with; the next pass reads it uncached.
 	stale bool
 }

@@ -32,6 +32,7 @@ func (p *pass) routeNow(ctx context.Context) (*decide.Route, error) {
 		for _, e := range s.Endpoints {
 			if e.TargetRef != nil && len(e.Addresses) == 1 {
 				*route = decide.Route{UID: e.TargetRef.UID, IP: e.Addresses[0]}
+				p.routeFamily = s.AddressType
 			}
 		}
 	}
@@ -57,7 +58,7 @@ func (p *pass) route(ctx context.Context, a decide.RouteClients) error {
 		to = &render.Destination{Member: a.Member, IP: m.Pod.IP, Node: m.Pod.Node, Zone: m.Pod.Zone, UID: m.Pod.UID}
 		route = decide.Route{UID: m.Pod.UID, IP: m.Pod.IP}
 	}
-	if err := p.Client.Apply(ctx, render.Route(p.store, to), client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership); err != nil {
+	if err := p.Client.Apply(ctx, render.Route(p.store, to, p.routeFamily), client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership); err != nil {
 		log.FromContext(ctx).Info("Clients are not led to the leader", keyMember, a.Member, keyMessage, err.Error())
 		p.warn(v1alpha1.ReasonApplyFailed, fmt.Errorf("lead clients to %q: %w", a.Member, err))
 		return nil

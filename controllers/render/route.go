@@ -1,6 +1,7 @@
 package render
 
 import (
+	"cmp"
 	"net/netip"
 	"strings"
 
@@ -18,12 +19,14 @@ type Destination struct {
 	UID                    types.UID
 }
 
-// Route is the EndpointSlice of the -rw Service, which leads to one member; nil: to nobody. Kubernetes' own controller would wait for
+// Route is the EndpointSlice of the -rw Service, which leads to one member; nil: to nobody at addresses of that family, "" for IPv4.
+// Kubernetes' own controller would wait for
 // the pod's label and readiness, and so for its probes; the operator knows who leads. Between two leaders it leads to the one who is
 // likely to be elected, whose port for this makes clients wait for the leader instead of serving them what a follower has.
-func Route(s *api.ReplicatedStore, to *Destination) *discoveryv1ac.EndpointSliceApplyConfiguration {
-	family := discoveryv1.AddressTypeIPv4
+func Route(s *api.ReplicatedStore, to *Destination, family discoveryv1.AddressType) *discoveryv1ac.EndpointSliceApplyConfiguration {
+	family = cmp.Or(family, discoveryv1.AddressTypeIPv4)
 	if to != nil {
+		family = discoveryv1.AddressTypeIPv4
 		if ip, err := netip.ParseAddr(to.IP); err == nil && ip.Is6() {
 			family = discoveryv1.AddressTypeIPv6
 		}

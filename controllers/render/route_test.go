@@ -14,7 +14,7 @@ import (
 func TestRoute(t *testing.T) {
 	s := store("orders")
 	for ip, family := range map[string]discoveryv1.AddressType{"10.1.2.3": discoveryv1.AddressTypeIPv4, "fd00::7": discoveryv1.AddressTypeIPv6} {
-		r := render.Route(s, &render.Destination{Member: "orders-2", IP: ip, Node: "n1", UID: "uid"})
+		r := render.Route(s, &render.Destination{Member: "orders-2", IP: ip, Node: "n1", UID: "uid"}, "")
 		if *r.AddressType != family || *r.Name != render.RouteName("orders", family) || len(r.Endpoints) != 1 {
 			t.Fatalf("%s: %+v", ip, r)
 		}
@@ -31,7 +31,10 @@ func TestRoute(t *testing.T) {
 			t.Fatalf("labels %v", r.Labels)
 		}
 	}
-	if r := render.Route(s, nil); len(r.Endpoints) != 0 {
+	if r := render.Route(s, nil, discoveryv1.AddressTypeIPv6); len(r.Endpoints) != 0 || *r.Name != render.RouteName("orders", discoveryv1.AddressTypeIPv6) {
+		t.Fatalf("to nobody, of IPv6: %+v", r)
+	}
+	if r := render.Route(s, nil, ""); len(r.Endpoints) != 0 || *r.AddressType != discoveryv1.AddressTypeIPv4 {
 		t.Fatalf("%+v", r.Endpoints)
 	}
 }
