@@ -163,9 +163,9 @@ func (n *Node) serve(ctx context.Context) (err error) {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		n.clients.Collector(), memberCollector{n.run})
-	n.running.Go(func() { n.end(ignoreStopped(n.clients.Serve(n.ports[portClient]))) })
+	n.running.Go(func() { n.serveClients(n.clients.Serve, n.ports[portClient]) })
 	if l := n.ports[portLeader]; l != nil {
-		n.running.Go(func() { n.end(ignoreStopped(n.clients.ServeByLeader(l))) })
+		n.running.Go(func() { n.serveClients(n.clients.ServeByLeader, l) })
 	}
 	n.running.Go(func() { b.expire(ctx) })
 	if l := n.ports[portControl]; l != nil {
@@ -178,6 +178,13 @@ func (n *Node) serve(ctx context.Context) (err error) {
 	n.running.Go(func() { n.watch(ctx) })
 	go n.watchDisk(ctx) // not waited for: a disk that hangs holds it up
 	return nil
+}
+
+// serveClients serves a port until clients are let go, or ends the node when the port fails.
+func (n *Node) serveClients(serve func(net.Listener) error, l net.Listener) {
+	if err := serve(l); !errors.Is(err, resp.ErrStopped) {
+		n.end(err)
+	}
 }
 
 // probeEvery is how often a member looks whether its disk works, also while nobody writes.
@@ -207,13 +214,6 @@ const leaderDial = time.Second
 func (n *Node) dialLeader(ctx context.Context, address string) (net.Conn, error) {
 	d := net.Dialer{Timeout: leaderDial}
 	return d.DialContext(ctx, "tcp", address)
-}
-
-func ignoreStopped(err error) error {
-	if errors.Is(err, resp.ErrStopped) {
-		return nil
-	}
-	return err
 }
 
 // servePeers accepts followers.
@@ -263,12 +263,12 @@ func (n *Node) end(err error) {
 	})
 }
 
-// grace bounds how long connections may take to finish what was acknowledged.
-const grace = 5 * time.Second
+// lastReplies bounds how long connections may take to finish what was acknowledged.
+const lastReplies = 5 * time.Second
 
 func (n *Node) shutdown() {
 	defer close(n.ended)
-	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	ctx, cancel := context.WithTimeout(context.Background(), lastReplies)
 	defer cancel()
 	if err := n.clients.Shutdown(ctx); err != nil {
 		n.opt.Log.Info("clients were cut off", "reason", err.Error())

@@ -62,6 +62,8 @@ type Options struct {
 	SeedRate int64
 	// WriteTimeout is after how long a write that is not committed is answered "outcome unknown".
 	WriteTimeout time.Duration
+	// StopGrace is how long Leave may take.
+	StopGrace time.Duration
 	// LeaseName and LeaseClient name the Lease to hold while leading; nil client: none.
 	LeaseName   string
 	LeaseClient lease.Client
@@ -121,6 +123,8 @@ func (o *Options) complete() error {
 		return fmt.Errorf("--memory: %d is below 16 MiB", o.Memory)
 	case o.WriteTimeout < time.Millisecond:
 		return fmt.Errorf("--write-timeout: %v is below 1ms", o.WriteTimeout)
+	case o.StopGrace < 0:
+		return fmt.Errorf("--stop-grace: %v is below 0", o.StopGrace)
 	}
 	return nil
 }

@@ -21,9 +21,7 @@ import (
 var version = "dev" // set by the linker
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	if err := run(os.Args[1:]); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return
 		}
@@ -32,7 +30,7 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, args []string) error {
+func run(args []string) error {
 	if len(args) > 0 && args[0] == "quarantine" {
 		return quarantine(args[1:], os.Stdout)
 	}
@@ -50,10 +48,16 @@ func run(ctx context.Context, args []string) error {
 	if err := quietMonitor(); err != nil {
 		opt.Log.Info("running with the runtime's usual monitor", "reason", err.Error())
 	}
-	n, err := node.Start(ctx, opt)
+	asked, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	n, err := node.Start(context.Background(), opt)
 	if err != nil {
 		return err
 	}
+	context.AfterFunc(asked, func() {
+		stop() // whoever asks twice does not want to wait
+		_ = n.Leave()
+	})
 	return n.Wait()
 }
 
@@ -81,6 +85,7 @@ func parse(args []string) (opt node.Options, leaseName string, verbosity int, er
 	f.Int64Var(&opt.SeedRate, "seed-rate-bytes", 0, "most `bytes` a second that this member sends to seed others; 0: no bound")
 	f.Int64Var(&opt.Memory, "memory", node.DefaultMemory, "memory of caches and write buffers in `bytes`")
 	f.DurationVar(&opt.WriteTimeout, "write-timeout", node.DefaultWriteTimeout, "how long a write may wait for its voters")
+	f.DurationVar(&opt.StopGrace, "stop-grace", 0, "how long to take at most for stopping (managed): a leader waits a third of it to be relieved, clients get a tenth to turn elsewhere; 0: stop at once")
 	f.BoolVar(&opt.EnableDebug, "enable-debug-command", false, "allow the DEBUG command, which public test suites use")
 	f.IntVar(&verbosity, "v", 0, "log verbosity")
 	showVersion := f.Bool("version", false, "print the version and exit")

@@ -25,6 +25,7 @@ func args(s *api.ReplicatedStore, member string) []string {
 		"--lease=" + s.Namespace + "/" + api.LeaseName(s.Name),
 		"--consistency=" + string(cmp.Or(s.Spec.Reads.Consistency, api.ConsistencySession)),
 		fmt.Sprintf("--log-retain-bytes=%d", logRetention(s)),
+		fmt.Sprintf("--stop-grace=%ds", s.Spec.GracePeriod()),
 	}
 	n := s.Spec.Node
 	if n.MaxClients != nil {

@@ -118,14 +118,14 @@ func (s *Server) place(ctx context.Context, forwarded bool, wait time.Duration) 
 		changed := s.backend.Changed() // before looking: a change in between is seen next time
 		leads, leader := s.backend.Place()
 		switch {
-		case ctx.Err() != nil:
-			return false, "", ctx.Err()
 		case s.backend.Sequencer() != nil:
 			return true, "", nil
 		case forwarded && !leads:
 			return false, "", errNotLeader
 		case leader != "" && (!first || wait == 0):
-			return false, leader, nil
+			return false, leader, nil // also while stopping: what was read is still answered
+		case ctx.Err() != nil:
+			return false, "", ctx.Err()
 		}
 		select {
 		case <-changed:

@@ -1,0 +1,83 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+const (
+	// lookEvery is how often a member that is to leave looks whether it may.
+	lookEvery = 50 * time.Millisecond
+	// farewell is for how long at most a member that is not needed any more goes on serving, until everybody knows: a cluster
+	// takes about a second to lead new connections elsewhere, and one that comes here meanwhile must not be refused.
+	farewell = 2 * time.Second
+)
+
+// Leave ends the node so that clients notice nothing, as when its pod is deleted. A leader that has followers goes on until it is
+// relieved: the operator sees that its pod is to go, and hands over. Then there is a farewell, and clients get their last replies
+// while everything behind them still works. All of it stays below Options.StopGrace, after which the process would be killed; 0
+// is Stop.
+func (n *Node) Leave() error {
+	grace := n.opt.StopGrace
+	if grace <= 0 {
+		return n.Stop()
+	}
+	relief, cancel := context.WithTimeout(context.Background(), grace/3)
+	defer cancel()
+	n.untilRelieved(relief)
+	if n.goesOnFor(min(farewell, grace/10)) {
+		last, cancel := context.WithTimeout(context.Background(), min(lastReplies, grace/6))
+		defer cancel()
+		if err := n.clients.Shutdown(last); err != nil {
+			n.opt.Log.Info("clients were cut off", "reason", err.Error())
+		}
+	}
+	return n.Stop()
+}
+
+// untilRelieved returns when this member is no leader that others follow; if it was one, when it knows who is, so that what its
+// clients asked for in between gets there.
+func (n *Node) untilRelieved(ctx context.Context) {
+	led := false
+	for {
+		s, err := n.run.Status(ctx)
+		switch {
+		case err != nil:
+			return
+		case s.Role == wire.RoleLeader && followed(s):
+			led = true
+		case s.Role == wire.RoleLeader, !led, s.Leader != "":
+			return
+		}
+		select {
+		case <-ctx.Done():
+			n.opt.Log.Info("nobody took over leadership in time", "epoch", s.Epoch)
+			return
+		case <-n.ended:
+			return
+		case <-time.After(lookEvery):
+		}
+	}
+}
+
+// followed tells whether anybody could take over.
+func followed(s wire.Status) bool {
+	for _, f := range s.Followers {
+		if f.Live {
+			return true
+		}
+	}
+	return false
+}
+
+// goesOnFor waits; false when the node has ended meanwhile.
+func (n *Node) goesOnFor(d time.Duration) bool {
+	select {
+	case <-n.ended:
+		return false
+	case <-time.After(d):
+		return true
+	}
+}

@@ -1,0 +1,89 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// A leader whose pod is being deleted leads until another does, and its clients are answered to the end: what ends is the
+// connection, between two commands, and everything that was acknowledged was done once.
+func TestLeavingLeaderWaitsToBeRelieved(t *testing.T) {
+	c := newCluster(t, 3, 1)
+	c.promote("m-1", "m-2", "m-3")
+	c.eventually("the heir follows", func() bool { return c.status("m-1").Followers["m-2"].Live })
+	old := c.nodes["m-1"]
+	old.opt.StopGrace = time.Minute
+	var acknowledged [3]atomic.Int64
+	ends := make(chan error, len(acknowledged))
+	for i := range acknowledged {
+		cl := redis.NewClient(&redis.Options{Addr: old.Addr().String(), MaxRetries: -1, DialerRetries: 1, PoolSize: 1, ReadTimeout: 20 * time.Second})
+		t.Cleanup(func() { _ = cl.Close() })
+		go func() {
+			for {
+				if err := cl.Incr(context.Background(), fmt.Sprint("count-", i)).Err(); err != nil {
+					ends <- err
+					return
+				}
+				acknowledged[i].Add(1)
+			}
+		}()
+	}
+	left := make(chan error, 1)
+	go func() { left <- old.Leave() }()
+	time.Sleep(5 * lookEvery)
+	if s := c.status("m-1"); s.Role != wire.RoleLeader || !s.Writable {
+		t.Fatalf("it gave up before anybody took over: %+v", s)
+	}
+	before := acknowledged[0].Load()
+	c.handOver("m-2")
+	if err := <-left; err != nil {
+		t.Fatal(err)
+	}
+	delete(c.nodes, "m-1")
+	if acknowledged[0].Load() == before {
+		t.Error("nothing was acknowledged after the handover, while everybody turns elsewhere")
+	}
+	leader := c.client("m-2")
+	for i := range acknowledged {
+		if err := <-ends; strings.Contains(err.Error(), "UNKNOWN") || strings.Contains(err.Error(), "TRYAGAIN") {
+			t.Errorf("a client was told %v", err)
+		}
+		key := fmt.Sprint("count-", i)
+		if n, err := leader.Get(t.Context(), key).Int64(); err != nil || n != acknowledged[i].Load() {
+			t.Errorf("%s is %d (%v), and %d were acknowledged", key, n, err, acknowledged[i].Load())
+		}
+	}
+}
+
+// Nobody could relieve it: it does not wait for that.
+func TestLeavingLeaderThatNobodyFollows(t *testing.T) {
+	c := newCluster(t, 1, 0)
+	c.promote("m-1")
+	c.nodes["m-1"].opt.StopGrace = time.Hour
+	if err := c.nodes["m-1"].Leave(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Nobody does relieve it: it goes all the same.
+func TestLeavingLeaderIsNotRelieved(t *testing.T) {
+	c := newCluster(t, 2, 1)
+	c.promote("m-1", "m-2")
+	c.eventually("it is followed", func() bool { return c.status("m-1").Followers["m-2"].Live })
+	c.nodes["m-1"].opt.StopGrace = 3 * time.Second
+	began := time.Now()
+	if err := c.nodes["m-1"].Leave(); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(began); took < time.Second {
+		t.Errorf("it waited for %v only", took)
+	}
+}
