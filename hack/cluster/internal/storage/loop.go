@@ -46,6 +46,30 @@ func makeLoop(ctx context.Context, file string, size int64) (*corev1.LocalVolume
 	return &corev1.LocalVolumeSource{Path: devices[0], FSType: new("ext4")}, nil
 }
 
+// growLoop makes the file and its device larger, while it may be in use. It never makes them smaller.
+func growLoop(ctx context.Context, file string, size int64) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return fmt.Errorf("find volume file: %w", err)
+	}
+	if info.Size() >= size {
+		return nil
+	}
+	if err := os.Truncate(file, size); err != nil {
+		return fmt.Errorf("grow volume file: %w", err)
+	}
+	devices, err := loopDevices(ctx, file)
+	if err != nil {
+		return err
+	}
+	for _, d := range devices {
+		if out, err := exec.CommandContext(ctx, "losetup", "--set-capacity", d).CombinedOutput(); err != nil {
+			return fmt.Errorf("grow loop device %s: %w: %s", d, err, out)
+		}
+	}
+	return nil
+}
+
 // removeLoop detaches the file's devices (at once, or when the last mount is gone) and removes it.
 func removeLoop(ctx context.Context, file string) error {
 	devices, err := loopDevices(ctx, file)

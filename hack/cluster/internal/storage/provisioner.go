@@ -47,7 +47,7 @@ func Run(ctx context.Context, config *rest.Config, directories Directories) erro
 	factory := informers.NewSharedInformerFactory(client, 0)
 	claims := factory.Core().V1().PersistentVolumeClaims()
 	volumes := factory.Core().V1().PersistentVolumes()
-	resizer, err := newResizer(client, claims, volumes.Lister())
+	resizer, err := newResizer(client, directories, claims, volumes.Lister())
 	if err != nil {
 		return err
 	}

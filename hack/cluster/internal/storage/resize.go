@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
@@ -18,17 +21,19 @@ import (
 )
 
 // resizer completes requests for larger volumes. A directory has no size of its own, so nothing is left to do on the
-// node: the volume's capacity is raised, then the claim's status.
+// node: the volume's capacity is raised, then the claim's status. A loop device is made larger, and its file system, while it is
+// in use, is kubelet's to grow, which then raises the claim's status.
 type resizer struct {
 	client  kubernetes.Interface
+	files   Directories
 	claims  corelisters.PersistentVolumeClaimLister
 	volumes corelisters.PersistentVolumeLister
 	queue   workqueue.TypedRateLimitingInterface[string]
 }
 
-func newResizer(client kubernetes.Interface, claims coreinformers.PersistentVolumeClaimInformer, volumes corelisters.PersistentVolumeLister) (*resizer, error) {
+func newResizer(client kubernetes.Interface, files Directories, claims coreinformers.PersistentVolumeClaimInformer, volumes corelisters.PersistentVolumeLister) (*resizer, error) {
 	r := &resizer{
-		client: client, claims: claims.Lister(), volumes: volumes,
+		client: client, files: files, claims: claims.Lister(), volumes: volumes,
 		queue: workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[string]()),
 	}
 	enqueue := func(object any) {
@@ -83,6 +88,16 @@ func (r *resizer) resize(ctx context.Context, key string) error {
 		return nil
 	}
 	want := pvc.Spec.Resources.Requests[corev1.ResourceStorage]
+	onLoop := pv.Spec.Local != nil && strings.HasPrefix(pv.Spec.Local.Path, "/dev/")
+	if onLoop {
+		node, err := nodeOf(pv)
+		if err != nil {
+			return err
+		}
+		if err := growLoop(ctx, filepath.Join(r.files(node), pv.Name)+imageSuffix, want.Value()); err != nil {
+			return err
+		}
+	}
 	capacity := corev1.ResourceList{corev1.ResourceStorage: want}
 	have := pv.Spec.Capacity[corev1.ResourceStorage]
 	if have.Cmp(want) < 0 {
@@ -96,11 +111,21 @@ func (r *resizer) resize(ctx context.Context, key string) error {
 		}
 	}
 	grown := pvc.DeepCopy()
-	grown.Status.Capacity = capacity
 	grown.Status.Conditions = slices.DeleteFunc(grown.Status.Conditions, aboutResize)
+	if onLoop {
+		grown.Status.Conditions = append(grown.Status.Conditions, corev1.PersistentVolumeClaimCondition{
+			Type: corev1.PersistentVolumeClaimFileSystemResizePending, Status: corev1.ConditionTrue,
+			Message: "Kubelet grows the file system on the node that uses it.",
+		})
+	} else {
+		grown.Status.Capacity = capacity
+	}
+	if equality.Semantic.DeepEqual(grown.Status, pvc.Status) {
+		return nil
+	}
 	_, err = r.client.CoreV1().PersistentVolumeClaims(namespace).UpdateStatus(ctx, grown, metav1.UpdateOptions{})
 	if err != nil {
-		return fmt.Errorf("raise capacity of claim: %w", err)
+		return fmt.Errorf("tell how far the claim has grown: %w", err)
 	}
 	return nil
 }

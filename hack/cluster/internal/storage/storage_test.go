@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -108,7 +109,7 @@ func TestResize(t *testing.T) {
 			}
 			client := fake.NewClientset(pvc, pv)
 			factory := informers.NewSharedInformerFactory(client, 0)
-			r, err := newResizer(client, factory.Core().V1().PersistentVolumeClaims(), factory.Core().V1().PersistentVolumes().Lister())
+			r, err := newResizer(client, nil, factory.Core().V1().PersistentVolumeClaims(), factory.Core().V1().PersistentVolumes().Lister())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -133,5 +134,51 @@ func TestResize(t *testing.T) {
 				t.Errorf("conditions = %+v, want the foreign one only", got.Status.Conditions)
 			}
 		})
+	}
+}
+
+// TestResizeLoop: the volume is larger at once, and the claim only says that its file system is to follow, which is kubelet's.
+func TestResizeLoop(t *testing.T) {
+	root := t.TempDir()
+	file := filepath.Join(root, "n2", "pv"+imageSuffix)
+	if err := errors.Join(os.Mkdir(filepath.Dir(file), 0o755), os.WriteFile(file, []byte("data"), 0o600), os.Truncate(file, 1<<20)); err != nil {
+		t.Fatal(err)
+	}
+	pvc := claim("2Mi", "1Mi")
+	pv := &corev1.PersistentVolume{
+		ObjectMeta: metav1.ObjectMeta{Name: "pv", Annotations: map[string]string{"pv.kubernetes.io/provisioned-by": Name}},
+		Spec: corev1.PersistentVolumeSpec{
+			Capacity: pvc.Status.Capacity.DeepCopy(), NodeAffinity: onlyOn("n2"),
+			PersistentVolumeSource: corev1.PersistentVolumeSource{Local: &corev1.LocalVolumeSource{Path: "/dev/loop77"}},
+		},
+	}
+	client := fake.NewClientset(pvc, pv)
+	factory := informers.NewSharedInformerFactory(client, 0)
+	r, err := newResizer(client, func(node string) string { return filepath.Join(root, node) },
+		factory.Core().V1().PersistentVolumeClaims(), factory.Core().V1().PersistentVolumes().Lister())
+	if err != nil {
+		t.Fatal(err)
+	}
+	factory.Start(t.Context().Done())
+	factory.WaitForCacheSync(t.Context().Done())
+	if err := r.resize(t.Context(), "ns/data"); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(file); err != nil || info.Size() != 2<<20 {
+		t.Errorf("file: %v, %v", info, err)
+	}
+	gotPV, err := client.CoreV1().PersistentVolumes().Get(t.Context(), "pv", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := client.CoreV1().PersistentVolumeClaims("ns").Get(t.Context(), "data", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if volume, status := gotPV.Spec.Capacity[corev1.ResourceStorage], got.Status.Capacity[corev1.ResourceStorage]; volume.String() != "2Mi" || status.String() != "1Mi" {
+		t.Errorf("volume %s, claim %s", volume.String(), status.String())
+	}
+	if c := got.Status.Conditions; len(c) != 1 || c[0].Type != corev1.PersistentVolumeClaimFileSystemResizePending {
+		t.Errorf("conditions = %+v", c)
 	}
 }
