@@ -18,7 +18,7 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 	if p, refused := d.refuseTarget(rec, request); refused {
 		return p
 	}
-	ev := d.foreseen()
+	ev := d.helpful(rec, rec.Leader.Member, f.reason, d.foreseen())
 	if _, g := d.fenceGate(rec, ev); g != nil {
 		return plan(Blocked, g.reason, "%s. %s", f.message, g.message).again(soon)
 	}
@@ -81,7 +81,8 @@ func (d *decision) fencing(rec Record) Plan {
 			return plan(Fencing, reason, "Fencing %d members for epoch %d.", len(ask), rec.Epoch).do(FenceMembers{rec.Epoch, ask})
 		}
 	}
-	ev := d.promised(rec.Epoch)
+	everybody := d.promised(rec.Epoch)
+	ev := d.helpful(rec, rec.From, rec.Reason, everybody)
 	if missing := d.waking(rec, ev); missing != "" {
 		return plan(Waking, v1alpha1.ReasonWaking, "Members come back: %s. Without them it goes on after %s.", missing, wakePatience).again(soon)
 	}
@@ -96,7 +97,7 @@ func (d *decision) fencing(rec Record) Plan {
 	next := rec.promoting(chosen.voter, chosen.last, d.firstRule(rec, chosen.voter, ev))
 	next.GrantWaitMillis = d.grantWait(rec, ev)
 	next.Since.Fenced = d.micro()
-	next.Positions = d.compared(rec, ev, chosen.voter.Member)
+	next.Positions = d.compared(rec, everybody, chosen.voter.Member)
 	next.WritesLost = lostWrites(pass)
 	return plan(Promoting, v1alpha1.ReasonLeaderElected, "%s holds %v and will lead epoch %d.", chosen.voter.Member, chosen.last, rec.Epoch).
 		do(d.write(next))
