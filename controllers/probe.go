@@ -69,7 +69,8 @@ func (p *pass) askOne(ctx context.Context, to nodeclient.Target, pr *probe) deci
 		}
 		return pr.failed(reach, now, p.heard(to.Member))
 	}
-	if pr.askedAt = p.Clock.Now(); pr.timedOut {
+	impatient := pr.impatient(p.heard(to.Member))
+	if pr.askedAt = p.Clock.Now(); impatient {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, againTimeout)
 		defer cancel()
@@ -94,6 +95,10 @@ func (p *pass) askOne(ctx context.Context, to nodeclient.Target, pr *probe) deci
 		return pr.failed(decide.Unknown, now, p.heard(to.Member))
 	}
 }
+
+// impatient: it timed out the last time, and its status stream has said nothing since either. One that talks, and answers slowly, is
+// given all the time it had before: else it would time out for ever.
+func (pr *probe) impatient(heard time.Time) bool { return pr.timedOut && !heard.After(pr.askedAt) }
 
 // heard is when a member's status stream said something last.
 func (p *pass) heard(member string) time.Time {

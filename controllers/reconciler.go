@@ -41,7 +41,7 @@ const (
 	// probeAgainAfter: a member that timed out, or refused, is not asked again within a pass before this, so that a dead leader costs
 	// a failover one timeout, not one a step. (Who refuses as its machine goes down times out a moment later.)
 	probeAgainAfter = 2 * time.Second
-	// againTimeout is for how long a member is asked that timed out the last time: whether it is back shows fast, and a lost
+	// againTimeout is for how long a silent member is asked that timed out the last time: whether it is back shows fast, and a lost
 	// leader is judged by how long nothing was heard of it, not by how patiently it was asked.
 	againTimeout = 250 * time.Millisecond
 )
