@@ -213,6 +213,12 @@ func (r *Replica) OnStreamEnd(from Voter) {
 	}
 }
 
+// Streams reports whether a follower's acknowledgements count.
+func (r *Replica) Streams(v Voter) bool {
+	p := r.progressOf(v)
+	return p != nil && p.live
+}
+
 // OnSeedEnd notes that a follower is sent no snapshot any more. By then it may have come back and have a stream.
 func (r *Replica) OnSeedEnd(from Voter) {
 	if p := r.progressOf(from); p != nil {

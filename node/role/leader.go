@@ -33,6 +33,7 @@ type batch struct {
 
 // stream is one follower's connection.
 type stream struct {
+	to   replication.Voter
 	pub  *peer.Stream
 	done chan struct{}
 }
@@ -183,6 +184,7 @@ func (m *Member) Hello(ctx context.Context, h replication.Hello) (reply replicat
 	err = m.works.Do(ctx, func() {
 		reply = m.core.OnHello(h, m.opt.Now())
 		reply.ClientPort = m.opt.Client
+		m.detach(h.Member)
 		switch {
 		case reply.Verdict == replication.VerdictStream:
 			s = m.attach(h)
@@ -194,13 +196,26 @@ func (m *Member) Hello(ctx context.Context, h replication.Hello) (reply replicat
 	return reply, s, err
 }
 
+// detach ends the stream of a follower that the core counts as gone since it said hello. That may have been the follower's last word
+// on a connection before this one, and late: its acknowledgements would count for nothing from now on, although it hears this leader
+// and has no reason to come again. Now it has one.
+func (m *Member) detach(member string) {
+	if m.leader == nil {
+		return
+	}
+	if s := m.leader.streams[member]; s != nil && !m.core.Streams(s.to) {
+		delete(m.leader.streams, member)
+		close(s.done)
+	}
+}
+
 // attach makes a stream for a follower, ending an older one of the same member.
 func (m *Member) attach(h replication.Hello) *peer.Stream {
 	if old := m.leader.streams[h.Member]; old != nil {
 		close(old.done)
 	}
 	m.seeded(h, m.opt.Now())
-	s := &stream{done: make(chan struct{})}
+	s := &stream{to: replication.Voter{Member: h.Member, Incarnation: h.Incarnation}, done: make(chan struct{})}
 	s.pub = &peer.Stream{
 		Epoch: m.leader.epoch, Log: streamLog{m.Contents().Log, m}, Holds: h.Last.Position,
 		Wake: make(chan struct{}, 1), Done: s.done,
