@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/replicatedstore/replicatedstore/replication/wire"
+	"github.com/replicatedstore/replicatedstore/node/role"
 )
 
 const (
@@ -37,18 +37,12 @@ func (n *Node) Leave() error {
 	return n.Stop()
 }
 
-// untilRelieved returns when this member is no leader that others follow; if it was one, when it knows who is, so that what its
-// clients asked for in between gets there.
+// untilRelieved returns when this member may leave, when ctx ends, or when the node does.
 func (n *Node) untilRelieved(ctx context.Context) {
-	led := false
+	var leaving role.Leaving
 	for {
 		s, err := n.run.Status(ctx)
-		switch {
-		case err != nil:
-			return
-		case s.Role == wire.RoleLeader && followed(s):
-			led = true
-		case s.Role == wire.RoleLeader, !led, s.Leader != "":
+		if err != nil || leaving.May(s) {
 			return
 		}
 		select {
@@ -60,16 +54,6 @@ func (n *Node) untilRelieved(ctx context.Context) {
 		case <-time.After(lookEvery):
 		}
 	}
-}
-
-// followed tells whether anybody could take over.
-func followed(s wire.Status) bool {
-	for _, f := range s.Followers {
-		if f.Live {
-			return true
-		}
-	}
-	return false
 }
 
 // goesOnFor waits; false when the node has ended meanwhile.

@@ -52,6 +52,7 @@ func TestHowLongWritesPause(t *testing.T) {
 		within time.Duration
 	}{
 		"its process is killed": {func(w *World, host string) { w.net.Host(host).Kill() }, 600 * time.Millisecond},
+		"its pod is evicted":    {func(w *World, host string) { w.api.Evict(w.members[host].name) }, time.Second},
 		"its machine loses power": {func(w *World, host string) {
 			w.kubelets.LoseNode(w.kubelets.Node(w.members[host].name))
 		}, 1700 * time.Millisecond},

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/node/role"
 	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
@@ -150,13 +152,21 @@ func (w *World) startMember(name, host string, claim types.UID) {
 
 // stopMember is SIGTERM, which a stopped process does not see.
 func (w *World) stopMember(_, host string) {
-	if p := w.members[host]; p != nil && !p.os.Frozen() && !p.disk.Hung() {
-		w.loop.After(0, func() {
-			if w.members[host] == p {
-				p.stop()
-			}
-		})
+	if p := w.members[host]; p != nil {
+		w.loop.After(0, func() { w.leave(host, p, &role.Leaving{}) })
 	}
+}
+
+// leave ends a process as the node does that is told to stop: a leader goes on until it is relieved, if its time is not over before.
+func (w *World) leave(host string, p *process, leaving *role.Leaving) {
+	if w.members[host] != p || p.os.Frozen() || p.disk.Hung() {
+		return
+	}
+	if s, err := p.m.Status(context.Background()); err == nil && !leaving.May(s) {
+		w.loop.After(50*time.Millisecond, func() { w.leave(host, p, leaving) })
+		return
+	}
+	p.stop()
 }
 
 func (w *World) powerLost(_ string, claim types.UID) { w.disk(claim).Crash() }
