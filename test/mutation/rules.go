@@ -207,8 +207,8 @@ var mutations = []mutation{
 	{
 		"quorum from statuses", "quorums are counted from answers to this epoch's fence",
 		[]edit{{failoverGo,
-			"ev := d.promised(rec.Epoch)\n\tif missing",
-			"ev := d.foreseen()\n\tif missing"}},
+			"everybody := d.promised(rec.Epoch)",
+			"everybody := d.foreseen()"}},
 	},
 	{
 		"quorum from a stale cache", "what was heard once is no answer now",
