@@ -2,7 +2,11 @@ package decide
 
 import (
 	"maps"
+	"slices"
 	"time"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
 // A leader may answer the operator, and hear too few of its voters to acknowledge anything, while they answer too: something between
@@ -11,47 +15,85 @@ import (
 const (
 	// cutOffPatience is how long that is watched before another one leads.
 	cutOffPatience = 5 * time.Second
-	// cutOffAgain is how long after the last leader was replaced for it: if its successor is cut off too, they cannot reach each
-	// other, whoever leads.
+	// cutOffAgain is how soon after one that was replaced for it a leader is: if both are cut off, they may all be, whoever leads.
 	cutOffAgain = 5 * time.Minute
 )
 
-// cutOff reports whether the leader, which answers, has been unable to acknowledge anything for long enough, while enough of the
-// others answer to do better without it.
+// cutOff reports whether the leader, which answers, has been unable to acknowledge anything for long enough, while the others can do
+// without it.
 func (d *decision) cutOff(rec Record) bool {
+	leader := d.Members[rec.Leader.Member]
 	rule, ok := rec.Rule()
-	s := d.Members[rec.Leader.Member].fresh()
-	if !ok || rule.K == 0 || s == nil || rec.Phase != PhaseStable {
+	if s := leader.fresh(); s == nil || !leader.leads(rec) || !ok || rule.K == 0 || len(rec.Rules) > 1 || d.heardBy(s, rec) >= rule.K {
 		return false
 	}
-	heard := 0 // by the leader
-	for _, v := range rule.Voters {
-		f := s.Followers[v.Member]
-		if f.Incarnation == v.Incarnation && f.Live && time.Duration(f.SilentMillis)*time.Millisecond < d.Settings.SuspectAfter {
+	heard, silent := 0, 0
+	for _, m := range d.byOrdinal() {
+		s := m.fresh()
+		if s == nil || !m.follows(rec) || s.Contact == nil {
+			continue
+		}
+		v, votes := rec.Voter(m.Name)
+		switch votes = votes && v.Incarnation == s.Incarnation; {
+		case s.Contact.Connected && votes:
 			heard++
+		case s.Seeding != nil, s.Disk.Level == wire.DiskFull, s.ProblemReason != "": // it has reasons of its own not to be connected
+		case s.Contact.SilentMillis < 0, s.Contact.Refused, time.Duration(s.Contact.SilentMillis)*time.Millisecond >= d.Settings.SuspectAfter:
+			silent++
 		}
 	}
-	c := d.contact(rec)
-	if heard >= rule.K || c.heard >= rule.K || c.heard+c.silent+c.refused <= rule.K {
+	if heard >= rule.K || heard+silent <= rule.K || !d.suffices(rec, without(d.foreseen(), append(slices.Clone(rec.Aside), leader.Name))) {
 		return false
 	}
-	patience := cutOffPatience
-	if rec.Reason == reasonLeaderCutOff {
-		patience = cutOffAgain
-	}
-	return d.lasting("cut off/"+rec.Leader.Member+"/"+rec.Leader.Incarnation, patience)
+	wanted := d.Store.Spec.Failover.Mode != v1alpha1.FailoverManual || d.request() != "" || rec.Phase != PhaseStable
+	return d.lasting("cut off/"+leader.Name+"/"+rec.Leader.Incarnation, d.cutOffPatience(rec)) && wanted
 }
 
-// helpful is the evidence without the leader that is replaced because it is cut off, if the others' suffices: what it wrote after
-// they heard it last, nobody else holds, so nobody was told that it is written.
-func (d *decision) helpful(rec Record, leader, reason string, ev evidence) evidence {
-	if reason != reasonLeaderCutOff {
-		return ev
+func (d *decision) foundCutOff(rec Record) finding {
+	return found(leaderDown, reasonLeaderCutOff, "%s answers, and has heard too few of its voters for %s; they answer, too", rec.Leader.Member, cutOffPatience)
+}
+
+// heardBy counts the voters that the leader hears, by what it says.
+func (d *decision) heardBy(leader *wire.Status, rec Record) (n int) {
+	rule, _ := rec.Rule()
+	for _, v := range rule.Voters {
+		f := leader.Followers[v.Member]
+		if f.Incarnation == v.Incarnation && f.Live && time.Duration(f.SilentMillis)*time.Millisecond < d.Settings.SuspectAfter {
+			n++
+		}
 	}
+	return n
+}
+
+// cutOffPatience is longer soon after a leader was replaced for the same. It rests on operators' clocks, for a pause more or less.
+func (d *decision) cutOffPatience(rec Record) time.Duration {
+	if rec.Phase != PhaseStable || rec.Reason != reasonLeaderCutOff || rec.Since.Writable == nil {
+		return cutOffPatience
+	}
+	return min(max(cutOffPatience, cutOffAgain-d.now.Sub(rec.Since.Writable.Time)), cutOffAgain)
+}
+
+// helpful is the evidence without the members that are set aside, if the others' suffices: what they wrote after they were heard last,
+// nobody else holds, so nobody was told that it is written; and with the longest log they would be elected again.
+func (d *decision) helpful(rec Record, aside []string, ev evidence) evidence {
+	if rest := without(ev, aside); len(aside) > 0 && d.suffices(rec, rest) {
+		return rest
+	}
+	return ev
+}
+
+// suffices tells whether some member can be elected by ev, and nothing acknowledged is lost.
+func (d *decision) suffices(rec Record, ev evidence) bool {
+	pass, g := d.fenceGate(rec, ev)
+	if g != nil || pass.lossy {
+		return false
+	}
+	_, g = d.elect(rec, ev)
+	return g == nil
+}
+
+func without(ev evidence, members []string) evidence {
 	rest := maps.Clone(ev)
-	delete(rest, leader)
-	if pass, g := d.fenceGate(rec, rest); g != nil || pass.lossy {
-		return ev
-	}
+	maps.DeleteFunc(rest, func(name string, _ holding) bool { return slices.Contains(members, name) })
 	return rest
 }

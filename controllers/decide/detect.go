@@ -64,7 +64,7 @@ func (d *decision) detect(rec Record) finding {
 	case m.leads(rec) && d.leaseExpired() && d.Lease.Holder == name:
 		return found(leaderDown, reasonLeaseExpired, "%s answers, but has not renewed its Lease for %s", name, round(d.Lease.UnchangedFor))
 	case m.leads(rec) && d.cutOff(rec):
-		return found(leaderDown, reasonLeaderCutOff, "%s answers, and has heard too few of its voters for %s; they answer, too", name, cutOffPatience)
+		return d.foundCutOff(rec)
 	case m.leads(rec):
 		return found(leaderAlive, "", "%s leads epoch %d", name, rec.Epoch)
 	case s != nil && s.Incarnation != rec.Leader.Incarnation:

@@ -14,11 +14,14 @@ import (
 // failOver begins to replace a leader that is down, if the fence condition can be met by the members that answer: once
 // the record says Fencing there is no way back, so it is not begun on hope.
 func (d *decision) failOver(rec Record, f finding) Plan {
-	request := d.request()
-	if p, refused := d.refuseTarget(rec, request); refused {
+	request, aside := d.request(), rec.Aside
+	if f.reason == reasonLeaderCutOff {
+		aside = append(slices.Clone(aside), rec.Leader.Member)
+	}
+	ev := d.helpful(rec, aside, d.foreseen())
+	if p, refused := d.refuseTarget(ev, request); refused {
 		return p
 	}
-	ev := d.helpful(rec, rec.Leader.Member, f.reason, d.foreseen())
 	if _, g := d.fenceGate(rec, ev); g != nil {
 		return plan(Blocked, g.reason, "%s. %s", f.message, g.message).again(soon)
 	}
@@ -33,17 +36,16 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 			f.message, chosen.voter.Member, ev, v1alpha1.AnnotationFailover, chosen.voter.Member).again(2 * time.Second)
 	}
 	next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindFailover, f.reason, request, request))
-	next.LeaderDead = f.dead && rec.Phase == PhaseStable
+	next.LeaderDead, next.Aside = f.dead && rec.Phase == PhaseStable, aside
 	return plan(Fencing, v1alpha1.ReasonFailoverStarted, "%s: fencing its members for epoch %d.", f.message, next.Epoch).
 		do(append(d.leadTo(chosen.voter.Member), d.write(next))...)
 }
 
 // refuseTarget answers a request for a member that does not hold what the best one holds, before anything is begun.
-func (d *decision) refuseTarget(rec Record, request string) (Plan, bool) {
+func (d *decision) refuseTarget(ev evidence, request string) (Plan, bool) {
 	if request == "" || request == v1alpha1.FailoverToAny {
 		return Plan{}, false
 	}
-	ev := d.foreseen()
 	h, answers := ev[request]
 	switch {
 	case d.Members[request].Name == "":
@@ -82,7 +84,7 @@ func (d *decision) fencing(rec Record) Plan {
 		}
 	}
 	everybody := d.promised(rec.Epoch)
-	ev := d.helpful(rec, rec.From, rec.Reason, everybody)
+	ev := d.helpful(rec, rec.Aside, everybody)
 	if missing := d.waking(rec, ev); missing != "" {
 		return plan(Waking, v1alpha1.ReasonWaking, "Members come back: %s. Without them it goes on after %s.", missing, wakePatience).again(soon)
 	}

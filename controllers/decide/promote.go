@@ -28,6 +28,8 @@ func (d *decision) promoting(rec Record) Plan {
 		}
 	}
 	switch {
+	case d.cutOff(rec):
+		return d.failOver(rec, d.foundCutOff(rec))
 	case m.leads(rec):
 		return d.opening(rec)
 	case d.Pass.PromoteEpoch == rec.Epoch && d.Pass.PromoteRefusal != "":

@@ -60,6 +60,8 @@ type Record struct {
 	// LeaderDead: the process of the leadership that binds was seen to be gone, on two of its ports and from two hosts, so
 	// it serves no read any more.
 	LeaderDead bool `json:"leaderDead,omitempty"`
+	// Aside names the members that were to lead since the newest Stable epoch, and were cut off from the others: see cutoff.go.
+	Aside []string `json:"aside,omitempty"`
 
 	Change
 }
@@ -190,7 +192,7 @@ func (r Record) Voter(member string) (replication.Voter, bool) {
 func (r Record) fencing(e replication.Epoch, c Change) Record {
 	return Record{
 		Epoch: e, Phase: PhaseFencing, ConfigVersion: r.ConfigVersion,
-		Binding: r.Leaderships(), EveryMember: r.EveryMember, Stores: r.Stores, Change: c,
+		Binding: r.Leaderships(), EveryMember: r.EveryMember, Stores: r.Stores, Aside: r.Aside, Change: c,
 	}
 }
 
@@ -204,7 +206,7 @@ func (r Record) promoting(leader replication.Voter, start replication.Mark, rule
 
 // stable is the record of a leadership that took over everything.
 func (r Record) stable() Record {
-	r.Phase, r.Binding, r.EveryMember, r.GrantWaitMillis, r.LeaderDead = PhaseStable, nil, nil, 0, false
+	r.Phase, r.Binding, r.EveryMember, r.GrantWaitMillis, r.LeaderDead, r.Aside = PhaseStable, nil, nil, 0, false, nil
 	return r
 }
 
