@@ -88,8 +88,15 @@ func (c *conn) suppressed() bool {
 // serve works until the client or the server ends the connection.
 func (c *conn) serve() {
 	defer c.end()
-	for !c.srv.stopping.Load() && !c.cut.Load() && !c.killed.Load() {
-		if err := c.fill(); err != nil {
+	for !c.cut.Load() && !c.killed.Load() {
+		if c.srv.stopping.Load() {
+			if !c.fillRest() {
+				return
+			}
+		} else if err := c.fill(); err != nil {
+			if isTimeout(err) && c.srv.stopping.Load() {
+				continue // what has arrived meanwhile is still answered
+			}
 			return
 		}
 		c.touch()

@@ -24,6 +24,18 @@ func (c *conn) fill() error {
 	return c.readErr
 }
 
+// fillRest takes in what has arrived, without waiting, and tells whether that is anything. To close a socket with unread input resets
+// the connection, and its client could not know whether that input was executed.
+func (c *conn) fillRest() bool {
+	if c.raw == nil {
+		return false
+	}
+	before := len(c.parser.buf)
+	c.readErr = nil
+	err := c.raw.Control(func(fd uintptr) { c.onReady(fd) })
+	return err == nil && c.readErr == nil && len(c.parser.buf) > before
+}
+
 // ready reads from a socket that may have data. It reports whether the wait is over.
 func (c *conn) ready(fd uintptr) bool {
 	p := &c.parser

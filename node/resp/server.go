@@ -185,7 +185,7 @@ func (s *Server) Cut(reason string) {
 	s.opt.Log.Info("cutting client connections", "reason", reason, "clients", len(all))
 }
 
-// Shutdown stops accepting, lets every connection finish the pipeline it is in, sends the replies, and closes. When ctx
+// Shutdown stops accepting, lets every connection finish what has arrived, sends the replies, and closes. When ctx
 // ends first it closes what is left and returns ctx's cause.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()

@@ -73,6 +73,34 @@ func TestShutdownIsGraceful(t *testing.T) {
 	}
 }
 
+// What arrived before the end is executed and answered, also when its connection was busy with something else by then.
+func TestShutdownAnswersWhatHasArrived(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	w := dial(t, n.Addr)
+	n.Stall()
+	w.send("SET a 1")
+	eventually(t, func() string {
+		if !n.InFlight() {
+			return "the write does not arrive"
+		}
+		return ""
+	})
+	w.send("INCR a")
+	done := make(chan error)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
+		defer cancel()
+		done <- n.Server.Shutdown(ctx)
+	}()
+	time.Sleep(50 * time.Millisecond)
+	n.Resume()
+	w.expect("+OK", ":2")
+	w.closed()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestIdleTimeout(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	w := dial(t, n.Addr)
