@@ -75,6 +75,11 @@ func (b *backend) ReadGate(ctx context.Context) error {
 	}
 }
 
+// MustProve implements resp.Backend.
+func (b *backend) MustProve() bool {
+	return b.consistency == ConsistencyLinearizable || b.consistency == ConsistencyLeaderWindow
+}
+
 func (b *backend) Room() resp.Room { return resp.Room(b.run.Room()) }
 
 func (b *backend) Acknowledged(p replication.Position) (bool, int) { return b.run.Acknowledged(p) }

@@ -125,6 +125,8 @@ type Backend interface {
 	// lease to be renewed) as long as ctx lives. ErrLoading and ErrStale choose Redis's LOADING and MASTERDOWN replies;
 	// any other error is sent with the code MASTERDOWN and its own text.
 	ReadGate(ctx context.Context) error
+	// MustProve reports whether the consistency asks of a leader to be the leader when it answers what it read.
+	MustProve() bool
 
 	// Room is what may be written now. Unlike the others it is called while the sequencer is locked too, so it only tells
 	// what it knows.

@@ -49,15 +49,22 @@ func (r *round) sequence(step func(*store.Batch)) bool {
 		return false
 	}
 	if r.pending && ticket.Epoch != r.ticket.Epoch {
-		// A leadership ended and another began in the middle of the pipeline: what was written before has its own fate.
-		if err := r.owner.Wait(r.ctx, r.ticket); err != nil {
-			r.forget(err)
+		// A leadership ended and another began in the middle of the pipeline: what came before has its own fate.
+		if !r.await() {
 			return true
 		}
 	}
 	r.pending, r.ticket, r.owner = true, ticket, r.seq
+	r.proved = ticket.Wrote || r.srv.backend.ReadGate(noPatience) == nil && r.seq.Leads(ticket)
 	return true
 }
+
+// noPatience has ended: whoever is given it does not wait.
+var noPatience = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
 
 // notRun words why a batch was refused before any of it was evaluated.
 func notRun(err error) string {
@@ -108,23 +115,28 @@ func (r *round) write(b *store.Batch, at int, j *job) markKind {
 		return markKeep
 	}
 	r.wrote, r.conn.bound = true, true
-	r.transact(b, at, j.cmd.run)
-	return markWrite
+	return r.transact(b, at, j.cmd.run)
 }
 
-// transact runs f as one transaction. If it cannot be kept, the reply since at is replaced.
-func (r *round) transact(b *store.Batch, at int, f func(*call)) {
+// transact runs f as one transaction. If it cannot be kept, the reply since at is replaced. Without an effect, its reply is one of
+// what was read.
+func (r *round) transact(b *store.Batch, at int, f func(*call)) markKind {
+	before := b.Entries()
 	r.call.tx = b.Begin()
 	f(&r.call)
 	r.call.tx = nil
 	if r.replaceFault(at) {
 		b.Discard()
-		return
+		return markRead
 	}
 	if err := b.End(); err != nil {
 		r.out.rewind(at)
 		r.out.fail("ERR " + err.Error())
 	}
+	if b.Entries() == before {
+		return markRead
+	}
+	return markWrite
 }
 
 // settle waits until everything the replies so far depend on is committed and applied. When that cannot be learned, it
@@ -133,12 +145,7 @@ func (r *round) settle() bool {
 	if !r.pending {
 		return !r.conn.closing
 	}
-	if err := r.owner.Wait(r.ctx, r.ticket); err != nil {
-		r.forget(err)
-		return false
-	}
-	if err := r.prove(); err != nil {
-		r.forget(err)
+	if !r.await() {
 		return false
 	}
 	r.gated = false // a pass from before the wait is none now
@@ -149,28 +156,41 @@ func (r *round) settle() bool {
 	return !r.conn.closing
 }
 
-// prove makes sure that this member led when the last batch was evaluated. An entry of its own that is committed shows it. A
-// batch that only read, or whose writes had no effect (a SETNX of a key that exists), has waited for nothing of its own:
-// it must pass the read gate, in the same leadership.
-func (r *round) prove() error {
-	if r.ticket.Wrote {
-		return nil
+// await waits for the ticket, and makes sure that this member led when the last batch was evaluated. An entry of its own that is
+// committed shows that. A batch that only read, or whose writes had no effect (a SETNX of a key that exists), has waited for nothing
+// of its own: it must have passed the read gate, in the same leadership; as a rule it did at once, see sequence. When either cannot
+// be learned, it replaces the replies and ends the connection.
+func (r *round) await() bool {
+	if err := r.owner.Wait(r.ctx, r.ticket); err != nil {
+		r.forget(err)
+		return false
 	}
-	if err := r.mayRead(); err != nil {
-		return err
+	if r.proved {
+		return true
 	}
-	if !r.owner.Leads(r.ticket) {
-		return errDeposed
+	err := r.mayRead()
+	if err == nil && r.srv.backend.MustProve() && !r.owner.Leads(r.ticket) {
+		err = ErrStale
 	}
-	return nil
+	if err != nil {
+		r.forgetReads(gateRefusal(err))
+	}
+	return err == nil
 }
-
-var errDeposed = errors.New("this member no longer leads")
 
 // forget replaces every reply that depends on the ticket: what became of it is unknown.
 func (r *round) forget(cause error) {
-	r.conn.closing = true
 	r.srv.stats.unknown.Add(1)
+	r.replace(unknownOutcome(cause), unknownBefore(cause))
+}
+
+// forgetReads replaces the replies that tell what was read: what was written is known to be committed.
+func (r *round) forgetReads(text string) { r.replace("", text) }
+
+// replace puts errors in the place of replies that depend on the ticket: of what wrote, unless that is "", and of what read; and ends
+// the connection.
+func (r *round) replace(wrote, read string) {
+	r.conn.closing = true
 	defer r.release()
 	if len(r.marks) == 0 {
 		return
@@ -183,14 +203,14 @@ func (r *round) forget(cause error) {
 		if i+1 < len(r.marks) {
 			end = r.marks[i+1].at - base
 		}
-		switch m.kind {
-		case markWrite:
-			r.out.fail(unknownOutcome(cause))
-		case markRead:
-			r.out.fail(unknownBefore(cause))
-		case markKeep:
+		switch {
+		case m.kind == markSilent:
+		case m.kind == markRead:
+			r.out.fail(read)
+		case m.kind == markWrite && wrote != "":
+			r.out.fail(wrote)
+		default:
 			r.out.buf = append(r.out.buf, replies[m.at-base:end]...)
-		case markSilent:
 		}
 	}
 }

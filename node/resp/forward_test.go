@@ -331,3 +331,33 @@ func TestClientsOfTheLeaderAreServedByTheLeader(t *testing.T) {
 	f.expect("+OK", "+QUEUED", "*1", "$1", "1", "+PONG")
 	dial(t, follower.Addr).do("GET a", "-LOADING...")
 }
+
+// A transaction without commands on data needs nobody's data.
+func TestTransactionWithoutDataAtAFollowerThatMayNotRead(t *testing.T) {
+	_, follower := forwardingPair(t)
+	follower.RefuseReads(resp.ErrStale)
+	f := dial(t, follower.Addr)
+	f.send("MULTI", "PING", "EXEC", "MULTI", "EXEC")
+	f.expect("+OK", "+QUEUED", "*1", "+PONG", "+OK", "*0")
+}
+
+// A pipeline that reads on and on after a write, while leadership is handed over: nothing of it is unknown.
+func TestHandoverInTheMiddleOfALongPipeline(t *testing.T) {
+	a, b := forwardingPair(t)
+	dial(t, a.Addr).do("SET n 1", "+OK")
+	lines, want := []string{"SET m 1"}, []string{"+OK"}
+	for range 20_000 {
+		lines, want = append(lines, "GET n"), append(want, "$1", "1")
+	}
+	for try := range 10 {
+		w := dial(t, a.Addr)
+		go w.send(lines...)
+		time.Sleep(time.Duration(1+try) * time.Millisecond)
+		a.Hold()
+		time.Sleep(10 * time.Millisecond)
+		a.HandOver(b)
+		w.expect(want...)
+		_ = w.nc.Close()
+		a, b = b, a
+	}
+}

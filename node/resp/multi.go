@@ -148,10 +148,10 @@ func (r *round) execBatch(b *store.Batch, j *job, t *transaction, ready [][]byte
 		r.reject(text)
 	} else {
 		if t.writes {
-			kind, r.wrote, r.conn.bound = markWrite, true, true
+			r.wrote, r.conn.bound = true, true
 		}
 		r.call.batch = b
-		r.transact(b, at, func(*call) { r.execQueued(t, ready) })
+		kind = r.transact(b, at, func(*call) { r.execQueued(t, ready) })
 	}
 	r.begin(j)
 	r.finish(at, kind)
@@ -182,9 +182,15 @@ const execTries = 32
 // reads, and keeps the result only if nothing was applied meanwhile. False: the leader may run it, and nothing was done.
 func (r *round) execView(j *job, t *transaction) bool {
 	at := len(r.out.buf)
+	if !t.data && r.conn.watched == nil {
+		r.execQueued(t, r.execDirect(t))
+		r.begin(j)
+		r.finish(at, markKeep)
+		return true
+	}
 	r.begin(j)
 	if text := r.openView(execReads); text != "" {
-		if r.leaderMay() {
+		if t.data && r.leaderMay() {
 			return false
 		}
 		r.reject(text)

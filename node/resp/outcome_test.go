@@ -124,7 +124,7 @@ func TestWriteWithoutEffectPassesTheReadGate(t *testing.T) {
 				w.send("MULTI", "SETNX old 2")
 				w.expect("+OK", "+QUEUED")
 			}
-			w.do(without, "-OUTCOMEUNKNOWN...")
+			w.do(without, "-MASTERDOWN...")
 			w.closed()
 		})
 	}
@@ -137,4 +137,17 @@ func TestReadsBesideAWriteNeedNoGate(t *testing.T) {
 	n.RefuseReads(resp.ErrStale)
 	w.send("SET a 1", "SETNX a 2", "GET a")
 	w.expect("+OK", ":0", "$1", "1")
+}
+
+// Deposed and elected again between two batches of one pipeline: what the first one read is not proved by the second one's commit.
+func TestReadsOfALeadershipThatIsOver(t *testing.T) {
+	n := resptest.Start(t, resp.Options{EnableDebug: true})
+	w := dial(t, n.Addr)
+	w.do("SET old 1", "+OK")
+	n.RefuseReads(resp.ErrStale) // it is cut off
+	w.send("SETNX old 5", "DEBUG SLEEP 0.3", "SET a 1")
+	time.Sleep(100 * time.Millisecond) // most likely it is between the two by now; the reply is the same if not
+	n.Depose()                         // another leads, and changes what is there
+	n.Lead()
+	w.expect("-MASTERDOWN...")
 }

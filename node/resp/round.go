@@ -34,6 +34,7 @@ type round struct {
 
 	pending bool
 	ticket  store.Ticket
+	proved  bool             // this member led when the ticket's batch was evaluated, if its own entries are committed
 	owner   *store.Sequencer // who gave the ticket
 	marks   []mark
 	ctx     context.Context // bounds the wait for ticket; nil before the first batch

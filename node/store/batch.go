@@ -3,14 +3,17 @@ package store
 import (
 	"context"
 	"fmt"
+
+	"github.com/replicatedstore/replicatedstore/replication"
 )
 
 // Batch is the commands of one Run: reads and writes that see each other and everything in flight. It must not be used
 // after Run's function has returned.
 type Batch struct {
 	tx      Tx
-	open    bool   // between Begin and End or Discard
-	scratch []byte // copies of values read from applied state; reused
+	before  replication.Position // the tail when it began
+	open    bool                 // between Begin and End or Discard
+	scratch []byte               // copies of values read from applied state; reused
 }
 
 // maxScratch is how much scratch is kept between batches.
@@ -37,12 +40,12 @@ func (s *Sequencer) Run(ctx context.Context, f func(*Batch)) (Ticket, error) {
 	b := &s.batch
 	defer b.finish()
 	b.tx.now = s.advanceClock(s.opt.Clock())
-	before := s.tail
+	b.before = s.tail
 	f(b)
 	if b.open {
 		panic("store: Run's function left a transaction open")
 	}
-	return Ticket{Epoch: s.epoch, Position: s.tail, Wrote: s.tail > before}, nil
+	return Ticket{Epoch: s.epoch, Position: s.tail, Wrote: s.tail > b.before}, nil
 }
 
 func (b *Batch) finish() {
@@ -54,6 +57,9 @@ func (b *Batch) finish() {
 		b.scratch = nil
 	}
 }
+
+// Entries is how many entries the batch has added so far.
+func (b *Batch) Entries() uint64 { return uint64(b.tx.s.tail - b.before) }
 
 // Now returns the leader time of the batch (unix ms); expiry is judged by it.
 func (b *Batch) Now() int64 { return b.tx.now }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	iofs "io/fs"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -55,7 +57,9 @@ func checkManifest(fs vfs.FS, dir string) error {
 	}
 	path := desc.ManifestFilename
 	data, err := durable.ReadFile(fs, path, maxManifest)
-	if err != nil {
+	if durable.IsNotExist(err) {
+		return removeUnmade(fs, dir, err)
+	} else if err != nil {
 		return err
 	}
 	at := 0
@@ -70,6 +74,24 @@ func checkManifest(fs vfs.FS, dir string) error {
 		}
 	}
 	return nil
+}
+
+// removeUnmade removes the files of a state that was never finished: a power loss during its making may leave the marker that names a
+// MANIFEST, and not the MANIFEST. Where there are tables it is one that was lost, and missing is returned.
+func removeUnmade(fs vfs.FS, dir string, missing error) error {
+	names, err := fs.List(dir)
+	if err != nil {
+		return err
+	}
+	if slices.ContainsFunc(names, func(n string) bool { return strings.HasSuffix(n, ".sst") || strings.HasSuffix(n, ".blob") }) {
+		return missing
+	}
+	for _, n := range names {
+		if err := durable.Remove(fs, fs.PathJoin(dir, n)); err != nil {
+			return err
+		}
+	}
+	return durable.SyncDir(fs, dir)
 }
 
 // manifestChunk returns the length of the chunk at offset at; 0 when there is none, or none that begins a record where that

@@ -226,3 +226,50 @@ func TestDamagedManifest(t *testing.T) {
 		}
 	}
 }
+
+// The power goes while a state is made: the marker names a MANIFEST that is not there, and there is nothing else. It is made again.
+// With tables, the MANIFEST was lost.
+func TestStateWhoseMakingWasInterrupted(t *testing.T) {
+	for name, tables := range map[string]bool{"nothing was written": false, "tables are there": true} {
+		t.Run(name, func(t *testing.T) {
+			fs := vfs.NewMem()
+			m := openMachine(t, fs, "state")
+			if err := m.Close(); err != nil {
+				t.Fatal(err)
+			}
+			names, err := fs.List("state")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, n := range names {
+				if strings.HasPrefix(n, "MANIFEST") {
+					if err := fs.Remove(fs.PathJoin("state", n)); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			if tables {
+				f, err := fs.Create("state/000004.sst", "test")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := f.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			m, err = Open(fs, "state", Options{Memory: minMemory})
+			if tables {
+				if !errors.Is(err, ErrDamaged) {
+					t.Fatalf("opened, %v", err)
+				}
+				return
+			}
+			if err != nil || m.Applied() != (replication.Mark{}) {
+				t.Fatalf("%v", err)
+			}
+			if err := m.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}

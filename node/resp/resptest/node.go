@@ -375,6 +375,9 @@ func (n *Node) ReadGate(context.Context) error {
 	return nil
 }
 
+// MustProve implements resp.Backend.
+func (n *Node) MustProve() bool { return true }
+
 // Acknowledged implements resp.Backend: followers apply at once.
 func (n *Node) Acknowledged(p replication.Position) (bool, int) {
 	n.mu.Lock()
