@@ -105,7 +105,7 @@ func (p *pass) objects(ctx context.Context) (map[string]decide.Member, error) {
 // waited for like one that is being deleted. So is one that belongs to nobody, once it has been told to go.
 func (p *pass) pod(ctx context.Context, pod *corev1.Pod) *decide.Pod {
 	out := &decide.Pod{
-		UID: pod.UID, IP: pod.Status.PodIP, Node: pod.Spec.NodeName, Role: pod.Labels[v1alpha1.LabelRole],
+		UID: pod.UID, IP: pod.Status.PodIP, Port: render.LeaderPort(pod), Node: pod.Spec.NodeName, Role: pod.Labels[v1alpha1.LabelRole],
 		SpecHash: pod.Annotations[v1alpha1.AnnotationSpecHash], Restarted: pod.Annotations[v1alpha1.AnnotationRestart],
 		Failed:   pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded,
 		Deleting: pod.DeletionTimestamp != nil,

@@ -55,7 +55,7 @@ func (p *pass) route(ctx context.Context, a decide.RouteClients) error {
 	var to *render.Destination
 	var route decide.Route
 	if m := p.seen.Members[a.Member]; a.Member != "" && m.Pod != nil {
-		to = &render.Destination{Member: a.Member, IP: m.Pod.IP, Node: m.Pod.Node, Zone: m.Pod.Zone, UID: m.Pod.UID}
+		to = &render.Destination{Member: a.Member, IP: m.Pod.IP, Port: m.Pod.Port, Node: m.Pod.Node, Zone: m.Pod.Zone, UID: m.Pod.UID}
 		route = decide.Route{UID: m.Pod.UID, IP: m.Pod.IP}
 	}
 	if err := p.Client.Apply(ctx, render.Route(p.store, to, p.routeFamily), client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership); err != nil {

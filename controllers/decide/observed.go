@@ -135,6 +135,7 @@ type Member struct {
 type Pod struct {
 	UID      types.UID
 	IP       string // "" until it has one
+	Port     int32  // to which the -rw Service leads there
 	Node     string
 	Zone     string
 	Cordoned bool // its node takes no new pods, as before it is drained

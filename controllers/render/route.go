@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"k8s.io/apimachinery/pkg/types"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
@@ -17,6 +18,20 @@ import (
 type Destination struct {
 	Member, IP, Node, Zone string
 	UID                    types.UID
+	Port                   int32
+}
+
+// LeaderPort is where clients that want the leader are led to at a member's pod: the port for them, if it has that. A pod that an
+// operator before made has not, and goes on as it is.
+func LeaderPort(pod *corev1.Pod) int32 {
+	for _, c := range pod.Spec.Containers {
+		for _, p := range c.Ports {
+			if c.Name == Container && p.Name == api.PortNameLeader {
+				return p.ContainerPort
+			}
+		}
+	}
+	return api.PortClient
 }
 
 // Route is the EndpointSlice of the -rw Service, which leads to one member; nil: to nobody at addresses of that family, "" for IPv4.
@@ -25,8 +40,9 @@ type Destination struct {
 // likely to be elected, whose port for this makes clients wait for the leader instead of serving them what a follower has.
 func Route(s *api.ReplicatedStore, to *Destination, family discoveryv1.AddressType) *discoveryv1ac.EndpointSliceApplyConfiguration {
 	family = cmp.Or(family, discoveryv1.AddressTypeIPv4)
+	port := int32(api.PortLeader)
 	if to != nil {
-		family = discoveryv1.AddressTypeIPv4
+		family, port = discoveryv1.AddressTypeIPv4, to.Port
 		if ip, err := netip.ParseAddr(to.IP); err == nil && ip.Is6() {
 			family = discoveryv1.AddressTypeIPv6
 		}
@@ -39,7 +55,7 @@ func Route(s *api.ReplicatedStore, to *Destination, family discoveryv1.AddressTy
 		}).
 		WithOwnerReferences(owner(s)).
 		WithAddressType(family).
-		WithPorts(discoveryv1ac.EndpointPort().WithName(api.PortNameClient).WithPort(api.PortLeader).WithProtocol("TCP").WithAppProtocol("redis"))
+		WithPorts(discoveryv1ac.EndpointPort().WithName(api.PortNameClient).WithPort(port).WithProtocol("TCP").WithAppProtocol("redis"))
 	if to == nil {
 		return out
 	}

@@ -3,6 +3,7 @@ package render_test
 import (
 	"testing"
 
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 
 	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
@@ -14,7 +15,7 @@ import (
 func TestRoute(t *testing.T) {
 	s := store("orders")
 	for ip, family := range map[string]discoveryv1.AddressType{"10.1.2.3": discoveryv1.AddressTypeIPv4, "fd00::7": discoveryv1.AddressTypeIPv6} {
-		r := render.Route(s, &render.Destination{Member: "orders-2", IP: ip, Node: "n1", UID: "uid"}, "")
+		r := render.Route(s, &render.Destination{Member: "orders-2", IP: ip, Node: "n1", UID: "uid", Port: 7}, "")
 		if *r.AddressType != family || *r.Name != render.RouteName("orders", family) || len(r.Endpoints) != 1 {
 			t.Fatalf("%s: %+v", ip, r)
 		}
@@ -27,6 +28,9 @@ func TestRoute(t *testing.T) {
 				t.Fatalf("%+v does not go with %+v", svc.Spec, r.Ports)
 			}
 		}
+		if p := *r.Ports[0].Port; p != 7 {
+			t.Fatalf("to port %d", p)
+		}
 		if r.Labels[discoveryv1.LabelServiceName] != api.ServiceReadWrite("orders") {
 			t.Fatalf("labels %v", r.Labels)
 		}
@@ -36,5 +40,25 @@ func TestRoute(t *testing.T) {
 	}
 	if r := render.Route(s, nil, ""); len(r.Endpoints) != 0 || *r.AddressType != discoveryv1.AddressTypeIPv4 {
 		t.Fatalf("%+v", r.Endpoints)
+	}
+}
+
+// A pod without a port for clients of the leader, made by an operator before, goes on with the one that it has.
+func TestLeaderPort(t *testing.T) {
+	c := func(name string, ports ...corev1.ContainerPort) *corev1.Pod {
+		return &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "sidecar", Ports: ports}, {Name: name, Ports: ports}}}}
+	}
+	client, leader := corev1.ContainerPort{Name: api.PortNameClient, ContainerPort: 6379}, corev1.ContainerPort{Name: api.PortNameLeader, ContainerPort: 6382}
+	for name, tc := range map[string]struct {
+		pod  *corev1.Pod
+		want int32
+	}{
+		"of now":      {c(render.Container, client, leader), 6382},
+		"of before":   {c(render.Container, client), 6379},
+		"a sidecar's": {c("other", client, leader), 6379},
+	} {
+		if got := render.LeaderPort(tc.pod); got != tc.want {
+			t.Errorf("%s: %d, want %d", name, got, tc.want)
+		}
 	}
 }

@@ -193,13 +193,8 @@ func (r *round) converse(u *upstream, i, end int) (next int, again bool) {
 	}
 	gone, done := r.waitElsewhere(u, &r.jobs[i])
 	defer done()
-	sent, err := u.send(r.sent)
+	sent := u.send(r.sent)
 	defer sent()
-	if err != nil {
-		r.conn.disconnect()
-		r.lastRefusal = err
-		return i, true
-	}
 	r.srv.stats.forwarded.Add(uint64(end - i))
 	for k := i; k < end; k++ {
 		j, at := &r.jobs[k], len(r.out.buf)
@@ -209,9 +204,14 @@ func (r *round) converse(u *upstream, i, end int) (next int, again bool) {
 		case err != nil:
 			r.out.rewind(at)
 			r.conn.disconnect()
-			if gone() {
-				r.conn.closing = true // nobody waits for the reply
+			switch n, sendErr := sent(); {
+			case gone():
+				r.answer(j, func() { r.out.fail("TRYAGAIN the wait was ended") })
+				r.conn.closing = true
 				return k + 1, false
+			case n == 0 && sendErr != nil: // nothing was sent
+				r.lastRefusal = sendErr
+				return i, true
 			}
 			return r.unanswered(k, end, err)
 		case !ran:
@@ -225,18 +225,6 @@ func (r *round) converse(u *upstream, i, end int) (next int, again bool) {
 		}
 	}
 	return end, false
-}
-
-// waitElsewhere makes a wait at the leader end when the client hangs up or the server stops, as it would here; gone tells whether it
-// did. Other commands have their reply's time-out.
-func (r *round) waitElsewhere(u *upstream, j *job) (gone func() bool, done func()) {
-	if j.cmd.name != "wait" && j.cmd.name != "waitaof" {
-		return func() bool { return false }, func() {}
-	}
-	ctx, end := r.call.blocking(0)
-	_ = u.nc.SetDeadline(time.Time{}) // it says itself for how long
-	stop := context.AfterFunc(ctx, func() { _ = u.nc.SetDeadline(time.Unix(1, 0)) })
-	return func() bool { return ctx.Err() != nil }, func() { stop(); end() }
 }
 
 // encode appends what is sent for a job: EXEC takes with it what was queued here.

@@ -66,21 +66,24 @@ func (u *upstream) ask(words ...string) error {
 	return err
 }
 
-// send writes b, which stays in use until done returns. What may not fit the buffers between is written beside the reading of
-// replies, or both sides would wait for each other. An error says that nothing was sent; what is cut off shows in the replies.
-func (u *upstream) send(b []byte) (done func(), err error) {
+// send writes b, which stays in use until sent has returned how much of it was written. What may not fit the buffers between is written
+// beside the reading of replies, or both sides would wait for each other.
+func (u *upstream) send(b []byte) (sent func() (int, error)) {
 	if len(b) <= 2*burstBytes {
-		if n, err := u.nc.Write(b); n == 0 && err != nil {
-			return func() {}, err
-		}
-		return func() {}, nil
+		n, err := u.nc.Write(b)
+		return func() (int, error) { return n, err }
 	}
+	var n int
+	var err error
 	written := make(chan struct{})
 	go func() {
 		defer close(written)
-		_, _ = u.nc.Write(b)
+		n, err = u.nc.Write(b)
 	}()
-	return func() { <-written }, nil
+	return func() (int, error) {
+		<-written
+		return n, err
+	}
 }
 
 // speak makes the replies come in the client's version of the protocol.

@@ -107,6 +107,23 @@ func (c *call) blocking(timeout time.Duration) (context.Context, func()) {
 	}
 }
 
+// waitElsewhere makes a wait at the leader end when the client hangs up or the server stops, as it would here; gone tells whether it
+// did. Other commands have their reply's time-out.
+func (r *round) waitElsewhere(u *upstream, j *job) (gone func() bool, done func()) {
+	if j.cmd.name != "wait" && j.cmd.name != "waitaof" {
+		return func() bool { return false }, func() {}
+	}
+	ctx, end := r.call.blocking(0)
+	_ = u.nc.SetDeadline(time.Time{}) // it says itself for how long
+	stop := context.AfterFunc(ctx, func() { _ = u.nc.SetDeadline(time.Unix(1, 0)) })
+	return func() bool { return ctx.Err() != nil }, func() {
+		if !stop() {
+			r.conn.disconnect() // the deadline may come at any time
+		}
+		end()
+	}
+}
+
 // hangupCheck is how often a blocked connection is looked at for its client having gone.
 const hangupCheck = time.Second
 

@@ -31,12 +31,23 @@ type logDamage struct {
 // state machine has all of the segment on its own disk, pruneBound lets it go, and followers that lack it are seeded instead of
 // being told of a log that cannot be read.
 func (m *Member) noteDamage(l *wal.Log, upTo replication.Position, err error) {
-	if m.logDamage.log == l && m.logDamage.upTo >= upTo {
+	if m.logDamage.log == l && m.logDamage.upTo >= upTo || upTo < l.First() {
 		return
 	}
 	m.logDamage = logDamage{l, upTo, err.Error()}
 	m.damages.Add(1)
 	m.opt.Log.Error(err, "the log is damaged")
+	if m.leader == nil || l != m.Contents().Log {
+		return
+	}
+	for name, o := range m.leader.seeds { // what is held for them cannot be read
+		if o.release != nil && o.from <= upTo {
+			o.letGo()
+			if o.over {
+				delete(m.leader.seeds, name)
+			}
+		}
+	}
 }
 
 // damage is what is bad in the log in force, and not pruned yet; role goroutine.
@@ -59,19 +70,21 @@ type streamLog struct {
 func (l streamLog) Read(from replication.Position, maxBytes int, dst []replication.Record) ([]replication.Record, error) {
 	recs, err := l.Log.Read(from, maxBytes, dst)
 	if errors.Is(err, wal.ErrDamaged) {
-		l.m.works.Post(func() { l.m.noteDamage(l.Log, segmentEnd(l.Log, from), err) })
+		if last, found := segmentEnd(l.Log, from); found {
+			l.m.works.Post(func() { l.m.noteDamage(l.Log, last, err) })
+		}
 	}
 	return recs, err
 }
 
-// segmentEnd is the last position of the segment that holds p.
-func segmentEnd(l *wal.Log, p replication.Position) replication.Position {
+// segmentEnd is the last position of the segment that holds p; false when it was pruned.
+func segmentEnd(l *wal.Log, p replication.Position) (last replication.Position, found bool) {
 	for _, s := range l.Segments() {
-		if p <= s.Last {
-			return s.Last
+		if s.First <= p && p <= s.Last {
+			return s.Last, true
 		}
 	}
-	return p
+	return 0, false
 }
 
 // scrubber verifies closed segments on disk, beside everything else.

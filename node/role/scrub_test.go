@@ -1,11 +1,13 @@
 package role
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/replicatedstore/replicatedstore/replication/wal"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
@@ -93,5 +95,46 @@ func TestFollowerThatNeedsADamagedSegmentIsSeeded(t *testing.T) {
 	c.agrees("g")
 	if !c.snapshotted("g") || c.made("l") != 1 {
 		t.Errorf("checkpoints: %d", c.made("l"))
+	}
+}
+
+// While a follower is seeded, what it will need next is damaged at the leader: what was held for it is let go, and it is seeded again.
+func TestDamageInWhatIsHeldForASeed(t *testing.T) {
+	c := led(t, "g")
+	c.start("f", slowly)
+	c.follow("f")
+	s := c.seedOf("f")
+	c.fill("live", 24)
+	segments := c.members["l"].Generation().Log.Segments()
+	i := slices.IndexFunc(segments[:len(segments)-1], func(x wal.SegmentInfo) bool { return x.First > s.Position })
+	if i < 0 {
+		t.Fatalf("no closed segment after %d: %+v", s.Position, segments)
+	}
+	c.damageLog("l", i)
+	c.agrees("f")
+	if n := c.members["l"].Damages(); n != 1 {
+		t.Errorf("%d damaged segments", n)
+	}
+}
+
+// Two streams may meet one damage; what the second says comes when the segment is gone, and is not said of the next one.
+func TestLateNoteOfDamage(t *testing.T) {
+	c := newCluster(t)
+	c.start("l", func(o *Options) { o.LogRetain = 8 << 20 })
+	c.lead("l")
+	c.fill("a", 24)
+	m := c.members["l"]
+	log := m.Generation().Log
+	segments := log.Segments()
+	c.damageLog("l", 2)
+	if _, err := (streamLog{log, m.Member}).Read(segments[2].First, 1<<20, nil); !errors.Is(err, wal.ErrDamaged) {
+		t.Fatal(err)
+	}
+	c.pruned("l", segments[2].Last)
+	if err := m.works.Do(t.Context(), func() { m.noteDamage(log, segments[2].Last, wal.ErrDamaged) }); err != nil {
+		t.Fatal(err)
+	}
+	if _, found := segmentEnd(log, segments[2].First); found || m.Damages() != 1 || c.status("l").Problem != "" {
+		t.Errorf("%d damaged segments, %q", m.Damages(), c.status("l").Problem)
 	}
 }
