@@ -97,7 +97,11 @@ func (p *pass) writeRecord(ctx context.Context, a decide.WriteRecord) error {
 		if name := a.Record.Leader.Member; name != "" {
 			lease.Spec.HolderIdentity = &name
 		}
-		return p.Client.Create(ctx, lease, client.FieldOwner(v1alpha1.FieldOwner))
+		if err := p.Client.Create(ctx, lease, client.FieldOwner(v1alpha1.FieldOwner)); err != nil {
+			return err
+		}
+		p.wrote(lease.UID, a.Record)
+		return nil
 	}
 	owner := metav1.NewControllerRef(p.store, v1alpha1.GroupVersionKind())
 	spec := map[string]any{"leaseDurationSeconds": a.LeaseSeconds, "holderIdentity": nil}
@@ -118,8 +122,13 @@ func (p *pass) writeRecord(ctx context.Context, a decide.WriteRecord) error {
 	if err := p.Client.Patch(ctx, lease, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(v1alpha1.FieldOwner)); err != nil {
 		return err
 	}
+	p.wrote(lease.UID, a.Record)
 	p.recorded(a.Record)
 	return nil
+}
+
+func (p *pass) wrote(lease types.UID, rec decide.Record) {
+	p.known = known{lease, rec.Encode(), rec.Epoch, rec.Phase}
 }
 
 // promote tells the elected member to lead. A refusal is an answer, not an error: the next step judges it.

@@ -37,6 +37,8 @@ type memory struct {
 
 	promoted  decide.PromotedAt
 	stoodIn   replication.Epoch // see decide.Observed
+	known     known             // the record as it was read or written last, not from the cache
+	decided   decide.Outcome    // see decide.Observed.Before
 	handovers handovers
 	lease     leaseWatch
 	// routed is what was written of the -rw Service's EndpointSlice and has not come back yet; routeVersion what the cache holds.

@@ -4,11 +4,8 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"time"
 
-	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -17,8 +14,28 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/render"
 )
 
-// observe reads everything a decision needs, and changes nothing. The order matters: members are asked before the record is
-// read, so that a current record is never older than what they have promised.
+// look observes and decides, and does so anew while the decision asks for what was taken from the cache to be read from the API
+// server itself. Most looks find nothing to do and nothing new, and cost the API server nothing.
+func (p *pass) look(ctx context.Context) (decide.Plan, error) {
+	for {
+		obs, err := p.observe(ctx)
+		if err != nil {
+			return decide.Plan{}, fmt.Errorf("observe: %w", err)
+		}
+		plan := decide.Decide(obs, p.Clock.Now())
+		if plan.Reread.Any() {
+			p.uncached = p.uncached.And(plan.Reread)
+			continue
+		}
+		p.seen = obs
+		if !obs.Cached.Record {
+			p.decided = plan.Outcome()
+		}
+		return plan, nil
+	}
+}
+
+// observe reads everything a decision needs, and changes nothing.
 func (p *pass) observe(ctx context.Context) (decide.Observed, error) {
 	if err := p.refreshStore(ctx); err != nil {
 		return decide.Observed{}, err
@@ -27,8 +44,7 @@ func (p *pass) observe(ctx context.Context) (decide.Observed, error) {
 	if err != nil {
 		return decide.Observed{}, err
 	}
-	p.ask(ctx, members)
-	lease, err := p.readLease(ctx)
+	lease, err := p.askAndRead(ctx, members)
 	if err != nil {
 		return decide.Observed{}, err
 	}
@@ -45,6 +61,7 @@ func (p *pass) observe(ctx context.Context) (decide.Observed, error) {
 	return decide.Observed{
 		Store: p.store, Settings: p.Settings, Lease: lease, Members: members, Held: p.heldFor(now), Pass: p.answers, Promoted: p.promoted,
 		Handovers: p.handovers.seen(now), Standby: !p.acts(), StoodIn: p.stoodIn, Route: route,
+		Cached: decide.Reads{Record: !p.uncached.Record, Members: !p.uncached.Members}, Before: p.decided,
 	}, nil
 }
 
@@ -65,14 +82,18 @@ func (p *pass) bare(name string) decide.Member {
 	return decide.Member{Name: name, Ordinal: ordinal, SpecHash: render.SpecHash(p.store)}
 }
 
-// objects lists the members' pods and claims.
+// objects lists the members' pods and claims, from the cache where that is to do.
 func (p *pass) objects(ctx context.Context) (map[string]decide.Member, error) {
 	of := []client.ListOption{client.InNamespace(p.store.Namespace), client.MatchingLabels{v1alpha1.LabelStore: p.store.Name}}
 	pods, claims := &corev1.PodList{}, &corev1.PersistentVolumeClaimList{}
-	if err := p.Client.List(ctx, pods, of...); err != nil {
+	var from client.Reader = p.Client
+	if p.uncached.Members {
+		from = p.Reader
+	}
+	if err := from.List(ctx, pods, of...); err != nil {
 		return nil, fmt.Errorf("list pods: %w", err)
 	}
-	if err := p.Client.List(ctx, claims, of...); err != nil {
+	if err := from.List(ctx, claims, of...); err != nil {
 		return nil, fmt.Errorf("list claims: %w", err)
 	}
 	members := map[string]decide.Member{}
@@ -167,75 +188,6 @@ func claimOf(c *corev1.PersistentVolumeClaim, store *v1alpha1.ReplicatedStore) *
 		// Beside Resizing, which is there from the beginning, any other says more.
 		if cond.Status == corev1.ConditionTrue && (out.Growth == "" || cond.Type != corev1.PersistentVolumeClaimResizing) {
 			out.Growth, out.GrowthMessage = string(cond.Type), cond.Message
-		}
-	}
-	return out
-}
-
-// readLease reads the authority record, uncached.
-func (p *pass) readLease(ctx context.Context) (decide.Lease, error) {
-	lease := &coordinationv1.Lease{}
-	key := client.ObjectKey{Namespace: p.store.Namespace, Name: v1alpha1.LeaseName(p.store.Name)}
-	err := p.Reader.Get(ctx, key, lease)
-	now := p.Clock.Now()
-	switch {
-	case apierrors.IsNotFound(err):
-		p.lease.see(nil, now)
-		return decide.Lease{UnchangedFor: p.lease.led(0, now)}, nil
-	case err != nil:
-		return decide.Lease{}, fmt.Errorf("get Lease uncached: %w", err)
-	}
-	p.lease.see(lease, now)
-	out := decide.Lease{Exists: true, ResourceVersion: lease.ResourceVersion, Owner: ownerOf(lease, p.store)}
-	if out.Owner == decide.OwnedByEarlier || out.Owner == decide.OwnedByOther {
-		out.UnchangedFor = p.lease.led(0, now)
-		return out, nil
-	}
-	out.Holder = holderOf(lease)
-	if s := lease.Spec.LeaseDurationSeconds; s != nil {
-		out.Duration = time.Duration(*s) * time.Second
-	}
-	if text, ok := lease.Annotations[v1alpha1.AnnotationRecord]; ok {
-		if out.Record, err = decide.DecodeRecord(text); err != nil {
-			out.RecordError = err.Error()
-		}
-	}
-	if out.Record != nil {
-		out.UnchangedFor = p.lease.led(out.Record.LedEpoch(), now)
-	} else {
-		out.UnchangedFor = p.lease.led(0, now)
-	}
-	return out, nil
-}
-
-// ownerOf tells whose Lease it is. Its name alone does not: a store that is made anew at once finds that of the store before,
-// until the cluster has collected it, and an application may have a Lease of that name.
-func ownerOf(l *coordinationv1.Lease, store *v1alpha1.ReplicatedStore) decide.LeaseOwner {
-	controller := metav1.GetControllerOf(l)
-	switch {
-	case metav1.IsControlledBy(l, store):
-		return decide.OwnedByStore
-	case controller == nil && l.Labels[v1alpha1.LabelStore] == store.Name:
-		return decide.OwnedByNobody
-	case controller != nil && controller.Kind == v1alpha1.Kind && controller.Name == store.Name:
-		return decide.OwnedByEarlier
-	default:
-		return decide.OwnedByOther
-	}
-}
-
-// namedBy lists the members that a record counts on.
-func namedBy(rec *decide.Record) []string {
-	if rec == nil {
-		return nil
-	}
-	out := append([]string(nil), rec.EveryMember...)
-	for _, l := range rec.Leaderships() {
-		out = append(out, l.Leader.Member)
-		for _, r := range l.Rules {
-			for _, v := range r.Voters {
-				out = append(out, v.Member)
-			}
 		}
 	}
 	return out

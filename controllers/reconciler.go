@@ -49,7 +49,7 @@ const (
 // Reconciler brings stores to what their spec says.
 type Reconciler struct {
 	Client client.Client
-	// Reader is uncached: the authority record is never read from a cache.
+	// Reader is uncached: what is acted on is never an authority record from a cache.
 	Reader   client.Reader
 	Nodes    nodeclient.Client
 	Recorder events.EventRecorder
@@ -113,7 +113,9 @@ type pass struct {
 	store   *v1alpha1.ReplicatedStore
 	began   time.Time
 	answers decide.Pass
-	seen    decide.Observed
+	seen    decide.Observed // what the present plan was made from
+	// uncached is what is read from the API server itself for the rest of the pass.
+	uncached decide.Reads
 }
 
 // run takes steps until a plan holds nothing risky. Children are applied last, and only where nothing more urgent was
@@ -121,12 +123,11 @@ type pass struct {
 func (p *pass) run(ctx context.Context) (decide.Plan, error) {
 	var plan decide.Plan
 	for range maxSteps {
-		obs, err := p.observe(ctx)
+		next, err := p.look(ctx)
 		if err != nil {
-			return plan, fmt.Errorf("observe: %w", err)
+			return plan, err
 		}
-		p.seen = obs
-		plan = decide.Decide(obs, p.Clock.Now())
+		plan = next
 		p.hold(plan.Holding, p.Clock.Now())
 		p.stoodIn = plan.StandsIn
 		p.announce(ctx, plan)

@@ -40,6 +40,7 @@ func (d *decision) withoutRecord() Plan {
 // bootstrap names the first leader. Every member is there and empty, so nothing can be missed; the voters start empty
 // (an empty directory is no voter), so nothing commits before a follower holds the barrier.
 func (d *decision) bootstrap() Plan {
+	d.everybody = true
 	var v replication.Voter
 	for _, m := range d.byOrdinal() {
 		if voter, answers := m.voter(); answers {
@@ -72,6 +73,7 @@ func (d *decision) recordIsOld(rec Record) bool {
 // recordLost goes on from the members' promises. If the leader of the highest epoch is alive and provably not deposed, it
 // keeps leading and its rules are the record again. Otherwise the rules are unknown, and so every member must be fenced.
 func (d *decision) recordLost(old Record) Plan {
+	d.everybody = true
 	if rec, ok := d.adopt(old); ok {
 		return plan(RecordLost, reasonRecordLost, "The authority record was lost or old; %s leads epoch %d and keeps leading.", rec.Leader.Member, rec.Epoch).
 			do(d.write(rec))

@@ -23,6 +23,8 @@ type decision struct {
 	stuck   map[string]bool // members whose claim has been going for too long
 	// sleeping: pods go, and none is made.
 	sleeping bool
+	// everybody: no record says who the members are, so that the plan rests on their list.
+	everybody bool
 }
 
 // Decide judges what was observed. It does no I/O and changes nothing.
@@ -43,6 +45,7 @@ func Decide(o Observed, now time.Time) Plan {
 	if len(d.holding) > 0 {
 		p.RequeueAfter = min(p.RequeueAfter, 2*soon) // something is being timed
 	}
+	p.Reread = d.reread(p)
 	p.Notes = d.notes()
 	p.Status = d.status(p)
 	p.Holding = append(d.holding, d.quietly...)

@@ -15,7 +15,8 @@ import (
 // Observed is everything a decision is made from.
 //
 // Guarantees of the observer:
-//  1. Lease was read uncached, and after the statuses: no member can have promised more than a current record says.
+//  1. Lease was read uncached, and after the statuses: no member can have promised more than a current record says. Or, where
+//     Cached.Record, it says what it said when it was read so last, and then a plan that does anything asks for that (Plan.Reread).
 //  2. A fresh status was asked for in this pass, and its Store and Member are the ones expected at that address.
 //  3. Every duration was measured on the observer's own monotonic clock.
 type Observed struct {
@@ -38,6 +39,10 @@ type Observed struct {
 	Standby bool
 	// StoodIn is Plan.StandsIn of this process's plan before.
 	StoodIn replication.Epoch
+	// Cached tells what of this is from a cache, which may lag.
+	Cached Reads
+	// Before is what the newest plan came to that was made from a record read uncached.
+	Before Outcome
 }
 
 // HandoverFailures are the planned handovers of one leadership that failed in a row. The zero value: none.
@@ -99,7 +104,7 @@ const (
 	OwnedByOther
 )
 
-// Lease is the store's Lease as read uncached.
+// Lease is the store's Lease.
 type Lease struct {
 	Exists bool
 	// Owner; where it is an earlier store's or another's, nothing but Exists and ResourceVersion is set.

@@ -133,6 +133,9 @@ type Plan struct {
 	Standby bool
 	// StandsIn is the epoch for which an operator on standby acts in the elected one's place; 0: none.
 	StandsIn replication.Epoch
+	// Reread: this plan rests on a cache where it must not. Nothing of it is done, said or published; these are read from the API
+	// server itself, and another one is made.
+	Reread Reads
 	// Notes are what deserves an event when it is first seen.
 	Notes []Note
 	// Status to publish.

@@ -12,12 +12,13 @@ import (
 // Losing a leader's machine often means losing the elected operator too, and the operators' election takes seconds to notice.
 // Nothing a failover does needs that election: each step is a compare-and-swap of the record, or an order that carries the epoch
 // of the record and may be repeated, whoever gives it. So one that sees that the next step is not taken takes it. Two that take it
-// at once cost one of them a conflict. Once it has taken one it goes on without waiting, until somebody else writes the epoch.
+// at once cost one of them a conflict. Once it has taken one it goes on without waiting, until somebody else writes another epoch,
+// or the store is led and nothing is due any more: what comes then is the elected one's again.
 func (d *decision) standBy(p *Plan) {
 	due := d.urgent(*p)
 	switch {
 	case len(due) == 0:
-	case d.StoodIn != 0 && d.StoodIn == d.recorded(), d.lasting(fmt.Sprintf("due: %T after %s", due[0], d.recordedPhase()), d.Settings.StandInAfter):
+	case d.StoodIn != 0 && d.StoodIn == d.recorded(), d.lasting(fmt.Sprintf("due: %T after %s of epoch %d", due[0], d.recordedPhase(), d.recorded()), d.Settings.StandInAfter):
 		p.StandsIn = d.recorded()
 		for _, a := range due {
 			if w, ok := a.(WriteRecord); ok {
@@ -30,7 +31,7 @@ func (d *decision) standBy(p *Plan) {
 		p.RequeueAfter = min(p.RequeueAfter, shortly/2)
 	}
 	p.Standby, p.Actions = true, nil
-	if d.StoodIn == d.recorded() {
+	if d.StoodIn == d.recorded() && d.recordedPhase() != PhaseStable {
 		p.StandsIn = d.StoodIn
 	}
 }
@@ -64,7 +65,10 @@ func (d *decision) recorded() replication.Epoch {
 	return d.Lease.Record.Epoch
 }
 
-func (d *decision) recordedPhase() string {
-	rec := d.Lease.Record
-	return fmt.Sprintf("%s of epoch %d", rec.Phase, rec.Epoch)
+// recordedPhase is the phase of the record; "" without one.
+func (d *decision) recordedPhase() Phase {
+	if d.Lease.Record == nil {
+		return ""
+	}
+	return d.Lease.Record.Phase
 }

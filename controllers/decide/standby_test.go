@@ -50,6 +50,23 @@ func TestStandbyStandsIn(t *testing.T) {
 	w.until("a fourth member", func() bool { return len(w.pods) == 4 })
 }
 
+// TestStandingInEndsWithTheFailover: it gives no right to the next one in the same epoch, nor to what is due much later.
+func TestStandingInEndsWithTheFailover(t *testing.T) {
+	w, elected, standby := withStandby(t)
+	w.ops = []*operator{standby}
+	w.cluster.Vanish("orders-1")
+	w.until("another leader", func() bool { return w.rec().Epoch == 2 && w.rec().Phase == decide.PhaseStable })
+	w.until("nothing is due any more", func() bool { return standby.plan.Standby })
+	w.ops = []*operator{elected}
+	w.until("the store is whole", func() bool { return elected.plan.State == decide.Stable }, w.kubelet, standby.reconcile)
+	standby.acted = nil
+	w.cluster.Crash(w.rec().Leader.Member)
+	w.until("a third leader", func() bool { return w.rec().Epoch == 3 && w.rec().Phase == decide.PhaseStable }, w.kubelet, standby.reconcile)
+	if len(standby.acted) > 0 {
+		t.Fatalf("it did %q at once, although the elected operator is there", standby.acted)
+	}
+}
+
 // TestStandbyFinishesWhatTheElectedBegan at any step.
 func TestStandbyFinishesWhatTheElectedBegan(t *testing.T) {
 	for steps := 1; steps < 6; steps++ {

@@ -33,7 +33,11 @@ func (x *pass) act(plan decide.Plan) error {
 func (x *pass) do(a decide.Action) error {
 	switch a := a.(type) {
 	case decide.WriteRecord:
-		return x.client.WriteRecord(x.p, a)
+		if err := x.client.WriteRecord(x.p, a); err != nil {
+			return err
+		}
+		x.memory.known = known{true, a.Record.Encode(), a.Record.Epoch, a.Record.Phase}
+		return nil
 	case decide.FenceMembers:
 		x.fence(a)
 		return nil

@@ -236,6 +236,14 @@ func (a *API) setClaim(name string, edit func(*claimObject)) {
 
 // publishObjects tells caches and kubelet that pods or claims have changed.
 func (a *API) publishObjects() {
+	pods, claims := a.objects()
+	a.publish(kindPods, pods)
+	a.publish(kindClaims, claims)
+	a.changed()
+}
+
+// objects are the pods and claims as they are.
+func (a *API) objects() (map[string]decide.Pod, map[string]decide.Claim) {
 	pods, claims := make(map[string]decide.Pod, len(a.pods)), make(map[string]decide.Claim, len(a.claims))
 	for name, p := range a.pods {
 		pods[name] = p.Pod
@@ -243,9 +251,7 @@ func (a *API) publishObjects() {
 	for name, c := range a.claims {
 		claims[name] = c.Claim
 	}
-	a.publish(kindPods, pods)
-	a.publish(kindClaims, claims)
-	a.changed()
+	return pods, claims
 }
 
 func (a *API) deletePod(name string, uid types.UID) {

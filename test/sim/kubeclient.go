@@ -51,6 +51,22 @@ func (c Client) GetLease(p *Proc) (*LeaseObject, error) {
 	return l.(*LeaseObject), nil
 }
 
+// ListMembers lists the pods and the claims, uncached.
+func (c Client) ListMembers(p *Proc) (map[string]decide.Pod, map[string]decide.Claim, error) {
+	type lists struct {
+		pods   map[string]decide.Pod
+		claims map[string]decide.Claim
+	}
+	l, err := c.read(p, func() (any, error) {
+		pods, claims := c.api.objects()
+		return lists{pods, claims}, nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return l.(lists).pods, l.(lists).claims, nil
+}
+
 // WriteRecord swaps the record, or makes the Lease with it.
 func (c Client) WriteRecord(p *Proc, w decide.WriteRecord) error {
 	text := w.Record.Encode()

@@ -15,7 +15,28 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// observe reads what a decision needs: the members first, the Lease last.
+// look observes and decides, anew while the decision asks for what was taken from the cache to be read; see controllers/observe.go.
+func (x *pass) look() (decide.Plan, error) {
+	for {
+		obs, err := x.observe()
+		if err != nil {
+			return decide.Plan{}, fmt.Errorf("observe: %w", err)
+		}
+		x.Steps++
+		plan := decide.Decide(obs, x.now())
+		if plan.Reread.Any() {
+			x.uncached = x.uncached.And(plan.Reread)
+			continue
+		}
+		x.seen = obs
+		if !obs.Cached.Record {
+			x.memory.decided = plan.Outcome()
+		}
+		return plan, nil
+	}
+}
+
+// observe reads what a decision needs.
 func (x *pass) observe() (decide.Observed, error) {
 	if x.store.Annotations[v1alpha1.AnnotationFailover] != "" {
 		s, err := x.client.GetStore(x.p)
@@ -24,9 +45,11 @@ func (x *pass) observe() (decide.Observed, error) {
 		}
 		x.store = s
 	}
-	members := x.objects()
-	x.ask(members)
-	lease, err := x.readLease()
+	members, err := x.objects()
+	if err != nil {
+		return decide.Observed{}, err
+	}
+	lease, err := x.askAndRead(members)
 	if err != nil {
 		return decide.Observed{}, err
 	}
@@ -41,6 +64,7 @@ func (x *pass) observe() (decide.Observed, error) {
 		Held: x.memory.heldFor(now), Pass: x.answers, Promoted: x.memory.promoted,
 		Handovers: x.memory.handovers(now),
 		Standby:   !x.leads, StoodIn: x.memory.stoodIn, Route: x.client.api.route,
+		Cached: decide.Reads{Record: !x.uncached.Record, Members: !x.uncached.Members}, Before: x.memory.decided,
 	}, nil
 }
 
@@ -51,15 +75,22 @@ func (x *pass) bare(name string) decide.Member {
 	return decide.Member{Name: name, Ordinal: ordinal, SpecHash: x.specHash()}
 }
 
-// objects takes the members' pods and claims from the cache.
-func (x *pass) objects() map[string]decide.Member {
-	members := make(map[string]decide.Member, len(x.cache.Pods))
-	for name, pod := range x.cache.Pods {
+// objects takes the members' pods and claims from the cache where that is to do.
+func (x *pass) objects() (map[string]decide.Member, error) {
+	pods, claims := x.cache.Pods, x.cache.Claims
+	if x.uncached.Members {
+		var err error
+		if pods, claims, err = x.client.ListMembers(x.p); err != nil {
+			return nil, err
+		}
+	}
+	members := make(map[string]decide.Member, len(pods))
+	for name, pod := range pods {
 		m := x.bare(name)
 		m.Pod = &pod
 		members[name] = m
 	}
-	for name, claim := range x.cache.Claims {
+	for name, claim := range claims {
 		m, ok := members[name]
 		if !ok {
 			m = x.bare(name)
@@ -67,7 +98,7 @@ func (x *pass) objects() map[string]decide.Member {
 		m.Claim = &claim
 		members[name] = m
 	}
-	return members
+	return members, nil
 }
 
 // ask asks every member that has an address, all at once.
@@ -166,22 +197,67 @@ func (pr *probe) failed(r decide.Reach, now, heard time.Time) decide.Probe {
 	return out
 }
 
-// readLease reads the authority record, uncached.
-func (x *pass) readLease() (decide.Lease, error) {
-	l, err := x.client.GetLease(x.p)
-	if err != nil {
-		return decide.Lease{}, fmt.Errorf("get Lease uncached: %w", err)
+// askAndRead asks the members, and reads the record after that, from the cache where that is to do; see controllers/record.go.
+func (x *pass) askAndRead(members map[string]decide.Member) (decide.Lease, error) {
+	m := x.memory
+	if !x.uncached.Record {
+		if lease := x.cache.Lease; m.known.shows(lease) {
+			x.ask(members)
+			return x.seenLease(lease), nil
+		}
+		x.uncached.Record = true
 	}
+	for n := 1; ; n++ {
+		x.ask(members)
+		lease, err := x.client.GetLease(x.p)
+		if err != nil {
+			return decide.Lease{}, fmt.Errorf("get Lease: %w", err)
+		}
+		m.lease.see(lease, x.now())
+		out, was := x.seenLease(lease), m.known
+		if m.known = knownOf(lease, out.Record); n == maxReads || !was.moved(m.known) {
+			return out, nil
+		}
+	}
+}
+
+// known is that of controllers/record.go.
+type known struct {
+	exists bool
+	record string
+	epoch  replication.Epoch
+	phase  decide.Phase
+}
+
+func knownOf(l *LeaseObject, rec *decide.Record) known {
+	k := known{exists: l != nil}
+	if l != nil {
+		k.record = l.Record
+	}
+	if rec != nil {
+		k.epoch, k.phase = rec.Epoch, rec.Phase
+	}
+	return k
+}
+
+func (k known) shows(l *LeaseObject) bool {
+	return k.exists == (l != nil) && (l == nil || l.Record == k.record)
+}
+
+func (k known) moved(to known) bool { return k.epoch != to.epoch || k.phase != to.phase }
+
+// seenLease is what a decision needs of the Lease.
+func (x *pass) seenLease(l *LeaseObject) decide.Lease {
 	now, watch := x.now(), &x.memory.lease
-	watch.see(l, now)
 	if l == nil {
-		return decide.Lease{UnchangedFor: watch.led(0, now)}, nil
+		return decide.Lease{UnchangedFor: watch.led(0, now)}
 	}
 	out := decide.Lease{Exists: true, ResourceVersion: l.ResourceVersion(), Duration: time.Duration(l.Seconds) * time.Second}
 	if l.Renewed != 0 {
 		out.Holder = l.Holder
 	}
 	if l.Record != "" {
+		var err error
 		if out.Record, err = x.memory.decode(l.Record); err != nil {
 			out.RecordError = err.Error()
 		}
@@ -191,7 +267,7 @@ func (x *pass) readLease() (decide.Lease, error) {
 		led = out.Record.LedEpoch()
 	}
 	out.UnchangedFor = watch.led(uint64(led), now)
-	return out, nil
+	return out
 }
 
 func namedBy(rec *decide.Record) []string {

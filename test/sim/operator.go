@@ -35,6 +35,7 @@ const (
 
 	maxSteps        = 16
 	maxPass         = 30 * time.Second
+	maxReads        = 3
 	probeAgainAfter = 2 * time.Second
 	againTimeout    = 250 * time.Millisecond
 	fenceGrace      = 150 * time.Millisecond
@@ -235,6 +236,8 @@ type pass struct {
 	began   time.Time
 	answers decide.Pass
 	seen    decide.Observed
+	// uncached is what is read from the API server itself for the rest of the pass.
+	uncached decide.Reads
 }
 
 var errTooLong = errors.New("the pass takes too long")
@@ -245,13 +248,11 @@ func (x *pass) run() (decide.Plan, error) {
 		if x.now().Sub(x.began) > maxPass {
 			return plan, errTooLong
 		}
-		obs, err := x.observe()
+		next, err := x.look()
 		if err != nil {
-			return plan, fmt.Errorf("observe: %w", err)
+			return plan, err
 		}
-		x.Steps++
-		x.seen = obs
-		plan = decide.Decide(obs, x.now())
+		plan = next
 		x.Plan = plan
 		x.memory.hold(plan.Holding, x.now())
 		x.memory.stoodIn = plan.StandsIn
@@ -282,6 +283,8 @@ type memory struct {
 	failures decide.HandoverFailures
 	failedAt time.Time // the newest of them
 	stoodIn  replication.Epoch
+	known    known
+	decided  decide.Outcome
 	lease    leaseWatch
 	record   string // of the Lease as watched
 	// Of the store as watched.

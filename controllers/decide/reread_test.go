@@ -1,0 +1,109 @@
+package decide_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+)
+
+// A record from a cache is good enough to find that there is nothing to do and nothing new, and for nothing else.
+func TestACachedRecordIsReadAnewBeforeAnythingIsDone(t *testing.T) {
+	for name, tc := range map[string]struct {
+		happens func(*world)
+		want    bool
+	}{
+		"nothing":                   {func(*world) {}, false},
+		"a renewal":                 {(*world).renew, false},
+		"its leader is lost":        {func(w *world) { w.cluster.Crash("orders-1") }, true},
+		"its leader hangs":          {func(w *world) { w.cluster.Vanish("orders-1") }, true},
+		"a follower is lost":        {func(w *world) { w.cluster.Vanish("orders-3") }, true},
+		"a pod is not labelled":     {func(w *world) { w.pods["orders-2"].Role = "" }, true},
+		"clients are led elsewhere": {func(w *world) { w.route = &decide.Route{} }, true},
+		"more members are asked":    {func(w *world) { w.store.Spec.Replicas = new(int32(4)) }, true},
+		"fewer members are asked":   {func(w *world) { w.store.Spec.Replicas = new(int32(2)) }, true},
+		"it is paused": {func(w *world) {
+			w.store.Annotations[v1alpha1.AnnotationReconcile] = v1alpha1.ReconcileDisabled
+		}, true},
+		"a handover is asked for": {func(w *world) {
+			w.store.Annotations[v1alpha1.AnnotationFailover] = v1alpha1.FailoverToAny
+		}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, 3, 1)
+			op := w.ops[0]
+			before := op.plan.Outcome()
+			tc.happens(w)
+			op.observe()
+			op.seen.Cached, op.seen.Before = decide.Reads{Record: true, Members: true}, before
+			op.decide()
+			if got := op.plan.Reread; got != (decide.Reads{Record: tc.want}) {
+				t.Errorf("%v %v: to be read anew: %+v", op.plan.Outcome(), op.plan.Actions, got)
+			}
+			op.seen.Cached = decide.Reads{}
+			op.decide()
+			if op.plan.Reread.Any() {
+				t.Errorf("asks for more than everything: %+v", op.plan.Reread)
+			}
+		})
+	}
+}
+
+// What a plan comes to is not new because it is seen for the first time by an operator that has just started.
+func TestAnOperatorThatHasJustStartedReadsTheRecord(t *testing.T) {
+	w := started(t, 3, 1)
+	op := w.ops[0]
+	op.observe()
+	op.seen.Cached = decide.Reads{Record: true, Members: true}
+	if op.decide(); !op.plan.Reread.Record {
+		t.Errorf("%v rests on a cache alone", op.plan.Outcome())
+	}
+}
+
+// Without a record that can be believed, the members are those that the list shows, and it must be the newest one.
+func TestMembersAreListedAnewWhereNoRecordNamesThem(t *testing.T) {
+	for name, tc := range map[string]struct {
+		happens func(w *world, old string)
+		want    bool
+	}{
+		"the record is older": {func(w *world, old string) { w.record, w.version = old, w.version+1 }, true},
+		"the record is gone":  {func(w *world, _ string) { w.record, w.version = "", 0 }, true},
+		"a leader is lost":    {func(w *world, _ string) { w.cluster.Crash(w.rec().Leader.Member) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, 3, 1)
+			old := w.record
+			w.cluster.Crash("orders-1")
+			w.until("another leader", func() bool { return w.rec().Epoch == 2 && w.rec().Phase == decide.PhaseStable })
+			w.run(time.Second)
+			tc.happens(w, old)
+			op := w.ops[0]
+			op.observe()
+			op.seen.Cached.Members = true
+			if op.decide(); op.plan.Reread.Members != tc.want {
+				t.Errorf("%v: members are listed anew: %t", op.plan.Outcome(), op.plan.Reread.Members)
+			}
+		})
+	}
+}
+
+// A new store is begun on empty members only after a look at every volume there is.
+func TestMembersAreListedAnewBeforeAStoreIsBegun(t *testing.T) {
+	w := newWorld(t, 3, 1)
+	op := w.ops[0]
+	for range 10 {
+		op.observe()
+		op.seen.Cached.Members = true
+		if op.decide(); op.plan.State == decide.Promoting {
+			break
+		}
+		if op.plan.Reread.Any() {
+			t.Fatalf("%v: %+v", op.plan.Outcome(), op.plan.Reread)
+		}
+		_ = op.act(-1)
+	}
+	if !op.plan.Reread.Members {
+		t.Errorf("%v: %+v", op.plan.Outcome(), op.plan.Reread)
+	}
+}

@@ -1,0 +1,158 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// known is what a Lease said of the authority record, without what renewals change. The zero value: there is no Lease.
+type known struct {
+	uid    types.UID
+	record string // as it is written there
+	epoch  replication.Epoch
+	phase  decide.Phase
+}
+
+// shows tells whether a Lease (nil: there is none) says what is known.
+func (k known) shows(l *coordinationv1.Lease) bool {
+	if l == nil {
+		return k == known{}
+	}
+	return l.UID == k.uid && l.Annotations[v1alpha1.AnnotationRecord] == k.record
+}
+
+// moved tells whether leadership has gone on between the two.
+func (k known) moved(to known) bool { return k.epoch != to.epoch || k.phase != to.phase }
+
+// maxReads bounds how often one look reads a record that moves on each time.
+const maxReads = 3
+
+// askAndRead asks the members, and reads the record after that: so a current record is never older than what they have promised.
+//
+// The cache is good enough while it shows what was read or written last, and nobody asks for more (decide.Plan.Reread). Where the
+// record turns out to have moved on since it was known last, the members may have answered before that, and are asked again: else,
+// while two operators are at work, one would see the record of a new leader beside what members said before it was promoted, and
+// depose it.
+func (p *pass) askAndRead(ctx context.Context, members map[string]decide.Member) (decide.Lease, error) {
+	if !p.uncached.Record {
+		lease, err := p.getLease(ctx, p.Client)
+		if err != nil {
+			return decide.Lease{}, err
+		}
+		if p.known.shows(lease) {
+			p.ask(ctx, members)
+			return p.seenLease(lease), nil
+		}
+		p.uncached.Record = true
+	}
+	for n := 1; ; n++ {
+		p.ask(ctx, members)
+		lease, err := p.getLease(ctx, p.Reader)
+		if err != nil {
+			return decide.Lease{}, err
+		}
+		p.lease.see(lease, p.Clock.Now()) // the cache's copies are taken down as they arrive
+		out, was := p.seenLease(lease), p.known
+		if p.known = knownOf(lease, out.Record); n == maxReads || !was.moved(p.known) {
+			return out, nil
+		}
+	}
+}
+
+// getLease gets the store's Lease; nil: there is none.
+func (p *pass) getLease(ctx context.Context, from client.Reader) (*coordinationv1.Lease, error) {
+	lease := &coordinationv1.Lease{}
+	err := from.Get(ctx, client.ObjectKey{Namespace: p.store.Namespace, Name: v1alpha1.LeaseName(p.store.Name)}, lease)
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("get Lease: %w", err)
+	default:
+		return lease, nil
+	}
+}
+
+func knownOf(l *coordinationv1.Lease, rec *decide.Record) known {
+	if l == nil {
+		return known{}
+	}
+	k := known{uid: l.UID, record: l.Annotations[v1alpha1.AnnotationRecord]}
+	if rec != nil {
+		k.epoch, k.phase = rec.Epoch, rec.Phase
+	}
+	return k
+}
+
+// seenLease is what a decision needs of the Lease.
+func (p *pass) seenLease(lease *coordinationv1.Lease) decide.Lease {
+	now := p.Clock.Now()
+	if lease == nil {
+		return decide.Lease{UnchangedFor: p.lease.led(0, now)}
+	}
+	out := decide.Lease{Exists: true, ResourceVersion: lease.ResourceVersion, Owner: ownerOf(lease, p.store)}
+	if out.Owner == decide.OwnedByEarlier || out.Owner == decide.OwnedByOther {
+		out.UnchangedFor = p.lease.led(0, now)
+		return out
+	}
+	out.Holder = holderOf(lease)
+	if s := lease.Spec.LeaseDurationSeconds; s != nil {
+		out.Duration = time.Duration(*s) * time.Second
+	}
+	if text, ok := lease.Annotations[v1alpha1.AnnotationRecord]; ok {
+		var err error
+		if out.Record, err = decide.DecodeRecord(text); err != nil {
+			out.RecordError = err.Error()
+		}
+	}
+	var led replication.Epoch
+	if out.Record != nil {
+		led = out.Record.LedEpoch()
+	}
+	out.UnchangedFor = p.lease.led(led, now)
+	return out
+}
+
+// ownerOf tells whose Lease it is. Its name alone does not: a store that is made anew at once finds that of the store before,
+// until the cluster has collected it, and an application may have a Lease of that name.
+func ownerOf(l *coordinationv1.Lease, store *v1alpha1.ReplicatedStore) decide.LeaseOwner {
+	controller := metav1.GetControllerOf(l)
+	switch {
+	case metav1.IsControlledBy(l, store):
+		return decide.OwnedByStore
+	case controller == nil && l.Labels[v1alpha1.LabelStore] == store.Name:
+		return decide.OwnedByNobody
+	case controller != nil && controller.Kind == v1alpha1.Kind && controller.Name == store.Name:
+		return decide.OwnedByEarlier
+	default:
+		return decide.OwnedByOther
+	}
+}
+
+// namedBy lists the members that a record counts on.
+func namedBy(rec *decide.Record) []string {
+	if rec == nil {
+		return nil
+	}
+	out := append([]string(nil), rec.EveryMember...)
+	for _, l := range rec.Leaderships() {
+		out = append(out, l.Leader.Member)
+		for _, r := range l.Rules {
+			for _, v := range r.Voters {
+				out = append(out, v.Member)
+			}
+		}
+	}
+	return out
+}
