@@ -18,7 +18,7 @@ import (
 var (
 	run   = flag.Bool("mutation.run", false, "build and run the simulation with every rule broken in turn (minutes)")
 	only  = flag.String("mutation.only", "", "run only the mutations whose names contain this")
-	seeds = flag.Int("mutation.seeds", 3000, "how many seeds may pass before a mutation counts as not found")
+	seeds = flag.Int("mutation.seeds", 6000, "how many seeds may pass before a mutation counts as not found")
 )
 
 const root = "../.."
