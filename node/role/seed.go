@@ -118,6 +118,9 @@ func (s *Session) receiveSeed(ctx context.Context, rw io.ReadWriter, done func(i
 	if errors.As(err, &room) {
 		return errors.Join(err, m.makeRoom(ctx, s, room))
 	}
+	if errors.Is(err, meta.ErrFailed) {
+		m.works.Post(func() { _ = m.fatal(err) })
+	}
 	if err != nil {
 		return err
 	}
