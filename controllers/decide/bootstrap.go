@@ -94,14 +94,28 @@ func (d *decision) recordLost(old Record) Plan {
 		// epoch must still be nobody else's.
 		next.Epoch += unheardEpochs
 	}
-	if size := d.Store.Spec.Size(); len(d.Members) < size {
-		return plan(RecordLost, v1alpha1.ReasonRecordLost, "%s; %d of %d members exist.", what, len(d.Members), size).again(soon)
+	if whole := d.whole(); len(d.Members) < whole {
+		return plan(RecordLost, v1alpha1.ReasonRecordLost, "%s; %d of %d members exist.", what, len(d.Members), whole).again(soon)
 	}
 	if _, g := d.fenceGate(next, ev); g != nil {
 		return plan(RecordLost, g.reason, "%s", g.message).again(soon)
 	}
 	return plan(Fencing, next.Reason, "%s: fencing every member for epoch %d.", what, next.Epoch).
 		do(d.write(next))
+}
+
+// whole is how many members there have to be before a lost record is gone on from, and are made until then: what the spec asks for,
+// but no more than there were when that was told last. A member that is made for a spec that was raised since is empty, and an empty
+// one cannot be told from one that has lost everything.
+func (d *decision) whole() int {
+	size, known := d.Store.Spec.Size(), len(d.Store.Status.Members)
+	if d.Lease.Record != nil {
+		known = max(known, len(d.Members))
+	}
+	if known == 0 {
+		return size
+	}
+	return min(size, known)
 }
 
 // takesOver tells whether the members hold data although this store never had a leader: an earlier one of its name left them.

@@ -26,12 +26,21 @@ func (d *decision) upkeep(s State) []Action {
 	if d.sleeping {
 		return out
 	}
-	return append(out, d.create(rec)...)
+	return append(out, d.create(rec, d.wanted(rec))...)
 }
 
-// create makes the pods that are missing: of members the store consists of, then of new ones up to the spec's size. A
-// member whose pod is being deleted is waited for: two pods must never share a volume.
-func (d *decision) create(rec Record) []Action {
+// wanted is how many members there are to be now. More than there ever were are made only beside a leader, which seeds them, or
+// before there was any: in the meantime they help nobody, and if the record turns out to be lost they are in the way.
+func (d *decision) wanted(rec Record) int {
+	if rec.Epoch == 0 || rec.Kind == v1alpha1.KindWake || d.Members[rec.Leader.Member].leads(rec) {
+		return d.Store.Spec.Size()
+	}
+	return d.whole()
+}
+
+// create makes the pods that are missing: of members the store consists of, then of new ones up to size. A member whose pod
+// is being deleted is waited for: two pods must never share a volume.
+func (d *decision) create(rec Record, size int) []Action {
 	var out []Action
 	surplus := d.surplus(rec)
 	for _, m := range d.byOrdinal() {
@@ -48,7 +57,7 @@ func (d *decision) create(rec Record) []Action {
 			out = append(out, DeletePod{m.Name, m.Pod.UID, "it has ended and will not run again"})
 		}
 	}
-	for _, ordinal := range d.freeOrdinals(members)[:max(0, d.Store.Spec.Size()-len(members))] {
+	for _, ordinal := range d.freeOrdinals(members)[:max(0, size-len(members))] {
 		name := v1alpha1.MemberName(d.Store.Name, ordinal)
 		if !d.Members[name].waitsForClaim() {
 			out = append(out, CreateMember{name, ordinal})

@@ -13,7 +13,7 @@ import (
 )
 
 // status is everything to publish. What was published before is carried over only where it is history (counters, the
-// outcome of the last request, transition times); nothing is decided from it.
+// outcome of the last request, transition times); nothing is decided from it but how many members there were (see whole).
 func (d *decision) status(p Plan) v1alpha1.ReplicatedStoreStatus {
 	old := d.Store.Status
 	st := v1alpha1.ReplicatedStoreStatus{
