@@ -252,3 +252,14 @@ func mustYAML(t *testing.T, v any) string {
 	}
 	return string(data)
 }
+
+// TestBudgetNeedsNobodysScale: a budget in what may be missing makes Kubernetes look for the store's scale, and grants nothing for as
+// long as pods do not change where it could not find it once.
+func TestBudgetNeedsNobodysScale(t *testing.T) {
+	for size, stay := range map[int32]int32{1: 0, 2: 1, 3: 2, 9: 8} {
+		spec := render.DisruptionBudget(store("orders", sized(size, 0))).Spec
+		if spec.MaxUnavailable != nil || spec.MinAvailable == nil || spec.MinAvailable.IntVal != stay {
+			t.Errorf("of %d members %v must stay and %v may be missing; want %d to stay", size, spec.MinAvailable, spec.MaxUnavailable, stay)
+		}
+	}
+}
