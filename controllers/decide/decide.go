@@ -25,6 +25,8 @@ type decision struct {
 	sleeping bool
 	// everybody: no record says who the members are, so that the plan rests on their list.
 	everybody bool
+	// doubtful: what the record's Lease looks like is to be read from the API server itself, whatever comes of it.
+	doubtful bool
 }
 
 // Decide judges what was observed. It does no I/O and changes nothing.

@@ -61,7 +61,7 @@ func (d *decision) detect(rec Record) finding {
 	s := m.fresh()
 	c := d.contact(rec)
 	switch {
-	case m.leads(rec) && d.leaseExpired() && d.Lease.Holder == name:
+	case m.leads(rec) && d.leaseExpired() && d.Lease.Holder == name && d.renewsNoMore(rec):
 		return found(leaderDown, reasonLeaseExpired, "%s answers, but has not renewed its Lease for %s", name, round(d.Lease.UnchangedFor))
 	case m.leads(rec) && d.cutOff(rec):
 		return d.foundCutOff(rec)
@@ -136,6 +136,13 @@ func (c *contacts) add(s wire.Contact, silentAfter time.Duration) {
 // leaseExpired tells whether the Lease has been unchanged for its duration during the newest leadership.
 func (d *decision) leaseExpired() bool {
 	return d.Lease.Exists && d.Lease.UnchangedFor >= d.leaseDuration()
+}
+
+// renewsNoMore tells whether the Lease of a leader that answers stays as it is while the API server answers, too: when that was down
+// or slow, the leader could not renew, and has to be given the time to.
+func (d *decision) renewsNoMore(rec Record) bool {
+	d.doubtful = true
+	return d.lasting(fmt.Sprintf("no renewal in epoch %d", rec.Epoch), d.leaseDuration()/2)
 }
 
 // expiredBeyondDoubt: a leader without voters has stopped by itself. Its own deadline is strictly below the Lease's

@@ -27,11 +27,12 @@ func (p Plan) Outcome() Outcome { return Outcome{p.State, p.Reason} }
 // published.
 //
 // A cache may be behind by seconds. A record that it shows as it was read last is good enough to find that there is nothing to do
-// and nothing new, which is all that most looks find; and for anything else the record is read. The list of members is relied on as
+// and nothing new, which is all that most looks find; and for anything else the record is read, and so it is while the leader seems not
+// to renew the Lease. The list of members is relied on as
 // a whole only while no record tells who they are: a member that the cache does not show yet would not be waited for then.
 func (d *decision) reread(p Plan) Reads {
 	return Reads{
-		Record:  d.Cached.Record && (len(p.Actions) > 0 || p.Outcome() != d.Before),
+		Record:  d.Cached.Record && (len(p.Actions) > 0 || p.Outcome() != d.Before || d.doubtful),
 		Members: d.Cached.Members && d.everybody,
 	}
 }

@@ -78,11 +78,11 @@ func (s *soak) judgeLoad(v *verdict) {
 	for _, b := range v.views.breaches[:min(len(v.views.breaches), 10)] {
 		s.breach("follower: %s", b)
 	}
-	s.tell.line("%d reads of followers, %d breaches; %d reads refused by members that do not lead", v.views.count, len(v.views.breaches), v.load.Refused)
+	s.tell.line("%d reads of followers, %d breaches; %d reads at members that need not lead, %d more refused", v.views.count, len(v.views.breaches), v.load.Asked, v.load.Refused)
 	// Without these the checks above would hold of nothing.
-	if v.load.Writes == 0 || v.load.Reads == 0 || v.views.count == 0 || v.load.Refused == 0 {
-		s.breach("nothing was tested: %d writes, %d reads, %d reads of followers, %d refused by members that do not lead",
-			v.load.Writes, v.load.Reads, v.views.count, v.load.Refused)
+	if v.load.Writes == 0 || v.load.Reads == 0 || v.views.count == 0 || v.load.Asked == 0 {
+		s.breach("nothing was tested: %d writes, %d reads (%d at members that need not lead), %d reads of followers",
+			v.load.Writes, v.load.Reads, v.load.Asked, v.views.count)
 	}
 }
 

@@ -107,7 +107,7 @@ func (t *teller) summary(s *soak, lasted time.Duration, v verdict) error {
 		}
 	}
 	fmt.Fprintf(&text, "\n- history: %v\n", v.history)
-	fmt.Fprintf(&text, "- clients of registers: %d writes acknowledged, %d unknown, %d reads; %d reads refused by members that do not lead\n", v.load.Writes, v.load.Unknown, v.load.Reads, v.load.Refused)
+	fmt.Fprintf(&text, "- clients of registers: %d writes acknowledged, %d unknown, %d reads, %d of them at members that need not lead; %d more refused\n", v.load.Writes, v.load.Unknown, v.load.Reads, v.load.Asked, v.load.Refused)
 	fmt.Fprintf(&text, "- errors they saw: %s\n", counts(v.load.Errors))
 	fmt.Fprintf(&text, "- followers: %d reads, %d breaches of monotonic prefix reads\n", v.views.count, len(v.views.breaches))
 	fmt.Fprintf(&text, "- ledger: %v, on members %s; %d failed, %d unknown\n", v.ledger, strings.Join(v.ledger.Members, ", "), v.ledger.Failed, v.ledger.Unknown)

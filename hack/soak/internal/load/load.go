@@ -134,6 +134,7 @@ func (l *Load) ask(ctx context.Context, client int, m ledger.Member) {
 		switch {
 		case err == nil:
 			l.stats.Reads++
+			l.stats.Asked++
 		case refused(err):
 			l.stats.Refused++
 		}

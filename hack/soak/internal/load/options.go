@@ -47,7 +47,9 @@ type Stats struct {
 	Writes  int64 `json:"writes"`  // acknowledged, on registers
 	Reads   int64 `json:"reads"`   // answered, on registers
 	Unknown int64 `json:"unknown"` // outcomes, of writes on registers
-	// Refused reads of members that do not lead, on registers: each is a chance that a stale answer was not taken.
+	// Asked are the answered reads on registers of one member or of the Service of followers, which have the leader answer; Refused
+	// those that were refused. Each is a chance that a stale answer was not taken.
+	Asked   int64 `json:"asked"`
 	Refused int64 `json:"refused"`
 	Views   int64 `json:"views"` // answered by followers
 	// Errors by kind, of clients of the Service only.
