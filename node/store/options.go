@@ -93,8 +93,9 @@ func pebbleOptions(fs vfs.FS, o Options) *pebble.Options {
 		FlushDelayRangeKey:    0,
 		// Write tables back steadily, so that the log's fsync does not find a full page cache in front of it.
 		BytesPerSync: 1 << 20,
-		// Delete obsolete tables steadily too: a burst of unlinks stalls the log on many file systems.
-		TargetByteDeletionRate: 128 << 20,
+		// Delete obsolete tables steadily too: a burst of unlinks stalls the log on many file systems. Not too slowly: a checkpoint
+		// waits until all that is due is deleted (at 128 MiB/s for 50 s, after 10 GB were written at once).
+		TargetByteDeletionRate: 512 << 20,
 		// One compaction on a small machine; half of the processors may help when behind.
 		CompactionConcurrencyRange: func() (int, int) { return 1, max(1, runtime.GOMAXPROCS(0)/2) },
 		Logger:                     pebbleLogger{log: o.Log, onError: o.OnError},

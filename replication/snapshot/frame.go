@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"time"
 
 	"github.com/replicatedstore/replicatedstore/replication"
 )
@@ -170,6 +171,28 @@ func Wait(w io.Writer) error {
 		io.Writer
 	}{nil, w}}
 	return f.write(frameWait)
+}
+
+// tell sends Wait again and again until stop is called. Nothing else may be written meanwhile. That it may not arrive shows later.
+func (f *framer) tell(every time.Duration) (stop func()) {
+	quit, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		t := time.NewTicker(every)
+		defer t.Stop()
+		for {
+			select {
+			case <-t.C:
+				_ = Wait(f.rw)
+			case <-quit:
+				return
+			}
+		}
+	}()
+	return func() {
+		close(quit)
+		<-ended
+	}
 }
 
 // manifest reads the source's answer to a request.

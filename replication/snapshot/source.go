@@ -38,7 +38,10 @@ type SourceOptions struct {
 	Reuse, Linger time.Duration
 	// Keep bounds the checkpoints on disk; default 2. When all are in use, a new seed gets the newest that serves.
 	Keep int
-	Now  func() time.Time
+	// Say is how often a receiver is told that its source is there while a checkpoint is made, which takes long where the state machine
+	// has much to tidy up first; default 5 s.
+	Say time.Duration
+	Now func() time.Time
 	// Throttle waits until n more bytes may be sent; default: no wait.
 	Throttle func(ctx context.Context, n int) error
 	Logf     func(format string, args ...any)
@@ -76,6 +79,9 @@ func NewSource(o SourceOptions) (*Source, error) {
 	}
 	if o.Keep == 0 {
 		o.Keep = 2
+	}
+	if o.Say == 0 {
+		o.Say = 5 * time.Second
 	}
 	if o.Holds == nil {
 		o.Holds = func(replication.Mark) bool { return true }
@@ -172,7 +178,9 @@ func (s *Source) Serve(ctx context.Context, rw io.ReadWriter) error {
 	if req.Store != s.o.Store {
 		return f.refuse(fmt.Errorf("serve snapshot: %w: this is store %q, not %q", ErrRefused, s.o.Store, req.Store))
 	}
+	told := f.tell(s.o.Say)
 	c, err := s.acquire(req.ID, req.Least)
+	told()
 	if err != nil {
 		return f.refuse(fmt.Errorf("serve snapshot: %w", err))
 	}

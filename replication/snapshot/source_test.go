@@ -291,3 +291,36 @@ func TestMeter(t *testing.T) {
 		t.Fatalf("first %+v", got[0])
 	}
 }
+
+// A checkpoint may take longer to make than a receiver waits for a sign of life. (Seed of 10 GB: each try ended after 30 s of silence.)
+func TestReceiverHearsOfItsSourceWhileACheckpointIsMade(t *testing.T) {
+	o := newOrigin(t, seeded(t), 1000)
+	ready, checkpoint := make(chan struct{}), o.o.Checkpoint
+	o.o.Say = time.Millisecond
+	o.o.Checkpoint = func(dir string) (replication.Mark, replication.EpochTable, error) {
+		<-ready
+		return checkpoint(dir)
+	}
+	here, there := net.Pipe()
+	served := make(chan error, 1)
+	go func() { served <- o.Serve(t.Context(), there) }()
+	f := framer{rw: here}
+	if err := f.writeJSON(frameRequest, request{Store: o.o.Store}); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if got, _, err := f.read(); got != frameWait || err != nil {
+			t.Fatalf("%s, %v", got, err)
+		}
+	}
+	close(ready)
+	if _, err := f.manifest(); err != nil {
+		t.Fatal(err)
+	}
+	if err := here.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-served; err == nil {
+		t.Fatal("served nobody")
+	}
+}
