@@ -19,9 +19,8 @@ import (
 
 	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/render"
+	"github.com/replicatedstore/replicatedstore/test/apiserver/server"
 )
-
-const operatorAccount = "system:serviceaccount:replicatedstore-system:replicatedstore-operator"
 
 // as is a client with the permissions of somebody else, and no others.
 func as(user string) client.Client {
@@ -83,7 +82,7 @@ var _ = Describe("permissions", func() {
 			return nil
 		})
 		Expect(err).NotTo(HaveOccurred())
-		operator = as(operatorAccount)
+		operator = as(server.Account)
 		store = created(ctx, "orders", "resources: {limits: {memory: 1Gi}}\nstorage: {size: 1Gi, retentionPolicy: {whenDeleted: Delete}}")
 	})
 

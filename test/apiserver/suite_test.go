@@ -4,7 +4,6 @@ package apiserver_test
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -18,10 +17,10 @@ import (
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/yaml"
 
 	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/test/apiserver/server"
 )
 
 var (
@@ -33,38 +32,18 @@ var (
 )
 
 func TestAPIServer(t *testing.T) {
-	if err := assetsPresent(); err != nil {
+	if err := server.Present(); err != nil {
 		t.Fatal(err)
 	}
 	RegisterFailHandler(Fail)
 	RunSpecs(t, "API server")
 }
 
-// assetsPresent fails, rather than skips, without an API server: rules nobody ran are no rules.
-func assetsPresent() error {
-	dir := os.Getenv("KUBEBUILDER_ASSETS")
-	if dir == "" {
-		return fmt.Errorf("KUBEBUILDER_ASSETS is not set: these tests need a real API server; run `make test-apiserver`, " +
-			"or build kube-apiserver and etcd from hack/tools/kube and name their directory")
-	}
-	for _, name := range []string{"kube-apiserver", "etcd"} {
-		info, err := os.Stat(filepath.Join(dir, name))
-		if err != nil || info.IsDir() {
-			return fmt.Errorf("%s is missing in KUBEBUILDER_ASSETS=%s: build it from hack/tools/kube (etcd is its server/v3), "+
-				"or run `make test-apiserver`", name, dir)
-		}
-	}
-	return nil
-}
-
 var _ = BeforeSuite(func(ctx SpecContext) {
 	scheme = runtime.NewScheme()
 	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
 	Expect(api.AddToScheme(scheme)).To(Succeed())
-	env := &envtest.Environment{
-		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "config", "crd", "bases")},
-		ErrorIfCRDPathMissing: true,
-	}
+	env := server.New(filepath.Join("..", ".."))
 	var err error
 	config, err = env.Start()
 	Expect(err).NotTo(HaveOccurred())

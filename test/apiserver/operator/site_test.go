@@ -20,7 +20,7 @@ import (
 // site is a namespace with a kubelet, an operator and one store, orders.
 type site struct {
 	namespace string
-	kubelet   *kubelet
+	kubelet   *nodes
 	operator  *operator
 	ledger    *ledger
 }
@@ -41,9 +41,9 @@ func emptySite(ctx context.Context) *site {
 	GinkgoHelper()
 	s := &site{namespace: newNamespace(ctx)}
 	s.ledger = &ledger{s: s}
-	s.kubelet = startKubelet(s.namespace)
+	s.kubelet = startNodes(s.namespace)
 	s.operator = startOperator(s.namespace)
-	DeferCleanup(func() { s.operator.stop(); s.kubelet.stop() })
+	DeferCleanup(func() { s.operator.stop(); s.kubelet.Stop() })
 	return s
 }
 

@@ -4,8 +4,6 @@ package operator_test
 
 import (
 	"context"
-	"fmt"
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -13,7 +11,6 @@ import (
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	corev1 "k8s.io/api/core/v1"
-	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
@@ -23,16 +20,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
-	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
-	"sigs.k8s.io/yaml"
 
 	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 	"github.com/replicatedstore/replicatedstore/controllers/nodeclient"
 	"github.com/replicatedstore/replicatedstore/controllers/render"
+	"github.com/replicatedstore/replicatedstore/test/apiserver/server"
 )
 
 // bounded is how long anything may take here; nothing is asserted to be fast.
@@ -41,7 +37,8 @@ const (
 	polling = 20 * time.Millisecond
 )
 
-const operatorAccount = "system:serviceaccount:replicatedstore-system:replicatedstore-operator"
+// root is the project's directory.
+var root = filepath.Join("..", "..", "..")
 
 var (
 	config *rest.Config // of a cluster administrator
@@ -50,25 +47,11 @@ var (
 )
 
 func TestOperator(t *testing.T) {
-	if err := assetsPresent(); err != nil {
+	if err := server.Present(); err != nil {
 		t.Fatal(err)
 	}
 	RegisterFailHandler(Fail)
 	RunSpecs(t, "Operator")
-}
-
-// assetsPresent fails, rather than skips, without an API server.
-func assetsPresent() error {
-	dir := os.Getenv("KUBEBUILDER_ASSETS")
-	if dir == "" {
-		return fmt.Errorf("KUBEBUILDER_ASSETS is not set: these tests need a real API server; run `make test-operator`")
-	}
-	for _, name := range []string{"kube-apiserver", "etcd"} {
-		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.IsDir() {
-			return fmt.Errorf("%s is missing in KUBEBUILDER_ASSETS=%s: run `make test-operator`", name, dir)
-		}
-	}
-	return nil
 }
 
 var _ = BeforeSuite(func(ctx SpecContext) {
@@ -76,32 +59,15 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	scheme = runtime.NewScheme()
 	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
 	Expect(api.AddToScheme(scheme)).To(Succeed())
-	env := &envtest.Environment{
-		CRDDirectoryPaths:     []string{filepath.Join("..", "..", "..", "config", "crd", "bases")},
-		ErrorIfCRDPathMissing: true,
-	}
+	env := server.New(root)
 	var err error
 	config, err = env.Start()
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(env.Stop)
 	k8s, err = client.New(config, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
-	grant(ctx)
+	Expect(server.Grant(ctx, k8s, root)).To(Succeed())
 })
-
-// grant gives the operator's account what config/rbac gives it, and no more.
-func grant(ctx context.Context) {
-	role := &rbacv1.ClusterRole{}
-	text, err := os.ReadFile(filepath.Join("..", "..", "..", "config", "rbac", "role.yaml"))
-	Expect(err).NotTo(HaveOccurred())
-	Expect(yaml.Unmarshal(text, role)).To(Succeed())
-	Expect(k8s.Create(ctx, role)).To(Succeed())
-	Expect(k8s.Create(ctx, &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: role.Name},
-		Subjects:   []rbacv1.Subject{{Kind: "User", APIGroup: rbacv1.GroupName, Name: operatorAccount}},
-		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
-	})).To(Succeed())
-}
 
 // operator is one process of the operator.
 type operator struct {
@@ -113,7 +79,7 @@ type operator struct {
 func startOperator(namespace string) *operator {
 	GinkgoHelper()
 	who := rest.CopyConfig(config)
-	who.Impersonate = rest.ImpersonationConfig{UserName: operatorAccount}
+	who.Impersonate = rest.ImpersonationConfig{UserName: server.Account}
 	who.QPS = -1
 	mgr, err := ctrl.NewManager(who, ctrl.Options{
 		Scheme: scheme, Metrics: metricsserver.Options{BindAddress: "0"},

@@ -1,0 +1,104 @@
+// Command opbench measures the operator with many stores: what it costs while nothing happens, and how long a store is without a
+// leader while many others fail at once.
+//
+// The API server is a real one and the operator is the real program. Members are simulated: each has a control port of its own, served by
+// the node's own server, and behind it the real replication.Replica on a log in memory. So what the operator and the API server do is
+// real, and what members do costs no disk and hardly any time.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+type options struct {
+	operator string
+	root     string
+	dir      string
+	flags    []string // of the operator
+	stores   int
+	fail     int
+	alone    int
+	idle     time.Duration
+	settle   time.Duration
+	lease    int32
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
+	if err := newCommand().ExecuteContext(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "opbench:", err)
+		os.Exit(1)
+	}
+}
+
+func newCommand() *cobra.Command {
+	var o options
+	c := &cobra.Command{
+		Use: "opbench", Short: "Measure the operator with many stores", Args: cobra.NoArgs, SilenceUsage: true, SilenceErrors: true,
+		RunE: func(c *cobra.Command, _ []string) error {
+			if o.stores < 1 || o.fail < 0 || o.idle <= 0 {
+				return errors.New("--stores and --idle must be above 0, and --fail must not be negative")
+			}
+			return run(c.Context(), c.OutOrStdout(), o)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.operator, "operator", "bin/operator", "the operator program")
+	f.StringSliceVar(&o.flags, "operator-flag", nil, "a flag for it; may be given several times")
+	f.StringVar(&o.root, "root", ".", "the project's directory, for its manifests")
+	f.StringVar(&o.dir, "dir", "dist/bench-operator", "where logs go")
+	f.IntVar(&o.stores, "stores", 200, "measure with 1, 100 and this many stores of three members")
+	f.IntVar(&o.fail, "fail", 50, "how many stores lose their leader at once, beside the one that is watched")
+	f.IntVar(&o.alone, "alone", 5, "how many stores lose their leader alone before, to compare with")
+	f.DurationVar(&o.idle, "idle", time.Minute, "how long idle stores are measured")
+	f.DurationVar(&o.settle, "settle", 15*time.Second, "how long stores are left alone before that")
+	f.Int32Var(&o.lease, "lease-seconds", 0, "failover.leaseDurationSeconds of the stores; 0: the default")
+	return c
+}
+
+// sizes are the numbers of stores to measure with.
+func (o options) sizes() []int {
+	sizes := []int{1, 100, o.stores}
+	slices.Sort(sizes)
+	sizes = slices.Compact(sizes)
+	return slices.DeleteFunc(sizes, func(n int) bool { return n > o.stores })
+}
+
+func run(ctx context.Context, out io.Writer, o options) (err error) {
+	b, err := begin(ctx, out, o)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.end()) }()
+	var idles []idle
+	for _, n := range o.sizes() {
+		if err := b.grow(ctx, n); err != nil {
+			return err
+		}
+		i, err := b.measureIdle(ctx, n)
+		if err != nil {
+			return err
+		}
+		idles = append(idles, i)
+	}
+	tellIdle(out, idles)
+	for _, way := range []fault{killed, frozen} {
+		together, err := b.fail(ctx, way)
+		if err != nil {
+			return err
+		}
+		tellFailovers(out, way, together)
+	}
+	return b.broken()
+}

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/envtest"
+
+	"github.com/replicatedstore/replicatedstore/hack/local/process"
+	"github.com/replicatedstore/replicatedstore/test/apiserver/server"
+)
+
+// operator is the operator's process.
+type operator struct {
+	process *process.Process
+	metrics string // URL
+}
+
+// startOperator runs the operator with its own account's permissions.
+func (b *bench) startOperator(ctx context.Context, config *rest.Config) error {
+	if err := server.Grant(ctx, b.client, b.o.root); err != nil {
+		return fmt.Errorf("grant the operator its permissions: %w", err)
+	}
+	user, err := b.env.AddUser(envtest.User{Name: server.Account}, config)
+	if err != nil {
+		return fmt.Errorf("make the operator's user: %w", err)
+	}
+	text, err := user.KubeConfig()
+	if err != nil {
+		return err
+	}
+	kubeconfig := filepath.Join(b.dir, "kubeconfig")
+	if err := os.WriteFile(kubeconfig, text, 0o600); err != nil {
+		return err
+	}
+	address, err := freePort()
+	if err != nil {
+		return err
+	}
+	argv := append([]string{
+		"env", "KUBECONFIG=" + kubeconfig, b.o.operator, "--node-image=example/node:v1", "--leader-election-namespace=" + operatorIn,
+		"--metrics-bind-address=" + address, "--health-probe-bind-address=0",
+	}, b.o.flags...)
+	p, err := process.Start(argv, filepath.Join(b.dir, "operator.log"))
+	if err != nil {
+		return err
+	}
+	b.operator = &operator{process: p, metrics: "http://" + address + "/metrics"}
+	return nil
+}
+
+func freePort() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}
+
+// alive is an error once the operator has ended.
+func (b *bench) alive() error {
+	if p := b.operator.process; !p.Alive() {
+		return fmt.Errorf("the operator ended: %v; see %s", p.Err(), filepath.Join(b.o.dir, "operator.log"))
+	}
+	return nil
+}
+
+// usage is what the operator's process has used so far, and holds now.
+type usage struct {
+	at         time.Time
+	cpu        time.Duration
+	resident   int64 // bytes
+	heap       float64
+	goroutines float64
+	passes     histogram
+}
+
+// usage of the operator.
+func (o *operator) usage(ctx context.Context) (u usage, err error) {
+	pid := o.process.Pid()
+	if u.cpu, err = cpuOf(pid); err != nil {
+		return u, err
+	}
+	if u.resident, err = residentOf(pid); err != nil {
+		return u, err
+	}
+	u.at = time.Now()
+	return u, o.scrape(ctx, &u)
+}
+
+// ticks a second of the figures in /proc; the kernel's ABI says 100 on every architecture.
+const ticks = 100
+
+// cpuOf is the processor time of a process, its own and the kernel's for it.
+func cpuOf(pid int) (time.Duration, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(b), ") ") // the name before may hold anything
+	f := strings.Fields(rest)
+	if len(f) < 13 {
+		return 0, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(f))
+	}
+	user, err1 := strconv.ParseInt(f[11], 10, 64)
+	system, err2 := strconv.ParseInt(f[12], 10, 64)
+	return time.Duration(user+system) * time.Second / ticks, errors.Join(err1, err2)
+}
+
+func residentOf(pid int) (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(b)) {
+		if v, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(v), " kB"), 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, fmt.Errorf("/proc/%d/status has no VmRSS", pid)
+}
+
+// scrape reads the operator's own metrics.
+func (o *operator) scrape(ctx context.Context, u *usage) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, o.metrics, nil)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return fmt.Errorf("read the operator's metrics: %w", err)
+	}
+	defer res.Body.Close()
+	lines := bufio.NewScanner(res.Body)
+	for lines.Scan() {
+		name, text, ok := strings.Cut(lines.Text(), " ")
+		if !ok || strings.HasPrefix(name, "#") {
+			continue
+		}
+		switch v, _ := strconv.ParseFloat(text, 64); {
+		case name == "go_memstats_heap_inuse_bytes":
+			u.heap = v
+		case name == "go_goroutines":
+			u.goroutines = v
+		case strings.HasPrefix(name, "controller_runtime_reconcile_time_seconds"):
+			if err := u.passes.read(name, v); err != nil {
+				return err
+			}
+		}
+	}
+	return lines.Err()
+}
