@@ -22,7 +22,7 @@ func (p *pass) publish(ctx context.Context, plan decide.Plan) error {
 		return nil
 	}
 	if plan.StandsIn == 0 { // else it is soon another operator's again
-		observeMetrics(client.ObjectKeyFromObject(p.store), plan)
+		stores.show(client.ObjectKeyFromObject(p.store), plan)
 	}
 	status := plan.Status.DeepCopy()
 	status.FailoverRequest = p.store.Status.FailoverRequest // finishRequest has written the newest

@@ -153,5 +153,5 @@ func (r *Reconciler) remember(key types.NamespacedName) *memory {
 func (r *Reconciler) forget(key types.NamespacedName) {
 	r.memories.Delete(key)
 	r.watcher.Set(key, nil)
-	forgetMetrics(key)
+	stores.forget(key)
 }

@@ -1,0 +1,125 @@
+package controllers
+
+import (
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+)
+
+// stores tells of every store as it was published last. Its figures are made when somebody reads them, so that a pass costs the same
+// however many stores there are.
+var stores = &storeMetrics{shown: map[types.NamespacedName]shown{}}
+
+type storeMetrics struct {
+	mu    sync.Mutex
+	shown map[types.NamespacedName]shown
+}
+
+// shown is one store; its status is not changed any more.
+type shown struct {
+	state  decide.State
+	status *v1alpha1.ReplicatedStoreStatus
+}
+
+func descOf(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("replicatedstore_"+name, help, append([]string{"namespace", "store"}, labels...), nil)
+}
+
+var (
+	descState     = descOf("store_state", "1 for the state that a store is in.", "state")
+	descCondition = descOf("store_condition", "1 while a condition of a store is True.", "condition")
+	descMembers   = descOf("store_members", "Members of a store by what they do.", "role")
+	descLag       = descOf("member_lag_writes", "By how many writes a follower's disk is behind the leader.", "member")
+	descEpoch     = descOf("store_epoch", "The epoch of a store.")
+
+	// The newest report of each store, figure by figure. A figure that it does not have is not shown.
+	descSeconds  = descOf("last_failover_phase_seconds", "How long the phases of the newest change of leader took.", "phase")
+	descLost     = descOf("last_failover_lost_writes", "Acknowledged writes that the newest change of leader lost; -1: unknown.")
+	descAt       = descOf("last_failover_timestamp_seconds", "When the newest change of leader began.", "kind", "reason", "result")
+	descPosition = descOf("last_failover_position", "The newest entry that each member brought to the newest election.", "member")
+)
+
+func (s *storeMetrics) show(key types.NamespacedName, plan decide.Plan) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shown[key] = shown{plan.State, plan.Status.DeepCopy()}
+}
+
+func (s *storeMetrics) forget(key types.NamespacedName) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.shown, key)
+}
+
+// Describe is prometheus.Collector's.
+func (s *storeMetrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descState, descCondition, descMembers, descLag, descEpoch, descSeconds, descLost, descAt, descPosition} {
+		ch <- d
+	}
+}
+
+// Collect is prometheus.Collector's.
+func (s *storeMetrics) Collect(ch chan<- prometheus.Metric) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for key, is := range s.shown {
+		gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{key.Namespace, key.Name}, labels...)...)
+		}
+		is.collect(gauge)
+		if r := is.status.LastFailover; r != nil {
+			collectReport(r, gauge)
+		}
+	}
+}
+
+func (s shown) collect(gauge func(*prometheus.Desc, float64, ...string)) {
+	for _, state := range decide.States() {
+		gauge(descState, truth(state == s.state), state.String())
+	}
+	for _, c := range s.status.Conditions {
+		gauge(descCondition, truth(c.Status == metav1.ConditionTrue), c.Type)
+	}
+	gauge(descEpoch, float64(s.status.Epoch))
+	roles := map[string]float64{}
+	for _, m := range s.status.Members {
+		roles[string(m.Role)]++
+		if m.Lag != nil {
+			gauge(descLag, float64(*m.Lag), m.Name)
+		}
+	}
+	for role, n := range roles {
+		gauge(descMembers, n, role)
+	}
+}
+
+func collectReport(r *v1alpha1.FailoverReport, gauge func(*prometheus.Desc, float64, ...string)) {
+	for phase, d := range map[string]*metav1.Duration{
+		"fencing": r.Durations.Fencing, "promoting": r.Durations.Promoting, "opening": r.Durations.Opening, "total": r.Durations.Total,
+	} {
+		if d != nil {
+			gauge(descSeconds, d.Seconds(), phase)
+		}
+	}
+	if lost, known := lostWrites(r.WritesLost); known {
+		gauge(descLost, lost)
+	}
+	if r.DetectedTime != nil {
+		gauge(descAt, float64(r.DetectedTime.UnixMilli())/1000, string(r.Kind), r.Reason, string(r.Result))
+	}
+	for _, p := range r.Positions {
+		gauge(descPosition, float64(p.Position), p.Member)
+	}
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

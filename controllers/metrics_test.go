@@ -1,0 +1,84 @@
+package controllers
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+)
+
+// series are those of a collector that are not 0, as text.
+func series(t *testing.T, c prometheus.Collector) (out []string) {
+	t.Helper()
+	r := prometheus.NewPedanticRegistry()
+	if err := r.Register(c); err != nil {
+		t.Fatal(err)
+	}
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if v := m.GetGauge().GetValue(); v != 0 {
+				text := f.GetName()
+				for _, l := range m.GetLabel() {
+					text += " " + l.GetValue()
+				}
+				out = append(out, fmt.Sprint(text, " = ", v))
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// What is shown of a store is what was published last, and nothing from before, nor anything once it is gone.
+func TestMetricsTellOfEveryStoreAsItWasPublishedLast(t *testing.T) {
+	m := &storeMetrics{shown: map[types.NamespacedName]shown{}}
+	orders, bills := types.NamespacedName{Namespace: "shop", Name: "orders"}, types.NamespacedName{Namespace: "shop", Name: "bills"}
+	plan := decide.Plan{State: decide.Stable}
+	plan.Status = v1alpha1.ReplicatedStoreStatus{
+		Epoch: 2, Conditions: []metav1.Condition{{Type: "Ready", Status: metav1.ConditionTrue}, {Type: "Degraded", Status: metav1.ConditionFalse}},
+		Members: []v1alpha1.MemberStatus{{Name: "orders-1", Role: "Leader"}, {Name: "orders-2", Role: "Follower", Lag: new(int64(3))}},
+		LastFailover: &v1alpha1.FailoverReport{
+			Kind: v1alpha1.KindFailover, Reason: "LeaderRefused", Result: v1alpha1.ResultSucceeded, WritesLost: v1alpha1.LostUnknown,
+			DetectedTime: &metav1.MicroTime{Time: time.UnixMilli(1500)}, Durations: v1alpha1.FailoverDurations{Total: &metav1.Duration{Duration: 2 * time.Second}},
+			Positions: []v1alpha1.ComparedPosition{{Member: "orders-2", Position: 9}},
+		},
+	}
+	m.show(orders, plan)
+	plan.Status.Members[0].Role = "Unknown" // later, of another pass
+	want := []string{
+		"replicatedstore_last_failover_lost_writes shop orders = -1",
+		"replicatedstore_last_failover_phase_seconds shop total orders = 2",
+		"replicatedstore_last_failover_position orders-2 shop orders = 9",
+		"replicatedstore_last_failover_timestamp_seconds Failover shop LeaderRefused Succeeded orders = 1.5",
+		"replicatedstore_member_lag_writes orders-2 shop orders = 3",
+		"replicatedstore_store_condition Ready shop orders = 1",
+		"replicatedstore_store_epoch shop orders = 2",
+		"replicatedstore_store_members shop Follower orders = 1",
+		"replicatedstore_store_members shop Leader orders = 1",
+		"replicatedstore_store_state shop Stable orders = 1",
+	}
+	if got := series(t, m); !slices.Equal(got, want) {
+		t.Errorf("%q\nwant %q", got, want)
+	}
+	m.show(orders, decide.Plan{State: decide.Creating})
+	m.show(bills, decide.Plan{State: decide.Paused})
+	if got := series(t, m); !slices.Equal(got, []string{"replicatedstore_store_state shop Creating orders = 1", "replicatedstore_store_state shop Paused bills = 1"}) {
+		t.Errorf("%q", got)
+	}
+	m.forget(orders)
+	m.forget(bills)
+	if got := series(t, m); len(got) > 0 {
+		t.Errorf("%q", got)
+	}
+}
