@@ -3,7 +3,8 @@
 //
 // The API server is a real one and the operator is the real program. Members are simulated: each has a control port of its own, served by
 // the node's own server, and behind it the real replication.Replica on a log in memory. So what the operator and the API server do is
-// real, and what members do costs no disk and hardly any time.
+// real, and what members do costs no disk and hardly any time. All of it runs in a network namespace that has nothing but loopback:
+// Kubernetes leads no Service to 127.0.0.0/8, so members have other addresses there.
 package main
 
 import (
@@ -50,7 +51,10 @@ func newCommand() *cobra.Command {
 			if o.stores < 1 || o.fail < 0 || o.idle <= 0 {
 				return errors.New("--stores and --idle must be above 0, and --fail must not be negative")
 			}
-			return run(c.Context(), c.OutOrStdout(), o)
+			if apart() {
+				return run(c.Context(), c.OutOrStdout(), o)
+			}
+			return setApart(c.Context())
 		},
 	}
 	f := c.Flags()

@@ -9,12 +9,15 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
@@ -73,6 +76,11 @@ func begin(ctx context.Context, out io.Writer, o options) (b *bench, err error) 
 	if err := errors.Join(os.RemoveAll(b.dir), os.MkdirAll(b.dir, 0o755)); err != nil {
 		return b, err
 	}
+	if err := connect(); err != nil {
+		return b, err
+	}
+	klog.SetLogger(logr.Discard()) // what a client says of its watches when they end
+	ctrl.SetLogger(logr.Discard())
 	fmt.Fprintf(out, "starting an API server; logs go to %s\n", o.dir)
 	config, err := b.startPlane()
 	if err != nil {
@@ -87,7 +95,7 @@ func begin(ctx context.Context, out io.Writer, o options) (b *bench, err error) 
 	}
 	b.fleet = newFleet(leases.Leases(storesIn))
 	b.kubelet = kubelet.Start(kubelet.Options{
-		Client: b.client, Reader: b.cache, Namespace: storesIn, Every: 100 * time.Millisecond, Start: b.fleet.start,
+		Client: b.client, Reader: b.cache, Namespace: storesIn, Every: 100 * time.Millisecond, Start: b.fleet.start, First: pods.Addr().Next(),
 		Log: func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) },
 	})
 	return b, b.startOperator(ctx, config)

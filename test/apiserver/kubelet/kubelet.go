@@ -1,12 +1,13 @@
-// Package kubelet plays the kubelet and the volumes of stores without containers: every pod gets a loopback address of its own and a
-// process that the caller starts there, so that all members have the same ports.
+// Package kubelet plays the kubelet and the volumes of stores without containers: every pod gets an address of its own on this machine
+// and a process that the caller starts there, so that all members have the same ports.
 //
 // May import: Kubernetes' clients and the API's names. It knows no data node.
 package kubelet
 
 import (
 	"context"
-	"fmt"
+	"encoding/binary"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,13 +35,15 @@ type Pod struct {
 	Claim                              types.UID
 }
 
-// Options of a Kubelet. All are required but Namespace and Log.
+// Options of a Kubelet. All are required but Namespace, First and Log.
 type Options struct {
 	Client client.Client
 	// Reader lists pods and claims; it may be a cache.
 	Reader client.Reader
 	// Namespace whose pods are run; "": all.
 	Namespace string
+	// First is the address of this process's first pod, after which those of the others come; by default one of loopback.
+	First netip.Addr
 	// Start starts a pod's process. It is tried again after a failure.
 	Start func(Pod) (Process, error)
 	// Every is how often it looks.
@@ -51,10 +54,11 @@ type Options struct {
 // hosts counts the addresses handed out by this process.
 var hosts atomic.Uint32
 
-// address is a loopback address that no pod of this process had.
-func address() string {
-	n := hosts.Add(1) + 10*250
-	return fmt.Sprintf("127.%d.%d.%d", n/(250*250), n/250%250, 1+n%250)
+// address is one that no pod of this process had.
+func (k *Kubelet) address() string {
+	first := k.opt.First.As4()
+	binary.BigEndian.PutUint32(first[:], binary.BigEndian.Uint32(first[:])+hosts.Add(1)-1)
+	return netip.AddrFrom4(first).String()
 }
 
 // Kubelet runs pods. Its methods are safe for concurrent use.
@@ -76,6 +80,9 @@ type running struct {
 
 // Start runs a Kubelet until Stop.
 func Start(o Options) *Kubelet {
+	if !o.First.IsValid() {
+		o.First = netip.AddrFrom4([4]byte{127, 0, 10, 1})
+	}
 	if o.Log == nil {
 		o.Log = func(string, ...any) {}
 	}
@@ -142,7 +149,7 @@ func (k *Kubelet) run(ctx context.Context, pod *corev1.Pod) {
 	name := client.ObjectKeyFromObject(pod)
 	r := k.pods[name]
 	if r == nil {
-		r = &running{uid: pod.UID, ip: address()}
+		r = &running{uid: pod.UID, ip: k.address()}
 		k.pods[name] = r
 	}
 	if r.process == nil && !k.down[name] {
