@@ -18,6 +18,9 @@ import (
 // pods are the addresses of members: those that RFC 2544 keeps for benchmarks.
 var pods = netip.MustParsePrefix("198.18.0.0/15")
 
+// self is the API server's address.
+var self = pods.Addr().Next()
+
 // variable tells the process that it is in the namespace.
 const variable = "OPBENCH_APART"
 
@@ -25,11 +28,11 @@ func apart() bool { return os.Getenv(variable) != "" }
 
 // setApart runs this program again in a network namespace of its own, as root.
 func setApart(ctx context.Context) error {
-	self, err := os.Executable()
+	program, err := os.Executable()
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, self, os.Args[1:]...)
+	cmd := exec.CommandContext(ctx, program, os.Args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(), variable+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET, Pdeathsig: syscall.SIGTERM}

@@ -47,7 +47,8 @@ type bench struct {
 	kubelet  *kubelet.Kubelet
 	operator *operator
 	audit    *audit
-	made     int // stores
+	logs     io.Closer // of the API server
+	made     int       // stores
 }
 
 // policy has the API server write down what the operator asks for, and nothing else.
@@ -95,7 +96,7 @@ func begin(ctx context.Context, out io.Writer, o options) (b *bench, err error) 
 	}
 	b.fleet = newFleet(leases.Leases(storesIn))
 	b.kubelet = kubelet.Start(kubelet.Options{
-		Client: b.client, Reader: b.cache, Namespace: storesIn, Every: 100 * time.Millisecond, Start: b.fleet.start, First: pods.Addr().Next(),
+		Client: b.client, Reader: b.cache, Namespace: storesIn, Every: 100 * time.Millisecond, Start: b.fleet.start, First: self.Next(),
 		Log: func(format string, args ...any) { fmt.Fprintf(out, format+"\n", args...) },
 	})
 	return b, b.startOperator(ctx, config)
@@ -109,8 +110,16 @@ func (b *bench) startPlane() (*rest.Config, error) {
 	}
 	b.env = server.New(b.o.root)
 	b.env.ControlPlaneStartTimeout = time.Minute
-	b.env.ControlPlane.GetAPIServer().Configure().
+	log, err := os.Create(filepath.Join(b.dir, "kube-apiserver.log"))
+	if err != nil {
+		return nil, err
+	}
+	b.logs = log
+	apiserver := b.env.ControlPlane.GetAPIServer()
+	apiserver.Out, apiserver.Err = log, log
+	apiserver.Configure().
 		Set("audit-policy-file", rules).Set("audit-log-path", audited).
+		Set("advertise-address", self.String()).       // else it looks for a default route
 		Set("service-cluster-ip-range", "10.0.0.0/12") // four Services a store
 	b.env.ControlPlane.Etcd = &envtest.Etcd{}
 	b.env.ControlPlane.Etcd.Configure().Append("unsafe-no-fsync", "true") // the disk is not what is measured
@@ -168,10 +177,14 @@ func (b *bench) end() error {
 	if b.uncache != nil {
 		b.uncache()
 	}
+	var err error
 	if b.env != nil {
-		return b.env.Stop()
+		err = b.env.Stop()
 	}
-	return nil
+	if b.logs != nil {
+		err = errors.Join(err, b.logs.Close())
+	}
+	return err
 }
 
 // broken tells whether any store broke an invariant of the protocol.
