@@ -98,8 +98,31 @@ func (p *pass) leftBehind(o metav1.Object) bool {
 	return metav1.GetControllerOf(o) == nil && labels[v1alpha1.LabelStore] == p.store.Name && labels[v1alpha1.LabelAppManagedBy] == v1alpha1.AppManagedBy
 }
 
+// maxApplies bounds how many children are applied at once, by all passes together. Many stores are reconciled at once, since most of
+// that is waiting for members; but when many are made, or the operator has just started, their children would keep the API server from
+// answering what a failover or the operators' election asks of it.
+const maxApplies = 8
+
+// turn waits until another child may be applied; done gives the turn back.
+func (r *Reconciler) turn(ctx context.Context) (done func(), err error) {
+	if r.applies == nil {
+		return func() {}, nil
+	}
+	select {
+	case r.applies <- struct{}{}:
+		return func() { <-r.applies }, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
 // apply applies, and remembers what came of it.
 func (p *pass) apply(ctx context.Context, c child, hash string, ac runtime.ApplyConfiguration) error {
+	done, err := p.turn(ctx)
+	if err != nil {
+		return fmt.Errorf("apply %s: %w", c.key(), err)
+	}
+	defer done()
 	if err := p.Client.Apply(ctx, ac, client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership); err != nil {
 		return fmt.Errorf("apply %s: %w", c.key(), err)
 	}

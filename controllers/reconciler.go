@@ -58,6 +58,7 @@ type Reconciler struct {
 	Settings decide.Settings
 
 	watcher  *nodeclient.Watcher
+	applies  chan struct{}   // one for each child that is being applied; nil: no bound
 	elected  <-chan struct{} // closed once this operator is the one that acts; nil: it is from the start
 	memories sync.Map        // types.NamespacedName -> *memory
 }

@@ -50,6 +50,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, o controller.Options) er
 	o.RateLimiter = retries()
 	o.NeedLeaderElection = new(false) // see decide.Observed.Standby
 	r.elected = mgr.Elected()
+	r.applies = make(chan struct{}, maxApplies)
 	return errors.Join(mgr.Add(r.watcher), ctrl.NewControllerManagedBy(mgr).
 		Named("replicatedstore").
 		For(&v1alpha1.ReplicatedStore{}, builder.WithPredicates(storeChanged())).

@@ -29,11 +29,12 @@ var version = "dev" // set by the linker
 
 // Leader election among operators: a second operator takes over at once when the first ends, and within seconds when it
 // dies. What a failover needs does not wait for that (decide.Observed.Standby): the record's swap, not this Lease, keeps two
-// operators apart.
+// operators apart. So it need not be noticed fast; but an operator that loses its election because the API server is slow starts anew,
+// and costs the API server more than it did before.
 const (
-	leaseDuration = 5 * time.Second
-	renewDeadline = 3 * time.Second
-	retryPeriod   = 500 * time.Millisecond
+	leaseDuration = 10 * time.Second
+	renewDeadline = 7 * time.Second
+	retryPeriod   = 2 * time.Second
 	shutdownGrace = 10 * time.Second
 	electionID    = "replicatedstore-operator"
 )
@@ -92,7 +93,8 @@ func manager(o options) (ctrl.Manager, error) {
 	}
 	// Client-side throttling would delay a failover exactly when many stores fail at once; the API server has its own.
 	config.QPS = -1
-	caches := cache.Options{ByObject: controllers.Cached()}
+	// Who manages which field is for the API server to know.
+	caches := cache.Options{ByObject: controllers.Cached(), DefaultTransform: cache.TransformStripManagedFields()}
 	for _, n := range o.served() {
 		if caches.DefaultNamespaces == nil {
 			caches.DefaultNamespaces = map[string]cache.Config{}

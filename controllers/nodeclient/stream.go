@@ -12,6 +12,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
+// firstBuffer is what a stream begins with, in bytes: a status is rarely larger, and there are as many streams as members.
+const firstBuffer = 4 << 10
+
 // Watch reads the status stream: one JSON object a line.
 func (c *HTTP) Watch(ctx context.Context, to Target, each func(wire.Status)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -33,7 +36,7 @@ func (c *HTTP) Watch(ctx context.Context, to Target, each func(wire.Status)) err
 		return fmt.Errorf("watch %s: status %d", to.Address, res.StatusCode)
 	}
 	lines := bufio.NewScanner(res.Body)
-	lines.Buffer(make([]byte, 0, 64<<10), maxBody)
+	lines.Buffer(make([]byte, 0, firstBuffer), maxBody)
 	for lines.Scan() {
 		watchdog.Reset(c.timeouts.Silence)
 		var s wire.Status

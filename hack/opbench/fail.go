@@ -77,13 +77,16 @@ func (b *bench) strike(ctx context.Context, way fault, stores []*store) ([]time.
 	for _, l := range losses {
 		all.Go(func() {
 			at := b.lose(way, l.leader)
-			for l.s.cluster.Writable() == "" && ctx.Err() == nil {
+			for l.s.cluster.Writable() == "" && ctx.Err() == nil && b.operator.process.Alive() {
 				time.Sleep(5 * time.Millisecond)
 			}
 			l.took = time.Since(at)
 		})
 	}
 	all.Wait()
+	if err := b.alive(); err != nil {
+		return nil, err
+	}
 	var took []time.Duration
 	for _, l := range losses {
 		if l.s.cluster.Writable() == "" {

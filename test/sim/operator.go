@@ -29,9 +29,9 @@ type Control interface {
 
 // What cmd/operator and controllers go by.
 const (
-	leaseDuration = 5 * time.Second // of the operators' election
-	renewDeadline = 3 * time.Second
-	retryPeriod   = 500 * time.Millisecond
+	leaseDuration = 10 * time.Second // of the operators' election
+	renewDeadline = 7 * time.Second
+	retryPeriod   = 2 * time.Second
 
 	maxSteps        = 16
 	maxPass         = 30 * time.Second

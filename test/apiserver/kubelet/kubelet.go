@@ -215,12 +215,23 @@ func (k *Kubelet) releaseClaims(ctx context.Context) {
 
 // Kill ends a member's process, and keeps it down until Revive.
 func (k *Kubelet) Kill(member types.NamespacedName) {
+	if r := k.takeDown(member); r != nil {
+		k.end(member, r) // without the lock: many are killed at once
+	}
+}
+
+// takeDown keeps a member down, and gives what runs of it.
+func (k *Kubelet) takeDown(member types.NamespacedName) *running {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.down[member] = true
-	if r := k.pods[member]; r != nil {
-		k.end(member, r)
+	r := k.pods[member]
+	if r == nil || r.process == nil {
+		return nil
 	}
+	gone := *r
+	r.process = nil
+	return &gone
 }
 
 // Revive lets a member's process run again.
