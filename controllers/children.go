@@ -98,8 +98,8 @@ func (p *pass) leftBehind(o metav1.Object) bool {
 	return metav1.GetControllerOf(o) == nil && labels[v1alpha1.LabelStore] == p.store.Name && labels[v1alpha1.LabelAppManagedBy] == v1alpha1.AppManagedBy
 }
 
-// maxApplies bounds how many children are applied at once, by all passes together. Many stores are reconciled at once, since most of
-// that is waiting for members; but when many are made, or the operator has just started, their children would keep the API server from
+// maxApplies bounds how many children are applied at once, by all passes together, however many stores are reconciled at once
+// (--max-concurrent-reconciles): when many are made, or the operator has just started, their children would keep the API server from
 // answering what a failover or the operators' election asks of it.
 const maxApplies = 8
 
