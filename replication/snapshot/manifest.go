@@ -34,7 +34,8 @@ type Manifest struct {
 	// ID names this checkpoint of this source; two manifests with the same one are the same.
 	ID    string `json:"id"`
 	Store string `json:"store"`
-	// Mark is the last log entry that the state holds; the new log continues after it. Epochs is the history up to there.
+	// Mark is the last log entry that the state holds; the new log continues after it. Epochs is the history up to there. The zero
+	// Mark is a state that holds nothing yet, before a log that is whole: see Source.
 	Mark   replication.Mark       `json:"mark"`
 	Epochs replication.EpochTable `json:"epochs"`
 	Files  []File                 `json:"files"`
@@ -49,8 +50,9 @@ func (m *Manifest) Check() error {
 		return fmt.Errorf("%w: version %d, this program reads %d", ErrManifest, m.Version, manifestVersion)
 	case m.ID == "" || len(m.ID) > maxIDLength:
 		return fmt.Errorf("%w: id of %d bytes", ErrManifest, len(m.ID))
-	case m.Mark.Position == 0 || m.Mark.Epoch == 0:
-		return fmt.Errorf("%w: an empty store seeds nobody", ErrManifest)
+	case m.Mark == (replication.Mark{}) && len(m.Epochs) > 0,
+		m.Mark != (replication.Mark{}) && (m.Mark.Position == 0 || m.Mark.Epoch == 0):
+		return fmt.Errorf("%w: it ends in %v", ErrManifest, m.Mark)
 	case len(m.Files) > maxFiles:
 		return fmt.Errorf("%w: %d files exceed %d", ErrManifest, len(m.Files), maxFiles)
 	}

@@ -336,6 +336,9 @@ func (s *Source) makeRoom() error {
 }
 
 // newCheckpoint makes one, in use by the caller. The log is pinned as a whole until the checkpoint's mark is known.
+//
+// It may be of an empty state, where the log begins at its beginning: a leader that has restarted applies nothing before it has voters,
+// and those may need to be seeded first.
 func (s *Source) newCheckpoint(least replication.Position) (*checkpoint, error) {
 	var raw [16]byte
 	_, _ = rand.Read(raw[:]) // never fails: it ends the process instead
@@ -349,7 +352,9 @@ func (s *Source) newCheckpoint(least replication.Position) (*checkpoint, error) 
 	mark, epochs, err := s.o.Checkpoint(dir)
 	if err == nil {
 		m := Manifest{Version: manifestVersion, ID: id, Store: s.o.Store, Mark: mark, Epochs: epochs}
-		if mark.Position < least {
+		if mark == (replication.Mark{}) && !s.o.Holds(mark) {
+			err = fmt.Errorf("%w: the state is empty, and the log does not begin at its beginning", ErrRefused)
+		} else if mark.Position < least {
 			err = fmt.Errorf("%w: the state is at %v, the snapshot must reach %d", ErrRefused, mark, least)
 		} else if err = m.addFiles(s.o.FS, dir); err == nil {
 			s.o.Logf("made checkpoint %s at %v: %d files, %d bytes", id, mark, len(m.Files), m.Total)

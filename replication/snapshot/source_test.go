@@ -250,6 +250,7 @@ func TestManifestCheck(t *testing.T) {
 		"version":            func(m *Manifest) { m.Version = 2 },
 		"no id":              func(m *Manifest) { m.ID = "" },
 		"empty":              func(m *Manifest) { m.Mark = replication.Mark{} },
+		"no epoch":           func(m *Manifest) { m.Mark.Epoch = 0 },
 		"epochs":             func(m *Manifest) { m.Epochs = nil },
 		"epochs out of turn": func(m *Manifest) { m.Epochs = append(m.Epochs, m.Epochs[0]) },
 		"total":              func(m *Manifest) { m.Total = 6 },
@@ -322,5 +323,33 @@ func TestReceiverHearsOfItsSourceWhileACheckpointIsMade(t *testing.T) {
 	}
 	if err := <-served; err == nil {
 		t.Fatal("served nobody")
+	}
+}
+
+// A leader that has restarted applies nothing before it has voters, and those may need to be seeded first: an empty state is sent
+// where the log that continues it is whole. (Simulation, seed 69374.)
+func TestEmptyStateBeforeAWholeLog(t *testing.T) {
+	for name, whole := range map[string]bool{"the log is whole": true, "it is not": false} {
+		t.Run(name, func(t *testing.T) {
+			o := newOrigin(t, seeded(t), 1000)
+			o.mark, o.epochs = replication.Mark{}, nil
+			o.o.Holds = func(replication.Mark) bool { return whole }
+			fs := vfs.NewMem()
+			store := openMeta(t, fs)
+			m, _, err := transfer(t, o.Source, receiveOptions(fs, store), nil)
+			if !whole {
+				if !errors.Is(err, ErrRefused) {
+					t.Fatalf("sent, %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := Install(fs, store, m, smallLog); err != nil {
+				t.Fatal(err)
+			}
+			o.holds(t, fs, store)
+		})
 	}
 }
