@@ -45,13 +45,13 @@ var _ = Describe("the leader", func() {
 		t.end(ctx)
 	}, SpecTimeout(2*readyTimeout))
 
-	It("is deleted, its pod, with grace", func(ctx SpecContext) {
+	It("is deleted, its pod, with grace: it hands over first", func(ctx SpecContext) {
 		store := usual(ctx)
-		t := begin(ctx, store)
+		t := planned(ctx, store)
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: store.Namespace, Name: t.leader}}
 		t.fault("delete "+t.leader, store.Client.Delete(ctx, pod))
-		t.led(ctx)
-		t.end(ctx)
+		Expect(t.led(ctx).Status.LastFailover.Kind).To(Equal(v1alpha1.KindHandover), "a leader that is told to stop waits to be relieved")
+		t.undisturbed(ctx)
 	}, SpecTimeout(2*readyTimeout))
 
 	It("is deleted, its pod, by force", func(ctx SpecContext) {

@@ -40,12 +40,18 @@ func usual(ctx context.Context) *stage.Store {
 // own makes a store for one case, changed by change, and removes it when the case has passed.
 func own(ctx context.Context, change func(*v1alpha1.ReplicatedStore)) *stage.Store {
 	GinkgoHelper()
-	s := create(ctx, func(rs *v1alpha1.ReplicatedStore) {
+	return sample(ctx, func(rs *v1alpha1.ReplicatedStore) {
 		apart(rs)
 		if change != nil {
 			change(rs)
 		}
 	})
+}
+
+// sample is own with the sample's scheduling, which is none: as users get it who say nothing.
+func sample(ctx context.Context, change func(*v1alpha1.ReplicatedStore)) *stage.Store {
+	GinkgoHelper()
+	s := create(ctx, change)
 	DeferCleanup(func(ctx SpecContext) {
 		if !CurrentSpecReport().Failed() {
 			Expect(world.ForgetNamespace(ctx, s.Namespace)).To(Succeed())
@@ -114,9 +120,13 @@ func condition(rs *v1alpha1.ReplicatedStore, kind string) metav1.Condition {
 	return metav1.Condition{}
 }
 
-// annotatePod sets an annotation of a member's pod.
+// annotatePod sets an annotation of a member's pod; "" removes it.
 func annotatePod(ctx context.Context, s *stage.Store, member, key, value string) error {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: member}}
-	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, key, value)
+	to := strconv.Quote(value)
+	if value == "" {
+		to = "null"
+	}
+	patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%s}}}`, key, to)
 	return s.Client.Patch(ctx, pod, client.RawPatch(types.MergePatchType, patch))
 }

@@ -162,6 +162,12 @@ func (t *trial) tally(ctx context.Context) ledger.Report {
 	GinkgoHelper()
 	ready(ctx, t.store)
 	t.writes(ctx, "after the fault")
+	return t.verify(ctx)
+}
+
+// verify stops the load and compares what was acknowledged with every member.
+func (t *trial) verify(ctx context.Context) ledger.Report {
+	GinkgoHelper()
 	stats := t.stats()
 	Expect(t.writer.Stop()).To(Succeed())
 	members, err := t.store.Members(ctx)

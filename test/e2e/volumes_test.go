@@ -74,6 +74,56 @@ var _ = Describe("a member's volume", func() {
 	}, SpecTimeout(3*readyTimeout))
 })
 
+var _ = Describe("day 2: a member's data", func() {
+	It("is thrown away on request, and the member seeded: not the leader's", func(ctx SpecContext) {
+		store := usual(ctx)
+		t := planned(ctx, store)
+		victim := t.followers(ctx)[0].member
+		t.reborn(ctx, victim, func() { t.asks("reseed "+victim, reseed(ctx, store, victim, "on request")) })
+		t.asks("reseed "+t.leader+", which leads", reseed(ctx, store, t.leader, "on request"))
+		Eventually(ctx, func(g Gomega) {
+			pods, err := store.Pods(ctx)
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(pods[t.leader].Annotations).NotTo(HaveKey(v1alpha1.AnnotationReseed), "what is refused is taken away")
+		}, changeTimeout, pollPeriod).Should(Succeed())
+		t.undisturbed(ctx)
+		Expect(t.row.Leaderships).To(Equal(1))
+	}, SpecTimeout(3*readyTimeout))
+
+	It("is deleted, claim and pod, a follower's and then the leader's: on a new volume it is seeded", func(ctx SpecContext) {
+		store := own(ctx, nil)
+		t := begin(ctx, store)
+		lose := func(member string) func() {
+			return func() {
+				claim, _, err := store.Volume(ctx, member)
+				Expect(err).NotTo(HaveOccurred())
+				t.fault("delete the claim of "+member, store.Client.Delete(ctx, claim))
+				t.fault("delete its pod", store.Client.Delete(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: store.Namespace, Name: member}}))
+			}
+		}
+		victim := t.followers(ctx)[0].member
+		t.reborn(ctx, victim, lose(victim))
+		t.reborn(ctx, t.leader, lose(t.leader))
+		t.led(ctx)
+		t.end(ctx)
+	}, SpecTimeout(4*readyTimeout))
+})
+
+// reborn waits until a member is there again after by, and has another incarnation on another volume.
+func (t *trial) reborn(ctx context.Context, member string, by func()) {
+	GinkgoHelper()
+	before := incarnation(ctx, t.store, member)
+	_, volume, err := t.store.Volume(ctx, member)
+	Expect(err).NotTo(HaveOccurred())
+	by()
+	Eventually(ctx, func() string { return incarnation(ctx, t.store, member) }, readyTimeout, pollPeriod).ShouldNot(BeElementOf(before, ""))
+	ready(ctx, t.store)
+	_, now, err := t.store.Volume(ctx, member)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(now.UID).NotTo(Equal(volume.UID))
+	t.row.read("status: " + member + " has another incarnation")
+}
+
 func incarnation(ctx context.Context, s *stage.Store, member string) string {
 	GinkgoHelper()
 	rs, err := s.Get(ctx)

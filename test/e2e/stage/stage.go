@@ -112,6 +112,11 @@ func (s *Stage) TestImage(ctx context.Context, tags string) (reference, digest s
 	return s.buildImage(ctx, tags, "replicatedstore-"+tags+".tar", "IMAGE_BUILD_TAGS="+tags)
 }
 
+// ImageAs is Image under another tag.
+func (s *Stage) ImageAs(ctx context.Context, tag string) (reference, digest string, err error) {
+	return s.buildImage(ctx, tag, "replicatedstore-"+tag+".tar")
+}
+
 func (s *Stage) buildImage(ctx context.Context, tag, file string, vars ...string) (reference, digest string, err error) {
 	reference = "localhost/replicatedstore:" + tag
 	archive := filepath.Join(s.Root, "dist", file)

@@ -1,0 +1,176 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	. "github.com/onsi/ginkgo/v2"
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
+	"github.com/replicatedstore/replicatedstore/test/ledger"
+)
+
+// What people do on purpose, day by day: clients are to notice nothing but a pause.
+
+// patience of clients, as public ones have it by default: where none was told of an error, no write waited for longer.
+const patience = 3 * time.Second
+
+// planned is begin with clients of that patience.
+func planned(ctx context.Context, s *stage.Store) *trial {
+	GinkgoHelper()
+	return beginWith(ctx, s, ledger.Options{Connections: 6, Rate: 300, Timeout: patience})
+}
+
+// asks is what a person asks for. The gap counts from the first of all.
+func (t *trial) asks(what string, err error) {
+	GinkgoHelper()
+	Expect(err).NotTo(HaveOccurred(), what)
+	tell("asked: " + what)
+}
+
+// undisturbed is end, and no client was told of an error.
+func (t *trial) undisturbed(ctx context.Context) {
+	GinkgoHelper()
+	r := t.end(ctx)
+	Expect(r.Failed+r.Unknown).To(BeZero(), "%d writes failed and %d ended unknown; the last: %s", r.Failed, r.Unknown, r.LastError)
+	t.row.read("clients: no error")
+}
+
+// annotates sets an annotation of the store; "" removes it.
+func (t *trial) annotates(ctx context.Context, key, value string) error {
+	return t.store.Patch(ctx, func(rs *v1alpha1.ReplicatedStore) {
+		if rs.Annotations == nil {
+			rs.Annotations = map[string]string{}
+		}
+		if rs.Annotations[key] = value; value == "" {
+			delete(rs.Annotations, key)
+		}
+	})
+}
+
+// rolls waits until every member's pod was made anew because of a change, one at a time, followers first, and the leader last, once
+// another one led.
+func (t *trial) rolls(ctx context.Context, what string, change func() error) {
+	GinkgoHelper()
+	leader, _, epoch, err := t.store.Leader(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	w := watchPods(ctx, t.store)
+	defer w.stop()
+	t.asks(what, change())
+	Eventually(ctx, func(g Gomega) {
+		order, _ := w.seen()
+		g.Expect(order).To(HaveLen(len(w.first)), "members that were made anew")
+	}, readyTimeout, pollPeriod).Should(Succeed())
+	rs := ready(ctx, t.store)
+	order, most := w.seen()
+	tell(fmt.Sprintf("%s: %v were made anew in this order", what, order))
+	Expect(order).To(ConsistOf(w.members()), "each once")
+	Expect(order[len(order)-1]).To(Equal(leader), "the leader must be the last of %v", order)
+	Expect(most).To(BeNumerically("<=", 1), "members that were away at once")
+	r := rs.Status.LastFailover
+	Expect(r.Epoch).To(BeNumerically(">", epoch))
+	Expect(r.Kind).To(Equal(v1alpha1.KindHandover), "%s: %s", r.Reason, r.Message)
+	Expect(r.WritesLost).To(Equal(v1alpha1.LostNone))
+	t.writes(ctx, "after it")
+	t.row.read(fmt.Sprintf("%s: followers first, then %s %s, the leader last", what, r.Kind, r.Reason))
+}
+
+// stays fails when a member's pod is made anew, or its process restarted, before the function returned is called.
+func (t *trial) stays(ctx context.Context) (check func()) {
+	GinkgoHelper()
+	w := watchPods(ctx, t.store)
+	return func() {
+		GinkgoHelper()
+		w.stop()
+		order, _ := w.seen()
+		Expect(order).To(BeEmpty(), "members were made anew")
+		pods, err := t.store.Pods(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		for name, pod := range pods {
+			Expect(restartsOf(pod)).To(Equal(w.restarts[name]), "restarts of %s", name)
+		}
+		t.row.read("pods: none was restarted")
+	}
+}
+
+// podWatch sees members' pods being made anew.
+type podWatch struct {
+	first    map[string]types.UID
+	restarts map[string]int32
+	cancel   context.CancelFunc
+	done     sync.WaitGroup
+
+	mu    sync.Mutex
+	known map[string]types.UID
+	order []string
+	most  int // members that had no running pod at one time
+}
+
+func watchPods(ctx context.Context, s *stage.Store) *podWatch {
+	GinkgoHelper()
+	pods, err := s.Pods(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	w := &podWatch{first: map[string]types.UID{}, known: map[string]types.UID{}, restarts: map[string]int32{}, cancel: cancel}
+	for name, pod := range pods {
+		w.first[name], w.known[name] = pod.UID, pod.UID
+		w.restarts[name] = restartsOf(pod)
+	}
+	w.done.Go(func() { poll(running, 100*time.Millisecond, func() { w.look(running, s) }) })
+	return w
+}
+
+func restartsOf(pod *corev1.Pod) (n int32) {
+	for _, c := range pod.Status.ContainerStatuses {
+		n += c.RestartCount
+	}
+	return n
+}
+
+func (w *podWatch) look(ctx context.Context, s *stage.Store) {
+	pods, err := s.Pods(ctx)
+	if err != nil {
+		return // the next look tells
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	away := 0
+	for name := range w.first {
+		pod := pods[name]
+		if pod == nil || pod.DeletionTimestamp != nil || pod.Status.PodIP == "" {
+			away++
+		}
+		if pod != nil && pod.UID != w.known[name] {
+			w.known[name], w.order = pod.UID, append(w.order, name)
+		}
+	}
+	w.most = max(w.most, away)
+}
+
+func (w *podWatch) seen() (order []string, most int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return slices.Clone(w.order), w.most
+}
+
+func (w *podWatch) members() []string {
+	var out []string
+	for name := range w.first {
+		out = append(out, name)
+	}
+	return out
+}
+
+func (w *podWatch) stop() {
+	w.cancel()
+	w.done.Wait()
+}

@@ -1,0 +1,25 @@
+package stage
+
+import (
+	"context"
+	"path/filepath"
+)
+
+// What a person has at hand.
+
+// Drain empties a node as `kubectl drain` does, and waits until it is empty.
+func (s *Stage) Drain(ctx context.Context, node string) error {
+	kubectl, err := s.toolPath(ctx, "kubectl")
+	if err != nil {
+		return err
+	}
+	return s.tool(ctx, kubectl, "drain", node, "--kubeconfig", s.Kubeconfig, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=2m")
+}
+
+// Plugin runs kubectl-rstore on a store's namespace.
+func (s *Store) Plugin(ctx context.Context, args ...string) error {
+	if err := s.tool(ctx, "make", "--no-print-directory", "build"); err != nil {
+		return err
+	}
+	return s.tool(ctx, filepath.Join(s.Root, "bin", "kubectl-rstore"), append(args, "--kubeconfig", s.Kubeconfig, "--namespace", s.Namespace)...)
+}
