@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
@@ -143,10 +144,37 @@ func (p *pass) applyMember(ctx context.Context, m decide.Member) error {
 		errs = append(errs, p.applyClaim(ctx, m))
 	}
 	if m.Pod != nil && !m.Pod.Deleting && !p.seen.Outdated(m) {
-		ac := render.Pod(p.store, m.Ordinal, p.Options)
-		errs = append(errs, p.applyOnce(ctx, ac.WithUID(m.Pod.UID), m.Pod.UID))
+		errs = append(errs, p.applyRunning(ctx, m))
 	}
 	return errors.Join(errs...)
+}
+
+// applyRunning takes labels and annotations to a running pod, and its spec as it is there. What comes of the same words by now, in
+// another version of the operator or with a larger volume, is for the pod that is made next: the API server would refuse it here, and
+// the labels with it.
+func (p *pass) applyRunning(ctx context.Context, m decide.Member) error {
+	want := render.Pod(p.store, m.Ordinal, p.Options).WithUID(m.Pod.UID)
+	want.Spec = nil
+	c, hash, err := identify(want)
+	if err != nil {
+		return err
+	}
+	if was, ok := p.applied[c.key()]; ok && was.hash == hash && was.uid == m.Pod.UID {
+		return nil
+	}
+	pod := &corev1.Pod{}
+	if err := p.Reader.Get(ctx, types.NamespacedName{Namespace: p.store.Namespace, Name: m.Name}, pod); err != nil {
+		return client.IgnoreNotFound(err)
+	}
+	ac, err := corev1ac.ExtractPod(pod, v1alpha1.FieldOwner)
+	if err != nil {
+		return fmt.Errorf("read what was applied to %s: %w", c.key(), err)
+	}
+	ac.Labels, ac.Annotations, ac.OwnerReferences = want.Labels, want.Annotations, want.OwnerReferences
+	if err := p.apply(ctx, c, hash, ac.WithUID(m.Pod.UID)); err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
+		return err
+	}
+	return nil // gone or replaced meanwhile: the next look sees
 }
 
 // growAgain is after how long a claim that may not grow is tried again: its StorageClass may allow it by then.

@@ -13,11 +13,35 @@ import (
 var _ = Describe("a store whose volumes are to grow", func() {
 	It("says so when the API server does not let them, and works on", func(ctx SpecContext) {
 		s := newSite(ctx, "")
-		s.change(ctx, func(o *api.ReplicatedStore) { o.Spec.Storage.Size = resource.MustParse("2Gi") })
+		before := &corev1.PodList{}
+		Expect(k8s.List(ctx, before, inNamespace(s))).To(Succeed())
+		s.change(ctx, func(o *api.ReplicatedStore) {
+			o.Spec.Storage.Size = resource.MustParse("2Gi")
+			o.Spec.PodMetadata.Labels = map[string]string{"team": "payments"}
+		})
+		// How much log is kept comes of the size. A running pod cannot take that up, and its labels do not wait for it.
+		Eventually(func(g Gomega) {
+			now := &corev1.PodList{}
+			g.Expect(k8s.List(ctx, now, inNamespace(s))).To(Succeed())
+			g.Expect(now.Items).To(HaveLen(len(before.Items)))
+			for i, pod := range now.Items {
+				g.Expect(pod.UID).To(Equal(before.Items[i].UID), pod.Name)
+				g.Expect(pod.Labels).To(HaveKeyWithValue("team", "payments"), pod.Name)
+				g.Expect(pod.Labels).To(HaveKey(api.LabelRole), pod.Name)
+			}
+		}, bounded, polling).Should(Succeed())
 		Eventually(func() string { return s.reason(ctx, api.ConditionResizing) }, bounded, polling).Should(Equal(api.ReasonVolumeNotExpandable))
 		Expect(s.message(ctx, api.ConditionResizing)).To(ContainSubstring("0 of 3 volumes have 2Gi"))
 		s.ready(ctx)
 		s.ledger.writes(ctx, 5)
+		s.change(ctx, func(o *api.ReplicatedStore) { o.Spec.PodMetadata.Labels = nil })
+		Eventually(func(g Gomega) {
+			now := &corev1.PodList{}
+			g.Expect(k8s.List(ctx, now, inNamespace(s))).To(Succeed())
+			for _, pod := range now.Items {
+				g.Expect(pod.Labels).NotTo(HaveKey("team"), pod.Name)
+			}
+		}, bounded, polling).Should(Succeed())
 	})
 
 	It("says how far they are", func(ctx SpecContext) {
