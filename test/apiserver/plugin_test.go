@@ -125,7 +125,7 @@ var _ = Describe("kubectl rstore", Ordered, func() {
 			s.Conditions = []metav1.Condition{{Type: api.ConditionFailoverBlocked, Status: metav1.ConditionTrue, LastTransitionTime: metav1.Now(),
 				Reason: api.ReasonFenceQuorumMissing, Message: "orders-3 does not answer."}}
 		})
-		session := run(4, "failover", "orders", "--timeout", "1s")
+		session := run(4, "failover", "orders", "--timeout", "5s")
 		Expect(session.Err).To(gbytes.Say(`blocked by FenceQuorumMissing: orders-3 does not answer`))
 		Expect(stored(ctx, "orders").Annotations).To(HaveKeyWithValue(api.AnnotationFailover, api.FailoverToAny))
 		Expect(run(1, "failover", "orders").Err).To(gbytes.Say("another request is under way"))
