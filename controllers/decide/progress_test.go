@@ -104,6 +104,7 @@ func TestResizing(t *testing.T) {
 		"the driver cannot":        {"1Gi", "ControllerResizeError", "", v1alpha1.ReasonResizeFailed, "quota"},
 		"the class does not allow": {"1Gi", "", refusal, v1alpha1.ReasonVolumeNotExpandable, refusal},
 		"not bound yet":            {"0", "", "", v1alpha1.ReasonSizeAsAskedFor, ""},
+		"made anew since":          {"2Gi", "", refusal, v1alpha1.ReasonSizeAsAskedFor, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := started(t, 3, 1)
@@ -114,6 +115,7 @@ func TestResizing(t *testing.T) {
 				c := *m.Claim
 				if c.Capacity = resource.MustParse("2Gi"); n == "orders-2" {
 					c.Capacity, c.Growth, c.GrowthMessage, c.Refused = resource.MustParse(tc.capacity), tc.growth, "quota exceeded", tc.refused
+					c.Requested = c.Capacity
 				}
 				m.Claim = &c
 				op.seen.Members[n] = m

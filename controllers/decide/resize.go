@@ -22,7 +22,7 @@ func (d *decision) resizing() judgement {
 		}
 		volumes++
 		switch small := !c.Capacity.IsZero() && c.Capacity.Cmp(size) < 0; {
-		case c.Refused != "":
+		case c.Refused != "" && c.Requested.Cmp(size) < 0: // else the claim was made anew since
 			refused = append(refused, m.Name+": "+c.Refused)
 		case !small:
 		case c.Growth == string(corev1.PersistentVolumeClaimControllerResizeError), c.Growth == string(corev1.PersistentVolumeClaimNodeResizeError):
