@@ -16,4 +16,4 @@ lint: ## Check formatting, vet, the arrows between rooms and generated files.
 
 .PHONY: test-unit
 test-unit: ## Test everything that needs no cluster, under the race detector.
-	CGO_ENABLED=1 $(GO) test -race -timeout 15m $(TEST_FLAGS) $(RACE_PACKAGES)
+	CGO_ENABLED=1 $(GO) test -race -timeout 30m $(TEST_FLAGS) $(RACE_PACKAGES)
