@@ -55,11 +55,18 @@ var _ = Describe("the leader's disk", func() {
 		store := onDisks(ctx)
 		t := begin(ctx, store)
 		d := diskOf(ctx, store, t.leader, t.node)
-		DeferCleanup(d.Thaw)
+		frozen := true
+		DeferCleanup(func(ctx SpecContext) error {
+			if !frozen {
+				return nil
+			}
+			return d.Thaw(ctx)
+		})
 		t.fault("freeze the disk of "+t.leader, d.Freeze(ctx))
 		t.led(ctx)
 		t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonMemberMissing+"|"+v1alpha1.ReasonDiskStuck, t.leader)
 		t.fault("thaw it", d.Thaw(ctx))
+		frozen = false
 		t.end(ctx)
 	}, SpecTimeout(3*readyTimeout))
 
