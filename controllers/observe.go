@@ -48,7 +48,7 @@ func (p *pass) observe(ctx context.Context) (decide.Observed, error) {
 	if err != nil {
 		return decide.Observed{}, err
 	}
-	for _, name := range namedBy(lease.Record) {
+	for _, name := range lease.Record.Named() {
 		if _, ok := members[name]; !ok {
 			members[name] = p.bare(name)
 		}

@@ -139,20 +139,3 @@ func ownerOf(l *coordinationv1.Lease, store *v1alpha1.ReplicatedStore) decide.Le
 		return decide.OwnedByOther
 	}
 }
-
-// namedBy lists the members that a record counts on.
-func namedBy(rec *decide.Record) []string {
-	if rec == nil {
-		return nil
-	}
-	out := append([]string(nil), rec.EveryMember...)
-	for _, l := range rec.Leaderships() {
-		out = append(out, l.Leader.Member)
-		for _, r := range l.Rules {
-			for _, v := range r.Voters {
-				out = append(out, v.Member)
-			}
-		}
-	}
-	return out
-}

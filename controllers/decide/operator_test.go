@@ -73,7 +73,7 @@ func (o *operator) observe() {
 	if o.w.record != "" {
 		rec, _ = decide.DecodeRecord(o.w.record)
 	}
-	for _, n := range named(rec) {
+	for _, n := range rec.Named() {
 		names[n] = true
 	}
 	for n := range names {
@@ -95,22 +95,6 @@ func (o *operator) observe() {
 		obs.Held[f] = now.Sub(since)
 	}
 	o.seen = obs
-}
-
-func named(rec *decide.Record) []string {
-	if rec == nil {
-		return nil
-	}
-	out := append([]string(nil), rec.EveryMember...)
-	for _, l := range rec.Leaderships() {
-		out = append(out, l.Leader.Member)
-		for _, r := range l.Rules {
-			for _, v := range r.Voters {
-				out = append(out, v.Member)
-			}
-		}
-	}
-	return out
 }
 
 func (o *operator) member(n string, now time.Time) decide.Member {

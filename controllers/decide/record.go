@@ -157,6 +157,23 @@ func (r Record) Leaderships() []replication.Leadership {
 	return ls
 }
 
+// Named lists the members that the record counts on, some of them more than once; none for nil.
+func (r *Record) Named() []string {
+	if r == nil {
+		return nil
+	}
+	out := slices.Clone(r.EveryMember)
+	for _, l := range r.Leaderships() {
+		out = append(out, l.Leader.Member)
+		for _, rule := range l.Rules {
+			for _, v := range rule.Voters {
+				out = append(out, v.Member)
+			}
+		}
+	}
+	return out
+}
+
 // LedEpoch is the newest epoch that somebody may lead or have led.
 func (r Record) LedEpoch() replication.Epoch {
 	if r.Phase != PhaseFencing {

@@ -53,7 +53,7 @@ func (x *pass) observe() (decide.Observed, error) {
 	if err != nil {
 		return decide.Observed{}, err
 	}
-	for _, name := range namedBy(lease.Record) {
+	for _, name := range lease.Record.Named() {
 		if _, ok := members[name]; !ok {
 			members[name] = x.bare(name)
 		}
@@ -267,22 +267,6 @@ func (x *pass) seenLease(l *LeaseObject) decide.Lease {
 		led = out.Record.LedEpoch()
 	}
 	out.UnchangedFor = watch.led(uint64(led), now)
-	return out
-}
-
-func namedBy(rec *decide.Record) []string {
-	if rec == nil {
-		return nil
-	}
-	out := append([]string(nil), rec.EveryMember...)
-	for _, l := range rec.Leaderships() {
-		out = append(out, l.Leader.Member)
-		for _, r := range l.Rules {
-			for _, v := range r.Voters {
-				out = append(out, v.Member)
-			}
-		}
-	}
 	return out
 }
 
