@@ -20,7 +20,7 @@ func TestHelloOfAnotherStore(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			now := time.Unix(0, 0)
-			r, err := replication.NewReplica(replication.ReplicaOptions{Store: "orders", StoreUID: tc.mine, Self: replication.Voter{Member: "orders-1", Incarnation: "a"}}, &memLog{}, &memStable{}, replication.Promises{}, 0, now)
+			r, err := replication.NewReplica(replication.ReplicaOptions{Store: "orders", StoreUID: tc.mine, Self: replication.Voter{Member: "orders-1", Incarnation: "a"}}, newLog(t), &memStable{}, replication.Promises{}, 0, now)
 			if err != nil {
 				t.Fatal(err)
 			}

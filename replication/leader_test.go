@@ -11,7 +11,7 @@ import (
 func newLeader(t *testing.T, now time.Time) (*Replica, Voter) {
 	t.Helper()
 	v := Voter{Member: "f", Incarnation: "i"}
-	r, err := NewReplica(ReplicaOptions{Store: "s", Self: Voter{Member: "l", Incarnation: "i"}}, &memLog{}, &memStable{}, Promises{}, 0, now)
+	r, err := NewReplica(ReplicaOptions{Store: "s", Self: Voter{Member: "l", Incarnation: "i"}}, newLog(t), &memStable{}, Promises{}, 0, now)
 	if err != nil {
 		t.Fatal(err)
 	}
