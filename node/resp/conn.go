@@ -210,8 +210,8 @@ func (c *conn) kill(reason string) {
 		return
 	}
 	c.srv.opt.Log.V(1).Info("closing client", "client", c.id, "addr", c.remote(), "reason", reason)
-	c.interrupt()
 	_ = c.nc.Close() // its goroutine meets the closed socket
+	c.interrupt()    // only now: a command that is woken earlier could still answer
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.up != nil {
