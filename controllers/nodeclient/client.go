@@ -36,9 +36,9 @@ type Client interface {
 	Follow(ctx context.Context, to Target, r wire.FollowRequest) (wire.Status, error)
 	Configure(ctx context.Context, to Target, r wire.ConfigureRequest) (wire.Status, error)
 	Handover(ctx context.Context, to Target, r wire.HandoverRequest) (wire.HandoverReply, error)
-	// Watch calls each with every status that the member sends, until ctx ends, the stream breaks, or nothing was heard
-	// for the stream's silence limit.
-	Watch(ctx context.Context, to Target, each func(wire.Status)) error
+	// Watch calls each with every status that the member sends, and with nil when the member says that the last one's essence is
+	// as it was, until ctx ends, the stream breaks, or nothing was heard for the stream's silence limit.
+	Watch(ctx context.Context, to Target, each func(*wire.Status)) error
 }
 
 // Timeouts of the control port. Each order has its own deadline, so that one hung member costs no more than that.

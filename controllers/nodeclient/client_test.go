@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,7 +21,7 @@ import (
 )
 
 func quick() nodeclient.Timeouts {
-	return nodeclient.Timeouts{Status: 200 * time.Millisecond, Order: 200 * time.Millisecond, Silence: 200 * time.Millisecond}
+	return nodeclient.Timeouts{Status: time.Second, Order: time.Second, Silence: time.Second}
 }
 
 func serve(t *testing.T, h http.HandlerFunc) string {
@@ -82,9 +83,24 @@ func TestWatchEndsWithSilence(t *testing.T) {
 		<-r.Context().Done()
 	})
 	n := 0
-	err := nodeclient.New(quick()).Watch(t.Context(), nodeclient.Target{Address: addr}, func(wire.Status) { n++ })
+	err := nodeclient.New(quick()).Watch(t.Context(), nodeclient.Target{Address: addr}, func(*wire.Status) { n++ })
 	if nodeclient.Classify(err) != nodeclient.TimedOut || n != 1 {
 		t.Fatalf("%d statuses, then %v", n, err)
+	}
+}
+
+// TestWatchOfAMemberWithNothingNew: an empty line is the status before it.
+func TestWatchOfAMemberWithNothingNew(t *testing.T) {
+	limits := quick()
+	limits.Silence = time.Minute
+	addr := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		_ = json.NewEncoder(w).Encode(wire.Status{Member: "m"})
+		_, _ = w.Write([]byte("\n\n\n"))
+	})
+	var told []bool
+	err := nodeclient.New(limits).Watch(t.Context(), nodeclient.Target{Address: addr}, func(s *wire.Status) { told = append(told, s != nil) })
+	if !slices.Equal(told, []bool{true, false, false, false}) {
+		t.Fatalf("told %v, then %v", told, err)
 	}
 }
 

@@ -15,8 +15,8 @@ import (
 // firstBuffer is what a stream begins with, in bytes: a status is rarely larger, and there are as many streams as members.
 const firstBuffer = 4 << 10
 
-// Watch reads the status stream: one JSON object a line.
-func (c *HTTP) Watch(ctx context.Context, to Target, each func(wire.Status)) error {
+// Watch reads the status stream: one JSON object a line, or an empty line for the one before.
+func (c *HTTP) Watch(ctx context.Context, to Target, each func(*wire.Status)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var silent atomic.Bool
@@ -39,8 +39,12 @@ func (c *HTTP) Watch(ctx context.Context, to Target, each func(wire.Status)) err
 	lines.Buffer(make([]byte, 0, firstBuffer), maxBody)
 	for lines.Scan() {
 		watchdog.Reset(c.timeouts.Silence)
-		var s wire.Status
-		if err := json.Unmarshal(lines.Bytes(), &s); err != nil {
+		if len(lines.Bytes()) == 0 {
+			each(nil)
+			continue
+		}
+		s := new(wire.Status)
+		if err := json.Unmarshal(lines.Bytes(), s); err != nil {
 			return fmt.Errorf("decode status from %s: %w", to.Address, err)
 		}
 		each(s)

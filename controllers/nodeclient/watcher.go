@@ -128,16 +128,23 @@ func (w *Watcher) follow(ctx context.Context, store types.NamespacedName, st *st
 	backoff := minBackoff
 	for ctx.Err() == nil {
 		var last *wire.Status
+		ours := false
 		quiet := time.AfterFunc(time.Hour, func() { w.wake(store) })
 		quiet.Stop()
-		_ = w.client.Watch(ctx, st.to, func(s wire.Status) {
-			if !st.to.Is(s) || s.Store != store.Name {
+		_ = w.client.Watch(ctx, st.to, func(s *wire.Status) {
+			if s != nil {
+				ours = st.to.Is(*s) && s.Store == store.Name
+			}
+			if !ours {
 				return // somebody else has the address now
 			}
 			st.heard.Store(int64(time.Since(begun)))
 			quiet.Reset(w.quiet)
 			backoff = minBackoff
-			told := essence(s)
+			if s == nil {
+				return
+			}
+			told := s.Essence()
 			if last == nil || !reflect.DeepEqual(*last, told) {
 				w.wake(store)
 			}
@@ -156,26 +163,4 @@ func (w *Watcher) follow(ctx context.Context, store types.NamespacedName, st *st
 		}
 		backoff = min(2*backoff, maxBackoff)
 	}
-}
-
-// essence is a status without what only ever moves on: positions, durations, progress.
-func essence(s wire.Status) wire.Status {
-	s.Last.Position, s.Last.Chain = 0, 0
-	s.Durable.Position, s.Durable.Chain = 0, 0
-	s.Commit, s.Applied = 0, 0
-	s.Disk = wire.Disk{}
-	if s.Contact != nil {
-		s.Contact = &wire.Contact{Connected: s.Contact.Connected, Refused: s.Contact.Refused}
-	}
-	if s.Seeding != nil {
-		s.Seeding = &wire.Seeding{ID: s.Seeding.ID, From: s.Seeding.From}
-	}
-	if s.Followers != nil {
-		followers := make(map[string]wire.FollowerView, len(s.Followers))
-		for name, f := range s.Followers {
-			followers[name] = wire.FollowerView{Incarnation: f.Incarnation, CaughtUp: f.CaughtUp, Live: f.Live, Seeding: f.Seeding}
-		}
-		s.Followers = followers
-	}
-	return s
 }

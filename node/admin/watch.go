@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"reflect"
 	"time"
 
 	"github.com/replicatedstore/replicatedstore/replication/wire"
@@ -17,7 +18,8 @@ const (
 	watchPause = 20 * time.Millisecond
 )
 
-// watch streams the status as JSON lines until the caller leaves, the server stops or a line cannot be delivered.
+// watch streams the status as JSON lines, empty ones where it tells nothing new, until the caller leaves, the server stops or a line
+// cannot be delivered.
 func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 	select {
 	case s.watches <- struct{}{}:
@@ -27,7 +29,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	out, enc, lines := http.NewResponseController(w), json.NewEncoder(w), 0
-	err := stream(r.Context(), s.node, func(st wire.Status) error {
+	err := stream(r.Context(), s.node, func(st *wire.Status) (err error) {
 		if lines == 0 {
 			w.Header().Set("Content-Type", "application/jsonl")
 			w.Header().Set("Cache-Control", "no-store")
@@ -36,7 +38,12 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 		if err := out.SetWriteDeadline(s.now().Add(lineTimeout)); err != nil {
 			return err
 		}
-		if err := enc.Encode(st); err != nil {
+		if st == nil {
+			_, err = w.Write([]byte{'\n'})
+		} else {
+			err = enc.Encode(st)
+		}
+		if err != nil {
 			return err
 		}
 		return out.Flush()
@@ -48,9 +55,11 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 	s.log.V(1).Info("status stream ended", "to", r.RemoteAddr, "error", err)
 }
 
-// stream emits the status at once, after every change (many changes within watchPause are one) and at least every
-// watchPeriod. It returns when ctx ends, the node has no status or emit fails.
-func stream(ctx context.Context, node Node, emit func(wire.Status) error) error {
+// stream emits the status at once and after every change (many changes within watchPause are one), and at least every watchPeriod,
+// nil when its essence is that of the last one: there are as many readers as members, and reading takes most of an idle operator's
+// time. It returns when ctx ends, the node has no status or emit fails.
+func stream(ctx context.Context, node Node, emit func(*wire.Status) error) error {
+	first, last := true, wire.Status{}
 	period := time.NewTicker(watchPeriod)
 	defer period.Stop()
 	pause := time.NewTicker(watchPause)
@@ -61,7 +70,13 @@ func stream(ctx context.Context, node Node, emit func(wire.Status) error) error 
 		if err != nil {
 			return err
 		}
-		if err := emit(st); err != nil {
+		tell := &st
+		if now := st.Essence(); first || !reflect.DeepEqual(now, last) {
+			first, last = false, now
+		} else {
+			tell = nil
+		}
+		if err := emit(tell); err != nil {
 			return err
 		}
 		pause.Reset(watchPause)

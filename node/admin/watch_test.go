@@ -19,6 +19,7 @@ func TestStreamPace(t *testing.T) {
 		type line struct {
 			at       time.Duration
 			promised replication.Epoch
+			news     bool
 		}
 		node, start := newScript(), time.Now()
 		var mu sync.Mutex
@@ -26,10 +27,14 @@ func TestStreamPace(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() {
-			done <- stream(ctx, node, func(st wire.Status) error {
+			var newest replication.Epoch
+			done <- stream(ctx, node, func(st *wire.Status) error {
 				mu.Lock()
 				defer mu.Unlock()
-				lines = append(lines, line{time.Since(start), st.Promised})
+				if st != nil {
+					newest = st.Promised
+				}
+				lines = append(lines, line{time.Since(start), newest, st != nil})
 				return nil
 			})
 		}()
@@ -48,11 +53,11 @@ func TestStreamPace(t *testing.T) {
 			}
 			lines = nil
 		}
-		expect(line{0, 0})
+		expect(line{0, 0, true})
 		time.Sleep(5 * watchPeriod / 2)
-		expect(line{watchPeriod, 0}, line{2 * watchPeriod, 0})
+		expect(line{watchPeriod, 0, false}, line{2 * watchPeriod, 0, false})
 		node.change(func(st *wire.Status) { st.Promised = 1 })
-		expect(line{5 * watchPeriod / 2, 1})
+		expect(line{5 * watchPeriod / 2, 1, true})
 		for range 99 { // 100 ms of a change every millisecond
 			time.Sleep(time.Millisecond)
 			node.change(func(st *wire.Status) { st.Promised++ })
@@ -73,7 +78,7 @@ func TestStreamPace(t *testing.T) {
 
 func TestStreamEndsWithItsReader(t *testing.T) {
 	gone := errors.New("broken pipe")
-	if err := stream(t.Context(), newScript(), func(wire.Status) error { return gone }); !errors.Is(err, gone) {
+	if err := stream(t.Context(), newScript(), func(*wire.Status) error { return gone }); !errors.Is(err, gone) {
 		t.Fatalf("stream ended with %v", err)
 	}
 }

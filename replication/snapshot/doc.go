@@ -3,7 +3,7 @@
 //
 // The source makes a checkpoint of its state machine at one mark of the log (Pebble files, hard links), and serves it file
 // by file in chunks. The receiver checks first that its volume has room, writes into a seed directory, and verifies every
-// chunk (crc32c) and every file (sha256). A broken transfer resumes at the byte where it stopped, as long as the source
+// chunk (crc32c) and every file (XXH64). A broken transfer resumes at the byte where it stopped, as long as the source
 // still has that checkpoint. Install then makes a new generation of log and state directories from the seed, and one
 // replacement of the META file makes it current: a crash at any point leaves the old generation, or the new one, and as
 // long as it is the old one the seed is still there.
@@ -18,5 +18,5 @@
 //
 // Either side may send a refusal instead and end the conversation.
 //
-// May import: the standard library, vfs, replication's value types, durable, volume, meta and wal.
+// May import: the standard library, vfs, xxhash, replication's value types, durable, volume, meta and wal.
 package snapshot

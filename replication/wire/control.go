@@ -8,7 +8,7 @@ import (
 // it: read Error.Status and decide again), 400 (malformed) or 503 (not open yet) with an Error as body.
 const (
 	PathStatus    = "/v1/status"    // GET -> Status
-	PathWatch     = "/v1/watch"     // GET -> Status, one JSON object a line: at once, on every change that matters, and five times a second
+	PathWatch     = "/v1/watch"     // GET -> Status, one JSON object a line: at once and on every change that matters; five times a second, an empty line while the Essence stays
 	PathFence     = "/v1/fence"     // FenceRequest -> FenceReply
 	PathPromote   = "/v1/promote"   // PromoteRequest -> Status
 	PathFollow    = "/v1/follow"    // FollowRequest -> Status

@@ -150,7 +150,7 @@ func (c Client) Handover(_ context.Context, to nodeclient.Target, r wire.Handove
 }
 
 // Watch polls, as often as the control port would send.
-func (c Client) Watch(ctx context.Context, to nodeclient.Target, each func(wire.Status)) error {
+func (c Client) Watch(ctx context.Context, to nodeclient.Target, each func(*wire.Status)) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -158,7 +158,7 @@ func (c Client) Watch(ctx context.Context, to nodeclient.Target, each func(wire.
 		if err != nil {
 			return err
 		}
-		each(s)
+		each(&s)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

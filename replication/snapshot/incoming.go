@@ -1,0 +1,156 @@
+package snapshot
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"hash"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/replication/durable"
+)
+
+// syncEvery bounds the bytes of a file being received that no fsync has begun for, so that its last one is short.
+const syncEvery = 32 << 20
+
+// task is something that goes on while more is received, or nothing. The zero value is nothing; one goroutine may use it.
+type task struct{ done chan error }
+
+// run begins f once what was run before has ended; if that failed, it returns its error instead.
+func (t *task) run(f func() error) error {
+	if err := t.wait(); err != nil {
+		return err
+	}
+	t.done = make(chan error, 1)
+	go func(done chan<- error) { done <- f() }(t.done)
+	return nil
+}
+
+// wait returns the error of what was run last.
+func (t *task) wait() (err error) {
+	if t.done != nil {
+		err = <-t.done
+		t.done = nil
+	}
+	return err
+}
+
+func (r *receiver) receiveAll(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, r.last.wait()) }()
+	for i := range r.m.Files {
+		if r.has[i] == complete {
+			continue
+		}
+		if err := r.receiveFile(ctx, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// incoming is one file being received.
+type incoming struct {
+	index  int
+	want   File
+	part   string
+	file   vfs.File
+	at     int64
+	synced int64
+	sync   task
+	digest hash.Hash
+}
+
+// receiveFile receives the rest of file i. From here to the end of the last file the receiver says nothing: the source is
+// writing, and may not read before it is done. An error ends the conversation by closing the connection.
+func (r *receiver) receiveFile(ctx context.Context, i int) error {
+	in := &incoming{index: i, want: r.m.Files[i], at: r.has[i], synced: r.has[i]}
+	path := r.o.FS.PathJoin(r.dir, in.want.Name)
+	in.part = path + partSuffix
+	var err error
+	if in.file, err = r.o.FS.OpenReadWrite(in.part, durable.Category); err != nil {
+		return fmt.Errorf("open %s: %w", in.part, err)
+	}
+	// Blocks that are set aside now need not be on disk before the journal's next commit, which the fsync of every log on this
+	// file system waits for. The size stays that of what has arrived. Where it is not supported, nothing is lost.
+	_ = in.file.Preallocate(0, in.want.Size)
+	good, err := r.fill(ctx, in)
+	if err = errors.Join(err, in.sync.wait(), r.last.wait()); err != nil {
+		return errors.Join(err, in.file.Close())
+	}
+	if !good {
+		r.t.add(-in.at, r.o.Now())
+		return errors.Join(fmt.Errorf("%w: %s", ErrCorrupt, in.want.Name), in.file.Close(), durable.Remove(r.o.FS, in.part))
+	}
+	return r.last.run(func() error {
+		if err := errors.Join(in.file.Sync(), in.file.Close()); err != nil {
+			return err
+		}
+		if err := r.o.FS.Rename(in.part, path); err != nil {
+			return fmt.Errorf("rename %s: %w", in.part, err)
+		}
+		return nil
+	})
+}
+
+// fill receives the rest of a file; good tells whether all of it has the digest that the source says.
+func (r *receiver) fill(ctx context.Context, in *incoming) (good bool, err error) {
+	if in.digest, err = hashPrefix(in.file, in.at); err != nil {
+		return false, fmt.Errorf("read back %s: %w", in.part, err)
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return false, err
+		}
+		t, payload, err := r.f.read()
+		if err != nil {
+			return false, err
+		}
+		switch t {
+		case frameChunk:
+			if err := r.write(in, payload); err != nil {
+				return false, err
+			}
+		case frameFileEnd:
+			e, err := decodeFileEnd(payload)
+			if err == nil && (int(e.file) != in.index || e.size != in.want.Size || in.at != in.want.Size) {
+				err = fmt.Errorf("%w: end of file %d after %d bytes; %s has %d", ErrFrame, e.file, in.at, in.want.Name, in.want.Size)
+			}
+			if err != nil {
+				return false, err
+			}
+			return bytes.Equal(e.digest, in.digest.Sum(nil)), nil
+		default:
+			return false, fmt.Errorf("%w: %s within %s", ErrFrame, t, in.want.Name)
+		}
+	}
+}
+
+func (r *receiver) write(in *incoming, payload []byte) error {
+	c, err := decodeChunk(payload)
+	if err != nil {
+		return err
+	}
+	n := int64(len(c.data))
+	if int(c.file) != in.index || c.offset != in.at || n > in.want.Size-in.at {
+		return fmt.Errorf("%w: %d bytes at %d of file %d; %s is at %d of %d", ErrFrame, n, c.offset, c.file, in.want.Name, in.at, in.want.Size)
+	}
+	_, _ = in.digest.Write(c.data) // a hash takes everything
+	if _, err := in.file.WriteAt(c.data, in.at); err != nil {
+		return fmt.Errorf("write %s: %w", in.part, err)
+	}
+	in.at += n
+	// Writing back begins at once and in small pieces: a burst of it would hold up the fsyncs of every log on the same disk.
+	if _, err := in.file.SyncTo(in.at); err != nil {
+		return fmt.Errorf("write back %s: %w", in.part, err)
+	}
+	if in.at-in.synced >= syncEvery {
+		in.synced = in.at
+		if err := in.sync.run(in.file.SyncData); err != nil {
+			return fmt.Errorf("fsync %s: %w", in.part, err)
+		}
+	}
+	r.t.add(n, r.o.Now())
+	return nil
+}
