@@ -76,7 +76,11 @@ func (r *receiver) receiveFile(ctx context.Context, i int) error {
 	// file system waits for. The size stays that of what has arrived. Where it is not supported, nothing is lost.
 	_ = in.file.Preallocate(0, in.want.Size)
 	good, err := r.fill(ctx, in)
-	if err = errors.Join(err, in.sync.wait(), r.last.wait()); err != nil {
+	err = errors.Join(err, in.sync.wait())
+	if errors.Is(err, errSync) {
+		err = errors.Join(err, durable.Remove(r.o.FS, in.part))
+	}
+	if err = errors.Join(err, r.last.wait()); err != nil {
 		return errors.Join(err, in.file.Close())
 	}
 	if !good {
@@ -84,7 +88,10 @@ func (r *receiver) receiveFile(ctx context.Context, i int) error {
 		return errors.Join(fmt.Errorf("%w: %s", ErrCorrupt, in.want.Name), in.file.Close(), durable.Remove(r.o.FS, in.part))
 	}
 	return r.last.run(func() error {
-		if err := errors.Join(in.file.Sync(), in.file.Close()); err != nil {
+		if err := in.file.Sync(); err != nil {
+			return errors.Join(fmt.Errorf("%w %s: %w", errSync, in.part, err), in.file.Close(), durable.Remove(r.o.FS, in.part))
+		}
+		if err := in.file.Close(); err != nil {
 			return err
 		}
 		if err := r.o.FS.Rename(in.part, path); err != nil {
@@ -92,6 +99,17 @@ func (r *receiver) receiveFile(ctx context.Context, i int) error {
 		}
 		return nil
 	})
+}
+
+// errSync: a file could not be made durable. Its pages may count as written from then on, so that the next fsync succeeds and a
+// read finds them: what is there of it is removed, not gone on with.
+var errSync = errors.New("fsync")
+
+func (in *incoming) syncData() error {
+	if err := in.file.SyncData(); err != nil {
+		return fmt.Errorf("%w %s: %w", errSync, in.part, err)
+	}
+	return nil
 }
 
 // fill receives the rest of a file; good tells whether all of it has the digest that the source says.
@@ -147,8 +165,8 @@ func (r *receiver) write(in *incoming, payload []byte) error {
 	}
 	if in.at-in.synced >= syncEvery {
 		in.synced = in.at
-		if err := in.sync.run(in.file.SyncData); err != nil {
-			return fmt.Errorf("fsync %s: %w", in.part, err)
+		if err := in.sync.run(in.syncData); err != nil {
+			return err
 		}
 	}
 	r.t.add(n, r.o.Now())

@@ -1,0 +1,50 @@
+package snapshot
+
+import (
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/replicatedstore/replicatedstore/replication/durable"
+)
+
+// After a failed fsync nobody knows which pages are on disk, and the next one would succeed: what was received of the file is not
+// gone on with.
+func TestAFailedSyncTakesTheFileWithIt(t *testing.T) {
+	for name, kind := range map[string]errorfs.OpKind{"amid the file": errorfs.OpFileSyncData, "at its end": errorfs.OpFileSync} {
+		t.Run(name, func(t *testing.T) {
+			o := newOrigin(t, seeded(t), 10, syncEvery+2*ChunkBytes, 20)
+			mem := vfs.NewMem()
+			store := openMeta(t, mem)
+			const failing = "000001.sst"
+			broken := errors.New("the disk did not take it")
+			var failed atomic.Bool
+			fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+				if op.Kind == kind && strings.HasSuffix(op.Path, failing+partSuffix) && !failed.Swap(true) {
+					return broken
+				}
+				return nil
+			}))
+			if _, _, err := transfer(t, o.Source, receiveOptions(fs, store), nil); !errors.Is(err, broken) {
+				t.Fatalf("received with %v", err)
+			}
+			for _, name := range []string{failing, failing + partSuffix} {
+				if _, err := mem.Stat(mem.PathJoin(store.StateDir(2), name)); !durable.IsNotExist(err) {
+					t.Errorf("%s is still there: %v", name, err)
+				}
+			}
+			m, _, err := transfer(t, o.Source, receiveOptions(fs, store), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := Install(fs, store, m, smallLog); err != nil {
+				t.Fatal(err)
+			}
+			o.holds(t, mem, store)
+		})
+	}
+}
