@@ -13,7 +13,6 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
@@ -67,7 +66,6 @@ type Reconciler struct {
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	ctx, cancel := context.WithTimeout(ctx, maxPass)
 	defer cancel()
-	ctx = log.IntoContext(ctx, log.FromContext(ctx).WithValues(keyStore, req.NamespacedName))
 	store := &v1alpha1.ReplicatedStore{}
 	if err := r.Client.Get(ctx, req.NamespacedName, store); err != nil {
 		if apierrors.IsNotFound(err) {

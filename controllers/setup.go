@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/go-logr/logr"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -48,6 +49,12 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, o controller.Options) er
 		return nil
 	})
 	o.RateLimiter = retries()
+	o.LogConstructor = func(r *reconcile.Request) logr.Logger {
+		if r == nil {
+			return mgr.GetLogger()
+		}
+		return mgr.GetLogger().WithValues(keyStore, r.NamespacedName)
+	}
 	o.NeedLeaderElection = new(false) // see decide.Observed.Standby
 	r.elected = mgr.Elected()
 	r.applies = make(chan struct{}, maxApplies)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"go.uber.org/zap/zapcore"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
@@ -30,6 +31,7 @@ type options struct {
 
 func parse(name string, args []string) (options, error) {
 	o := options{settings: decide.DefaultSettings(), timeouts: nodeclient.DefaultTimeouts()}
+	o.log.TimeEncoder = zapcore.RFC3339NanoTimeEncoder // a failover takes less than a second
 	f := flag.NewFlagSet(name, flag.ContinueOnError)
 	f.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "address that serves /metrics; 0 serves none")
 	f.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "address that serves /healthz and /readyz; 0 serves none")

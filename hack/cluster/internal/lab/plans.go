@@ -174,7 +174,7 @@ func (p *planner) kubeProxy(node, identity string) machine.Service {
 	return machine.Service{Name: "kube-proxy", WaitFor: []string{p.apiReadyFile()}, Argv: []string{p.programs["kube-proxy"],
 		"--kubeconfig=" + p.kubeconfigOf(identity), "--hostname-override=" + node, "--proxy-mode=nftables",
 		"--cluster-cidr=" + fabric.Pods.String(), "--conntrack-max-per-core=0", "--conntrack-min=0",
-		"--metrics-bind-address=127.0.0.1:10249", "--healthz-bind-address=127.0.0.1:10256", "--v=1"}}
+		"--metrics-bind-address=127.0.0.1:10249", "--healthz-bind-address=127.0.0.1:10256", "--v=2"}} // says when it took changes
 }
 
 var zones = []string{"zone-a", "zone-b", "zone-c"}
