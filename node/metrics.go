@@ -29,12 +29,13 @@ var (
 	descSeedTotal   = desc("seed_bytes_total", "Bytes of the snapshot under way; 0 when there is none.")
 	descQuarantined = desc("quarantined_entries", "Entries cut from the log by rejoins and kept in quarantine.")
 	descLogDamage   = desc("log_damage_total", "Segments of the log that were found damaged on disk since the process began.")
+	descSyncs       = desc("log_sync_seconds", "Fsyncs of the log, and how long they took until the member heard of their end.")
 	descDisk        = desc("disk_bytes", "The data volume: used, free, total, and the reserve, which is in used.", "kind")
 )
 
 func (c memberCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descRole, descEpoch, descWritable, descPosition, descConnected, descFollowerLag,
-		descSeedDone, descSeedTotal, descQuarantined, descLogDamage, descDisk} {
+		descSeedDone, descSeedTotal, descQuarantined, descLogDamage, descSyncs, descDisk} {
 		ch <- d
 	}
 }
@@ -71,6 +72,8 @@ func (c memberCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descSeedTotal, float64(seed.TotalBytes))
 	gauge(descQuarantined, float64(s.Quarantined))
 	ch <- prometheus.MustNewConstMetric(descLogDamage, prometheus.CounterValue, float64(c.run.Damages()))
+	syncs, took := c.run.Syncs()
+	ch <- prometheus.MustNewConstSummary(descSyncs, syncs, took.Seconds(), nil)
 	gauge(descDisk, float64(s.Disk.UsedBytes), "used")
 	gauge(descDisk, float64(s.Disk.FreeBytes), "free")
 	gauge(descDisk, float64(s.Disk.TotalBytes), "total")

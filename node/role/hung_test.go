@@ -73,6 +73,9 @@ func TestALeaderWhoseDiskHangsFallsSilent(t *testing.T) {
 	if s, err := c.members["a"].Status(t.Context()); err != nil || s.Problem != "" {
 		t.Errorf("status: %q, %v", s.Problem, err)
 	}
+	if n, took := c.members["a"].Syncs(); n == 0 || took < time.Minute {
+		t.Errorf("%d fsyncs took %v, the one that hung with them", n, took)
+	}
 }
 
 // A write that only looks whether the disk works, and does not return, is said too, on a member that has nothing to write.

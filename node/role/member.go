@@ -119,6 +119,8 @@ type Member struct {
 	beat          atomic.Int64  // when Settle last ran, in nanoseconds since start
 	syncBegan     atomic.Int64  // when the fsync began that runs, in nanoseconds since start; 0: none does
 	probeBegan    atomic.Int64  // the same of the disk probe
+	syncs         atomic.Uint64 // see Syncs
+	syncTime      atomic.Int64  // see Syncs
 	readUntil     atomic.Int64  // nanoseconds since start; see readDeadline
 	heardAt       atomic.Int64  // when enough voters were heard last to commit anything by, in nanoseconds since start
 	writable      atomic.Bool   // the sequencer takes writes
@@ -194,8 +196,7 @@ func (m *Member) kick(l *wal.Log) {
 
 // Synced tells that the fsync has ended.
 func (m *Member) Synced(err error) {
-	m.syncing = false
-	m.syncBegan.Store(0)
+	m.syncEnded()
 	if m.final(err) != nil {
 		return
 	}
@@ -210,8 +211,7 @@ func (m *Member) settleSync() error {
 	if !m.syncing {
 		return nil
 	}
-	m.syncing = false
-	defer m.syncBegan.Store(0)
+	defer m.syncEnded()
 	return m.works.AwaitSync()
 }
 

@@ -1,6 +1,8 @@
 package role
 
 import (
+	"time"
+
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 )
 
@@ -22,3 +24,16 @@ func newSyncer() *syncer {
 }
 
 func (s *syncer) close() { close(s.requests) }
+
+// syncEnded counts an fsync of the log that runs no more; role goroutine.
+func (m *Member) syncEnded() {
+	m.syncing = false
+	m.syncs.Add(1)
+	m.syncTime.Add(m.stopwatch() - m.syncBegan.Swap(0))
+}
+
+// Syncs tells how often the log was fsynced since the process began, and how long that took, from asking for it to hearing of
+// its end. Called from anywhere; the two may be of different moments.
+func (m *Member) Syncs() (n uint64, took time.Duration) {
+	return m.syncs.Load(), time.Duration(m.syncTime.Load())
+}
