@@ -12,7 +12,7 @@ soak: ## Break a real cluster at random for MINUTES=30 under load; judge history
 TIMES ?= 5
 
 .PHONY: bench-pauses
-bench-pauses: ## Measure on the real cluster for how long writes pause after each kind of fault, TIMES=5 each (root).
+bench-pauses: ## Measure on the real cluster for how long writes pause after each kind of fault, TIMES=5 each; JSON=file keeps it (root).
 	@mkdir -p bin
 	@$(GOBUILD) -v -o bin/pauses ./hack/soak/pauses $(PROGRESS)
-	@exec bin/pauses --times $(TIMES) $(if $(ONLY),--only "$(ONLY)")
+	@exec bin/pauses --times $(TIMES) $(if $(ONLY),--only "$(ONLY)") $(if $(JSON),--json "$(JSON)")

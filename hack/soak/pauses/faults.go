@@ -15,6 +15,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/hack/soak/pauses/outcome"
 	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
 )
 
@@ -122,25 +123,19 @@ func (b *bench) operatorsReady(ctx context.Context) (bool, error) {
 	return true, nil
 }
 
-// row is one kind of fault in the table.
-type row struct {
-	name string
-	all  []outcome
-}
-
-func table(out io.Writer, rows []row) error {
+func table(out io.Writer, faults []outcome.Fault) error {
 	w := tabwriter.NewWriter(out, 0, 0, 1, ' ', 0)
 	fmt.Fprintln(w, "\n| fault\t| times\t| pause median\t| worst\t| failed\t| unknown\t| new leaders\t|")
 	fmt.Fprintln(w, "| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t| ---\t|")
-	for _, r := range rows {
+	for _, f := range faults {
 		var pauses []time.Duration
 		var failed, unknown, leaders int64
-		for _, o := range r.all {
-			pauses = append(pauses, o.pause)
-			failed, unknown, leaders = failed+o.failed, unknown+o.unknown, leaders+o.leaders
+		for _, o := range f.Times {
+			pauses = append(pauses, o.Pause)
+			failed, unknown, leaders = failed+o.Failed, unknown+o.Unknown, leaders+o.Leaders
 		}
 		slices.Sort(pauses)
-		fmt.Fprintf(w, "| %s\t| %d\t| %d ms\t| %d ms\t| %d\t| %d\t| %d\t|\n", r.name, len(pauses),
+		fmt.Fprintf(w, "| %s\t| %d\t| %d ms\t| %d ms\t| %d\t| %d\t| %d\t|\n", f.Name, len(pauses),
 			pauses[len(pauses)/2].Milliseconds(), pauses[len(pauses)-1].Milliseconds(), failed, unknown, leaders)
 	}
 	return w.Flush()

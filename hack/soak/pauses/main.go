@@ -20,6 +20,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/hack/soak/pauses/outcome"
 	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
 	"github.com/replicatedstore/replicatedstore/test/ledger"
 )
@@ -50,6 +51,7 @@ func command(ctx context.Context, args []string) error {
 	}
 	f := flag.NewFlagSet("pauses", flag.ContinueOnError)
 	times := f.Int("times", 5, "how often each fault")
+	file := f.String("json", "", "also write everything measured to this `file`")
 	only := f.String("only", "", "comma-separated beginnings of the names of faults; empty: all")
 	if err := f.Parse(args); err != nil {
 		return err
@@ -58,23 +60,34 @@ func command(ctx context.Context, args []string) error {
 	if err := b.open(ctx); err != nil {
 		return err
 	}
-	var rows []row
+	r, err := b.run(ctx, *times, *only)
+	if err == nil {
+		err = b.judge(ctx)
+	}
+	if *file != "" && len(r.Faults) > 0 {
+		err = errors.Join(err, r.Save(*file))
+	}
+	return errors.Join(err, table(os.Stdout, r.Faults))
+}
+
+// run does the faults whose names begin with one of only, each a few times; what was measured before an error is returned too.
+func (b *bench) run(ctx context.Context, times int, only string) (r outcome.Report, err error) {
 	for _, fault := range b.faults() {
-		if *only != "" && !slices.ContainsFunc(strings.Split(*only, ","), func(p string) bool { return strings.HasPrefix(fault.name, p) }) {
+		if only != "" && !slices.ContainsFunc(strings.Split(only, ","), func(p string) bool { return strings.HasPrefix(fault.name, p) }) {
 			continue
 		}
-		r := row{name: fault.name}
-		for range *times {
+		measured := outcome.Fault{Name: fault.name}
+		for range times {
 			one, err := b.measure(ctx, fault)
 			if err != nil {
-				return errors.Join(fmt.Errorf("%s: %w", fault.name, err), table(os.Stdout, rows))
+				return r, fmt.Errorf("%s: %w", fault.name, err)
 			}
-			fmt.Printf("%s: paused %v, %d failed, %d unknown, %d leaders; %s\n", fault.name, one.pause.Round(time.Millisecond), one.failed, one.unknown, one.leaders, one.report)
-			r.all = append(r.all, one)
+			fmt.Printf("%s: paused %v, %d failed, %d unknown, %d leaders; %s\n", fault.name, one.Pause.Round(time.Millisecond), one.Failed, one.Unknown, one.Leaders, one.Report)
+			measured.Times = append(measured.Times, one)
 		}
-		rows = append(rows, r)
+		r.Faults = append(r.Faults, measured)
 	}
-	return errors.Join(b.judge(ctx), table(os.Stdout, rows))
+	return r, nil
 }
 
 // bench is the store that is measured, and its writer.
@@ -126,16 +139,8 @@ func (b *bench) open(ctx context.Context) error {
 	return err
 }
 
-// outcome is what one fault came to.
-type outcome struct {
-	pause           time.Duration // the longest time without an acknowledged write
-	failed, unknown int64
-	leaders         int64 // new epochs
-	report          string
-}
-
 // measure does one fault to a store that is whole.
-func (b *bench) measure(ctx context.Context, f fault) (o outcome, err error) {
+func (b *bench) measure(ctx context.Context, f fault) (o outcome.Outcome, err error) {
 	if err := b.whole(ctx); err != nil {
 		return o, err
 	}
@@ -162,14 +167,16 @@ func (b *bench) measure(ctx context.Context, f fault) (o outcome, err error) {
 	if err = errors.Join(err, statsErr, getErr); err != nil {
 		return o, err
 	}
-	o = outcome{pause: after.Gap.Length(), failed: after.Failed - before.Failed, unknown: after.Unknown - before.Unknown, leaders: rs.Status.Epoch - epoch}
-	if last := rs.Status.LastFailover; last != nil && o.leaders > 0 && last.Durations.Total != nil {
+	o = outcome.Outcome{
+		Pause: after.Gap.Length(), Failed: after.Failed - before.Failed, Unknown: after.Unknown - before.Unknown, Leaders: rs.Status.Epoch - epoch,
+	}
+	if last := rs.Status.LastFailover; last != nil && o.Leaders > 0 && last.Durations.Total != nil {
 		d := last.Durations
-		o.report = fmt.Sprintf("%s, detected %v after the last write, then fencing %v, promoting %v, opening %v, total %v", last.Reason,
+		o.Report = fmt.Sprintf("%s, detected %v after the last write, then fencing %v, promoting %v, opening %v, total %v", last.Reason,
 			last.DetectedTime.Sub(after.Gap.From).Round(time.Millisecond), d.Fencing, d.Promoting, d.Opening, d.Total)
 	}
-	if q := rs.Status.FailoverRequest; f.name == "handover" && q != nil && o.leaders == 0 {
-		o.report = fmt.Sprintf("%s: %s", q.Result, q.Message)
+	if q := rs.Status.FailoverRequest; f.name == "handover" && q != nil && o.Leaders == 0 {
+		o.Report = fmt.Sprintf("%s: %s", q.Result, q.Message)
 	}
 	return o, nil
 }
