@@ -21,6 +21,8 @@ type decision struct {
 	holding []string
 	quietly []string        // held facts for which nobody looks again sooner
 	stuck   map[string]bool // members whose claim has been going for too long
+	// ahead is whom clients are led to while it is not sure yet that the leader is lost; "" to the leader.
+	ahead string
 	// sleeping: pods go, and none is made.
 	sleeping bool
 	// everybody: no record says who the members are, so that the plan rests on their list.
@@ -98,6 +100,7 @@ func (d *decision) led(rec Record) Plan {
 	case leaderDown:
 		return d.failOver(rec, f)
 	case leaderUnknown, leaderSuspect:
+		d.ahead = d.successor(rec)
 		return plan(Suspecting, v1alpha1.ReasonLeaderUnreachable, "%s", f.message).again(shortly / 2)
 	case leaderAlive:
 		return d.tend(rec)

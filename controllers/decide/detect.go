@@ -98,7 +98,11 @@ func (d *decision) detect(rec Record) finding {
 type contacts struct {
 	heard, silent, refused int
 	parted                 int // neither connected nor silent for long yet
+	faint                  int // of those that hear it: who has heard nothing for some heartbeats
 }
+
+// faintAfter is four heartbeats of a leader (replication/peer).
+const faintAfter = 400 * time.Millisecond
 
 // corroboration is how long a refusal waits for a follower to be refused too. A leader known to be dead on both ports
 // spares the new one the wait for its read window, which is many times longer.
@@ -124,6 +128,9 @@ func (c *contacts) add(s wire.Contact, silentAfter time.Duration) {
 	switch silent := time.Duration(s.SilentMillis) * time.Millisecond; {
 	case s.Connected:
 		c.heard++
+		if silent >= faintAfter {
+			c.faint++
+		}
 	case s.Refused:
 		c.refused++
 	case s.Deaf, s.SilentMillis < 0 || silent >= silentAfter:

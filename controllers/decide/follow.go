@@ -35,6 +35,9 @@ func (d *decision) route(rec Record) []Action {
 	if rec.Phase != PhasePromoting && rec.Phase != PhaseStable {
 		return d.leadNowhere()
 	}
+	if d.ahead != "" {
+		return d.leadTo(d.ahead)
+	}
 	return d.leadTo(rec.Leader.Member)
 }
 
@@ -54,7 +57,7 @@ func (d *decision) leadNowhere() []Action {
 // leadTo makes the -rw Service lead to a member, to nobody where it has no address. When a leader is lost that is the first thing to
 // do, before it is sure who is elected: whoever comes waits there until somebody takes writes, and is forwarded then. For clients wait
 // for this, and kube-proxy takes changes only about once a second: it should be the first one that a lost leader causes, and not come
-// after those that its pod causes.
+// after those that its pod causes. Should the leader be there after all, they are forwarded to it.
 func (d *decision) leadTo(member string) []Action {
 	var want Route
 	m := d.Members[member]
@@ -69,6 +72,26 @@ func (d *decision) leadTo(member string) []Action {
 	default:
 		return []Action{RouteClients{m.Name}}
 	}
+}
+
+// successor is who would be elected if the leader were lost, once it does not answer the operator and no voter has heard it for some
+// heartbeats, which is long before that is believed; "" until then, and where nobody would be.
+func (d *decision) successor(rec Record) string {
+	c := d.contact(rec)
+	unheard := c.faint + c.silent + c.parted + c.refused
+	if c.heard > c.faint || unheard == 0 || d.Store.Spec.Failover.Mode == v1alpha1.FailoverManual {
+		return ""
+	}
+	ev := d.helpful(rec, rec.Aside, d.foreseen())
+	if _, g := d.fenceGate(rec, ev); g != nil {
+		return ""
+	}
+	rec.Target = d.request()
+	chosen, g := d.elect(rec, ev)
+	if g != nil {
+		return ""
+	}
+	return chosen.voter.Member
 }
 
 // labels makes the role label of every pod say what the member itself says it does.

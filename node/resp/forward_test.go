@@ -163,6 +163,26 @@ func TestForwardedWriteToASilentLeader(t *testing.T) {
 	r.do("SET b 1", "+OK")
 }
 
+// The leader's machine is gone before it answers a dial: it is not waited for once another leader is known.
+func TestForwardingDoesNotWaitForADeadLeader(t *testing.T) {
+	dead, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never says a word
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dead.Close()
+	leader, follower := forwardingPair(t)
+	follower.Point(dead.Addr().String())
+	f := dial(t, follower.Addr)
+	f.send("SET a 1")
+	c, err := dead.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	follower.Point(leader.Addr)
+	f.expect("+OK")
+}
+
 // Nobody leads: commands wait for as long as they may, and then say that nothing was done.
 func TestForwardingToNobody(t *testing.T) {
 	o := forwarding()

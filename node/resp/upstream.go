@@ -3,6 +3,7 @@ package resp
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"strconv"
@@ -40,15 +41,39 @@ func (s *Server) dialUpstream(ctx context.Context, addr string) (*upstream, erro
 		return nil, err
 	}
 	u := &upstream{addr: addr, nc: nc, in: bufio.NewReaderSize(nc, 16<<10)}
-	if at, ok := ctx.Deadline(); ok {
-		_ = nc.SetDeadline(at)
+	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
+	if err = u.ask(forwardedCommand); err == nil && !stop() {
+		err = context.Cause(ctx)
 	}
-	if err := u.ask(forwardedCommand); err != nil {
+	if err != nil {
 		_ = nc.Close()
 		return nil, fmt.Errorf("greet the leader at %s: %w", addr, err)
 	}
 	return u, nil
 }
+
+// dialWhile is dialUpstream for as long as the leader at addr is the one that is known: a lost one's machine does not even refuse.
+func (s *Server) dialWhile(ctx context.Context, addr string) (*upstream, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		for {
+			changed := s.backend.Changed() // before looking
+			if leads, leader := s.backend.Place(); leads || leader != addr {
+				cancel(errLeaderChanged)
+				return
+			}
+			select {
+			case <-changed:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return s.dialUpstream(ctx, addr)
+}
+
+var errLeaderChanged = errors.New("it does not lead any more")
 
 // ask sends one command of words and reads its reply, which must be no error.
 func (u *upstream) ask(words ...string) error {
@@ -140,7 +165,7 @@ func (c *conn) connect(ctx context.Context, addr string) (*upstream, error) {
 		c.disconnect()
 	}
 	if c.up == nil {
-		u, err := c.srv.dialUpstream(ctx, addr)
+		u, err := c.srv.dialWhile(ctx, addr)
 		if err != nil {
 			return nil, err
 		}
