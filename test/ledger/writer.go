@@ -95,7 +95,9 @@ func ClientOptions(address string, timeout time.Duration, dial Dial) *redis.Opti
 		dial = func(ctx context.Context, addr string) (net.Conn, error) { return dialer.DialContext(ctx, "tcp", addr) }
 	}
 	return &redis.Options{
-		Addr: address, PoolSize: 1, MaxRetries: -1, DialerRetries: 1,
+		// One connection at a time is used. After as many refused dials as the pool is large, go-redis pauses a second before the
+		// next: that would be measured, and not the store.
+		Addr: address, PoolSize: 4096, MaxRetries: -1, DialerRetries: 1,
 		DialTimeout: timeout, ReadTimeout: timeout, WriteTimeout: timeout, PoolTimeout: 2 * timeout,
 		ContextTimeoutEnabled:    true,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
