@@ -52,7 +52,12 @@ func (f *faults) deafen(string) {
 }
 
 // strand keeps a leader from renewing its Lease, and from being told so: it is cut off from the API, and deaf as some others are.
-func (f *faults) strand(host string) {
+func (f *faults) strand(host string) { f.strandFor(host, f.w.latency(3*time.Second, 10*time.Second)) }
+
+// maroon is strand for long enough that its Lease, at the shortest, is taken for lost beyond doubt.
+func (f *faults) maroon(host string) { f.strandFor(host, f.w.latency(7*time.Second, 12*time.Second)) }
+
+func (f *faults) strandFor(host string, d time.Duration) {
 	if f.w.loop.Now() < f.restUntil {
 		return
 	}
@@ -64,7 +69,6 @@ func (f *faults) strand(host string) {
 		}
 	}
 	f.w.loop.Logf("FAULT strand %s", host)
-	d := f.w.latency(3*time.Second, 10*time.Second)
 	f.apart([]string{host}, []string{APIHost}, d)
 	f.muffle(deaf, d)
 	f.restUntil = f.w.loop.Now() + d

@@ -24,7 +24,7 @@ const themed = 0.4
 
 var themes = []theme{
 	{ // members that answer and hear no order: leaders and voters of earlier epochs that nobody has fenced
-		name: "deaf members", kinds: []kind{{6, (*faults).strand}, {2, (*faults).deafen}, {3, (*faults).askFailover}},
+		name: "deaf members", kinds: []kind{{6, (*faults).maroon}, {2, (*faults).deafen}, {3, (*faults).askFailover}},
 		draw: func(w *World, s *v1alpha1.ReplicatedStoreSpec) {
 			*s.Replicas, *s.Replication.Synchronous.Number = int32(3+w.loop.Rand.IntN(2)), 1
 			s.Failover.LeaseDurationSeconds = new(int32(3))
