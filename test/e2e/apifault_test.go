@@ -30,13 +30,14 @@ import (
 // A bad API server is a good one behind a proxy. The proxy runs on the control plane's machine, and what pods send to the
 // API server is turned to it there: operator and members see it, kubelets and controllers do not.
 
-// Of requests that are no watches. Chances are of 100.
+// Of requests that are no watches. In turn and not by chance, because a failover makes few.
 const (
-	slowAtMost     = 400 * time.Millisecond
-	refuseChance   = 15 // 429, nothing was done
-	conflictChance = 15 // of writes: 409, nothing was done
-	lateChance     = 10 // of writes: 504 after it was done
-	apiProxyPort   = 6444
+	slowAtMost   = 400 * time.Millisecond
+	refuseEvery  = 5 // 429, nothing was done
+	writesRound  = 5 // of as many writes, one each:
+	conflictTurn = 1 // 409, nothing was done
+	lateTurn     = 3 // 504 after it was done
+	apiProxyPort = 6444
 )
 
 // injected counts what the proxy did.
@@ -130,22 +131,28 @@ func redirect() error {
 }
 
 func misbehave(next http.Handler, n *injected) http.Handler {
+	var requests, writes atomic.Int64
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		writes := r.Method != http.MethodGet
 		if r.URL.Query().Get("watch") == "true" {
 			next.ServeHTTP(w, r)
 			return
 		}
 		time.Sleep(rand.N(slowAtMost))
-		switch dice := rand.N(100); {
-		case dice < refuseChance:
+		if requests.Add(1)%refuseEvery == 0 {
 			n.Refused.Add(1)
 			w.Header().Set("Retry-After", "1")
 			refuse(w, http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)
-		case writes && dice < refuseChance+conflictChance:
+			return
+		}
+		turn := int64(-1)
+		if r.Method != http.MethodGet {
+			turn = writes.Add(1) % writesRound
+		}
+		switch turn {
+		case conflictTurn:
 			n.Conflicts.Add(1)
 			refuse(w, http.StatusConflict, metav1.StatusReasonConflict)
-		case writes && dice < refuseChance+conflictChance+lateChance:
+		case lateTurn:
 			n.Late.Add(1)
 			next.ServeHTTP(dropped{http.Header{}}, r)
 			refuse(w, http.StatusGatewayTimeout, metav1.StatusReasonTimeout)
