@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -173,12 +174,20 @@ func (b *bench) measure(ctx context.Context, f fault) (o outcome.Outcome, err er
 	if last := rs.Status.LastFailover; last != nil && o.Leaders > 0 && last.Durations.Total != nil {
 		d := last.Durations
 		o.Report = fmt.Sprintf("%s, detected %v after the last write, then fencing %v, promoting %v, opening %v, total %v", last.Reason,
-			last.DetectedTime.Sub(after.Gap.From).Round(time.Millisecond), d.Fencing, d.Promoting, d.Opening, d.Total)
+			last.DetectedTime.Sub(after.Gap.From).Round(time.Millisecond), lasted(d.Fencing), lasted(d.Promoting), lasted(d.Opening), lasted(d.Total))
 	}
 	if q := rs.Status.FailoverRequest; f.name == "handover" && q != nil && o.Leaders == 0 {
 		o.Report = fmt.Sprintf("%s: %s", q.Result, q.Message)
 	}
 	return o, nil
+}
+
+// lasted is how long a step of a failover took, as far as it is known.
+func lasted(d *metav1.Duration) string {
+	if d == nil {
+		return "unknown"
+	}
+	return d.Round(time.Millisecond).String()
 }
 
 // whole waits until the store is Ready, is led by the epoch it was led by a moment ago, and takes writes.
