@@ -34,6 +34,7 @@ const (
 type site struct {
 	o             options
 	dir           string
+	disk          disk // that dir is on
 	store, single *fleet.Fleet
 	redis         *peers.Redis
 	etcd          *peers.Etcd
@@ -52,6 +53,9 @@ func startSite(ctx context.Context, o options, dir string) (_ *site, err error) 
 			err = errors.Join(err, s.stop())
 		}
 	}()
+	if s.disk, err = diskOf(dir); err != nil {
+		return nil, err
+	}
 	if s.store, err = startFleet(ctx, o, filepath.Join(dir, "store"), 3, 1); err != nil {
 		return nil, err
 	}

@@ -60,13 +60,17 @@ func bytesOfValue(ctx context.Context, o options, dir string, value, requests in
 		return nil, err
 	}
 	defer r.Stop()
-	lead, others := pids(f)
+	_, others := pids(f)
 	replicas := r.Pids()
-	ours, err := costOf(ctx, leader(f), f.Members()[f.Leader()].Peer, []int{lead}, others, sh, requests)
+	d, err := diskOf(dir)
 	if err != nil {
 		return nil, err
 	}
-	theirs, err := costOf(ctx, r.Address, r.Address, replicas[:1], replicas[1:], sh, requests)
+	ours, err := costOf(ctx, d, leader(f), f.Members()[f.Leader()].Peer, others, sh, requests)
+	if err != nil {
+		return nil, err
+	}
+	theirs, err := costOf(ctx, d, r.Address, r.Address, replicas[1:], sh, requests)
 	if err != nil {
 		return nil, err
 	}
@@ -80,19 +84,20 @@ func bytesOfValue(ctx context.Context, o options, dir string, value, requests in
 	return []results.Fact{
 		{Name: "log bytes" + name, Ours: per(log), Reason: "a record's header of 48 bytes and a note of 32 are shared by its batch; an entry has some 12 bytes more than key and value"},
 		{Name: "bytes received by both followers" + name, Ours: per(ours.wire), Theirs: per(theirs.wire), Reason: "the record as it is in the log, to each of two; a frame of 33 bytes for each batch"},
-		{Name: "bytes written to the leader's disk" + name, Ours: per(ours.disk), Theirs: per(theirs.disk), Reason: "log segments are written twice (zeros first, so that fdatasync writes no metadata); an fsync writes whole pages of 4 KiB; tables are flushed and compacted. Redis appends to one file, and rewrites it now and then"},
+		{Name: "bytes written to the disk by all three" + name, Ours: per(ours.disk), Theirs: per(theirs.disk), Reason: "log segments are written twice (zeros first, so that fdatasync writes no metadata); an fsync writes whole pages of 4 KiB; tables are flushed and compacted. Redis appends to one file, and rewrites it now and then"},
 	}, nil
 }
 
 type cost struct{ wire, disk int64 }
 
-// costOf counts what requests cause between a leader and its followers, and on the leader's disk.
-func costOf(ctx context.Context, client, peer string, lead, followers []int, sh load.Shape, requests int) (c cost, err error) {
+// costOf counts what requests cause between a leader and its followers, and on the disk of all of them, with what other
+// programs write meanwhile.
+func costOf(ctx context.Context, d disk, client, peer string, followers []int, sh load.Shape, requests int) (c cost, err error) {
 	wire, err := receivedFrom(ctx, followers, peer)
 	if err != nil {
 		return c, err
 	}
-	disk, err := sum(lead, written)
+	before, err := d.written()
 	if err != nil {
 		return c, err
 	}
@@ -102,8 +107,8 @@ func costOf(ctx context.Context, client, peer string, lead, followers []int, sh 
 	if c.wire, err = receivedFrom(ctx, followers, peer); err != nil {
 		return c, err
 	}
-	c.disk, err = sum(lead, written)
-	return cost{c.wire - wire, c.disk - disk}, err
+	c.disk, err = d.written()
+	return cost{c.wire - wire, c.disk - before}, err
 }
 
 // Sizes of the memory measurement.

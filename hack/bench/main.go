@@ -47,18 +47,37 @@ always on all of them) and three members of etcd, and puts the same load on one 
 prints each ratio's median and spread, the goal and the verdict, and then what is told in absolute numbers.`,
 		RunE: func(c *cobra.Command, _ []string) error { return run(c.Context(), c.OutOrStdout(), o) },
 	}
+	o.flags(c, 5, 2*time.Second)
+	c.Flags().StringVar(&o.doc, "doc", "", "also put the tables into this Markdown file, between its markers")
+	c.AddCommand(nullCommand(), tableCommand(), curvesCommand())
+	return c
+}
+
+// flags that every measuring command has.
+func (o *options) flags(c *cobra.Command, rounds int, point time.Duration) {
 	f := c.Flags()
 	f.StringVar(&o.node, "node", "bin/node", "the node program")
 	f.StringVar(&o.etcd, "etcd", "bin/bench-etcd/server", "the etcd program")
 	f.StringVar(&o.etcdBenchmark, "etcd-benchmark", "bin/bench-etcd/benchmark", "etcd's benchmark program")
 	f.StringVar(&o.dir, "dir", "", "where to put the data, removed afterwards (default the directory for temporary files)")
-	f.IntVar(&o.rounds, "rounds", 5, "how often each measurement is repeated, interleaved with the others")
-	f.DurationVar(&o.point, "point", 2*time.Second, "about how long one measurement takes")
+	f.IntVar(&o.rounds, "rounds", rounds, "how often each measurement is repeated, interleaved with the others")
+	f.DurationVar(&o.point, "point", point, "about how long one measurement takes")
 	f.StringVar(&o.only, "only", "", "a regular expression: measure only what has a matching name")
 	f.StringVar(&o.out, "json", "", "also write everything measured to this file")
-	f.StringVar(&o.doc, "doc", "", "also put the tables into this Markdown file, between its markers")
-	c.AddCommand(nullCommand(), tableCommand())
-	return c
+}
+
+// inDir calls use with a directory for data, which is removed afterwards.
+func (o options) inDir(use func(dir string) error) (err error) {
+	dir, err := os.MkdirTemp(o.dir, "bench-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	absolute, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	return use(absolute)
 }
 
 // nullCommand is what the load generator itself is measured against.
@@ -86,24 +105,19 @@ func tableCommand() *cobra.Command {
 	return c
 }
 
-func run(ctx context.Context, out io.Writer, o options) (err error) {
+func run(ctx context.Context, out io.Writer, o options) error {
 	only, err := regexp.Compile(o.only)
 	if err != nil {
 		return fmt.Errorf("--only: %w", err)
 	}
-	dir, err := os.MkdirTemp(o.dir, "bench-")
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	if dir, err = filepath.Abs(dir); err != nil {
-		return err
-	}
 	report := &results.Report{Machine: machine(), Rounds: o.rounds, PointMillis: o.point.Milliseconds()}
-	if err := contests(ctx, out, o, dir, only, report); err != nil {
-		return err
-	}
-	if err := facts(ctx, out, o, dir, only, report); err != nil {
+	err = o.inDir(func(dir string) error {
+		if err := contests(ctx, out, o, dir, only, report); err != nil {
+			return err
+		}
+		return facts(ctx, out, o, dir, only, report)
+	})
+	if err != nil {
 		return err
 	}
 	return publish(out, report, o.out, o.doc)

@@ -11,28 +11,24 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/replicatedstore/replicatedstore/hack/local/fleet"
 )
 
 // resident is what a process has in memory, in bytes.
-func resident(pid int) (int64, error) { return procField(pid, "status", "VmRSS:", 1024) }
-
-// written is what a process caused to be written to the disk, in bytes.
-func written(pid int) (int64, error) { return procField(pid, "io", "write_bytes:", 1) }
-
-func procField(pid int, file, name string, unit int64) (int64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+func resident(pid int) (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {
 		return 0, err
 	}
 	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, name); ok {
-			n, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			return n * unit, err
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kib, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			return kib * 1024, err
 		}
 	}
-	return 0, fmt.Errorf("/proc/%d/%s has no %s", pid, file, name)
+	return 0, fmt.Errorf("/proc/%d/status has no VmRSS", pid)
 }
 
 // sum of a figure over processes.
@@ -96,3 +92,29 @@ func logBytes(dir string) (total int64, err error) {
 	}
 	return total, nil
 }
+
+// processorTime is what a process has used, in nanoseconds; the kernel tells it in hundredths of a second.
+func processorTime(pid int) (int64, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	// The second field is the program's name in parentheses, and may hold anything.
+	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+	const user, system = 14 - 3, 15 - 3 // fields are counted from 1; what is left begins with the third
+	if len(fields) <= system {
+		return 0, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields)+2)
+	}
+	total := int64(0)
+	for _, field := range [][]byte{fields[user], fields[system]} {
+		ticks, err := strconv.ParseInt(string(field), 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("/proc/%d/stat: %w", pid, err)
+		}
+		total += ticks * int64(time.Second/ticksPerSecond)
+	}
+	return total, nil
+}
+
+// ticksPerSecond of the times in /proc; the same on every architecture that Go runs on.
+const ticksPerSecond = 100

@@ -18,4 +18,12 @@ type Shape struct {
 type Result struct {
 	Rate          float64       // requests a second
 	P50, P99, Max time.Duration // P99 and Max are 0 where the generator does not tell
+	Requests      int           // that were answered
+	Processor     time.Duration // that the generator used
+}
+
+// Quantile is the latency that the share At, from 0 to 1, of the requests did not exceed.
+type Quantile struct {
+	At      float64
+	Latency time.Duration
 }

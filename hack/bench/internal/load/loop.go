@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -52,7 +53,7 @@ func (o Loop) Run(ctx context.Context, address string) (Result, Latencies, error
 		errs []error
 		wg   sync.WaitGroup
 	)
-	begun := time.Now()
+	begun, used := time.Now(), processorTime()
 	for i, c := range conns {
 		wg.Go(func() {
 			lat, err := o.connection(ctx, c, uint64(i))
@@ -67,8 +68,18 @@ func (o Loop) Run(ctx context.Context, address string) (Result, Latencies, error
 	wg.Wait()
 	took := time.Since(begun)
 	slices.Sort(all)
-	r := Result{Rate: float64(len(all)*o.Pipeline) / took.Seconds(), P50: all.At(0.5), P99: all.At(0.99), Max: all.At(1)}
+	n := len(all) * o.Pipeline
+	r := Result{Rate: float64(n) / took.Seconds(), P50: all.At(0.5), P99: all.At(0.99), Max: all.At(1), Requests: n, Processor: processorTime() - used}
 	return r, all, errors.Join(errs...)
+}
+
+// processorTime is what this process has used.
+func processorTime() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		return 0 // the kernel refuses only what is misspelled
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func (o Loop) dial(ctx context.Context, address string) (conns []net.Conn, err error) {

@@ -15,16 +15,31 @@ import (
 
 // Redis runs redis-benchmark for n requests.
 func Redis(ctx context.Context, address string, s Shape, n int) (Result, error) {
+	out, used, err := redisBenchmark(ctx, address, s, n, "--csv")
+	if err != nil {
+		return Result{}, err
+	}
+	r, err := parseRedis(out)
+	r.Requests, r.Processor = n, used
+	return r, err
+}
+
+// RedisQuantiles runs redis-benchmark for n requests and returns the whole distribution of their latencies.
+func RedisQuantiles(ctx context.Context, address string, s Shape, n int) ([]Quantile, error) {
+	out, _, err := redisBenchmark(ctx, address, s, n, "--precision", "3")
+	if err != nil {
+		return nil, err
+	}
+	return parseQuantiles(out, redisQuantile, time.Millisecond)
+}
+
+func redisBenchmark(ctx context.Context, address string, s Shape, n int, more ...string) ([]byte, time.Duration, error) {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return Result{}, err
+		return nil, 0, err
 	}
-	out, err := output(ctx, "redis-benchmark", "-h", host, "-p", port, "-t", s.Command, "-n", strconv.Itoa(n), "-r", strconv.Itoa(s.Keys),
-		"-c", strconv.Itoa(s.Connections), "-P", strconv.Itoa(s.Pipeline), "-d", strconv.Itoa(s.Value), "--csv")
-	if err != nil {
-		return Result{}, err
-	}
-	return parseRedis(out)
+	return output(ctx, append([]string{"redis-benchmark", "-h", host, "-p", port, "-t", s.Command, "-n", strconv.Itoa(n), "-r", strconv.Itoa(s.Keys),
+		"-c", strconv.Itoa(s.Connections), "-P", strconv.Itoa(s.Pipeline), "-d", strconv.Itoa(s.Value)}, more...)...)
 }
 
 // parseRedis reads redis-benchmark's CSV: a header, and one row with rate and milliseconds.
@@ -54,13 +69,28 @@ func parseRedis(out []byte) (r Result, err error) {
 
 // Etcd runs etcd's benchmark tool for n puts, sent to the leader.
 func Etcd(ctx context.Context, binary string, endpoints []string, s Shape, n int) (Result, error) {
-	c := strconv.Itoa(s.Connections)
-	out, err := output(ctx, binary, "put", "--endpoints", strings.Join(endpoints, ","), "--target-leader", "--conns", c, "--clients", c,
-		"--total", strconv.Itoa(n), "--key-size", "16", "--key-space-size", strconv.Itoa(s.Keys), "--val-size", strconv.Itoa(s.Value))
+	out, used, err := etcdBenchmark(ctx, binary, endpoints, s, n)
 	if err != nil {
 		return Result{}, err
 	}
-	return parseEtcd(out)
+	r, err := parseEtcd(out)
+	r.Requests, r.Processor = n, used
+	return r, err
+}
+
+// EtcdQuantiles runs etcd's benchmark tool for n puts and returns what it tells of the distribution of their latencies.
+func EtcdQuantiles(ctx context.Context, binary string, endpoints []string, s Shape, n int) ([]Quantile, error) {
+	out, _, err := etcdBenchmark(ctx, binary, endpoints, s, n)
+	if err != nil {
+		return nil, err
+	}
+	return parseQuantiles(out, etcdQuantile, time.Second)
+}
+
+func etcdBenchmark(ctx context.Context, binary string, endpoints []string, s Shape, n int) ([]byte, time.Duration, error) {
+	c := strconv.Itoa(s.Connections)
+	return output(ctx, binary, "put", "--endpoints", strings.Join(endpoints, ","), "--target-leader", "--conns", c, "--clients", c,
+		"--total", strconv.Itoa(n), "--key-size", "16", "--key-space-size", strconv.Itoa(s.Keys), "--val-size", strconv.Itoa(s.Value))
 }
 
 var (
@@ -88,13 +118,43 @@ func parseEtcd(out []byte) (r Result, err error) {
 	return r, err
 }
 
-func output(ctx context.Context, argv ...string) ([]byte, error) {
+// What the tools say of a distribution: a share in percent, and the latency.
+var (
+	redisQuantile = regexp.MustCompile(`(?m)^([0-9.]+)% <= ([0-9.]+) milliseconds \(cumulative count [0-9]+\)$`)
+	etcdQuantile  = regexp.MustCompile(`(?m)^\s*([0-9.]+)% in ([0-9.]+) secs`)
+)
+
+// parseQuantiles reads the lines that match, up to the first whose share is lower than the one before: redis-benchmark goes on
+// with a table of the same form by latency.
+func parseQuantiles(out []byte, line *regexp.Regexp, unit time.Duration) (all []Quantile, err error) {
+	for _, m := range line.FindAllSubmatch(out, -1) {
+		share, err := strconv.ParseFloat(string(m[1]), 64)
+		if err != nil {
+			return nil, err
+		}
+		latency, err := strconv.ParseFloat(string(m[2]), 64)
+		if err != nil {
+			return nil, err
+		}
+		if n := len(all); n > 0 && share/100 < all[n-1].At {
+			break
+		}
+		all = append(all, Quantile{share / 100, time.Duration(latency * float64(unit))})
+	}
+	if len(all) < 2 {
+		return nil, fmt.Errorf("no distribution of latencies in %q", out)
+	}
+	return all, nil
+}
+
+// output is what a program printed, and the processor time that it used.
+func output(ctx context.Context, argv ...string) ([]byte, time.Duration, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	out, err := cmd.Output()
 	if err != nil {
-		return nil, fmt.Errorf("run %s: %w: %s", argv[0], err, strings.TrimSpace(said.String()))
+		return nil, 0, fmt.Errorf("run %s: %w: %s", argv[0], err, strings.TrimSpace(said.String()))
 	}
-	return out, nil
+	return out, cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime(), nil
 }

@@ -26,9 +26,6 @@ func (r *Report) Markdown() string {
 	}
 	r.absolute(&b)
 	r.facts(&b)
-	for i := range r.Curves {
-		r.Curves[i].table(&b)
-	}
 	return b.String()
 }
 
@@ -49,7 +46,7 @@ func (r *Report) absolute(b *strings.Builder) {
 			fmt.Fprintf(b, "| %s | %s | %s (%s to %s) %s |", c.Name, side.System, number(s.Median), number(s.Min), number(s.Max), c.Unit)
 			if j < len(c.Millis) {
 				l := c.Millis[j]
-				fmt.Fprintf(b, " %s | %s | %s |\n", millis(l.P50), millis(l.P99), millis(l.Max))
+				fmt.Fprintf(b, " %s | %s | %s |\n", known(l.P50), known(l.P99), known(l.Max))
 			} else {
 				b.WriteString(" | | |\n")
 			}
@@ -71,24 +68,6 @@ func (r *Report) facts(b *strings.Builder) {
 	}
 }
 
-func (c *Curve) table(b *strings.Builder) {
-	fmt.Fprintf(b, "\n%s (%s)\n\n| %s |", c.Name, c.Y, c.X)
-	for _, l := range c.Lines {
-		fmt.Fprintf(b, " %s |", l.Name)
-	}
-	fmt.Fprintf(b, "\n|%s\n", strings.Repeat(" --- |", 1+len(c.Lines)))
-	for i, label := range c.Labels {
-		fmt.Fprintf(b, "| %s |", label)
-		for _, l := range c.Lines {
-			fmt.Fprintf(b, " %s |", number(l.Values[i]))
-		}
-		b.WriteString("\n")
-	}
-	if c.Note != "" {
-		fmt.Fprintf(b, "\n%s\n", c.Note)
-	}
-}
-
 // number with three significant digits, whole above a hundred.
 func number(f float64) string {
 	switch {
@@ -103,29 +82,31 @@ func number(f float64) string {
 	}
 }
 
-func millis(f float64) string {
+// known is a number, blank for 0.
+func known(f float64) string {
 	if f == 0 {
 		return ""
 	}
 	return number(f)
 }
 
-// Markers of the generated part of a document.
-const (
-	begin = "<!-- measured: begin -->\n"
-	end   = "<!-- measured: end -->\n"
-)
+// Document puts the tables between the report's markers of a Markdown file.
+func (r *Report) Document(path string) error { return document(path, "measured", r.Markdown()) }
 
-// Document puts the tables between the markers of a Markdown file.
-func (r *Report) Document(path string) error {
-	text, err := os.ReadFile(path)
+// document puts text between the markers of that name.
+func document(path, name, text string) error {
+	begin, end := marker(name, "begin"), marker(name, "end")
+	old, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	before, rest, ok := strings.Cut(string(text), begin)
+	before, rest, ok := strings.Cut(string(old), begin)
 	_, after, closed := strings.Cut(rest, end)
 	if !ok || !closed {
 		return fmt.Errorf("%s has no lines %q and %q to put the tables between", path, strings.TrimSpace(begin), strings.TrimSpace(end))
 	}
-	return os.WriteFile(path, []byte(before+begin+"\n"+r.Markdown()+"\n"+end+after), 0o644)
+	return os.WriteFile(path, []byte(before+begin+"\n"+text+"\n"+end+after), 0o644)
 }
+
+// marker is a line around the generated part of a document.
+func marker(name, which string) string { return fmt.Sprintf("<!-- %s: %s -->\n", name, which) }

@@ -1,12 +1,7 @@
 // Package results holds what a benchmark measured, judges it, and turns it into tables.
 package results
 
-import (
-	"encoding/json"
-	"fmt"
-	"os"
-	"slices"
-)
+import "slices"
 
 // Report is everything that one run of the benchmark measured.
 type Report struct {
@@ -15,7 +10,6 @@ type Report struct {
 	PointMillis int64     `json:"pointMillis"`
 	Contests    []Contest `json:"contests"`
 	Facts       []Fact    `json:"facts,omitempty"`
-	Curves      []Curve   `json:"curves,omitempty"`
 }
 
 // Contest is several systems under one load. Samples of one index were taken one after the other.
@@ -52,21 +46,6 @@ type Fact struct {
 	// Goal and Met where there is a bound.
 	Goal string `json:",omitempty"`
 	Met  bool   `json:",omitempty"`
-}
-
-// Curve is a figure over a range, for a plot and a table.
-type Curve struct {
-	Name   string   `json:"name"`
-	X, Y   string   // axes
-	Labels []string // of the points on the x axis
-	Lines  []Line   `json:"lines"`
-	Note   string   `json:"note,omitempty"`
-}
-
-// Line is one series of a curve.
-type Line struct {
-	Name   string    `json:"name"`
-	Values []float64 `json:"values"`
 }
 
 // Spread is the median, the least and the most of some samples.
@@ -115,23 +94,7 @@ func (c *Contest) Ratio(g Goal) (s Spread, met bool) {
 }
 
 // Load reads a report from a file.
-func Load(path string) (*Report, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	r := new(Report)
-	if err := json.Unmarshal(b, r); err != nil {
-		return nil, fmt.Errorf("read %s: %w", path, err)
-	}
-	return r, nil
-}
+func Load(path string) (*Report, error) { return load[Report](path) }
 
 // Save writes the report to a file.
-func (r *Report) Save(path string) error {
-	b, err := json.MarshalIndent(r, "", " ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, append(b, '\n'), 0o644)
-}
+func (r *Report) Save(path string) error { return save(path, r) }
