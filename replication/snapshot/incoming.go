@@ -12,33 +12,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// syncEvery bounds the bytes of a file being received that no fsync has begun for, so that its last one is short.
+// syncEvery bounds the unsynced bytes of a file being received, so that its last one is short.
 const syncEvery = 32 << 20
 
-// task is something that goes on while more is received, or nothing. The zero value is nothing; one goroutine may use it.
-type task struct{ done chan error }
-
-// run begins f once what was run before has ended; if that failed, it returns its error instead.
-func (t *task) run(f func() error) error {
-	if err := t.wait(); err != nil {
-		return err
-	}
-	t.done = make(chan error, 1)
-	go func(done chan<- error) { done <- f() }(t.done)
-	return nil
-}
-
-// wait returns the error of what was run last.
-func (t *task) wait() (err error) {
-	if t.done != nil {
-		err = <-t.done
-		t.done = nil
-	}
-	return err
-}
-
-func (r *receiver) receiveAll(ctx context.Context) (err error) {
-	defer func() { err = errors.Join(err, r.last.wait()) }()
+func (r *receiver) receiveAll(ctx context.Context) error {
 	for i := range r.m.Files {
 		if r.has[i] == complete {
 			continue
@@ -58,7 +35,6 @@ type incoming struct {
 	file   vfs.File
 	at     int64
 	synced int64
-	sync   task
 	digest hash.Hash
 }
 
@@ -76,37 +52,31 @@ func (r *receiver) receiveFile(ctx context.Context, i int) error {
 	// file system waits for. The size stays that of what has arrived. Where it is not supported, nothing is lost.
 	_ = in.file.Preallocate(0, in.want.Size)
 	good, err := r.fill(ctx, in)
-	err = errors.Join(err, in.sync.wait())
-	if errors.Is(err, errSync) {
-		err = errors.Join(err, durable.Remove(r.o.FS, in.part))
+	if err == nil && good {
+		err = in.sync(in.file.Sync)
 	}
-	if err = errors.Join(err, r.last.wait()); err != nil {
-		return errors.Join(err, in.file.Close())
-	}
-	if !good {
-		r.t.add(-in.at, r.o.Now())
-		return errors.Join(fmt.Errorf("%w: %s", ErrCorrupt, in.want.Name), in.file.Close(), durable.Remove(r.o.FS, in.part))
-	}
-	return r.last.run(func() error {
-		if err := in.file.Sync(); err != nil {
-			return errors.Join(fmt.Errorf("%w %s: %w", errSync, in.part, err), in.file.Close(), durable.Remove(r.o.FS, in.part))
-		}
-		if err := in.file.Close(); err != nil {
-			return err
-		}
+	if err = errors.Join(err, in.file.Close()); err == nil && good {
 		if err := r.o.FS.Rename(in.part, path); err != nil {
 			return fmt.Errorf("rename %s: %w", in.part, err)
 		}
 		return nil
-	})
+	}
+	if err == nil {
+		r.t.add(-in.at, r.o.Now())
+		err = fmt.Errorf("%w: %s", ErrCorrupt, in.want.Name)
+	}
+	if errors.Is(err, ErrCorrupt) || errors.Is(err, errSync) {
+		err = errors.Join(err, durable.Remove(r.o.FS, in.part))
+	}
+	return err
 }
 
 // errSync: a file could not be made durable. Its pages may count as written from then on, so that the next fsync succeeds and a
 // read finds them: what is there of it is removed, not gone on with.
 var errSync = errors.New("fsync")
 
-func (in *incoming) syncData() error {
-	if err := in.file.SyncData(); err != nil {
+func (in *incoming) sync(how func() error) error {
+	if err := how(); err != nil {
 		return fmt.Errorf("%w %s: %w", errSync, in.part, err)
 	}
 	return nil
@@ -164,10 +134,10 @@ func (r *receiver) write(in *incoming, payload []byte) error {
 		return fmt.Errorf("write back %s: %w", in.part, err)
 	}
 	if in.at-in.synced >= syncEvery {
-		in.synced = in.at
-		if err := in.sync.run(in.syncData); err != nil {
+		if err := in.sync(in.file.SyncData); err != nil {
 			return err
 		}
+		in.synced = in.at
 	}
 	r.t.add(n, r.o.Now())
 	return nil

@@ -78,7 +78,6 @@ type receiver struct {
 	// aside are bytes of the volume that files in part have been given beyond what has arrived of them.
 	aside int64
 	t     *meter
-	last  task // makes the file that was complete last durable
 }
 
 func (r *receiver) run(ctx context.Context) error {
