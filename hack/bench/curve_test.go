@@ -168,15 +168,12 @@ func TestEveryCurveSaysWhatItIs(t *testing.T) {
 	}
 }
 
-// What is written and synced is counted where there is a device below.
+// What is written and synced is counted where there is a device below, and nothing is made up where there is none (tmpfs).
 func TestDiskCountsWhatIsSynced(t *testing.T) {
 	dir := t.TempDir()
 	d, err := diskOf(dir)
 	if err != nil {
 		t.Fatal(err)
-	}
-	if d == "" {
-		t.Skip("the directory for temporary files is on no block device")
 	}
 	before, err := d.written()
 	if err != nil {
@@ -186,8 +183,12 @@ func TestDiskCountsWhatIsSynced(t *testing.T) {
 	if _, err := s.writeRate(t.Context(), 0); err != nil {
 		t.Fatal(err)
 	}
-	if after, err := d.written(); err != nil || after-before < writeSync {
-		t.Errorf("%d bytes were counted, %d were synced: %v", after-before, writeSync, err)
+	after, err := d.written()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if counted := after - before; d != "" && counted < writeSync || d == "" && counted != 0 {
+		t.Errorf("%d bytes were counted on device %q, %d were synced", counted, d, writeSync)
 	}
 }
 

@@ -71,7 +71,7 @@ func (r *receiver) receiveFile(ctx context.Context, i int) error {
 	return err
 }
 
-// errSync: a file could not be made durable. Its pages may count as written from then on, so that the next fsync succeeds and a
+// errSync: a file could not be made durable, or written back. Its pages may count as written from then on, so that the next fsync succeeds and a
 // read finds them: what is there of it is removed, not gone on with.
 var errSync = errors.New("fsync")
 
@@ -130,8 +130,8 @@ func (r *receiver) write(in *incoming, payload []byte) error {
 	}
 	in.at += n
 	// Writing back begins at once and in small pieces: a burst of it would hold up the fsyncs of every log on the same disk.
-	if _, err := in.file.SyncTo(in.at); err != nil {
-		return fmt.Errorf("write back %s: %w", in.part, err)
+	if err := in.sync(func() error { _, err := in.file.SyncTo(in.at); return err }); err != nil {
+		return err
 	}
 	if in.at-in.synced >= syncEvery {
 		if err := in.sync(in.file.SyncData); err != nil {

@@ -15,7 +15,9 @@ import (
 // After a failed fsync nobody knows which pages are on disk, and the next one would succeed: what was received of the file is not
 // gone on with.
 func TestAFailedSyncTakesTheFileWithIt(t *testing.T) {
-	for name, kind := range map[string]errorfs.OpKind{"amid the file": errorfs.OpFileSyncData, "at its end": errorfs.OpFileSync} {
+	for name, kind := range map[string]errorfs.OpKind{
+		"as it is written back": errorfs.OpFileSyncTo, "amid the file": errorfs.OpFileSyncData, "at its end": errorfs.OpFileSync,
+	} {
 		t.Run(name, func(t *testing.T) {
 			o := newOrigin(t, seeded(t), 10, syncEvery+2*ChunkBytes, 20)
 			mem := vfs.NewMem()
