@@ -16,10 +16,11 @@ import (
 // memory is what is remembered of one store between passes. Passes of one store never overlap, so only the Lease's part,
 // which events feed too, needs its lock.
 type memory struct {
-	held    map[string]time.Time // since when each of Plan.Holding has been seen
-	probes  map[string]*probe    // by member
-	applied map[string]applied   // children, by kind and name
-	refused map[string]refusal   // claims that may not grow, by member
+	held     map[string]time.Time // since when each of Plan.Holding has been seen
+	probes   map[string]*probe    // by member
+	departed decide.Departed
+	applied  map[string]applied // children, by kind and name
+	refused  map[string]refusal // claims that may not grow, by member
 	// said is what was announced last.
 	said struct {
 		state  decide.State
@@ -100,7 +101,10 @@ type refusal struct {
 }
 
 func newMemory() *memory {
-	return &memory{held: map[string]time.Time{}, probes: map[string]*probe{}, applied: map[string]applied{}, refused: map[string]refusal{}}
+	return &memory{
+		held: map[string]time.Time{}, probes: map[string]*probe{}, departed: decide.Departed{}, applied: map[string]applied{},
+		refused: map[string]refusal{},
+	}
 }
 
 // hold starts the clocks of facts seen now, and drops those of facts not seen any more.

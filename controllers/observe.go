@@ -119,6 +119,7 @@ func (p *pass) objects(ctx context.Context) (map[string]decide.Member, error) {
 			members[m.Name] = m
 		}
 	}
+	p.departed.Recall(members, p.answersStill, p.Clock.Now())
 	return members, nil
 }
 

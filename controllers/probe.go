@@ -44,6 +44,7 @@ func (p *pass) ask(ctx context.Context, members map[string]decide.Member) {
 		m.Probe = results[name]
 		members[name] = m
 	}
+	p.departed.Dismiss(members)
 }
 
 // probeOf is what is remembered of a member. Its last status outlives its pod (it says how far the member was when it was
@@ -58,6 +59,12 @@ func (p *pass) probeOf(name string, pod *decide.Pod) *probe {
 		pr.uid, pr.timedOut, pr.refused, pr.answered = pod.UID, false, false, time.Time{}
 	}
 	return pr
+}
+
+// answersStill tells whether a member answered when it was asked last.
+func (p *pass) answersStill(member string) bool {
+	pr := p.probes[member]
+	return pr != nil && pr.status != nil && pr.failing.IsZero()
 }
 
 // askOne asks one member. An answer of somebody else at its address says nothing about it.
@@ -84,7 +91,7 @@ func (p *pass) askOne(ctx context.Context, to nodeclient.Target, pr *probe) deci
 			return pr.failed(decide.Unknown, now, p.heard(to.Member))
 		}
 		pr.status, pr.failing, pr.answered = &status, time.Time{}, now
-		return decide.Probe{Reach: decide.Fresh, Status: &status}
+		return decide.Probe{Reach: decide.Fresh, Status: &status, Met: true}
 	case nodeclient.Refused:
 		pr.refused = true
 		return pr.failed(decide.Refused, now, p.heard(to.Member))
@@ -118,7 +125,7 @@ func (pr *probe) failed(r decide.Reach, now, heard time.Time) decide.Probe {
 	if heard.After(last) {
 		last = heard
 	}
-	out := decide.Probe{Reach: r, Status: pr.status, For: now.Sub(pr.failing)}
+	out := decide.Probe{Reach: r, Status: pr.status, For: now.Sub(pr.failing), Met: !pr.answered.IsZero()}
 	if out.Silent = out.For; !last.IsZero() {
 		out.Silent = max(out.For, now.Sub(last))
 	}

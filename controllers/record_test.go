@@ -28,9 +28,10 @@ import (
 // objects is what one reader sees of a store's objects.
 type objects struct {
 	client.Client
-	lease *coordinationv1.Lease // nil: there is none
-	pods  []corev1.Pod
-	route *discoveryv1.EndpointSlice
+	lease  *coordinationv1.Lease // nil: there is none
+	pods   []corev1.Pod
+	claims []corev1.PersistentVolumeClaim
+	route  *discoveryv1.EndpointSlice
 	// reads counts Leases got; before is called with each.
 	reads, lists int
 	before       func()
@@ -61,6 +62,7 @@ func (o *objects) List(_ context.Context, into client.ObjectList, _ ...client.Li
 			list.Items = []discoveryv1.EndpointSlice{*o.route}
 		}
 	case *corev1.PersistentVolumeClaimList:
+		list.Items = slices.Clone(o.claims)
 	default:
 		return fmt.Errorf("no %T here", into)
 	}

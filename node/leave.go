@@ -11,8 +11,9 @@ const (
 	// lookEvery is how often a member that is to leave looks whether it may.
 	lookEvery = 50 * time.Millisecond
 	// farewell is for how long at most a member that is not needed any more goes on serving, until everybody knows: a cluster
-	// takes about a second to lead new connections elsewhere, and one that comes here meanwhile must not be refused.
-	farewell = 2 * time.Second
+	// takes about a second to lead new connections elsewhere, and one that comes here meanwhile must not be refused. A pod that is
+	// deleted by force is killed after two seconds, and should have taken its leave of clients by then.
+	farewell = 1500 * time.Millisecond
 )
 
 // Leave ends the node so that clients notice nothing, as when its pod is deleted. A leader that has followers goes on until it is

@@ -46,11 +46,11 @@ const (
 )
 
 // Start opens the data directory and the ports. The node runs until ctx ends or something final happens; Wait tells which.
-func Start(ctx context.Context, opt Options) (n *Node, err error) {
+func Start(ctx context.Context, opt Options) (_ *Node, err error) {
 	if err := opt.complete(); err != nil {
 		return nil, err
 	}
-	n = &Node{opt: opt, ended: make(chan struct{})}
+	n := &Node{opt: opt, ended: make(chan struct{})}
 	ctx, n.cancel = context.WithCancel(ctx)
 	defer func() {
 		if err != nil {

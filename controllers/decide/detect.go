@@ -75,7 +75,7 @@ func (d *decision) detect(rec Record) finding {
 		return found(leaderUnknown, "", "%s does not answer the operator (%s for %s), but %d of its followers hear it", name, m.Probe.Reach, round(m.Probe.For), c.heard)
 	case m.Probe.Reach == Refused && c.refused > 0:
 		f := found(leaderDown, reasonLeaderRefused, "nothing listens on %s any more, on any port", name)
-		f.dead = true
+		f.dead = m.Probe.Met // or else it is the pod after the leader's that does not listen yet
 		return f
 	case m.Probe.Reach == Refused && c.silent+c.parted > 0 && m.Probe.For < corroboration:
 		return found(leaderSuspect, "", "nothing listens on %s any more; its followers are about to find out", name)

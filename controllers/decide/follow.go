@@ -98,7 +98,7 @@ func (d *decision) successor(rec Record) string {
 func (d *decision) labels(rec Record) []Action {
 	var out []Action
 	for _, m := range d.byOrdinal() {
-		if m.Pod == nil || m.Pod.Deleting && m.Pod.Role == "" {
+		if m.Pod == nil || m.Pod.Departed || m.Pod.Deleting && m.Pod.Role == "" {
 			continue
 		}
 		if want := d.roleLabel(rec, m); want != m.Pod.Role {

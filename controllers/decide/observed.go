@@ -147,6 +147,7 @@ type Pod struct {
 	Ready    bool
 	Failed   bool // it ended and will not run again
 	Deleting bool
+	Departed bool   // its object is gone, and its process still answers: see Departed
 	Orphaned bool   // it belongs to no store, and nobody has deleted it yet
 	Role     string // the role label
 	SpecHash string
@@ -210,6 +211,8 @@ type Probe struct {
 	Trouble string
 	// For is how long the member has not answered; 0 when Fresh.
 	For time.Duration
+	// Met tells whether this very pod has answered before.
+	Met bool
 	// Silent is how long nothing at all was heard of it, be it an answer or its status stream; at least For; 0 when Fresh.
 	Silent time.Duration
 }

@@ -98,6 +98,7 @@ func (x *pass) objects() (map[string]decide.Member, error) {
 		m.Claim = &claim
 		members[name] = m
 	}
+	x.memory.departed.Recall(members, x.answersStill, x.now())
 	return members, nil
 }
 
@@ -139,6 +140,12 @@ func (x *pass) ask(members map[string]decide.Member) {
 		m.Probe = results[name]
 		members[name] = m
 	}
+	x.memory.departed.Dismiss(members)
+}
+
+func (x *pass) answersStill(member string) bool {
+	pr := x.memory.probes[member]
+	return pr != nil && pr.status != nil && pr.failing.IsZero()
 }
 
 func (x *pass) probeOf(name string, pod *decide.Pod) *probe {
@@ -167,7 +174,7 @@ func (x *pass) judge(name, host string, pr *probe, reply any, err error) decide.
 			return pr.failed(decide.Unknown, now, heard)
 		}
 		pr.status, pr.failing, pr.answered = &status, time.Time{}, now
-		return decide.Probe{Reach: decide.Fresh, Status: &status}
+		return decide.Probe{Reach: decide.Fresh, Status: &status, Met: true}
 	case nodeclient.Refused:
 		pr.refused = true
 		return pr.failed(decide.Refused, now, heard)
@@ -190,7 +197,7 @@ func (pr *probe) failed(r decide.Reach, now, heard time.Time) decide.Probe {
 	if heard.After(last) {
 		last = heard
 	}
-	out := decide.Probe{Reach: r, Status: pr.status, For: now.Sub(pr.failing)}
+	out := decide.Probe{Reach: r, Status: pr.status, For: now.Sub(pr.failing), Met: !pr.answered.IsZero()}
 	if out.Silent = out.For; !last.IsZero() {
 		out.Silent = max(out.For, now.Sub(last))
 	}

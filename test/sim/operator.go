@@ -279,6 +279,7 @@ func (x *pass) announce(plan decide.Plan) {
 type memory struct {
 	held     map[string]time.Time
 	probes   map[string]*probe
+	departed decide.Departed
 	promoted decide.PromotedAt
 	failures decide.HandoverFailures
 	failedAt time.Time // the newest of them
@@ -301,7 +302,9 @@ type memory struct {
 	}
 }
 
-func newMemory() *memory { return &memory{held: map[string]time.Time{}, probes: map[string]*probe{}} }
+func newMemory() *memory {
+	return &memory{held: map[string]time.Time{}, probes: map[string]*probe{}, departed: decide.Departed{}}
+}
 
 type probe struct {
 	uid      types.UID

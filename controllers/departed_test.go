@@ -1,0 +1,41 @@
+package controllers
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+)
+
+func does[A decide.Action](plan decide.Plan) bool {
+	return slices.ContainsFunc(plan.Actions, func(a decide.Action) bool { _, ok := a.(A); return ok })
+}
+
+// The pod of a leader is deleted by force, and its process has two seconds yet: it hands over, and its successor's pod is made once it
+// has ended. Before, it led on until it was killed, or for as long held the writes of a handover that was begun.
+func TestLeaderDeletedByForceHandsOver(t *testing.T) {
+	s := newScene(t)
+	for n := range 3 {
+		claim := corev1.PersistentVolumeClaim{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.MemberName("orders", n+1), UID: "claim"}}
+		claim.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(s.store, v1alpha1.GroupVersionKind())}
+		s.cache.claims = append(s.cache.claims, claim)
+	}
+	s.server.claims = s.cache.claims
+	_ = s.look(t)
+	s.cache.pods = slices.Clone(s.cache.pods[1:])
+	s.server.pods = s.cache.pods
+
+	plan := s.look(t)
+	if plan.State != decide.HandingOver || !does[decide.HandOver](plan) || does[decide.CreateMember](plan) || does[decide.LabelPod](plan) {
+		t.Fatalf("%v: %s: %v", plan.Outcome(), plan.Message, fmt.Sprint(plan.Actions))
+	}
+	delete(s.members.is, "orders-1")
+	if plan = s.look(t); !does[decide.CreateMember](plan) {
+		t.Fatalf("once it has ended: %v: %s: %v", plan.Outcome(), plan.Message, fmt.Sprint(plan.Actions))
+	}
+}
