@@ -12,6 +12,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
@@ -24,6 +25,8 @@ type fault struct {
 	name   string
 	lasts  time.Duration
 	strike func(ctx context.Context, leader, node string) (mend func(context.Context) error, err error)
+	// not is a machine on which the leader must not be for this fault; nil: it may be on any.
+	not func(ctx context.Context) (node string, err error)
 }
 
 type mending = func(context.Context) error
@@ -45,23 +48,16 @@ func (b *bench) faults() []fault {
 		return func(ctx context.Context) error { return c.ResumePod(ctx, b.store.Namespace, member) }, c.PausePod(ctx, b.store.Namespace, member)
 	}
 	return []fault{
-		{"handover", 3 * time.Second, func(ctx context.Context, _, _ string) (mending, error) {
-			return nil, b.store.Patch(ctx, func(rs *v1alpha1.ReplicatedStore) {
-				if rs.Annotations == nil {
-					rs.Annotations = map[string]string{}
-				}
-				rs.Annotations[v1alpha1.AnnotationFailover] = v1alpha1.FailoverToAny
-			})
-		}},
-		{"process killed", 6 * time.Second, func(ctx context.Context, leader, _ string) (mending, error) {
+		{name: "handover", lasts: 3 * time.Second, strike: func(ctx context.Context, _, _ string) (mending, error) { return nil, b.handOver(ctx) }},
+		{name: "process killed", lasts: 6 * time.Second, strike: func(ctx context.Context, leader, _ string) (mending, error) {
 			return nil, c.KillProcess(ctx, b.store.Namespace, leader)
 		}},
-		{"pod deleted by force", 6 * time.Second, func(ctx context.Context, leader, _ string) (mending, error) {
+		{name: "pod deleted by force", lasts: 6 * time.Second, strike: func(ctx context.Context, leader, _ string) (mending, error) {
 			return nil, b.store.KillPod(ctx, leader)
 		}},
-		{"process frozen", 8 * time.Second, func(ctx context.Context, leader, _ string) (mending, error) { return freeze(ctx, leader) }},
-		{"machine lost", 8 * time.Second, killNode},
-		{"machine lost, and the acting operator", 8 * time.Second, func(ctx context.Context, leader, node string) (mending, error) {
+		{name: "process frozen", lasts: 8 * time.Second, strike: func(ctx context.Context, leader, _ string) (mending, error) { return freeze(ctx, leader) }},
+		{name: "machine lost", lasts: 8 * time.Second, strike: killNode},
+		{name: "machine lost, and the acting operator", lasts: 8 * time.Second, strike: func(ctx context.Context, leader, node string) (mending, error) {
 			operator, err := b.actingOperator(ctx)
 			if err != nil {
 				return nil, err
@@ -75,11 +71,11 @@ func (b *bench) faults() []fault {
 				_ = c.ResumePod(ctx, stage.SystemNamespace, operator)
 				return mend(ctx)
 			}, err
-		}},
-		{"cut off", 8 * time.Second, cut("")},
-		{"hears nobody", 10 * time.Second, cut("in")},
-		{"nobody hears it", 10 * time.Second, cut("out")},
-		{"follower frozen", 8 * time.Second, func(ctx context.Context, leader, _ string) (mending, error) {
+		}, not: b.standbyOperator},
+		{name: "cut off", lasts: 8 * time.Second, strike: cut("")},
+		{name: "hears nobody", lasts: 10 * time.Second, strike: cut("in")},
+		{name: "nobody hears it", lasts: 10 * time.Second, strike: cut("out")},
+		{name: "follower frozen", lasts: 8 * time.Second, strike: func(ctx context.Context, leader, _ string) (mending, error) {
 			pods, err := b.store.Pods(ctx)
 			if err != nil {
 				return nil, err
@@ -91,8 +87,36 @@ func (b *bench) faults() []fault {
 			}
 			return nil, errors.New("no follower")
 		}},
-		{"API server frozen", 10 * time.Second, func(ctx context.Context, _, _ string) (mending, error) { return c.StartAPI, c.StopAPI(ctx) }},
+		{name: "API server frozen", lasts: 10 * time.Second, strike: func(ctx context.Context, _, _ string) (mending, error) { return c.StartAPI, c.StopAPI(ctx) }},
 	}
+}
+
+// handOver asks that another member lead.
+func (b *bench) handOver(ctx context.Context) error {
+	return b.store.Patch(ctx, func(rs *v1alpha1.ReplicatedStore) {
+		if rs.Annotations == nil {
+			rs.Annotations = map[string]string{}
+		}
+		rs.Annotations[v1alpha1.AnnotationFailover] = v1alpha1.FailoverToAny
+	})
+}
+
+// standbyOperator is the machine of the operator's pod that does not act: one must be left to fail over.
+func (b *bench) standbyOperator(ctx context.Context) (string, error) {
+	acting, err := b.actingOperator(ctx)
+	if err != nil {
+		return "", err
+	}
+	var pods corev1.PodList
+	if err := b.stage.Client.List(ctx, &pods, client.InNamespace(stage.SystemNamespace)); err != nil {
+		return "", err
+	}
+	for _, p := range pods.Items {
+		if p.Name != acting && p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil {
+			return p.Spec.NodeName, nil
+		}
+	}
+	return "", errors.New("no operator stands by")
 }
 
 // actingOperator is the pod that holds the operators' election.

@@ -142,10 +142,7 @@ func (b *bench) open(ctx context.Context) error {
 
 // measure does one fault to a store that is whole.
 func (b *bench) measure(ctx context.Context, f fault) (o outcome.Outcome, err error) {
-	if err := b.whole(ctx); err != nil {
-		return o, err
-	}
-	leader, node, epoch, err := b.store.Leader(ctx)
+	leader, node, epoch, err := b.suited(ctx, f)
 	if err != nil {
 		return o, err
 	}
@@ -180,6 +177,26 @@ func (b *bench) measure(ctx context.Context, f fault) (o outcome.Outcome, err er
 		o.Report = fmt.Sprintf("%s: %s", q.Result, q.Message)
 	}
 	return o, nil
+}
+
+// suited waits until the store is whole and its leader where the fault may strike.
+func (b *bench) suited(ctx context.Context, f fault) (leader, node string, epoch int64, err error) {
+	for {
+		if err := b.whole(ctx); err != nil {
+			return "", "", 0, err
+		}
+		if leader, node, epoch, err = b.store.Leader(ctx); err != nil || f.not == nil {
+			return leader, node, epoch, err
+		}
+		not, err := f.not(ctx)
+		if err != nil || node != not {
+			return leader, node, epoch, err
+		}
+		if err := b.handOver(ctx); err != nil {
+			return "", "", 0, err
+		}
+		time.Sleep(leastWhole)
+	}
 }
 
 // lasted is how long a step of a failover took, as far as it is known.
