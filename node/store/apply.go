@@ -34,35 +34,85 @@ func (m *Machine) Apply(recs []replication.Record) error {
 	return nil
 }
 
-// applyBatch applies the first records of recs, up to batchBytes but at least one, as one Pebble batch and returns how
-// many those were.
+// applyBatch applies the first records of recs, up to batchBytes but at least one, as one batch and returns how many those were.
 func (m *Machine) applyBatch(recs []replication.Record) (n int, err error) {
-	b := m.db.NewBatch()
-	defer b.Close()
 	to := *m.applied.Load()
-	m.rows.change()
-	defer m.rows.done()
-	for n < len(recs) && (n == 0 || b.Len() < batchBytes) {
+	for size := 0; n < len(recs) && (n == 0 || size < batchBytes); n++ {
 		rec := &recs[n]
 		if err := rec.Follows(to.mark); err != nil {
 			return 0, fmt.Errorf("apply record at position %d of epoch %d after %v: %w", rec.First, rec.Epoch, to.mark, err)
 		}
-		if err := m.stageRecord(b, rec); err != nil {
+		if err := check(rec); err != nil {
 			return 0, err
 		}
 		to = applied{mark: rec.Mark(), unixMilli: rec.UnixMilli}
-		n++
+		size += len(rec.Raw)
 	}
-	if err := b.Set(appliedKey, to.append(nil), nil); err != nil {
+	r := m.recent
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.await(); err != nil {
 		return 0, fmt.Errorf("apply up to %v: %w", to.mark, err)
+	}
+	for i := range recs[:n] {
+		m.note(&recs[i])
 	}
 	m.ceiling.Store(&to)
-	if err := m.commit(b); err != nil {
-		return 0, fmt.Errorf("apply up to %v: %w", to.mark, err)
-	}
+	r.visible.Store(r.last)
 	m.applied.Store(&to)
 	m.waits.advance(to.mark.Position)
+	if r.full() {
+		m.signalFilled()
+	}
 	return n, nil
+}
+
+// check tells whether this build knows every effect of rec. It comes before any of them happens.
+func check(rec *replication.Record) error {
+	if rec.Type != replication.RecordData {
+		return nil // a barrier has no effects; it only moves the mark
+	}
+	for i, entry := range rec.Entries() {
+		d := decodeEntry(entry)
+		for d.next() {
+		}
+		if d.err != nil {
+			return fmt.Errorf("apply the entry at position %d of epoch %d: %w", rec.First+replication.Position(i), rec.Epoch, d.err)
+		}
+	}
+	return nil
+}
+
+// note puts the effects of rec, which was checked, among the recent ones.
+func (m *Machine) note(rec *replication.Record) {
+	if rec.Type != replication.RecordData {
+		return
+	}
+	for _, entry := range rec.Entries() {
+		d := decodeEntry(entry)
+		for d.next() {
+			m.recent.note(d.effect)
+		}
+	}
+}
+
+// note puts one effect in; mu is held.
+func (r *recent) note(e effect) {
+	switch e.op {
+	case opPut:
+		r.put(hashOf(e.key), e.key, e.value, true)
+		if e.value.ExpireAt != 0 {
+			r.index(e.value.ExpireAt, e.key, true)
+		}
+	case opDelete:
+		r.put(hashOf(e.key), e.key, Value{}, false)
+	case opUnindex:
+		r.index(e.value.ExpireAt, e.key, false)
+	case opFlush:
+		r.flush()
+	default:
+		panic("store: decoder let an unknown effect pass")
+	}
 }
 
 // commit makes b visible to readers.
@@ -83,69 +133,4 @@ func (m *Machine) commit(b *pebble.Batch) (err error) {
 		defer func() { err = errors.Join(err, snap.Close()) }()
 	}
 	return b.Commit(noSync)
-}
-
-// stageRecord adds the effects of every entry of rec to b, and removes the rows of the keys that they change.
-func (m *Machine) stageRecord(b *pebble.Batch, rec *replication.Record) error {
-	if rec.Type != replication.RecordData {
-		return nil // a barrier has no effects; it only moves the mark
-	}
-	for i, entry := range rec.Entries() {
-		if err := m.stageEntry(b, entry); err != nil {
-			return fmt.Errorf("apply the entry at position %d of epoch %d: %w",
-				rec.First+replication.Position(i), rec.Epoch, err)
-		}
-	}
-	return nil
-}
-
-func (m *Machine) stageEntry(b *pebble.Batch, entry []byte) error {
-	d := decodeEntry(entry)
-	for d.next() {
-		if err := m.stageEffect(b, d.effect); err != nil {
-			return fmt.Errorf("%v: %w", d.effect.op, err)
-		}
-	}
-	return d.err
-}
-
-func (m *Machine) stageEffect(b *pebble.Batch, e effect) error {
-	switch e.op {
-	case opPut:
-		m.rows.remove(hashOf(e.key))
-		return stagePut(b, e.key, e.value)
-	case opDelete:
-		m.rows.remove(hashOf(e.key))
-		d := b.DeleteDeferred(dataPrefixSize + len(e.key))
-		putDataKey(d.Key, e.key)
-		return d.Finish()
-	case opUnindex:
-		d := b.DeleteDeferred(expiryPrefixSize + len(e.key))
-		putExpiryKey(d.Key, e.value.ExpireAt, e.key)
-		return d.Finish()
-	case opFlush:
-		m.rows.removeAll()
-		for _, space := range []byte{spaceData, spaceExpiry, spaceMembers} {
-			lower, upper := spaceBounds(space)
-			if err := b.DeleteRange(lower, upper, nil); err != nil {
-				return err
-			}
-		}
-		return nil
-	default:
-		panic("store: decoder let an unknown effect pass")
-	}
-}
-
-func stagePut(b *pebble.Batch, key []byte, v Value) error {
-	d := b.SetDeferred(dataPrefixSize+len(key), valueHeaderSize+len(v.Data))
-	putDataKey(d.Key, key)
-	putValueHeader(d.Value, v)
-	copy(d.Value[valueHeaderSize:], v.Data)
-	if err := d.Finish(); err != nil || v.ExpireAt == 0 {
-		return err
-	}
-	d = b.SetDeferred(expiryPrefixSize+len(key), 0)
-	putExpiryKey(d.Key, v.ExpireAt, key)
-	return d.Finish()
 }

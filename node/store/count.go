@@ -49,6 +49,9 @@ func (v View) Count(ctx context.Context) (int, error) {
 }
 
 func (m *Machine) countKeys(ctx context.Context) (n int, err error) {
+	if err := m.settle(); err != nil {
+		return 0, fmt.Errorf("count keys: %w", err)
+	}
 	lower, upper := spaceBounds(spaceData)
 	it, err := m.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {

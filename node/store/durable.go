@@ -53,6 +53,10 @@ func (m *Machine) flush(ctx context.Context) error {
 			return
 		}
 		defer m.gate.leave()
+		if err := m.pour(); err != nil {
+			started <- begun{err: err}
+			return
+		}
 		m.commitMu.Lock()
 		defer m.commitMu.Unlock()
 		flushed, err := m.db.AsyncFlush()

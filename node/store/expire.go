@@ -125,6 +125,11 @@ func (m *Machine) due(lower []byte, now int64, limit int) (_ []dueKey, err error
 		return nil, ErrClosed
 	}
 	defer m.gate.leave()
+	if m.recent.indexed.Load() {
+		if err := m.settle(); err != nil {
+			return nil, fmt.Errorf("scan expiry index: %w", err)
+		}
+	}
 	upper := expiryBound(min(now, math.MaxInt64-1) + 1)
 	it, err := m.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {

@@ -216,6 +216,9 @@ func dump(t testing.TB, m *Machine) string {
 }
 
 func tryDump(m *Machine) (_ string, err error) {
+	if err := m.pour(); err != nil {
+		return "", err
+	}
 	it, err := m.db.NewIter(&pebble.IterOptions{})
 	if err != nil {
 		return "", err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -39,12 +40,21 @@ type Machine struct {
 
 	gate gate // held by every use of db
 
-	applyMu    sync.Mutex // one Apply at a time; taken before commitMu
+	applyMu    sync.Mutex // one Apply at a time; taken before all others
 	commitMu   sync.Mutex // see commit; a leaf
 	largeBatch int        // batches of as many bytes may be flushed on their own; see commit
 	applied    atomic.Pointer[applied]
 	ceiling    atomic.Pointer[applied]
 	durable    atomic.Pointer[applied]
+
+	recent *recent
+	pourMu sync.Mutex              // held while pouring; taken before recent.mu and commitMu
+	poured atomic.Pointer[applied] // what the database holds; changed under pourMu
+	filled chan struct{}           // cap 1: a generation of recent is full
+	// settleWithin is the constant of that name, except in tests.
+	settleWithin time.Duration
+	// pouringEnded is closed when pourLoop has ended.
+	pouringEnded chan struct{}
 
 	waits appliedWaits
 	rows  *rows
@@ -60,8 +70,9 @@ type Machine struct {
 func Open(fs vfs.FS, dir string, o Options) (*Machine, error) {
 	m := &Machine{
 		fs: fs, dir: dir, opt: o.withDefaults(),
-		flushed: make(chan struct{}, 1), done: make(chan struct{}),
+		flushed: make(chan struct{}, 1), done: make(chan struct{}), filled: make(chan struct{}, 1), pouringEnded: make(chan struct{}),
 	}
+	m.recent, m.settleWithin = newRecent(recentBytes(m.opt)), settleWithin
 	m.rows = newRows(rowBytes(m.opt.Memory))
 	m.gate.init()
 	p := pebbleOptions(fs, m.opt)
@@ -76,8 +87,10 @@ func Open(fs vfs.FS, dir string, o Options) (*Machine, error) {
 	m.applied.Store(&a)
 	m.ceiling.Store(&a)
 	m.durable.Store(&a)
+	m.poured.Store(&a)
 	m.waits.advance(a.mark.Position)
 	go m.durableLoop()
+	go m.pourLoop()
 	return m, nil
 }
 
@@ -100,12 +113,15 @@ func openDB(dir string, p *pebble.Options) (*pebble.DB, applied, error) {
 // Close closes the database once the readers that are inside it have left; later ones get ErrClosed. It does not flush:
 // a fast restart needs a Flush before.
 func (m *Machine) Close() error {
+	m.recent.fail(ErrClosed) // who is inside may wait for room
 	if !m.gate.close() {
 		return ErrClosed
 	}
 	m.waits.close()
 	m.signalFlushed()
 	<-m.done
+	m.signalFilled()
+	<-m.pouringEnded
 	if err := m.db.Close(); err != nil {
 		return fmt.Errorf("close state %s: %w", m.dir, err)
 	}

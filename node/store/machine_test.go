@@ -154,6 +154,9 @@ func TestOpenRefuses(t *testing.T) {
 		if err := m.Apply(randomLog(t, rand.New(rand.NewPCG(1, 1)), 5)); err != nil {
 			t.Fatal(err)
 		}
+		if err := m.pour(); err != nil {
+			t.Fatal(err)
+		}
 		b := m.db.NewBatch()
 		if err := errors.Join(b.Delete(appliedKey, nil), m.db.Apply(b, noSync)); err != nil {
 			t.Fatal(err)

@@ -50,9 +50,13 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// recentBytes is what a generation of recent writes may take. Two of them are in the place of one more memtable.
+func recentBytes(o Options) int64 { return int64(memTableSize(o) / 2) }
+
 // rowBytes is how much of memory the rows take.
 func rowBytes(memory int64) int64 { return memory / 8 }
 
+// memTablesMax counts the recent writes as one.
 const memTablesMax = 4
 
 // memTableSize is such that memTablesMax of them fill half of memory.
@@ -78,8 +82,8 @@ func pebbleOptions(fs vfs.FS, o Options) *pebble.Options {
 		CacheSize: o.Memory - rowBytes(o.Memory),
 		// Large, so that overwrites of hot keys meet in memory and flushes are few.
 		MemTableSize: memTableSize(o),
-		// Three may wait to be flushed before Apply waits: a burst outlasts one slow flush.
-		MemTableStopWritesThreshold: memTablesMax,
+		// Two may wait to be flushed before Apply waits: a burst outlasts one slow flush.
+		MemTableStopWritesThreshold: memTablesMax - 1,
 		// Compact L0 early, since every sublevel costs each read,
 		L0CompactionThreshold: 2,
 		// but rather read slowly for a while than stop applying (default 12 stops).

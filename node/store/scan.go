@@ -92,6 +92,9 @@ func (v View) walk(lower []byte, visit func(at point, e Entry, expired bool) boo
 		return ErrClosed
 	}
 	defer v.m.gate.leave()
+	if err := v.m.settle(); err != nil {
+		return fmt.Errorf("scan keys: %w", err)
+	}
 	first, upper := spaceBounds(spaceData)
 	if lower == nil {
 		lower = first

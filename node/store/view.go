@@ -58,6 +58,16 @@ func (v View) Read(key []byte, use func(Value)) (bool, error) {
 // must neither read nor apply. The caller is inside the gate.
 func (m *Machine) stored(key []byte, use func(Value)) (found bool, err error) {
 	hash := hashOf(key)
+	if raw, known := m.recent.now().find(hash, key); known {
+		if raw == nil {
+			return false, nil
+		}
+		val, err := decodeValue(raw)
+		if err == nil {
+			use(val)
+		}
+		return err == nil, err
+	}
 	found, err = m.rows.read(hash, key, func(raw []byte) error {
 		val, err := decodeValue(raw)
 		if err == nil {
@@ -87,10 +97,10 @@ func (v View) GetMany(keys [][]byte, use func(i int, val Value, found bool)) (er
 		return ErrClosed
 	}
 	defer v.m.gate.leave()
-	snap := v.m.db.NewSnapshot()
+	at, snap := v.m.freeze()
 	defer func() { err = errors.Join(err, snap.Close()) }()
 	for i, key := range keys {
-		found, err := v.read(snap, key, func(val Value) { use(i, val, true) })
+		found, err := v.read(at, snap, key, func(val Value) { use(i, val, true) })
 		if err != nil {
 			return err
 		}
@@ -101,8 +111,32 @@ func (v View) GetMany(keys [][]byte, use func(i int, val Value, found bool)) (er
 	return nil
 }
 
+// freeze returns one consistent state: what is recent, and the database below it.
+func (m *Machine) freeze() (moment, *pebble.Snapshot) {
+	for {
+		before := m.recent.gens.Load()
+		at := moment{m.recent.visible.Load(), before}
+		snap := m.db.NewSnapshot()
+		if m.recent.gens.Load() == before {
+			return at, snap // nothing that came after at was poured into snap
+		}
+		_ = snap.Close() // it was not used
+	}
+}
+
 // read needs the gate.
-func (v View) read(r pebble.Reader, key []byte, use func(Value)) (bool, error) {
+func (v View) read(at moment, r pebble.Reader, key []byte, use func(Value)) (bool, error) {
+	if raw, known := at.find(hashOf(key), key); known {
+		if raw == nil {
+			return false, nil
+		}
+		val, err := decodeValue(raw)
+		if err != nil || val.expired(v.now) {
+			return false, err
+		}
+		use(val)
+		return true, nil
+	}
 	val, _, closer, err := readStored(r, key)
 	if err != nil || closer == nil {
 		return false, err

@@ -1,0 +1,256 @@
+package store
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// await waits until there is room for another batch: pouring may be slower than applying. mu is held, and given back meanwhile.
+func (r *recent) await() error {
+	for r.err == nil {
+		g := r.gens.Load()
+		if g.young.bytes < r.budget || g.old == nil && g.young.bytes < 2*r.budget {
+			return nil
+		}
+		r.room.Wait()
+	}
+	return r.err
+}
+
+// full tells whether the younger generation is to be poured into the database; mu is held.
+func (r *recent) full() bool { return r.gens.Load().young.bytes >= r.budget }
+
+// turn begins a new generation and returns the one before it, which does not grow any more, and what the state is with it; nil when
+// there is nothing to pour. The one before that has been poured.
+func (m *Machine) turn() (*generation, applied, error) {
+	r := m.recent
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err != nil {
+		return nil, applied{}, r.err
+	}
+	g := r.gens.Load().young
+	if m.settled() {
+		return nil, applied{}, nil
+	}
+	r.gens.Store(&generations{young: newGeneration(r.budget), old: g})
+	r.room.Broadcast()
+	return g, *m.applied.Load(), nil
+}
+
+// pour puts everything that is applied into the database. One goroutine does at a time, others wait for it.
+func (m *Machine) pour() error {
+	m.pourMu.Lock()
+	defer m.pourMu.Unlock()
+	g, to, err := m.turn()
+	if err != nil || g == nil {
+		return err
+	}
+	if err := m.pourOut(g, to); err != nil {
+		err = fmt.Errorf("write up to %v to the database: %w", to.mark, err)
+		m.recent.fail(err)
+		return err
+	}
+	m.poured.Store(&to)
+	m.recent.drop()
+	return nil
+}
+
+// settled tells whether the database holds everything that is applied.
+func (m *Machine) settled() bool { return *m.applied.Load() == *m.poured.Load() }
+
+// settleWithin is how long who reads the whole state waits for what was written last to get to the database: where that has no room to
+// write, it takes until it has.
+const settleWithin = 5 * time.Second
+
+var errUnsettled = errors.New("the database does not take what was written last, as when its volume is full: keys cannot be listed")
+
+// settle is pour for readers, who do not wait for ever.
+func (m *Machine) settle() error {
+	if m.settled() {
+		return nil
+	}
+	poured := make(chan error, 1)
+	go func() {
+		if !m.gate.enter() {
+			poured <- ErrClosed
+			return
+		}
+		defer m.gate.leave()
+		poured <- m.pour()
+	}()
+	late := time.NewTimer(m.settleWithin)
+	defer late.Stop()
+	select {
+	case err := <-poured:
+		return err
+	case <-late.C:
+		return errUnsettled
+	}
+}
+
+// fail ends pouring for good: what is in the generations stays readable, and nothing more is applied.
+func (r *recent) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err = errors.Join(r.err, err)
+	r.room.Broadcast()
+}
+
+// drop forgets the older generation, which the database holds now.
+func (r *recent) drop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	young := r.gens.Load().young
+	r.gens.Store(&generations{young: young})
+	r.indexed.Store(len(young.expiries) > 0)
+	r.room.Broadcast()
+}
+
+// pourOut writes one generation as one batch, sorted: a batch of half a memtable's size becomes a table without having been in one.
+func (m *Machine) pourOut(g *generation, to applied) error {
+	b := m.db.NewBatchWithSize(int(g.bytes) + 1024)
+	defer b.Close()
+	if g.flushes.Load() != nil {
+		for _, space := range []byte{spaceData, spaceExpiry, spaceMembers} {
+			lower, upper := spaceBounds(space)
+			if err := b.DeleteRange(lower, upper, nil); err != nil {
+				return err
+			}
+		}
+	}
+	keys, err := g.stage(b)
+	if err != nil {
+		return err
+	}
+	if err := g.stageExpiries(b); err != nil {
+		return err
+	}
+	if err := b.Set(appliedKey, to.append(nil), nil); err != nil {
+		return err
+	}
+	m.rows.change()
+	defer m.rows.done()
+	if g.flushes.Load() != nil {
+		m.rows.removeAll()
+	}
+	for _, k := range keys {
+		m.rows.remove(k.hash)
+	}
+	return m.commit(b)
+}
+
+// sorted is a key of a generation at its place in the order of data keys.
+type sorted struct {
+	point point
+	hash  uint64
+	place uint64 // of its newest effect
+}
+
+// yieldEvery is after how many keys whoever pours lets others run: nobody waits for it, and a processor may be all there is.
+const yieldEvery = 512
+
+// stage adds the newest effect on every key to b, in the order of data keys.
+func (g *generation) stage(b *pebble.Batch) ([]sorted, error) {
+	var keys []sorted
+	flushed := g.flushedBefore(^uint64(0))
+	for i := range g.shards {
+		s := &g.shards[i]
+		for hash, place := range s.index {
+			keys = s.newest(hash, place, flushed, keys)
+		}
+		runtime.Gosched()
+	}
+	slices.SortFunc(keys, func(a, b sorted) int {
+		if c := cmp.Compare(a.point, b.point); c != 0 {
+			return c
+		}
+		return bytes.Compare(g.shard(a.hash).at(a.place).key, g.shard(b.hash).at(b.place).key)
+	})
+	for i, k := range keys {
+		if i%yieldEvery == 0 {
+			runtime.Gosched()
+		}
+		if err := stageRecorded(b, g.shard(k.hash).at(k.place)); err != nil {
+			return nil, err
+		}
+	}
+	return keys, nil
+}
+
+// newest appends the newest effect after flushed on each key of one hash; as a rule there is one such key.
+func (s *recentShard) newest(hash, place, flushed uint64, keys []sorted) []sorted {
+	from := len(keys)
+	for any := true; any; {
+		e := s.at(place)
+		if e.version <= flushed {
+			break
+		}
+		if !slices.ContainsFunc(keys[from:], func(k sorted) bool { return string(s.at(k.place).key) == string(e.key) }) {
+			keys = append(keys, sorted{pointOf(e.key), hash, place})
+		}
+		place, any = e.before-1, e.before > 0
+	}
+	return keys
+}
+
+func stageRecorded(b *pebble.Batch, e recorded) error {
+	if e.raw == nil {
+		d := b.DeleteDeferred(dataPrefixSize + len(e.key))
+		putDataKey(d.Key, e.key)
+		return d.Finish()
+	}
+	d := b.SetDeferred(dataPrefixSize+len(e.key), len(e.raw))
+	putDataKey(d.Key, e.key)
+	copy(d.Value, e.raw)
+	return d.Finish()
+}
+
+func (g *generation) stageExpiries(b *pebble.Batch) error {
+	keys := make([]string, 0, len(g.expiries))
+	for key := range g.expiries {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		var err error
+		if g.expiries[key] {
+			err = b.Set([]byte(key), nil, nil)
+		} else {
+			err = b.Delete([]byte(key), nil)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pourLoop pours whenever a generation is full.
+func (m *Machine) pourLoop() {
+	defer close(m.pouringEnded)
+	for range m.filled {
+		if !m.gate.enter() {
+			return
+		}
+		err := m.pour()
+		m.gate.leave()
+		if err != nil && !errors.Is(err, ErrClosed) {
+			m.opt.OnError(err)
+		}
+	}
+}
+
+func (m *Machine) signalFilled() {
+	select {
+	case m.filled <- struct{}{}:
+	default:
+	}
+}

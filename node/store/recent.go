@@ -1,0 +1,242 @@
+package store
+
+import (
+	"encoding/binary"
+	"math/bits"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// recent holds what was applied and is not in the database yet. A write there costs one look into a hash table, where the database's
+// memtable, a skip list, costs a search with some twelve cache misses; and of what overwrites itself only the newest gets to the
+// database, sorted, in pieces that it need not put into a memtable at all.
+//
+// There are two generations: one that grows, and before it, while that is being poured into the database, another. Readers look into
+// the younger one, the older one, and the database, in this order.
+//
+// Every effect has a number, its version; readers see those up to visible, which grows by whole batches. Nothing is ever changed in
+// place: a reader that has noted visible and the generations sees the same for as long as it likes.
+type recent struct {
+	// mu is held while a batch is put in, and while a generation takes another's place.
+	mu      sync.Mutex
+	room    sync.Cond // signalled when a new generation began, and at the end
+	last    uint64    // version given out last; guarded by mu
+	visible atomic.Uint64
+	gens    atomic.Pointer[generations] // replaced under mu, never changed
+	budget  int64                       // bytes, of each generation
+	// indexed tells that a generation has effects on the expiry index: what is due cannot be told without them.
+	indexed atomic.Bool
+	err     error // why nothing can be poured any more; guarded by mu
+}
+
+// generations are the younger, which grows, and the older; nil: there is none.
+type generations struct{ young, old *generation }
+
+const recentShards = 64
+
+// generation is a hash table of the newest effect on each key, each of which leads to the one before it.
+type generation struct {
+	shards [recentShards]recentShard
+	chunk  int
+	// seen has a bit set for the hash of every key here, and few others: it fits a processor's cache, the table does not. Its size is
+	// a power of two.
+	seen []atomic.Uint64
+	// flushes are the versions of effects that removed every key; rarely any.
+	flushes atomic.Pointer[[]uint64]
+	// Of who puts in, and of who pours once nobody puts in any more.
+	bytes    int64
+	expiries map[string]bool // effects on the expiry index, by its keys: whether the key is put
+}
+
+type recentShard struct {
+	mu     sync.Mutex        // a leaf; guards what is below, not the bytes in chunks, which do not change once they are found by index
+	index  map[uint64]uint64 // hash of a key -> where the newest effect on a key of that hash is
+	chunks [][]byte
+}
+
+const (
+	// effectHeader of an effect in a chunk: version u64 | where the one before it is, plus one, u64 | bytes of the key u32 | bytes of
+	// the stored value, plus one, u32; 0: the key is deleted.
+	effectHeader = 8 + 8 + 4 + 4
+	// effectOverhead is what an effect costs beside its bytes.
+	effectOverhead = effectHeader + 24
+)
+
+// newRecent has generations of about budget bytes.
+func newRecent(budget int64) *recent {
+	r := &recent{budget: budget}
+	r.room.L = &r.mu
+	r.gens.Store(&generations{young: newGeneration(budget)})
+	return r
+}
+
+func newGeneration(budget int64) *generation {
+	return &generation{
+		chunk: int(max(budget/(4*recentShards), 1<<10)), seen: make([]atomic.Uint64, 1<<bits.Len64(uint64(budget)>>11)),
+		expiries: map[string]bool{},
+	}
+}
+
+// bit is where in seen a hash has its bit.
+func (g *generation) bit(hash uint64) (word *atomic.Uint64, mask uint64) {
+	return &g.seen[hash>>6&uint64(len(g.seen)-1)], 1 << (hash & 63)
+}
+
+func (g *generation) shard(hash uint64) *recentShard { return &g.shards[hash>>(64-6)] }
+
+// put notes what becomes of a key, whose hash is given: its value or, where it is not present any more, nothing. mu is held.
+func (r *recent) put(hash uint64, key []byte, v Value, present bool) {
+	g := r.begin()
+	s := g.shard(hash)
+	size := 0
+	if present {
+		size = valueHeaderSize + len(v.Data)
+	}
+	n := effectHeader + len(key) + size
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.index == nil {
+		s.index = map[uint64]uint64{}
+	}
+	before, any := s.index[hash]
+	at, b := s.take(n, g.chunk)
+	binary.LittleEndian.PutUint64(b, r.last)
+	if any {
+		binary.LittleEndian.PutUint64(b[8:], before+1)
+	}
+	binary.LittleEndian.PutUint32(b[16:], uint32(len(key)))
+	copy(b[effectHeader:], key)
+	if present {
+		binary.LittleEndian.PutUint32(b[20:], uint32(size+1))
+		raw := b[effectHeader+len(key):]
+		putValueHeader(raw, v)
+		copy(raw[valueHeaderSize:], v.Data)
+	}
+	s.index[hash] = at
+	word, mask := g.bit(hash)
+	word.Or(mask)
+	g.bytes += int64(len(key)+size) + effectOverhead
+}
+
+// flush notes that every key was removed; mu is held.
+func (r *recent) flush() {
+	g := r.begin()
+	var all []uint64
+	if before := g.flushes.Load(); before != nil {
+		all = *before
+	}
+	all = append(slices.Clip(all), r.last)
+	g.flushes.Store(&all)
+	clear(g.expiries)
+	g.bytes += effectOverhead
+}
+
+// index notes that an entry of the expiry index was put or removed; mu is held.
+func (r *recent) index(expireAt int64, key []byte, put bool) {
+	g := r.begin()
+	raw := make([]byte, expiryPrefixSize+len(key))
+	putExpiryKey(raw, expireAt, key)
+	g.expiries[string(raw)] = put
+	g.bytes += int64(len(raw)) + effectOverhead
+	r.indexed.Store(true)
+}
+
+// begin gives out a version, and returns the generation that it goes to.
+func (r *recent) begin() *generation {
+	r.last++
+	return r.gens.Load().young
+}
+
+// take makes room for n bytes. A place is chunk<<32 | offset.
+func (s *recentShard) take(n, chunk int) (at uint64, b []byte) {
+	last := len(s.chunks) - 1
+	if last < 0 || cap(s.chunks[last])-len(s.chunks[last]) < n {
+		s.chunks = append(s.chunks, make([]byte, 0, max(n, chunk)))
+		last++
+	}
+	c := s.chunks[last]
+	from := len(c)
+	s.chunks[last] = c[:from+n]
+	return uint64(last)<<32 | uint64(from), s.chunks[last][from : from+n : from+n]
+}
+
+// recorded is one effect as it is kept.
+type recorded struct {
+	version uint64
+	before  uint64 // where the one before it is, plus one; 0: nowhere
+	key     []byte
+	raw     []byte // the stored value; nil: the key is deleted
+}
+
+// at decodes the effect at a place; s.mu is held, or nothing is put in any more.
+func (s *recentShard) at(place uint64) recorded {
+	b := s.chunks[place>>32][uint32(place):]
+	k, v := int(binary.LittleEndian.Uint32(b[16:])), int(binary.LittleEndian.Uint32(b[20:]))
+	out := recorded{
+		version: binary.LittleEndian.Uint64(b), before: binary.LittleEndian.Uint64(b[8:]),
+		key: b[effectHeader : effectHeader+k : effectHeader+k],
+	}
+	if v > 0 {
+		end := effectHeader + k + v - 1
+		out.raw = b[effectHeader+k : end : end]
+	}
+	return out
+}
+
+// find returns the stored value of key as of a version; nil when the key is deleted. known is false when that was decided before this
+// generation.
+func (g *generation) find(hash uint64, key []byte, version uint64) (raw []byte, known bool) {
+	flushed := g.flushedBefore(version)
+	if word, mask := g.bit(hash); word.Load()&mask == 0 {
+		return nil, flushed > 0
+	}
+	s := g.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	place, any := s.index[hash]
+	for any {
+		e := s.at(place)
+		if e.version <= flushed {
+			break
+		}
+		if e.version <= version && string(e.key) == string(key) {
+			return e.raw, true
+		}
+		place, any = e.before-1, e.before > 0
+	}
+	return nil, flushed > 0
+}
+
+// flushedBefore is the newest version up to which everything was removed, as of version; 0: none.
+func (g *generation) flushedBefore(version uint64) (at uint64) {
+	if all := g.flushes.Load(); all != nil {
+		for _, f := range *all {
+			if f <= version {
+				at = f
+			}
+		}
+	}
+	return at
+}
+
+// moment is what was applied at one time, as far as it was not in the database.
+type moment struct {
+	version uint64
+	*generations
+}
+
+// now is what is applied now. What is not found in it is in a database that is read afterwards, or a later version is. (The version is
+// read first: what became visible before is in these generations, or in the database.)
+func (r *recent) now() moment {
+	version := r.visible.Load()
+	return moment{version, r.gens.Load()}
+}
+
+// find returns the stored value of key; nil when the key is deleted. known is false when the database decides.
+func (m moment) find(hash uint64, key []byte) (raw []byte, known bool) {
+	if raw, known = m.young.find(hash, key, m.version); !known && m.old != nil {
+		raw, known = m.old.find(hash, key, m.version)
+	}
+	return raw, known
+}
