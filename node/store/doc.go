@@ -22,6 +22,8 @@
 //	  flush   u8 = 3                              every key, and everything that belongs to keys
 //	  unindex u8 = 4 | uvarint expireAt | uvarint len, key    one entry of the expiry index, not the key
 //
+// What is applied is collected in memory and poured into the database in large, sorted pieces: see recent.
+//
 // Effects are logical and blind: applying one never reads. What the decoder does not know it refuses, because skipping
 // it would make members differ.
 //
@@ -43,7 +45,7 @@
 // created the collection; deleting one then costs one range delete, and stale members of an older generation of the same
 // key are invisible.
 //
-// Every Pebble batch also writes 's' 'a', so what a crash, a flush or a checkpoint leaves behind always names the exact
+// Every Pebble batch ends at a record's end and also writes 's' 'a', so what a crash, a flush or a checkpoint leaves behind always names the exact
 // prefix of the log that it holds.
 //
 // The expiry index may hold more than is true: a blind overwrite leaves the index entry of the old value behind. It never

@@ -15,7 +15,7 @@ import (
 // so the log may be pruned up to it. It follows the database's own flushes with a short delay.
 func (m *Machine) Durable() replication.Mark { return m.durable.Load().mark }
 
-// Flush writes the memtable to disk and returns the mark that is durable then, at least Applied at the time of the call.
+// Flush writes what is only in memory to disk and returns the mark that is durable then, at least Applied at the time of the call.
 // It returns early when ctx ends; the flush goes on by itself.
 func (m *Machine) Flush(ctx context.Context) (replication.Mark, error) {
 	if !m.gate.enter() {
@@ -39,7 +39,7 @@ func (m *Machine) Flush(ctx context.Context) (replication.Mark, error) {
 	return have, nil
 }
 
-// flush writes out what the memtables hold now. A goroutine starts it, because that may stall as writes do (on a full
+// flush writes out what is applied now. A goroutine starts it, because that may stall as writes do (on a full
 // disk, for as long as it is full) and cannot be interrupted.
 func (m *Machine) flush(ctx context.Context) error {
 	type begun struct {

@@ -65,8 +65,8 @@ type Machine struct {
 	count counter
 }
 
-// Open opens the state in dir, creating it when dir is empty or absent; then Applied is the zero Mark. What the memtable
-// held at the last crash or Close without Flush is gone, and Applied names what is there: replay the log after it.
+// Open opens the state in dir, creating it when dir is empty or absent; then Applied is the zero Mark. What was only in memory
+// at the last crash or Close without Flush is gone, and Applied names what is there: replay the log after it.
 func Open(fs vfs.FS, dir string, o Options) (*Machine, error) {
 	m := &Machine{
 		fs: fs, dir: dir, opt: o.withDefaults(),

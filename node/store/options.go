@@ -15,17 +15,16 @@ const (
 	minMemory     = 16 << 20
 	minMemTable   = 1 << 20
 	maxMemTable   = 64 << 20
-	// batchBytes is where Apply closes a Pebble batch. It stays below half of a memtable of the default memory, so that
-	// ordinary batches go into memtables and only single huge records become flushables of their own.
+	// batchBytes is where Apply closes a batch, in bytes of log: it bounds how long nothing of it is seen.
 	batchBytes = 4 << 20
 )
 
 // Options are fixed while a Machine is open. The zero value is usable.
 type Options struct {
-	// Memory is what block cache, memtables and the rows read last may use together, in bytes. Memtables take at most half of
-	// it, rows an eighth, the cache the rest; all but the rows is allocated outside of the Go heap. Default DefaultMemory, at
-	// least 16 MiB. Not included: one
-	// batch that is larger than half a memtable (a huge value), until it is flushed.
+	// Memory is what block cache, memtables, recent writes and the rows read last may use together, in bytes. Memtables and recent
+	// writes take at most half of it, rows an eighth, the cache the rest; cache and memtables are allocated outside of the Go heap.
+	// Default DefaultMemory, at least 16 MiB. Not included: what is being poured into the database, and one record that is larger
+	// than that (a huge value), until it is flushed.
 	Memory int64
 	// Part, unless 0, is how many bytes the database may be about to write: it bounds the memtables together, the base level
 	// and, by smaller tables, what a compaction writes before it can remove anything.

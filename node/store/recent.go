@@ -226,8 +226,7 @@ type moment struct {
 	*generations
 }
 
-// now is what is applied now. What is not found in it is in a database that is read afterwards, or a later version is. (The version is
-// read first: what became visible before is in these generations, or in the database.)
+// now is what is applied now. What is not found in it is in a database that is read afterwards, or a later version is.
 func (r *recent) now() moment {
 	version := r.visible.Load()
 	return moment{version, r.gens.Load()}

@@ -12,10 +12,10 @@ import (
 // Measured (a hundred thousand keys, two processors; ratio of processor time a GET): over 50 connections 0.75, with a pipeline
 // of 16 0.42; a SET costs as much as before.
 //
-// Invariant: a row equals what a read of the database begun now would find. Apply keeps it so: it makes seq odd, removes the
-// rows of every key of its batch, commits, and makes seq even again. A value is put in only if seq was even before it was read
-// and has not changed since; that is looked at under the shard's lock, so whoever looked just before Apply began has put its
-// row in by the time Apply removes it.
+// Invariant: a row equals what a read of the database begun now would find (recent writes are looked for before it). Whoever pours
+// keeps it so: it makes seq odd, removes the rows of every key of its batch, commits, and makes seq even again. A value is put in
+// only if seq was even before it was read and has not changed since; that is looked at under the shard's lock, so whoever looked
+// just before that began has put its row in by the time it is removed.
 type rows struct {
 	seq    atomic.Uint64
 	shards [rowShards]rowShard

@@ -113,15 +113,10 @@ func (v View) GetMany(keys [][]byte, use func(i int, val Value, found bool)) (er
 
 // freeze returns one consistent state: what is recent, and the database below it.
 func (m *Machine) freeze() (moment, *pebble.Snapshot) {
-	for {
-		before := m.recent.gens.Load()
-		at := moment{m.recent.visible.Load(), before}
-		snap := m.db.NewSnapshot()
-		if m.recent.gens.Load() == before {
-			return at, snap // nothing that came after at was poured into snap
-		}
-		_ = snap.Close() // it was not used
-	}
+	r := m.recent
+	r.mu.Lock() // or what comes after the moment could be poured into the snapshot
+	defer r.mu.Unlock()
+	return r.now(), m.db.NewSnapshot()
 }
 
 // read needs the gate.
