@@ -39,3 +39,24 @@ func TestLeaderDeletedByForceHandsOver(t *testing.T) {
 		t.Fatalf("once it has ended: %v: %s: %v", plan.Outcome(), plan.Message, fmt.Sprint(plan.Actions))
 	}
 }
+
+// A leader that was told to end says so itself: its pod's object does not tell when its machine is shut down, and late while the
+// operator's watches are down. (An operator that had just lost the API server saw its leader's pod being deleted after it was gone.)
+func TestLeaderThatSaysItLeavesHandsOver(t *testing.T) {
+	s := newScene(t)
+	s.settled(t)
+	leader := s.members.is["orders-1"]
+	leader.Leaving = true
+	s.members.is["orders-1"] = leader
+	if plan := s.look(t); plan.State != decide.HandingOver || !does[decide.HandOver](plan) {
+		t.Fatalf("%v: %s: %v", plan.Outcome(), plan.Message, fmt.Sprint(plan.Actions))
+	}
+	for _, follower := range []string{"orders-2", "orders-3"} {
+		f := s.members.is[follower]
+		f.Leaving = true
+		s.members.is[follower] = f
+	}
+	if plan := s.look(t); does[decide.HandOver](plan) {
+		t.Fatalf("it hands over to one that leaves too: %s", plan.Message)
+	}
+}

@@ -17,7 +17,7 @@ const (
 )
 
 // Leave ends the node so that clients notice nothing, as when its pod is deleted. A leader that has followers goes on until it is
-// relieved: the operator sees that its pod is to go, and hands over. Then there is a farewell, and clients get their last replies
+// relieved: it says that it is to go, and the operator hands over. Then there is a farewell, and clients get their last replies
 // while everything behind them still works. All of it stays below Options.StopGrace, after which the process would be killed; 0
 // is Stop.
 func (n *Node) Leave() error {
@@ -25,6 +25,7 @@ func (n *Node) Leave() error {
 	if grace <= 0 {
 		return n.Stop()
 	}
+	n.run.Leaves()
 	relief, cancel := context.WithTimeout(context.Background(), grace/3)
 	defer cancel()
 	n.untilRelieved(relief)

@@ -39,8 +39,8 @@ func TestLeavingLeaderWaitsToBeRelieved(t *testing.T) {
 	left := make(chan error, 1)
 	go func() { left <- old.Leave() }()
 	time.Sleep(5 * lookEvery)
-	if s := c.status("m-1"); s.Role != wire.RoleLeader || !s.Writable {
-		t.Fatalf("it gave up before anybody took over: %+v", s)
+	if s := c.status("m-1"); s.Role != wire.RoleLeader || !s.Writable || !s.Leaving {
+		t.Fatalf("it gave up before anybody took over, or does not say that it is to go: %+v", s)
 	}
 	before := acknowledged[0].Load()
 	c.handOver("m-2")

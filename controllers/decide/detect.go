@@ -23,6 +23,7 @@ const (
 	reasonWoken            = "Woken"
 	reasonRequested        = "Requested"
 	reasonPodDeleting      = "LeaderPodDeleting"
+	reasonLeaving          = "LeaderLeaving"
 	reasonPodFenced        = "LeaderPodFenced"
 	reasonNodeCordoned     = "LeaderNodeCordoned"
 	reasonPreferredZone    = "PreferredZone"

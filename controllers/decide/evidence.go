@@ -135,7 +135,7 @@ const (
 func (d *decision) preference(rec Record, name string, ev evidence) int {
 	m := d.Members[name]
 	p := m.Ordinal
-	if m.Pod == nil || m.Pod.Deleting || m.Pod.Cordoned || d.surplus(rec)[name] {
+	if m.Pod == nil || m.Pod.Deleting || m.leaves() || m.Pod.Cordoned || d.surplus(rec)[name] {
 		p += weighLeaving
 	}
 	if rec.Target != name {

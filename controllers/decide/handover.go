@@ -34,17 +34,19 @@ func (d *decision) requested(rec Record) (Plan, bool) {
 	return d.handOver(rec, to, reasonRequested, request), true
 }
 
-// evacuate hands over from a leader whose pod is being deleted, must not lead, or runs on a node that is about to be drained. Only
+// evacuate hands over from a leader that is about to end, must not lead, or runs on a node that is about to be drained. Only
 // the last may stay where it is when everybody else is no better off.
 func (d *decision) evacuate(rec Record) (Plan, bool) {
-	pod := d.Members[rec.Leader.Member].Pod
-	reason := reasonPodDeleting
+	leader := d.Members[rec.Leader.Member]
+	pod, reason := leader.Pod, reasonPodDeleting
 	switch {
 	case pod == nil || d.handoverRests(rec) > 0:
 		return Plan{}, false
 	case pod.Fenced:
 		reason = reasonPodFenced
 	case pod.Deleting:
+	case leader.leaves():
+		reason = reasonLeaving
 	case pod.Cordoned:
 		reason = reasonNodeCordoned
 	default:
@@ -159,6 +161,8 @@ func (d *decision) unfit(rec Record, m Member) string {
 		return "it has no pod"
 	case m.Pod.Deleting:
 		return "its pod is being deleted"
+	case m.leaves():
+		return "it is about to end"
 	case m.Pod.Fenced:
 		return "its pod is annotated " + v1alpha1.AnnotationFenced
 	case m.Pod.Reseed:

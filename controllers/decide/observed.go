@@ -247,6 +247,13 @@ func (m Member) fresh() *wire.Status {
 	return m.Probe.Status
 }
 
+// leaves tells whether the member says that it was told to end. It knows when its machine is shut down, or while the operator hears
+// nothing of the API server.
+func (m Member) leaves() bool {
+	s := m.fresh()
+	return s != nil && s.Leaving
+}
+
 // voter is who the member says it is; false unless fresh.
 func (m Member) voter() (replication.Voter, bool) {
 	s := m.fresh()

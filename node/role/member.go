@@ -137,6 +137,7 @@ type Member struct {
 
 	// Role goroutine only.
 	core           *replication.Replica
+	leaving        bool // see Leaves
 	meta           *meta.Store
 	syncing        bool
 	leader         *leaderState

@@ -24,6 +24,7 @@ type digest struct {
 	current         bool
 	problem         problem
 	disk            wire.DiskLevel
+	leaving         bool
 }
 
 // publish makes the new state visible to readers without the role goroutine, and wakes whoever waits for it.
@@ -99,7 +100,7 @@ func (m *Member) takeDigest(now time.Time, current bool) digest {
 		role: m.core.Role(), promised: p.Promised, epoch: p.Epoch, leader: p.Leader,
 		open: m.leader != nil && m.leader.open, covered: m.core.CommitCovered(),
 		connected: m.connected(now), refused: m.contact.refused,
-		seeding: m.seeding != nil, current: current, problem: m.trouble(), disk: m.disk().Level,
+		seeding: m.seeding != nil, current: current, problem: m.trouble(), disk: m.disk().Level, leaving: m.leaving,
 	}
 	_, d.version = m.core.Rules()
 	d.caughtUp = m.caughtUp
@@ -140,7 +141,7 @@ func (m *Member) status() wire.Status {
 		Role: m.core.Role(), Promised: p.Promised,
 		Writable: m.leader != nil && m.leader.open, CommitCovered: m.core.CommitCovered(),
 		Last: c.Log.Last(), Durable: c.Log.Durable(), Commit: m.core.Commit(), Applied: c.State.Applied().Position,
-		Empty: m.core.Empty(), NeedSeed: p.NeedSeed, Seeding: m.seedingStatus(), Quarantined: m.meta.State().Quarantined, Problem: m.trouble().text, ProblemReason: m.trouble().reason, Disk: m.disk(),
+		Empty: m.core.Empty(), NeedSeed: p.NeedSeed, Leaving: m.leaving, Seeding: m.seedingStatus(), Quarantined: m.meta.State().Quarantined, Problem: m.trouble().text, ProblemReason: m.trouble().reason, Disk: m.disk(),
 		StartedUnixMilli: m.start.UnixMilli(),
 	}
 	s.Rules, s.ConfigVersion = m.core.Rules()

@@ -77,6 +77,8 @@ type Status struct {
 	Followers map[string]FollowerView `json:"followers,omitempty"`
 	// NeedSeed: the state on disk is of no use without a snapshot; this member neither votes nor is promoted.
 	NeedSeed bool `json:"needSeed,omitempty"`
+	// Leaving: this member was told to end. A leader goes on until it is relieved, for as long as it is let.
+	Leaving bool `json:"leaving,omitempty"`
 	// Seeding is set while this member receives a snapshot.
 	Seeding *Seeding `json:"seeding,omitempty"`
 	// Quarantined counts entries cut from this member's log by rejoins and kept in quarantine files.

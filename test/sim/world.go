@@ -153,7 +153,12 @@ func (w *World) startMember(name, host string, claim types.UID) {
 // stopMember is SIGTERM, which a stopped process does not see.
 func (w *World) stopMember(_, host string) {
 	if p := w.members[host]; p != nil {
-		w.loop.After(0, func() { w.leave(host, p, &role.Leaving{}) })
+		w.loop.After(0, func() {
+			if w.members[host] == p && !p.os.Frozen() && !p.disk.Hung() {
+				p.m.Leaves()
+			}
+			w.leave(host, p, &role.Leaving{})
+		})
 	}
 }
 
