@@ -36,7 +36,7 @@ func (r *round) runBatch(i int) int {
 func (r *round) sequence(step func(*store.Batch)) bool {
 	if r.ctx == nil {
 		limit := time.Duration(r.srv.commitTimeout.Load())
-		r.ctx, r.cancel = context.WithTimeoutCause(r.srv.ctx, limit, notInTime(limit))
+		r.ctx = r.srv.terms.take(r.srv.ctx, r.conn.id, limit, r.started)
 	}
 	ticket, err := r.seq.Run(r.ctx, step)
 	if err != nil {
@@ -219,8 +219,7 @@ func (r *round) replace(wrote, read string) {
 func (r *round) release() {
 	r.pending, r.owner = false, nil
 	r.marks = r.marks[:0]
-	r.cancel()
-	r.ctx, r.cancel = nil, nil
+	r.ctx = nil
 }
 
 // prefetch brings what j will read into memory before the sequencer is locked.

@@ -34,8 +34,8 @@ type Options struct {
 	// MaxOutput bounds the replies kept back for one client, in bytes (default 512 MiB). One reply alone may need that much
 	// (MGET). Above it the client is closed. CONFIG SET client-output-buffer-limit.
 	MaxOutput int64
-	// CommitTimeout is how long a write may wait to be committed before its outcome is reported as unknown (default 10 s;
-	// the sequencer's own WaitTimeout applies too). CONFIG SET commit-timeout-ms.
+	// CommitTimeout is how long a write may wait to be committed before its outcome is reported as unknown (default 10 s),
+	// give or take a sixteenth. CONFIG SET commit-timeout-ms.
 	CommitTimeout time.Duration
 	// ReadTimeout bounds Backend.ReadGate (default 2 s).
 	ReadTimeout time.Duration

@@ -38,7 +38,6 @@ type round struct {
 	owner   *store.Sequencer // who gave the ticket
 	marks   []mark
 	ctx     context.Context // bounds the wait for ticket; nil before the first batch
-	cancel  context.CancelFunc
 
 	step      func(*store.Batch) // inBatch, bound once so that a batch allocates no closure
 	from, end int                // jobs of the batch; from moves on as they are executed

@@ -20,6 +20,7 @@ type Server struct {
 	config  map[string]Param
 	clients registry
 	watches watchList
+	terms   terms
 	stats   *stats
 	started time.Time
 

@@ -32,7 +32,7 @@ type SequencerOptions struct {
 	MaxEntries int
 	// MaxEntryBytes bounds one entry. Default and upper bound MaxEntryBytes.
 	MaxEntryBytes int
-	// WaitTimeout is after how long Wait says ErrOutcomeUnknown. Default 10 s.
+	// WaitTimeout is after how long Wait says ErrOutcomeUnknown, where its context has no deadline. Default 10 s.
 	WaitTimeout time.Duration
 }
 
@@ -225,7 +225,7 @@ func (s *Sequencer) Leads(t Ticket) bool {
 }
 
 // Wait returns nil once everything t names is committed and applied. Every error wraps ErrOutcomeUnknown: the leader was
-// deposed, ctx ended, or WaitTimeout passed.
+// deposed, ctx ended, or it has no deadline and WaitTimeout passed.
 func (s *Sequencer) Wait(ctx context.Context, t Ticket) error {
 	return s.waits.wait(ctx, t, s.opt.WaitTimeout)
 }

@@ -95,11 +95,11 @@ func (w *waiter) wake(err error) {
 
 var errWaitTimeout = errors.New("timed out")
 
-// await returns w's result; or ctx's cause or errWaitTimeout (timeout 0: none) when that comes first, after unlinking w
-// from l. mu guards l.
+// await returns w's result; or ctx's cause or errWaitTimeout when that comes first, after unlinking w from l. mu guards l. timeout
+// counts where ctx has no deadline, unless it is 0.
 func (w *waiter) await(ctx context.Context, mu *sync.Mutex, l *waitList, timeout time.Duration) error {
 	var late <-chan time.Time
-	if timeout > 0 {
+	if _, bounded := ctx.Deadline(); timeout > 0 && !bounded {
 		timer := time.NewTimer(timeout)
 		defer timer.Stop()
 		late = timer.C
