@@ -11,19 +11,6 @@ const maxBuffered = largeBuffer
 
 var errRequestTooLong = errors.New("request exceeds client-query-buffer-limit")
 
-// fill waits for input and takes in what has arrived. While it waits, an idle connection holds no buffer: the socket is
-// waited for first, and a buffer taken only once there is something to read.
-func (c *conn) fill() error {
-	if c.raw == nil {
-		return c.fillPlain()
-	}
-	c.readErr = nil
-	if err := c.raw.Read(c.onReady); err != nil {
-		return err
-	}
-	return c.readErr
-}
-
 // fillRest takes in what has arrived, without waiting, and tells whether that is anything. To close a socket with unread input resets
 // the connection, and its client could not know whether that input was executed.
 func (c *conn) fillRest() bool {
@@ -32,14 +19,16 @@ func (c *conn) fillRest() bool {
 	}
 	before := len(c.parser.buf)
 	c.readErr = nil
-	err := c.raw.Control(func(fd uintptr) { c.onReady(fd) })
+	err := c.raw.Control(func(fd uintptr) { c.ready(fd) })
 	return err == nil && c.readErr == nil && len(c.parser.buf) > before
 }
 
-// ready reads from a socket that may have data. It reports whether the wait is over.
+// ready reads from a socket that may have data, and reports whether there is anything to do: data or, in readErr, an end. An idle
+// connection holds no buffer: it is taken only once there may be something to read.
 func (c *conn) ready(fd uintptr) bool {
 	p := &c.parser
 	got := 0
+	c.more = true
 	for {
 		if c.readErr = p.makeRoom(); c.readErr != nil {
 			return true
@@ -50,9 +39,10 @@ func (c *conn) ready(fd uintptr) bool {
 		case err == syscall.EINTR:
 			continue
 		case err == syscall.EAGAIN:
-			if got == 0 && len(p.buf) == 0 {
-				p.release()
+			if got == 0 {
+				p.idle()
 			}
+			c.more = false
 			return got > 0
 		case err != nil:
 			c.readErr = err
@@ -66,7 +56,7 @@ func (c *conn) ready(fd uintptr) bool {
 		got += n
 		c.srv.stats.received.Add(uint64(n))
 		p.buf = p.buf[:len(p.buf)+n]
-		if n < len(space) || len(p.buf) >= maxBuffered {
+		if c.more = n == len(space); !c.more || len(p.buf) >= maxBuffered {
 			return true
 		}
 	}
@@ -106,6 +96,13 @@ func (p *parser) makeRoom() error {
 	}
 	p.buf = growBuffer(p.buf, size)
 	return nil
+}
+
+// idle gives the buffer back if nothing is in it.
+func (p *parser) idle() {
+	if len(p.buf) == 0 {
+		p.release()
+	}
 }
 
 // release gives the buffer back. What is in it is lost.
