@@ -62,7 +62,7 @@ func TestFormat(t *testing.T) {
 func TestKeyRoundTrip(t *testing.T) {
 	for _, key := range []string{"", "a", "{tag}x", strings.Repeat("long", 5000), "\x00\xff"} {
 		raw := make([]byte, dataPrefixSize+len(key))
-		putDataKey(raw, []byte(key))
+		pointOf([]byte(key)).putDataKey(raw, []byte(key))
 		if !bytes.Equal(raw, appendDataKey(nil, []byte(key))) {
 			t.Errorf("%.20q: the two encoders differ", key)
 		}

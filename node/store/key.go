@@ -44,9 +44,9 @@ func Slot(key []byte) uint16 {
 // point is a key's place in the data space without the key itself: slot, then hash. It is SCAN's cursor.
 type point uint64
 
-func pointOf(key []byte) point {
-	return point(uint64(Slot(key))<<32 | uint64(uint32(hashOf(key))))
-}
+func pointOf(key []byte) point { return pointAt(Slot(key), hashOf(key)) }
+
+func pointAt(slot uint16, hash uint64) point { return point(uint64(slot)<<32 | uint64(uint32(hash))) }
 
 func hashOf(key []byte) uint64 { return xxhash.Sum64(key) }
 
@@ -71,10 +71,10 @@ func appendDataKey(dst, key []byte) []byte {
 	return append(appendPointBound(dst, pointOf(key)), key...)
 }
 
-// putDataKey writes the data key of key to dst, which has dataPrefixSize+len(key) bytes.
-func putDataKey(dst, key []byte) {
+// putDataKey writes the data key of key, whose point p is, to dst, which has dataPrefixSize+len(key) bytes.
+func (p point) putDataKey(dst, key []byte) {
 	dst[0] = spaceData
-	pointOf(key).put(dst[1:])
+	p.put(dst[1:])
 	copy(dst[dataPrefixSize:], key)
 }
 

@@ -178,7 +178,7 @@ func (g *generation) stage(b *pebble.Batch) ([]sorted, error) {
 		if i%yieldEvery == 0 {
 			runtime.Gosched()
 		}
-		if err := stageRecorded(b, g.shard(k.hash).at(k.place)); err != nil {
+		if err := stageRecorded(b, k.point, g.shard(k.hash).at(k.place)); err != nil {
 			return nil, err
 		}
 	}
@@ -194,21 +194,21 @@ func (s *recentShard) newest(hash, place, flushed uint64, keys []sorted) []sorte
 			break
 		}
 		if !slices.ContainsFunc(keys[from:], func(k sorted) bool { return string(s.at(k.place).key) == string(e.key) }) {
-			keys = append(keys, sorted{pointOf(e.key), hash, place})
+			keys = append(keys, sorted{pointAt(Slot(e.key), hash), hash, place})
 		}
 		place, any = e.before-1, e.before > 0
 	}
 	return keys
 }
 
-func stageRecorded(b *pebble.Batch, e recorded) error {
+func stageRecorded(b *pebble.Batch, at point, e recorded) error {
 	if e.raw == nil {
 		d := b.DeleteDeferred(dataPrefixSize + len(e.key))
-		putDataKey(d.Key, e.key)
+		at.putDataKey(d.Key, e.key)
 		return d.Finish()
 	}
 	d := b.SetDeferred(dataPrefixSize+len(e.key), len(e.raw))
-	putDataKey(d.Key, e.key)
+	at.putDataKey(d.Key, e.key)
 	copy(d.Value, e.raw)
 	return d.Finish()
 }
