@@ -64,7 +64,7 @@ const memTablesMax = 4
 func memTableSize(o Options) uint64 {
 	size := min(max(o.Memory/(2*memTablesMax), minMemTable), maxMemTable)
 	if o.Part > 0 {
-		size = max(min(size, o.Part/memTablesMax), minMemTable)
+		size = max(min(size, o.Part/(memTablesMax+1)), minMemTable) // recent writes may take half as much again
 	}
 	return uint64(size)
 }

@@ -14,11 +14,7 @@ import (
 
 // await waits until there is room for another batch: pouring may be slower than applying. mu is held, and given back meanwhile.
 func (r *recent) await() error {
-	for r.err == nil {
-		g := r.gens.Load()
-		if g.young.bytes < r.budget || g.old == nil && g.young.bytes < 2*r.budget {
-			return nil
-		}
+	for r.err == nil && r.gens.Load().young.bytes >= r.budget*5/4 { // who pours may need a moment to begin
 		r.room.Wait()
 	}
 	return r.err
@@ -40,7 +36,7 @@ func (m *Machine) turn() (*generation, applied, error) {
 	if m.settled() {
 		return nil, applied{}, nil
 	}
-	r.gens.Store(&generations{young: newGeneration(r.budget), old: g})
+	r.gens.Store(&generations{young: newGeneration(r.budget, len(g.shards[0].index)), old: g})
 	r.room.Broadcast()
 	return g, *m.applied.Load(), nil
 }

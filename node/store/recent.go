@@ -38,6 +38,7 @@ const recentShards = 64
 // generation is a hash table of the newest effect on each key, each of which leads to the one before it.
 type generation struct {
 	shards [recentShards]recentShard
+	keys   int // expected in each shard
 	chunk  int
 	// seen has a bit set for the hash of every key here, and few others: it fits a processor's cache, the table does not. Its size is
 	// a power of two.
@@ -67,13 +68,14 @@ const (
 func newRecent(budget int64) *recent {
 	r := &recent{budget: budget}
 	r.room.L = &r.mu
-	r.gens.Store(&generations{young: newGeneration(budget)})
+	r.gens.Store(&generations{young: newGeneration(budget, 0)})
 	return r
 }
 
-func newGeneration(budget int64) *generation {
+// newGeneration expects about so many keys in each shard.
+func newGeneration(budget int64, keys int) *generation {
 	return &generation{
-		chunk: int(max(budget/(4*recentShards), 1<<10)), seen: make([]atomic.Uint64, 1<<bits.Len64(uint64(budget)>>11)),
+		keys: keys, chunk: int(max(budget/(4*recentShards), 1<<10)), seen: make([]atomic.Uint64, 1<<bits.Len64(uint64(budget)>>11)),
 		expiries: map[string]bool{},
 	}
 }
@@ -97,7 +99,7 @@ func (r *recent) put(hash uint64, key []byte, v Value, present bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.index == nil {
-		s.index = map[uint64]uint64{}
+		s.index = make(map[uint64]uint64, g.keys)
 	}
 	before, any := s.index[hash]
 	at, b := s.take(n, g.chunk)
