@@ -29,6 +29,7 @@ type conn struct {
 	readErr error // of the last read
 	more    bool  // the last read did not take in all that had arrived
 	over    bool  // serve is to end
+	waited  bool  // for input, since the last reply
 	onReady func(fd uintptr) bool
 
 	closing bool // close once the replies so far are sent
@@ -93,7 +94,7 @@ func (c *conn) serve() {
 	for !c.over && !c.cut.Load() && !c.killed.Load() {
 		switch {
 		case c.srv.stopping.Load():
-			if !c.fillRest() {
+			if !c.fillRest() && !(c.waited && c.awaitLast()) {
 				return
 			}
 			c.turn()
@@ -104,6 +105,7 @@ func (c *conn) serve() {
 			c.turn()
 		default:
 			err := c.raw.Read(c.onReady)
+			c.waited = err != nil
 			if err != nil && !(isTimeout(err) && c.srv.stopping.Load()) { // what has arrived meanwhile is still answered
 				return
 			}
@@ -139,6 +141,7 @@ func (c *conn) turn() {
 	err := c.pipeline()
 	c.busy.Store(false)
 	c.touch()
+	c.waited = false
 	c.over = c.over || err != nil || c.closing
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"syscall"
+	"time"
 )
 
 // maxBuffered is how much input is taken in before it is executed; a longer pipeline becomes several rounds.
@@ -21,6 +22,20 @@ func (c *conn) fillRest() bool {
 	c.readErr = nil
 	err := c.raw.Control(func(fd uintptr) { c.ready(fd) })
 	return err == nil && c.readErr == nil && len(c.parser.buf) > before
+}
+
+// lastWait is how long a connection that is to be closed is given to say something once more. A client learns of the end together
+// with the reply then, and before it says the next thing; ended while it waited, it may be saying that just now, and could not know
+// what became of it.
+const lastWait = 250 * time.Millisecond
+
+// awaitLast waits for input once more, and tells whether there is any.
+func (c *conn) awaitLast() bool {
+	if c.raw == nil || c.nc.SetReadDeadline(time.Now().Add(lastWait)) != nil {
+		return false
+	}
+	c.readErr = nil
+	return c.raw.Read(c.ready) == nil && c.readErr == nil
 }
 
 // ready reads from a socket that may have data, and reports whether there is anything to do: data or, in readErr, an end. An idle

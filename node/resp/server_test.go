@@ -101,6 +101,26 @@ func TestShutdownAnswersWhatHasArrived(t *testing.T) {
 	}
 }
 
+// A client that goes on asking is told of the end with an answer, and not while it may be asking: a write was left with an unknown
+// outcome when its leader's pod was replaced. (Found by the end-to-end tests.)
+func TestShutdownEndsAConnectionWithAnAnswer(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	w := dial(t, n.Addr)
+	w.do("SET a 1", "+OK")
+	done := make(chan error)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
+		defer cancel()
+		done <- n.Server.Shutdown(ctx)
+	}()
+	time.Sleep(50 * time.Millisecond)
+	w.do("INCR a", ":2")
+	w.closed()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestIdleTimeout(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	w := dial(t, n.Addr)
