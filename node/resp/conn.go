@@ -136,16 +136,19 @@ func (c *conn) turns(fd uintptr) bool {
 
 // turn works on what was taken in.
 func (c *conn) turn() {
-	c.touch()
 	c.busy.Store(true)
-	err := c.pipeline()
+	err := c.pipeline(c.touch())
 	c.busy.Store(false)
-	c.touch()
 	c.waited = false
 	c.over = c.over || err != nil || c.closing
 }
 
-func (c *conn) touch() { c.active.Store(c.srv.uptime()) }
+// touch notes that something happens now.
+func (c *conn) touch() (now time.Time) {
+	now = c.srv.opt.Now()
+	c.active.Store(c.srv.sinceStart(now))
+	return now
+}
 
 // end releases what the connection holds.
 func (c *conn) end() {
@@ -157,8 +160,8 @@ func (c *conn) end() {
 }
 
 // pipeline executes everything that is buffered and sends the replies.
-func (c *conn) pipeline() error {
-	r := c.takeRound()
+func (c *conn) pipeline(now time.Time) error {
+	r := c.takeRound(now)
 	defer r.give()
 	fatal := error(nil)
 	for fatal == nil && !c.closing {
@@ -220,6 +223,8 @@ func (r *round) flushIfLarge() error {
 func (r *round) flush() error {
 	c := r.conn
 	r.srv.stats.round(r)
+	now := r.srv.sinceStart(r.started)
+	c.active.Store(now)
 	if r.out.over {
 		r.srv.stats.outputLimit.Add(1)
 		r.srv.opt.Log.Info("closing client: its replies exceed client-output-buffer-limit", "client", c.id, "addr", c.remote())
@@ -228,7 +233,7 @@ func (r *round) flush() error {
 	if len(r.out.buf) == 0 {
 		return nil
 	}
-	c.writing.Store(max(1, r.srv.uptime()))
+	c.writing.Store(max(1, now))
 	n, err := c.nc.Write(r.out.buf)
 	c.writing.Store(0)
 	r.srv.stats.sent.Add(uint64(n))

@@ -80,7 +80,7 @@ var rounds = sync.Pool{New: func() any {
 	return r
 }}
 
-func (c *conn) takeRound() *round {
+func (c *conn) takeRound(now time.Time) *round {
 	r := rounds.Get().(*round)
 	r.call.srv, r.call.conn = c.srv, c
 	r.out.buf = takeBuffer(0)
@@ -88,8 +88,7 @@ func (c *conn) takeRound() *round {
 	r.out.limit = int(c.srv.maxOutput.Load())
 	r.out.over = false
 	r.seq, r.machine = c.srv.backend.Sequencer(), c.srv.backend.Machine()
-	r.started = c.srv.opt.Now()
-	r.lastTick = r.started
+	r.started, r.lastTick = now, now
 	r.executed, r.wrote = 0, false
 	r.lastRefusal = nil
 	if r.seq != nil && c.up != nil && c.watchesUp == nil {

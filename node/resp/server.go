@@ -121,11 +121,13 @@ func (s *Server) leave(l net.Listener) {
 	s.running.Done()
 }
 
-// uptime is the age of the server in milliseconds, by the monotonic clock.
 // SetCommitTimeout changes Options.CommitTimeout, as CONFIG SET commit-timeout-ms does.
 func (s *Server) SetCommitTimeout(d time.Duration) { s.commitTimeout.Store(int64(d)) }
 
-func (s *Server) uptime() int64 { return s.opt.Now().Sub(s.started).Milliseconds() }
+// uptime is the age of the server in milliseconds, by the monotonic clock.
+func (s *Server) uptime() int64 { return s.sinceStart(s.opt.Now()) }
+
+func (s *Server) sinceStart(t time.Time) int64 { return t.Sub(s.started).Milliseconds() }
 
 func (s *Server) sleep(d time.Duration) {
 	t := time.NewTimer(d)
