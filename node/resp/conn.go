@@ -27,9 +27,6 @@ type conn struct {
 	created time.Time
 	parser  parser
 	readErr error // of the last read
-	more    bool  // the last read did not take in all that had arrived
-	over    bool  // serve is to end
-	waited  bool  // for input, since the last reply
 	onReady func(fd uintptr) bool
 
 	closing bool // close once the replies so far are sent
@@ -91,56 +88,27 @@ func (c *conn) suppressed() bool {
 // serve works until the client or the server ends the connection.
 func (c *conn) serve() {
 	defer c.end()
-	for !c.over && !c.cut.Load() && !c.killed.Load() {
-		switch {
-		case c.srv.stopping.Load():
-			if !c.fillRest() && !(c.waited && c.awaitLast()) {
+	waited := false // for input, since the last reply
+	for !c.cut.Load() && !c.killed.Load() {
+		if c.srv.stopping.Load() {
+			if !c.fillRest() && !(waited && c.awaitLast()) {
 				return
 			}
-			c.turn()
-		case c.raw == nil:
-			if c.fillPlain() != nil {
-				return
+		} else if err := c.fill(); err != nil {
+			if isTimeout(err) && c.srv.stopping.Load() {
+				waited = true
+				continue // what has arrived meanwhile is still answered
 			}
-			c.turn()
-		default:
-			err := c.raw.Read(c.onReady)
-			c.waited = err != nil
-			if err != nil && !(isTimeout(err) && c.srv.stopping.Load()) { // what has arrived meanwhile is still answered
-				return
-			}
+			return
+		}
+		waited = false
+		c.busy.Store(true)
+		err := c.pipeline(c.touch())
+		c.busy.Store(false)
+		if err != nil || c.closing {
+			return
 		}
 	}
-}
-
-// turns takes in what a socket has, and works on it, until there is nothing more; then it reports false, for more to be waited for, or
-// true when serve must look about. Whoever asks the runtime anew to wait for a socket has to try to read it first, in vain as a rule:
-// for that this works while it still waits.
-func (c *conn) turns(fd uintptr) bool {
-	for {
-		if !c.ready(fd) {
-			return false
-		}
-		if c.over = c.over || c.readErr != nil; c.over {
-			return true
-		}
-		if c.turn(); c.over || c.cut.Load() || c.killed.Load() || c.srv.stopping.Load() {
-			return true
-		}
-		if !c.more {
-			c.parser.idle()
-			return false
-		}
-	}
-}
-
-// turn works on what was taken in.
-func (c *conn) turn() {
-	c.busy.Store(true)
-	err := c.pipeline(c.touch())
-	c.busy.Store(false)
-	c.waited = false
-	c.over = c.over || err != nil || c.closing
 }
 
 // touch notes that something happens now.

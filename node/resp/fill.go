@@ -12,6 +12,20 @@ const maxBuffered = largeBuffer
 
 var errRequestTooLong = errors.New("request exceeds client-query-buffer-limit")
 
+// fill waits for input and takes in what has arrived. While it waits, an idle connection holds no buffer: the socket is
+// waited for first, and a buffer taken only once there is something to read. That it begins with reading what may not be there is
+// needed: a client's end that arrived together with what it said is told to nobody who only waits.
+func (c *conn) fill() error {
+	if c.raw == nil {
+		return c.fillPlain()
+	}
+	c.readErr = nil
+	if err := c.raw.Read(c.onReady); err != nil {
+		return err
+	}
+	return c.readErr
+}
+
 // fillRest takes in what has arrived, without waiting, and tells whether that is anything. To close a socket with unread input resets
 // the connection, and its client could not know whether that input was executed.
 func (c *conn) fillRest() bool {
@@ -38,12 +52,10 @@ func (c *conn) awaitLast() bool {
 	return c.raw.Read(c.ready) == nil && c.readErr == nil
 }
 
-// ready reads from a socket that may have data, and reports whether there is anything to do: data or, in readErr, an end. An idle
-// connection holds no buffer: it is taken only once there may be something to read.
+// ready reads from a socket that may have data. It reports whether the wait is over.
 func (c *conn) ready(fd uintptr) bool {
 	p := &c.parser
 	got := 0
-	c.more = true
 	for {
 		if c.readErr = p.makeRoom(); c.readErr != nil {
 			return true
@@ -54,10 +66,9 @@ func (c *conn) ready(fd uintptr) bool {
 		case err == syscall.EINTR:
 			continue
 		case err == syscall.EAGAIN:
-			if got == 0 {
-				p.idle()
+			if got == 0 && len(p.buf) == 0 {
+				p.release()
 			}
-			c.more = false
 			return got > 0
 		case err != nil:
 			c.readErr = err
@@ -71,7 +82,7 @@ func (c *conn) ready(fd uintptr) bool {
 		got += n
 		c.srv.stats.received.Add(uint64(n))
 		p.buf = p.buf[:len(p.buf)+n]
-		if c.more = n == len(space); !c.more || len(p.buf) >= maxBuffered {
+		if n < len(space) || len(p.buf) >= maxBuffered {
 			return true
 		}
 	}
@@ -111,13 +122,6 @@ func (p *parser) makeRoom() error {
 	}
 	p.buf = growBuffer(p.buf, size)
 	return nil
-}
-
-// idle gives the buffer back if nothing is in it.
-func (p *parser) idle() {
-	if len(p.buf) == 0 {
-		p.release()
-	}
 }
 
 // release gives the buffer back. What is in it is lost.

@@ -142,7 +142,7 @@ func (s *Server) sleep(d time.Duration) {
 func (s *Server) welcome(nc net.Conn, byLeader bool) {
 	c := &conn{srv: s, nc: nc, created: s.opt.Now(), parser: newParser(s.limits)}
 	c.bound = s.forwards() && (byLeader || s.backend.Sequencer() != nil)
-	c.onReady = c.turns
+	c.onReady = c.ready
 	c.touch()
 	if sc, ok := nc.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {

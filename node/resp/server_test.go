@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -118,6 +119,25 @@ func TestShutdownEndsAConnectionWithAnAnswer(t *testing.T) {
 	w.closed()
 	if err := <-done; err != nil {
 		t.Error(err)
+	}
+}
+
+// A client that says all it has to say and shuts its side, as `nc` and pipes do, is answered and told of the end: its end may arrive
+// together with what it said, and nothing tells of it again.
+func TestClientThatShutsItsSide(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	for range 200 {
+		nc, err := net.Dial("tcp", n.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = io.WriteString(nc, "PING\r\n")
+		_ = nc.(*net.TCPConn).CloseWrite()
+		_ = nc.SetReadDeadline(time.Now().Add(testTimeout))
+		if all, err := io.ReadAll(nc); err != nil || string(all) != "+PONG\r\n" {
+			t.Fatalf("%q, %v", all, err)
+		}
+		_ = nc.Close()
 	}
 }
 
