@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -14,12 +15,13 @@ import (
 )
 
 // memory is what is remembered of one store between passes. Passes of one store never overlap, so only the Lease's part,
-// which events feed too, needs its lock.
+// which events feed too, needs its lock, and sight, which the operators' election reads.
 type memory struct {
 	held     map[string]time.Time // since when each of Plan.Holding has been seen
 	probes   map[string]*probe    // by member
 	departed decide.Departed
 	applied  map[string]applied // children, by kind and name
+	alone    int                // the time of the election in which they were; see Election.undisturbed
 	refused  map[string]refusal // claims that may not grow, by member
 	// said is what was announced last.
 	said struct {
@@ -42,6 +44,7 @@ type memory struct {
 	decided   decide.Outcome    // see decide.Observed.Before
 	handovers handovers
 	lease     leaseWatch
+	sight     atomic.Uint32 // decide.Sight of the newest pass
 	// routed is what was written of the -rw Service's EndpointSlice and has not come back yet; routeVersion what the cache holds.
 	routed       *routed
 	routeVersion string
@@ -104,6 +107,14 @@ func newMemory() *memory {
 	return &memory{
 		held: map[string]time.Time{}, probes: map[string]*probe{}, departed: decide.Departed{}, applied: map[string]applied{},
 		refused: map[string]refusal{},
+	}
+}
+
+// resume forgets what was applied if another operator has acted since: that one may have applied other things.
+func (m *memory) resume(now int) {
+	if m.alone != now {
+		m.alone = now
+		clear(m.applied)
 	}
 }
 

@@ -37,3 +37,16 @@ func TestNotesAreToldOnce(t *testing.T) {
 		}
 	}
 }
+
+// What this operator applied is not applied again while no other operator was elected, and all of it is once one was.
+func TestWhatWasAppliedIsForgottenOnceAnotherOperatorActed(t *testing.T) {
+	m := newMemory()
+	m.resume(1)
+	m.applied["Pod/orders-1"] = applied{hash: "as it is"}
+	if m.resume(1); len(m.applied) != 1 {
+		t.Error("forgotten, and nobody else acted")
+	}
+	if m.resume(2); len(m.applied) != 0 {
+		t.Error("kept, and another operator may have applied something else")
+	}
+}

@@ -3,6 +3,7 @@ package controllers
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -80,5 +81,25 @@ func TestMetricsTellOfEveryStoreAsItWasPublishedLast(t *testing.T) {
 	m.forget(bills)
 	if got := series(t, m); len(got) > 0 {
 		t.Errorf("%q", got)
+	}
+}
+
+// An operator that is not elected any more shows nothing of a store beside the one that is, and publishes nothing.
+func TestMetricsOfAStoreAreTakenBackOnStandby(t *testing.T) {
+	c := &changed{}
+	p := &pass{Reconciler: &Reconciler{Client: c}, memory: newMemory(), store: &v1alpha1.ReplicatedStore{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "standby"}}}
+	defer stores.forget(types.NamespacedName{Namespace: "shop", Name: "standby"})
+	for _, standby := range []bool{false, true} {
+		plan := decide.Plan{State: decide.Stable, Standby: standby}
+		if err := p.publish(t.Context(), plan); err != nil {
+			t.Fatal(err)
+		}
+		shown := slices.ContainsFunc(series(t, stores), func(s string) bool { return strings.Contains(s, " standby ") })
+		if shown == standby {
+			t.Errorf("standby %v: shown %v", standby, shown)
+		}
+	}
+	if len(c.patches) > 0 {
+		t.Errorf("published %q", c.patches)
 	}
 }

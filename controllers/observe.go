@@ -60,7 +60,7 @@ func (p *pass) observe(ctx context.Context) (decide.Observed, error) {
 	now := p.Clock.Now()
 	return decide.Observed{
 		Store: p.store, Settings: p.Settings, Lease: lease, Members: members, Held: p.heldFor(now), Pass: p.answers, Promoted: p.promoted,
-		Handovers: p.handovers.seen(now), Standby: !p.acts(), StoodIn: p.stoodIn, Route: route,
+		Handovers: p.handovers.seen(now), Standby: !p.Election.acting(), StoodIn: p.stoodIn, Route: route,
 		Cached: decide.Reads{Record: !p.uncached.Record, Members: !p.uncached.Members}, Before: p.decided,
 	}, nil
 }

@@ -16,9 +16,14 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// publish writes status, if it changed, and metrics. A plan that was never made publishes nothing.
+// publish writes status, if it changed, and metrics. A plan that was never made publishes nothing, and an operator on standby takes back
+// what it showed.
 func (p *pass) publish(ctx context.Context, plan decide.Plan) error {
-	if plan.State == decide.StateInvalid || plan.Standby {
+	switch {
+	case plan.State == decide.StateInvalid:
+		return nil
+	case plan.Standby:
+		stores.forget(client.ObjectKeyFromObject(p.store)) // another operator shows it
 		return nil
 	}
 	if plan.StandsIn == 0 { // else it is soon another operator's again

@@ -55,11 +55,12 @@ type Reconciler struct {
 	Clock    clock.PassiveClock
 	Options  render.Options
 	Settings decide.Settings
+	// Election tells whether this operator is the one that acts; nil: it is, from the start.
+	Election *Election
 
 	watcher  *nodeclient.Watcher
-	applies  chan struct{}   // one for each child that is being applied; nil: no bound
-	elected  <-chan struct{} // closed once this operator is the one that acts; nil: it is from the start
-	memories sync.Map        // types.NamespacedName -> *memory
+	applies  chan struct{} // one for each child that is being applied; nil: no bound
+	memories sync.Map      // types.NamespacedName -> *memory
 }
 
 // Reconcile does one pass: steps of observe, decide, act, until nothing risky is left to do, and then publishes.
@@ -75,7 +76,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, fmt.Errorf("get store: %w", err)
 	}
 	p := &pass{Reconciler: r, memory: r.remember(req.NamespacedName), store: store, began: r.Clock.Now()}
+	p.resume(r.Election.undisturbed())
 	plan, err := p.run(ctx)
+	p.sight.Store(uint32(p.seen.Sight()))
 	if perr := p.publish(ctx, plan); perr != nil {
 		err = errors.Join(err, perr)
 	}
@@ -92,17 +95,13 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 }
 
-// acts tells whether this operator won the operators' election. It never loses it again: then its process ends.
-func (r *Reconciler) acts() bool {
-	if r.elected == nil {
+// sights are those of all stores, of the newest pass of each.
+func (r *Reconciler) sights() (s decide.Sights) {
+	r.memories.Range(func(_, m any) bool {
+		s.Count(decide.Sight(m.(*memory).sight.Load()))
 		return true
-	}
-	select {
-	case <-r.elected:
-		return true
-	default:
-		return false
-	}
+	})
+	return s
 }
 
 // pass is one Reconcile of one store.

@@ -56,9 +56,8 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, o controller.Options) er
 		return mgr.GetLogger().WithValues(keyStore, r.NamespacedName)
 	}
 	o.NeedLeaderElection = new(false) // see decide.Observed.Standby
-	r.elected = mgr.Elected()
 	r.applies = make(chan struct{}, maxApplies)
-	return errors.Join(mgr.Add(r.watcher), ctrl.NewControllerManagedBy(mgr).
+	return errors.Join(mgr.Add(r.watcher), r.stand(mgr, wakes), ctrl.NewControllerManagedBy(mgr).
 		Named("replicatedstore").
 		For(&v1alpha1.ReplicatedStore{}, builder.WithPredicates(storeChanged())).
 		Owns(&corev1.Pod{}).
@@ -74,6 +73,25 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, o controller.Options) er
 		WatchesRawSource(woken).
 		WithOptions(o).
 		Complete(r))
+}
+
+// stand has this operator stand for election, if there is one. Whatever comes of it, every store is looked at in that light at once.
+func (r *Reconciler) stand(mgr ctrl.Manager, wakes chan<- types.NamespacedName) error {
+	if r.Election == nil {
+		return nil
+	}
+	r.Election.sights = r.sights
+	r.Election.changed = func(ctx context.Context) {
+		r.memories.Range(func(store, _ any) bool {
+			select {
+			case wakes <- store.(types.NamespacedName):
+				return true
+			case <-ctx.Done():
+				return false
+			}
+		})
+	}
+	return mgr.Add(r.Election)
 }
 
 // retries paces the passes of a store whose last one failed. What failed may be a Service that cannot be applied, while the

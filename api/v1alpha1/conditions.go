@@ -175,4 +175,7 @@ const (
 	ReasonApplyFailed = "ApplyFailed"
 	// ReasonNotOwned: an object of the name of a child exists and belongs to somebody else.
 	ReasonNotOwned = "NotOwned"
+	// ReasonOperatorBlind, on the operators' own Lease: the one that acts does not reach most of the leaders, which live, and leaves
+	// acting to another operator.
+	ReasonOperatorBlind = "OperatorBlind"
 )

@@ -29,8 +29,8 @@ var version = "dev" // set by the linker
 
 // Leader election among operators: a second operator takes over at once when the first ends, and within seconds when it
 // dies. What a failover needs does not wait for that (decide.Observed.Standby): the record's swap, not this Lease, keeps two
-// operators apart. So it need not be noticed fast; but an operator that loses its election because the API server is slow starts anew,
-// and costs the API server more than it did before.
+// operators apart. So it need not be noticed fast; but where an operator loses its election because the API server is slow, the next one
+// applies every child anew, and costs the API server more than before.
 const (
 	leaseDuration = 10 * time.Second
 	renewDeadline = 7 * time.Second
@@ -72,6 +72,14 @@ func run(ctx context.Context, o options) error {
 		Options:  render.Options{Image: o.nodeImage},
 		Settings: o.settings,
 	}
+	if o.leaderElect {
+		r.Election, err = controllers.NewElection(mgr, controllers.ElectionOptions{
+			Namespace: o.leaderElectNS, Name: electionID, LeaseDuration: leaseDuration, RenewDeadline: renewDeadline, RetryPeriod: retryPeriod,
+		})
+		if err != nil {
+			return err
+		}
+	}
 	if err := r.SetupWithManager(mgr, controller.Options{MaxConcurrentReconciles: o.concurrency}); err != nil {
 		return fmt.Errorf("set up the controller: %w", err)
 	}
@@ -102,18 +110,11 @@ func manager(o options) (ctrl.Manager, error) {
 		caches.DefaultNamespaces[n] = cache.Config{}
 	}
 	mgr, err := ctrl.NewManager(config, ctrl.Options{
-		Scheme:                        scheme,
-		Cache:                         caches,
-		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},
-		HealthProbeBindAddress:        o.probeAddress,
-		LeaderElection:                o.leaderElect,
-		LeaderElectionID:              electionID,
-		LeaderElectionNamespace:       o.leaderElectNS,
-		LeaderElectionReleaseOnCancel: true,
-		LeaseDuration:                 new(leaseDuration),
-		RenewDeadline:                 new(renewDeadline),
-		RetryPeriod:                   new(retryPeriod),
-		GracefulShutdownTimeout:       new(shutdownGrace),
+		Scheme:                  scheme,
+		Cache:                   caches,
+		Metrics:                 metricsserver.Options{BindAddress: o.metricsAddress},
+		HealthProbeBindAddress:  o.probeAddress,
+		GracefulShutdownTimeout: new(shutdownGrace),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make the manager: %w", err)

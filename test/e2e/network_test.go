@@ -4,10 +4,13 @@ package e2e
 
 import (
 	"context"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
@@ -36,16 +39,40 @@ var _ = Describe("the leader's node is cut off", func() {
 		t.end(ctx)
 	}, SpecTimeout(3*readyTimeout))
 
-	It("from its followers alone", func(ctx SpecContext) {
+	DescribeTable("from its followers alone", func(ctx SpecContext, beside bool) {
 		onOwnCluster()
-		t := begin(ctx, usual(ctx))
+		store := usual(ctx)
+		acting := ledWhereOperator(ctx, store, beside)
+		t := begin(ctx, store)
+		Expect(t.node == acting.Spec.NodeName).To(Equal(beside), "%s leads on %s, the operator that acts is on %s", t.leader, t.node, acting.Spec.NodeName)
 		for _, f := range t.followers(ctx) {
 			t.fault("cut "+t.node+" from "+f.node, world.Cluster.CutNode(ctx, t.node, f.node))
 		}
 		t.led(ctx)
+		if beside {
+			Eventually(ctx, func(g Gomega) {
+				now, _, err := world.Operators(ctx)
+				g.Expect(err).NotTo(HaveOccurred())
+				g.Expect(now.Name).NotTo(Equal(acting.Name), "it does not see the new leader")
+			}, blindTimeout, pollPeriod).Should(Succeed())
+			t.row.read("the operator that does not see the new leader left acting to the other one")
+		}
+		t.sees(ctx, v1alpha1.ConditionAvailable, metav1.ConditionTrue, v1alpha1.ReasonWritable)
+		Consistently(ctx, func(g Gomega) {
+			rs, err := store.Get(ctx)
+			g.Expect(err).NotTo(HaveOccurred())
+			c := condition(rs, v1alpha1.ConditionAvailable)
+			g.Expect(c.Status).To(Equal(metav1.ConditionTrue), "%s: %s", c.Reason, c.Message)
+		}, unrenewed, pollPeriod).Should(Succeed())
 		t.fault("heal", world.Cluster.Heal(ctx))
 		t.end(ctx)
-	}, SpecTimeout(3*readyTimeout))
+		pod := &corev1.Pod{}
+		Expect(world.Client.Get(ctx, client.ObjectKeyFromObject(acting), pod)).To(Succeed())
+		Expect(restartsOf(pod)).To(Equal(restartsOf(acting)), "no operator ends because of this")
+	},
+		Entry("and the acting operator with it", SpecTimeout(3*readyTimeout), true),
+		Entry("and not from the acting operator's", SpecTimeout(3*readyTimeout), false),
+	)
 
 	It("from its followers alone, with both operators on its side: said, and over by itself", func(ctx SpecContext) {
 		onOwnCluster()
@@ -96,6 +123,48 @@ var _ = Describe("the leader's node is cut off", func() {
 		Entry("nobody hears it", SpecTimeout(3*readyTimeout), "out"),
 	)
 })
+
+// blindTimeout is longer than it takes an operator to find that it does not see the leaders, and another one to be elected.
+const blindTimeout = time.Minute
+
+// ledWhereOperator moves leadership to the machine of the operator that acts, or to another one, and returns that operator; the other
+// operators run elsewhere.
+func ledWhereOperator(ctx context.Context, s *stage.Store, beside bool) *corev1.Pod {
+	GinkgoHelper()
+	ready(ctx, s)
+	var acting *corev1.Pod
+	find := func(g Gomega) {
+		now, others, err := world.Operators(ctx)
+		g.Expect(err).NotTo(HaveOccurred())
+		g.Expect(others).NotTo(BeEmpty(), "one must be left to fail over")
+		for _, o := range others {
+			g.Expect(o.Spec.NodeName).NotTo(Equal(now.Spec.NodeName), "operators on one machine")
+		}
+		acting = now
+	}
+	Eventually(ctx, find, changeTimeout, pollPeriod).Should(Succeed())
+	_, node, _, err := s.Leader(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	if (node == acting.Spec.NodeName) == beside {
+		return acting
+	}
+	pods, err := s.Pods(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	for name, pod := range pods {
+		if pod.Spec.NodeName == node || (pod.Spec.NodeName == acting.Spec.NodeName) != beside {
+			continue
+		}
+		Expect((&trial{store: s}).annotates(ctx, v1alpha1.AnnotationFailover, name)).To(Succeed())
+		Eventually(ctx, func(g Gomega) {
+			rs, err := s.Get(ctx)
+			g.Expect(err).NotTo(HaveOccurred())
+			g.Expect(rs.Status.Leader).To(Equal(name))
+		}, changeTimeout, pollPeriod).Should(Succeed())
+		return acting
+	}
+	Fail("no member runs where it should lead")
+	return nil
+}
 
 // kept is how many entries a member has in quarantine, as status says.
 func kept(ctx context.Context, s *stage.Store, member string) int64 {

@@ -160,7 +160,8 @@ func (o *Operator) wake() {
 	o.wakeup.Fire()
 }
 
-// elect is client-go's leader election. Who leads and cannot renew in time ends its process.
+// elect is client-go's leader election. Who leads and cannot renew in time ends its process, which is worse than what the product does:
+// its operators go on, on standby, and remember.
 func (o *Operator) elect(p *Proc) {
 	var version int
 	var holder string

@@ -6,13 +6,10 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"text/tabwriter"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
-	coordinationv1 "k8s.io/api/coordination/v1"
-	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
@@ -58,17 +55,17 @@ func (b *bench) faults() []fault {
 		{name: "process frozen", lasts: 8 * time.Second, strike: func(ctx context.Context, leader, _ string) (mending, error) { return freeze(ctx, leader) }},
 		{name: "machine lost", lasts: 8 * time.Second, strike: killNode},
 		{name: "machine lost, and the acting operator", lasts: 8 * time.Second, strike: func(ctx context.Context, leader, node string) (mending, error) {
-			operator, err := b.actingOperator(ctx)
+			operator, _, err := b.stage.Operators(ctx)
 			if err != nil {
 				return nil, err
 			}
-			if err := c.PausePod(ctx, stage.SystemNamespace, operator); err != nil {
+			if err := c.PausePod(ctx, stage.SystemNamespace, operator.Name); err != nil {
 				return nil, err
 			}
 			mend, err := killNode(ctx, leader, node)
 			return func(ctx context.Context) error {
 				// One on the lost machine is gone with it.
-				_ = c.ResumePod(ctx, stage.SystemNamespace, operator)
+				_ = c.ResumePod(ctx, stage.SystemNamespace, operator.Name)
 				return mend(ctx)
 			}, err
 		}, not: b.standbyOperator},
@@ -103,35 +100,15 @@ func (b *bench) handOver(ctx context.Context) error {
 
 // standbyOperator is the machine of the operator's pod that does not act: one must be left to fail over.
 func (b *bench) standbyOperator(ctx context.Context) (string, error) {
-	acting, err := b.actingOperator(ctx)
-	if err != nil {
+	_, others, err := b.stage.Operators(ctx)
+	switch {
+	case err != nil:
 		return "", err
+	case len(others) == 0:
+		return "", errors.New("no operator stands by")
+	default:
+		return others[0].Spec.NodeName, nil
 	}
-	var pods corev1.PodList
-	if err := b.stage.Client.List(ctx, &pods, client.InNamespace(stage.SystemNamespace)); err != nil {
-		return "", err
-	}
-	for _, p := range pods.Items {
-		if p.Name != acting && p.Status.Phase == corev1.PodRunning && p.DeletionTimestamp == nil {
-			return p.Spec.NodeName, nil
-		}
-	}
-	return "", errors.New("no operator stands by")
-}
-
-// actingOperator is the pod that holds the operators' election.
-func (b *bench) actingOperator(ctx context.Context) (string, error) {
-	var leases coordinationv1.LeaseList
-	if err := b.stage.Client.List(ctx, &leases, client.InNamespace(stage.SystemNamespace)); err != nil {
-		return "", err
-	}
-	for _, l := range leases.Items {
-		if l.Spec.HolderIdentity != nil && *l.Spec.HolderIdentity != "" {
-			pod, _, _ := strings.Cut(*l.Spec.HolderIdentity, "_")
-			return pod, nil
-		}
-	}
-	return "", errors.New("no operator holds the election")
 }
 
 func (b *bench) operatorsReady(ctx context.Context) (bool, error) {

@@ -75,8 +75,14 @@ type operator struct {
 	done   chan error
 }
 
-// startOperator runs an operator for one namespace, with the permissions of its own account.
+// startOperator runs an operator for one namespace, with the permissions of its own account. It is the only one.
 func startOperator(namespace string) *operator {
+	GinkgoHelper()
+	return startOperatorWith(namespace, func(ctrl.Manager, *controllers.Reconciler) {})
+}
+
+// startOperatorWith is startOperator with a Reconciler of another kind.
+func startOperatorWith(namespace string, change func(ctrl.Manager, *controllers.Reconciler)) *operator {
 	GinkgoHelper()
 	who := rest.CopyConfig(config)
 	who.Impersonate = rest.ImpersonationConfig{UserName: server.Account}
@@ -93,6 +99,7 @@ func startOperator(namespace string) *operator {
 		Recorder: mgr.GetEventRecorder("replicatedstore-operator"), Clock: clock.RealClock{},
 		Options: render.Options{Image: "example/node:v1"}, Settings: settings,
 	}
+	change(mgr, r)
 	Expect(r.SetupWithManager(mgr, controller.Options{SkipNameValidation: new(true)})).To(Succeed())
 	ctx, cancel := context.WithCancel(context.Background())
 	o := &operator{cancel, make(chan error, 1)}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
+	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -27,6 +29,32 @@ func (s *Stage) KillOperators(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// Operators are the pod that was elected to act, and those that stand by.
+func (s *Stage) Operators(ctx context.Context) (acting *corev1.Pod, others []*corev1.Pod, err error) {
+	var lease coordinationv1.Lease
+	if err := s.Client.Get(ctx, client.ObjectKey{Namespace: SystemNamespace, Name: release}, &lease); err != nil {
+		return nil, nil, err
+	}
+	var pods corev1.PodList
+	if err := s.Client.List(ctx, &pods, client.InNamespace(SystemNamespace)); err != nil {
+		return nil, nil, err
+	}
+	holder, _, _ := strings.Cut(ptr.Deref(lease.Spec.HolderIdentity, ""), "_")
+	for i := range pods.Items {
+		switch p := &pods.Items[i]; {
+		case p.Status.Phase != corev1.PodRunning || p.DeletionTimestamp != nil:
+		case p.Name == holder:
+			acting = p
+		default:
+			others = append(others, p)
+		}
+	}
+	if acting == nil {
+		return nil, nil, fmt.Errorf("the operators' Lease is held by %q, which does not run", holder)
+	}
+	return acting, others, nil
 }
 
 // OperatorsOn makes every operator pod run on one node, by keeping new pods off the others for the moment, and waits for them.

@@ -1,0 +1,246 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/go-logr/logr"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	ctrl "sigs.k8s.io/controller-runtime"
+	ctrlelection "sigs.k8s.io/controller-runtime/pkg/leaderelection"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+)
+
+// How an operator that is elected and blind (decide.Sights) leaves acting to another one.
+const (
+	lookOutEvery = time.Second
+	// restFor is how long it does not stand for election then: others try every few seconds.
+	restFor = 15 * time.Second
+	// stepDownAgain is how long it does not do so again: where every operator is blind, one must act all the same.
+	stepDownAgain = 5 * time.Minute
+)
+
+var errBlind = errors.New("most leaders live and do not answer this operator")
+
+// ElectionOptions say which Lease the operators share, and how they hold it; see leaderelection.LeaderElectionConfig.
+type ElectionOptions struct {
+	Namespace string // empty: the pod's own
+	Name      string
+
+	LeaseDuration, RenewDeadline, RetryPeriod time.Duration
+}
+
+// Election has one of several operators act, by a Lease of their own. One that loses it stands by, as it did before it won, and stands
+// for election again; decide.Observed.Standby tells what it does meanwhile.
+type Election struct {
+	config   leaderelection.LeaderElectionConfig // without callbacks
+	lock     *countingLock
+	lease    metav1.ObjectMeta
+	recorder events.EventRecorder
+	log      logr.Logger
+
+	// Set by Reconciler.SetupWithManager: sights tells how many leaders are seen, changed wakes every store.
+	sights  func() decide.Sights
+	changed func(context.Context)
+
+	mu     sync.Mutex
+	acts   bool
+	downAt time.Time // when it stepped down last
+}
+
+// NewElection makes an election of the operators that use the same Lease.
+func NewElection(mgr ctrl.Manager, o ElectionOptions) (*Election, error) {
+	lock, err := ctrlelection.NewResourceLock(mgr.GetConfig(), mgr, ctrlelection.Options{
+		LeaderElection: true, LeaderElectionID: o.Name, LeaderElectionNamespace: o.Namespace, RenewDeadline: o.RenewDeadline,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("make the operators' election: %w", err)
+	}
+	e := newElection(lock, o)
+	e.recorder, e.log = mgr.GetEventRecorder("replicatedstore-operator"), mgr.GetLogger().WithName("election")
+	if l, ok := lock.(*resourcelock.LeaseLock); ok {
+		e.lease = l.LeaseMeta
+	}
+	return e, nil
+}
+
+func newElection(lock resourcelock.Interface, o ElectionOptions) *Election {
+	counting := &countingLock{Interface: lock, transitions: -1}
+	return &Election{
+		lock: counting,
+		config: leaderelection.LeaderElectionConfig{
+			Lock: counting, Name: o.Name, LeaseDuration: o.LeaseDuration, RenewDeadline: o.RenewDeadline, RetryPeriod: o.RetryPeriod,
+			ReleaseOnCancel: true,
+		},
+	}
+}
+
+// NeedLeaderElection: it is the election (a controller-runtime Runnable).
+func (e *Election) NeedLeaderElection() bool { return false }
+
+// Start stands for election, term after term, until ctx ends; then it gives the Lease back.
+func (e *Election) Start(ctx context.Context) error {
+	var why error // the term before ended
+	for ctx.Err() == nil {
+		term, end := context.WithCancelCause(ctx)
+		elector, err := e.elector(ctx, end) // says in the metrics that nobody is elected here, too
+		if err != nil {
+			end(nil)
+			return fmt.Errorf("operators' election: %w", err)
+		}
+		if errors.Is(why, errBlind) {
+			rest(ctx)
+		}
+		elector.Run(term)
+		end(nil)
+		why = context.Cause(term)
+	}
+	return nil
+}
+
+// elector is for one term, which end ends.
+func (e *Election) elector(ctx context.Context, end context.CancelCauseFunc) (*leaderelection.LeaderElector, error) {
+	c := e.config
+	c.Callbacks.OnStartedLeading = func(term context.Context) {
+		if !e.won(term) {
+			return
+		}
+		e.changed(ctx)
+		if e.lookOut(term) {
+			e.lost(ctx)
+			end(errBlind)
+		}
+	}
+	c.Callbacks.OnStoppedLeading = func() { e.lost(ctx) }
+	return leaderelection.NewLeaderElector(c)
+}
+
+// rest lets others be elected.
+func rest(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(restFor):
+	}
+}
+
+// won begins a term; false where it is over already.
+func (e *Election) won(term context.Context) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if term.Err() != nil { // who ends it calls lost after that
+		return false
+	}
+	e.acts = true
+	e.log.Info("This operator is elected, and acts")
+	return true
+}
+
+// lost ends a term, if there was one.
+func (e *Election) lost(ctx context.Context) {
+	e.mu.Lock()
+	was := e.acts
+	e.acts = false
+	e.mu.Unlock()
+	if was && ctx.Err() == nil {
+		e.log.Info("This operator is not elected any more, and stands by")
+		e.changed(ctx)
+	}
+}
+
+// lookOut waits until the term ends, or, true, until another operator is likely to see more than this one does.
+func (e *Election) lookOut(term context.Context) bool {
+	tick := time.NewTicker(lookOutEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-term.Done():
+			return false
+		case now := <-tick.C:
+			if s := e.sights(); s.Blinded() && e.stepsDown(s, now) {
+				return true
+			}
+		}
+	}
+}
+
+// stepsDown says that it does; false where it did so not long ago.
+func (e *Election) stepsDown(s decide.Sights, now time.Time) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.downAt.IsZero() && now.Sub(e.downAt) < stepDownAgain {
+		return false
+	}
+	e.downAt = now
+	steppedDown.Inc()
+	message := fmt.Sprintf("%d of %d leaders renew their Leases and do not answer %s, which leaves acting to another operator for %s: look at the network of its machine.",
+		s.Blind, s.Blind+s.Clear, e.lock.Identity(), restFor)
+	e.log.Info("This operator steps down", keyReason, v1alpha1.ReasonOperatorBlind, keyMessage, message)
+	e.recorder.Eventf(&coordinationv1.Lease{ObjectMeta: e.lease}, nil, corev1.EventTypeWarning, v1alpha1.ReasonOperatorBlind, "StepDown", "%s", message)
+	return true
+}
+
+// acting tells whether this operator is the elected one; a nil Election is without others.
+func (e *Election) acting() bool {
+	if e == nil {
+		return true
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.acts
+}
+
+// undisturbed names a time in which no other operator acted: a number that is another one once one has.
+func (e *Election) undisturbed() int {
+	if e == nil {
+		return 0
+	}
+	return e.lock.undisturbed()
+}
+
+// countingLock tells whether others held the Lease since this operator wrote itself down as its holder. Who wins it counts its
+// transitions up by one: so two writes with one step or none between them had nobody else's between them.
+type countingLock struct {
+	resourcelock.Interface
+
+	mu          sync.Mutex
+	transitions int // as this operator wrote them last; -1: never
+	disturbed   int
+}
+
+// Create makes the Lease, of which nobody knows any more who held it.
+func (l *countingLock) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
+	return l.wrote(r, true, l.Interface.Create(ctx, r))
+}
+
+// Update writes the Lease, if it is as it was read last.
+func (l *countingLock) Update(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
+	return l.wrote(r, false, l.Interface.Update(ctx, r))
+}
+
+func (l *countingLock) wrote(r resourcelock.LeaderElectionRecord, created bool, err error) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil && r.HolderIdentity == l.Identity() {
+		if step := r.LeaderTransitions - l.transitions; created || step < 0 || step > 1 {
+			l.disturbed++
+		}
+		l.transitions = r.LeaderTransitions
+	}
+	return err
+}
+
+func (l *countingLock) undisturbed() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.disturbed
+}
