@@ -26,7 +26,7 @@ const (
 	lookOutEvery = time.Second
 	// restFor is how long it does not stand for election then: others try every few seconds.
 	restFor = 15 * time.Second
-	// stepDownAgain is how long it does not do so again: where every operator is blind, one must act all the same.
+	// stepDownAgain is how long one that is elected and blind still does not do so again: where every operator is, one must act all the same.
 	stepDownAgain = 5 * time.Minute
 )
 
@@ -55,7 +55,7 @@ type Election struct {
 
 	mu     sync.Mutex
 	acts   bool
-	downAt time.Time // when it stepped down last
+	downAt time.Time // when it stepped down last; zero once it has seen leaders since
 }
 
 // NewElection makes an election of the operators that use the same Lease.
@@ -166,18 +166,21 @@ func (e *Election) lookOut(term context.Context) bool {
 		case <-term.Done():
 			return false
 		case now := <-tick.C:
-			if s := e.sights(); s.Blinded() && e.stepsDown(s, now) {
+			if e.stepsDown(e.sights(), now) {
 				return true
 			}
 		}
 	}
 }
 
-// stepsDown says that it does; false where it did so not long ago.
+// stepsDown tells whether a blind operator does, and says so; false where it did not long ago, and that has not helped.
 func (e *Election) stepsDown(s decide.Sights, now time.Time) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if !e.downAt.IsZero() && now.Sub(e.downAt) < stepDownAgain {
+	if s.Seeing() {
+		e.downAt = time.Time{}
+	}
+	if !s.Blinded() || !e.downAt.IsZero() && now.Sub(e.downAt) < stepDownAgain {
 		return false
 	}
 	e.downAt = now

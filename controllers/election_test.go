@@ -220,6 +220,26 @@ func TestABlindOperatorStepsDown(t *testing.T) {
 	})
 }
 
+// An operator that has seen leaders since it stepped down does so again as soon as it has to.
+func TestAnOperatorStepsDownAtEveryFault(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &shelf{}
+		a, b := s.candidate(t, "a"), s.candidate(t, "b")
+		for range 3 {
+			a.blind.Store(true)
+			after(restFor + retried)
+			acts(t, b, a, b)
+			a.blind.Store(false)
+			b.blind.Store(true)
+			after(restFor + retried)
+			acts(t, a, a, b)
+			b.blind.Store(false)
+		}
+		a.cancel()
+		b.cancel()
+	})
+}
+
 // Two blind operators leave it to each other once, and then one of them acts.
 func TestTwoBlindOperatorsDoNotTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -52,3 +52,6 @@ func (s *Sights) Count(of Sight) {
 
 // Blinded tells whether another operator is likely to see more than this one, which misses more than half of the leaders.
 func (s Sights) Blinded() bool { return s.Blind > s.Clear }
+
+// Seeing tells whether this operator certainly is not: it may also see nothing because there is nothing to see.
+func (s Sights) Seeing() bool { return s.Clear > 0 && !s.Blinded() }

@@ -53,24 +53,24 @@ func TestSight(t *testing.T) {
 func TestBlindedByMostOfTheLeaders(t *testing.T) {
 	const none, clear, blind = decide.SightNone, decide.SightClear, decide.SightBlind
 	for _, c := range []struct {
-		of   []decide.Sight
-		want bool
+		of              []decide.Sight
+		blinded, seeing bool
 	}{
-		{nil, false},
-		{[]decide.Sight{none, none}, false},
-		{[]decide.Sight{clear}, false},
-		{[]decide.Sight{blind}, true},
-		{[]decide.Sight{blind, none, none}, true},
-		{[]decide.Sight{blind, clear}, false},
-		{[]decide.Sight{blind, clear, blind}, true},
-		{[]decide.Sight{blind, clear, blind, clear}, false},
+		{nil, false, false},
+		{[]decide.Sight{none, none}, false, false},
+		{[]decide.Sight{clear}, false, true},
+		{[]decide.Sight{blind}, true, false},
+		{[]decide.Sight{blind, none, none}, true, false},
+		{[]decide.Sight{blind, clear}, false, true},
+		{[]decide.Sight{blind, clear, blind}, true, false},
+		{[]decide.Sight{blind, clear, blind, clear}, false, true},
 	} {
 		var s decide.Sights
 		for _, of := range c.of {
 			s.Count(of)
 		}
-		if got := s.Blinded(); got != c.want {
-			t.Errorf("%v: %v", c.of, got)
+		if s.Blinded() != c.blinded || s.Seeing() != c.seeing {
+			t.Errorf("%v: blinded %v, seeing %v", c.of, s.Blinded(), s.Seeing())
 		}
 	}
 }
