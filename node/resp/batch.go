@@ -36,7 +36,7 @@ func (r *round) runBatch(i int) int {
 func (r *round) sequence(step func(*store.Batch)) bool {
 	if r.ctx == nil {
 		limit := time.Duration(r.srv.commitTimeout.Load())
-		r.ctx = r.srv.terms.take(r.srv.ctx, r.conn.id, limit, r.started)
+		r.ctx = r.srv.terms.take(r.srv.ctx, r.conn.id, limit, r.srv.opt.Now())
 	}
 	ticket, err := r.seq.Run(r.ctx, step)
 	if err != nil {

@@ -34,10 +34,11 @@ func (m *Machine) Apply(recs []replication.Record) error {
 	return nil
 }
 
-// applyBatch applies the first records of recs, up to batchBytes but at least one, as one batch and returns how many those were.
+// applyBatch applies the first records of recs, some, but at least one, as one batch and returns how many those were.
 func (m *Machine) applyBatch(recs []replication.Record) (n int, err error) {
 	to := *m.applied.Load()
-	for size := 0; n < len(recs) && (n == 0 || size < batchBytes); n++ {
+	most := min(batchBytes, int(m.recent.budget/4))
+	for size := 0; n < len(recs) && (n == 0 || size < most); n++ {
 		rec := &recs[n]
 		if err := rec.Follows(to.mark); err != nil {
 			return 0, fmt.Errorf("apply record at position %d of epoch %d after %v: %w", rec.First, rec.Epoch, to.mark, err)
@@ -100,12 +101,12 @@ func (m *Machine) note(rec *replication.Record) {
 func (r *recent) note(e effect) {
 	switch e.op {
 	case opPut:
-		r.put(hashOf(e.key), e.key, e.value, true)
+		r.put(r.hash(e.key), e.key, e.value, true)
 		if e.value.ExpireAt != 0 {
 			r.index(e.value.ExpireAt, e.key, true)
 		}
 	case opDelete:
-		r.put(hashOf(e.key), e.key, Value{}, false)
+		r.put(r.hash(e.key), e.key, Value{}, false)
 	case opUnindex:
 		r.index(e.value.ExpireAt, e.key, false)
 	case opFlush:
@@ -115,7 +116,7 @@ func (r *recent) note(e effect) {
 	}
 }
 
-// commit makes b visible to readers.
+// commit makes b visible to readers of the database.
 //
 // Pebble applies a batch to the memtable first and lets readers see it second, and a flush keeps only the newest version
 // of each key. A flush that starts and ends between the two thus leaves readers, who may not see the new version yet,
@@ -124,13 +125,11 @@ func (r *recent) note(e effect) {
 //
 //   - another goroutine rotates the memtable: only Flush does, under the same commitMu (and no delayed flushes are
 //     configured, because Pebble would start those by itself);
-//   - b is so large that Pebble queues it for flushing as a whole: then a snapshot makes the flush keep what is visible.
+//   - b is so large that Pebble queues it for flushing as a whole: the snapshot makes the flush keep what is visible.
 func (m *Machine) commit(b *pebble.Batch) (err error) {
 	m.commitMu.Lock()
 	defer m.commitMu.Unlock()
-	if b.Len() >= m.largeBatch {
-		snap := m.db.NewSnapshot()
-		defer func() { err = errors.Join(err, snap.Close()) }()
-	}
+	snap := m.db.NewSnapshot()
+	defer func() { err = errors.Join(err, snap.Close()) }()
 	return b.Commit(noSync)
 }

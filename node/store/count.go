@@ -31,6 +31,9 @@ func (v View) Count(ctx context.Context) (int, error) {
 		return 0, ErrClosed
 	}
 	defer m.gate.leave()
+	if err := m.settle(); err != nil { // not one after the other, where that takes long
+		return 0, fmt.Errorf("count keys: %w", err)
+	}
 	c := &m.count
 	c.mu.Lock()
 	defer c.mu.Unlock()

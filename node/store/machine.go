@@ -40,17 +40,17 @@ type Machine struct {
 
 	gate gate // held by every use of db
 
-	applyMu    sync.Mutex // one Apply at a time; taken before all others
-	commitMu   sync.Mutex // see commit; a leaf
-	largeBatch int        // batches of as many bytes may be flushed on their own; see commit
-	applied    atomic.Pointer[applied]
-	ceiling    atomic.Pointer[applied]
-	durable    atomic.Pointer[applied]
+	applyMu  sync.Mutex // one Apply at a time; taken before all others
+	commitMu sync.Mutex // see commit; a leaf
+	applied  atomic.Pointer[applied]
+	ceiling  atomic.Pointer[applied]
+	durable  atomic.Pointer[applied]
 
-	recent *recent
-	pourMu sync.Mutex              // held while pouring; taken before recent.mu and commitMu
-	poured atomic.Pointer[applied] // what the database holds; changed under pourMu
-	filled chan struct{}           // cap 1: a generation of recent is full
+	recent   *recent
+	pourMu   sync.Mutex              // held while pouring; taken before recent.mu and commitMu
+	poured   atomic.Pointer[applied] // what the database holds; changed under pourMu
+	settling settling
+	filled   chan struct{} // cap 1: a generation of recent is full
 	// settleWithin is the constant of that name, except in tests.
 	settleWithin time.Duration
 	// pouringEnded is closed when pourLoop has ended.
@@ -76,8 +76,6 @@ func Open(fs vfs.FS, dir string, o Options) (*Machine, error) {
 	m.rows = newRows(rowBytes(m.opt.Memory))
 	m.gate.init()
 	p := pebbleOptions(fs, m.opt)
-	// Pebble's limit is half a memtable, counting some 100 bytes of overhead for each key; this is well below.
-	m.largeBatch = int(p.MemTableSize / 16)
 	p.EventListener.FlushEnd = func(pebble.FlushInfo) { m.signalFlushed() }
 	db, a, err := openDB(dir, p)
 	if err != nil {

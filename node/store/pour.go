@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -36,7 +37,11 @@ func (m *Machine) turn() (*generation, applied, error) {
 	if m.settled() {
 		return nil, applied{}, nil
 	}
-	r.gens.Store(&generations{young: newGeneration(r.budget, len(g.shards[0].index)), old: g})
+	expect := 0
+	if r.full() {
+		expect = len(g.shards[0].index)
+	}
+	r.gens.Store(&generations{young: newGeneration(r.budget, expect), old: g})
 	r.room.Broadcast()
 	return g, *m.applied.Load(), nil
 }
@@ -59,8 +64,8 @@ func (m *Machine) pour() error {
 	return nil
 }
 
-// settled tells whether the database holds everything that is applied.
-func (m *Machine) settled() bool { return *m.applied.Load() == *m.poured.Load() }
+// settled tells whether the database holds everything that a read which ended before this call can have seen.
+func (m *Machine) settled() bool { return *m.ceiling.Load() == *m.poured.Load() }
 
 // settleWithin is how long who reads the whole state waits for what was written last to get to the database: where that has no room to
 // write, it takes until it has.
@@ -68,28 +73,63 @@ const settleWithin = 5 * time.Second
 
 var errUnsettled = errors.New("the database does not take what was written last, as when its volume is full: keys cannot be listed")
 
+// settling is the pour that readers wait for; one at a time, however many they are.
+type settling struct {
+	mu   sync.Mutex // a leaf
+	pour *poured    // that is under way; nil: none
+}
+
+type poured struct {
+	done chan struct{}
+	err  error // once done is closed
+}
+
 // settle is pour for readers, who do not wait for ever.
 func (m *Machine) settle() error {
-	if m.settled() {
-		return nil
-	}
-	poured := make(chan error, 1)
-	go func() {
-		if !m.gate.enter() {
-			poured <- ErrClosed
-			return
-		}
-		defer m.gate.leave()
-		poured <- m.pour()
-	}()
+	want := m.ceiling.Load().mark
 	late := time.NewTimer(m.settleWithin)
 	defer late.Stop()
-	select {
-	case err := <-poured:
-		return err
-	case <-late.C:
-		return errUnsettled
+	for !m.settled() && m.poured.Load().mark.Compare(want) < 0 {
+		p := m.pourSoon()
+		select {
+		case <-p.done:
+		case <-late.C:
+			return errUnsettled
+		}
+		if p.err != nil {
+			return p.err
+		}
 	}
+	return nil
+}
+
+// pourSoon returns the pour that is under way for readers, which may have begun too early for the caller, or begins one.
+func (m *Machine) pourSoon() *poured {
+	s := &m.settling
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.pour != nil {
+		return s.pour
+	}
+	p := &poured{done: make(chan struct{})}
+	s.pour = p
+	go func() {
+		p.err = m.pourInside()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.pour = nil
+		close(p.done)
+	}()
+	return p
+}
+
+// pourInside is pour for who is not inside the gate.
+func (m *Machine) pourInside() error {
+	if !m.gate.enter() {
+		return ErrClosed
+	}
+	defer m.gate.leave()
+	return m.pour()
 }
 
 // fail ends pouring for good: what is in the generations stays readable, and nothing more is applied.
@@ -138,7 +178,7 @@ func (m *Machine) pourOut(g *generation, to applied) error {
 		m.rows.removeAll()
 	}
 	for _, k := range keys {
-		m.rows.remove(k.hash)
+		m.rows.remove(k.row)
 	}
 	return m.commit(b)
 }
@@ -146,7 +186,8 @@ func (m *Machine) pourOut(g *generation, to applied) error {
 // sorted is a key of a generation at its place in the order of data keys.
 type sorted struct {
 	point point
-	hash  uint64
+	row   uint64 // its hash among the rows
+	hash  uint64 // and here
 	place uint64 // of its newest effect
 }
 
@@ -190,7 +231,8 @@ func (s *recentShard) newest(hash, place, flushed uint64, keys []sorted) []sorte
 			break
 		}
 		if !slices.ContainsFunc(keys[from:], func(k sorted) bool { return string(s.at(k.place).key) == string(e.key) }) {
-			keys = append(keys, sorted{pointAt(Slot(e.key), hash), hash, place})
+			row := hashOf(e.key)
+			keys = append(keys, sorted{pointAt(Slot(e.key), row), row, hash, place})
 		}
 		place, any = e.before-1, e.before > 0
 	}
@@ -233,12 +275,10 @@ func (g *generation) stageExpiries(b *pebble.Batch) error {
 func (m *Machine) pourLoop() {
 	defer close(m.pouringEnded)
 	for range m.filled {
-		if !m.gate.enter() {
+		switch err := m.pourInside(); {
+		case errors.Is(err, ErrClosed):
 			return
-		}
-		err := m.pour()
-		m.gate.leave()
-		if err != nil && !errors.Is(err, ErrClosed) {
+		case err != nil:
 			m.opt.OnError(err)
 		}
 	}

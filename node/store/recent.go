@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"hash/maphash"
 	"math/bits"
 	"slices"
 	"sync"
@@ -25,10 +26,14 @@ type recent struct {
 	visible atomic.Uint64
 	gens    atomic.Pointer[generations] // replaced under mu, never changed
 	budget  int64                       // bytes, of each generation
+	seed    maphash.Seed                // so that nobody can choose keys of one hash
 	// indexed tells that a generation has effects on the expiry index: what is due cannot be told without them.
 	indexed atomic.Bool
 	err     error // why nothing can be poured any more; guarded by mu
 }
+
+// hash is what keys are found by here.
+func (r *recent) hash(key []byte) uint64 { return maphash.Bytes(r.seed, key) }
 
 // generations are the younger, which grows, and the older; nil: there is none.
 type generations struct{ young, old *generation }
@@ -38,15 +43,14 @@ const recentShards = 64
 // generation is a hash table of the newest effect on each key, each of which leads to the one before it.
 type generation struct {
 	shards [recentShards]recentShard
-	keys   int // expected in each shard
-	chunk  int
-	// seen has a bit set for the hash of every key here, and few others: it fits a processor's cache, the table does not. Its size is
-	// a power of two.
-	seen []atomic.Uint64
+	expect int // keys in each shard
+	chunk  int // at most, in bytes
+	seen   atomic.Pointer[bitmap]
 	// flushes are the versions of effects that removed every key; rarely any.
 	flushes atomic.Pointer[[]uint64]
 	// Of who puts in, and of who pours once nobody puts in any more.
 	bytes    int64
+	hashes   int             // of keys
 	expiries map[string]bool // effects on the expiry index, by its keys: whether the key is put
 }
 
@@ -57,6 +61,8 @@ type recentShard struct {
 }
 
 const (
+	// leastChunk is the size of a shard's first chunk; each is twice as large as the one before it.
+	leastChunk = 1 << 10
 	// effectHeader of an effect in a chunk: version u64 | where the one before it is, plus one, u64 | bytes of the key u32 | bytes of
 	// the stored value, plus one, u32; 0: the key is deleted.
 	effectHeader = 8 + 8 + 4 + 4
@@ -66,23 +72,48 @@ const (
 
 // newRecent has generations of about budget bytes.
 func newRecent(budget int64) *recent {
-	r := &recent{budget: budget}
+	r := &recent{budget: budget, seed: maphash.MakeSeed()}
 	r.room.L = &r.mu
 	r.gens.Store(&generations{young: newGeneration(budget, 0)})
 	return r
 }
 
-// newGeneration expects about so many keys in each shard.
-func newGeneration(budget int64, keys int) *generation {
-	return &generation{
-		keys: keys, chunk: int(max(budget/(4*recentShards), 1<<10)), seen: make([]atomic.Uint64, 1<<bits.Len64(uint64(budget)>>11)),
-		expiries: map[string]bool{},
-	}
+// newGeneration expects about so many keys in each shard. It begins small: who lists keys beside writes has many made.
+func newGeneration(budget int64, expect int) *generation {
+	g := &generation{expect: expect, chunk: int(max(budget/(4*recentShards), leastChunk)), expiries: map[string]bool{}}
+	g.seen.Store(newBitmap(expect * recentShards))
+	return g
 }
 
-// bit is where in seen a hash has its bit.
-func (g *generation) bit(hash uint64) (word *atomic.Uint64, mask uint64) {
-	return &g.seen[hash>>6&uint64(len(g.seen)-1)], 1 << (hash & 63)
+// bitmap has a bit set for every hash of a generation, and few others: it fits a processor's cache, the table does not. Its length is a
+// power of two.
+type bitmap []atomic.Uint64
+
+// bitsPerKey is how many bits there are for each key, at least.
+const bitsPerKey = 8
+
+func newBitmap(keys int) *bitmap {
+	b := make(bitmap, max(1<<7, 1<<bits.Len(uint(keys*bitsPerKey/64))))
+	return &b
+}
+
+func (b *bitmap) set(hash uint64)      { (*b)[b.word(hash)].Or(1 << (hash & 63)) }
+func (b *bitmap) has(hash uint64) bool { return (*b)[b.word(hash)].Load()>>(hash&63)&1 == 1 }
+func (b *bitmap) word(hash uint64) int { return int(hash >> 6 & uint64(len(*b)-1)) }
+
+// mark sets the bit of a hash that is new here, in a larger bitmap if need be; the lock of its shard is not held.
+func (g *generation) mark(hash uint64) {
+	b := g.seen.Load()
+	if g.hashes++; g.hashes*bitsPerKey > 64*len(*b) {
+		b = newBitmap(8 * g.hashes)
+		for i := range g.shards {
+			for h := range g.shards[i].index {
+				b.set(h)
+			}
+		}
+		g.seen.Store(b)
+	}
+	b.set(hash)
 }
 
 func (g *generation) shard(hash uint64) *recentShard { return &g.shards[hash>>(64-6)] }
@@ -96,12 +127,15 @@ func (r *recent) put(hash uint64, key []byte, v Value, present bool) {
 		size = valueHeaderSize + len(v.Data)
 	}
 	n := effectHeader + len(key) + size
+	before, any := s.index[hash] // nobody else writes to it
+	if !any {
+		g.mark(hash)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.index == nil {
-		s.index = make(map[uint64]uint64, g.keys)
+		s.index = make(map[uint64]uint64, g.expect)
 	}
-	before, any := s.index[hash]
 	at, b := s.take(n, g.chunk)
 	binary.LittleEndian.PutUint64(b, r.last)
 	if any {
@@ -116,8 +150,6 @@ func (r *recent) put(hash uint64, key []byte, v Value, present bool) {
 		copy(raw[valueHeaderSize:], v.Data)
 	}
 	s.index[hash] = at
-	word, mask := g.bit(hash)
-	word.Or(mask)
 	g.bytes += int64(len(key)+size) + effectOverhead
 }
 
@@ -128,7 +160,7 @@ func (r *recent) flush() {
 	if before := g.flushes.Load(); before != nil {
 		all = *before
 	}
-	all = append(slices.Clip(all), r.last)
+	all = append(all, r.last) // readers keep to the length they have seen
 	g.flushes.Store(&all)
 	clear(g.expiries)
 	g.bytes += effectOverhead
@@ -151,10 +183,10 @@ func (r *recent) begin() *generation {
 }
 
 // take makes room for n bytes. A place is chunk<<32 | offset.
-func (s *recentShard) take(n, chunk int) (at uint64, b []byte) {
+func (s *recentShard) take(n, most int) (at uint64, b []byte) {
 	last := len(s.chunks) - 1
 	if last < 0 || cap(s.chunks[last])-len(s.chunks[last]) < n {
-		s.chunks = append(s.chunks, make([]byte, 0, max(n, chunk)))
+		s.chunks = append(s.chunks, make([]byte, 0, max(n, min(leastChunk<<min(len(s.chunks), 16), most))))
 		last++
 	}
 	c := s.chunks[last]
@@ -190,7 +222,7 @@ func (s *recentShard) at(place uint64) recorded {
 // generation.
 func (g *generation) find(hash uint64, key []byte, version uint64) (raw []byte, known bool) {
 	flushed := g.flushedBefore(version)
-	if word, mask := g.bit(hash); word.Load()&mask == 0 {
+	if !g.seen.Load().has(hash) {
 		return nil, flushed > 0
 	}
 	s := g.shard(hash)
@@ -211,15 +243,17 @@ func (g *generation) find(hash uint64, key []byte, version uint64) (raw []byte, 
 }
 
 // flushedBefore is the newest version up to which everything was removed, as of version; 0: none.
-func (g *generation) flushedBefore(version uint64) (at uint64) {
-	if all := g.flushes.Load(); all != nil {
-		for _, f := range *all {
-			if f <= version {
-				at = f
-			}
+func (g *generation) flushedBefore(version uint64) uint64 {
+	all := g.flushes.Load()
+	if all == nil {
+		return 0
+	}
+	for _, f := range slices.Backward(*all) {
+		if f <= version {
+			return f
 		}
 	}
-	return at
+	return 0
 }
 
 // moment is what was applied at one time, as far as it was not in the database.

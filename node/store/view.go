@@ -57,8 +57,7 @@ func (v View) Read(key []byte, use func(Value)) (bool, error) {
 // stored calls use with key's value, expired or not, and reports whether there is one. Data is valid until use returns; use
 // must neither read nor apply. The caller is inside the gate.
 func (m *Machine) stored(key []byte, use func(Value)) (found bool, err error) {
-	hash := hashOf(key)
-	if raw, known := m.recent.now().find(hash, key); known {
+	if raw, known := m.recent.now().find(m.recent.hash(key), key); known {
 		if raw == nil {
 			return false, nil
 		}
@@ -68,6 +67,7 @@ func (m *Machine) stored(key []byte, use func(Value)) (found bool, err error) {
 		}
 		return err == nil, err
 	}
+	hash := hashOf(key)
 	found, err = m.rows.read(hash, key, func(raw []byte) error {
 		val, err := decodeValue(raw)
 		if err == nil {
@@ -121,7 +121,7 @@ func (m *Machine) freeze() (moment, *pebble.Snapshot) {
 
 // read needs the gate.
 func (v View) read(at moment, r pebble.Reader, key []byte, use func(Value)) (bool, error) {
-	if raw, known := at.find(hashOf(key), key); known {
+	if raw, known := at.find(v.m.recent.hash(key), key); known {
 		if raw == nil {
 			return false, nil
 		}

@@ -175,9 +175,13 @@ func TestCount(t *testing.T) {
 
 	// A count taken while a batch is being committed is right for some moment, but not to be remembered for a position.
 	applyEntries(t, m, entryOf(putOf("k", "", 0)))
+	if err := m.pour(); err != nil {
+		t.Fatal(err)
+	}
 	next := *m.applied.Load()
 	next.mark.Position++
 	m.ceiling.Store(&next)
+	m.poured.Store(&next)
 	if n, err := m.View(0).Count(t.Context()); err != nil || n != 1 || m.count.known {
 		t.Errorf("counted %d (%v), remembered %t", n, err, m.count.known)
 	}
