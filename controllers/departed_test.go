@@ -10,6 +10,7 @@ import (
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
 func does[A decide.Action](plan decide.Plan) bool {
@@ -58,5 +59,37 @@ func TestLeaderThatSaysItLeavesHandsOver(t *testing.T) {
 	}
 	if plan := s.look(t); does[decide.HandOver](plan) {
 		t.Fatalf("it hands over to one that leaves too: %s", plan.Message)
+	}
+}
+
+// What refuses may be the pod after the leader's, which does not listen yet: that is no proof that the leader's process is dead.
+func TestRefusalOfALeadersSuccessorProvesNothing(t *testing.T) {
+	for name, tc := range map[string]struct {
+		replaced, dead bool
+	}{
+		"the leader's own pod": {false, true},
+		"the one after it":     {true, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.settled(t)
+			delete(s.members.is, "orders-1")
+			for _, follower := range []string{"orders-2", "orders-3"} {
+				f := s.members.is[follower]
+				f.Contact = &wire.Contact{Refused: true}
+				s.members.is[follower] = f
+			}
+			if tc.replaced {
+				s.cache.pods[0].UID = "after"
+			}
+			plan := s.look(t)
+			i := slices.IndexFunc(plan.Actions, func(a decide.Action) bool { _, ok := a.(decide.WriteRecord); return ok })
+			if plan.State != decide.Fencing || i < 0 {
+				t.Fatalf("%v: %s: %v", plan.Outcome(), plan.Message, fmt.Sprint(plan.Actions))
+			}
+			if got := plan.Actions[i].(decide.WriteRecord).Record.LeaderDead; got != tc.dead {
+				t.Errorf("dead: %t", got)
+			}
+		})
 	}
 }
