@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime"
@@ -152,7 +153,8 @@ func (r *recent) drop() {
 
 // pourOut writes one generation as one batch, sorted: a batch of half a memtable's size becomes a table without having been in one.
 func (m *Machine) pourOut(g *generation, to applied) error {
-	b := m.db.NewBatchWithSize(int(g.bytes) + 1024)
+	keys, size := g.sorted()
+	b := m.db.NewBatchWithSize(size + 1024)
 	defer b.Close()
 	if g.flushes.Load() != nil {
 		for _, space := range []byte{spaceData, spaceExpiry, spaceMembers} {
@@ -162,8 +164,7 @@ func (m *Machine) pourOut(g *generation, to applied) error {
 			}
 		}
 	}
-	keys, err := g.stage(b)
-	if err != nil {
+	if err := g.stage(b, keys); err != nil {
 		return err
 	}
 	if err := g.stageExpiries(b); err != nil {
@@ -189,14 +190,17 @@ type sorted struct {
 	row   uint64 // its hash among the rows
 	hash  uint64 // and here
 	place uint64 // of its newest effect
+	size  int    // in a batch, in bytes
 }
+
+// stagedOverhead is what a batch has for an effect beside key and value: kind, two lengths, and the prefix of a data key.
+const stagedOverhead = 1 + 2*binary.MaxVarintLen32 + dataPrefixSize
 
 // yieldEvery is after how many keys whoever pours lets others run: nobody waits for it, and a processor may be all there is.
 const yieldEvery = 512
 
-// stage adds the newest effect on every key to b, in the order of data keys.
-func (g *generation) stage(b *pebble.Batch) ([]sorted, error) {
-	var keys []sorted
+// sorted returns every key in the order of data keys, and about how many bytes their newest effects take in a batch.
+func (g *generation) sorted() (keys []sorted, size int) {
 	flushed := g.flushedBefore(^uint64(0))
 	for i := range g.shards {
 		s := &g.shards[i]
@@ -211,15 +215,23 @@ func (g *generation) stage(b *pebble.Batch) ([]sorted, error) {
 		}
 		return bytes.Compare(g.shard(a.hash).at(a.place).key, g.shard(b.hash).at(b.place).key)
 	})
+	for _, k := range keys {
+		size += k.size
+	}
+	return keys, size
+}
+
+// stage adds the newest effect on each of keys to b.
+func (g *generation) stage(b *pebble.Batch, keys []sorted) error {
 	for i, k := range keys {
 		if i%yieldEvery == 0 {
 			runtime.Gosched()
 		}
 		if err := stageRecorded(b, k.point, g.shard(k.hash).at(k.place)); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return keys, nil
+	return nil
 }
 
 // newest appends the newest effect after flushed on each key of one hash; as a rule there is one such key.
@@ -232,7 +244,8 @@ func (s *recentShard) newest(hash, place, flushed uint64, keys []sorted) []sorte
 		}
 		if !slices.ContainsFunc(keys[from:], func(k sorted) bool { return string(s.at(k.place).key) == string(e.key) }) {
 			row := hashOf(e.key)
-			keys = append(keys, sorted{pointAt(Slot(e.key), row), row, hash, place})
+			size := stagedOverhead + len(e.key) + len(e.raw)
+			keys = append(keys, sorted{pointAt(Slot(e.key), row), row, hash, place, size})
 		}
 		place, any = e.before-1, e.before > 0
 	}
