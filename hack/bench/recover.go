@@ -47,7 +47,7 @@ func recovery(ctx context.Context, o options, dir string) (facts []results.Fact,
 		facts = append(facts, results.Fact{
 			Name: fmt.Sprintf("from kill -9 to the next acknowledged write, %d GiB of data, 1 GiB of log kept", gib),
 			Ours: fmt.Sprintf("%.2f s", took.Seconds()), Goal: fmt.Sprintf("<= %v", recoveryGoal), Met: took <= recoveryGoal,
-			Reason: "only what the database had not flushed is replayed: some memtables, whatever the size of log and data",
+			Reason: "only what the database had not flushed is replayed: recent writes and some memtables, whatever the size of log and data",
 		})
 	}
 	return facts, nil
