@@ -38,6 +38,17 @@ func TestMaxClients(t *testing.T) {
 	})
 }
 
+// shutdown ends the node's server, beside the caller, and tells how that went.
+func shutdown(n *resptest.Node) <-chan error {
+	done := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
+		defer cancel()
+		done <- n.Server.Shutdown(ctx)
+	}()
+	return done
+}
+
 // Shutdown lets what is in progress be answered, closes idle connections, and accepts no more.
 func TestShutdownIsGraceful(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
@@ -52,12 +63,7 @@ func TestShutdownIsGraceful(t *testing.T) {
 		}
 		return ""
 	})
-	done := make(chan error)
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
-		defer cancel()
-		done <- n.Server.Shutdown(ctx)
-	}()
+	done := shutdown(n)
 	idle.closed()
 	waiting.expect(":0")
 	waiting.closed()
@@ -87,12 +93,7 @@ func TestShutdownAnswersWhatHasArrived(t *testing.T) {
 		return ""
 	})
 	w.send("INCR a")
-	done := make(chan error)
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
-		defer cancel()
-		done <- n.Server.Shutdown(ctx)
-	}()
+	done := shutdown(n)
 	time.Sleep(50 * time.Millisecond)
 	n.Resume()
 	w.expect("+OK", ":2")
@@ -108,12 +109,7 @@ func TestShutdownEndsAConnectionWithAnAnswer(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	w := dial(t, n.Addr)
 	w.do("SET a 1", "+OK")
-	done := make(chan error)
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
-		defer cancel()
-		done <- n.Server.Shutdown(ctx)
-	}()
+	done := shutdown(n)
 	time.Sleep(50 * time.Millisecond)
 	w.do("INCR a", ":2")
 	w.closed()
