@@ -25,6 +25,9 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 	if _, g := d.fenceGate(rec, ev); g != nil {
 		return plan(Blocked, g.reason, "%s. %s", f.message, g.message).again(soon)
 	}
+	if d.leftAlone(rec, ev) {
+		return plan(Suspecting, v1alpha1.ReasonLeaderUnreachable, "%s. Nobody else answers yet.", f.message).again(shortly)
+	}
 	will := rec
 	will.Target = request
 	chosen, g := d.elect(will, ev)
@@ -68,6 +71,7 @@ func (d *decision) fencing(rec Record) Plan {
 	if rec.Kind == v1alpha1.KindWake {
 		d.lasting(factWaking, wakePatience) // in every step, so that it is seen without interruption
 	}
+	waited := d.waitedForOthers(rec)
 	if d.Pass.FencedEpoch != rec.Epoch {
 		var ask []string
 		for _, m := range d.byOrdinal() {
@@ -91,6 +95,9 @@ func (d *decision) fencing(rec Record) Plan {
 	pass, g := d.fenceGate(rec, ev)
 	if g != nil {
 		return plan(Blocked, g.reason, "Epoch %d has no leader yet: %s", rec.Epoch, g.message).again(soon)
+	}
+	if !waited && d.alone(rec, ev) {
+		return plan(Fencing, v1alpha1.ReasonFailoverStarted, "Epoch %d has no leader yet: only %s, which led before, answers.", rec.Epoch, rec.From).again(shortly)
 	}
 	chosen, g := d.elect(rec, ev)
 	if g != nil {

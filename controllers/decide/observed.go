@@ -71,7 +71,8 @@ type Settings struct {
 	SuspectAfter time.Duration
 	// VoterGoneAfter: how long a voter must be gone before it leaves the voters, so that the next failure can be survived.
 	VoterGoneAfter time.Duration
-	// LowerAfter: how long too few voters must have been live before durability Preferred lowers k.
+	// LowerAfter: how long too few voters must have been live before durability Preferred lowers k, or before a leader that
+	// nobody else is known to reach is elected again.
 	LowerAfter time.Duration
 	// StandInAfter: how long an operator on standby waits for the elected one to take a step of a failover.
 	StandInAfter time.Duration
