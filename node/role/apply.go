@@ -18,17 +18,16 @@ type applier struct {
 	c        *Contents
 	target   atomic.Uint64 // apply up to here
 	wake     chan struct{} // cap 1
-	progress chan struct{} // cap 1: something was applied
+	applied  func()        // told that something was
 	stopping sync.Once
 	quit     chan struct{} // closed by stopping
 	ended    chan struct{}
 	fail     func(error)
 }
 
-func startApplier(c *Contents, fail func(error)) *applier {
+func startApplier(c *Contents, applied func(), fail func(error)) *applier {
 	a := &applier{
-		c: c, wake: make(chan struct{}, 1), progress: make(chan struct{}, 1),
-		quit: make(chan struct{}), ended: make(chan struct{}), fail: fail,
+		c: c, wake: make(chan struct{}, 1), applied: applied, quit: make(chan struct{}), ended: make(chan struct{}), fail: fail,
 	}
 	go a.run()
 	return a
@@ -97,7 +96,7 @@ func (a *applier) once(buf *[]replication.Record) (more bool, err error) {
 		return false, fmt.Errorf("apply at %d: %w", from, err)
 	}
 	a.c.Seq.(*store.Sequencer).Applied(recs[len(recs)-1].Last())
-	nudge(a.progress)
+	a.applied()
 	return true, nil
 }
 

@@ -233,7 +233,7 @@ func (m *Member) attach(h replication.Hello) *peer.Stream {
 
 // Ack implements peer.Leader.
 func (m *Member) Ack(from replication.Voter, a replication.Ack) {
-	m.works.Post(func() {
+	_ = m.works.Do(context.Background(), func() {
 		m.core.OnAck(from, a, m.start.Add(time.Duration(a.Sent)), m.opt.Now())
 		m.acks.signal()
 	})

@@ -77,9 +77,9 @@ func TestDeposedTwiceAtOnceDoesNotStall(t *testing.T) {
 	lead(t, r, 1, replication.Rule{})
 	busy := make(chan struct{})
 	r.works.Post(func() { <-busy })
-	until(t, "the role goroutine is busy", func() bool { return len(r.works.calls) == 0 })
+	until(t, "the role goroutine is busy", func() bool { return len(r.works.posts) == 0 })
 	r.works.Post(func() { _ = r.final(second(r.core.Fence(2, r.opt.Now()))) })
-	for len(r.works.calls) < cap(r.works.calls) {
+	for len(r.works.posts) < cap(r.works.posts) {
 		r.works.Post(func() {})
 	}
 	go r.works.Post(func() {})        // takes the place that becomes free first
@@ -114,7 +114,7 @@ func TestAsynchronousLeaderReadsOnlyWhileItsLeaseIsValid(t *testing.T) {
 	noticed := make(chan struct{})
 	defer close(noticed)
 	r.works.Post(func() { <-noticed })
-	until(t, "the role goroutine is not running", func() bool { return len(r.works.calls) == 0 })
+	until(t, "the role goroutine is not running", func() bool { return len(r.works.posts) == 0 })
 	l.invalid.Store(true)
 	if mayRead(r) {
 		t.Fatal("a read was served after the Lease had run out")

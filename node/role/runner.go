@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/replicatedstore/replicatedstore/node/store"
@@ -61,13 +63,21 @@ func (r *Runner) Failed() <-chan error { return r.works.fatal }
 // Done is closed when the role goroutine has ended and the directory is closed.
 func (r *Runner) Done() <-chan struct{} { return r.Member.ended }
 
-// works runs a Member with goroutines: the role goroutine, and beside it a syncer, an applier, a dialler, and one
-// goroutine for each seed, round of retention and timer.
+// works runs a Member with goroutines. Whoever has the turn acts in the role: a goroutine that has something to tell takes it and acts
+// itself, so that nobody has to be woken for it. Beside that there are the syncer, the applier, the dialler, one goroutine for what
+// comes from elsewhere, and one for each seed and round of retention.
 type works struct {
-	opt   Options
-	m     *Member
-	calls chan call
-	// stopping is closed when the role goroutine takes no more calls.
+	opt Options
+	m   *Member
+
+	turn    sync.Mutex // guards what a Member says is for the role's turn only, and stopped
+	stopped bool
+	// idle: a batch that is queued may be sealed at once. Written in the turn.
+	idle atomic.Bool
+
+	posts    chan func()
+	progress chan struct{} // cap 1: something was applied
+	// stopping is closed when nobody gets the turn any more.
 	stopping chan struct{}
 	fatal    chan error // cap 1: the first error that ends the process
 	sync     *syncer
@@ -77,9 +87,11 @@ type works struct {
 }
 
 func newWorks(opt Options) *works {
-	return &works{
-		opt: opt, calls: make(chan call, 256), stopping: make(chan struct{}), fatal: make(chan error, 1), sync: newSyncer(),
+	w := &works{
+		opt: opt, posts: make(chan func(), 256), progress: make(chan struct{}, 1), stopping: make(chan struct{}), fatal: make(chan error, 1),
 	}
+	w.sync = newSyncer(w.synced)
+	return w
 }
 
 // begin ties the works to the member that was opened with them.
@@ -89,47 +101,80 @@ func (w *works) begin(m *Member) (err error) {
 	return err
 }
 
-// call is what somebody asks of the role goroutine; ran, unless nil, is closed once it was done and settled.
-type call struct {
-	f   func()
-	ran chan struct{}
+// act takes the turn for f and what follows from it; false when the member has ended, and f did not run.
+func (w *works) act(f func()) bool {
+	w.turn.Lock()
+	defer w.turn.Unlock()
+	if w.stopped {
+		return false
+	}
+	f()
+	w.settle()
+	return true
 }
 
-// run is the role goroutine.
+// settle draws the consequences of what was done in this turn.
+func (w *works) settle() {
+	w.m.Settle()
+	for w.sealable() {
+		w.m.Seal()
+		w.m.Settle()
+	}
+}
+
+// sealable tells whether something is queued that may be sealed now. If it may and nothing is, whoever queues something next will see to it:
+// idle is set before the queue is looked at, and they look at idle after they have queued.
+func (w *works) sealable() bool {
+	may := w.m.MaySeal()
+	w.idle.Store(may)
+	if !may {
+		return false
+	}
+	select {
+	case <-w.m.Contents().Seq.(*store.Sequencer).Pending():
+		return true
+	default:
+		return false
+	}
+}
+
+// queued is told that something was.
+func (w *works) queued() {
+	if w.idle.Load() {
+		w.act(func() {})
+	}
+}
+
+// applied is told that something was. It does not wait for the turn: whoever has it may be waiting for the applier.
+func (w *works) applied() {
+	if !w.turn.TryLock() {
+		nudge(w.progress)
+		return
+	}
+	defer w.turn.Unlock()
+	if !w.stopped {
+		w.settle()
+	}
+}
+
+// run does what comes from elsewhere until ctx ends.
 func (w *works) run(ctx context.Context) {
 	defer close(w.m.ended)
 	defer w.close()
 	tick := time.NewTicker(peer.Heartbeat)
 	defer tick.Stop()
 	for {
-		var ran chan struct{}
 		select {
-		case c := <-w.calls:
-			c.f()
-			ran = c.ran
-		case <-w.pending():
-			w.m.Seal()
-		case err := <-w.sync.results:
-			w.m.Synced(err)
-		case <-w.apply.progress:
+		case f := <-w.posts:
+			w.act(f)
+		case <-w.progress:
+			w.act(func() {})
 		case <-tick.C:
-			w.m.Tick()
+			w.act(w.m.Tick)
 		case <-ctx.Done():
 			return
 		}
-		w.m.Settle()
-		if ran != nil {
-			close(ran)
-		}
 	}
-}
-
-// pending is the sequencer's signal while a batch may be sealed.
-func (w *works) pending() <-chan struct{} {
-	if !w.m.MaySeal() {
-		return nil
-	}
-	return w.m.Contents().Seq.(*store.Sequencer).Pending()
 }
 
 func (w *works) Fail(err error) {
@@ -144,25 +189,18 @@ func (w *works) Fail(err error) {
 
 // Do also waits for the consequences of f: a member that says it was fenced has stopped serving as a leader.
 func (w *works) Do(ctx context.Context, f func()) error {
-	ran := make(chan struct{})
-	select {
-	case w.calls <- call{f, ran}:
-	case <-ctx.Done():
+	switch {
+	case ctx.Err() != nil:
 		return context.Cause(ctx)
-	case <-w.stopping:
+	case !w.act(f):
 		return errStopped
 	}
-	select {
-	case <-ran:
-		return nil
-	case <-w.stopping:
-		return errStopped
-	}
+	return nil
 }
 
 func (w *works) Post(f func()) {
 	select {
-	case w.calls <- call{f: f}:
+	case w.posts <- f:
 	case <-w.stopping:
 	}
 }
@@ -187,7 +225,7 @@ func (w *works) OpenState(v *volume.Volume, dir string, part int64) (State, Sequ
 		return nil, nil, err
 	}
 	return machine, store.NewSequencer(machine, store.SequencerOptions{
-		Clock: w.opt.Wall, WaitTimeout: longestWait, MaxBytes: min(store.DefaultMaxBytes, part),
+		Clock: w.opt.Wall, WaitTimeout: longestWait, MaxBytes: min(store.DefaultMaxBytes, part), OnQueued: w.queued,
 	}), nil
 }
 
@@ -201,8 +239,11 @@ const longestWait = 10 * time.Minute
 
 func (w *works) ServeSeed(ctx context.Context, rw io.ReadWriter) error { return w.seeds.serve(ctx, rw) }
 
-// close ends everything in order; it runs in the role goroutine, last.
+// close ends everything in order; nobody else gets the turn any more.
 func (w *works) close() {
+	w.turn.Lock()
+	w.stopped = true
+	w.turn.Unlock()
 	close(w.stopping)
 	w.m.Leave()
 	w.dialler.wait()
@@ -213,7 +254,7 @@ func (w *works) close() {
 	w.sync.close()
 }
 
-func (w *works) StartApply(c *Contents) { w.apply = startApplier(c, w.Fail) }
+func (w *works) StartApply(c *Contents) { w.apply = startApplier(c, w.applied, w.Fail) }
 
 func (w *works) Apply(upTo replication.Position) { w.apply.raise(upTo) }
 
@@ -222,3 +263,14 @@ func (w *works) StopApply() { w.apply.stop() }
 func (w *works) Sync(l *wal.Log) { w.sync.requests <- l }
 
 func (w *works) AwaitSync() error { return <-w.sync.results }
+
+// synced passes on what the fsync has brought, unless somebody waits for it in a turn that began before.
+func (w *works) synced() {
+	w.act(func() {
+		select {
+		case err := <-w.sync.results:
+			w.m.Synced(err)
+		default:
+		}
+	})
+}

@@ -29,6 +29,14 @@ const maxScratch = 1 << 20
 // Run blocks while too much is in flight or between Hold and Release, until ctx ends. It fails without calling f when the
 // sequencer is closed, with the error Close was given. A panic of f passes through; its open transaction is discarded.
 func (s *Sequencer) Run(ctx context.Context, f func(*Batch)) (Ticket, error) {
+	t, err := s.evaluate(ctx, f)
+	if t.Wrote && s.opt.OnQueued != nil {
+		s.opt.OnQueued()
+	}
+	return t, err
+}
+
+func (s *Sequencer) evaluate(ctx context.Context, f func(*Batch)) (Ticket, error) {
 	if err := s.enter(ctx); err != nil {
 		return Ticket{}, err
 	}

@@ -32,6 +32,8 @@ type SequencerOptions struct {
 	MaxEntries int
 	// MaxEntryBytes bounds one entry. Default and upper bound MaxEntryBytes.
 	MaxEntryBytes int
+	// OnQueued is called after a batch that has queued entries, in its goroutine, without a lock; nil: nobody is.
+	OnQueued func()
 	// WaitTimeout is after how long Wait says ErrOutcomeUnknown, where its context has no deadline. Default 10 s.
 	WaitTimeout time.Duration
 }
