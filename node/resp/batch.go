@@ -24,7 +24,7 @@ func (r *round) runBatch(i int) int {
 		r.prefetch(j)
 		r.end++
 	}
-	if !r.sequence(r.step) && r.seq != nil {
+	if !r.sequence(r.step) && r.seq != nil && !r.stuck {
 		r.from++
 	}
 	return r.from
@@ -38,7 +38,10 @@ func (r *round) sequence(step func(*store.Batch)) bool {
 		limit := time.Duration(r.srv.commitTimeout.Load())
 		r.ctx = r.srv.terms.take(r.srv.ctx, r.conn.id, limit, r.srv.opt.Now())
 	}
-	ticket, err := r.seq.Run(r.ctx, step)
+	ticket, err := r.evaluate(step)
+	if r.stuck {
+		return false
+	}
 	if err != nil {
 		if !r.lost(err) {
 			r.answer(&r.jobs[r.from], func() { r.reject(notRun(err)) })
@@ -57,6 +60,15 @@ func (r *round) sequence(step func(*store.Batch)) bool {
 	r.pending, r.ticket, r.owner = true, ticket, r.seq
 	r.proved = ticket.Wrote || r.srv.backend.ReadGate(noPatience) == nil && r.seq.Leads(ticket)
 	return true
+}
+
+func (r *round) evaluate(step func(*store.Batch)) (store.Ticket, error) {
+	if !r.hasty {
+		return r.seq.Run(r.ctx, step)
+	}
+	ticket, err := r.seq.Evaluate(noPatience, step)
+	r.stuck = errors.Is(err, context.Canceled)
+	return ticket, err
 }
 
 // noPatience has ended: whoever is given it does not wait.
@@ -148,12 +160,17 @@ func (r *round) settle() bool {
 	if !r.await() {
 		return false
 	}
+	r.settled()
+	return !r.conn.closing
+}
+
+// settled notes that what the replies depend on is committed and applied.
+func (r *round) settled() {
 	r.gated = false // a pass from before the wait is none now
 	if r.wrote {
 		r.conn.written = r.ticket.Position
 	}
 	r.release()
-	return !r.conn.closing
 }
 
 // await waits for the ticket, and makes sure that this member led when the last batch was evaluated. An entry of its own that is

@@ -29,6 +29,19 @@ type conn struct {
 	readErr error // of the last read
 	onReady func(fd uintptr) bool
 
+	loop *loop // nil: a goroutine serves it always
+	// In the loop's turn only, while it is the loop's.
+	round   *round // whose replies wait for a commit
+	input   bool   // there may be more to read
+	leaving bool   // it is handed over once it is answered
+	onTake  func(fd uintptr)
+	onSend  func(fd uintptr)
+	taken   bool   // by onTake: something was
+	sending []byte // for onSend
+	sent    int    // by onSend
+	sendErr error  // of onSend
+
+	simple  bool // what was executed last would have been a loop's
 	closing bool // close once the replies so far are sent
 	quiet   replyMode
 	multi   *transaction
@@ -85,31 +98,58 @@ func (c *conn) suppressed() bool {
 	}
 }
 
-// serve works until the client or the server ends the connection.
-func (c *conn) serve() {
-	defer c.end()
-	waited := false // for input, since the last reply
+// resume goes on with r, and then with what comes; nil: with what comes. It runs in a goroutine that c has now.
+func (c *conn) resume(r *round) {
+	c.simple = false
+	if r != nil {
+		c.busy.Store(true)
+		err := c.proceed(r)
+		c.busy.Store(false)
+		if err != nil || c.closing {
+			c.end()
+			return
+		}
+	}
+	c.serve(r == nil)
+}
+
+// serve works until the client or the server ends the connection, or the loop takes it back. waited: for input, since the last reply.
+func (c *conn) serve(waited bool) {
+	if !c.work(waited) {
+		c.end()
+	}
+}
+
+// work returns true when the loop has taken c.
+func (c *conn) work(waited bool) bool {
 	for !c.cut.Load() && !c.killed.Load() {
 		if c.srv.stopping.Load() {
 			if !c.fillRest() && !(waited && c.awaitLast()) {
-				return
+				return false
 			}
+		} else if c.simple && c.loop != nil && len(c.parser.buf) == 0 && c.loop.adopt(c) {
+			return true
 		} else if err := c.fill(); err != nil {
 			if isTimeout(err) && c.srv.stopping.Load() {
 				waited = true
 				continue // what has arrived meanwhile is still answered
 			}
-			return
+			return false
 		}
 		waited = false
 		c.busy.Store(true)
+		c.simple = c.loop != nil
 		err := c.pipeline(c.touch())
 		c.busy.Store(false)
 		if err != nil || c.closing {
-			return
+			return false
 		}
 	}
+	return false
 }
+
+// disturbed tells whether something has happened that c's goroutine is to see.
+func (c *conn) disturbed() bool { return c.cut.Load() || c.killed.Load() || c.srv.stopping.Load() }
 
 // touch notes that something happens now.
 func (c *conn) touch() (now time.Time) {
@@ -125,47 +165,58 @@ func (c *conn) end() {
 	c.parser.release()
 	c.srv.clients.remove(c)
 	_ = c.nc.Close() // nothing more can be done about an error here
+	c.srv.running.Done()
 }
 
 // pipeline executes everything that is buffered and sends the replies.
-func (c *conn) pipeline(now time.Time) error {
-	r := c.takeRound(now)
+func (c *conn) pipeline(now time.Time) error { return c.proceed(c.takeRound(now)) }
+
+// proceed goes on with a round from wherever it is.
+func (c *conn) proceed(r *round) error {
 	defer r.give()
-	fatal := error(nil)
-	for fatal == nil && !c.closing {
-		r.jobs, r.arena = r.jobs[:0], r.arena[:0]
-		for len(r.jobs) < chunkCommands {
-			from := len(r.arena)
-			args, err := c.parser.next(r.arena)
-			if err != nil || args == nil {
-				fatal = err
+	for !c.closing && !c.killed.Load() {
+		if r.next == len(r.jobs) {
+			if !r.parse() {
 				break
 			}
-			r.arena = args
-			words := args[from:len(args):len(args)]
-			r.jobs = append(r.jobs, job{c.srv.table.find(words), words})
-		}
-		if len(r.jobs) == 0 {
-			break
+			c.simple = c.simple && r.mayLoop()
 		}
 		if i := slices.IndexFunc(r.jobs, suspicious); i >= 0 {
-			r.execute(r.jobs[:i])
+			r.jobs = r.jobs[:max(i, r.next)]
+			r.execute()
 			r.settle()
 			return errSpeaksHTTP
 		}
-		r.execute(r.jobs)
+		r.execute()
 		if err := r.flushIfLarge(); err != nil {
 			return err
 		}
 	}
 	r.settle()
-	if fatal != nil && !c.closing {
+	if r.malformed != nil && !c.closing {
 		c.srv.stats.protocolErrors.Add(1)
-		r.out.fail("ERR " + fatal.Error())
+		r.out.fail("ERR " + r.malformed.Error())
 		c.closing = true
 	}
 	c.parser.compact()
 	return r.flush()
+}
+
+// parse takes the next chunk of commands out of the buffer, and tells whether there are any.
+func (r *round) parse() bool {
+	c := r.conn
+	r.jobs, r.arena, r.next = r.jobs[:0], r.arena[:0], 0
+	for len(r.jobs) < chunkCommands && r.malformed == nil {
+		from := len(r.arena)
+		args, err := c.parser.next(r.arena)
+		if r.malformed = err; err != nil || args == nil {
+			break
+		}
+		r.arena = args
+		words := args[from:len(args):len(args)]
+		r.jobs = append(r.jobs, job{c.srv.table.find(words), words})
+	}
+	return len(r.jobs) > 0
 }
 
 var errSpeaksHTTP = errors.New("the client speaks HTTP")
@@ -212,6 +263,35 @@ func (r *round) flush() error {
 	return err
 }
 
+// trySend is flush for the loop: false when the socket does not take all of it at once. What it has not taken is left in r.
+func (c *conn) trySend(r *round) bool {
+	c.srv.stats.round(r)
+	if len(r.out.buf) == 0 {
+		return true
+	}
+	c.sending, c.sent, c.sendErr = r.out.buf, 0, nil
+	err := c.raw.Control(c.onSend)
+	c.sending = nil
+	c.srv.stats.sent.Add(uint64(c.sent))
+	if err != nil || c.sendErr != nil || c.sent < len(r.out.buf) {
+		r.out.buf = append(r.out.buf[:0], r.out.buf[c.sent:]...)
+		return false
+	}
+	r.out.buf = r.out.buf[:0]
+	return true
+}
+
+func (c *conn) sendNow(fd uintptr) {
+	for {
+		n, err := syscall.Write(int(fd), c.sending)
+		if err == syscall.EINTR {
+			continue
+		}
+		c.sent, c.sendErr = max(n, 0), err
+		return
+	}
+}
+
 // kill closes the connection at once, from any goroutine.
 func (c *conn) kill(reason string) {
 	if c.killed.Swap(true) {
@@ -235,6 +315,9 @@ func (c *conn) interrupt() {
 	c.mu.Unlock()
 	if wake != nil {
 		wake()
+	}
+	if c.loop != nil {
+		c.loop.release(c)
 	}
 }
 

@@ -88,6 +88,32 @@ func (c *conn) ready(fd uintptr) bool {
 	}
 }
 
+// took is what conn.take has found.
+type took uint8
+
+const (
+	tookNothing took = iota
+	tookInput
+	tookEnd // or an error: whoever reads next meets it
+)
+
+// take takes in what has arrived, without waiting; for the loop.
+func (c *conn) take() took {
+	c.readErr, c.taken = nil, false
+	err := c.raw.Control(c.onTake)
+	switch {
+	case err != nil || c.readErr != nil && len(c.parser.buf) == 0:
+		return tookEnd
+	case c.readErr != nil:
+		c.input = true // after what has arrived before
+		return tookInput
+	case c.taken:
+		return tookInput
+	default:
+		return tookNothing
+	}
+}
+
 // fillPlain is for connections that are no sockets.
 func (c *conn) fillPlain() error {
 	p := &c.parser
@@ -122,6 +148,13 @@ func (p *parser) makeRoom() error {
 	}
 	p.buf = growBuffer(p.buf, size)
 	return nil
+}
+
+// rest makes room in the buffer, or gives it back when nothing is left in it.
+func (p *parser) rest() {
+	if p.compact(); len(p.buf) == 0 {
+		p.release()
+	}
 }
 
 // release gives the buffer back. What is in it is lost.

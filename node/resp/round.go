@@ -25,6 +25,11 @@ type round struct {
 	out   writer
 	arena [][]byte
 	jobs  []job
+	next  int // the first of jobs that was not executed yet
+	// malformed is why nothing more can be parsed.
+	malformed error
+	// hasty rounds do not wait: stuck says that the next job would have to.
+	hasty, stuck bool
 
 	seq      *store.Sequencer // nil: this member does not lead
 	machine  *store.Machine
@@ -90,7 +95,8 @@ func (c *conn) takeRound(now time.Time) *round {
 	r.seq, r.machine = c.srv.backend.Sequencer(), c.srv.backend.Machine()
 	r.started, r.lastTick = now, now
 	r.executed, r.wrote = 0, false
-	r.lastRefusal = nil
+	r.lastRefusal, r.malformed = nil, nil
+	r.jobs, r.next, r.hasty, r.stuck = r.jobs[:0], 0, false, false
 	if r.seq != nil && c.up != nil && c.watchesUp == nil {
 		c.disconnect() // this member leads now
 	}
@@ -117,32 +123,31 @@ func (r *round) give() {
 	rounds.Put(r)
 }
 
-// execute runs jobs in order until one of them ends the connection.
-func (r *round) execute(jobs []job) {
-	r.jobs = jobs
+// execute runs the jobs from next on in order, until one of them ends the connection, or would have to wait and must not.
+func (r *round) execute() {
 	r.gated, r.gateErr = false, nil
-	for i := 0; i < len(jobs) && !r.conn.closing && !r.conn.killed.Load() && !r.out.over; {
-		j := &jobs[i]
+	for r.next < len(r.jobs) && !r.conn.closing && !r.conn.killed.Load() && !r.out.over && !r.stuck {
+		j := &r.jobs[r.next]
 		class := r.classify(j)
 		switch {
 		case r.elsewhere(j, class):
-			i = r.forward(i)
+			r.next = r.forward(r.next)
 			continue
 		case class == classBatch || (class == classRead && r.pending):
-			i = r.runBatch(i)
+			r.next = r.runBatch(r.next)
 			continue
 		case class == classRead, class == classSettled:
 			if (class == classRead || r.settle()) && !r.onView(j) {
-				continue // at the leader
+				continue // at the leader, or later
 			}
 		case class == classExec:
-			if !r.exec(i) {
+			if !r.exec(r.next) {
 				continue
 			}
 		default:
 			r.direct(j, class)
 		}
-		i++
+		r.next++
 	}
 }
 
@@ -166,7 +171,7 @@ func (r *round) onView(j *job) bool {
 	at := len(r.out.buf)
 	r.begin(j)
 	if text := r.openView(j.cmd); text != "" {
-		if r.leaderMay() {
+		if r.stuck = r.hasty; r.stuck || r.leaderMay() {
 			return false
 		}
 		r.reject(text)
@@ -216,6 +221,9 @@ func (r *round) openView(cmd *command) string {
 
 // mayRead asks whether this member may answer reads now.
 func (r *round) mayRead() error {
+	if r.hasty {
+		return r.srv.backend.ReadGate(noPatience)
+	}
 	r.patience = patience{Context: r.srv.blockCtx, limit: r.srv.opt.ReadTimeout}
 	defer r.patience.end()
 	return r.srv.backend.ReadGate(&r.patience)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -30,13 +31,15 @@ type Server struct {
 	idleTimeout   atomic.Int64
 	keepAlive     atomic.Int64
 
-	stopping  atomic.Bool
-	ctx       context.Context // ends when connections are cut off without grace
-	stop      context.CancelFunc
-	blockCtx  context.Context // ends when stopping begins: nothing blocks any more
-	unblock   context.CancelFunc
-	running   sync.WaitGroup
-	patrolled sync.Once
+	stopping atomic.Bool
+	ctx      context.Context // ends when connections are cut off without grace
+	stop     context.CancelFunc
+	blockCtx context.Context // ends when stopping begins: nothing blocks any more
+	unblock  context.CancelFunc
+	running  sync.WaitGroup
+	begun    sync.Once
+	loops    []*loop // none where there are no such things
+	nextLoop atomic.Uint32
 
 	mu        sync.Mutex // orders Serve and Shutdown: nothing joins running after stopping was set
 	listeners map[net.Listener]struct{}
@@ -84,7 +87,7 @@ func (s *Server) serve(l net.Listener, byLeader bool) error {
 		return errors.Join(ErrStopped, l.Close())
 	}
 	defer s.leave(l)
-	s.patrolled.Do(func() { s.running.Go(func() { s.patrol(s.blockCtx) }) })
+	s.begun.Do(s.begin)
 	for pause := time.Duration(0); ; {
 		nc, err := l.Accept()
 		switch {
@@ -99,6 +102,16 @@ func (s *Server) serve(l net.Listener, byLeader bool) error {
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			s.opt.Log.Error(err, "accept client", "retryIn", pause.String())
 			s.sleep(pause)
+		}
+	}
+}
+
+// begin starts what all listeners share.
+func (s *Server) begin() {
+	s.running.Go(func() { s.patrol(s.blockCtx) })
+	for range max(1, runtime.GOMAXPROCS(0)/2) {
+		if l := newLoop(s); l != nil {
+			s.loops = append(s.loops, l)
 		}
 	}
 }
@@ -149,6 +162,10 @@ func (s *Server) welcome(nc net.Conn, byLeader bool) {
 			c.raw = raw
 		}
 	}
+	if c.raw != nil && len(s.loops) > 0 {
+		c.onTake, c.onSend = func(fd uintptr) { c.taken = c.ready(fd) }, c.sendNow
+		c.loop = s.loops[s.nextLoop.Add(1)%uint32(len(s.loops))]
+	}
 	if tcp, ok := nc.(*net.TCPConn); ok {
 		s.tune(tcp)
 	}
@@ -160,7 +177,10 @@ func (s *Server) welcome(nc net.Conn, byLeader bool) {
 		return
 	}
 	s.stats.accepted.Add(1)
-	s.running.Go(c.serve)
+	s.running.Add(1)
+	if c.loop == nil || !c.loop.adopt(c) {
+		go c.serve(false)
+	}
 	if s.stopping.Load() { // Shutdown may have gone through the list just before
 		c.interrupt()
 	}
@@ -202,7 +222,13 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		c.interrupt()
 	}
 	done := make(chan struct{})
-	go func() { s.running.Wait(); close(done) }()
+	go func() {
+		s.running.Wait()
+		for _, l := range s.loops {
+			l.close()
+		}
+		close(done)
+	}()
 	select {
 	case <-done:
 		s.stop()

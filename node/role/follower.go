@@ -95,6 +95,8 @@ type Session struct {
 	link *Link
 	acks chan struct{} // cap 1
 	ack  atomic.Pointer[replication.Ack]
+	// direct sends ack at once; nil: acks has its goroutine do that.
+	direct atomic.Pointer[func() bool]
 	// Connection's goroutine only.
 	streamed bool
 	source   *replication.SeedSource // nil: the leader
@@ -211,8 +213,28 @@ func (s *Session) owe() {
 	}
 	a := s.m.core.Ack(s.m.Contents().State.Applied().Position)
 	s.ack.Store(&a)
-	nudge(s.acks)
+	if s.direct.Load() != nil {
+		s.m.owing = s
+	} else {
+		nudge(s.acks)
+	}
+}
+
+// pay sends what is owed, outside of the role goroutine.
+func (s *Session) pay() {
+	if send := s.direct.Load(); send == nil || !(*send)() {
+		nudge(s.acks)
+	}
 }
 
 func (s *Session) Acks() <-chan struct{} { return s.acks }
 func (s *Session) Ack() replication.Ack  { return *s.ack.Load() }
+
+// Direct implements peer.Follower.
+func (s *Session) Direct(send func() bool) {
+	if send == nil {
+		s.direct.Store(nil)
+		return
+	}
+	s.direct.Store(&send)
+}

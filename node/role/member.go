@@ -143,6 +143,7 @@ type Member struct {
 	leader         *leaderState
 	link           *Link    // set while there is a leader to follow
 	session        *Session // the connection to it
+	owing          *Session // where an acknowledgement is to be sent when the turn is over
 	contact        contact
 	hold           *hold
 	seeding        *wire.Seeding

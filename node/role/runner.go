@@ -75,8 +75,8 @@ type works struct {
 	// idle: a batch that is queued may be sealed at once. Written in the turn.
 	idle atomic.Bool
 
-	posts    chan func()
-	progress chan struct{} // cap 1: something was applied
+	posts     chan func()
+	elsewhere chan struct{} // cap 1: look was called while somebody had the turn
 	// stopping is closed when nobody gets the turn any more.
 	stopping chan struct{}
 	fatal    chan error // cap 1: the first error that ends the process
@@ -88,7 +88,7 @@ type works struct {
 
 func newWorks(opt Options) *works {
 	w := &works{
-		opt: opt, posts: make(chan func(), 256), progress: make(chan struct{}, 1), stopping: make(chan struct{}), fatal: make(chan error, 1),
+		opt: opt, posts: make(chan func(), 256), elsewhere: make(chan struct{}, 1), stopping: make(chan struct{}), fatal: make(chan error, 1),
 	}
 	w.sync = newSyncer(w.synced)
 	return w
@@ -104,12 +104,24 @@ func (w *works) begin(m *Member) (err error) {
 // act takes the turn for f and what follows from it; false when the member has ended, and f did not run.
 func (w *works) act(f func()) bool {
 	w.turn.Lock()
-	defer w.turn.Unlock()
+	return w.finish(f)
+}
+
+// finish ends a turn with f and what follows from it.
+func (w *works) finish(f func()) bool {
+	var owing *Session
+	defer func() {
+		w.turn.Unlock()
+		if owing != nil {
+			owing.pay()
+		}
+	}()
 	if w.stopped {
 		return false
 	}
 	f()
 	w.settle()
+	owing, w.m.owing = w.m.owing, nil
 	return true
 }
 
@@ -141,19 +153,17 @@ func (w *works) sealable() bool {
 // queued is told that something was.
 func (w *works) queued() {
 	if w.idle.Load() {
-		w.act(func() {})
+		w.look()
 	}
 }
 
-// applied is told that something was. It does not wait for the turn: whoever has it may be waiting for the applier.
-func (w *works) applied() {
-	if !w.turn.TryLock() {
-		nudge(w.progress)
-		return
-	}
-	defer w.turn.Unlock()
-	if !w.stopped {
-		w.settle()
+// look draws the consequences of what was done without the turn, such as applying. It does not wait for the turn: whoever has it may be
+// waiting for the applier, which may be who calls.
+func (w *works) look() {
+	if w.turn.TryLock() {
+		w.finish(func() {})
+	} else {
+		nudge(w.elsewhere)
 	}
 }
 
@@ -167,7 +177,7 @@ func (w *works) run(ctx context.Context) {
 		select {
 		case f := <-w.posts:
 			w.act(f)
-		case <-w.progress:
+		case <-w.elsewhere:
 			w.act(func() {})
 		case <-tick.C:
 			w.act(w.m.Tick)
@@ -254,7 +264,7 @@ func (w *works) close() {
 	w.sync.close()
 }
 
-func (w *works) StartApply(c *Contents) { w.apply = startApplier(c, w.applied, w.Fail) }
+func (w *works) StartApply(c *Contents) { w.apply = startApplier(c, w.look, w.Fail) }
 
 func (w *works) Apply(upTo replication.Position) { w.apply.raise(upTo) }
 

@@ -29,14 +29,15 @@ const maxScratch = 1 << 20
 // Run blocks while too much is in flight or between Hold and Release, until ctx ends. It fails without calling f when the
 // sequencer is closed, with the error Close was given. A panic of f passes through; its open transaction is discarded.
 func (s *Sequencer) Run(ctx context.Context, f func(*Batch)) (Ticket, error) {
-	t, err := s.evaluate(ctx, f)
-	if t.Wrote && s.opt.OnQueued != nil {
-		s.opt.OnQueued()
+	t, err := s.Evaluate(ctx, f)
+	if t.Wrote {
+		s.Offer()
 	}
 	return t, err
 }
 
-func (s *Sequencer) evaluate(ctx context.Context, f func(*Batch)) (Ticket, error) {
+// Evaluate is Run for whoever has more to evaluate at once: nobody may be told of what was queued before Offer is called.
+func (s *Sequencer) Evaluate(ctx context.Context, f func(*Batch)) (Ticket, error) {
 	if err := s.enter(ctx); err != nil {
 		return Ticket{}, err
 	}
@@ -54,6 +55,13 @@ func (s *Sequencer) evaluate(ctx context.Context, f func(*Batch)) (Ticket, error
 		panic("store: Run's function left a transaction open")
 	}
 	return Ticket{Epoch: s.epoch, Position: s.tail, Wrote: s.tail > b.before}, nil
+}
+
+// Offer tells SequencerOptions.OnQueued that entries were queued.
+func (s *Sequencer) Offer() {
+	if s.opt.OnQueued != nil {
+		s.opt.OnQueued()
+	}
 }
 
 func (b *Batch) finish() {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,7 +33,8 @@ type SequencerOptions struct {
 	MaxEntries int
 	// MaxEntryBytes bounds one entry. Default and upper bound MaxEntryBytes.
 	MaxEntryBytes int
-	// OnQueued is called after a batch that has queued entries, in its goroutine, without a lock; nil: nobody is.
+	// OnQueued is called after a batch that has queued entries, in its goroutine, without a lock; nil: nobody is. It must not wait for
+	// whoever calls Applied.
 	OnQueued func()
 	// WaitTimeout is after how long Wait says ErrOutcomeUnknown, where its context has no deadline. Default 10 s.
 	WaitTimeout time.Duration
@@ -109,7 +111,8 @@ type Sequencer struct {
 	batch    Batch
 	entrance entrance
 
-	waits commitWaits
+	waits    commitWaits
+	watchers atomic.Pointer[[]func()] // see OnSettled
 
 	expiry expireScan // Expire's caller only
 
@@ -169,6 +172,7 @@ func (s *Sequencer) Close(err error) {
 	s.entrance.refuseAll(err)
 	s.mu.Unlock()
 	s.waits.close(err)
+	s.tellSettled()
 }
 
 // Hold makes new batches wait until Release or Close, and returns the position after which nothing comes until then. For
@@ -224,6 +228,36 @@ func (s *Sequencer) Leads(t Ticket) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err == nil && s.epoch == t.Epoch
+}
+
+// Settled returns what Wait would, if that would not wait.
+func (s *Sequencer) Settled(t Ticket) (done bool, err error) {
+	s.waits.mu.Lock()
+	defer s.waits.mu.Unlock()
+	return s.waits.settled(t)
+}
+
+// OnSettled has f called whenever Settled may have changed, by the goroutine that has changed it: f must not wait for anybody.
+func (s *Sequencer) OnSettled(f func()) {
+	for {
+		before := s.watchers.Load()
+		var all []func()
+		if before != nil {
+			all = slices.Clone(*before)
+		}
+		all = append(all, f)
+		if s.watchers.CompareAndSwap(before, &all) {
+			return
+		}
+	}
+}
+
+func (s *Sequencer) tellSettled() {
+	if all := s.watchers.Load(); all != nil {
+		for _, f := range *all {
+			f()
+		}
+	}
 }
 
 // Wait returns nil once everything t names is committed and applied. Every error wraps ErrOutcomeUnknown: the leader was

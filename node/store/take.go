@@ -71,6 +71,7 @@ func (s *Sequencer) Applied(p replication.Position) {
 		s.admitNext()
 		s.mu.Unlock()
 	}
+	s.tellSettled()
 }
 
 // forget drops up to cleanSlice entries at or below p and reports whether there are more; mu is held.

@@ -24,6 +24,9 @@ type Follower interface {
 	// Acks has a token whenever Ack has something new to say.
 	Acks() <-chan struct{}
 	Ack() replication.Ack
+	// Direct lends a function that sends Ack at once, in place of a token in Acks; it does not wait, and is false when that did not
+	// work: then a token is due. nil ends that.
+	Direct(send func() bool)
 	// Seed receives a snapshot and installs it.
 	Seed(ctx context.Context, rw io.ReadWriter) error
 	// Source is the peer port of the follower that the leader named to fetch a snapshot from, and what to say there.
@@ -67,7 +70,11 @@ func Follow(ctx context.Context, conn net.Conn, dial Dialer, f Follower) error {
 		case replication.StepStream:
 			_ = conn.SetDeadline(time.Time{})
 			in.idle = 2 * Silence
-			go func() { cancel(sendAcks(ctx, conn, f)) }()
+			w := newWriter(conn)
+			encode := func(b []byte) []byte { return wire.AppendAck(b, f.Ack()) }
+			f.Direct(func() bool { return w.atOnce(encode) })
+			defer f.Direct(nil)
+			go func() { cancel(sendAcks(ctx, w, encode, f.Acks())) }()
 			return readAppends(ctx, r, f)
 		case replication.StepLeave:
 			return fmt.Errorf("leader answered %s: %s", reply.Verdict, reply.Message)
@@ -213,17 +220,15 @@ func readAppends(ctx context.Context, r *bufio.Reader, f Follower) error {
 	}
 }
 
-func sendAcks(ctx context.Context, conn net.Conn, f Follower) error {
-	var buf []byte
+// sendAcks sends those that could not be sent at once.
+func sendAcks(ctx context.Context, w *writer, encode func([]byte) []byte, acks <-chan struct{}) error {
 	for {
 		select {
-		case <-f.Acks():
+		case <-acks:
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		buf = wire.AppendAck(buf[:0], f.Ack())
-		_ = conn.SetWriteDeadline(time.Now().Add(writeStall))
-		if _, err := conn.Write(buf); err != nil {
+		if err := w.write(encode); err != nil {
 			return fmt.Errorf("send ack: %w", err)
 		}
 	}

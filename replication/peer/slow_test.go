@@ -27,6 +27,7 @@ func (f *fakeFollower) Append(_ context.Context, a replication.Append) error {
 }
 func (f *fakeFollower) Acks() <-chan struct{}                     { return nil }
 func (f *fakeFollower) Ack() replication.Ack                      { return replication.Ack{} }
+func (f *fakeFollower) Direct(func() bool)                        {}
 func (f *fakeFollower) Seed(context.Context, io.ReadWriter) error { return nil }
 func (f *fakeFollower) Source() (string, replication.Hello)       { return "", replication.Hello{} }
 func (f *fakeFollower) SourceFailed(context.Context, error)       {}

@@ -1,0 +1,350 @@
+package resp
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/node/store"
+)
+
+// loop serves many connections without a goroutine for each: those that wait for input, and those whose replies wait for a commit. What
+// has arrived on all of them is read and evaluated one after the other, and so ends up in one record of the log; and when that is
+// committed, the replies leave one after the other.
+//
+// It does only what never waits: commands that the sequencer or the applied state answers from memory, and writes that the socket takes
+// at once. A connection that needs more is handed to a goroutine (see conn.work), and comes back with the first pipeline that is simple.
+//
+// Whoever has noticed something takes the turn and does all that is due: the loop's own goroutine when there is input, and the
+// goroutine that has applied a record for the replies that waited for it. Nobody has to be woken for them, and what the clients say next
+// is in the record after. Measured (three members, two processors, against a goroutine for each connection; ratio of processor time a SET,
+// and of the rate): see docs/performance.md.
+type loop struct {
+	srv    *Server
+	poller *poller
+	poked  atomic.Bool // something may be due
+	cold   coldness
+
+	turn    sync.Mutex // guards below; never waited for by who notices something
+	conns   map[int64]*conn
+	waiting []*round // for their tickets, oldest first
+	alarmed bool     // somebody will look after the oldest
+	seq     *store.Sequencer
+	queued  bool // something was evaluated and not offered
+	now     time.Time
+
+	mu    sync.Mutex // a leaf; guards below
+	inbox []*conn    // to be handed to a goroutine: something has happened to them
+}
+
+const (
+	// overdue is after how long a reply that waits for its commit is waited for by a goroutine, which knows what to do when there is none.
+	overdue = 250 * time.Millisecond
+	// simpleArgs and simpleBytes bound a pipeline that a loop executes.
+	simpleArgs = 64
+	// manyReads in one pipeline are worth a goroutine, which does them beside others' (measured: 0.7 times as many GETs a second without).
+	manyReads   = 4
+	simpleBytes = 64 << 10
+)
+
+// newLoop returns nil where there is none.
+func newLoop(s *Server) *loop {
+	l := &loop{srv: s, conns: map[int64]*conn{}}
+	p, err := newPoller()
+	if err != nil {
+		s.opt.Log.V(1).Info("every connection has a goroutine", "reason", err.Error())
+		return nil
+	}
+	l.poller = p
+	go p.run(l.work)
+	return l
+}
+
+func (l *loop) close() { l.poller.close() }
+
+// work does all that is due until nothing is. It is for the loop's own goroutine.
+func (l *loop) work() {
+	l.poked.Store(true)
+	for l.poked.Load() && l.turn.TryLock() {
+		for l.poked.Swap(false) {
+			l.pass()
+		}
+		l.turn.Unlock()
+	}
+}
+
+// poke does what is due once, unless somebody is at it, who will see then.
+func (l *loop) poke() {
+	l.poked.Store(true)
+	if !l.turn.TryLock() {
+		return
+	}
+	l.poked.Store(false)
+	l.pass()
+	l.unlock()
+}
+
+// unlock ends a turn of somebody who has other things to do than what has come up meanwhile.
+func (l *loop) unlock() {
+	l.turn.Unlock()
+	if l.poked.Load() {
+		l.poller.kick()
+	}
+}
+
+// pass does what is due; the caller has the turn, like that of everything below that does not say otherwise.
+func (l *loop) pass() {
+	l.now = l.srv.opt.Now()
+	l.empty()
+	l.answer()
+	l.poller.events(func(id int64, ended bool) {
+		if c := l.conns[id]; c != nil {
+			c.input = c.input || ended || c.round != nil
+			if c.round == nil {
+				l.serve(c)
+			}
+		}
+	})
+	if l.queued {
+		l.queued = false
+		l.seq.Offer()
+	}
+}
+
+// adopt takes c in, unless something has happened to it; the caller has not the turn.
+func (l *loop) adopt(c *conn) bool {
+	l.turn.Lock()
+	defer l.unlock()
+	l.conns[c.id] = c
+	if !c.disturbed() && l.poller.add(c) {
+		return true
+	}
+	l.poller.remove(c)
+	delete(l.conns, c.id)
+	return false
+}
+
+// release has c handed to a goroutine; called from anywhere.
+func (l *loop) release(c *conn) {
+	l.mu.Lock()
+	l.inbox = append(l.inbox, c)
+	l.mu.Unlock()
+	l.poked.Store(true)
+	l.poller.kick()
+}
+
+// empty hands over those that something has happened to. Who waits for a commit is answered before.
+func (l *loop) empty() {
+	l.mu.Lock()
+	inbox := l.inbox
+	l.inbox = nil
+	l.mu.Unlock()
+	for _, c := range inbox {
+		switch {
+		case l.conns[c.id] != c:
+		case c.round != nil:
+			c.leaving = true
+		default:
+			l.handOver(c, nil)
+		}
+	}
+}
+
+// handOver gives c to a goroutine of its own, which goes on with r; nil: with what comes.
+func (l *loop) handOver(c *conn, r *round) {
+	delete(l.conns, c.id)
+	l.poller.remove(c)
+	c.input, c.leaving, c.round = false, false, nil
+	if r != nil {
+		r.hasty, r.stuck = false, false
+	}
+	go c.resume(r)
+}
+
+// serve reads what has arrived on c and does it.
+func (l *loop) serve(c *conn) {
+	for {
+		c.input = false
+		switch c.take() {
+		case tookNothing:
+			return
+		case tookEnd:
+			l.handOver(c, nil)
+			return
+		case tookInput:
+		}
+		if !l.execute(c) || !c.input {
+			return
+		}
+	}
+}
+
+// execute runs what c has sent; false when there is nothing more to do for c now.
+func (l *loop) execute(c *conn) bool {
+	c.active.Store(c.srv.sinceStart(l.now))
+	r := c.takeRound(l.now)
+	if !r.parse() && r.malformed == nil {
+		r.give()
+		c.parser.rest()
+		return true // the rest of a command is to come
+	}
+	simple, reads := r.simple()
+	if !simple || reads && l.cold.is(l.now) {
+		l.handOver(c, r)
+		return false
+	}
+	r.hasty = true
+	if reads {
+		began := l.srv.opt.Now()
+		r.execute()
+		l.cold.note(r.lastTick, r.lastTick.Sub(began))
+	} else {
+		r.execute()
+	}
+	if r.stuck || r.next < len(r.jobs) || c.closing || r.out.over {
+		l.handOver(c, r)
+		return false
+	}
+	c.parser.rest()
+	if !r.pending {
+		return l.send(c, r)
+	}
+	l.await(c, r)
+	return false
+}
+
+// await keeps r until its ticket is settled.
+func (l *loop) await(c *conn, r *round) {
+	if l.seq != r.owner {
+		l.seq = r.owner
+		l.seq.OnSettled(l.poke)
+	}
+	l.queued = true
+	c.round = r
+	c.busy.Store(true)
+	l.waiting = append(l.waiting, r)
+	if !l.alarmed {
+		l.alarmed = true
+		time.AfterFunc(overdue, l.alarm)
+	}
+}
+
+// answer sends the replies that have waited long enough.
+func (l *loop) answer() {
+	done := 0
+	for _, r := range l.waiting {
+		settled, err := r.owner.Settled(r.ticket)
+		if !settled {
+			break
+		}
+		done++
+		c := r.conn
+		c.busy.Store(false)
+		c.round = nil
+		if err != nil || !r.proved {
+			l.handOver(c, r)
+			continue
+		}
+		r.settled()
+		if l.send(c, r) && c.input {
+			l.serve(c)
+		}
+	}
+	l.waiting = slices.Delete(l.waiting, 0, done)
+}
+
+// send sends the replies of r; false when c is somebody else's then.
+func (l *loop) send(c *conn, r *round) bool {
+	if !c.trySend(r) {
+		l.handOver(c, r)
+		return false
+	}
+	r.give()
+	if c.leaving {
+		l.handOver(c, nil)
+		return false
+	}
+	return true
+}
+
+// alarm hands over whose commit takes too long.
+func (l *loop) alarm() {
+	l.turn.Lock()
+	defer l.unlock()
+	l.now = l.srv.opt.Now()
+	late := 0
+	for _, r := range l.waiting {
+		if l.now.Sub(r.started) < overdue {
+			break
+		}
+		late++
+		l.handOver(r.conn, r)
+	}
+	l.waiting = slices.Delete(l.waiting, 0, late)
+	if l.alarmed = len(l.waiting) > 0; l.alarmed {
+		time.AfterFunc(overdue, l.alarm)
+	}
+}
+
+// simple tells whether a round can be executed without waiting, but for reading from the disk; reads: whether it reads.
+func (r *round) simple() (simple, reads bool) {
+	c := r.conn
+	if r.malformed != nil || c.multi != nil || c.watched != nil || len(r.jobs) > batchCommands {
+		return false, false
+	}
+	size, writes, views := 0, false, false
+	for i := range r.jobs {
+		j := &r.jobs[i]
+		if j.cmd == nil || len(j.args) > simpleArgs {
+			return false, false
+		}
+		size += argBytes(j.args)
+		class := r.classify(j)
+		switch {
+		case size > simpleBytes, r.elsewhere(j, class):
+			return false, false
+		case class == classBatch && len(j.cmd.keys) > 0 && j.cmd.has(flagWrite):
+			writes = true
+			reads = reads || !j.cmd.blind(j.args)
+		case class == classRead && j.cmd.has(flagFast):
+			views, reads = true, true
+		default:
+			return false, false
+		}
+	}
+	return !(writes && views) && !(views && len(r.jobs) > manyReads), reads
+}
+
+// coldness notes whether reads take so long that they must have come from a disk: then goroutines do them, side by side.
+type coldness struct {
+	slow  int          // recent slow reads, of those that follow each other; in the turn only
+	until atomic.Int64 // in unix nanoseconds
+}
+
+const (
+	slowRead = 100 * time.Microsecond
+	slowMany = 4
+	coldFor  = 20 * time.Millisecond
+)
+
+func (c *coldness) is(now time.Time) bool { return now.UnixNano() < c.until.Load() }
+
+func (c *coldness) note(now time.Time, took time.Duration) {
+	switch {
+	case took < slowRead:
+		c.slow = max(0, c.slow-1)
+		return
+	case c.slow < 8*slowMany:
+		c.slow += 8
+	}
+	if c.slow >= 8*slowMany {
+		c.until.Store(now.Add(coldFor).UnixNano())
+	}
+}
+
+// mayLoop tells whether the loop would have executed the jobs.
+func (r *round) mayLoop() bool {
+	simple, reads := r.simple()
+	return simple && !(reads && r.conn.loop.cold.is(r.started))
+}

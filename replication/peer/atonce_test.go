@@ -1,0 +1,71 @@
+package peer
+
+import (
+	"encoding/binary"
+	"io"
+	"net"
+	"testing"
+)
+
+// TestWriterKeepsMessagesWhole: one side takes nothing for a while, so that messages are cut in the middle, and are left to the goroutine
+// that waits. They arrive whole, and in order.
+func TestWriterKeepsMessagesWhole(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	here, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = here.Close() }()
+	there, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = there.Close() }()
+
+	w := newWriter(here)
+	const size = 1000 // not a divisor of any buffer's size
+	message := func(n uint64) func([]byte) []byte {
+		return func(b []byte) []byte {
+			m := make([]byte, size)
+			binary.LittleEndian.PutUint64(m, n)
+			binary.LittleEndian.PutUint64(m[size-8:], n)
+			return append(b, m...)
+		}
+	}
+	sent, held := uint64(0), 0
+	for ; held == 0; sent++ { // until the socket is full
+		if !w.atOnce(message(sent)) {
+			held++
+			break
+		}
+	}
+	begun := len(w.rest) > 0
+	if w.atOnce(message(sent + 1)) {
+		t.Fatal("a message went out before what was left of the one before it")
+	}
+	waited := make(chan error, 1)
+	next := sent
+	if begun { // it goes out with the next one
+		next++
+	}
+	go func() { waited <- w.write(message(next)) }()
+	read := make([]byte, size)
+	for n := range next + 1 {
+		if _, err := io.ReadFull(there, read); err != nil {
+			t.Fatal(err)
+		}
+		if a, b := binary.LittleEndian.Uint64(read), binary.LittleEndian.Uint64(read[size-8:]); a != n || b != n {
+			t.Fatalf("message %d arrived as %d and %d", n, a, b)
+		}
+	}
+	if err := <-waited; err != nil {
+		t.Fatal(err)
+	}
+	if !w.atOnce(message(next + 1)) {
+		t.Fatal("the socket is empty again, and takes nothing at once")
+	}
+}
