@@ -99,19 +99,18 @@ const (
 
 // take takes in what has arrived, without waiting; for the loop.
 func (c *conn) take() took {
+	before := len(c.parser.buf)
 	c.readErr, c.taken = nil, false
 	err := c.raw.Control(c.onTake)
 	switch {
-	case err != nil || c.readErr != nil && len(c.parser.buf) == 0:
+	case err != nil || c.readErr != nil && len(c.parser.buf) == before:
 		return tookEnd
-	case c.readErr != nil:
-		c.input = true // after what has arrived before
-		return tookInput
-	case c.taken:
-		return tookInput
-	default:
+	case !c.taken:
 		return tookNothing
 	}
+	// There may be more than was taken, of which nobody tells again.
+	c.input = c.readErr != nil || len(c.parser.buf) >= maxBuffered
+	return tookInput
 }
 
 // fillPlain is for connections that are no sockets.

@@ -32,6 +32,7 @@ type loop struct {
 	alarmed bool     // somebody will look after the oldest
 	seq     *store.Sequencer
 	queued  bool // something was evaluated and not offered
+	closed  bool
 	now     time.Time
 
 	mu    sync.Mutex // a leaf; guards below
@@ -39,8 +40,8 @@ type loop struct {
 }
 
 const (
-	// overdue is after how long a reply that waits for its commit is waited for by a goroutine, which knows what to do when there is none.
-	overdue = 250 * time.Millisecond
+	// longestCommit is how long a loop waits for a commit. Then a goroutine does, which knows what to do when there is none.
+	longestCommit = 250 * time.Millisecond
 	// simpleArgs and simpleBytes bound a pipeline that a loop executes.
 	simpleArgs = 64
 	// manyReads in one pipeline are worth a goroutine, which does them beside others' (measured: 0.7 times as many GETs a second without).
@@ -61,33 +62,45 @@ func newLoop(s *Server) *loop {
 	return l
 }
 
-func (l *loop) close() { l.poller.close() }
+// close ends the loop, which has no connection any more. Somebody may still poke it.
+func (l *loop) close() {
+	l.turn.Lock()
+	defer l.turn.Unlock()
+	l.closed = true
+	l.poller.close()
+}
 
 // work does all that is due until nothing is. It is for the loop's own goroutine.
 func (l *loop) work() {
 	l.poked.Store(true)
 	for l.poked.Load() && l.turn.TryLock() {
-		for l.poked.Swap(false) {
-			l.pass()
-		}
-		l.turn.Unlock()
+		l.once()
 	}
 }
 
 // poke does what is due once, unless somebody is at it, who will see then.
 func (l *loop) poke() {
 	l.poked.Store(true)
-	if !l.turn.TryLock() {
-		return
+	if l.turn.TryLock() {
+		l.once()
+		l.passOn()
 	}
-	l.poked.Store(false)
-	l.pass()
-	l.unlock()
 }
 
-// unlock ends a turn of somebody who has other things to do than what has come up meanwhile.
-func (l *loop) unlock() {
+// once is one pass; it gives the turn back, and only then has what was queued put in the log: a disk that hangs must not keep the turn.
+func (l *loop) once() {
+	l.poked.Store(false)
+	l.pass()
+	queued, seq := l.queued, l.seq
+	l.queued = false
 	l.turn.Unlock()
+	if queued {
+		seq.Offer()
+	}
+}
+
+// passOn leaves what has come up meanwhile to the loop's own goroutine.
+func (l *loop) passOn() {
 	if l.poked.Load() {
 		l.poller.kick()
 	}
@@ -95,6 +108,9 @@ func (l *loop) unlock() {
 
 // pass does what is due; the caller has the turn, like that of everything below that does not say otherwise.
 func (l *loop) pass() {
+	if l.closed {
+		return
+	}
 	l.now = l.srv.opt.Now()
 	l.empty()
 	l.answer()
@@ -106,16 +122,13 @@ func (l *loop) pass() {
 			}
 		}
 	})
-	if l.queued {
-		l.queued = false
-		l.seq.Offer()
-	}
 }
 
 // adopt takes c in, unless something has happened to it; the caller has not the turn.
 func (l *loop) adopt(c *conn) bool {
+	defer l.passOn()
 	l.turn.Lock()
-	defer l.unlock()
+	defer l.turn.Unlock()
 	l.conns[c.id] = c
 	if !c.disturbed() && l.poller.add(c) {
 		return true
@@ -226,8 +239,13 @@ func (l *loop) await(c *conn, r *round) {
 	l.waiting = append(l.waiting, r)
 	if !l.alarmed {
 		l.alarmed = true
-		time.AfterFunc(overdue, l.alarm)
+		time.AfterFunc(l.overdue(), l.alarm)
 	}
+}
+
+// overdue is after how long a commit is waited for elsewhere.
+func (l *loop) overdue() time.Duration {
+	return min(longestCommit, time.Duration(l.srv.commitTimeout.Load()))
 }
 
 // answer sends the replies that have waited long enough.
@@ -268,14 +286,19 @@ func (l *loop) send(c *conn, r *round) bool {
 	return true
 }
 
-// alarm hands over whose commit takes too long.
+// alarm hands over whose commit takes too long. It also does what is due: the loop's goroutine may be waiting for the disk.
 func (l *loop) alarm() {
 	l.turn.Lock()
-	defer l.unlock()
+	l.handOverLate()
+	l.once()
+	l.passOn()
+}
+
+func (l *loop) handOverLate() {
 	l.now = l.srv.opt.Now()
 	late := 0
 	for _, r := range l.waiting {
-		if l.now.Sub(r.started) < overdue {
+		if l.now.Sub(r.started) < l.overdue() {
 			break
 		}
 		late++
@@ -283,7 +306,7 @@ func (l *loop) alarm() {
 	}
 	l.waiting = slices.Delete(l.waiting, 0, late)
 	if l.alarmed = len(l.waiting) > 0; l.alarmed {
-		time.AfterFunc(overdue, l.alarm)
+		time.AfterFunc(l.overdue(), l.alarm)
 	}
 }
 

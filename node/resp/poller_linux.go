@@ -1,7 +1,7 @@
 package resp
 
 import (
-	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -11,11 +11,9 @@ import (
 //
 // A socket is told of once for what has arrived (edge-triggered), so that it costs no call to change what is waited for.
 type poller struct {
-	epoll *os.File
-	raw   syscall.RawConn
-	fd    int
-	wake  int // an eventfd
-	found [128]syscall.EpollEvent
+	epoll, wake *os.File // wake is an eventfd
+	raw         syscall.RawConn
+	found       [128]syscall.EpollEvent
 }
 
 const (
@@ -29,34 +27,26 @@ func newPoller() (*poller, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
+	if err := syscall.SetNonblock(fd, true); err != nil { // or else a file does not wait for it
+		_ = syscall.Close(fd)
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	p := &poller{epoll: os.NewFile(uintptr(fd), "epoll")}
 	wake, _, errno := syscall.Syscall(syscall.SYS_EVENTFD2, 0, syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
 	if errno != 0 {
-		_ = syscall.Close(fd)
+		_ = p.epoll.Close()
 		return nil, os.NewSyscallError("eventfd2", errno)
 	}
-	p := &poller{fd: fd, wake: int(wake)}
-	if err := p.open(); err != nil {
-		_ = syscall.Close(fd)
-		_ = syscall.Close(p.wake)
-		return nil, err
+	p.wake = os.NewFile(wake, "eventfd")
+	p.raw, err = p.epoll.SyscallConn()
+	if err == nil {
+		err = p.control(syscall.EPOLL_CTL_ADD, int(wake), pollWake)
+	}
+	if err != nil {
+		p.close()
+		return nil, fmt.Errorf("wait for epoll: %w", err)
 	}
 	return p, nil
-}
-
-func (p *poller) open() error {
-	if err := p.control(syscall.EPOLL_CTL_ADD, p.wake, pollWake); err != nil {
-		return os.NewSyscallError("epoll_ctl", err)
-	}
-	if err := syscall.SetNonblock(p.fd, true); err != nil { // or else a file does not wait for it
-		return os.NewSyscallError("fcntl", err)
-	}
-	p.epoll = os.NewFile(uintptr(p.fd), "epoll")
-	raw, err := p.epoll.SyscallConn()
-	if err != nil {
-		return fmt.Errorf("wait for epoll: %w", err)
-	}
-	p.raw = raw
-	return nil
 }
 
 // run calls f whenever something may have arrived, until close.
@@ -64,20 +54,18 @@ func (p *poller) run(f func()) {
 	_ = p.raw.Read(func(uintptr) bool { f(); return false }) // ends with the file
 }
 
-func (p *poller) close() {
-	_ = p.epoll.Close()
-	_ = syscall.Close(p.wake)
-}
+func (p *poller) close() { _ = errors.Join(p.epoll.Close(), p.wake.Close()) }
 
 // kick has run call f; from anywhere.
 func (p *poller) kick() {
-	var one [8]byte
-	binary.NativeEndian.PutUint64(one[:], 1)
-	_, _ = syscall.Write(p.wake, one[:]) // fails when it was told often enough, or is closed
+	_, _ = p.wake.Write([]byte{0, 0, 0, 0, 0, 0, 0, 1}) // fails once it is closed
 }
 
-func (p *poller) control(op, fd int, id int64) error {
-	return syscall.EpollCtl(p.fd, op, fd, &syscall.EpollEvent{Events: pollInput, Fd: int32(id), Pad: int32(id >> 32)})
+func (p *poller) control(op, fd int, id int64) (err error) {
+	outer := p.raw.Control(func(epoll uintptr) {
+		err = syscall.EpollCtl(int(epoll), op, fd, &syscall.EpollEvent{Events: pollInput, Fd: int32(id), Pad: int32(id >> 32)})
+	})
+	return errors.Join(outer, err)
 }
 
 // add begins to tell of c; what has arrived before, too. False: it cannot.
@@ -95,11 +83,8 @@ func (p *poller) remove(c *conn) {
 // events calls f for each connection on which something has arrived since; ended: that may have been its end.
 func (p *poller) events(f func(id int64, ended bool)) {
 	for {
-		n, err := syscall.EpollWait(p.fd, p.found[:], 0)
-		if err == syscall.EINTR {
-			continue
-		}
-		for i := range max(n, 0) {
+		n := p.look()
+		for i := range n {
 			e := &p.found[i]
 			if id := int64(e.Pad)<<32 | int64(uint32(e.Fd)); id != pollWake {
 				f(id, e.Events&pollEnd != 0)
@@ -109,4 +94,16 @@ func (p *poller) events(f func(id int64, ended bool)) {
 			return
 		}
 	}
+}
+
+func (p *poller) look() (n int) {
+	_ = p.raw.Control(func(epoll uintptr) {
+		for {
+			var err error
+			if n, err = syscall.EpollWait(int(epoll), p.found[:], 0); err != syscall.EINTR {
+				return
+			}
+		}
+	})
+	return max(n, 0)
 }

@@ -1,0 +1,175 @@
+package resp_test
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/node/resp"
+	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
+)
+
+// looped makes sure that w is the loop's: its last pipeline was simple.
+func looped(w *wire) { w.do("SET looped 1", "+OK"); w.do("SET looped 1", "+OK") }
+
+// A connection of the loop's that sends a command larger than is read at once is told of only once by the kernel.
+func TestLargeCommandInTheLoop(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	w := dial(t, n.Addr)
+	looped(w)
+	for _, size := range []int{1 << 20, 5<<20 + 17} {
+		value := strings.Repeat("x", size)
+		if _, err := fmt.Fprintf(w.nc, "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n%s\r\n", size, value); err != nil {
+			t.Fatal(err)
+		}
+		w.expect("+OK")
+		w.do("STRLEN k", fmt.Sprintf(":%d", size))
+		w.do("GET k", fmt.Sprintf("$%d", size), value)
+		looped(w)
+	}
+}
+
+// A command that arrives in pieces, each after the loop has looked.
+func TestCommandInPiecesInTheLoop(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	w := dial(t, n.Addr)
+	looped(w)
+	for _, piece := range []string{"*3\r\n$3\r\nSE", "T\r\n$1\r", "\nk\r\n$3\r\nab", "c\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r", "\n"} {
+		if _, err := w.nc.Write([]byte(piece)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	w.expect("+OK", "$3", "abc")
+}
+
+// A request that is longer than allowed ends a connection of the loop's like any other.
+func TestTooLongARequestInTheLoop(t *testing.T) {
+	n := resptest.Start(t, resp.Options{Limits: resp.Limits{MaxRequest: 1 << 20}})
+	w := dial(t, n.Addr)
+	looped(w)
+	_, _ = w.nc.Write([]byte("*40\r\n"))
+	piece := []byte(fmt.Sprintf("$%d\r\n%s\r\n", 100<<10, strings.Repeat("x", 100<<10)))
+	for range 40 {
+		if _, err := w.nc.Write(piece); err != nil {
+			break // it was closed
+		}
+	}
+	eventually(t, func() string {
+		if strings.Contains(text(t, n.Addr, "INFO clients"), "connected_clients:1\r\n") {
+			return ""
+		}
+		return "the connection is still there"
+	})
+}
+
+// text is the reply to one command that answers with a bulk string, over a connection of its own.
+func text(t *testing.T, addr, command string) string {
+	t.Helper()
+	nc, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = nc.Close() }()
+	_, _ = fmt.Fprintf(nc, "%s\r\n", command)
+	r := bufio.NewReader(nc)
+	var size int
+	if _, err := fmt.Fscanf(r, "$%d\r\n", &size); err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, size)
+	for got := 0; got < size; {
+		k, err := r.Read(b[got:])
+		if err != nil {
+			t.Fatal(err)
+		}
+		got += k
+	}
+	return string(b)
+}
+
+// A client that takes no replies does not hold up the others, and gets all of them in the end.
+func TestClientThatTakesNothingInTheLoop(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	slow, quick := dial(t, n.Addr), dial(t, n.Addr)
+	const size, gets = 60 << 10, 400
+	value := strings.Repeat("v", size)
+	slow.do("SET k "+value, "+OK")
+	looped(slow)
+	looped(quick)
+	for range gets {
+		slow.send("GET k")
+	}
+	for range 50 {
+		quick.do("GET looped", "$1", "1")
+	}
+	for range gets {
+		slow.expect(fmt.Sprintf("$%d", size), value)
+	}
+	slow.do("GET looped", "$1", "1")
+}
+
+// A commit that takes long is waited for, and so are the commands that come meanwhile; nobody else is.
+func TestSlowCommitInTheLoop(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	w, other := dial(t, n.Addr), dial(t, n.Addr)
+	looped(w)
+	looped(other)
+	n.Stall()
+	w.send("SET a 1")
+	time.Sleep(400 * time.Millisecond)
+	w.send("GET a")
+	other.do("GET looped", "$1", "1")
+	n.Resume()
+	w.expect("+OK", "$1", "1")
+}
+
+// Connections that do all kinds of things at once go to the loop and back, and each gets its own replies in order.
+func TestManyConnectionsInTheLoop(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	var wg sync.WaitGroup
+	for i := range 32 {
+		w := dial(t, n.Addr)
+		wg.Go(func() {
+			key := fmt.Sprintf("key%d", i)
+			for k := range 100 {
+				w.send(fmt.Sprintf("SET %s %d", key, k), "GET "+key)
+				w.expect("+OK", fmt.Sprintf("$%d", len(fmt.Sprint(k))), fmt.Sprint(k))
+				w.do("GET "+key, fmt.Sprintf("$%d", len(fmt.Sprint(k))), fmt.Sprint(k))
+				switch k % 7 {
+				case 0:
+					w.send("MULTI", "INCR "+key, "EXEC")
+					w.expect("+OK", "+QUEUED", "*1", fmt.Sprintf(":%d", k+1))
+				case 1:
+					w.do("PING", "+PONG")
+				case 2:
+					w.send("WATCH "+key, "MULTI", "GET "+key, "EXEC")
+					w.expect("+OK", "+OK", "+QUEUED", "*1", fmt.Sprintf("$%d", len(fmt.Sprint(k))), fmt.Sprint(k))
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// A connection that waits for input has no goroutine.
+func TestIdleConnectionHasNoGoroutine(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	before := runtime.NumGoroutine()
+	for range 100 {
+		w := dial(t, n.Addr)
+		w.do("CLIENT SETNAME c", "+OK")
+		looped(w)
+	}
+	eventually(t, func() string {
+		if now := runtime.NumGoroutine(); now > before+10 {
+			return fmt.Sprintf("%d goroutines for 100 idle connections", now-before)
+		}
+		return ""
+	})
+}
