@@ -33,6 +33,7 @@ type conn struct {
 	// In the loop's turn only, while it is the loop's.
 	round   *round // whose replies wait for a commit
 	input   bool   // there may be more to read
+	ended   bool   // the client's end was seen, behind what there is to read
 	leaving bool   // it is handed over once it is answered
 	onTake  func(fd uintptr)
 	onSend  func(fd uintptr)

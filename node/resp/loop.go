@@ -116,8 +116,8 @@ func (l *loop) pass() {
 	l.answer()
 	l.poller.events(func(id int64, ended bool) {
 		if c := l.conns[id]; c != nil {
-			c.input = c.input || ended || c.round != nil
-			if c.round == nil {
+			c.ended = c.ended || ended
+			if c.input = c.round != nil; !c.input {
 				l.serve(c)
 			}
 		}
@@ -187,11 +187,14 @@ func (l *loop) serve(c *conn) {
 			return
 		case tookInput:
 		}
-		if !l.execute(c) || !c.input {
+		if !l.execute(c) || !c.more() {
 			return
 		}
 	}
 }
+
+// more tells whether there may be something to read, of which nobody will tell.
+func (c *conn) more() bool { return c.input || c.ended }
 
 // execute runs what c has sent; false when there is nothing more to do for c now.
 func (l *loop) execute(c *conn) bool {
@@ -265,7 +268,7 @@ func (l *loop) answer() {
 			continue
 		}
 		r.settled()
-		if l.send(c, r) && c.input {
+		if l.send(c, r) && c.more() {
 			l.serve(c)
 		}
 	}

@@ -173,3 +173,34 @@ func TestIdleConnectionHasNoGoroutine(t *testing.T) {
 		return ""
 	})
 }
+
+// A client's end that arrives together with what it says, and is told of once, is seen after the reply; also where the reply waits for a
+// commit.
+func TestClientThatEndsInTheLoop(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	for _, command := range []string{"GET looped", "SET a 1"} {
+		for range 50 {
+			w := dial(t, n.Addr)
+			looped(w)
+			w.send(command)
+			_ = w.nc.(*net.TCPConn).CloseWrite()
+			w.line()
+			if command[0] == 'G' {
+				w.line()
+			}
+			w.closed()
+		}
+	}
+}
+
+// The loop's goroutine is woken as often as it takes.
+func TestLoopIsWokenForEver(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	w := dial(t, n.Addr)
+	looped(w)
+	for range 2000 {
+		n.Server.Disturb()
+	}
+	w.do("GET looped", "$1", "1")
+	w.do("SET looped 2", "+OK")
+}

@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -58,7 +59,9 @@ func (p *poller) close() { _ = errors.Join(p.epoll.Close(), p.wake.Close()) }
 
 // kick has run call f; from anywhere.
 func (p *poller) kick() {
-	_, _ = p.wake.Write([]byte{0, 0, 0, 0, 0, 0, 0, 1}) // fails once it is closed
+	var one [8]byte
+	binary.NativeEndian.PutUint64(one[:], 1) // nobody reads what they add up to, which would block only at 1<<64
+	_, _ = p.wake.Write(one[:])              // fails once it is closed
 }
 
 func (p *poller) control(op, fd int, id int64) (err error) {
