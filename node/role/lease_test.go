@@ -75,15 +75,13 @@ func TestDeposedTwiceAtOnceDoesNotStall(t *testing.T) {
 	o.Lease = l
 	r := start(t, o)
 	lead(t, r, 1, replication.Rule{})
-	busy := make(chan struct{})
-	r.works.Post(func() { <-busy })
-	until(t, "the role goroutine is busy", func() bool { return len(r.works.posts) == 0 })
+	busy, begun := make(chan struct{}), make(chan struct{})
+	r.works.Post(func() { close(begun); <-busy })
+	<-begun
 	r.works.Post(func() { _ = r.final(second(r.core.Fence(2, r.opt.Now()))) })
-	for len(r.works.posts) < cap(r.works.posts) {
+	for range 300 {
 		r.works.Post(func() {})
 	}
-	go r.works.Post(func() {})        // takes the place that becomes free first
-	time.Sleep(50 * time.Millisecond) // so that it is the first to wait
 	l.calls.Go(func() { (*l.deposed.Load())(2) })
 	time.Sleep(50 * time.Millisecond)
 	close(busy)
@@ -111,10 +109,10 @@ func TestAsynchronousLeaderReadsOnlyWhileItsLeaseIsValid(t *testing.T) {
 	r := start(t, o)
 	lead(t, r, 1, replication.Rule{})
 	until(t, "the leader serves reads", func() bool { return mayRead(r) })
-	noticed := make(chan struct{})
+	noticed, begun := make(chan struct{}), make(chan struct{})
 	defer close(noticed)
-	r.works.Post(func() { <-noticed })
-	until(t, "the role goroutine is not running", func() bool { return len(r.works.posts) == 0 })
+	r.works.Post(func() { close(begun); <-noticed })
+	<-begun
 	l.invalid.Store(true)
 	if mayRead(r) {
 		t.Fatal("a read was served after the Lease had run out")

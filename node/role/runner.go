@@ -75,20 +75,20 @@ type works struct {
 	// idle: a batch that is queued may be sealed at once. Written in the turn.
 	idle atomic.Bool
 
-	posts     chan func()
-	elsewhere chan struct{} // cap 1: look was called while somebody had the turn
-	// stopping is closed when nobody gets the turn any more.
-	stopping chan struct{}
-	fatal    chan error // cap 1: the first error that ends the process
-	sync     *syncer
-	apply    *applier
-	dialler  *dialler // the newest, also when it was cancelled
-	seeds    *seedServer
+	elsewhere chan struct{} // cap 1: there is something to do that nobody else may see to
+	fatal     chan error    // cap 1: the first error that ends the process
+	sync      *syncer
+	apply     *applier
+	dialler   *dialler // the newest, also when it was cancelled
+	seeds     *seedServer
+
+	mail  sync.Mutex // a leaf; guards below
+	posts []func()
 }
 
 func newWorks(opt Options) *works {
 	w := &works{
-		opt: opt, posts: make(chan func(), 256), elsewhere: make(chan struct{}, 1), stopping: make(chan struct{}), fatal: make(chan error, 1),
+		opt: opt, elsewhere: make(chan struct{}, 1), fatal: make(chan error, 1),
 	}
 	w.sync = newSyncer(w.synced)
 	return w
@@ -119,10 +119,23 @@ func (w *works) finish(f func()) bool {
 	if w.stopped {
 		return false
 	}
+	w.catchUp()
 	f()
 	w.settle()
 	owing, w.m.owing = w.m.owing, nil
 	return true
+}
+
+// catchUp does what was posted before: whoever posts something and then acts relies on that order.
+func (w *works) catchUp() {
+	w.mail.Lock()
+	posts := w.posts
+	w.posts = nil
+	w.mail.Unlock()
+	for _, f := range posts {
+		f()
+		w.settle()
+	}
 }
 
 // settle draws the consequences of what was done in this turn.
@@ -175,8 +188,6 @@ func (w *works) run(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		select {
-		case f := <-w.posts:
-			w.act(f)
 		case <-w.elsewhere:
 			w.act(func() {})
 		case <-tick.C:
@@ -209,10 +220,10 @@ func (w *works) Do(ctx context.Context, f func()) error {
 }
 
 func (w *works) Post(f func()) {
-	select {
-	case w.posts <- f:
-	case <-w.stopping:
-	}
+	w.mail.Lock()
+	w.posts = append(w.posts, f)
+	w.mail.Unlock()
+	nudge(w.elsewhere)
 }
 
 func (w *works) After(d time.Duration, f func()) (stop func()) {
@@ -254,7 +265,6 @@ func (w *works) close() {
 	w.turn.Lock()
 	w.stopped = true
 	w.turn.Unlock()
-	close(w.stopping)
 	w.m.Leave()
 	w.dialler.wait()
 	w.StopApply()
