@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,7 +38,7 @@ type member struct {
 	stop   context.CancelFunc
 	served sync.WaitGroup
 	// through, unless nil, stands between this member and the connections that it takes for snapshots.
-	through func(net.Conn) net.Conn
+	through atomic.Pointer[func(net.Conn) net.Conn]
 }
 
 func newCluster(t *testing.T) *cluster { return &cluster{t: t, members: map[string]*member{}} }
@@ -82,8 +83,8 @@ func (m *member) serve(ctx context.Context) {
 		if err != nil {
 			return
 		}
-		if m.through != nil {
-			conn = m.through(conn)
+		if through := m.through.Load(); through != nil {
+			conn = (*through)(conn)
 		}
 		m.served.Go(func() { _ = peer.Serve(ctx, conn, m.Runner) })
 	}

@@ -42,7 +42,7 @@ func TestSeedThatIsNotNeededAnyMoreIsRemoved(t *testing.T) {
 func TestPartOfASnapshotOutlivesARefusal(t *testing.T) {
 	c := led(t, "g")
 	var conns atomic.Int32
-	c.members["g"].through = func(conn net.Conn) net.Conn {
+	through := func(conn net.Conn) net.Conn {
 		switch conns.Add(1) {
 		case 1:
 			return &breaking{Conn: conn, left: 4 << 20}
@@ -51,6 +51,7 @@ func TestPartOfASnapshotOutlivesARefusal(t *testing.T) {
 		}
 		return conn
 	}
+	c.members["g"].through.Store(&through)
 	c.start("f", slowly)
 	c.follow("f")
 	c.seedOf("f")

@@ -135,7 +135,7 @@ func TestBrokenSeedResumes(t *testing.T) {
 	c := led(t, "g")
 	var conns atomic.Int32
 	var second atomic.Pointer[counting]
-	c.members["g"].through = func(conn net.Conn) net.Conn {
+	through := func(conn net.Conn) net.Conn {
 		switch conns.Add(1) {
 		case 1:
 			return &breaking{Conn: conn, left: 4 << 20}
@@ -145,6 +145,7 @@ func TestBrokenSeedResumes(t *testing.T) {
 			return counts
 		}
 	}
+	c.members["g"].through.Store(&through)
 	c.start("f", slowly)
 	c.follow("f")
 	s := c.seedOf("f")
