@@ -15,10 +15,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// conn is one client. Its goroutine owns all fields except the atomics and what mu guards.
+// conn is one client. Its goroutine, or the turn of its loop, owns all fields except the atomics and what mu guards.
 //
-// While idle it holds no buffer and no round. Measured (TestIdleConnectionMemory): 5.4 KiB, of which 1.3 KiB are heap (this
-// struct, the runtime's network descriptor) and 4.1 KiB the goroutine's stack.
+// While idle it holds no buffer and no round. Measured (TestIdleConnectionMemory): 1.6 KiB of heap (this struct, the runtime's network
+// descriptor), and 4.1 KiB for the goroutine's stack while it has one.
 type conn struct {
 	srv     *Server
 	nc      net.Conn
@@ -128,7 +128,7 @@ func (c *conn) work(waited bool) bool {
 			if !c.fillRest() && !(waited && c.awaitLast()) {
 				return false
 			}
-		} else if c.simple && c.loop != nil && len(c.parser.buf) == 0 && c.loop.adopt(c) {
+		} else if c.mayPark() && c.loop.adopt(c) {
 			return true
 		} else if err := c.fill(); err != nil {
 			if isTimeout(err) && c.srv.stopping.Load() {
@@ -147,6 +147,15 @@ func (c *conn) work(waited bool) bool {
 		}
 	}
 	return false
+}
+
+// mayPark tells whether the loop may take c: what it said last was simple, and is answered as a whole.
+func (c *conn) mayPark() bool {
+	if !c.simple || c.loop == nil {
+		return false
+	}
+	c.parser.rest()
+	return c.parser.buf == nil
 }
 
 // disturbed tells whether something has happened that c's goroutine is to see.
