@@ -113,7 +113,9 @@ func (l *loop) pass() {
 	}
 	l.now = l.srv.opt.Now()
 	l.empty()
-	l.answer()
+	if l.answer() {
+		l.now = l.srv.opt.Now()
+	}
 	l.poller.events(func(id int64, ended bool) {
 		if c := l.conns[id]; c != nil {
 			c.ended = c.ended || ended
@@ -211,13 +213,11 @@ func (l *loop) execute(c *conn) bool {
 		return false
 	}
 	r.hasty = true
+	r.execute()
 	if reads {
-		began := l.srv.opt.Now()
-		r.execute()
-		l.cold.note(r.lastTick, r.lastTick.Sub(began))
-	} else {
-		r.execute()
+		l.cold.note(r.lastTick, r.lastTick.Sub(l.now))
 	}
+	l.now = r.lastTick
 	if r.stuck || r.next < len(r.jobs) || c.closing || r.out.over {
 		l.handOver(c, r)
 		return false
@@ -251,8 +251,8 @@ func (l *loop) overdue() time.Duration {
 	return min(longestCommit, time.Duration(l.srv.commitTimeout.Load()))
 }
 
-// answer sends the replies that have waited long enough.
-func (l *loop) answer() {
+// answer sends the replies that have waited long enough, and tells whether there were any.
+func (l *loop) answer() bool {
 	done := 0
 	for _, r := range l.waiting {
 		settled, err := r.owner.Settled(r.ticket)
@@ -273,6 +273,7 @@ func (l *loop) answer() {
 		}
 	}
 	l.waiting = slices.Delete(l.waiting, 0, done)
+	return done > 0
 }
 
 // send sends the replies of r; false when c is somebody else's then.
