@@ -124,6 +124,8 @@ func (l *loop) pass() {
 			}
 		}
 	})
+	for l.answer() { // what has changed nothing may have nothing to wait for, and nobody tells of it then
+	}
 }
 
 // adopt takes c in, unless something has happened to it; the caller has not the turn.

@@ -204,3 +204,18 @@ func TestLoopIsWokenForEver(t *testing.T) {
 	w.do("GET looped", "$1", "1")
 	w.do("SET looped 2", "+OK")
 }
+
+// A write that changes nothing has nothing to wait for, when nothing else is in flight: nobody commits anything that would tell of it.
+func TestWriteWithoutEffectInTheLoop(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	w := dial(t, n.Addr)
+	looped(w)
+	began := time.Now()
+	for range 20 {
+		w.do("DEL missing", ":0")
+		w.do("SETNX looped 2", ":0")
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Fatalf("40 of them took %v", took)
+	}
+}
