@@ -25,11 +25,14 @@ type loop struct {
 	poller *poller
 	poked  atomic.Bool // something may be due
 	cold   coldness
+	// offering is how many are having something put in the log: they may be waiting for the disk, the loop's own goroutine too. It
+	// begins in the turn.
+	offering atomic.Int32
 
 	turn    sync.Mutex // guards below; never waited for by who notices something
 	conns   map[int64]*conn
 	waiting []*round // for their tickets, oldest first
-	alarmed bool     // somebody will look after the oldest
+	alarmed bool     // somebody will look after the oldest, and after what comes while somebody offers
 	seq     *store.Sequencer
 	queued  bool // something was evaluated and not offered
 	closed  bool
@@ -93,9 +96,13 @@ func (l *loop) once() {
 	l.pass()
 	queued, seq := l.queued, l.seq
 	l.queued = false
+	if queued {
+		l.offering.Add(1)
+	}
 	l.turn.Unlock()
 	if queued {
 		seq.Offer()
+		l.offering.Add(-1)
 	}
 }
 
@@ -221,6 +228,9 @@ func (l *loop) execute(c *conn) bool {
 	}
 	l.now = r.lastTick
 	if r.stuck || r.next < len(r.jobs) || c.closing || r.out.over {
+		if r.pending {
+			l.offer(r)
+		}
 		l.handOver(c, r)
 		return false
 	}
@@ -234,14 +244,19 @@ func (l *loop) execute(c *conn) bool {
 
 // await keeps r until its ticket is settled.
 func (l *loop) await(c *conn, r *round) {
+	l.offer(r)
+	c.round = r
+	c.busy.Store(true)
+	l.waiting = append(l.waiting, r)
+}
+
+// offer has what r has queued put in the log when the pass is over.
+func (l *loop) offer(r *round) {
 	if l.seq != r.owner {
 		l.seq = r.owner
 		l.seq.OnSettled(l.poke)
 	}
 	l.queued = true
-	c.round = r
-	c.busy.Store(true)
-	l.waiting = append(l.waiting, r)
 	if !l.alarmed {
 		l.alarmed = true
 		time.AfterFunc(l.overdue(), l.alarm)
@@ -292,7 +307,8 @@ func (l *loop) send(c *conn, r *round) bool {
 	return true
 }
 
-// alarm hands over whose commit takes too long. It also does what is due: the loop's goroutine may be waiting for the disk.
+// alarm hands over whose commit takes too long. It also does what is due: the loop's goroutine may be waiting for the disk, and then
+// nobody else does.
 func (l *loop) alarm() {
 	l.turn.Lock()
 	l.handOverLate()
@@ -311,7 +327,7 @@ func (l *loop) handOverLate() {
 		l.handOver(r.conn, r)
 	}
 	l.waiting = slices.Delete(l.waiting, 0, late)
-	if l.alarmed = len(l.waiting) > 0; l.alarmed {
+	if l.alarmed = len(l.waiting) > 0 || l.offering.Load() > 0; l.alarmed {
 		time.AfterFunc(l.overdue(), l.alarm)
 	}
 }

@@ -131,7 +131,9 @@ func (r *round) execute() {
 		class := r.classify(j)
 		switch {
 		case r.elsewhere(j, class):
-			r.next = r.forward(r.next)
+			if r.stuck = r.hasty; !r.stuck {
+				r.next = r.forward(r.next)
+			}
 			continue
 		case class == classBatch || (class == classRead && r.pending):
 			r.next = r.runBatch(r.next)

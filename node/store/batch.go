@@ -30,8 +30,8 @@ const maxScratch = 1 << 20
 // sequencer is closed, with the error Close was given. A panic of f passes through; its open transaction is discarded.
 func (s *Sequencer) Run(ctx context.Context, f func(*Batch)) (Ticket, error) {
 	t, err := s.Evaluate(ctx, f)
-	if t.Wrote {
-		s.Offer()
+	if t.Wrote && s.opt.OnQueued != nil {
+		go s.Offer() // which may wait for the disk, and the caller must not: it has a reply to give in time
 	}
 	return t, err
 }

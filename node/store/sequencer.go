@@ -33,8 +33,8 @@ type SequencerOptions struct {
 	MaxEntries int
 	// MaxEntryBytes bounds one entry. Default and upper bound MaxEntryBytes.
 	MaxEntryBytes int
-	// OnQueued is called after a batch that has queued entries, in its goroutine, without a lock; nil: nobody is. It must not wait for
-	// whoever calls Applied.
+	// OnQueued is called after a batch that has queued entries, without a lock, beside Run or in Offer; nil: nobody is. It must not wait
+	// for whoever calls Applied.
 	OnQueued func()
 	// WaitTimeout is after how long Wait says ErrOutcomeUnknown, where its context has no deadline. Default 10 s.
 	WaitTimeout time.Duration

@@ -1,0 +1,137 @@
+package resp_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/node/resp"
+	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
+	"github.com/replicatedstore/replicatedstore/node/store"
+)
+
+// hungLog is a log whose disk hangs for whoever comes first, once it is told to, and commits nothing then.
+type hungLog struct {
+	*resptest.Node
+	hang atomic.Bool
+	hung chan struct{} // closed when somebody hangs
+	end  chan struct{}
+	told atomic.Int64
+}
+
+func startHung(t *testing.T, o resp.Options) *hungLog {
+	l := &hungLog{hung: make(chan struct{}), end: make(chan struct{})}
+	l.Node = resptest.Start(t, o, store.SequencerOptions{OnQueued: func() {
+		l.told.Add(1)
+		if l.hang.CompareAndSwap(true, false) {
+			close(l.hung)
+			<-l.end
+		}
+	}})
+	t.Cleanup(func() { close(l.end); l.Resume() })
+	return l
+}
+
+func (l *hungLog) hangNext() { l.Stall(); l.hang.Store(true) }
+
+// A disk that hangs for the loop's own goroutine keeps nobody from being answered, also once nobody waits for a commit any more.
+func TestHungDiskInTheLoop(t *testing.T) {
+	l := startHung(t, resp.Options{})
+	w := dial(t, l.Addr)
+	var others []*wire
+	for range 8 {
+		other := dial(t, l.Addr)
+		looped(other)
+		others = append(others, other)
+	}
+	looped(w)
+	l.hangNext()
+	w.send("SET a 1")
+	<-l.hung
+	time.Sleep(1100 * time.Millisecond)
+	for range 3 {
+		for _, other := range others {
+			_ = other.nc.SetDeadline(time.Now().Add(2 * time.Second))
+			other.do("GET looped", "$1", "1")
+		}
+	}
+}
+
+// A disk that hangs for who has written keeps that client from being answered no longer than it does others.
+func TestHungDiskForAWriteOutsideTheLoop(t *testing.T) {
+	l := startHung(t, resp.Options{CommitTimeout: 300 * time.Millisecond})
+	w := dial(t, l.Addr)
+	w.do("SET a 1", "+OK")
+	l.hangNext()
+	_ = w.nc.SetDeadline(time.Now().Add(3 * time.Second))
+	w.send("MULTI", "SET a 2", "EXEC")
+	w.expect("+OK", "+QUEUED", "-OUTCOMEUNKNOWN ...")
+}
+
+// What a connection has written before the loop hands it to a goroutine is put in the log like anything else.
+func TestWriteOfAConnectionThatIsHandedOver(t *testing.T) {
+	l := startHung(t, resp.Options{MaxOutput: 64 << 10})
+	w := dial(t, l.Addr)
+	w.do("SET k "+strings.Repeat("v", 60<<10), "+OK")
+	w.do("APPEND k "+strings.Repeat("v", 60<<10), ":122880")
+	looped(w)
+	before := l.told.Load()
+	w.send("GETSET k 1") // its reply is too long
+	w.closed()
+	if l.told.Load() == before {
+		t.Fatal("nobody was told of the write")
+	}
+}
+
+// deposedMeanwhile leads no more as soon as the server has looked whether it leads.
+type deposedMeanwhile struct {
+	*resptest.Node
+	depose atomic.Bool
+}
+
+func (d *deposedMeanwhile) Room() resp.Room {
+	if d.depose.CompareAndSwap(true, false) {
+		d.Resign()
+	}
+	return d.Node.Room()
+}
+
+// A connection whose leader is deposed just when the loop executes what it has sent waits for the next leader by itself.
+func TestDeposedInTheLoop(t *testing.T) {
+	d := &deposedMeanwhile{Node: resptest.Start(t, resp.Options{})}
+	s, err := resp.New(d, resp.Options{Now: time.Now, Park: 3 * time.Second, Dial: func(context.Context, string) (net.Conn, error) {
+		return nil, errors.New("there is no leader")
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	li, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = s.Serve(li) }()
+	t.Cleanup(func() { _ = s.Shutdown(t.Context()) })
+	w := dial(t, li.Addr().String())
+	var others []*wire
+	for range 8 {
+		other := dial(t, li.Addr().String())
+		looped(other)
+		others = append(others, other)
+	}
+	looped(w)
+	d.depose.Store(true)
+	w.send("SET a 1")
+	time.Sleep(100 * time.Millisecond)
+	began := time.Now()
+	for _, other := range others {
+		other.do("PING", "+PONG")
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Fatalf("the others were answered after %v", took)
+	}
+	w.expect("-TRYAGAIN ...")
+}
