@@ -135,8 +135,9 @@ func (l *loop) pass() {
 	}
 }
 
-// adopt takes c in, unless something has happened to it; the caller has not the turn.
+// adopt takes c in, whose buffer is empty, unless something has happened to it; the caller has not the turn.
 func (l *loop) adopt(c *conn) bool {
+	c.parser.release() // it is idle until more arrives, which may be never
 	defer l.passOn()
 	l.turn.Lock()
 	defer l.turn.Unlock()
