@@ -11,15 +11,16 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/replicatedstore/replicatedstore/node/store"
 	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/peer"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// hangFS is a file system on which no fdatasync of the log returns while held is locked.
+// hangFS is a file system on which no fdatasync of the log returns while there is hang, and no write to it while there is hangWrites.
 type hangFS struct {
 	vfs.FS
-	hang atomic.Pointer[chan struct{}]
+	hang, hangWrites atomic.Pointer[chan struct{}]
 }
 
 func (f *hangFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
@@ -40,6 +41,49 @@ func (f hangFile) SyncData() error {
 		<-*hang
 	}
 	return f.File.SyncData()
+}
+
+func (f hangFile) WriteAt(p []byte, off int64) (int, error) {
+	if hang := f.fs.hangWrites.Load(); hang != nil {
+		<-*hang
+	}
+	return f.File.WriteAt(p, off)
+}
+
+// A write to the log that does not return keeps nobody from hearing in time that the outcome is unknown, whoever was to make it.
+func TestWhoWritesDoesNotWaitForTheDisk(t *testing.T) {
+	fs := &hangFS{FS: vfs.NewMem()}
+	o := options()
+	o.FS = fs
+	r := start(t, o)
+	lead(t, r, 1, replication.Rule{})
+	until(t, "the leader opens", r.Open)
+	hang := make(chan struct{})
+	fs.hangWrites.Store(&hang)
+	done := make(chan error, 1)
+	go func() {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		ticket, err := put(t, r, "k")
+		if err == nil {
+			err = r.Generation().Seq.Wait(ctx, ticket)
+		}
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		if !errors.Is(err, store.ErrOutcomeUnknown) {
+			t.Error(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("it waits for the disk")
+	}
+	fs.hangWrites.Store(nil)
+	close(hang)
+	until(t, "the write is applied", func() bool {
+		c := r.Contents()
+		return c.State.Applied().Position == c.Log.Last().Position && c.Log.Last().Position > 1
+	})
 }
 
 // A leader whose disk hangs, and that has no Lease to lose, must not keep its followers believing in it: its fsync does not
