@@ -57,7 +57,7 @@ func (w *writer) write(encode func([]byte) []byte) error {
 	defer w.mu.Unlock()
 	_ = w.conn.SetWriteDeadline(time.Now().Add(writeStall))
 	w.buf = encode(append(w.buf[:0], w.rest...))
-	w.rest = nil
-	_, err := w.conn.Write(w.buf)
+	n, err := w.conn.Write(w.buf)
+	w.rest = w.buf[n:] // or else somebody could begin a message in the middle of this one
 	return err
 }

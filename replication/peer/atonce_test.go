@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"time"
 )
 
 // TestWriterKeepsMessagesWhole: one side takes nothing for a while, so that messages are cut in the middle, and are left to the goroutine
@@ -67,5 +68,39 @@ func TestWriterKeepsMessagesWhole(t *testing.T) {
 	}
 	if !w.atOnce(message(next + 1)) {
 		t.Fatal("the socket is empty again, and takes nothing at once")
+	}
+}
+
+// What could not be written in time ends in the middle of a message: nothing is said at once behind it.
+func TestNothingIsSaidBehindHalfAMessage(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	here, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = here.Close() }()
+	there, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = there.Close() }()
+	w := newWriter(here)
+	failed := make(chan error, 1)
+	go func() { failed <- w.write(func(b []byte) []byte { return append(b, make([]byte, 64<<20)...) }) }()
+	for err = nil; err == nil; {
+		select {
+		case err = <-failed:
+		case <-time.After(100 * time.Millisecond):
+			_ = here.SetWriteDeadline(time.Unix(1, 0)) // as if the time was over
+		}
+	}
+	_ = there.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+	_, _ = io.Copy(io.Discard, there) // there is room again
+	if w.atOnce(func(b []byte) []byte { return append(b, 1) }) {
+		t.Fatal("a message went out in the middle of another")
 	}
 }
