@@ -24,6 +24,9 @@ func (r *round) runBatch(i int) int {
 		r.prefetch(j)
 		r.end++
 	}
+	if r.stuck {
+		return r.from
+	}
 	if !r.sequence(r.step) && r.seq != nil && !r.stuck {
 		r.from++
 	}
@@ -246,7 +249,12 @@ func (r *round) prefetch(j *job) {
 	}
 	keys, _ := j.cmd.keysOf(j.args)
 	for _, k := range keys {
-		r.seq.Prefetch(j.args[k.index])
+		if key := j.args[k.index]; !r.hasty {
+			r.seq.Prefetch(key)
+		} else if !r.seq.Resident(key) {
+			r.stuck, r.cold = true, true
+			return
+		}
 	}
 }
 

@@ -43,6 +43,7 @@ type conn struct {
 	sendErr error  // of onSend
 
 	simple  bool // what was executed last would have been a loop's
+	stay    int  // for so many pipelines the loop does not take it
 	closing bool // close once the replies so far are sent
 	quiet   replyMode
 	multi   *transaction
@@ -151,6 +152,10 @@ func (c *conn) work(waited bool) bool {
 
 // mayPark tells whether the loop may take c: what it said last was simple, and is answered as a whole.
 func (c *conn) mayPark() bool {
+	if c.stay > 0 {
+		c.stay--
+		return false
+	}
 	if !c.simple || c.loop == nil {
 		return false
 	}
@@ -189,7 +194,7 @@ func (c *conn) proceed(r *round) error {
 			if !r.parse() {
 				break
 			}
-			c.simple = c.simple && r.mayLoop()
+			c.simple = c.simple && r.simple()
 		}
 		if i := slices.IndexFunc(r.jobs, suspicious); i >= 0 {
 			r.jobs = r.jobs[:max(i, r.next)]

@@ -25,9 +25,9 @@ type hungLog struct {
 
 func startHung(t *testing.T, o resp.Options) *hungLog {
 	l := &hungLog{hung: make(chan struct{}), end: make(chan struct{})}
-	l.Node = resptest.Start(t, o, store.SequencerOptions{OnQueued: func() {
+	l.Node = resptest.Start(t, o, store.SequencerOptions{OnQueued: func(patient bool) {
 		l.told.Add(1)
-		if l.hang.CompareAndSwap(true, false) {
+		if patient && l.hang.CompareAndSwap(true, false) {
 			close(l.hung)
 			<-l.end
 		}
@@ -59,17 +59,6 @@ func TestHungDiskInTheLoop(t *testing.T) {
 			other.do("GET looped", "$1", "1")
 		}
 	}
-}
-
-// A disk that hangs for who has written keeps that client from being answered no longer than it does others.
-func TestHungDiskForAWriteOutsideTheLoop(t *testing.T) {
-	l := startHung(t, resp.Options{CommitTimeout: 300 * time.Millisecond})
-	w := dial(t, l.Addr)
-	w.do("SET a 1", "+OK")
-	l.hangNext()
-	_ = w.nc.SetDeadline(time.Now().Add(3 * time.Second))
-	w.send("MULTI", "SET a 2", "EXEC")
-	w.expect("+OK", "+QUEUED", "-OUTCOMEUNKNOWN ...")
 }
 
 // What a connection has written before the loop hands it to a goroutine is put in the log like anything else.

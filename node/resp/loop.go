@@ -13,7 +13,7 @@ import (
 // has arrived on all of them is read and evaluated one after the other, and so ends up in one record of the log; and when that is
 // committed, the replies leave one after the other.
 //
-// It does only what never waits: commands that the sequencer or the applied state answers from memory, and writes that the socket takes
+// It does only what never waits: commands that the sequencer or the applied state answers from memory, and sending what the socket takes
 // at once. A connection that needs more is handed to a goroutine (see conn.work), and comes back with the first pipeline that is simple.
 //
 // Whoever has noticed something takes the turn and does all that is due: the loop's own goroutine when there is input, and the
@@ -24,7 +24,6 @@ type loop struct {
 	srv    *Server
 	poller *poller
 	poked  atomic.Bool // something may be due
-	cold   coldness
 	// offering is how many are having something put in the log: they may be waiting for the disk, the loop's own goroutine too. It
 	// begins in the turn.
 	offering atomic.Int32
@@ -43,6 +42,8 @@ type loop struct {
 }
 
 const (
+	// coldStay is how many pipelines a connection keeps its goroutine after it has asked for what was not in memory.
+	coldStay = 64
 	// longestCommit is how long a loop waits for a commit. Then a goroutine does, which knows what to do when there is none.
 	longestCommit = 250 * time.Millisecond
 	// simpleArgs and simpleBytes bound a pipeline that a loop executes.
@@ -135,9 +136,8 @@ func (l *loop) pass() {
 	}
 }
 
-// adopt takes c in, whose buffer is empty, unless something has happened to it; the caller has not the turn.
+// adopt takes c in, unless something has happened to it; the caller has not the turn.
 func (l *loop) adopt(c *conn) bool {
-	c.parser.release() // it is idle until more arrives, which may be never
 	defer l.passOn()
 	l.turn.Lock()
 	defer l.turn.Unlock()
@@ -182,6 +182,9 @@ func (l *loop) handOver(c *conn, r *round) {
 	l.poller.remove(c)
 	c.input, c.leaving, c.round = false, false, nil
 	if r != nil {
+		if r.cold {
+			c.stay = coldStay
+		}
 		r.hasty, r.stuck = false, false
 	}
 	go c.resume(r)
@@ -217,16 +220,12 @@ func (l *loop) execute(c *conn) bool {
 		c.parser.rest()
 		return true // the rest of a command is to come
 	}
-	simple, reads := r.simple()
-	if !simple || reads && l.cold.is(l.now) {
+	if !r.simple() {
 		l.handOver(c, r)
 		return false
 	}
 	r.hasty = true
 	r.execute()
-	if reads {
-		l.cold.note(r.lastTick, r.lastTick.Sub(l.now))
-	}
 	l.now = r.lastTick
 	if r.stuck || r.next < len(r.jobs) || c.closing || r.out.over {
 		if r.pending {
@@ -333,64 +332,30 @@ func (l *loop) handOverLate() {
 	}
 }
 
-// simple tells whether a round can be executed without waiting, but for reading from the disk; reads: whether it reads.
-func (r *round) simple() (simple, reads bool) {
+// simple tells whether a loop may try to execute the round.
+func (r *round) simple() bool {
 	c := r.conn
 	if r.malformed != nil || c.multi != nil || c.watched != nil || len(r.jobs) > batchCommands {
-		return false, false
+		return false
 	}
 	size, writes, views := 0, false, false
 	for i := range r.jobs {
 		j := &r.jobs[i]
 		if j.cmd == nil || len(j.args) > simpleArgs {
-			return false, false
+			return false
 		}
 		size += argBytes(j.args)
 		class := r.classify(j)
 		switch {
-		case size > simpleBytes, r.elsewhere(j, class):
-			return false, false
-		case class == classBatch && len(j.cmd.keys) > 0 && j.cmd.has(flagWrite):
+		case size > simpleBytes, len(j.cmd.keys) == 0, r.elsewhere(j, class):
+			return false
+		case class == classBatch && j.cmd.has(flagWrite):
 			writes = true
-			reads = reads || !j.cmd.blind(j.args)
-		case class == classRead && j.cmd.has(flagFast):
-			views, reads = true, true
+		case class == classRead && j.cmd.has(flagFast) && len(j.args) == 2: // of one key
+			views = true
 		default:
-			return false, false
+			return false
 		}
 	}
-	return !(writes && views) && !(views && len(r.jobs) > manyReads), reads
-}
-
-// coldness notes whether reads take so long that they must have come from a disk: then goroutines do them, side by side.
-type coldness struct {
-	slow  int          // recent slow reads, of those that follow each other; in the turn only
-	until atomic.Int64 // in unix nanoseconds
-}
-
-const (
-	slowRead = 100 * time.Microsecond
-	slowMany = 4
-	coldFor  = 20 * time.Millisecond
-)
-
-func (c *coldness) is(now time.Time) bool { return now.UnixNano() < c.until.Load() }
-
-func (c *coldness) note(now time.Time, took time.Duration) {
-	switch {
-	case took < slowRead:
-		c.slow = max(0, c.slow-1)
-		return
-	case c.slow < 8*slowMany:
-		c.slow += 8
-	}
-	if c.slow >= 8*slowMany {
-		c.until.Store(now.Add(coldFor).UnixNano())
-	}
-}
-
-// mayLoop tells whether the loop would have executed the jobs.
-func (r *round) mayLoop() bool {
-	simple, reads := r.simple()
-	return simple && !(reads && r.conn.loop.cold.is(r.started))
+	return !(writes && views) && !(views && len(r.jobs) > manyReads)
 }

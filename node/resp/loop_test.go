@@ -219,3 +219,19 @@ func TestWriteWithoutEffectInTheLoop(t *testing.T) {
 		t.Fatalf("40 of them took %v", took)
 	}
 }
+
+// What is not in memory is read outside of the loop, by a connection that comes back later.
+func TestColdReadsInTheLoop(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	w := dial(t, n.Addr)
+	looped(w)
+	for i := range 200 {
+		w.do(fmt.Sprintf("GET absent%d", i), "$-1")
+		w.do(fmt.Sprintf("SETNX new%d 1", i), ":1")
+		w.do(fmt.Sprintf("SETNX new%d 1", i), ":0")
+		w.do("INCR n", fmt.Sprintf(":%d", i+1))
+		w.do(fmt.Sprintf("EXISTS absent%d", i), ":0")
+		w.do(fmt.Sprintf("DEL absent%d", i), ":0")
+		w.do("GET n", fmt.Sprintf("$%d", len(fmt.Sprint(i+1))), fmt.Sprint(i+1))
+	}
+}

@@ -82,36 +82,6 @@ func idleClients(t *testing.T, addr string, clients int, requests []string) {
 	time.Sleep(50 * time.Millisecond)
 }
 
-// A connection that the loop takes over holds no buffer either.
-func TestMemoryOfConnectionsTakenByTheLoop(t *testing.T) {
-	const clients = 400
-	n := resptest.Start(t, resp.Options{})
-	dial(t, n.Addr).do("SET k v", "+OK")
-	heapBefore, stackBefore := inUse()
-	for range clients {
-		fd := rawDial(t, n.Addr)
-		t.Cleanup(func() { _ = syscall.Close(fd) })
-		reply := make([]byte, 64)
-		for _, request := range []string{"PING\r\n", "GET k\r\n"} {
-			if _, err := syscall.Write(fd, []byte(request)); err != nil {
-				t.Fatal(err)
-			}
-			for got := 0; got < 7; {
-				k, err := syscall.Read(fd, reply)
-				if err != nil || k == 0 {
-					t.Fatalf("read: %d, %v", k, err)
-				}
-				got += k
-			}
-		}
-	}
-	time.Sleep(50 * time.Millisecond)
-	heapAfter, stackAfter := inUse()
-	if each := (heapAfter - heapBefore + stackAfter - stackBefore) / clients; each > maxIdleBytes {
-		t.Errorf("%d bytes per connection, more than %d", each, maxIdleBytes)
-	}
-}
-
 func inUse() (heap, stack int64) {
 	for range 6 { // pools are emptied by the second collection; each one halves stacks that are mostly unused
 		runtime.GC()

@@ -28,8 +28,8 @@ type round struct {
 	next  int // the first of jobs that was not executed yet
 	// malformed is why nothing more can be parsed.
 	malformed error
-	// hasty rounds do not wait: stuck says that the next job would have to.
-	hasty, stuck bool
+	// hasty rounds do not wait: stuck says that the next job would have to, cold that it would for the disk.
+	hasty, stuck, cold bool
 
 	seq      *store.Sequencer // nil: this member does not lead
 	machine  *store.Machine
@@ -96,7 +96,7 @@ func (c *conn) takeRound(now time.Time) *round {
 	r.started, r.lastTick = now, now
 	r.executed, r.wrote = 0, false
 	r.lastRefusal, r.malformed = nil, nil
-	r.jobs, r.next, r.hasty, r.stuck = r.jobs[:0], 0, false, false
+	r.jobs, r.next, r.hasty, r.stuck, r.cold = r.jobs[:0], 0, false, false, false
 	if r.seq != nil && c.up != nil && c.watchesUp == nil {
 		c.disconnect() // this member leads now
 	}
@@ -179,6 +179,11 @@ func (r *round) onView(j *job) bool {
 		r.reject(text)
 	} else {
 		j.cmd.run(&r.call)
+		if r.hasty && errors.Is(r.call.fault, store.ErrNotResident) {
+			r.out.rewind(at)
+			r.stuck, r.cold = true, true
+			return false
+		}
 		r.replaceFault(at)
 	}
 	r.finish(at, markKeep)
@@ -218,6 +223,9 @@ func (r *round) openView(cmd *command) string {
 		r.call.now = r.seq.Now()
 	}
 	r.call.view = r.machine.View(r.call.now)
+	if r.hasty {
+		r.call.view = r.call.view.Resident()
+	}
 	return ""
 }
 

@@ -163,10 +163,14 @@ func (w *works) sealable() bool {
 	}
 }
 
-// queued is told that something was.
-func (w *works) queued() {
-	if w.idle.Load() {
+// queued is told that something was; patient: by somebody who may wait for the disk.
+func (w *works) queued(patient bool) {
+	switch {
+	case !w.idle.Load():
+	case patient:
 		w.look()
+	default:
+		nudge(w.elsewhere)
 	}
 }
 

@@ -31,7 +31,7 @@ const maxScratch = 1 << 20
 func (s *Sequencer) Run(ctx context.Context, f func(*Batch)) (Ticket, error) {
 	t, err := s.Evaluate(ctx, f)
 	if t.Wrote && s.opt.OnQueued != nil {
-		go s.Offer() // which may wait for the disk, and the caller must not: it has a reply to give in time
+		s.opt.OnQueued(false) // the caller has a reply to give in time
 	}
 	return t, err
 }
@@ -60,7 +60,7 @@ func (s *Sequencer) Evaluate(ctx context.Context, f func(*Batch)) (Ticket, error
 // Offer tells SequencerOptions.OnQueued that entries were queued.
 func (s *Sequencer) Offer() {
 	if s.opt.OnQueued != nil {
-		s.opt.OnQueued()
+		s.opt.OnQueued(true)
 	}
 }
 

@@ -33,9 +33,9 @@ type SequencerOptions struct {
 	MaxEntries int
 	// MaxEntryBytes bounds one entry. Default and upper bound MaxEntryBytes.
 	MaxEntryBytes int
-	// OnQueued is called after a batch that has queued entries, without a lock, beside Run or in Offer; nil: nobody is. It must not wait
-	// for whoever calls Applied.
-	OnQueued func()
+	// OnQueued is called after a batch that has queued entries, without a lock, by whoever called Run or Offer; nil: nobody is. It must
+	// not wait for whoever calls Applied, and for nobody, the disk neither, unless patient: Offer's caller is, Run's is not.
+	OnQueued func(patient bool)
 	// WaitTimeout is after how long Wait says ErrOutcomeUnknown, where its context has no deadline. Default 10 s.
 	WaitTimeout time.Duration
 }
@@ -221,6 +221,16 @@ func (s *Sequencer) Prefetch(keys ...[]byte) {
 	for _, key := range keys {
 		_, _ = s.m.stored(key, func(Value) {})
 	}
+}
+
+// Resident reports whether Prefetch of key would find it in memory, so that Run may do without; it does not wait.
+func (s *Sequencer) Resident(key []byte) bool {
+	if !s.m.gate.enter() {
+		return false
+	}
+	defer s.m.gate.leave()
+	_, known, _ := s.m.remembered(key, func(Value) {})
+	return known
 }
 
 // Leads reports whether the leadership that gave t still goes on.

@@ -15,12 +15,22 @@ import (
 // Each call reads one consistent state; two calls may see different ones. Use GetMany for reads that belong together.
 // Every method returns ErrClosed once the Machine is closed (node: it was replaced by a seed; ask for a new View).
 type View struct {
-	m   *Machine
-	now int64
+	m        *Machine
+	now      int64
+	resident bool // see Resident
 }
 
 // View returns a view as of now (unix ms): the leader's wall clock, or AppliedTime on a follower.
 func (m *Machine) View(now int64) View { return View{m: m, now: now} }
+
+// ErrNotResident: the value, or that there is none, is not known without reading the database, which may wait for the disk.
+var ErrNotResident = errors.New("the value is not in memory")
+
+// Resident returns a view the Read and Exists of which never wait: they return ErrNotResident where they would have to. GetMany is the same.
+func (v View) Resident() View {
+	v.resident = true
+	return v
+}
 
 // Now returns the time the view judges expiry by (unix ms).
 func (v View) Now() int64 { return v.now }
@@ -46,36 +56,49 @@ func (v View) Read(key []byte, use func(Value)) (bool, error) {
 	}
 	defer v.m.gate.leave()
 	live := false
-	_, err := v.m.stored(key, func(val Value) {
+	unexpired := func(val Value) {
 		if live = !val.expired(v.now); live {
 			use(val)
 		}
-	})
+	}
+	if v.resident {
+		_, known, err := v.m.remembered(key, unexpired)
+		if err == nil && !known {
+			err = ErrNotResident
+		}
+		return live, err
+	}
+	_, err := v.m.stored(key, unexpired)
 	return live, err
 }
 
-// stored calls use with key's value, expired or not, and reports whether there is one. Data is valid until use returns; use
-// must neither read nor apply. The caller is inside the gate.
-func (m *Machine) stored(key []byte, use func(Value)) (found bool, err error) {
+// remembered is stored without the database; known tells whether that is enough.
+func (m *Machine) remembered(key []byte, use func(Value)) (found, known bool, err error) {
 	if raw, known := m.recent.now().find(m.recent.hash(key), key); known {
 		if raw == nil {
-			return false, nil
+			return false, true, nil
 		}
 		val, err := decodeValue(raw)
 		if err == nil {
 			use(val)
 		}
-		return err == nil, err
+		return err == nil, true, err
 	}
-	hash := hashOf(key)
-	found, err = m.rows.read(hash, key, func(raw []byte) error {
+	found, err = m.rows.read(hashOf(key), key, func(raw []byte) error {
 		val, err := decodeValue(raw)
 		if err == nil {
 			use(val)
 		}
 		return err
 	})
-	if found || err != nil {
+	return found, found, err
+}
+
+// stored calls use with key's value, expired or not, and reports whether there is one. Data is valid until use returns; use
+// must neither read nor apply. The caller is inside the gate.
+func (m *Machine) stored(key []byte, use func(Value)) (found bool, err error) {
+	found, known, err := m.remembered(key, use)
+	if known || err != nil {
 		return found, err
 	}
 	seq, fill := m.rows.begun()
@@ -84,7 +107,7 @@ func (m *Machine) stored(key []byte, use func(Value)) (found bool, err error) {
 		return false, err
 	}
 	if fill {
-		m.rows.fill(seq, hash, key, raw)
+		m.rows.fill(seq, hashOf(key), key, raw)
 	}
 	use(val)
 	return true, closer.Close()
