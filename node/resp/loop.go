@@ -43,7 +43,7 @@ type loop struct {
 
 const (
 	// coldStay is how many pipelines a connection keeps its goroutine after it has asked for what was not in memory.
-	coldStay = 64
+	coldStay = 16
 	// longestCommit is how long a loop waits for a commit. Then a goroutine does, which knows what to do when there is none.
 	longestCommit = 250 * time.Millisecond
 	// simpleArgs and simpleBytes bound a pipeline that a loop executes.

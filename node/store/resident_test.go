@@ -48,4 +48,25 @@ func TestResidentViewNeverReadsTheDatabase(t *testing.T) {
 		t.Fatalf("read from the database: %v, %t, %v", v, found, err)
 	}
 	expect("a", "1", nil)
+	if _, found, err := m.View(0).Get([]byte("b")); err != nil || found {
+		t.Fatalf("read from the database: %t, %v", found, err)
+	}
+	expect("b", "none", nil)
+	apply(putOf("b", "3", 0), deleteOf("a"))
+	expect("b", "3", nil)
+	expect("a", "none", nil)
+	if _, err := m.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for key, want := range map[string]string{"a": "none", "b": "3"} { // what was said of them before is forgotten
+		got := "none"
+		if v, found, err := m.View(0).Get([]byte(key)); err != nil {
+			t.Fatal(err)
+		} else if found {
+			got = string(v.Data)
+		}
+		if got != want {
+			t.Errorf("%s is %s after it was flushed, want %s", key, got, want)
+		}
+	}
 }

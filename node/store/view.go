@@ -84,14 +84,17 @@ func (m *Machine) remembered(key []byte, use func(Value)) (found, known bool, er
 		}
 		return err == nil, true, err
 	}
-	found, err = m.rows.read(hashOf(key), key, func(raw []byte) error {
+	known, err = m.rows.read(hashOf(key), key, func(raw []byte) error {
+		if len(raw) == 0 {
+			return nil // there is none
+		}
 		val, err := decodeValue(raw)
-		if err == nil {
+		if found = err == nil; found {
 			use(val)
 		}
 		return err
 	})
-	return found, found, err
+	return found, known, err
 }
 
 // stored calls use with key's value, expired or not, and reports whether there is one. Data is valid until use returns; use
@@ -103,11 +106,14 @@ func (m *Machine) stored(key []byte, use func(Value)) (found bool, err error) {
 	}
 	seq, fill := m.rows.begun()
 	val, raw, closer, err := readStored(m.db, key)
-	if err != nil || closer == nil {
+	if err != nil {
 		return false, err
 	}
 	if fill {
 		m.rows.fill(seq, hashOf(key), key, raw)
+	}
+	if closer == nil {
+		return false, nil
 	}
 	use(val)
 	return true, closer.Close()
