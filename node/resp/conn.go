@@ -44,6 +44,8 @@ type conn struct {
 
 	simple  bool // what was executed last would have been a loop's
 	stay    int  // for so many pipelines the loop does not take it
+	stayed  int  // what stay was the last time
+	warm    int  // pipelines that the loop executed since
 	closing bool // close once the replies so far are sent
 	quiet   replyMode
 	multi   *transaction

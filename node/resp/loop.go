@@ -42,8 +42,9 @@ type loop struct {
 }
 
 const (
-	// coldStay is how many pipelines a connection keeps its goroutine after it has asked for what was not in memory.
-	coldStay = 16
+	// stayLeast and stayMost bound how many pipelines a connection keeps its goroutine after it has asked for what was not in memory.
+	stayLeast = 16
+	stayMost  = 1 << 14
 	// longestCommit is how long a loop waits for a commit. Then a goroutine does, which knows what to do when there is none.
 	longestCommit = 250 * time.Millisecond
 	// simpleArgs and simpleBytes bound a pipeline that a loop executes.
@@ -183,11 +184,21 @@ func (l *loop) handOver(c *conn, r *round) {
 	c.input, c.leaving, c.round = false, false, nil
 	if r != nil {
 		if r.cold {
-			c.stay = coldStay
+			c.cool()
 		}
 		r.hasty, r.stuck = false, false
 	}
 	go c.resume(r)
+}
+
+// cool keeps c away from the loop for a while: the longer, the less of what it asked for there was in memory.
+func (c *conn) cool() {
+	if c.warm < 4*c.stayed {
+		c.stayed = min(2*c.stayed, stayMost)
+	} else {
+		c.stayed = stayLeast
+	}
+	c.stay, c.warm = c.stayed, 0
 }
 
 // serve reads what has arrived on c and does it.
@@ -225,6 +236,7 @@ func (l *loop) execute(c *conn) bool {
 		return false
 	}
 	r.hasty = true
+	c.warm++
 	r.execute()
 	l.now = r.lastTick
 	if r.stuck || r.next < len(r.jobs) || c.closing || r.out.over {
