@@ -18,15 +18,17 @@ import (
 //
 // Whoever has noticed something takes the turn and does all that is due: the loop's own goroutine when there is input, and the
 // goroutine that has applied a record for the replies that waited for it. Nobody has to be woken for them, and what the clients say next
-// is in the record after. Measured (three members, two processors, against a goroutine for each connection; ratio of processor time a SET,
-// and of the rate): see docs/performance.md.
+// is in the record after. (Where there are several loops, each has its goroutine woken: who applies is one for all.) What that brought is
+// told in docs/performance.md.
 type loop struct {
 	srv    *Server
+	single bool // there is no other
 	poller *poller
 	poked  atomic.Bool // something may be due
 	// offering is how many are having something put in the log: they may be waiting for the disk, the loop's own goroutine too. It
 	// begins in the turn.
 	offering atomic.Int32
+	awaited  atomic.Int32 // rounds in waiting
 
 	turn    sync.Mutex // guards below; never waited for by who notices something
 	conns   map[int64]*conn
@@ -55,8 +57,8 @@ const (
 )
 
 // newLoop returns nil where there is none.
-func newLoop(s *Server) *loop {
-	l := &loop{srv: s, conns: map[int64]*conn{}}
+func newLoop(s *Server, single bool) *loop {
+	l := &loop{srv: s, single: single, conns: map[int64]*conn{}}
 	p, err := newPoller()
 	if err != nil {
 		s.opt.Log.V(1).Info("every connection has a goroutine", "reason", err.Error())
@@ -83,10 +85,16 @@ func (l *loop) work() {
 	}
 }
 
-// poke does what is due once, unless somebody is at it, who will see then.
-func (l *loop) poke() {
+// settled is told that commits that are waited for may have happened. It sees to that once, unless somebody is at it, who will see then.
+func (l *loop) settled() {
+	if l.awaited.Load() == 0 {
+		return
+	}
 	l.poked.Store(true)
-	if l.turn.TryLock() {
+	switch {
+	case !l.single:
+		l.poller.kick()
+	case l.turn.TryLock():
 		l.once()
 		l.passOn()
 	}
@@ -125,7 +133,7 @@ func (l *loop) pass() {
 	if l.answer() {
 		l.now = l.srv.opt.Now()
 	}
-	l.poller.events(func(id int64, ended bool) {
+	more := l.poller.events(func(id int64, ended bool) {
 		if c := l.conns[id]; c != nil {
 			c.ended = c.ended || ended
 			if c.input = c.round != nil; !c.input {
@@ -133,6 +141,9 @@ func (l *loop) pass() {
 			}
 		}
 	})
+	if more {
+		l.poked.Store(true)
+	}
 	for l.answer() { // what has changed nothing may have nothing to wait for, and nobody tells of it then
 	}
 }
@@ -260,13 +271,14 @@ func (l *loop) await(c *conn, r *round) {
 	c.round = r
 	c.busy.Store(true)
 	l.waiting = append(l.waiting, r)
+	l.awaited.Add(1)
 }
 
 // offer has what r has queued put in the log when the pass is over.
 func (l *loop) offer(r *round) {
 	if l.seq != r.owner {
 		l.seq = r.owner
-		l.seq.OnSettled(l.poke)
+		l.seq.OnSettled(l.settled)
 	}
 	l.queued = true
 	if !l.alarmed {
@@ -301,8 +313,14 @@ func (l *loop) answer() bool {
 			l.serve(c)
 		}
 	}
-	l.waiting = slices.Delete(l.waiting, 0, done)
+	l.forget(done)
 	return done > 0
+}
+
+// forget drops the oldest that wait.
+func (l *loop) forget(n int) {
+	l.waiting = slices.Delete(l.waiting, 0, n)
+	l.awaited.Add(int32(-n))
 }
 
 // send sends the replies of r; false when c is somebody else's then.
@@ -338,7 +356,7 @@ func (l *loop) handOverLate() {
 		late++
 		l.handOver(r.conn, r)
 	}
-	l.waiting = slices.Delete(l.waiting, 0, late)
+	l.forget(late)
 	if l.alarmed = len(l.waiting) > 0 || l.offering.Load() > 0; l.alarmed {
 		time.AfterFunc(l.overdue(), l.alarm)
 	}

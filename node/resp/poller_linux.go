@@ -17,6 +17,9 @@ type poller struct {
 	found       [128]syscall.EpollEvent
 }
 
+// atOnce bounds the calls of epoll_wait for one call of events.
+const atOnce = 8
+
 const (
 	pollInput = syscall.EPOLLIN | syscall.EPOLLRDHUP | 1<<31 // EPOLLET, which syscall has as a negative number
 	pollEnd   = syscall.EPOLLRDHUP | syscall.EPOLLHUP | syscall.EPOLLERR
@@ -83,9 +86,10 @@ func (p *poller) remove(c *conn) {
 	_ = c.raw.Control(func(fd uintptr) { _ = p.control(syscall.EPOLL_CTL_DEL, int(fd), c.id) })
 }
 
-// events calls f for each connection on which something has arrived since; ended: that may have been its end.
-func (p *poller) events(f func(id int64, ended bool)) {
-	for {
+// events calls f for each connection on which something has arrived since; ended: that may have been its end. more: there may be more
+// of them.
+func (p *poller) events(f func(id int64, ended bool)) (more bool) {
+	for range atOnce {
 		n := p.look()
 		for i := range n {
 			e := &p.found[i]
@@ -94,9 +98,10 @@ func (p *poller) events(f func(id int64, ended bool)) {
 			}
 		}
 		if n < len(p.found) {
-			return
+			return false
 		}
 	}
+	return true
 }
 
 func (p *poller) look() (n int) {

@@ -109,8 +109,9 @@ func (s *Server) serve(l net.Listener, byLeader bool) error {
 // begin starts what all listeners share.
 func (s *Server) begin() {
 	s.running.Go(func() { s.patrol(s.blockCtx) })
-	for range max(1, runtime.GOMAXPROCS(0)/2) {
-		if l := newLoop(s); l != nil {
+	n := max(1, runtime.GOMAXPROCS(0)/2)
+	for range n {
+		if l := newLoop(s, n == 1); l != nil {
 			s.loops = append(s.loops, l)
 		}
 	}
