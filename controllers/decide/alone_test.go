@@ -51,3 +51,36 @@ func TestLeaderAloneIsElectedInTheEnd(t *testing.T) {
 	w.until("it can write", func() bool { return w.rec().Phase == decide.PhaseStable })
 	w.write()
 }
+
+// TestCutOffOperatorDoesNotLeadClientsBack: the other operator, which sees that the leader's voters do not hear it, has led clients to the
+// member that is to lead next, before it replaces the leader.
+func TestCutOffOperatorDoesNotLeadClientsBack(t *testing.T) {
+	w, elected, _ := withStandby(t)
+	for _, far := range []string{"orders-2", "orders-3"} {
+		w.cluster.Cut(fake.Operator+elected.name, far)
+	}
+	led := func() string {
+		for name, p := range w.pods {
+			if w.route != nil && *w.route == (decide.Route{UID: p.UID, IP: p.IP}) {
+				return name
+			}
+		}
+		return ""
+	}
+	w.run(time.Second)
+	if at := led(); at != "orders-1" {
+		t.Fatalf("clients are led to %q", at)
+	}
+	w.route = &decide.Route{UID: w.pods["orders-2"].UID, IP: w.pods["orders-2"].IP}
+	w.run(2 * time.Second)
+	if at := led(); at != "orders-2" {
+		t.Fatalf("clients are led back to %q at once", at)
+	}
+	w.until("nothing came of it", func() bool { return led() == "orders-1" })
+	w.route = &decide.Route{UID: w.pods["orders-2"].UID, IP: w.pods["orders-2"].IP}
+	w.cluster.HealAll()
+	w.run(time.Second)
+	if at := led(); at != "orders-1" {
+		t.Fatalf("an operator that sees everybody leaves clients at %q", at)
+	}
+}

@@ -1,6 +1,8 @@
 package decide
 
 import (
+	"time"
+
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
@@ -38,7 +40,27 @@ func (d *decision) route(rec Record) []Action {
 	if d.ahead != "" {
 		return d.leadTo(d.ahead)
 	}
+	if d.ledElsewhere(rec) {
+		return nil
+	}
 	return d.leadTo(rec.Leader.Member)
+}
+
+// elsewherePatience is longer than another operator takes from leading clients away from a lost leader to replacing it.
+const elsewherePatience = 3 * time.Second
+
+// ledElsewhere tells whether clients have been led, for a moment, to a member that this operator does not reach, although it sees the leader.
+// Another one sees more, then, and is about to replace that leader: to lead them back would cost them a second, see leadTo.
+func (d *decision) ledElsewhere(rec Record) bool {
+	if rec.Phase != PhaseStable || d.Route == nil {
+		return false
+	}
+	for _, m := range d.Members {
+		if m.Pod != nil && m.Name != rec.Leader.Member && (Route{m.Pod.UID, m.Pod.IP}) == *d.Route {
+			return m.fresh() == nil && !d.lasting("clients are led to "+m.Name, elsewherePatience)
+		}
+	}
+	return false
 }
 
 // leadNowhere ends a way to an address that no member has any more, while nobody leads: it may be another store's by now.
