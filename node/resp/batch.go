@@ -249,11 +249,12 @@ func (r *round) prefetch(j *job) {
 	}
 	keys, _ := j.cmd.keysOf(j.args)
 	for _, k := range keys {
-		if key := j.args[k.index]; !r.hasty {
-			r.seq.Prefetch(key)
-		} else if !r.seq.Resident(key) {
+		switch key := j.args[k.index]; {
+		case r.hasty && !r.seq.Resident(key):
 			r.stuck, r.cold = true, true
 			return
+		case !r.hasty && !r.seq.Prefetch(key):
+			r.cold = true
 		}
 	}
 }

@@ -43,9 +43,7 @@ type conn struct {
 	sendErr error  // of onSend
 
 	simple  bool // what was executed last would have been a loop's
-	stay    int  // for so many pipelines the loop does not take it
-	stayed  int  // what stay was the last time
-	warm    int  // pipelines that the loop executed since
+	warm    int  // pipelines in a row that asked only for what was in memory, up to warmEnough
 	closing bool // close once the replies so far are sent
 	quiet   replyMode
 	multi   *transaction
@@ -154,11 +152,7 @@ func (c *conn) work(waited bool) bool {
 
 // mayPark tells whether the loop may take c: what it said last was simple, and is answered as a whole.
 func (c *conn) mayPark() bool {
-	if c.stay > 0 {
-		c.stay--
-		return false
-	}
-	if !c.simple || c.loop == nil {
+	if !c.simple || c.loop == nil || c.warm < warmEnough {
 		return false
 	}
 	c.parser.rest()
@@ -214,6 +208,9 @@ func (c *conn) proceed(r *round) error {
 		c.srv.stats.protocolErrors.Add(1)
 		r.out.fail("ERR " + r.malformed.Error())
 		c.closing = true
+	}
+	if c.warm = min(c.warm+1, warmEnough); r.cold {
+		c.warm = 0
 	}
 	c.parser.compact()
 	return r.flush()

@@ -44,9 +44,8 @@ type loop struct {
 }
 
 const (
-	// stayLeast and stayMost bound how many pipelines a connection keeps its goroutine after it has asked for what was not in memory.
-	stayLeast = 16
-	stayMost  = 1 << 14
+	// warmEnough is for how many pipelines in a row all that a connection asks for must be in memory before the loop takes it again.
+	warmEnough = 64
 	// longestCommit is how long a loop waits for a commit. Then a goroutine does, which knows what to do when there is none.
 	longestCommit = 250 * time.Millisecond
 	// simpleArgs and simpleBytes bound a pipeline that a loop executes.
@@ -194,22 +193,9 @@ func (l *loop) handOver(c *conn, r *round) {
 	l.poller.remove(c)
 	c.input, c.leaving, c.round = false, false, nil
 	if r != nil {
-		if r.cold {
-			c.cool()
-		}
 		r.hasty, r.stuck = false, false
 	}
 	go c.resume(r)
-}
-
-// cool keeps c away from the loop for a while: the longer, the less of what it asked for there was in memory.
-func (c *conn) cool() {
-	if c.warm < 4*c.stayed {
-		c.stayed = min(2*c.stayed, stayMost)
-	} else {
-		c.stayed = stayLeast
-	}
-	c.stay, c.warm = c.stayed, 0
 }
 
 // serve reads what has arrived on c and does it.
@@ -247,7 +233,6 @@ func (l *loop) execute(c *conn) bool {
 		return false
 	}
 	r.hasty = true
-	c.warm++
 	r.execute()
 	l.now = r.lastTick
 	if r.stuck || r.next < len(r.jobs) || c.closing || r.out.over {

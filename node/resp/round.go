@@ -28,7 +28,7 @@ type round struct {
 	next  int // the first of jobs that was not executed yet
 	// malformed is why nothing more can be parsed.
 	malformed error
-	// hasty rounds do not wait: stuck says that the next job would have to, cold that it would for the disk.
+	// hasty rounds do not wait: stuck says that the next job would have to. cold: something was not in memory.
 	hasty, stuck, cold bool
 
 	seq      *store.Sequencer // nil: this member does not lead
@@ -225,6 +225,8 @@ func (r *round) openView(cmd *command) string {
 	r.call.view = r.machine.View(r.call.now)
 	if r.hasty {
 		r.call.view = r.call.view.Resident()
+	} else {
+		r.call.view = r.call.view.Noting(&r.cold)
 	}
 	return ""
 }

@@ -154,7 +154,7 @@ func (s *Server) sleep(d time.Duration) {
 
 // welcome starts serving nc, or refuses it.
 func (s *Server) welcome(nc net.Conn, byLeader bool) {
-	c := &conn{srv: s, nc: nc, created: s.opt.Now(), parser: newParser(s.limits)}
+	c := &conn{srv: s, nc: nc, created: s.opt.Now(), parser: newParser(s.limits), warm: warmEnough}
 	c.bound = s.forwards() && (byLeader || s.backend.Sequencer() != nil)
 	c.onReady = c.ready
 	c.touch()

@@ -210,17 +210,21 @@ func (s *Sequencer) advanceClock(t int64) int64 {
 	}
 }
 
-// Prefetch reads keys from disk into memory, so that the Run that follows finds them in memory: mu is then not
+// Prefetch reads a key from disk into memory, so that the Run that follows finds them in memory: mu is then not
 // held over a disk read, which every other connection would wait for. It costs about as much as one Get a key; use it for
 // commands that read before they write, on keys that may be cold. Errors are left to Run, which will meet them again.
-func (s *Sequencer) Prefetch(keys ...[]byte) {
+//
+// It tells whether the key was there already.
+func (s *Sequencer) Prefetch(key []byte) (resident bool) {
 	if !s.m.gate.enter() {
-		return
+		return false
 	}
 	defer s.m.gate.leave()
-	for _, key := range keys {
-		_, _ = s.m.stored(key, func(Value) {})
+	_, known, err := s.m.remembered(key, func(Value) {})
+	if !known && err == nil {
+		_, _ = s.m.fetch(key, func(Value) {})
 	}
+	return known
 }
 
 // Resident reports whether Prefetch of key would find it in memory, so that Run may do without; it does not wait.

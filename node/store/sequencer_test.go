@@ -254,7 +254,8 @@ func TestPrefetchAndCloseOfMachine(t *testing.T) {
 	l := newLeader(t, SequencerOptions{})
 	l.put("k", "v", 0)
 	l.settle()
-	l.s.Prefetch([]byte("k"), []byte("absent"))
+	l.s.Prefetch([]byte("k"))
+	l.s.Prefetch([]byte("absent"))
 	if l.get("k") != "v" {
 		t.Error("prefetch changed something")
 	}

@@ -17,7 +17,8 @@ import (
 type View struct {
 	m        *Machine
 	now      int64
-	resident bool // see Resident
+	resident bool  // see Resident
+	missed   *bool // see Noting
 }
 
 // View returns a view as of now (unix ms): the leader's wall clock, or AppliedTime on a follower.
@@ -29,6 +30,12 @@ var ErrNotResident = errors.New("the value is not in memory")
 // Resident returns a view the Read and Exists of which never wait: they return ErrNotResident where they would have to. GetMany is the same.
 func (v View) Resident() View {
 	v.resident = true
+	return v
+}
+
+// Noting returns a view the Read and Exists of which set missed where a Resident one's would not have known.
+func (v View) Noting(missed *bool) View {
+	v.missed = missed
 	return v
 }
 
@@ -61,14 +68,16 @@ func (v View) Read(key []byte, use func(Value)) (bool, error) {
 			use(val)
 		}
 	}
-	if v.resident {
-		_, known, err := v.m.remembered(key, unexpired)
-		if err == nil && !known {
-			err = ErrNotResident
-		}
+	_, known, err := v.m.remembered(key, unexpired)
+	switch {
+	case known || err != nil:
 		return live, err
+	case v.resident:
+		return false, ErrNotResident
+	case v.missed != nil:
+		*v.missed = true
 	}
-	_, err := v.m.stored(key, unexpired)
+	_, err = v.m.fetch(key, unexpired)
 	return live, err
 }
 
@@ -104,6 +113,11 @@ func (m *Machine) stored(key []byte, use func(Value)) (found bool, err error) {
 	if known || err != nil {
 		return found, err
 	}
+	return m.fetch(key, use)
+}
+
+// fetch is stored from the database, for what is not remembered.
+func (m *Machine) fetch(key []byte, use func(Value)) (found bool, err error) {
 	seq, fill := m.rows.begun()
 	val, raw, closer, err := readStored(m.db, key)
 	if err != nil {
