@@ -100,21 +100,6 @@ func (c *conn) suppressed() bool {
 	}
 }
 
-// resume goes on with r, and then with what comes; nil: with what comes. It runs in a goroutine that c has now.
-func (c *conn) resume(r *round) {
-	c.simple = false
-	if r != nil {
-		c.busy.Store(true)
-		err := c.proceed(r)
-		c.busy.Store(false)
-		if err != nil || c.closing {
-			c.end()
-			return
-		}
-	}
-	c.serve(r == nil)
-}
-
 // serve works until the client or the server ends the connection, or the loop takes it back. waited: for input, since the last reply.
 func (c *conn) serve(waited bool) {
 	if !c.work(waited) {
@@ -149,18 +134,6 @@ func (c *conn) work(waited bool) bool {
 	}
 	return false
 }
-
-// mayPark tells whether the loop may take c: what it said last was simple, and is answered as a whole.
-func (c *conn) mayPark() bool {
-	if !c.simple || c.loop == nil || c.warm < warmEnough {
-		return false
-	}
-	c.parser.rest()
-	return c.parser.buf == nil
-}
-
-// disturbed tells whether something has happened that c's goroutine is to see.
-func (c *conn) disturbed() bool { return c.cut.Load() || c.killed.Load() || c.srv.stopping.Load() }
 
 // touch notes that something happens now.
 func (c *conn) touch() (now time.Time) {
@@ -275,35 +248,6 @@ func (r *round) flush() error {
 	}
 	r.out.buf = r.out.buf[:0]
 	return err
-}
-
-// trySend is flush for the loop: false when the socket does not take all of it at once. What it has not taken is left in r.
-func (c *conn) trySend(r *round) bool {
-	c.srv.stats.round(r)
-	if len(r.out.buf) == 0 {
-		return true
-	}
-	c.sending, c.sent, c.sendErr = r.out.buf, 0, nil
-	err := c.raw.Control(c.onSend)
-	c.sending = nil
-	c.srv.stats.sent.Add(uint64(c.sent))
-	if err != nil || c.sendErr != nil || c.sent < len(r.out.buf) {
-		r.out.buf = append(r.out.buf[:0], r.out.buf[c.sent:]...)
-		return false
-	}
-	r.out.buf = r.out.buf[:0]
-	return true
-}
-
-func (c *conn) sendNow(fd uintptr) {
-	for {
-		n, err := syscall.Write(int(fd), c.sending)
-		if err == syscall.EINTR {
-			continue
-		}
-		c.sent, c.sendErr = max(n, 0), err
-		return
-	}
 }
 
 // kill closes the connection at once, from any goroutine.

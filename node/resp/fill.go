@@ -88,31 +88,6 @@ func (c *conn) ready(fd uintptr) bool {
 	}
 }
 
-// took is what conn.take has found.
-type took uint8
-
-const (
-	tookNothing took = iota
-	tookInput
-	tookEnd // or an error: whoever reads next meets it
-)
-
-// take takes in what has arrived, without waiting; for the loop.
-func (c *conn) take() took {
-	before := len(c.parser.buf)
-	c.readErr, c.taken = nil, false
-	err := c.raw.Control(c.onTake)
-	switch {
-	case err != nil || c.readErr != nil && len(c.parser.buf) == before:
-		return tookEnd
-	case !c.taken:
-		return tookNothing
-	}
-	// There may be more than was taken, of which nobody tells again.
-	c.input = c.readErr != nil || len(c.parser.buf) >= maxBuffered
-	return tookInput
-}
-
 // fillPlain is for connections that are no sockets.
 func (c *conn) fillPlain() error {
 	p := &c.parser
