@@ -42,7 +42,7 @@ func Start(ctx context.Context, opt Options) (*Runner, error) {
 	if err := w.begin(m); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}
-	m.Settle()
+	w.act(func() {})
 	go w.run(ctx)
 	go m.scrub(ctx)
 	return &Runner{Member: m, works: w}, nil

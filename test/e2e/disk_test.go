@@ -20,9 +20,15 @@ import (
 // onDisks makes a store whose volumes are small disks of their own, which can be full, hang and fail.
 func onDisks(ctx context.Context) *stage.Store {
 	GinkgoHelper()
+	return onDisksOf(ctx, stage.LoopClass)
+}
+
+// onDisksOf is onDisks with another class of such volumes.
+func onDisksOf(ctx context.Context, class string) *stage.Store {
+	GinkgoHelper()
 	onOwnCluster()
 	return own(ctx, func(rs *v1alpha1.ReplicatedStore) {
-		rs.Spec.Storage.StorageClassName = new(stage.LoopClass)
+		rs.Spec.Storage.StorageClassName = &class
 		rs.Spec.Storage.Size = resource.MustParse("512Mi")
 	})
 }

@@ -25,8 +25,8 @@ import (
 
 var _ = Describe("day 2: the volumes", func() {
 	It("grow while members run, also when the leader's is full", func(ctx SpecContext) {
-		mayGrow()
-		store := onDisks(ctx)
+		onOwnCluster()
+		store := onDisksOf(ctx, growingClass(ctx))
 		t := begin(ctx, store)
 		stays := t.stays(ctx)
 		d := diskOf(ctx, store, t.leader, t.node)
@@ -84,8 +84,23 @@ var _ = Describe("day 2: the volumes", func() {
 	}, SpecTimeout(5*readyTimeout))
 })
 
-// mayGrow leaves a spec out where the kernel lets nobody grow a mounted ext4: it asks for a capability that root may lack in a sandbox.
-func mayGrow() {
+// growingClass is a class of disks whose file system may grow while it is mounted. To let an ext4, the kernel asks for a capability that root
+// may lack in a sandbox; an XFS may then.
+func growingClass(ctx context.Context) string {
+	GinkgoHelper()
+	if has(unix.CAP_SYS_RESOURCE) {
+		return stage.LoopClass
+	}
+	known, err := os.ReadFile("/proc/filesystems")
+	Expect(err).NotTo(HaveOccurred())
+	if !strings.Contains(string(known), "\txfs\n") {
+		Skip("this machine's root lacks CAP_SYS_RESOURCE, without which the kernel grows no ext4 that is mounted, and its kernel knows no XFS")
+	}
+	return classLike(ctx, stage.LoopClass, "e2e-xfs", func(c *storagev1.StorageClass) { c.Parameters["fileSystem"] = "xfs" })
+}
+
+// has tells whether this process has a capability.
+func has(capability int) bool {
 	GinkgoHelper()
 	text, err := os.ReadFile("/proc/self/status")
 	Expect(err).NotTo(HaveOccurred())
@@ -93,11 +108,10 @@ func mayGrow() {
 		if mask, ok := strings.CutPrefix(line, "CapEff:"); ok {
 			have, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
 			Expect(err).NotTo(HaveOccurred())
-			if have&(1<<unix.CAP_SYS_RESOURCE) == 0 {
-				Skip("this machine's root lacks CAP_SYS_RESOURCE, without which the kernel grows no ext4 that is mounted")
-			}
+			return have&(1<<capability) != 0
 		}
 	}
+	return false
 }
 
 func size(ctx context.Context, s *stage.Store, size string) error {
@@ -125,10 +139,16 @@ func (t *trial) grown(ctx context.Context, size string) {
 // fixedClass is the own cluster's class whose volumes grow, without the permission to.
 func fixedClass(ctx context.Context) string {
 	GinkgoHelper()
+	return classLike(ctx, "standard", "e2e-fixed", func(c *storagev1.StorageClass) { c.AllowVolumeExpansion = nil })
+}
+
+// classLike makes a storage class like another one, but for a change, until the spec ends.
+func classLike(ctx context.Context, like, name string, change func(*storagev1.StorageClass)) string {
+	GinkgoHelper()
 	var class storagev1.StorageClass
-	Expect(world.Client.Get(ctx, client.ObjectKey{Name: "standard"}, &class)).To(Succeed())
-	class.ObjectMeta = metav1.ObjectMeta{Name: "e2e-fixed"}
-	class.AllowVolumeExpansion = nil
+	Expect(world.Client.Get(ctx, client.ObjectKey{Name: like}, &class)).To(Succeed())
+	class.ObjectMeta = metav1.ObjectMeta{Name: name}
+	change(&class)
 	Expect(client.IgnoreAlreadyExists(world.Client.Create(ctx, &class))).To(Succeed())
 	DeferCleanup(func(ctx SpecContext) {
 		Expect(client.IgnoreNotFound(world.Client.Delete(ctx, &class))).To(Succeed())

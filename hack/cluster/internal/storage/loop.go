@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -12,15 +13,17 @@ import (
 )
 
 // A volume of a storage class with parameterMedium: mediumLoop is a loop device over a file of the size that was asked for,
-// with a file system that kubelet makes and mounts as on a real disk. Such a volume can be full, freeze and fail by itself.
+// with a file system that kubelet makes and mounts as on a real disk: parameterFileSystem, or else ext4. Such a volume can be full, freeze
+// and fail by itself.
 const (
-	parameterMedium = "medium"
-	mediumLoop      = "loop"
-	imageSuffix     = ".img"
+	parameterMedium     = "medium"
+	parameterFileSystem = "fileSystem"
+	mediumLoop          = "loop"
+	imageSuffix         = ".img"
 )
 
 // makeLoop makes the file and its device, and returns the device as kubelet wants it.
-func makeLoop(ctx context.Context, file string, size int64) (*corev1.LocalVolumeSource, error) {
+func makeLoop(ctx context.Context, file string, size int64, fileSystem string) (*corev1.LocalVolumeSource, error) {
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("create volume file: %w", err)
@@ -43,7 +46,7 @@ func makeLoop(ctx context.Context, file string, size int64) (*corev1.LocalVolume
 		}
 		devices = strings.Fields(string(out))
 	}
-	return &corev1.LocalVolumeSource{Path: devices[0], FSType: new("ext4")}, nil
+	return &corev1.LocalVolumeSource{Path: devices[0], FSType: new(cmp.Or(fileSystem, "ext4"))}, nil
 }
 
 // growLoop makes the file and its device larger, while it may be in use. It never makes them smaller.

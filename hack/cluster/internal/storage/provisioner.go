@@ -76,7 +76,7 @@ func (p provisioner) Provision(ctx context.Context, o controller.ProvisionOption
 	case "":
 		source, err = makeDirectory(dir, o.PVName)
 	case mediumLoop:
-		source, err = makeLoop(ctx, dir+imageSuffix, size.Value())
+		source, err = makeLoop(ctx, dir+imageSuffix, size.Value(), o.StorageClass.Parameters[parameterFileSystem])
 	default:
 		err = fmt.Errorf("provision local volume: %s %q is none; there is %s", parameterMedium, medium, mediumLoop)
 	}

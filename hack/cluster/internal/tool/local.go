@@ -37,6 +37,7 @@ var debian = []struct{ pkg, program, file string }{
 	{pkg: "conntrack", program: "conntrack"},
 	{pkg: "iproute2", program: "ip"},
 	{pkg: "redis-tools", program: "redis-cli"},
+	{pkg: "xfsprogs", program: "mkfs.xfs"},
 }
 
 // cniDirs are where distributions put the network plugins.
