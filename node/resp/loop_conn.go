@@ -84,4 +84,3 @@ func (c *conn) mayPark() bool {
 
 // disturbed tells whether something has happened that c's goroutine is to see.
 func (c *conn) disturbed() bool { return c.cut.Load() || c.killed.Load() || c.srv.stopping.Load() }
-
