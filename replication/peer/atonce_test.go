@@ -8,25 +8,29 @@ import (
 	"time"
 )
 
-// TestWriterKeepsMessagesWhole: one side takes nothing for a while, so that messages are cut in the middle, and are left to the goroutine
-// that waits. They arrive whole, and in order.
-func TestWriterKeepsMessagesWhole(t *testing.T) {
+// pair is a TCP connection on loopback, both ends.
+func pair(t *testing.T) (here, there net.Conn) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = l.Close() }()
-	here, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
+	if here, err = net.Dial("tcp", l.Addr().String()); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = here.Close() }()
-	there, err := l.Accept()
-	if err != nil {
+	t.Cleanup(func() { _ = here.Close() })
+	if there, err = l.Accept(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = there.Close() }()
+	t.Cleanup(func() { _ = there.Close() })
+	return here, there
+}
 
+// TestWriterKeepsMessagesWhole: one side takes nothing for a while, so that messages are cut in the middle, and are left to the goroutine
+// that waits. They arrive whole, and in order.
+func TestWriterKeepsMessagesWhole(t *testing.T) {
+	here, there := pair(t)
 	w := newWriter(here)
 	const size = 1000 // not a divisor of any buffer's size
 	message := func(n uint64) func([]byte) []byte {
@@ -37,12 +41,9 @@ func TestWriterKeepsMessagesWhole(t *testing.T) {
 			return append(b, m...)
 		}
 	}
-	sent, held := uint64(0), 0
-	for ; held == 0; sent++ { // until the socket is full
-		if !w.atOnce(message(sent)) {
-			held++
-			break
-		}
+	sent := uint64(0)
+	for w.atOnce(message(sent)) { // until the socket is full
+		sent++
 	}
 	begun := len(w.rest) > 0
 	if w.atOnce(message(sent + 1)) {
@@ -73,25 +74,11 @@ func TestWriterKeepsMessagesWhole(t *testing.T) {
 
 // What could not be written in time ends in the middle of a message: nothing is said at once behind it.
 func TestNothingIsSaidBehindHalfAMessage(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	here, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = here.Close() }()
-	there, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = there.Close() }()
+	here, there := pair(t)
 	w := newWriter(here)
 	failed := make(chan error, 1)
 	go func() { failed <- w.write(func(b []byte) []byte { return append(b, make([]byte, 64<<20)...) }) }()
-	for err = nil; err == nil; {
+	for err := error(nil); err == nil; {
 		select {
 		case err = <-failed:
 		case <-time.After(100 * time.Millisecond):

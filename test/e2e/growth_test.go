@@ -5,14 +5,10 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"os"
-	"strconv"
-	"strings"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	"golang.org/x/sys/unix"
 	corev1 "k8s.io/api/core/v1"
 	storagev1 "k8s.io/api/storage/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
@@ -84,34 +80,11 @@ var _ = Describe("day 2: the volumes", func() {
 	}, SpecTimeout(5*readyTimeout))
 })
 
-// growingClass is a class of disks whose file system may grow while it is mounted. To let an ext4, the kernel asks for a capability that root
-// may lack in a sandbox; an XFS may then.
+// growingClass is a class of disks whose file system may grow while it is mounted. It is XFS: to let an ext4 grow, the kernel asks for a
+// capability that root may lack in a sandbox.
 func growingClass(ctx context.Context) string {
 	GinkgoHelper()
-	if has(unix.CAP_SYS_RESOURCE) {
-		return stage.LoopClass
-	}
-	known, err := os.ReadFile("/proc/filesystems")
-	Expect(err).NotTo(HaveOccurred())
-	if !strings.Contains(string(known), "\txfs\n") {
-		Skip("this machine's root lacks CAP_SYS_RESOURCE, without which the kernel grows no ext4 that is mounted, and its kernel knows no XFS")
-	}
 	return classLike(ctx, stage.LoopClass, "e2e-xfs", func(c *storagev1.StorageClass) { c.Parameters["fileSystem"] = "xfs" })
-}
-
-// has tells whether this process has a capability.
-func has(capability int) bool {
-	GinkgoHelper()
-	text, err := os.ReadFile("/proc/self/status")
-	Expect(err).NotTo(HaveOccurred())
-	for line := range strings.Lines(string(text)) {
-		if mask, ok := strings.CutPrefix(line, "CapEff:"); ok {
-			have, err := strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
-			Expect(err).NotTo(HaveOccurred())
-			return have&(1<<capability) != 0
-		}
-	}
-	return false
 }
 
 func size(ctx context.Context, s *stage.Store, size string) error {
