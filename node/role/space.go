@@ -11,7 +11,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/replicatedstore/replicatedstore/replication"
-	"github.com/replicatedstore/replicatedstore/replication/durable"
 	"github.com/replicatedstore/replicatedstore/replication/volume"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
@@ -100,9 +99,7 @@ func (m *Member) reclaim(now time.Time) {
 	m.works.Background(func() error { return c.State.Reclaim(context.Background()) }, func(err error) {
 		ended := m.opt.Now()
 		r.busy, r.next = false, ended.Add(max(lookEvery, reclaimRest*ended.Sub(now)))
-		if durable.IsNoSpace(err) {
-			m.opt.Log.Info("the volume has no room to give back all that was deleted", "volume", m.space.String(), "reason", err.Error())
-		} else if m.Contents() == c { // what was replaced meanwhile may fail as it likes
+		if m.Contents() == c { // what was replaced meanwhile may fail as it likes
 			_ = m.final(err)
 		}
 	})

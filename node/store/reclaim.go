@@ -2,8 +2,12 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/bits"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
 const (
@@ -11,19 +15,41 @@ const (
 	reclaimPiece = 32 << 20
 	// Fewer deleted keys than reclaimKeys that are known to take less than reclaimBytes are not worth it.
 	reclaimKeys, reclaimBytes = 16, 1 << 20
+	// pieceTime is far more than a piece takes, unless the disk hangs.
+	pieceTime = 30 * time.Second
 )
 
 // Reclaim gives back to the volume what deleted values take, which the database does in its own time otherwise, or not at all while
-// nothing is written. It writes the tables anew, one piece of the keys after the other, and needs room for a piece or two meanwhile. It
-// ends with ctx, and with the first piece that there is no room for, whose error is the file system's.
+// nothing is written. It writes the tables anew, one piece of the keys after the other, and needs room for a piece or two meanwhile. Where
+// there is none, or a piece takes too long, it leaves it at that. It ends with ctx, or with the Machine.
 func (m *Machine) Reclaim(ctx context.Context) error {
 	size, worth, err := m.garbage()
-	if err != nil {
-		return fmt.Errorf("reclaim room: %w", err)
+	if err != nil || !worth {
+		return err
 	}
-	if !worth {
-		return nil
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(m.closing, cancel)()
+	for _, r := range m.pieces(size) {
+		err := m.compact(ctx, r.lower, r.upper)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case durable.IsNoSpace(err), errors.Is(err, context.DeadlineExceeded):
+			m.opt.Log.Info("not all that was deleted could be given back to the volume", "reason", err.Error())
+			return nil
+		case err != nil:
+			return fmt.Errorf("give back what was deleted: %w", err)
+		}
 	}
+	return nil
+}
+
+// keyRange is [lower, upper).
+type keyRange struct{ lower, upper []byte }
+
+// pieces divides a state of so many bytes.
+func (m *Machine) pieces(size uint64) []keyRange {
 	piece := int64(reclaimPiece)
 	if m.opt.Part > 0 {
 		piece = min(piece, max(m.opt.Part/8, 128<<10))
@@ -34,18 +60,15 @@ func (m *Machine) Reclaim(ctx context.Context) error {
 		at, _ := bits.Div64(hi, lo, n)
 		return appendPointBound(nil, point(at))
 	}
+	var out []keyRange
 	for i := range n {
-		if err := m.compact(ctx, bound(i), bound(i+1)); err != nil {
-			return fmt.Errorf("reclaim room, piece %d of %d: %w", i+1, n, err)
-		}
+		out = append(out, keyRange{bound(i), bound(i + 1)})
 	}
 	for _, space := range []byte{spaceExpiry, spaceMembers, spaceSystem} {
 		lower, upper := spaceBounds(space)
-		if err := m.compact(ctx, lower, upper); err != nil {
-			return fmt.Errorf("reclaim room: %w", err)
-		}
+		out = append(out, keyRange{lower, upper})
 	}
-	return nil
+	return out
 }
 
 // garbage tells how many bytes the tables have, and whether enough of that is deleted. The database knows of the bytes only what is in
@@ -63,15 +86,15 @@ func (m *Machine) garbage() (size uint64, worth bool, err error) {
 	return size, known.Keys.TombstoneCount >= reclaimKeys || deleted >= reclaimBytes, nil
 }
 
-// compact compacts one range of keys. It may rotate the memtable, and so excludes commits as they ask for.
+// compact compacts one range of keys. It may rotate the memtable, and so excludes commits as they ask for; therefore it does not wait for
+// longer than pieceTime.
 func (m *Machine) compact(ctx context.Context, lower, upper []byte) error {
-	if err := context.Cause(ctx); err != nil {
-		return err
-	}
 	if !m.gate.enter() {
 		return ErrClosed
 	}
 	defer m.gate.leave()
+	ctx, cancel := context.WithTimeout(ctx, pieceTime)
+	defer cancel()
 	m.commitMu.Lock()
 	defer m.commitMu.Unlock()
 	return m.db.Compact(ctx, lower, upper, false)
