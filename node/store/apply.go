@@ -123,7 +123,7 @@ func (r *recent) note(e effect) {
 // without any: they find an older table's version of the key, or none, the applied mark's included. With one writer that
 // takes one of two things, and both are excluded here:
 //
-//   - another goroutine rotates the memtable: only Flush and Reclaim do, under the same commitMu (and no delayed flushes are
+//   - another goroutine rotates the memtable: only Flush does, under the same commitMu (and no delayed flushes are
 //     configured, because Pebble would start those by itself);
 //   - b is so large that Pebble queues it for flushing as a whole: the snapshot makes the flush keep what is visible.
 func (m *Machine) commit(b *pebble.Batch) (err error) {

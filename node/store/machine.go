@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -60,9 +59,6 @@ type Machine struct {
 	waits appliedWaits
 	rows  *rows
 
-	closing context.Context // ends when Close begins
-	stop    context.CancelFunc
-
 	flushed chan struct{} // cap 1: a flush ended; durableLoop looks how far it reached
 	done    chan struct{} // closed when durableLoop has ended
 
@@ -78,13 +74,11 @@ func Open(fs vfs.FS, dir string, o Options) (*Machine, error) {
 	}
 	m.recent, m.settleWithin = newRecent(recentBytes(m.opt)), settleWithin
 	m.rows = newRows(rowBytes(m.opt.Memory))
-	m.closing, m.stop = context.WithCancel(context.Background())
 	m.gate.init()
 	p := pebbleOptions(fs, m.opt)
 	p.EventListener.FlushEnd = func(pebble.FlushInfo) { m.signalFlushed() }
 	db, a, err := openDB(dir, p)
 	if err != nil {
-		m.stop()
 		return nil, err
 	}
 	m.db = db
@@ -117,7 +111,6 @@ func openDB(dir string, p *pebble.Options) (*pebble.DB, applied, error) {
 // Close closes the database once the readers that are inside it have left; later ones get ErrClosed. It does not flush:
 // a fast restart needs a Flush before.
 func (m *Machine) Close() error {
-	m.stop()
 	m.recent.fail(ErrClosed) // who is inside may wait for room
 	if !m.gate.close() {
 		return ErrClosed

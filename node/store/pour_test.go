@@ -232,10 +232,6 @@ func TestCloseWhileBusy(t *testing.T) {
 			})
 		}
 		wg.Go(func() {
-			for m.compact(context.Background(), []byte{spaceData}, []byte{spaceExpiry}) == nil {
-			}
-		})
-		wg.Go(func() {
 			for n := 0; ; n++ {
 				if _, err := m.Checkpoint(fmt.Sprint("copy", n)); err != nil {
 					return
