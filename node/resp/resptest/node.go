@@ -308,26 +308,33 @@ func (n *Node) expire() {
 	}
 }
 
-// commit seals and applies one record; false when there is nothing to do.
+// commit seals and applies one record; false when there is nothing to do. Whoever is told of it may come back to the Node.
 func (n *Node) commit() bool {
+	end, any := n.seal()
+	if any {
+		n.work.Applied(end)
+	}
+	return any
+}
+
+func (n *Node) seal() (end replication.Position, any bool) {
 	now := n.work.Now()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.stalled || !n.leads.Load() {
-		return false
+		return 0, false
 	}
 	_, count, payload := n.work.Take(1 << 20)
 	if count == 0 {
-		return false
+		return 0, false
 	}
 	r, err := replication.EncodeRecord(n.sealAt(now), uint32(count), payload)
 	if err != nil {
 		n.t.Errorf("seal: %v", err)
-		return false
+		return 0, false
 	}
 	n.apply(r)
-	n.work.Applied(n.end.Position)
-	return true
+	return n.end.Position, true
 }
 
 // Status implements resp.Backend.
