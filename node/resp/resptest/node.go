@@ -310,14 +310,14 @@ func (n *Node) expire() {
 
 // commit seals and applies one record; false when there is nothing to do. Whoever is told of it may come back to the Node.
 func (n *Node) commit() bool {
-	end, any := n.seal()
-	if any {
+	end, sealed := n.seal()
+	if sealed {
 		n.work.Applied(end)
 	}
-	return any
+	return sealed
 }
 
-func (n *Node) seal() (end replication.Position, any bool) {
+func (n *Node) seal() (end replication.Position, sealed bool) {
 	now := n.work.Now()
 	n.mu.Lock()
 	defer n.mu.Unlock()
