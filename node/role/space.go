@@ -1,6 +1,7 @@
 package role
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -24,6 +25,13 @@ type space struct {
 	// noRoom: the log could not take a record. Nothing more is appended until there is room for a segment again.
 	noRoom    bool
 	refilling bool
+	reclaim   reclaim
+}
+
+// reclaim is what is done about a full volume: see Member.reclaim.
+type reclaim struct {
+	busy bool
+	next time.Time // not before
 }
 
 // roomForLog is what must be free above the floor before the log is tried again.
@@ -72,6 +80,29 @@ func (m *Member) tendVolume(now time.Time) {
 	if m.space.Level == volume.Full {
 		m.endSeeds()
 	}
+	if m.space.Level == volume.Full || m.space.noRoom {
+		m.reclaim(now)
+	}
+}
+
+// reclaimRest is for how many times as long as it took nothing is reclaimed after that.
+const reclaimRest = 10
+
+// reclaim has the state machine give back what was deleted and is flushed: by itself it may do so late, or not at all while nothing is
+// added.
+func (m *Member) reclaim(now time.Time) {
+	c, r := m.Contents(), &m.space.reclaim
+	if r.busy || now.Before(r.next) {
+		return
+	}
+	r.busy = true
+	m.works.Background(func() error { return c.State.Reclaim(context.Background()) }, func(err error) {
+		ended := m.opt.Now()
+		r.busy, r.next = false, ended.Add(max(lookEvery, reclaimRest*ended.Sub(now)))
+		if m.Contents() == c { // what was replaced meanwhile may fail as it likes
+			_ = m.final(err)
+		}
+	})
 }
 
 func (m *Member) lookAtVolume(now time.Time) {

@@ -57,6 +57,8 @@ type State interface {
 	Apply(recs []replication.Record) error
 	Flush(ctx context.Context) (replication.Mark, error)
 	Checkpoint(dir string) (replication.Mark, error)
+	// Reclaim gives back to the volume what was deleted, if that is worth it; it may take long.
+	Reclaim(ctx context.Context) error
 	Close() error
 }
 

@@ -63,7 +63,7 @@ func (m *Machine) applyBatch(recs []replication.Record) (n int, err error) {
 	m.applied.Store(&to)
 	m.waits.advance(to.mark.Position)
 	if r.full() {
-		m.signalFilled()
+		signal(m.filled)
 	}
 	return n, nil
 }
@@ -119,17 +119,29 @@ func (r *recent) note(e effect) {
 // commit makes b visible to readers of the database.
 //
 // Pebble applies a batch to the memtable first and lets readers see it second, and a flush keeps only the newest version
-// of each key. A flush that starts and ends between the two thus leaves readers, who may not see the new version yet,
-// without any: they find an older table's version of the key, or none, the applied mark's included. With one writer that
-// takes one of two things, and both are excluded here:
-//
-//   - another goroutine rotates the memtable: only Flush does, under the same commitMu (and no delayed flushes are
-//     configured, because Pebble would start those by itself);
-//   - b is so large that Pebble queues it for flushing as a whole: the snapshot makes the flush keep what is visible.
+// of each key. A flush that starts and ends between the two (because somebody else rotated the memtable, or because b is so large that
+// Pebble queues it for flushing as a whole) would leave readers, who may not see the new version yet, without any: they would find an
+// older table's version of the key, or none, the applied mark's included. The snapshot makes the flush keep what is visible.
 func (m *Machine) commit(b *pebble.Batch) (err error) {
-	m.commitMu.Lock()
-	defer m.commitMu.Unlock()
+	m.queueMu.Lock()
+	defer m.queueMu.Unlock()
+	if err := m.admit(); err != nil {
+		return err
+	}
 	snap := m.db.NewSnapshot()
 	defer func() { err = errors.Join(err, snap.Close()) }()
 	return b.Commit(noSync)
+}
+
+// admit waits until the memtables that are to be flushed leave room for one more: on a full volume, for as long as it is full. Pebble
+// would stall where that is not waited for, and then not even Close could end it. queueMu is held, so that nobody else takes the room.
+func (m *Machine) admit() error {
+	for m.db.Metrics().MemTable.Size >= m.queueBytes {
+		select {
+		case <-m.drained:
+		case <-m.closing.Done():
+			return ErrClosed
+		}
+	}
+	return nil
 }

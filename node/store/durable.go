@@ -39,9 +39,18 @@ func (m *Machine) Flush(ctx context.Context) (replication.Mark, error) {
 	return have, nil
 }
 
+// bounded returns ctx, but that it ends with the Machine too.
+func (m *Machine) bounded(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(m.closing, func() { cancel(ErrClosed) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
 // flush writes out what is applied now. A goroutine starts it, because that may stall as writes do (on a full
-// disk, for as long as it is full) and cannot be interrupted.
+// disk, for as long as it is full).
 func (m *Machine) flush(ctx context.Context) error {
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
 	type begun struct {
 		flushed <-chan struct{}
 		err     error
@@ -57,8 +66,12 @@ func (m *Machine) flush(ctx context.Context) error {
 			started <- begun{err: err}
 			return
 		}
-		m.commitMu.Lock()
-		defer m.commitMu.Unlock()
+		m.queueMu.Lock()
+		defer m.queueMu.Unlock()
+		if err := m.admit(); err != nil {
+			started <- begun{err: err}
+			return
+		}
 		flushed, err := m.db.AsyncFlush()
 		started <- begun{flushed, err}
 	}()
@@ -94,9 +107,10 @@ func (m *Machine) refreshDurable() error {
 	}
 }
 
-func (m *Machine) signalFlushed() {
+// signal fills a channel of capacity 1.
+func signal(c chan struct{}) {
 	select {
-	case m.flushed <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
 }

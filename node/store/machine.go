@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -40,14 +41,14 @@ type Machine struct {
 
 	gate gate // held by every use of db
 
-	applyMu  sync.Mutex // one Apply at a time; taken before all others
-	commitMu sync.Mutex // see commit; a leaf
-	applied  atomic.Pointer[applied]
-	ceiling  atomic.Pointer[applied]
-	durable  atomic.Pointer[applied]
+	applyMu sync.Mutex // one Apply at a time; taken before all others
+	queueMu sync.Mutex // see commit and admit; a leaf
+	applied atomic.Pointer[applied]
+	ceiling atomic.Pointer[applied]
+	durable atomic.Pointer[applied]
 
 	recent   *recent
-	pourMu   sync.Mutex              // held while pouring; taken before recent.mu and commitMu
+	pourMu   sync.Mutex              // held while pouring; taken before recent.mu and queueMu
 	poured   atomic.Pointer[applied] // what the database holds; changed under pourMu
 	settling settling
 	filled   chan struct{} // cap 1: a generation of recent is full
@@ -59,8 +60,13 @@ type Machine struct {
 	waits appliedWaits
 	rows  *rows
 
-	flushed chan struct{} // cap 1: a flush ended; durableLoop looks how far it reached
-	done    chan struct{} // closed when durableLoop has ended
+	closing context.Context // ends when Close begins, with ErrClosed
+	stop    context.CancelCauseFunc
+
+	queueBytes uint64        // see admit
+	drained    chan struct{} // cap 1: a flush ended; admit looks again
+	flushed    chan struct{} // cap 1: the same, and durableLoop looks how far it reached
+	done       chan struct{} // closed when durableLoop has ended
 
 	count counter
 }
@@ -70,15 +76,21 @@ type Machine struct {
 func Open(fs vfs.FS, dir string, o Options) (*Machine, error) {
 	m := &Machine{
 		fs: fs, dir: dir, opt: o.withDefaults(),
-		flushed: make(chan struct{}, 1), done: make(chan struct{}), filled: make(chan struct{}, 1), pouringEnded: make(chan struct{}),
+		drained: make(chan struct{}, 1), flushed: make(chan struct{}, 1), done: make(chan struct{}), filled: make(chan struct{}, 1), pouringEnded: make(chan struct{}),
 	}
 	m.recent, m.settleWithin = newRecent(recentBytes(m.opt)), settleWithin
 	m.rows = newRows(rowBytes(m.opt.Memory))
+	m.queueBytes = queueBytes(m.opt)
+	m.closing, m.stop = context.WithCancelCause(context.Background())
 	m.gate.init()
 	p := pebbleOptions(fs, m.opt)
-	p.EventListener.FlushEnd = func(pebble.FlushInfo) { m.signalFlushed() }
+	p.EventListener.FlushEnd = func(pebble.FlushInfo) {
+		signal(m.drained)
+		signal(m.flushed)
+	}
 	db, a, err := openDB(dir, p)
 	if err != nil {
+		m.stop(err)
 		return nil, err
 	}
 	m.db = db
@@ -111,14 +123,15 @@ func openDB(dir string, p *pebble.Options) (*pebble.DB, applied, error) {
 // Close closes the database once the readers that are inside it have left; later ones get ErrClosed. It does not flush:
 // a fast restart needs a Flush before.
 func (m *Machine) Close() error {
-	m.recent.fail(ErrClosed) // who is inside may wait for room
+	m.recent.fail(ErrClosed) // who is inside may wait for room,
+	m.stop(ErrClosed)        // or for a flush
 	if !m.gate.close() {
 		return ErrClosed
 	}
 	m.waits.close()
-	m.signalFlushed()
+	signal(m.flushed)
 	<-m.done
-	m.signalFilled()
+	signal(m.filled)
 	<-m.pouringEnded
 	if err := m.db.Close(); err != nil {
 		return fmt.Errorf("close state %s: %w", m.dir, err)

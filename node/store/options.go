@@ -69,6 +69,10 @@ func memTableSize(o Options) uint64 {
 	return uint64(size)
 }
 
+// queueBytes is how large memtables may be together before nothing more is poured: one may wait to be flushed while another is, so that a
+// burst outlasts one slow flush.
+func queueBytes(o Options) uint64 { return (memTablesMax - 2) * memTableSize(o) }
+
 // pebbleOptions returns how this use wants Pebble: writes come from one goroutine, in batches, and must never wait for
 // compactions, because a stalled leader delays every acknowledgement; reads are points, often of absent keys; the disk is
 // shared with the log, whose fsyncs are what clients wait for; the machine may be small.
@@ -83,8 +87,8 @@ func pebbleOptions(fs vfs.FS, o Options) *pebble.Options {
 		CacheSize: o.Memory - rowBytes(o.Memory),
 		// Large, so that overwrites of hot keys meet in memory and flushes are few.
 		MemTableSize: memTableSize(o),
-		// One may wait to be flushed while another is: a burst outlasts one slow flush.
-		MemTableStopWritesThreshold: memTablesMax - 2,
+		// Machine.admit waits instead, at queueBytes.
+		MemTableStopWritesThreshold: 1000,
 		// Compact L0 early, since every sublevel costs each read,
 		L0CompactionThreshold: 2,
 		// but rather read slowly for a while than stop applying (default 12 stops).

@@ -296,10 +296,3 @@ func (m *Machine) pourLoop() {
 		}
 	}
 }
-
-func (m *Machine) signalFilled() {
-	select {
-	case m.filled <- struct{}{}:
-	default:
-	}
-}

@@ -232,6 +232,15 @@ func TestCloseWhileBusy(t *testing.T) {
 			})
 		}
 		wg.Go(func() {
+			for m.gate.enter() {
+				err := m.db.Compact(m.closing, []byte{spaceData}, []byte{spaceExpiry}, false) // as Reclaim does
+				m.gate.leave()
+				if err != nil {
+					return
+				}
+			}
+		})
+		wg.Go(func() {
 			for n := 0; ; n++ {
 				if _, err := m.Checkpoint(fmt.Sprint("copy", n)); err != nil {
 					return

@@ -1,0 +1,98 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/bits"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/replication/durable"
+)
+
+const (
+	// reclaimPiece is how much of the state one step of Reclaim writes anew, in bytes; on small volumes it is an eighth of Options.Part.
+	reclaimPiece = 32 << 20
+	// Fewer deleted keys than reclaimKeys that are known to take less than reclaimBytes are not worth it.
+	reclaimKeys, reclaimBytes = 16, 1 << 20
+	// pieceTime is far more than a piece takes, or a flush, unless the disk hangs.
+	pieceTime = 30 * time.Second
+)
+
+// Reclaim gives back to the volume what deleted values take, which the database does in its own time otherwise, or not at all while
+// nothing is written. It writes the tables anew, one piece of the keys after the other, and needs room for a piece or two meanwhile. Where
+// there is none, or something takes too long, it leaves it at that. It ends with ctx, or with the Machine.
+func (m *Machine) Reclaim(ctx context.Context) error {
+	if !m.gate.enter() {
+		return ErrClosed
+	}
+	defer m.gate.leave()
+	size, worth := m.garbage()
+	if !worth {
+		return nil
+	}
+	ctx, cancel := m.bounded(ctx)
+	defer cancel()
+	err := m.inTime(ctx, m.flush) // so that the pieces do not wait for memtables
+	for _, r := range m.pieces(size) {
+		if err != nil {
+			break
+		}
+		err = m.inTime(ctx, func(ctx context.Context) error { return m.db.Compact(ctx, r.lower, r.upper, false) })
+	}
+	switch {
+	case err == nil:
+		return nil
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case durable.IsNoSpace(err), errors.Is(err, context.DeadlineExceeded):
+		m.opt.Log.Info("not all that was deleted could be given back to the volume", "reason", err.Error())
+		return nil
+	default:
+		return fmt.Errorf("give back what was deleted: %w", err)
+	}
+}
+
+// inTime bounds one step of Reclaim.
+func (m *Machine) inTime(ctx context.Context, step func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, pieceTime)
+	defer cancel()
+	return step(ctx)
+}
+
+// keyRange is [lower, upper).
+type keyRange struct{ lower, upper []byte }
+
+// pieces divides a state of so many bytes.
+func (m *Machine) pieces(size uint64) []keyRange {
+	piece := int64(reclaimPiece)
+	if m.opt.Part > 0 {
+		piece = min(piece, max(m.opt.Part/8, 128<<10))
+	}
+	n := size/uint64(piece) + 1
+	bound := func(i uint64) []byte {
+		hi, lo := bits.Mul64(uint64(endPoint), i)
+		at, _ := bits.Div64(hi, lo, n)
+		return appendPointBound(nil, point(at))
+	}
+	var out []keyRange
+	for i := range n {
+		out = append(out, keyRange{bound(i), bound(i + 1)})
+	}
+	for _, space := range []byte{spaceExpiry, spaceMembers, spaceSystem} {
+		lower, upper := spaceBounds(space)
+		out = append(out, keyRange{lower, upper})
+	}
+	return out
+}
+
+// garbage tells how many bytes the tables have, and whether enough of that is deleted. The database knows of the bytes only what is in
+// lower levels than the deletion, and that a little later.
+func (m *Machine) garbage() (size uint64, worth bool) {
+	known := m.db.Metrics() // Pebble 2.1's EstimateDiskUsage has a data race
+	for i := range known.Levels {
+		size += uint64(known.Levels[i].TablesSize)
+	}
+	deleted := known.Table.Garbage.PointDeletionsBytesEstimate + known.Table.Garbage.RangeDeletionsBytesEstimate
+	return size, known.Keys.TombstoneCount >= reclaimKeys || deleted >= reclaimBytes
+}
