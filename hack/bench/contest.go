@@ -26,6 +26,7 @@ const (
 	sysWait   = "Redis always + WAIT 1"
 	sysEtcd   = "etcd"
 	sysDisk   = "fdatasync"
+	sysDisks  = "fdatasync, 3 files at once"
 	sysNull   = "null server"
 	sysAll    = "store, all 3 members"
 )

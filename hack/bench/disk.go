@@ -62,14 +62,21 @@ const (
 	probeRecord = 256 // of one SET
 )
 
-// fdatasync times n writes of a record of one SET, each followed by fdatasync.
-func (s *site) fdatasync(ctx context.Context, n int) (r load.Result, err error) {
-	lat, err := probe(ctx, filepath.Join(s.dir, "probe"), func(done int) bool { return done < n })
-	if err != nil {
-		return r, err
+// fdatasync times n writes of a record of one SET, each followed by fdatasync, to each of some files at once.
+func (s *site) fdatasync(files int) func(context.Context, int) (load.Result, error) {
+	return func(ctx context.Context, n int) (r load.Result, err error) {
+		probes := make([]load.Latencies, files)
+		rate, err := atOnce(files, func(i int) (_ float64, err error) {
+			probes[i], err = probe(ctx, filepath.Join(s.dir, fmt.Sprintf("probe-%d", i)), func(done int) bool { return done < n })
+			return perSecond(probes[i]), err
+		})
+		if err != nil {
+			return r, err
+		}
+		lat := slices.Concat(probes...)
+		slices.Sort(lat)
+		return load.Result{Rate: rate / float64(files), P50: lat.At(0.5), P99: lat.At(0.99), Max: lat.At(1)}, nil
 	}
-	slices.Sort(lat)
-	return load.Result{Rate: perSecond(lat), P50: lat.At(0.5), P99: lat.At(0.99), Max: lat.At(1)}, nil
 }
 
 // perSecond is how many of what took so long, one after the other, go into a second.

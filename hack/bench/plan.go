@@ -53,7 +53,7 @@ func (s *site) setLatency() *contest {
 		name: "SET, 1 connection, p50", unit: "µs", figure: p50,
 		sides: []*side{
 			redisSide(sysStore, leader(s.store), sh), redisSide(sysSingle, leader(s.single), sh), redisSide(sysRedis, s.redis.Address, sh),
-			{system: sysDisk, run: s.fdatasync}, redisSide(sysNull, s.null.Address, sh),
+			{system: sysDisk, run: s.fdatasync(1)}, {system: sysDisks, run: s.fdatasync(len(s.store.Members()))}, redisSide(sysNull, s.null.Address, sh),
 		},
 		goals: []results.Goal{
 			{Of: sysStore, To: sysDisk, Bound: 1.6, AtMost: true},

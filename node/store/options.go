@@ -89,9 +89,11 @@ func pebbleOptions(fs vfs.FS, o Options) *pebble.Options {
 		MemTableSize: memTableSize(o),
 		// Machine.admit waits instead, at queueBytes.
 		MemTableStopWritesThreshold: 1000,
-		// Compact L0 early, since every sublevel costs each read,
-		L0CompactionThreshold: 2,
-		// but rather read slowly for a while than stop applying (default 12 stops).
+		// What is poured spans all keys, so each compaction of L0 writes the whole level below anew: not for two pours, although
+		// every sublevel costs each read. Measured (4 KiB of a hundred thousand keys, rate of SET, and of GET afterwards): 2 is 1, 4 is
+		// 1.10, 6 is 1.15 to 1.23 and 1.00, 8 is 1.17 to 1.25 and 0.86.
+		L0CompactionThreshold: 6,
+		// Rather read slowly for a while than stop applying (default 12 stops).
 		L0StopWritesThreshold: 1000,
 		// L1 of 64 MiB: a level more only once it pays.
 		LBaseMaxBytes: 64 << 20,
@@ -117,6 +119,9 @@ func pebbleOptions(fs vfs.FS, o Options) *pebble.Options {
 		p.TargetFileSizes[0] = min(4<<20, max(o.Part/32, 128<<10))
 		p.LBaseMaxBytes = min(p.LBaseMaxBytes, max(o.Part, minMemTable))
 		p.FlushSplitBytes = min(p.FlushSplitBytes, p.TargetFileSizes[0])
+		if int64(p.L0CompactionThreshold)*int64(p.MemTableSize) > o.Part {
+			p.L0CompactionThreshold = 2
+		}
 	}
 	for i := range p.Levels {
 		// Ten bits a key: 99 % of lookups of absent keys (SETNX, EXISTS, a first INCR) read no data block.

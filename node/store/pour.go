@@ -178,10 +178,23 @@ func (m *Machine) pourOut(g *generation, to applied) error {
 	if g.flushes.Load() != nil {
 		m.rows.removeAll()
 	}
+	read := keys[:0]
 	for _, k := range keys {
-		m.rows.remove(k.row)
+		if m.rows.remove(k.row) {
+			read = append(read, k)
+		}
 	}
-	return m.commit(b)
+	if err := m.commit(b); err != nil {
+		return err
+	}
+	for i, k := range read { // and so will be, probably
+		if i%yieldEvery == 0 {
+			runtime.Gosched()
+		}
+		e := g.shard(k.hash).at(k.place)
+		m.rows.renew(k.row, e.key, e.raw)
+	}
+	return nil
 }
 
 // sorted is a key of a generation at its place in the order of data keys.

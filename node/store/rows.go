@@ -13,9 +13,9 @@ import (
 // of 16 0.42; a SET costs as much as before.
 //
 // Invariant: a row equals what a read of the database begun now would find (recent writes are looked for before it). Whoever pours
-// keeps it so: it makes seq odd, removes the rows of every key of its batch, commits, and makes seq even again. A value is put in
-// only if seq was even before it was read and has not changed since; that is looked at under the shard's lock, so whoever looked
-// just before that began has put its row in by the time it is removed.
+// keeps it so: it makes seq odd, removes the rows of every key of its batch, commits, puts in anew what it removed, and makes seq even
+// again. Whoever reads puts a value in only if seq was even before it was read and has not changed since; that is looked at under the
+// shard's lock, so whoever looked just before that began has put its row in by the time it is removed.
 type rows struct {
 	seq    atomic.Uint64
 	shards [rowShards]rowShard
@@ -74,14 +74,25 @@ func (r *rows) begun() (seq uint64, ok bool) {
 // fill puts in a value that was read after begun had returned seq; an empty one: there was none.
 func (r *rows) fill(seq, hash uint64, key, raw []byte) {
 	s := r.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.seq.Load() == seq {
+		s.put(hash, key, raw)
+	}
+}
+
+// renew puts in what whoever pours has just committed.
+func (r *rows) renew(hash uint64, key, raw []byte) {
+	s := r.shard(hash)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.put(hash, key, raw)
+}
+
+func (s *rowShard) put(hash uint64, key, raw []byte) {
 	n := rowHeader + len(key) + len(raw)
 	if n > s.size/16 {
 		return // one value must not empty the shard
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if r.seq.Load() != seq {
-		return
 	}
 	if s.ring == nil {
 		s.ring, s.index = make([]byte, s.size), map[uint64]uint64{}
@@ -141,16 +152,18 @@ func (s *rowShard) row(at uint64) (key, raw []byte) {
 	return b[rowHeader : rowHeader+k], b[rowHeader+k : rowHeader+k+v]
 }
 
-// change comes before the rows of a batch are removed, done after the batch is committed, or was given up.
+// change comes before the rows of a batch are removed, done after the batch is committed and they are renewed, or it was given up.
 func (r *rows) change() { r.seq.Add(1) }
 func (r *rows) done()   { r.seq.Add(1) }
 
-// remove drops key's row.
-func (r *rows) remove(hash uint64) {
+// remove drops key's row, and tells whether there was one.
+func (r *rows) remove(hash uint64) bool {
 	s := r.shard(hash)
 	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, found := s.index[hash]
 	delete(s.index, hash)
-	s.mu.Unlock()
+	return found
 }
 
 // removeAll drops every row.

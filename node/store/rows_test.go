@@ -24,9 +24,16 @@ func TestRowsAreWhatWasPutInLast(t *testing.T) {
 		switch r.IntN(10) {
 		case 0:
 			c.change()
-			c.remove(hashOf(key))
-			c.done()
+			_, had := model[string(key)]
+			if found := c.remove(hashOf(key)); found && !had {
+				t.Fatalf("%s had a row", key)
+			}
 			delete(model, string(key))
+			if raw := []byte("renewed"); had && r.IntN(2) == 0 {
+				c.renew(hashOf(key), key, raw)
+				model[string(key)], newest = raw, string(key)
+			}
+			c.done()
 		default:
 			raw := bytes.Repeat([]byte{byte(r.IntN(256))}, r.IntN(100))
 			seq, ok := c.begun()
