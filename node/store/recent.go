@@ -46,6 +46,7 @@ type generation struct {
 	expect int // keys in each shard
 	chunk  int // at most, in bytes
 	seen   atomic.Pointer[bitmap]
+	read   atomic.Bool // something was found
 	// flushes are the versions of effects that removed every key; rarely any.
 	flushes atomic.Pointer[[]uint64]
 	// Of who puts in, and of who pours once nobody puts in any more.
@@ -235,6 +236,9 @@ func (g *generation) find(hash uint64, key []byte, version uint64) (raw []byte, 
 			break
 		}
 		if e.version <= version && string(e.key) == string(key) {
+			if !g.read.Load() {
+				g.read.Store(true)
+			}
 			return e.raw, true
 		}
 		place, any = e.before-1, e.before > 0

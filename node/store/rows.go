@@ -81,7 +81,7 @@ func (r *rows) fill(seq, hash uint64, key, raw []byte) {
 	}
 }
 
-// renew puts in what whoever pours has just committed.
+// renew puts in what whoever pours has just committed; rows that are read often are not lost to writes then.
 func (r *rows) renew(hash uint64, key, raw []byte) {
 	s := r.shard(hash)
 	s.mu.Lock()
