@@ -13,7 +13,7 @@ import (
 
 var (
 	simSeed  = flag.Uint64("sim.seed", 0, "run this one seed")
-	simSeeds = flag.Int("sim.seeds", 60, "how many seeds to run")
+	simSeeds = flag.Int("sim.seeds", 150, "how many seeds to run")
 	simFirst = flag.Uint64("sim.first", 1, "the first of them")
 	simTime  = flag.Duration("sim.budget", 0, "begin no seed after this long; 0: no limit")
 )
@@ -133,7 +133,7 @@ func (s sums) String() string {
 // reaches fails when the worlds no longer come to what they are for.
 func (s sums) reaches(t *testing.T, seeds int) {
 	t.Helper()
-	if seeds >= 50 && (s.Acknowledged < 60*seeds || s.Leaderships < 2*seeds || s.Cuts == 0 || s.Seeds == 0 || s.Reads < 50*seeds || s.FollowerReads == 0 || s.Full == 0) {
+	if seeds >= 100 && (s.Acknowledged < 60*seeds || s.Leaderships < 2*seeds || s.Cuts == 0 || s.Seeds == 0 || s.Reads < 50*seeds || s.FollowerReads == 0 || s.Full == 0) {
 		t.Errorf("the simulation no longer reaches what it is for: %v", s)
 	}
 	if s.Undecided > seeds/100 {
