@@ -34,13 +34,15 @@ func newCluster(root string, log io.Writer) *Cluster {
 	return c
 }
 
-// run executes the cluster's program and returns its standard output. What it says on standard error goes to the log.
+// run executes the cluster's program and returns its standard output. What it says on standard error goes to the log, and its end into the
+// error: not everybody shows the log.
 func (c *Cluster) run(ctx context.Context, args ...string) (string, error) {
 	cmd := c.command(ctx, args...)
 	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, c.log
+	said := &tailWriter{}
+	cmd.Stdout, cmd.Stderr = &out, io.MultiWriter(c.log, said)
 	if err := cmd.Run(); err != nil {
-		return "", fmt.Errorf("cluster %s: %w", strings.Join(args, " "), err)
+		return "", fmt.Errorf("cluster %s: %w\n%s", strings.Join(args, " "), err, said)
 	}
 	return strings.TrimSpace(out.String()), nil
 }
