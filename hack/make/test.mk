@@ -16,4 +16,5 @@ lint: ## Check formatting, vet, the arrows between rooms and generated files.
 
 .PHONY: test-unit
 test-unit: ## Test everything that needs no cluster, under the race detector.
+	@command -v gcc >/dev/null || (apt-get update -q && apt-get install -qy --no-install-recommends gcc libc6-dev) # the race detector needs it
 	CGO_ENABLED=1 $(GO) test -race -timeout 30m $(TEST_FLAGS) $(RACE_PACKAGES)
