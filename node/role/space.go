@@ -1,7 +1,6 @@
 package role
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -78,9 +77,7 @@ func (m *Member) tendVolume(now time.Time) {
 	}
 	m.works.SpareSeeds(m.space.Level)
 	if m.space.Level == volume.Full {
-		m.endSeeds()
-	}
-	if m.space.Level == volume.Full || m.space.noRoom {
+		m.endSeeds() // which would keep the tables that are given back
 		m.reclaim(now)
 	}
 }
@@ -96,7 +93,7 @@ func (m *Member) reclaim(now time.Time) {
 		return
 	}
 	r.busy = true
-	m.works.Background(func() error { return c.State.Reclaim(context.Background()) }, func(err error) {
+	m.works.Background(c.State.Reclaim, func(err error) {
 		ended := m.opt.Now()
 		r.busy, r.next = false, ended.Add(max(lookEvery, reclaimRest*ended.Sub(now)))
 		if m.Contents() == c { // what was replaced meanwhile may fail as it likes

@@ -58,7 +58,7 @@ type State interface {
 	Flush(ctx context.Context) (replication.Mark, error)
 	Checkpoint(dir string) (replication.Mark, error)
 	// Reclaim gives back to the volume what was deleted, if that is worth it; it may take long.
-	Reclaim(ctx context.Context) error
+	Reclaim() error
 	Close() error
 }
 

@@ -133,15 +133,18 @@ func (m *Machine) commit(b *pebble.Batch) (err error) {
 	return b.Commit(noSync)
 }
 
-// admit waits until the memtables that are to be flushed leave room for one more: on a full volume, for as long as it is full. Pebble
-// would stall where that is not waited for, and then not even Close could end it. queueMu is held, so that nobody else takes the room.
+// admit waits until there is room for one more memtable: until those that are to be flushed have been, and what was flushed does not
+// wait in too many layers to be compacted. On a full volume that takes as long as it is full. Pebble would stall where that is not waited
+// for, and then not even Close could end it. queueMu is held, so that nobody else takes the room.
 func (m *Machine) admit() error {
-	for m.db.Metrics().MemTable.Size >= m.queueBytes {
+	for {
+		if known := m.db.Metrics(); known.MemTable.Size < m.queueBytes && known.Levels[0].Sublevels < m.mostSublevels {
+			return nil
+		}
 		select {
 		case <-m.drained:
 		case <-m.closing.Done():
 			return ErrClosed
 		}
 	}
-	return nil
 }

@@ -5,17 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
-
-	"github.com/replicatedstore/replicatedstore/replication"
 )
 
 // incr is INCR as the client protocol would do it.
@@ -167,93 +162,4 @@ func TestChangingLeaders(t *testing.T) {
 			t.Errorf("counter %d is %d although %d was answered", w, n, acked[w].Load())
 		}
 	}
-}
-
-// TestFullDisk: when tables cannot be written, OnError hears of it, nothing claims to be durable, and once there is room
-// again the flush succeeds.
-func TestFullDisk(t *testing.T) {
-	var full atomic.Bool
-	errNoSpace := errors.New("no space left on device")
-	fs := fullDisk(&full, errNoSpace)
-	heard := make(chan error, 1)
-	m, err := Open(fs, "state", Options{OnError: func(err error) {
-		select {
-		case heard <- err:
-		default:
-		}
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer m.Close()
-	full.Store(true)
-	applyEntries(t, m, entryOf(putOf("k", "v", 0)))
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	if mark, err := m.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("flush to a full disk: %v, %v", mark, err)
-	}
-	if err := <-heard; !errors.Is(err, errNoSpace) {
-		t.Errorf("heard %v", err)
-	}
-	if m.Durable().Position != 0 {
-		t.Errorf("durable is %v on a full disk", m.Durable())
-	}
-	full.Store(false)
-	if mark, err := m.Flush(t.Context()); err != nil || mark != m.Applied() || m.Durable() != mark {
-		t.Errorf("with room again: %v, %v", mark, err)
-	}
-}
-
-// fullDisk takes no new file while full, and says why.
-func fullDisk(full *atomic.Bool, why error) vfs.FS {
-	return errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if full.Load() && op.Kind == errorfs.OpCreate {
-			return why
-		}
-		return nil
-	}))
-}
-
-// Whoever waits for memtables to be flushed to a volume that has no room does not keep Close waiting.
-func TestCloseOnAFullDisk(t *testing.T) {
-	var full atomic.Bool
-	m, err := Open(fullDisk(&full, syscall.ENOSPC), "state", Options{Memory: minMemory})
-	if err != nil {
-		t.Fatal(err)
-	}
-	full.Store(true)
-	var busy sync.WaitGroup
-	var applied atomic.Int64
-	busy.Go(func() {
-		for n := 0; ; n++ {
-			rec := record(t, m.Applied(), 1, m.AppliedTime()+1, entryOf(putOf(fmt.Sprint("k", n), strings.Repeat("v", 32<<10), 0)))
-			if err := m.Apply([]replication.Record{rec}); err != nil {
-				if !errors.Is(err, ErrClosed) {
-					t.Error(err)
-				}
-				return
-			}
-			applied.Add(1)
-		}
-	})
-	for last := int64(-1); last != applied.Load(); time.Sleep(200 * time.Millisecond) { // until nothing can be poured any more
-		last = applied.Load()
-	}
-	for range 3 {
-		busy.Go(func() {
-			if _, err := m.Flush(context.Background()); !errors.Is(err, ErrClosed) {
-				t.Errorf("flush to a full disk that is closed: %v", err)
-			}
-		})
-	}
-	time.Sleep(50 * time.Millisecond) // a flush that begins later is refused, which is right as well
-	closed := make(chan error, 1)
-	go func() { closed <- m.Close() }()
-	select {
-	case <-closed: // the tables that could not be written may be its error
-	case <-time.After(20 * time.Second):
-		t.Fatal("Close hangs")
-	}
-	busy.Wait()
 }

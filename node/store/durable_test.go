@@ -197,10 +197,10 @@ func TestRealDisk(t *testing.T) {
 func TestFlushHidesNothing(t *testing.T) {
 	m := openMachine(t, vfs.NewMem(), "state")
 	applyEntries(t, m, entryOf(putOf("k", "v", 0)))
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
 	var wg sync.WaitGroup
 	defer wg.Wait()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	wg.Go(func() {
 		for ctx.Err() == nil {
 			if _, err := m.Flush(ctx); err != nil && ctx.Err() == nil {

@@ -52,8 +52,9 @@ type Machine struct {
 	poured   atomic.Pointer[applied] // what the database holds; changed under pourMu
 	settling settling
 	filled   chan struct{} // cap 1: a generation of recent is full
-	// settleWithin is the constant of that name, except in tests.
-	settleWithin time.Duration
+	// The constants of these names, except in tests.
+	settleWithin  time.Duration
+	mostSublevels int32
 	// pouringEnded is closed when pourLoop has ended.
 	pouringEnded chan struct{}
 
@@ -64,8 +65,8 @@ type Machine struct {
 	stop    context.CancelCauseFunc
 
 	queueBytes uint64        // see admit
-	drained    chan struct{} // cap 1: a flush ended; admit looks again
-	flushed    chan struct{} // cap 1: the same, and durableLoop looks how far it reached
+	drained    chan struct{} // cap 1: a flush or a compaction ended; admit looks again
+	flushed    chan struct{} // cap 1: a flush ended; durableLoop looks how far it reached
 	done       chan struct{} // closed when durableLoop has ended
 
 	count counter
@@ -78,7 +79,7 @@ func Open(fs vfs.FS, dir string, o Options) (*Machine, error) {
 		fs: fs, dir: dir, opt: o.withDefaults(),
 		drained: make(chan struct{}, 1), flushed: make(chan struct{}, 1), done: make(chan struct{}), filled: make(chan struct{}, 1), pouringEnded: make(chan struct{}),
 	}
-	m.recent, m.settleWithin = newRecent(recentBytes(m.opt)), settleWithin
+	m.recent, m.settleWithin, m.mostSublevels = newRecent(recentBytes(m.opt)), settleWithin, mostSublevels
 	m.rows = newRows(rowBytes(m.opt.Memory))
 	m.queueBytes = queueBytes(m.opt)
 	m.closing, m.stop = context.WithCancelCause(context.Background())
@@ -88,6 +89,7 @@ func Open(fs vfs.FS, dir string, o Options) (*Machine, error) {
 		signal(m.drained)
 		signal(m.flushed)
 	}
+	p.EventListener.CompactionEnd = func(pebble.CompactionInfo) { signal(m.drained) }
 	db, a, err := openDB(dir, p)
 	if err != nil {
 		m.stop(err)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"math"
 	"runtime"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -73,6 +74,10 @@ func memTableSize(o Options) uint64 {
 // burst outlasts one slow flush.
 func queueBytes(o Options) uint64 { return (memTablesMax - 2) * memTableSize(o) }
 
+// mostSublevels is how many layers of tables may wait to be compacted before nothing more is poured: rather read slowly for a while than
+// stop applying (Pebble's default is 12).
+const mostSublevels = 1000
+
 // pebbleOptions returns how this use wants Pebble: writes come from one goroutine, in batches, and must never wait for
 // compactions, because a stalled leader delays every acknowledgement; reads are points, often of absent keys; the disk is
 // shared with the log, whose fsyncs are what clients wait for; the machine may be small.
@@ -87,14 +92,13 @@ func pebbleOptions(fs vfs.FS, o Options) *pebble.Options {
 		CacheSize: o.Memory - rowBytes(o.Memory),
 		// Large, so that overwrites of hot keys meet in memory and flushes are few.
 		MemTableSize: memTableSize(o),
-		// Machine.admit waits instead, at queueBytes.
-		MemTableStopWritesThreshold: 1000,
+		// Machine.admit waits instead, at queueBytes and mostSublevels.
+		MemTableStopWritesThreshold: math.MaxInt32,
+		L0StopWritesThreshold:       math.MaxInt32,
 		// What is poured spans all keys, so each compaction of L0 writes the whole level below anew: not for two pours, although
 		// every sublevel costs each read. Measured (4 KiB of a hundred thousand keys, rate of SET, and of GET afterwards): 2 is 1, 4 is
 		// 1.10, 6 is 1.15 to 1.23 and 1.00, 8 is 1.17 to 1.25 and 0.86.
 		L0CompactionThreshold: 6,
-		// Rather read slowly for a while than stop applying (default 12 stops).
-		L0StopWritesThreshold: 1000,
 		// L1 of 64 MiB: a level more only once it pays.
 		LBaseMaxBytes: 64 << 20,
 		// Split flushes, so that L0 compactions stay small and can run side by side.

@@ -154,6 +154,7 @@ func TestStateIsAPrefixWhateverIsPoured(t *testing.T) {
 // Who has seen a batch by a read finds it by a scan, too, also while the batch is being applied.
 func TestScanSeesWhatAReadBeforeItSaw(t *testing.T) {
 	m := openMachine(t, vfs.NewMem(), "state")
+	m.settleWithin = time.Minute
 	applyEntries(t, m, entryOf(putOf("k", "1", 0)))
 	if err := m.settle(); err != nil {
 		t.Fatal(err)
@@ -170,7 +171,9 @@ func TestScanSeesWhatAReadBeforeItSaw(t *testing.T) {
 	go func() {
 		v, _, _ := m.View(0).Get([]byte("k"))
 		done <- string(v.Data)
-		_ = m.View(0).ForEach(context.Background(), func(e Entry) bool { done <- string(e.Value.Data); return true })
+		if err := m.View(0).ForEach(context.Background(), func(e Entry) bool { done <- string(e.Value.Data); return true }); err != nil {
+			done <- err.Error() // or the test waits for ever, where the machine has no time for it
+		}
 	}()
 	get := <-done
 	var scan string

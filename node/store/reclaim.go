@@ -21,8 +21,8 @@ const (
 
 // Reclaim gives back to the volume what deleted values take, which the database does in its own time otherwise, or not at all while
 // nothing is written. It writes the tables anew, one piece of the keys after the other, and needs room for a piece or two meanwhile. Where
-// there is none, or something takes too long, it leaves it at that. It ends with ctx, or with the Machine.
-func (m *Machine) Reclaim(ctx context.Context) error {
+// there is none, or something takes too long, it leaves it at that.
+func (m *Machine) Reclaim() error {
 	if !m.gate.enter() {
 		return ErrClosed
 	}
@@ -31,20 +31,20 @@ func (m *Machine) Reclaim(ctx context.Context) error {
 	if !worth {
 		return nil
 	}
-	ctx, cancel := m.bounded(ctx)
+	ctx, cancel := context.WithTimeout(context.Background(), pieceTime)
 	defer cancel()
-	err := m.inTime(ctx, m.flush) // so that the pieces do not wait for memtables
+	err := m.flush(ctx) // so that the pieces do not wait for memtables
 	for _, r := range m.pieces(size) {
 		if err != nil {
 			break
 		}
-		err = m.inTime(ctx, func(ctx context.Context) error { return m.db.Compact(ctx, r.lower, r.upper, false) })
+		err = m.merge(r)
 	}
 	switch {
 	case err == nil:
 		return nil
-	case ctx.Err() != nil:
-		return context.Cause(ctx)
+	case m.closing.Err() != nil:
+		return ErrClosed
 	case durable.IsNoSpace(err), errors.Is(err, context.DeadlineExceeded):
 		m.opt.Log.Info("not all that was deleted could be given back to the volume", "reason", err.Error())
 		return nil
@@ -53,11 +53,15 @@ func (m *Machine) Reclaim(ctx context.Context) error {
 	}
 }
 
-// inTime bounds one step of Reclaim.
-func (m *Machine) inTime(ctx context.Context, step func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, pieceTime)
-	defer cancel()
-	return step(ctx)
+// merge merges the tables of a range of keys. It is ended by nothing but Close: Pebble 2.1 may panic when a manual compaction is given up
+// just as it is about to begin.
+func (m *Machine) merge(r keyRange) error {
+	began := time.Now()
+	err := m.db.Compact(m.closing, r.lower, r.upper, false)
+	if err == nil && time.Since(began) > pieceTime {
+		err = fmt.Errorf("merging tables took %v: %w", time.Since(began), context.DeadlineExceeded)
+	}
+	return err
 }
 
 // keyRange is [lower, upper).

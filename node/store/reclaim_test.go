@@ -50,7 +50,7 @@ func TestReclaim(t *testing.T) {
 			t.Fatal("nothing to reclaim")
 		}
 	}
-	if err := m.Reclaim(t.Context()); err != nil {
+	if err := m.Reclaim(); err != nil {
 		t.Fatal(err)
 	}
 	if n := flush(); n > left {
