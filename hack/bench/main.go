@@ -117,6 +117,9 @@ func run(ctx context.Context, out io.Writer, o options) error {
 		}
 		return facts(ctx, out, o, dir, only, report)
 	})
+	if err != nil && len(report.Contests) > 0 {
+		return errors.Join(err, publish(out, report, o.out, "")) // what was measured until then is not lost
+	}
 	if err != nil {
 		return err
 	}
