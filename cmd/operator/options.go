@@ -37,7 +37,7 @@ func parse(name string, args []string) (options, error) {
 	f.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "address that serves /healthz and /readyz; 0 serves none")
 	f.StringVar(&o.nodeImage, "node-image", "", "image of the data node, for stores that name none")
 	f.StringVar(&o.namespaces, "watch-namespaces", "", "comma-separated namespaces to serve; empty serves all")
-	f.IntVar(&o.concurrency, "max-concurrent-reconciles", 8, "how many stores are reconciled at once")
+	f.IntVar(&o.concurrency, "max-concurrent-reconciles", 64, "how many stores are reconciled at once")
 	f.BoolVar(&o.leaderElect, "leader-elect", true, "let one operator at a time act, the others wait to take over")
 	f.StringVar(&o.leaderElectNS, "leader-election-namespace", "", "namespace of the operators' own Lease; empty is the pod's own")
 	f.BoolVar(&o.showVersion, "version", false, "print the version and exit")
