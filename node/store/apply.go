@@ -137,9 +137,17 @@ func (m *Machine) commit(b *pebble.Batch) (err error) {
 // wait in too many layers to be compacted. On a full volume that takes as long as it is full. Pebble would stall where that is not waited
 // for, and then not even Close could end it. queueMu is held, so that nobody else takes the room.
 func (m *Machine) admit() error {
-	for {
-		if known := m.db.Metrics(); known.MemTable.Size < m.queueBytes && known.Levels[0].Sublevels < m.mostSublevels {
+	for waited := false; ; waited = true {
+		known := m.db.Metrics()
+		if known.MemTable.Size < m.queueBytes && known.Levels[0].Sublevels < m.mostSublevels {
+			if waited {
+				m.opt.Log.Info("the state database has caught up")
+			}
 			return nil
+		}
+		if !waited {
+			m.opt.Log.Info("nothing more is poured until the state database catches up",
+				"memtables", known.MemTable.Size, "sublevels", known.Levels[0].Sublevels)
 		}
 		select {
 		case <-m.drained:

@@ -51,9 +51,5 @@ func eventListener(o Options) *pebble.EventListener {
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			o.OnError(fmt.Errorf("%w: %s: %w; %s", ErrDamaged, i.Path, i.Details, reseed))
 		},
-		WriteStallBegin: func(i pebble.WriteStallBeginInfo) {
-			o.Log.Info("applying stalls until the state database catches up", "reason", i.Reason)
-		},
-		WriteStallEnd: func() { o.Log.Info("applying goes on") },
 	}
 }

@@ -103,7 +103,7 @@ func pebbleOptions(fs vfs.FS, o Options) *pebble.Options {
 		LBaseMaxBytes: 64 << 20,
 		// Split flushes, so that L0 compactions stay small and can run side by side.
 		FlushSplitBytes: 2 << 20,
-		// No flushes that Pebble starts on a timer; see commit.
+		// No flushes that Pebble starts on a timer.
 		FlushDelayDeleteRange: 0,
 		FlushDelayRangeKey:    0,
 		// Write tables back steadily, so that the log's fsync does not find a full page cache in front of it.
