@@ -9,12 +9,12 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// writeChunk bounds the bytes of one write call. A usual batch is one write.
+// writeChunk bounds the bytes that recovery and TruncateAfter read and write at once.
 const writeChunk = 1 << 20
 
-// Append adds records that continue Last: it verifies them, writes them and makes them readable. They are not durable
-// before a Sync that began after it. It never waits for a running Sync, except when a second segment would fill up before
-// the first is synced. The log keeps the records' Raw; nobody may change it any more.
+// Append adds records that continue Last: it verifies them and makes them readable. They are in memory only until a Sync that began
+// after it has written them. It never waits for a running Sync, except when a second segment would fill up before the first is
+// synced, or where more than mostUnwritten bytes wait to be written. The log keeps the records' Raw; nobody may change it any more.
 //
 // After ErrNoSpace or a record that does not fit, the records before it are in (see Last) and the log works on. Any other
 // error is final.
@@ -89,7 +89,8 @@ func (l *Log) grow(s *segment, size int64, vital bool) error {
 	if vital {
 		fs = l.opt.Vital
 	}
-	f, err := fs.OpenReadWrite(s.path, durable.Category)
+	size = roundUp(size)
+	f, err := openBlocks(fs, s.path, s.size)
 	if err != nil {
 		return l.spaceOrFail(fmt.Errorf("open segment %s to grow it: %w", s.path, err))
 	}
@@ -117,38 +118,28 @@ func (s *segment) fit(recs []replication.Record) int {
 	return len(recs)
 }
 
-// write puts recs, and before them a note if there is something new to vouch for, at the end of the last segment, and
-// then makes them visible.
+// write puts recs, and before them a note if there is something new to vouch for, in what is to be written at the end of the last
+// segment, and then makes them visible.
 func (l *Log) write(recs []replication.Record) error {
 	l.mu.Lock()
 	s := l.active()
 	at, noted, due := s.off, max(s.noted, s.synced), s.synced > s.noted
 	l.mu.Unlock()
 
-	buf := l.scratch[:0]
 	if due {
-		buf = note{kind: noteSynced, salt: s.header.salt, offset: noted}.appendTo(buf)
-	}
-	body := at + int64(len(buf)) // where the first record goes
-	for i := range recs {
-		raw := recs[i].Raw
-		for len(raw) > 0 {
-			n := min(len(raw), writeChunk-len(buf))
-			buf, raw = append(buf, raw[:n]...), raw[n:]
-			if len(buf) < writeChunk {
-				continue
-			}
-			if err := l.flush(s, buf, at); err != nil {
-				return err
-			}
-			at, buf = at+int64(len(buf)), buf[:0]
+		n := note{kind: noteSynced, salt: s.header.salt, offset: noted}
+		if err := l.put(s, n.appendTo(l.scratch[:0])); err != nil {
+			return err
 		}
+		at += noteSize
 	}
-	if err := l.flush(s, buf, at); err != nil {
-		return err
+	body := at // where the first record goes
+	for i := range recs {
+		if err := l.put(s, recs[i].Raw); err != nil {
+			return err
+		}
+		at += int64(recs[i].Size())
 	}
-	l.scratch = buf[:0]
-	at += int64(len(buf))
 	l.publish(s, recs, body, at, noted)
 	if at > s.size/4 {
 		l.prepare(s)
@@ -156,16 +147,57 @@ func (l *Log) write(recs []replication.Record) error {
 	return nil
 }
 
-// flush writes buf at off. An error is final even for a full volume: some of the bytes may be there, and the same
-// positions must never be written with other content in the same epoch.
-func (l *Log) flush(s *segment, buf []byte, off int64) error {
-	if len(buf) == 0 {
-		return nil
+// put leaves b to the next Sync, and writes what is too much for that.
+func (l *Log) put(s *segment, b []byte) error {
+	for {
+		if b = b[s.out.put(b):]; len(b) == 0 {
+			return nil
+		}
+		if err := l.relieve(s); err != nil {
+			return err
+		}
 	}
-	if _, err := s.file.WriteAt(buf, off); err != nil {
-		return l.fail(fmt.Errorf("write %d bytes at %d of segment %s: %w", len(buf), off, s.path, err))
+}
+
+// relieve writes what waits to be written to s, without making it durable.
+func (l *Log) relieve(s *segment) error {
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
+	if err := l.Err(); err != nil {
+		return err
 	}
+	return l.writeOut(s)
+}
+
+// writeOut puts what was appended to s in its file. An error is final even for a full volume: some of the bytes may be there, and the
+// same positions must never be written with other content in the same epoch. Caller holds syncMu.
+func (l *Log) writeOut(s *segment) error {
+	l.mu.Lock()
+	to, size := place{off: s.off, prev: s.end}, s.size
+	l.mu.Unlock()
+	b, at := s.out.take()
+	if b != nil {
+		n := min(int64(len(b)), size-at)
+		if err := s.syncFile.write(b[:n], at); err != nil {
+			return l.fail(fmt.Errorf("write %d bytes at %d of segment %s: %w", n, at, s.path, err))
+		}
+		s.out.done(b)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.wrote = to
+	l.tail.wrote(l.writtenTo())
 	return nil
+}
+
+// writtenTo is up to where the records are in their files. Caller holds mu.
+func (l *Log) writtenTo() replication.Position {
+	if l.unsettled {
+		if before := l.segments[len(l.segments)-2]; before.wrote.off < before.off {
+			return before.wrote.prev.Position
+		}
+	}
+	return l.active().wrote.prev.Position
 }
 
 // publish makes recs visible; the first one is at body, and the next write goes to off.
@@ -295,5 +327,9 @@ func (l *Log) install(path string, h segmentHeader) (*segment, error) {
 	if err := l.fs.Rename(path, final); err != nil {
 		return nil, fmt.Errorf("rename %s to %s: %w", path, final, err)
 	}
-	return openSegment(l.fs, final, h, true)
+	s, err := openSegment(l.fs, final, h, true)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.appendAt(h.base, h.length, 0, 0)
 }

@@ -88,10 +88,14 @@ func TestFailedWriteIsFinal(t *testing.T) {
 	appendSome(t, l, 1, 1, 10)
 	armed.Store(true)
 	// Even for a full volume: some of the bytes may be there under positions that must not be given to others.
-	if err := l.Append(dataAfter(t, l.Last(), 1, 0, 1)); !errors.Is(err, ErrFailed) {
+	appendSome(t, l, 1, 1, 10)
+	if _, err := l.Sync(); !errors.Is(err, ErrFailed) || !errors.Is(err, syscall.ENOSPC) {
 		t.Fatal(err)
 	}
 	armed.Store(false)
+	if _, err := l.Sync(); !errors.Is(err, ErrFailed) {
+		t.Fatal(err)
+	}
 	if err := l.Append(dataAfter(t, l.Last(), 1, 0, 1)); !errors.Is(err, ErrFailed) {
 		t.Fatal(err)
 	}

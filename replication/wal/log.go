@@ -21,7 +21,7 @@ type Log struct {
 	opt Options
 
 	appendMu sync.Mutex
-	scratch  []byte // guarded by appendMu
+	scratch  [noteSize]byte // guarded by appendMu
 
 	pruneMu sync.Mutex
 	syncMu  sync.Mutex
@@ -152,15 +152,18 @@ func (l *Log) noteClose() error {
 	l.mu.Lock()
 	s := l.active()
 	n := note{kind: noteClosed, salt: s.header.salt, offset: s.off}
-	skip := s.noted == s.off
+	skip := s.noted == s.off || s.off+noteSize > s.size // a file that is no whole segment has no room for it
 	l.mu.Unlock()
 	if skip {
 		return nil
 	}
-	if _, err := s.file.WriteAt(n.appendTo(nil), n.offset); err != nil {
-		return l.fail(fmt.Errorf("write closing note of segment %s: %w", s.path, err))
+	s.out.put(n.appendTo(nil))
+	l.syncMu.Lock()
+	defer l.syncMu.Unlock()
+	if err := l.writeOut(s); err != nil {
+		return err
 	}
-	if err := s.file.SyncData(); err != nil {
+	if err := s.syncFile.SyncData(); err != nil {
 		return l.fail(fmt.Errorf("fsync segment %s: %w", s.path, err))
 	}
 	return nil

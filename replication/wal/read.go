@@ -59,7 +59,7 @@ func boundary(p, first, last replication.Position) error {
 	return fmt.Errorf("position %d lies inside the record %d..%d: %w", p, first, last, ErrBoundary)
 }
 
-// view is what a reader needs of a segment: a reference to it, where to begin, and the end as it was then.
+// view is what a reader needs of a segment: a reference to it, where to begin, and the end of what was in its file then.
 type view struct {
 	s     *segment
 	from  place
@@ -75,11 +75,10 @@ func (l *Log) viewAt(p replication.Position) view {
 	}
 	s := l.segments[i]
 	s.acquire()
-	v := view{s: s, from: s.placeBefore(p), end: s.end, limit: s.off}
-	if v.limit < 0 {
-		v.limit = s.size
+	if s.off < 0 {
+		return view{s: s, from: s.placeBefore(p), end: s.end, limit: s.size}
 	}
-	return v
+	return view{s: s, from: s.placeBefore(p), end: s.wrote.prev, limit: s.wrote.off}
 }
 
 func (l *Log) readSegment(v view, from replication.Position, maxBytes int, dst []replication.Record) ([]replication.Record, error) {

@@ -130,7 +130,7 @@ func (r *recovery) verify(s *segment) (scan, error) {
 	if io := (ioError{}); errors.As(found.bad, &io) {
 		return scan{}, fmt.Errorf("read segment %s at %d: %w", s.path, c.at.off, io.err)
 	}
-	s.end, s.off, found.vouched = c.at.prev, c.at.off, c.vouched
+	s.end, s.off, s.wrote, found.vouched = c.at.prev, c.at.off, c.at, c.vouched
 	r.report.VerifiedBytes += c.w.read
 	return found, r.judgeRest(&found)
 }
@@ -182,7 +182,7 @@ func (r *recovery) cutTorn(found scan, s *segment) error {
 	if err := r.keepTorn(s.path, s.off, s.off+found.torn, s.end); err != nil {
 		return err
 	}
-	if err := zeroRange(s.file, s.off, s.off+found.torn); err != nil {
+	if err := zeroRange(&blockFile{File: s.file}, s.off, s.off+found.torn); err != nil {
 		return fmt.Errorf("zero the torn tail of segment %s: %w", s.path, err)
 	}
 	return nil
@@ -209,10 +209,14 @@ func (r *recovery) settleEnd(found scan, unsettled bool) error {
 	if err := durable.SyncDir(r.fs, r.dir); err != nil {
 		return err
 	}
-	s.synced, s.noted = s.off, found.vouched
+	noted := found.vouched
 	if found.vouched > 0 && found.vouched == s.off-noteSize {
-		s.noted = s.off // the note itself is all that no note vouches for
+		noted = s.off // the note itself is all that no note vouches for
 	}
+	if err := s.appendAt(s.end, s.off, s.off, noted); err != nil {
+		return err
+	}
+	r.tail.wrote(s.end.Position)
 	r.last, r.durable, r.epochs = s.end, s.end, found.epochs
 	r.pruneTornCopies()
 	return nil

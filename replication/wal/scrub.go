@@ -27,7 +27,7 @@ func (l *Log) Scrub(after replication.Position, pace func(bytes int) error) (las
 	}
 	var s *segment
 	for _, closed := range l.segments[:len(l.segments)-1] {
-		if closed.end.Position > after {
+		if closed.end.Position > after && (closed.off < 0 || closed.wrote.off == closed.off) {
 			s = closed
 			break
 		}

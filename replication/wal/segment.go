@@ -26,10 +26,11 @@ type place struct {
 type segment struct {
 	path   string
 	header segmentHeader
-	file   vfs.File // reads, and the appender's writes
-	// syncFile is a second handle for fdatasync and the settled note, because vfs wants the writes and syncs of one handle
-	// one after the other. nil once nothing in the segment is unsynced for good. Guarded by Log.syncMu.
-	syncFile vfs.File
+	file   vfs.File // reads, and what recovery and settle write
+	// out is what was appended and is not in the file yet; syncFile is where it goes, and is synced. nil once nothing in the segment is
+	// unsynced for good. Guarded by Log.syncMu.
+	out      outbox
+	syncFile *blockFile
 	size     int64 // of the file, bytes; fixed when it is made, grown by one oversized batch at most
 
 	// prepared: the file of the next segment was asked for. Guarded by Log.appendMu.
@@ -39,7 +40,8 @@ type segment struct {
 
 	// Guarded by Log.mu.
 	end    replication.Mark // of the last record; the base when there is none
-	off    int64            // where the next write goes; -1 in a sealed segment that was not scanned
+	off    int64            // where the next record or note goes; -1 in a sealed segment that was not scanned
+	wrote  place            // everything before it is in the file; nothing is known of it where off is -1
 	synced int64            // bytes before it were fsynced
 	noted  int64            // the largest offset a written note vouches for
 	index  []place          // sorted; index[0] is the base
@@ -102,9 +104,22 @@ func (s *segment) openRest(fs vfs.FS, writable bool) error {
 	if !writable {
 		return nil
 	}
-	if s.syncFile, err = fs.OpenReadWrite(s.path, durable.Category); err != nil {
+	if s.syncFile, err = openBlocks(fs, s.path, s.size); err != nil {
 		return fmt.Errorf("open segment %s to sync it: %w", s.path, err)
 	}
+	return nil
+}
+
+// appendAt has what is appended go on after end, at off. Everything before is in the file; bytes before synced are fsynced, and a note
+// vouches for those before noted.
+func (s *segment) appendAt(end replication.Mark, off, synced, noted int64) error {
+	at := off / block * block
+	head := make([]byte, off-at)
+	if n, err := s.file.ReadAt(head, at); n < len(head) {
+		return fmt.Errorf("read %d of %d bytes at %d of segment %s: %w", n, len(head), at, s.path, err)
+	}
+	s.out.begin(at, head)
+	s.end, s.off, s.synced, s.noted, s.wrote = end, off, synced, noted, place{off: off, prev: end}
 	return nil
 }
 
@@ -119,16 +134,17 @@ func (s *segment) closeSyncFile() error {
 	}
 	f := s.syncFile
 	s.syncFile = nil
+	s.out.drop()
 	return f.Close()
 }
 
 // settle writes the note that the segments before this one, and this one's header, are durable, and syncs it.
 func (s *segment) settle() error {
 	n := note{kind: noteSettled, salt: s.header.salt, offset: s.header.length}
-	if _, err := s.syncFile.WriteAt(n.appendTo(nil), s.header.length-settledSize); err != nil {
+	if _, err := s.file.WriteAt(n.appendTo(nil), s.header.length-settledSize); err != nil {
 		return fmt.Errorf("write settled note of segment %s: %w", s.path, err)
 	}
-	if err := s.syncFile.SyncData(); err != nil {
+	if err := s.file.SyncData(); err != nil {
 		return fmt.Errorf("fsync segment %s: %w", s.path, err)
 	}
 	return nil

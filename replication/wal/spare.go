@@ -83,22 +83,23 @@ func (s *spare) discard(fs vfs.FS) error {
 	return durable.Remove(fs, path)
 }
 
-// createZeroed makes a file of size zero bytes, all of them allocated, written and fsynced: allocated so that the volume
+// createZeroed makes a file of size zero bytes or some more, all of them allocated, written and fsynced: allocated so that the volume
 // cannot be full later, written so that later writes need no change of the file's extents (on ext4 and XFS the first write
 // into fallocated space does, and fdatasync then commits the journal). After an error there is no file.
 func createZeroed(fs vfs.FS, path string, size int64) error {
+	size = roundUp(size)
 	f, err := fs.Create(path, durable.Category)
 	if err != nil {
 		return fmt.Errorf("create %s: %w", path, err)
 	}
-	err = fillZero(f, size)
+	err = fillZero(blocksOf(f, size), size)
 	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(fmt.Errorf("prepare segment %s of %d bytes: %w", path, size, err), durable.Remove(fs, path))
 	}
 	return nil
 }
 
-func fillZero(f vfs.File, size int64) error {
+func fillZero(f *blockFile, size int64) error {
 	// Only a full volume is an answer; file systems without fallocate find out while writing.
 	if err := f.Preallocate(0, size); durable.IsNoSpace(err) {
 		return err
@@ -106,16 +107,17 @@ func fillZero(f vfs.File, size int64) error {
 	return zeroRange(f, 0, size)
 }
 
-// zeroRange overwrites [from, to) with zeros and fsyncs.
-func zeroRange(f vfs.File, from, to int64) error {
-	buf := make([]byte, min(to-from, 256<<10))
+// zeroRange overwrites [from, to) with zeros and fsyncs. Past the page cache it takes whole blocks.
+func zeroRange(f *blockFile, from, to int64) error {
+	buf := aligned(nil, int(min(to-from, 256<<10)))
+	buf = buf[:cap(buf)]
 	for at, unsynced := from, int64(0); at < to; {
 		clear(buf) // vfs lets a write change the slice it is given
-		n, err := f.WriteAt(buf[:min(int64(len(buf)), to-at)], at)
-		if err != nil {
+		n := min(int64(len(buf)), to-at)
+		if err := f.write(buf[:n], at); err != nil {
 			return err
 		}
-		at, unsynced = at+int64(n), unsynced+int64(n)
+		at, unsynced = at+n, unsynced+n
 		if unsynced >= zeroStep {
 			if err := f.SyncData(); err != nil {
 				return err

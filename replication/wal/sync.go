@@ -7,7 +7,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// Sync makes everything appended before it began durable, and returns the durable end. Calls wait for each other, and one
+// Sync writes everything appended before it began, makes it durable, and returns the durable end. Calls wait for each other, and one
 // that finds its records synced by the call before it does nothing. An error is final: after a failed fsync nobody knows
 // what of the file is on the disk, and a second fsync would lie about it.
 func (l *Log) Sync() (replication.Mark, error) {
@@ -38,6 +38,9 @@ func (l *Log) Sync() (replication.Mark, error) {
 			return l.Durable(), l.fail(err)
 		}
 	}
+	if err := l.writeOut(s); err != nil {
+		return l.Durable(), err
+	}
 	if err := s.syncFile.SyncData(); err != nil {
 		return l.Durable(), l.fail(fmt.Errorf("fsync segment %s: %w", s.path, err))
 	}
@@ -58,6 +61,9 @@ func (l *Log) Sync() (replication.Mark, error) {
 // so. Recovery takes damage before s for a torn tail as long as the note is missing, so nothing in s may be acknowledged
 // before it. Caller holds syncMu.
 func (l *Log) settle(before, s *segment) error {
+	if err := l.writeOut(before); err != nil {
+		return err
+	}
 	if err := before.syncFile.SyncData(); err != nil {
 		return fmt.Errorf("fsync segment %s: %w", before.path, err)
 	}

@@ -13,6 +13,7 @@ type tail struct {
 	head    int
 	bytes   int64
 	limit   int64
+	written replication.Position // what comes after it is in no file yet, and stays here whatever the limit
 }
 
 func (t *tail) held() []replication.Record { return t.records[t.head:] }
@@ -20,7 +21,18 @@ func (t *tail) held() []replication.Record { return t.records[t.head:] }
 func (t *tail) push(r replication.Record) {
 	t.records = append(t.records, r)
 	t.bytes += int64(len(r.Raw))
-	for t.bytes > t.limit && t.head < len(t.records)-1 {
+	t.trim()
+}
+
+// wrote tells that the records up to p are in their files.
+func (t *tail) wrote(p replication.Position) {
+	t.written = p
+	t.trim()
+}
+
+// trim lets go of the oldest beyond the limit.
+func (t *tail) trim() {
+	for t.bytes > t.limit && t.head < len(t.records)-1 && t.records[t.head].Last() <= t.written {
 		t.bytes -= int64(len(t.records[t.head].Raw))
 		t.records[t.head] = replication.Record{}
 		t.head++

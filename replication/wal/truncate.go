@@ -79,7 +79,9 @@ func (l *Log) cut(mark replication.Mark) error {
 	if err != nil {
 		return l.fail(err)
 	}
-	s.end, s.off, s.synced, s.noted = mark, end+noteSize, end, end
+	if err := s.appendAt(mark, end+noteSize, end, end); err != nil {
+		return l.fail(err)
+	}
 	l.become(s, mark, epochs, old.base())
 	return nil
 }
@@ -184,6 +186,7 @@ func (l *Log) become(s *segment, mark replication.Mark, epochs replication.Epoch
 	l.segments = append(kept, s)
 	l.last, l.durable, l.epochs, l.seq, l.unsettled = mark, mark, epochs, s.header.seq, false
 	l.tail.truncate(mark.Position)
+	l.tail.wrote(mark.Position)
 }
 
 // Reset empties the log, which then continues after at, with t as the history of leaderships up to there. A crash leaves
@@ -242,6 +245,8 @@ func (l *Log) begin(at replication.Mark, t replication.EpochTable, seq uint64) (
 	if err != nil {
 		return nil, l.fail(err)
 	}
-	s.off, s.synced, s.noted = h.length+noteSize, h.length, h.length
+	if err := s.appendAt(at, h.length+noteSize, h.length, h.length); err != nil {
+		return nil, l.fail(err)
+	}
 	return s, nil
 }
