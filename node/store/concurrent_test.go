@@ -46,6 +46,8 @@ func (l *leader) pump(stop <-chan struct{}) {
 // answered must have counted exactly once, and be visible to a read after the answer.
 func TestConcurrentCounters(t *testing.T) {
 	const workers, each = 8, 300
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // or else who waits for a pump that failed waits for ever
+	defer cancel()
 	clock := new(atomic.Int64)
 	l := newLeader(t, SequencerOptions{MaxEntries: 20, Clock: func() int64 { return clock.Add(1) }})
 	stop := make(chan struct{})
@@ -56,10 +58,10 @@ func TestConcurrentCounters(t *testing.T) {
 			if _, err := l.m.Checkpoint(fmt.Sprintf("copy%d", i)); err != nil {
 				t.Error(err)
 			}
-			if _, err := l.m.View(0).Count(t.Context()); err != nil {
+			if _, err := l.m.View(0).Count(ctx); err != nil {
 				t.Error(err)
 			}
-			if _, _, _, err := l.s.Expire(t.Context(), 50); err != nil {
+			if _, _, _, err := l.s.Expire(ctx, 50); err != nil {
 				t.Error(err)
 			}
 		}
@@ -71,9 +73,9 @@ func TestConcurrentCounters(t *testing.T) {
 			for i := range each {
 				key := []byte(fmt.Sprintf("counter%d", (w+i)%3))
 				l.s.Prefetch(key)
-				n, ticket, err := incr(t.Context(), l.s, key)
+				n, ticket, err := incr(ctx, l.s, key)
 				if err == nil {
-					err = l.s.Wait(t.Context(), ticket)
+					err = l.s.Wait(ctx, ticket)
 				}
 				if err != nil {
 					t.Error(err)

@@ -153,31 +153,43 @@ func (l *Log) put(s *segment, b []byte) error {
 		if b = b[s.out.put(b):]; len(b) == 0 {
 			return nil
 		}
-		if err := l.relieve(s); err != nil {
+		if err := l.relieve(); err != nil {
 			return err
 		}
 	}
 }
 
-// relieve writes what waits to be written to s, without making it durable.
-func (l *Log) relieve(s *segment) error {
+// relieve writes what waits to be written, without making it durable.
+func (l *Log) relieve() error {
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
 	if err := l.Err(); err != nil {
 		return err
 	}
-	return l.writeOut(s)
+	l.mu.Lock()
+	segments := l.segments[len(l.segments)-1:]
+	if l.unsettled {
+		segments = l.segments[len(l.segments)-2:]
+	}
+	l.mu.Unlock()
+	for _, s := range segments {
+		if err := l.writeOut(s); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // writeOut puts what was appended to s in its file. An error is final even for a full volume: some of the bytes may be there, and the
 // same positions must never be written with other content in the same epoch. Caller holds syncMu.
 func (l *Log) writeOut(s *segment) error {
 	l.mu.Lock()
-	to, size := place{off: s.off, prev: s.end}, s.size
+	to := place{off: s.off, prev: s.end} // before take: no more than what that takes
 	l.mu.Unlock()
-	b, at := s.out.take()
-	if b != nil {
-		n := min(int64(len(b)), size-at)
+	if b, at := s.out.take(); b != nil {
+		l.mu.Lock()
+		n := min(int64(len(b)), s.size-at) // after take: what was put had room
+		l.mu.Unlock()
 		if err := s.syncFile.write(b[:n], at); err != nil {
 			return l.fail(fmt.Errorf("write %d bytes at %d of segment %s: %w", n, at, s.path, err))
 		}
@@ -331,5 +343,8 @@ func (l *Log) install(path string, h segmentHeader) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, s.appendAt(h.base, h.length, 0, 0)
+	if err := s.appendAt(h.base, h.length, 0, 0); err != nil {
+		return nil, errors.Join(err, s.closeFiles())
+	}
+	return s, nil
 }

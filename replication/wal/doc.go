@@ -12,6 +12,13 @@
 // vouches for, and refuses to start when a vouched byte is bad. Notes carry a random number of their segment, which never
 // leaves the member, so that no client can write a value that looks like one.
 //
+// # From memory to the disk
+//
+// Append leaves records in memory, where readers find them, and Sync writes all there is with one call and fsyncs it. On Linux it writes
+// past the page cache where the file system can do that (O_DIRECT); readers of what is no longer in memory, and all else, go
+// through the page cache, whose pages the kernel drops where they are written beside it. A killed process loses what it had not synced,
+// as it does with the power.
+//
 // # What is verified when
 //
 // Every record is verified when it is appended and again whenever it is read from disk; Open verifies the last segment, and
@@ -20,15 +27,16 @@
 //
 // # Crash safety
 //
-//   - Append writes at the end only. What follows the end is zero, always: Open zeroes what it cuts.
+//   - Writes go to the end only, in whole blocks of 4 KiB. The last one is written again with what comes after it: what was durable
+//     of it is the same bytes then, so that a torn write harms none. What follows the end is zero, always: Open zeroes what it cuts.
 //   - A segment after a roll counts only once the one before it, the directory and its own header are durable: the
 //     "settled" mark at the end of the header says so. At most one segment is unsettled at any time.
 //   - TruncateAfter and Reset write a new segment beside the log and rename it into place: that is the one step. Its
 //     sequence number is higher than that of every segment it makes obsolete, so leftovers are recognised and removed.
 //   - Prune removes oldest first and syncs the directory each time, so that no gap can appear.
 //   - Open rewrites and fsyncs what no note vouches for, before it calls it durable: bytes read back after a crash of the
-//     process may be in the page cache only, or may be what an earlier failed fsync left there as clean.
+//     process may be in a cache only, the kernel's or the disk's, or may be what an earlier failed fsync left there as clean.
 //   - A failed write or fsync is final for the Log: every later call returns it. Nothing retries.
 //
-// May import: the standard library, vfs, x/sys (a hint to the page cache), replication's value types and durable.
+// May import: the standard library, vfs, x/sys (the page cache), replication's value types and durable.
 package wal

@@ -19,7 +19,8 @@ type Options struct {
 	// SegmentBytes is the size of a segment's file; default 64 MiB, at least 64 KiB. A new log's first segment is a
 	// sixteenth of it, so that small stores stay small. One larger record gets a segment of its own size.
 	SegmentBytes int64
-	// TailBytes bounds the newest records kept in memory for readers; default 32 MiB. The newest record is always kept.
+	// TailBytes bounds the newest records kept in memory for readers; default 32 MiB. The newest record is always kept,
+	// and so are those that are not written yet.
 	TailBytes int64
 	// QuarantineDir is where cut records and torn tails are kept; default dir/quarantine. A log that a seed may replace
 	// needs one outside its own directory.

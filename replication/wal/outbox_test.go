@@ -8,10 +8,13 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/replicatedstore/replicatedstore/replication"
 )
 
 // What is taken and written, in whole blocks and over each other, is what was put.
@@ -129,6 +132,67 @@ func TestAppendBoundsWhatIsUnwritten(t *testing.T) {
 	l, _ = mustOpen(t, fs, "wal", Options{})
 	defer closeLog(t, l)
 	sameRecords(t, readAll(t, l), want)
+}
+
+// A Sync has seen where an empty segment ends and is about to take what is to be written, when Append makes the segment's file larger
+// for a record that needs it: all of the record is written.
+func TestGrowWhileASyncWrites(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	l, _ := mustOpen(t, fs, "wal", Options{Create: true})
+	for n := len(l.Segments()); len(l.Segments()) == n || !l.unsettled; { // up to a segment that was begun for a barrier
+		appendSome(t, l, 1, 1, 1)
+		if err := l.Room(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s := l.active()
+	big := dataAfter(t, l.Last(), 1, 7, 300_000)
+	s.out.mu.Lock() // the Sync stops there
+	synced := make(chan error)
+	go func() {
+		_, err := l.Sync()
+		synced <- err
+	}()
+	time.Sleep(50 * time.Millisecond) // if that is too short, nothing is tested
+	l.appendMu.Lock()
+	if err := l.extend(s, int64(big.Size()), false); err != nil {
+		t.Fatal(err)
+	}
+	s.out.buf = append(aligned(nil, len(s.out.buf)+big.Size())[:0], append(bytes.Clone(s.out.buf), big.Raw...)...) // put, which the lock is for
+	s.out.mu.Unlock()
+	if err := <-synced; err != nil {
+		t.Fatal(err)
+	}
+	l.publish(s, []replication.Record{big}, s.off, s.off+int64(big.Size()), s.noted)
+	l.appendMu.Unlock()
+	if m := mustSync(t, l); m != big.Mark() {
+		t.Fatalf("synced %v, want %v", m, big.Mark())
+	}
+	after, _ := mustOpen(t, fs.CrashClone(vfs.CrashCloneCfg{}), "wal", Options{})
+	if after.Last() != big.Mark() {
+		t.Fatalf("%v was durable, found %v", big.Mark(), after.Last())
+	}
+	closeLog(t, after)
+	closeLog(t, l)
+}
+
+// While nobody syncs, what is in no file stays bounded across a roll.
+func TestUnsyncedSegmentsLeaveMemory(t *testing.T) {
+	l, _ := mustOpen(t, vfs.NewMem(), "wal", Options{Create: true, SegmentBytes: 16 << 20, TailBytes: 1})
+	defer closeLog(t, l)
+	for len(l.Segments()) < 3 { // the third is of full size
+		appendSome(t, l, 1, 1, 60_000)
+	}
+	mustSync(t, l)
+	for n := len(l.Segments()); len(l.Segments()) < n+1; { // the rest of it stays unsynced
+		appendSome(t, l, 1, 1, 60_000)
+	}
+	for s := l.active(); s.size-s.off > 1<<20; {
+		appendSome(t, l, 1, 1, 60_000)
+		if l.tail.bytes > 2*mostUnwritten {
+			t.Fatalf("%d bytes are held", l.tail.bytes)
+		}
+	}
 }
 
 // A closed segment of which not all is in its file yet is no damage.

@@ -43,7 +43,7 @@ type segment struct {
 	off    int64            // where the next record or note goes; -1 in a sealed segment that was not scanned
 	wrote  place            // everything before it is in the file; nothing is known of it where off is -1
 	synced int64            // bytes before it were fsynced
-	noted  int64            // the largest offset a written note vouches for
+	noted  int64            // the largest offset a note vouches for, be it written yet or not
 	index  []place          // sorted; index[0] is the base
 }
 

@@ -80,7 +80,7 @@ func (l *Log) cut(mark replication.Mark) error {
 		return l.fail(err)
 	}
 	if err := s.appendAt(mark, end+noteSize, end, end); err != nil {
-		return l.fail(err)
+		return l.fail(errors.Join(err, s.closeFiles()))
 	}
 	l.become(s, mark, epochs, old.base())
 	return nil
@@ -246,7 +246,7 @@ func (l *Log) begin(at replication.Mark, t replication.EpochTable, seq uint64) (
 		return nil, l.fail(err)
 	}
 	if err := s.appendAt(at, h.length+noteSize, h.length, h.length); err != nil {
-		return nil, l.fail(err)
+		return nil, l.fail(errors.Join(err, s.closeFiles()))
 	}
 	return s, nil
 }
