@@ -65,6 +65,54 @@ func TestRowsAreWhatWasPutInLast(t *testing.T) {
 	}
 }
 
+// What is written again and again, without growing, takes no room from others.
+func TestRowsKeepTheirPlaces(t *testing.T) {
+	r := newRand(t, 0)
+	const keys = 1000
+	c := newRows(4 * keys * (rowHeader + 4 + 100) / 3)
+	key := func(i int) []byte { return fmt.Appendf(nil, "%04d", i) }
+	put := func(i, n int) { c.renew(hashOf(key(i)), key(i), bytes.Repeat([]byte{byte(i)}, n)) }
+	for i := range keys {
+		put(i, 100)
+	}
+	has := func(i int) bool {
+		found, err := c.read(hashOf(key(i)), key(i), func(raw []byte) error {
+			if len(bytes.Trim(raw, string([]byte{byte(i)}))) > 0 {
+				return fmt.Errorf("key %d has the row %x", i, raw)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return found
+	}
+	was := map[int]bool{} // shards are not all as full
+	for i := range keys {
+		was[i] = has(i)
+	}
+	for range 20 * keys {
+		i := r.IntN(keys)
+		if !was[i] {
+			continue
+		}
+		c.change()
+		if !c.remove(hashOf(key(i))) || c.remove(hashOf(key(i))) || has(i) {
+			t.Fatalf("key %d was not removed, or twice", i)
+		}
+		put(i, r.IntN(101))
+		c.done()
+	}
+	for i := range keys {
+		if was[i] != has(i) {
+			t.Fatalf("key %d lost its place", i)
+		}
+	}
+	if len(was) < keys || !was[0] && !was[1] && !was[2] {
+		t.Fatal("nothing was there")
+	}
+}
+
 func TestRowIsNotPutInOnceABatchBegan(t *testing.T) {
 	c, key := newRows(1<<20), []byte("k")
 	found := func() bool {
