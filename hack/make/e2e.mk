@@ -5,7 +5,8 @@
 # Where KUBECONFIG names another cluster they run there, with the image RSTORE_IMAGE, and break no machines.
 # A table of faults, gaps and losses is printed at the end, and kept with those of other parts in dist/e2e/report.md.
 E2E_FLAGS ?=
-E2E = $(GOTEST) -tags=e2e -count=1 -timeout 90m -v ./test/e2e $(if $(CASE),-case='$(CASE)') $(if $(PART),-part='$(PART)')
+export CASE
+E2E = $(GOTEST) -tags=e2e -count=1 -timeout 90m -v ./test/e2e $(if $(CASE),-case="$$CASE") $(if $(PART),-part='$(PART)')
 
 .PHONY: e2e
 e2e: ## Test operator and node together on a real cluster, with faults: CASE='regexp or name', PART=1/3 (root, an hour).
