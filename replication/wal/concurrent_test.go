@@ -24,16 +24,8 @@ func TestConcurrentUse(t *testing.T) {
 	fail := make(chan error, 16)
 	run := func(f func() error) {
 		wg.Go(func() {
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				if err := f(); err != nil {
-					fail <- err
-					return
-				}
+			if err := untilStopped(stop, f); err != nil {
+				fail <- err
 			}
 		})
 	}

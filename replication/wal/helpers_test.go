@@ -125,6 +125,20 @@ func sameRecords(tb testing.TB, got, want []replication.Record) {
 	}
 }
 
+// untilStopped calls f again and again until stop is closed or f fails.
+func untilStopped(stop <-chan struct{}, f func() error) error {
+	for {
+		select {
+		case <-stop:
+			return nil
+		default:
+		}
+		if err := f(); err != nil {
+			return err
+		}
+	}
+}
+
 func closeLog(tb testing.TB, l *Log) {
 	tb.Helper()
 	if err := l.Close(); err != nil {

@@ -26,7 +26,7 @@ const (
 // block is written again with what comes after it; what was durable of it is the same bytes then, so a write that is torn harms none.
 //
 // Measured against writing in Append through the page cache (three members on one disk, ratio of the rate of SET, and of the processor
-// time one costs): 50 connections 1.03, 0.96; 256 connections 1.04, 0.95; 50 connections with pipeline 16 1.07, 0.91.
+// time one costs): 50 connections 1.02 to 1.05, 0.97 to 1.00; 50 connections with pipeline 16 1.07, 0.92.
 type outbox struct {
 	mu      sync.Mutex // never held across I/O; a leaf
 	at      int64      // where buf goes; a multiple of block

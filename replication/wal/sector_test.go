@@ -131,16 +131,8 @@ func TestPowerLossTearsSectors(t *testing.T) {
 		beside := func(f func(rng *rand.Rand) error) {
 			own := rand.New(rand.NewPCG(rng.Uint64(), 0))
 			wg.Go(func() {
-				for {
-					select {
-					case <-stop:
-						return
-					default:
-						if err := f(own); err != nil {
-							t.Error(err)
-							return
-						}
-					}
+				if err := untilStopped(stop, func() error { return f(own) }); err != nil {
+					t.Error(err)
 				}
 			})
 		}
