@@ -166,6 +166,33 @@ func TestRestartedFleetKeepsItsData(t *testing.T) {
 	verify(t, start(t, 3, 1, dir), w)
 }
 
+// TestVoterThatLostItsData: whoever waits for all voters waits until it is seeded, though its name was a voter's all the time.
+func TestVoterThatLostItsData(t *testing.T) {
+	f := start(t, 3, 1, "")
+	w := write(t, f, "lost")
+	untilAcknowledged(t, w, 200)
+	ctx, lost := within(t, 30*time.Second), f.Members()[(f.Leader()+1)%3]
+	before, err := f.Members()[f.Leader()].Status(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Kill((f.Leader() + 1) % 3)
+	if err := os.RemoveAll(lost.Dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Restart((f.Leader() + 1) % 3); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.AwaitVoters(ctx, 2); err != nil {
+		t.Fatal(err)
+	}
+	if st, err := lost.Status(ctx); err != nil || st.Applied < before.Commit {
+		t.Errorf("waited for, but not there: %+v, %v; %d was committed before", st, err, before.Commit)
+	}
+	w.Stop()
+	verify(t, f, w)
+}
+
 func TestAsynchronousFleet(t *testing.T) {
 	f := start(t, 2, 0, "")
 	w := write(t, f, "async")

@@ -16,35 +16,39 @@ import (
 // pollPeriod is how often members are asked while something is waited for.
 const pollPeriod = 20 * time.Millisecond
 
-// AwaitVoters tends until the leader is writable with n voters, or ctx ends.
+// AwaitVoters tends until the leader is writable and n voters are caught up with it, or ctx ends.
 func (f *Fleet) AwaitVoters(ctx context.Context, n int) error {
-	var last error
 	for {
-		if last = f.Tend(ctx); last == nil && f.voters() >= n && f.writable(ctx) {
+		err := f.Tend(ctx)
+		there := f.votersThere(ctx)
+		if err == nil && there >= n {
 			return nil
 		}
 		if !pause(ctx, pollPeriod) {
-			return fmt.Errorf("wait for a writable leader with %d voters: %d so far: %w", n, f.voters(), errors.Join(last, ctx.Err()))
+			return fmt.Errorf("wait for a writable leader with %d voters: %d so far: %w", n, there, errors.Join(err, ctx.Err()))
 		}
 	}
 }
 
-func (f *Fleet) voters() int {
+// votersThere counts the voters that are caught up with a writable leader; 0 while their rule changes. A voter that has lost its data
+// is none: it comes back as another incarnation, and is a voter again once it is admitted as that.
+func (f *Fleet) votersThere(ctx context.Context) (n int) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
-	if len(f.record.rules) != 1 {
-		return 0 // a change is under way
+	r := f.record
+	f.mu.Unlock()
+	if r.leader < 0 || len(r.rules) != 1 {
+		return 0
 	}
-	return len(f.record.rules[0].Voters)
-}
-
-func (f *Fleet) writable(ctx context.Context) bool {
-	leader := f.Leader()
-	if leader < 0 {
-		return false
+	st, err := f.members[r.leader].Status(ctx)
+	if err != nil || !st.Writable || st.Epoch != r.epoch {
+		return 0
 	}
-	st, err := f.members[leader].Status(ctx)
-	return err == nil && st.Writable && st.Epoch == f.Epoch()
+	for _, v := range r.rules[0].Voters {
+		if view := st.Followers[v.Member]; view.CaughtUp && view.Incarnation == v.Incarnation {
+			n++
+		}
+	}
+	return n
 }
 
 // Tend does one round of what the operator does all the time: followers that follow nobody are pointed at the leader, and
