@@ -3,9 +3,11 @@ package store
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/go-logr/logr"
+	"golang.org/x/time/rate"
 
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
@@ -37,13 +39,19 @@ func (l pebbleLogger) Fatalf(format string, args ...any) {
 	panic(err)
 }
 
+// sayFullEvery is how often the log says that the volume is full: the database tries again several times a second.
+const sayFullEvery = 30 * time.Second
+
 func eventListener(o Options) *pebble.EventListener {
+	full := rate.Sometimes{First: 1, Interval: sayFullEvery}
 	return &pebble.EventListener{
 		BackgroundError: func(err error) {
 			switch {
 			case errors.Is(err, pebble.ErrCancelledCompaction):
 			case durable.IsNoSpace(err): // nothing of it took effect, and the database tries again
-				o.Log.Info("the volume has no room for a flush or compaction", "error", err.Error())
+				full.Do(func() {
+					o.Log.Info("the volume has no room for a flush or compaction, which is tried again until it has", "error", err.Error())
+				})
 			default:
 				o.OnError(fmt.Errorf("state database, in the background: %w", err))
 			}
