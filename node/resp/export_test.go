@@ -7,3 +7,20 @@ func (s *Server) Disturb() {
 		l.poller.kick()
 	}
 }
+
+// Nudge nudges every connection, whatever it does.
+func (s *Server) Nudge() {
+	for _, c := range s.clients.all() {
+		c.nudge()
+	}
+}
+
+// Parked counts the connections that loops have.
+func (s *Server) Parked() (n int) {
+	for _, c := range s.clients.all() {
+		if c.parked.Load() {
+			n++
+		}
+	}
+	return n
+}

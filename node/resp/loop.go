@@ -153,9 +153,11 @@ func (l *loop) adopt(c *conn) bool {
 	l.turn.Lock()
 	defer l.turn.Unlock()
 	l.conns[c.id] = c
+	c.parked.Store(true)
 	if !c.disturbed() && l.poller.add(c) {
 		return true
 	}
+	c.parked.Store(false)
 	l.poller.remove(c)
 	delete(l.conns, c.id)
 	return false
@@ -191,6 +193,7 @@ func (l *loop) empty() {
 func (l *loop) handOver(c *conn, r *round) {
 	delete(l.conns, c.id)
 	l.poller.remove(c)
+	c.parked.Store(false)
 	c.input, c.leaving, c.round = false, false, nil
 	if r != nil {
 		r.hasty, r.stuck = false, false

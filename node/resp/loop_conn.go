@@ -60,7 +60,7 @@ func (c *conn) sendNow(fd uintptr) {
 
 // resume goes on with r, and then with what comes; nil: with what comes. It runs in a goroutine that c has now.
 func (c *conn) resume(r *round) {
-	c.simple = false
+	c.simple, c.idle = false, false
 	if r != nil {
 		c.busy.Store(true)
 		err := c.proceed(r)
@@ -73,14 +73,18 @@ func (c *conn) resume(r *round) {
 	c.serve(r == nil)
 }
 
-// mayPark tells whether the loop may take c: what it said last was simple, and is answered as a whole.
+// mayPark tells whether the loop may take c: all is answered, and what it said last was simple or is long ago.
 func (c *conn) mayPark() bool {
-	if !c.simple || c.loop == nil || c.warm < warmEnough {
+	if c.loop == nil || !c.idle && (!c.simple || c.warm < warmEnough) {
 		return false
 	}
 	c.parser.rest()
 	return c.parser.buf == nil
 }
+
+// nudge has c's goroutine leave c to the loop if it waits for input: an idle connection costs no goroutine then, whatever it did last.
+// It is called from anywhere, and at any other time it only costs c a detour.
+func (c *conn) nudge() { _ = c.nc.SetReadDeadline(longAgo) } // fails only on a closed socket, which is as good
 
 // disturbed tells whether something has happened that c's goroutine is to see.
 func (c *conn) disturbed() bool { return c.cut.Load() || c.killed.Load() || c.srv.stopping.Load() }

@@ -41,7 +41,7 @@ func TestIdleConnectionMemory(t *testing.T) {
 		most     int64
 	}{
 		{"served by the loop", []string{large, "GET k\r\n"}, 4 << 10},
-		{"served by a goroutine", []string{"GET k\r\n", large}, 12 << 10},
+		{"left by a goroutine", []string{"GET k\r\n", large}, 4 << 10},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			n := resptest.Start(t, resp.Options{})
@@ -49,8 +49,14 @@ func TestIdleConnectionMemory(t *testing.T) {
 			heapBefore, stackBefore := inUse()
 			const clients = 400
 			idleClients(t, n.Addr, clients, tc.requests)
-			heapAfter, stackAfter := inUse()
-			heap, stack := (heapAfter-heapBefore)/clients, (stackAfter-stackBefore)/clients
+			var heap, stack int64
+			for begun := time.Now(); time.Since(begun) < 10*time.Second; time.Sleep(100 * time.Millisecond) { // a goroutine stays for a while
+				heapAfter, stackAfter := inUse()
+				heap, stack = (heapAfter-heapBefore)/clients, (stackAfter-stackBefore)/clients
+				if heap+stack <= tc.most {
+					break
+				}
+			}
 			t.Logf("%d bytes per idle connection: heap %d, stack %d", heap+stack, heap, stack)
 			if heap+stack > tc.most {
 				t.Errorf("%d bytes per idle connection, more than %d", heap+stack, tc.most)

@@ -244,6 +244,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return fmt.Errorf("stop client protocol server gracefully: %w", context.Cause(ctx))
 }
 
+// restAfter is how long a connection has said nothing when its goroutine leaves it to the loop.
+const restAfter = time.Second
+
 // patrol looks after the connections once a second: idle ones, those that do not take their replies, and the rate of
 // commands.
 func (s *Server) patrol(ctx context.Context) {
@@ -261,8 +264,14 @@ func (s *Server) patrol(ctx context.Context) {
 			if since := c.writing.Load(); since != 0 && now-since > s.opt.StallTimeout.Milliseconds() {
 				c.kill("it does not take its replies")
 			}
-			if idle > 0 && !c.busy.Load() && now-c.active.Load() > idle {
+			if c.busy.Load() {
+				continue
+			}
+			quiet := now - c.active.Load()
+			if idle > 0 && quiet > idle {
 				c.kill("idle timeout")
+			} else if quiet > restAfter.Milliseconds() && c.loop != nil && !c.parked.Load() && !s.stopping.Load() {
+				c.nudge()
 			}
 		}
 		s.stats.sample()
