@@ -142,7 +142,7 @@ func memory(ctx context.Context, o options, dir string) (_ []results.Fact, err e
 	kib := func(n int64) string { return fmt.Sprintf("%.1f KiB", float64(n)/idleConnections/1024) }
 	return []results.Fact{
 		{Name: "resident memory of a member at rest", Ours: mib(ours.rest), Theirs: mib(theirs.rest), Reason: "the Go runtime, the database's empty memtable and caches"},
-		{Name: "resident memory of an idle connection", Ours: kib(ours.connections), Theirs: kib(theirs.connections), Reason: "the connection's own state and the runtime's descriptor; while idle neither buffers nor, as a rule, a goroutine"},
+		{Name: "resident memory of an idle connection", Ours: kib(ours.connections), Theirs: kib(theirs.connections), Reason: "the connection's own state and the runtime's descriptor; while idle neither buffers nor, after a second or two, a goroutine"},
 		{Name: "resident memory for a million keys with values of 128 bytes", Ours: mib(ours.keys), Theirs: mib(theirs.keys), Reason: "bounded by --memory (256 MiB here), the log's newest 32 MiB, and what the Go runtime has not collected yet: keys live on disk. Redis keeps all of them in memory"},
 	}, nil
 }
