@@ -15,6 +15,15 @@ func (s *Server) Nudge() {
 	}
 }
 
+// StopSlowly is how Shutdown begins, with time between that it stops and that it says so.
+func (s *Server) StopSlowly(between func()) {
+	s.stopping.Store(true)
+	between()
+	for _, c := range s.clients.all() {
+		c.interrupt()
+	}
+}
+
 // Parked counts the connections that loops have.
 func (s *Server) Parked() (n int) {
 	for _, c := range s.clients.all() {

@@ -45,11 +45,19 @@ const lastWait = 250 * time.Millisecond
 
 // awaitLast waits for input once more, and tells whether there is any.
 func (c *conn) awaitLast() bool {
-	if c.raw == nil || c.nc.SetReadDeadline(time.Now().Add(lastWait)) != nil {
+	if c.raw == nil {
 		return false
 	}
-	c.readErr = nil
-	return c.raw.Read(c.ready) == nil && c.readErr == nil
+	for end := time.Now().Add(lastWait); !c.cut.Load() && !c.killed.Load() && time.Now().Before(end); {
+		if c.nc.SetReadDeadline(end) != nil {
+			return false
+		}
+		c.readErr = nil
+		if err := c.raw.Read(c.onReady); err == nil || !isTimeout(err) {
+			return err == nil && c.readErr == nil
+		} // a nudge, or the interrupt that told of the stop, came late
+	}
+	return false
 }
 
 // ready reads from a socket that may have data. It reports whether the wait is over.

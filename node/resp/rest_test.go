@@ -84,3 +84,17 @@ func TestStopWhileConnectionsRest(t *testing.T) {
 	}
 	w.closed()
 }
+
+// Who says something just as the server stops is answered, also when a nudge came before the word that it stops.
+func TestLastWordsAfterANudge(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	w := dial(t, n.Addr)
+	w.do("PING", "+PONG") // a goroutine waits now
+	n.Server.StopSlowly(func() {
+		n.Server.Nudge()
+		time.Sleep(20 * time.Millisecond)
+	})
+	n.Server.Nudge()
+	time.Sleep(20 * time.Millisecond)
+	w.do("SET a 1", "+OK")
+}

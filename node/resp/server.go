@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -244,8 +245,26 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return fmt.Errorf("stop client protocol server gracefully: %w", context.Cause(ctx))
 }
 
-// restAfter is how long a connection has said nothing when its goroutine leaves it to the loop.
-const restAfter = time.Second
+const (
+	// restAfter is how long a connection has said nothing when its goroutine leaves it to the loop.
+	restAfter = time.Second
+	// At most mostNudged do in a second, nudgedAtOnce of them in a millisecond: each takes the loop's turn for a moment. Measured: when
+	// 6,000 did at once, others waited 29 to 79 ms.
+	mostNudged   = 1024
+	nudgedAtOnce = 32
+)
+
+// nudge has connections rest, a few at a time, unless the server stops.
+func (s *Server) nudge(rest []*conn) {
+	for some := range slices.Chunk(rest, nudgedAtOnce) {
+		for _, c := range some {
+			if !s.stopping.Load() {
+				c.nudge()
+			}
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
 
 // patrol looks after the connections once a second: idle ones, those that do not take their replies, and the rate of
 // commands.
@@ -260,6 +279,7 @@ func (s *Server) patrol(ctx context.Context) {
 		}
 		now := s.uptime()
 		idle := time.Duration(s.idleTimeout.Load()).Milliseconds()
+		var rest []*conn
 		for _, c := range s.clients.all() {
 			if since := c.writing.Load(); since != 0 && now-since > s.opt.StallTimeout.Milliseconds() {
 				c.kill("it does not take its replies")
@@ -270,10 +290,11 @@ func (s *Server) patrol(ctx context.Context) {
 			quiet := now - c.active.Load()
 			if idle > 0 && quiet > idle {
 				c.kill("idle timeout")
-			} else if quiet > restAfter.Milliseconds() && c.loop != nil && !c.parked.Load() && !s.stopping.Load() {
-				c.nudge()
+			} else if quiet > restAfter.Milliseconds() && c.loop != nil && !c.parked.Load() && len(rest) < mostNudged {
+				rest = append(rest, c)
 			}
 		}
+		s.nudge(rest)
 		s.stats.sample()
 	}
 }
