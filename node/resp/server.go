@@ -262,7 +262,7 @@ func (s *Server) nudge(rest []*conn) {
 				c.nudge()
 			}
 		}
-		time.Sleep(time.Millisecond)
+		s.sleep(time.Millisecond)
 	}
 }
 
