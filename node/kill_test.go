@@ -124,7 +124,13 @@ func TestKill9(t *testing.T) {
 	for i := range writers {
 		writers[i] = &killedWriter{id: i, rng: rand.New(rand.NewPCG(seed, uint64(i+1)))}
 	}
-	for round := range 10 {
+	acked := func() (n int) {
+		for _, w := range writers {
+			n += w.set.acked + w.incr.acked + w.transaction.acked
+		}
+		return n
+	}
+	for round := 0; round < 10 || acked() < 100; round++ { // a slow disk needs more
 		child, addr := startChild(t, dir)
 		c := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1, PoolSize: len(writers)})
 		if round > 0 { // at once: no read may be older than what was acknowledged
@@ -148,14 +154,7 @@ func TestKill9(t *testing.T) {
 		kill.Stop()
 		_ = c.Close()
 	}
-	total := 0
-	for _, w := range writers {
-		total += w.set.acked + w.incr.acked + w.transaction.acked
-	}
-	t.Logf("%d acknowledged writes over 10 kills, none lost", total)
-	if total < 100 {
-		t.Fatalf("only %d writes were acknowledged", total)
-	}
+	t.Logf("%d acknowledged writes, none lost", acked())
 }
 
 // awaitWrite waits for the node to take writes.

@@ -124,8 +124,9 @@ func TestKill9(t *testing.T) {
 	rng := seeded(t)
 	dir := t.TempDir()
 	var synced replication.Position
-	for round := range 12 {
-		killedChild(t, rng, 10*time.Millisecond, 250*time.Millisecond, func(line string) {
+	most := 250 * time.Millisecond
+	for round := 0; round < 12 || synced < 1000; round++ {
+		killedChild(t, rng, 10*time.Millisecond, most, func(line string) {
 			p, err := strconv.ParseUint(line, 10, 64)
 			if err != nil {
 				t.Fatal(err)
@@ -138,11 +139,11 @@ func TestKill9(t *testing.T) {
 		}
 		checkEntries(t, l)
 		closeLog(t, l)
+		if round >= 12 {
+			most *= 2 // a disk that had no time to sync as much
+		}
 	}
-	if synced < 1000 {
-		t.Fatalf("only %d entries were ever synced", synced)
-	}
-	t.Logf("%d entries synced over 12 kills", synced)
+	t.Logf("%d entries synced", synced)
 }
 
 func checkEntries(t *testing.T, l *Log) {
@@ -200,10 +201,11 @@ func TestKill9DuringCut(t *testing.T) {
 	dir := t.TempDir()
 	cuts, inside := 0, 0
 	var synced replication.Position
-	for round := range 20 {
+	most := 60 * time.Millisecond
+	for round := 0; round < 20 || cuts < 5; round++ {
 		var to, end replication.Position
-		cutting := false
-		killedChild(t, rng, 0, 60*time.Millisecond, func(line string) {
+		cutting, before := false, cuts
+		killedChild(t, rng, 0, most, func(line string) {
 			switch _, err := fmt.Sscanf(line, "c %d %d", &to, &end); {
 			case err == nil:
 				cutting = true
@@ -235,11 +237,11 @@ func TestKill9DuringCut(t *testing.T) {
 		}
 		closeLog(t, l)
 		synced = got
+		if cuts == before {
+			most += most / 4 // no cut ended in that time: the disk is slow
+		}
 	}
 	t.Logf("%d cuts ended, %d were killed after their step", cuts, inside)
-	if cuts < 5 {
-		t.Fatalf("only %d cuts", cuts)
-	}
 }
 
 // checkQuarantined fails unless a whole quarantine file holds what was cut after position to up to end.
