@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -41,7 +42,8 @@ func (t *trial) asks(what string, err error) {
 func (t *trial) undisturbed(ctx context.Context) {
 	GinkgoHelper()
 	r := t.end(ctx)
-	Expect(r.Failed+r.Unknown).To(BeZero(), "%d writes failed and %d ended unknown; the last: %s", r.Failed, r.Unknown, r.LastError)
+	Expect(r.Failed+r.Unknown).To(BeZero(), "%d writes failed and %d ended unknown:\n%s",
+		r.Failed, r.Unknown, strings.Join(r.Errors, "\n"))
 	t.row.read("clients: no error")
 }
 

@@ -32,9 +32,11 @@ func (o Outcome) String() string {
 
 // write is one write under way.
 type write struct {
-	number uint64
-	kind   Kind
-	key    *history
+	number     uint64
+	connection int
+	kind       Kind
+	key        *history
+	begun      time.Time
 }
 
 // ack is an acknowledged write.
@@ -75,18 +77,22 @@ type Tally struct {
 	Unknown      int64 `json:"unknown"`
 	// LastError is the newest reason of a failed or unknown write.
 	LastError string `json:"lastError,omitempty"`
+	// Errors tell of the newest writes that failed or ended unknown, oldest first, at most toldErrors.
+	Errors []string `json:"errors,omitempty"`
 }
+
+const toldErrors = 16
 
 func newJournal(writer string, slots int) *journal {
 	return &journal{writer: writer, slots: slots, open: map[string]*history{}, made: map[string]int{}}
 }
 
 // begin numbers a connection's next write and chooses its key.
-func (j *journal) begin(connection int, kind Kind) write {
+func (j *journal) begin(connection int, kind Kind, at time.Time) write {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.last++
-	w := write{number: j.last, kind: kind}
+	w := write{number: j.last, connection: connection, kind: kind, begun: at}
 	slot := fmt.Sprintf("ledger:{%s:%d}:%s", j.writer, connection, kind)
 	switch kind {
 	case Overwrite:
@@ -130,6 +136,9 @@ func (j *journal) end(w write, o Outcome, count int64, err error, at time.Time) 
 	}
 	if err != nil {
 		j.tally.LastError = err.Error()
+		told := fmt.Sprintf("%s connection %d: %s %s after %v: %v",
+			at.Format("15:04:05.000"), w.connection, w.kind, o, at.Sub(w.begun).Round(time.Millisecond), err)
+		j.tally.Errors = append(slices.Clone(j.tally.Errors[max(0, len(j.tally.Errors)-toldErrors+1):]), told)
 	}
 }
 

@@ -140,7 +140,7 @@ func (w *Writer) run(ctx context.Context, connection int) {
 func (w *Writer) once(connection int, kind Kind) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), w.opt.Timeout)
 	defer cancel()
-	one, c := w.journal.begin(connection, kind), w.clients[connection]
+	one, c := w.journal.begin(connection, kind, w.opt.Now()), w.clients[connection]
 	var count int64
 	var err error
 	switch kind {
