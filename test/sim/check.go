@@ -27,6 +27,7 @@ type witness struct {
 	open          bool
 	role          replication.Role
 	barrier       replication.Position // of the leadership
+	rules         uint64               // version of those that it leads by
 }
 
 // place is an (epoch, position).
@@ -95,6 +96,10 @@ func (w *World) check(p *process) {
 		w.faults.ambush(p)
 	}
 	if core.Role() == replication.RoleLeader {
+		if _, version := core.Rules(); version != x.rules {
+			x.rules = version
+			w.faults.ambush(p)
+		}
 		w.record() // it may tell of accepted loss
 		e := core.Promises().Epoch
 		if was, ok := w.leaders[e]; ok && was != p.id {

@@ -186,7 +186,7 @@ func (c *Conn) wake(why error) {
 // push queues a packet behind those that are on their way.
 func (p *pipe) push(kind byte, msg any) {
 	n := p.from.net
-	d := n.delay()
+	d := n.delay() + n.slow[way{p.from.local, p.from.remote}]
 	if n.loop.Chance(n.Profile.Loss) {
 		d += retransmit
 	}

@@ -37,6 +37,34 @@ func (f *faults) split(string) {
 	f.apart(a, b, f.w.latency(300*time.Millisecond, 8*time.Second))
 }
 
+// congest has what a leader sends to one of the others arrive late, all of it: that one lags, and is heard.
+func (f *faults) congest(to string) {
+	from := f.leader("")
+	if from == "" || from == to {
+		return
+	}
+	late := f.w.latency(50*time.Millisecond, time.Second)
+	f.w.loop.Logf("FAULT what %s sends to %s is %v late", from, to, late)
+	f.w.net.Slow(from, to, late)
+	f.lasting(time.Second, 10*time.Second, func() { f.w.net.Slow(from, to, 0) })
+}
+
+// rack takes a member away from everybody, with some of the others, which it goes on to reach.
+func (f *faults) rack(host string) {
+	in, out := []string{host}, []string(nil)
+	for _, o := range f.everybody() {
+		if _, member := f.w.members[o]; o == host {
+			continue
+		} else if member && f.w.loop.Chance(0.5) {
+			in = append(in, o)
+		} else {
+			out = append(out, o)
+		}
+	}
+	f.w.loop.Logf("FAULT %v are cut off from everybody else", in)
+	f.apart(in, out, f.w.latency(300*time.Millisecond, 8*time.Second))
+}
+
 // deafen has orders to some members vanish on their way, and to others arrive; all answer questions, if not each time.
 func (f *faults) deafen(string) {
 	if f.w.loop.Now() < f.restUntil {

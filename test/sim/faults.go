@@ -61,13 +61,16 @@ func (f *faults) lasting(from, to time.Duration, mend func()) {
 	f.w.loop.After(f.w.latency(from, to), mend)
 }
 
-// ambush strikes a member at a moment that matters: as it begins to lead, say, or has just promised.
+// ambush strikes a member at a moment that matters: as it begins to lead, say, or by other rules, or has just promised.
 func (f *faults) ambush(p *process) {
 	l := f.w.loop
 	if f.over || f.paused || !l.Chance(f.ambushes) {
 		return
 	}
-	strike := []func(*faults, string){(*faults).kill, (*faults).losePower, (*faults).losePower, (*faults).freeze, (*faults).isolate}[l.Rand.IntN(5)]
+	strikes := []func(*faults, string){
+		(*faults).kill, (*faults).losePower, (*faults).losePower, (*faults).freeze, (*faults).isolate, (*faults).rack, (*faults).rack,
+	}
+	strike := strikes[l.Rand.IntN(len(strikes))]
 	l.After(l.Between(0, 30*time.Millisecond), func() {
 		if f.w.members[p.host] == p && !f.over {
 			l.Logf("FAULT in ambush:")
@@ -84,7 +87,7 @@ type kind struct {
 
 var faultKinds = []kind{
 	{10, (*faults).kill}, {6, (*faults).losePower}, {6, (*faults).cut}, {6, (*faults).isolate}, {6, (*faults).cutAPI}, {5, (*faults).hide},
-	{2, (*faults).orphan}, {3, (*faults).deafen}, {2, (*faults).strand}, {3, (*faults).split},
+	{2, (*faults).orphan}, {3, (*faults).deafen}, {2, (*faults).strand}, {3, (*faults).split}, {3, (*faults).congest},
 	{6, (*faults).freeze}, {4, (*faults).hang}, {3, (*faults).slowDisk}, {3, (*faults).fill}, {2, (*faults).failSync},
 	{3, (*faults).apiDown}, {3, (*faults).apiBad}, {4, (*faults).killOperator}, {4, (*faults).pauseOperator},
 	{3, (*faults).breakElection}, {3, (*faults).staleCache}, {2, (*faults).jumpClock}, {3, (*faults).askFailover},

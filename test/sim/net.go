@@ -54,6 +54,7 @@ type Net struct {
 	loop    *Loop
 	hosts   map[string]*Host
 	cuts    map[way]struct{}
+	slow    map[way]time.Duration
 	stalled []*pipe
 }
 
@@ -68,7 +69,7 @@ const (
 func (l *Loop) NewNet() *Net {
 	return &Net{
 		Profile: Calm(), Late: 0.3, Twice: 0.01, StreamRate: 1 << 20,
-		loop: l, hosts: map[string]*Host{}, cuts: map[way]struct{}{},
+		loop: l, hosts: map[string]*Host{}, cuts: map[way]struct{}{}, slow: map[way]time.Duration{},
 	}
 }
 
@@ -168,6 +169,9 @@ func (n *Net) CutBoth(a, b string) {
 	n.Cut(a, b)
 	n.Cut(b, a)
 }
+
+// Slow has what connections carry from one host to another take this much longer; 0: not any more.
+func (n *Net) Slow(from, to string, d time.Duration) { n.slow[way{n.Host(from), n.Host(to)}] = d }
 
 // Heal mends one direction.
 func (n *Net) Heal(from, to string) {

@@ -178,6 +178,29 @@ func TestDialing(t *testing.T) {
 	}
 }
 
+func TestASlowDirection(t *testing.T) {
+	l, n := pair(t, 6)
+	var ends []error
+	serve(n, &ends)
+	var took []time.Duration
+	n.Host("a").Process().Go("client", func(p *Proc) {
+		c, _ := n.Dial(p, "a", "b", time.Second)
+		for _, slow := range []time.Duration{0, 300 * time.Millisecond, 0} {
+			n.Slow("a", "b", slow)
+			sent := l.Now()
+			c.Send("")
+			if _, err := c.Recv(p, 5*time.Second); err != nil {
+				t.Error(err)
+			}
+			took = append(took, l.Now()-sent)
+		}
+	})
+	l.Run(time.Minute)
+	if way := n.Profile.Max; len(took) != 3 || took[0] > 2*way || took[1] < 300*time.Millisecond || took[1] > 300*time.Millisecond+2*way || took[2] > 2*way {
+		t.Fatalf("took %v", took)
+	}
+}
+
 // TestACutConnectionWaitsOrBreaks looks at many: some go on where they were after the cut, without a loss, some break, and
 // an end may know later than the other.
 func TestACutConnectionWaitsOrBreaks(t *testing.T) {

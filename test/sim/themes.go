@@ -60,6 +60,13 @@ var themes = []theme{
 			s.Replication.Synchronous.Durability = v1alpha1.DurabilityPreferred
 		},
 	},
+	{ // the commit rule changes while followers lag, and the leader goes with those that do not
+		name: "changing rules", ambushes: 0.3,
+		kinds: []kind{{8, (*faults).congest}, {5, (*faults).changeK}, {1, (*faults).rack}, {1, (*faults).scale}},
+		draw: func(w *World, s *v1alpha1.ReplicatedStoreSpec) {
+			*s.Replicas, *s.Replication.Synchronous.Number = int32(3+w.loop.Rand.IntN(2)), 1
+		},
+	},
 }
 
 // drawTheme gives some worlds a theme.
