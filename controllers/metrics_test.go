@@ -13,6 +13,7 @@ import (
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/test/metricdocs"
 )
 
 // series are those of a collector that are not 0, as text.
@@ -102,4 +103,8 @@ func TestMetricsOfAStoreAreTakenBackOnStandby(t *testing.T) {
 	if len(c.patches) > 0 {
 		t.Errorf("published %q", c.patches)
 	}
+}
+
+func TestMetricsAreDocumented(t *testing.T) {
+	metricdocs.Compare(t, "Operator", failovers, failoverSeconds, steppedDown, stores)
 }

@@ -127,7 +127,7 @@ func TestRequests(t *testing.T) {
 
 func TestMetric(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = w.Write([]byte("# TYPE rstore_log_sync_seconds summary\nrstore_log_sync_seconds_sum 1.5\nrstore_log_sync_seconds_count 321\n"))
+		_, _ = w.Write([]byte("# TYPE rstore_log_sync_seconds histogram\nrstore_log_sync_seconds_bucket{le=\"+Inf\"} 321\nrstore_log_sync_seconds_sum 1.5\nrstore_log_sync_seconds_count 321\n"))
 	}))
 	defer srv.Close()
 	control := srv.Listener.Addr().String()

@@ -1,6 +1,10 @@
 package resp
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/replicatedstore/replicatedstore/node/latency"
+)
 
 var (
 	descClients = prometheus.NewDesc("replicatedstore_clients", "Client connections open now.", nil, nil)
@@ -58,8 +62,8 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 		counter(descErrors, n, code)
 	}
 	c.families(counter)
-	for kind, h := range map[string]*latency{"read": &s.reads, "write": &s.writes} {
-		count, sum, buckets := h.cumulative()
+	for kind, h := range map[string]*latency.Histogram{"read": &s.reads, "write": &s.writes} {
+		count, sum, buckets := h.Cumulative()
 		out <- prometheus.MustNewConstHistogram(descLatency, count, sum, buckets, kind)
 	}
 }

@@ -2,10 +2,10 @@ package resp
 
 import (
 	"maps"
-	"math/bits"
 	"sync"
 	"sync/atomic"
-	"time"
+
+	"github.com/replicatedstore/replicatedstore/node/latency"
 )
 
 // stats are the server's counters. All are safe for concurrent use and cost one atomic addition each.
@@ -24,8 +24,8 @@ type stats struct {
 	forwarded      atomic.Uint64 // commands sent on to the leader
 	forwarding     atomic.Int64  // connections that have one to the leader now
 
-	reads  latency // of pipelines that only read
-	writes latency // of pipelines with a write: up to the commit
+	reads  latency.Histogram // of pipelines that only read
+	writes latency.Histogram // of pipelines with a write: up to the commit
 
 	mu       sync.Mutex // guards below; a leaf
 	byCode   map[string]uint64
@@ -79,7 +79,7 @@ func (s *stats) round(r *round) {
 		h = &s.writes
 	}
 	now := s.srv.opt.Now()
-	h.observe(now.Sub(r.started), r.executed)
+	h.Observe(now.Sub(r.started), r.executed)
 	r.started, r.executed, r.wrote = now, 0, false
 }
 
@@ -133,37 +133,6 @@ func (s *stats) opsPerSecond() int64 {
 		return 0
 	}
 	return int64(last.commands-first.commands) * 1000 / (last.at - first.at)
-}
-
-// latency is a histogram with a bucket for each power of two of microseconds, from 16 µs up to 16 s.
-type latency struct {
-	buckets [latencyBuckets + 1]atomic.Uint64 // the last: above all bounds
-	sum     atomic.Uint64                     // microseconds
-}
-
-const (
-	latencyFirst   = 4  // 2^4 µs
-	latencyBuckets = 21 // 2^4 ... 2^24 µs
-)
-
-func (l *latency) observe(d time.Duration, n int) {
-	us := uint64(max(0, d.Microseconds()))
-	i := 0
-	if us > 1<<latencyFirst {
-		i = min(bits.Len64(us-1)-latencyFirst, latencyBuckets)
-	}
-	l.buckets[i].Add(uint64(n))
-	l.sum.Add(us * uint64(n))
-}
-
-// cumulative returns the histogram in Prometheus's form: counts at or below each bound in seconds.
-func (l *latency) cumulative() (count uint64, sum float64, buckets map[float64]uint64) {
-	buckets = make(map[float64]uint64, latencyBuckets)
-	for i := range latencyBuckets {
-		count += l.buckets[i].Load()
-		buckets[float64(uint64(1)<<(i+latencyFirst))/1e6] = count
-	}
-	return count + l.buckets[latencyBuckets].Load(), float64(l.sum.Load()) / 1e6, buckets
 }
 
 // each calls f for every command and subcommand.

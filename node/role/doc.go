@@ -17,5 +17,5 @@
 // Who waits for whom: whoever has the turn may wait for the applier and for the syncer's fsync; neither waits for the turn before it has
 // delivered. The turn is held across writes to the log and to META, as long as the disk takes for them, and never across the network.
 //
-// May import: replication and its rooms, node/store, and the standard library. Not: Kubernetes, the client protocol.
+// May import: replication and its rooms, node/store, node/latency, and the standard library. Not: Kubernetes, the client protocol.
 package role

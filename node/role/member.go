@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/go-logr/logr"
 
+	"github.com/replicatedstore/replicatedstore/node/latency"
 	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/meta"
 	"github.com/replicatedstore/replicatedstore/replication/peer"
@@ -119,8 +120,6 @@ type Member struct {
 	beat          atomic.Int64  // when Settle last ran, in nanoseconds since start
 	syncBegan     atomic.Int64  // when the fsync began that runs, in nanoseconds since start; 0: none does
 	probeBegan    atomic.Int64  // the same of the disk probe
-	syncs         atomic.Uint64 // see Syncs
-	syncTime      atomic.Int64  // see Syncs
 	readUntil     atomic.Int64  // nanoseconds since start; see readDeadline
 	heardAt       atomic.Int64  // when enough voters were heard last to commit anything by, in nanoseconds since start
 	writable      atomic.Bool   // the sequencer takes writes
@@ -134,6 +133,7 @@ type Member struct {
 	changed       broadcast     // something the operator cares for
 	acks          broadcast     // acknowledgements, commit, durability
 	ended         chan struct{}
+	syncTimes     latency.Histogram
 
 	// Role goroutine only.
 	core           *replication.Replica

@@ -27,15 +27,22 @@ func newSyncer(ended func()) *syncer {
 
 func (s *syncer) close() { close(s.requests) }
 
+// slowSync is how long an fsync takes that is worth a line in the log: clients waited for it. etcd says so from the same time on.
+const slowSync = time.Second
+
 // syncEnded counts an fsync of the log that runs no more; role goroutine.
 func (m *Member) syncEnded() {
 	m.syncing = false
-	m.syncs.Add(1)
-	m.syncTime.Add(m.stopwatch() - m.syncBegan.Swap(0))
+	took := time.Duration(m.stopwatch() - m.syncBegan.Swap(0))
+	m.syncTimes.Observe(took, 1)
+	if took >= slowSync {
+		m.opt.Log.Info("the disk is slow: an fsync of the log took long, and whoever waited for what it made durable waited as long",
+			"took", took.Round(time.Millisecond).String(), "position", m.Contents().Log.Last().String())
+	}
 }
 
 // Syncs tells how often the log was fsynced since the process began, and how long that took, from asking for it to hearing of
-// its end. Called from anywhere; the two may be of different moments.
-func (m *Member) Syncs() (n uint64, took time.Duration) {
-	return m.syncs.Load(), time.Duration(m.syncTime.Load())
+// its end; see latency.Histogram. Called from anywhere.
+func (m *Member) Syncs() (count uint64, seconds float64, buckets map[float64]uint64) {
+	return m.syncTimes.Cumulative()
 }

@@ -1,0 +1,65 @@
+// Package metricdocs holds docs/metrics.md against what is served.
+//
+// May import: Prometheus's client. It is imported by tests only.
+package metricdocs
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+var (
+	described = regexp.MustCompile(`fqName: "([^"]+)"`)
+	named     = regexp.MustCompile("`((?:rstore|replicatedstore)_[a-z_]+)`")
+)
+
+// Compare fails unless the table under that heading of docs/metrics.md names what the collectors describe, and nothing else.
+func Compare(t *testing.T, heading string, collectors ...prometheus.Collector) {
+	t.Helper()
+	served := map[string]bool{}
+	for _, c := range collectors {
+		ch := make(chan *prometheus.Desc)
+		go func() {
+			c.Describe(ch)
+			close(ch)
+		}()
+		for d := range ch {
+			served[described.FindStringSubmatch(d.String())[1]] = true
+		}
+	}
+	_, here, _, _ := runtime.Caller(0)
+	page, err := os.ReadFile(filepath.Join(filepath.Dir(here), "../../docs/metrics.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, found := strings.Cut(string(page), "\n## "+heading+"\n")
+	if !found {
+		t.Fatalf("docs/metrics.md has no heading %q", heading)
+	}
+	section, _, _ = strings.Cut(section, "\n## ")
+	var told []string
+	for _, line := range strings.Split(section, "\n") {
+		if cell, _, ok := strings.Cut(strings.TrimPrefix(line, "|"), "|"); ok {
+			for _, m := range named.FindAllStringSubmatch(cell, -1) {
+				told = append(told, m[1])
+			}
+		}
+	}
+	for name := range served {
+		if !slices.Contains(told, name) {
+			t.Errorf("docs/metrics.md does not tell of %s", name)
+		}
+	}
+	for _, name := range told {
+		if !served[name] {
+			t.Errorf("docs/metrics.md tells of %s, which is not served", name)
+		}
+	}
+}
