@@ -80,6 +80,8 @@ func (b *backend) MustProve() bool {
 	return b.consistency == ConsistencyLinearizable || b.consistency == ConsistencyLeaderWindow
 }
 
+func (b *backend) Unheard() time.Duration { return b.run.Unheard() }
+
 func (b *backend) Room() resp.Room { return resp.Room(b.run.Room()) }
 
 func (b *backend) Acknowledged(p replication.Position) (bool, int) { return b.run.Acknowledged(p) }

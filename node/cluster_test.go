@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -219,11 +220,20 @@ func TestWritesWaitForTheirVoter(t *testing.T) {
 		t.Fatal("a write was acknowledged without its voter")
 	}
 	t.Logf("without its voter a write ends with: %v", err)
+	refused := ""
+	c.eventually("writes are refused that could only end like that", func() bool {
+		refused += "x"
+		err := cl.Set(t.Context(), refused, "2", 0).Err()
+		return err != nil && strings.HasPrefix(err.Error(), "NOREPLICAS nothing was written")
+	})
+	if v, err := cl.Get(t.Context(), "a").Result(); v != "1" || err != nil {
+		t.Fatalf("a = %q, %v", v, err)
+	}
 	c.start(follower)
 	c.follow(follower)
 	c.eventually("writes are acknowledged again", func() bool { return cl.Set(t.Context(), "c", "3", 0).Err() == nil })
-	if v, err := cl.Get(t.Context(), "a").Result(); v != "1" || err != nil {
-		t.Fatalf("a = %q, %v", v, err)
+	if n, err := cl.Exists(t.Context(), refused).Result(); n != 0 || err != nil {
+		t.Fatalf("%q, which was refused, is there: %v", refused, err)
 	}
 }
 

@@ -3,6 +3,7 @@ package resp
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/replicatedstore/replicatedstore/node/store"
 	"github.com/replicatedstore/replicatedstore/replication"
@@ -127,6 +128,10 @@ type Backend interface {
 	ReadGate(ctx context.Context) error
 	// MustProve reports whether the consistency asks of a leader to be the leader when it answers what it read.
 	MustProve() bool
+
+	// Unheard is for how long a leader has heard too few of its synchronous followers to commit anything; it never blocks and
+	// costs next to nothing.
+	Unheard() time.Duration
 
 	// Room is what may be written now. Unlike the others it is called while the sequencer is locked too, so it only tells
 	// what it knows.

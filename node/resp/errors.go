@@ -52,6 +52,15 @@ const codeFull = "STORAGEFULL"
 
 func storageFull(why string) string { return codeFull + " nothing was written: " + why }
 
+// codeNoReplicas starts the reply to a write that a leader refuses since it could not be committed. Redis has the same for writes while
+// too few replicas are connected (min-replicas-to-write).
+const codeNoReplicas = "NOREPLICAS"
+
+func noReplicas(unheard time.Duration) string {
+	return fmt.Sprintf("%s nothing was written: too few synchronous followers have been heard for %v; try again once they are back",
+		codeNoReplicas, unheard.Round(time.Second))
+}
+
 func unknownOutcome(cause error) string {
 	return fmt.Sprintf("%s the outcome of this write is unknown, it may or may not have been applied: %v", codeUnknown, cause)
 }

@@ -121,6 +121,7 @@ type Member struct {
 	syncBegan     atomic.Int64  // when the fsync began that runs, in nanoseconds since start; 0: none does
 	probeBegan    atomic.Int64  // the same of the disk probe
 	readUntil     atomic.Int64  // nanoseconds since start; see readDeadline
+	unheard       atomic.Int64  // see Unheard
 	heardAt       atomic.Int64  // when enough voters were heard last to commit anything by, in nanoseconds since start
 	writable      atomic.Bool   // the sequencer takes writes
 	following     atomic.Bool   // the leader is heard

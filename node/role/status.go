@@ -44,7 +44,9 @@ func (m *Member) publish(now time.Time, c *Contents) {
 	current := m.isCurrent(c)
 	m.current.Store(current)
 	m.readUntil.Store(m.readDeadline(now))
-	m.heardAt.Store(int64(now.Sub(m.start) - m.core.Unheard(now)))
+	unheard := m.core.Unheard(now)
+	m.unheard.Store(int64(unheard))
+	m.heardAt.Store(int64(now.Sub(m.start) - unheard))
 	_, version := m.core.Rules()
 	m.configVersion.Store(version)
 	m.writable.Store(m.leader != nil && m.leader.open)
@@ -119,6 +121,10 @@ func (m *Member) Deaf() bool {
 	unheard := now - time.Duration(m.heardAt.Load())
 	return unheard >= peer.Silence && (m.Stuck() < peer.Silence || unheard >= stuckSilence)
 }
+
+// Unheard is for how long too few voters had been heard to commit anything by when the role goroutine last came round, so it does
+// not grow while nothing moves here; 0 when this member does not lead. Called from anywhere.
+func (m *Member) Unheard() time.Duration { return time.Duration(m.unheard.Load()) }
 
 // stuckSilence is for how long nothing may move here before a leader says that it hears nobody: a busy disk stops it for
 // moments.

@@ -39,8 +39,9 @@ var _ = Describe("followers are lost", func() {
 			t.fault("lose "+f.node+" with "+f.member, world.Cluster.KillNode(ctx, f.node))
 		}
 		t.sees(ctx, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonVotersMissing, both[0].member, both[1].member)
-		Eventually(ctx, func(g Gomega) {
-			g.Expect(t.stats().LastError).To(And(ContainSubstring("OUTCOMEUNKNOWN"), ContainSubstring("followers")))
+		Eventually(ctx, func(g Gomega) { // those under way first, as of unknown outcome; then all others
+			g.Expect(t.stats().Unknown).NotTo(BeZero())
+			g.Expect(t.stats().LastError).To(And(ContainSubstring("NOREPLICAS"), ContainSubstring("followers")))
 		}, changeTimeout, 100*time.Millisecond).Should(Succeed())
 		t.row.read("clients: " + t.stats().LastError)
 		for _, f := range both {

@@ -32,6 +32,7 @@ type Node struct {
 	leads   atomic.Bool
 	gate    atomic.Pointer[error]
 	room    atomic.Pointer[resp.Room] // nil: any
+	unheard atomic.Int64              // see SetUnheard
 	work    *store.Sequencer          // the loop's
 	offset  atomic.Int64              // nanoseconds added to the wall clock
 
@@ -70,6 +71,12 @@ func (n *Node) Room() resp.Room {
 	}
 	return resp.Room{Add: math.MaxInt64, Rewrite: true}
 }
+
+// SetUnheard says for how long too few followers have been heard.
+func (n *Node) SetUnheard(d time.Duration) { n.unheard.Store(int64(d)) }
+
+// Unheard implements resp.Backend.
+func (n *Node) Unheard() time.Duration { return time.Duration(n.unheard.Load()) }
 
 // StartWaiting runs a node that does not lead yet; see Lead.
 func StartWaiting(t testing.TB, o resp.Options) *Node { return newNode(t, o) }
