@@ -1,6 +1,9 @@
 package resp_test
 
 import (
+	"errors"
+	"io"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +41,34 @@ func TestWritesWhileTooFewFollowersAreHeard(t *testing.T) {
 	n.SetUnheard(0)
 	c.do("GET a", "$1", "2")
 	c.do("SET a 6", "+OK")
+}
+
+// A leader that is alone may have been replaced, and its clients must find out: who has been connected for long is sent away, once
+// everything it asked for is answered; who has come since stays.
+func TestClientsOfALeaderThatIsAloneAreSentAway(t *testing.T) {
+	var ahead atomic.Int64
+	n := resptest.Start(t, resp.Options{
+		CommitTimeout: 5 * time.Second, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
+	})
+	old, reader := dial(t, n.Addr), dial(t, n.Addr)
+	old.do("SET a 1", "+OK")
+	reader.do("GET a", "$1", "1")
+	ahead.Store(int64(4 * time.Second))
+	fresh := dial(t, n.Addr)
+	fresh.do("PING", "+PONG")
+	ahead.Store(int64(6 * time.Second))
+	n.SetUnheard(6 * time.Second)
+	const refused = "-NOREPLICAS nothing was written: too few synchronous followers have been heard for 6s; try again once they are back"
+	old.send("GET a", "SET a 2", "SET a 3", "GET a")
+	old.expect("$1", "1", refused, refused, "$1", "1")
+	if line, err := old.r.ReadString('\n'); !errors.Is(err, io.EOF) {
+		t.Errorf("it stays: %q, %v", line, err)
+	}
+	reader.do("GET a", "$1", "1")
+	for range 3 {
+		fresh.do("SET a 4", refused)
+	}
+	fresh.do("GET a", "$1", "1")
 }
 
 // However short writes may wait, moments are not enough.

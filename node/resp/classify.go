@@ -3,7 +3,6 @@ package resp
 import (
 	"cmp"
 	"math"
-	"time"
 )
 
 // class is where a job runs; see round.execute.
@@ -91,22 +90,6 @@ func (r *round) rejection(j *job) string {
 	default:
 		return cmp.Or(r.alone(j), r.noRoom(j))
 	}
-}
-
-// leastAlone is for how long a leader hears too few followers before it refuses writes, at the least: longer than moments do.
-const leastAlone = 3 * time.Second
-
-// alone returns the error reply of a job that writes while nothing has been committed for as long as a write may wait to be, for want
-// of followers: it would only end as of unknown outcome, too. "" otherwise.
-func (r *round) alone(j *job) string {
-	t := r.conn.multi
-	if r.seq == nil || !j.cmd.has(flagWrite) && !(t != nil && t.writes && j.cmd.name == "exec") {
-		return ""
-	}
-	if d := r.srv.backend.Unheard(); d >= max(leastAlone, time.Duration(r.srv.commitTimeout.Load())) {
-		return noReplicas(d)
-	}
-	return ""
 }
 
 // adds is how many bytes a command may add to the data.

@@ -184,6 +184,7 @@ func (c *conn) proceed(r *round) error {
 		r.out.fail("ERR " + r.malformed.Error())
 		c.closing = true
 	}
+	c.closing = c.closing || r.astray
 	if c.warm = min(c.warm+1, warmEnough); r.cold {
 		c.warm = 0
 	}

@@ -2,7 +2,9 @@ package resp_test
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/replicatedstore/replicatedstore/node/resp"
 	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
@@ -51,4 +53,29 @@ func TestATransactionThatFindsTheVolumeFull(t *testing.T) {
 	n.SetRoom(resp.Room{Add: 8, Rewrite: true, Why: "why"}) // for one of them
 	c.do("EXEC", "-EXECABORT Transaction discarded because of: STORAGEFULL nothing was written: why")
 	c.do("EXISTS a b", ":0")
+}
+
+// fullForAMoment has no room when it is asked the next time, and room after that.
+type fullForAMoment struct {
+	*resptest.Node
+	full atomic.Bool
+}
+
+func (f *fullForAMoment) Room() resp.Room {
+	if f.full.CompareAndSwap(true, false) {
+		return resp.Room{Why: "why"}
+	}
+	return f.Node.Room()
+}
+
+// A command whose reason to be refused goes as it is about to be answered is run. (It was answered with an error of no words.)
+func TestRoomThatComesBackMeanwhile(t *testing.T) {
+	f := &fullForAMoment{Node: resptest.Start(t, resp.Options{})}
+	c := dial(t, serve(t, f, resp.Options{Now: time.Now}))
+	for range 3 {
+		f.full.Store(true)
+		c.do("INCR a", ":1")
+		f.full.Store(true)
+		c.do("DECR a", ":0")
+	}
 }

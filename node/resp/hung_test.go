@@ -89,25 +89,32 @@ func (d *deposedMeanwhile) Room() resp.Room {
 	return d.Node.Room()
 }
 
+// serve runs one more server, on a backend of the test's own, until the test ends.
+func serve(t *testing.T, b resp.Backend, o resp.Options) (addr string) {
+	t.Helper()
+	s, err := resp.New(b, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = s.Serve(l) }()
+	t.Cleanup(func() { _ = s.Shutdown(t.Context()) })
+	return l.Addr().String()
+}
+
 // A connection whose leader is deposed just when the loop executes what it has sent waits for the next leader by itself.
 func TestDeposedInTheLoop(t *testing.T) {
 	d := &deposedMeanwhile{Node: resptest.Start(t, resp.Options{})}
-	s, err := resp.New(d, resp.Options{Now: time.Now, Park: 3 * time.Second, Dial: func(context.Context, string) (net.Conn, error) {
+	addr := serve(t, d, resp.Options{Now: time.Now, Park: 3 * time.Second, Dial: func(context.Context, string) (net.Conn, error) {
 		return nil, errors.New("there is no leader")
 	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	li, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() { _ = s.Serve(li) }()
-	t.Cleanup(func() { _ = s.Shutdown(t.Context()) })
-	w := dial(t, li.Addr().String())
+	w := dial(t, addr)
 	var others []*wire
 	for range 8 {
-		other := dial(t, li.Addr().String())
+		other := dial(t, addr)
 		looped(other)
 		others = append(others, other)
 	}

@@ -238,7 +238,7 @@ func (l *loop) execute(c *conn) bool {
 	r.hasty = true
 	r.execute()
 	l.now = r.lastTick
-	if r.stuck || r.next < len(r.jobs) || c.closing || r.out.over {
+	if r.stuck || r.next < len(r.jobs) || c.closing || r.astray || r.out.over {
 		if r.pending {
 			l.offer(r)
 		}

@@ -3,6 +3,7 @@ package resp
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,6 +31,8 @@ type round struct {
 	malformed error
 	// hasty rounds do not wait: stuck says that the next job would have to. cold: something was not in memory.
 	hasty, stuck, cold bool
+	// astray: the connection is closed once all is answered, for a new one may lead to another leader.
+	astray bool
 
 	seq      *store.Sequencer // nil: this member does not lead
 	machine  *store.Machine
@@ -96,7 +99,7 @@ func (c *conn) takeRound(now time.Time) *round {
 	r.started, r.lastTick = now, now
 	r.executed, r.wrote = 0, false
 	r.lastRefusal, r.malformed = nil, nil
-	r.jobs, r.next, r.hasty, r.stuck, r.cold = r.jobs[:0], 0, false, false, false
+	r.jobs, r.next, r.hasty, r.stuck, r.cold, r.astray = r.jobs[:0], 0, false, false, false, false
 	if r.seq != nil && c.up != nil && c.watchesUp == nil {
 		c.disconnect() // this member leads now
 	}
@@ -147,25 +150,35 @@ func (r *round) execute() {
 				continue
 			}
 		default:
-			r.direct(j, class)
+			if !r.direct(j, class) {
+				continue // it may run after all
+			}
 		}
 		r.next++
 	}
 }
 
-// direct runs a command that needs no data, or answers one that must not run.
-func (r *round) direct(j *job, class class) {
+// direct runs a command that needs no data, or answers one that must not run; false when the reason for that has gone meanwhile.
+func (r *round) direct(j *job, class class) bool {
+	why := ""
+	if class == classReject {
+		if why = r.rejection(j); why == "" {
+			return false
+		}
+		r.astray = r.astray || strings.HasPrefix(why, codeNoReplicas) && r.mayLeadElsewhere()
+	}
 	at := len(r.out.buf)
 	r.begin(j)
 	switch class {
 	case classQueue:
 		r.conn.queue(&r.call)
 	case classReject:
-		r.reject(r.rejection(j))
+		r.reject(why)
 	default:
 		j.cmd.run(&r.call)
 	}
 	r.finish(at, markKeep)
+	return true
 }
 
 // onView runs a command on the applied state, if this member may serve reads. False: the leader may, and nothing was done.

@@ -1,0 +1,29 @@
+package resp
+
+import "time"
+
+// leastAlone is for how long a leader hears too few followers before it refuses writes, at the least: longer than moments do.
+const leastAlone = 3 * time.Second
+
+// alone returns the error reply of a job that writes while nothing has been committed for as long as a write may wait to be, for want
+// of followers: it would only end as of unknown outcome, too. "" otherwise.
+func (r *round) alone(j *job) string {
+	t := r.conn.multi
+	if r.seq == nil || !j.cmd.has(flagWrite) && !(t != nil && t.writes && j.cmd.name == "exec") {
+		return ""
+	}
+	if d := r.srv.backend.Unheard(); d >= r.srv.tooLongAlone() {
+		return noReplicas(d)
+	}
+	return ""
+}
+
+func (s *Server) tooLongAlone() time.Duration {
+	return max(leastAlone, time.Duration(s.commitTimeout.Load()))
+}
+
+// mayLeadElsewhere reports whether a connection to a leader that is alone is so old that a new one may find another leader: this one may
+// have been replaced, and cut off from whoever could tell it. A client is sent away once in that time, not with each write.
+func (r *round) mayLeadElsewhere() bool {
+	return !r.conn.forwarded && r.started.Sub(r.conn.created) >= r.srv.tooLongAlone()
+}
