@@ -55,27 +55,31 @@ func TestATransactionThatFindsTheVolumeFull(t *testing.T) {
 	c.do("EXISTS a b", ":0")
 }
 
-// fullForAMoment has no room when it is asked the next time, and room after that.
+// fullForAMoment has no room the n-th time that it is asked from now on, and room at any other time.
 type fullForAMoment struct {
 	*resptest.Node
-	full atomic.Bool
+	n atomic.Int64
 }
 
 func (f *fullForAMoment) Room() resp.Room {
-	if f.full.CompareAndSwap(true, false) {
+	if f.n.Add(-1) == 0 {
 		return resp.Room{Why: "why"}
 	}
 	return f.Node.Room()
 }
 
-// A command whose reason to be refused goes as it is about to be answered is run. (It was answered with an error of no words.)
+// A command whose reason to be refused goes before it is answered is run, or refused for that reason. (It was answered with an error of
+// no words.)
 func TestRoomThatComesBackMeanwhile(t *testing.T) {
 	f := &fullForAMoment{Node: resptest.Start(t, resp.Options{})}
 	c := dial(t, serve(t, f, resp.Options{Now: time.Now}))
-	for range 3 {
-		f.full.Store(true)
-		c.do("INCR a", ":1")
-		f.full.Store(true)
-		c.do("DECR a", ":0")
+	for n := range int64(8) {
+		f.n.Store(n)
+		c.send("INCR a", "INCR a", "INCR a")
+		for range 3 {
+			if line := c.line(); !strings.HasPrefix(line, ":") && line != "-STORAGEFULL nothing was written: why" {
+				t.Errorf("full at the look number %d: %q", n, line)
+			}
+		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
@@ -172,8 +173,19 @@ func (s *Store) Pods(ctx context.Context) (map[string]*corev1.Pod, error) {
 	return out, nil
 }
 
-// Members that the spec asks for, with their own addresses. A member without one is an error: it must not go unverified.
-func (s *Store) Members(ctx context.Context) ([]ledger.Member, error) {
+// membersWithin bounds the wait of Members: a pod that leaves is gone after its grace, and the next one has an address soon.
+const membersWithin = time.Minute
+
+// Members that the spec asks for, with the addresses of pods that stay. A member without one is an error: it must not go unverified.
+func (s *Store) Members(ctx context.Context) (members []ledger.Member, err error) {
+	_ = wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, membersWithin, true, func(ctx context.Context) (bool, error) {
+		members, err = s.membersNow(ctx)
+		return err == nil, nil
+	})
+	return members, err
+}
+
+func (s *Store) membersNow(ctx context.Context) ([]ledger.Member, error) {
 	rs, err := s.Get(ctx)
 	if err != nil {
 		return nil, err
@@ -188,8 +200,8 @@ func (s *Store) Members(ctx context.Context) ([]ledger.Member, error) {
 	var out []ledger.Member
 	for _, m := range rs.Status.Members {
 		pod := pods[m.Name]
-		if pod == nil || pod.Status.PodIP == "" {
-			return nil, fmt.Errorf("member %s has no address", m.Name)
+		if pod == nil || pod.DeletionTimestamp != nil || pod.Status.PodIP == "" {
+			return nil, fmt.Errorf("member %s has no address of its own, or is about to lose it", m.Name)
 		}
 		host := pod.Status.PodIP
 		if s.Cluster == nil {
