@@ -2,11 +2,11 @@ package stage
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -45,9 +45,11 @@ func (s *Store) LoseVolume(ctx context.Context, member string) error {
 	if err != nil {
 		return err
 	}
-	before := volume.DeepCopy()
-	volume.Finalizers = nil
-	return errors.Join(s.Client.Patch(ctx, volume, client.MergeFrom(before)), client.IgnoreNotFound(s.Client.Delete(ctx, volume)))
+	if err := s.Client.Delete(ctx, volume); err != nil { // first: to one that stays, the finalizers would be added again
+		return err
+	}
+	release := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))
+	return client.IgnoreNotFound(s.Client.Patch(ctx, volume, release))
 }
 
 // Disk of a member whose volume is of LoopClass.
