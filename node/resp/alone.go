@@ -22,6 +22,10 @@ func (s *Server) tooLongAlone() time.Duration {
 	return max(leastAlone, time.Duration(s.commitTimeout.Load()))
 }
 
+// astrayWait is for how long a client that is sent away may go on: whoever writes a long pipeline gets to its end, and whoever asks one
+// thing after the other is sent away after a reply.
+const astrayWait = time.Second
+
 // mayLeadElsewhere reports whether a connection to a leader that is alone is so old that a new one may find another leader: this one may
 // have been replaced, and cut off from whoever could tell it. A client is sent away once in that time, not with each write.
 func (r *round) mayLeadElsewhere() bool {

@@ -3,6 +3,7 @@ package resp_test
 import (
 	"errors"
 	"io"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -43,32 +44,76 @@ func TestWritesWhileTooFewFollowersAreHeard(t *testing.T) {
 	c.do("SET a 6", "+OK")
 }
 
+// startAlone runs a leader whose clock is ahead by what is returned, and a client that has been connected for 6 s when that is set.
+func startAlone(t *testing.T) (n *resptest.Node, ahead *atomic.Int64, old *wire) {
+	ahead = new(atomic.Int64)
+	n = resptest.Start(t, resp.Options{
+		CommitTimeout: 5 * time.Second, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
+	})
+	old = dial(t, n.Addr)
+	old.do("SET a 1", "+OK")
+	return n, ahead, old
+}
+
+const refusedAlone = "-NOREPLICAS nothing was written: too few synchronous followers have been heard for 6s; try again once they are back"
+
 // A leader that is alone may have been replaced, and its clients must find out: who has been connected for long is sent away, once
 // everything it asked for is answered; who has come since stays.
 func TestClientsOfALeaderThatIsAloneAreSentAway(t *testing.T) {
-	var ahead atomic.Int64
-	n := resptest.Start(t, resp.Options{
-		CommitTimeout: 5 * time.Second, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
-	})
-	old, reader := dial(t, n.Addr), dial(t, n.Addr)
-	old.do("SET a 1", "+OK")
+	n, ahead, old := startAlone(t)
+	reader := dial(t, n.Addr)
 	reader.do("GET a", "$1", "1")
 	ahead.Store(int64(4 * time.Second))
 	fresh := dial(t, n.Addr)
 	fresh.do("PING", "+PONG")
 	ahead.Store(int64(6 * time.Second))
 	n.SetUnheard(6 * time.Second)
-	const refused = "-NOREPLICAS nothing was written: too few synchronous followers have been heard for 6s; try again once they are back"
 	old.send("GET a", "SET a 2", "SET a 3", "GET a")
-	old.expect("$1", "1", refused, refused, "$1", "1")
+	old.expect("$1", "1", refusedAlone, refusedAlone, "$1", "1")
 	if line, err := old.r.ReadString('\n'); !errors.Is(err, io.EOF) {
 		t.Errorf("it stays: %q, %v", line, err)
 	}
 	reader.do("GET a", "$1", "1")
 	for range 3 {
-		fresh.do("SET a 4", refused)
+		fresh.do("SET a 4", refusedAlone)
 	}
 	fresh.do("GET a", "$1", "1")
+}
+
+// A pipeline longer than any buffer is answered to its end before its client is sent away. (The connection was reset in the middle.)
+func TestALongPipelineOfAClientThatIsSentAway(t *testing.T) {
+	n, ahead, old := startAlone(t)
+	ahead.Store(int64(6 * time.Second))
+	n.SetUnheard(6 * time.Second)
+	const commands = 20_000
+	go func() { _, _ = old.nc.Write([]byte(strings.Repeat("SET a "+strings.Repeat("x", 50)+"\r\n", commands))) }()
+	for i := range commands {
+		if line := old.line(); line != refusedAlone {
+			t.Fatalf("reply %d: %q", i, line)
+		}
+	}
+	if line, err := old.r.ReadString('\n'); !errors.Is(err, io.EOF) {
+		t.Errorf("it stays: %q, %v", line, err)
+	}
+}
+
+// Who goes on asking is sent away all the same, after a reply, and hears so in an orderly way, whatever is on its way then.
+func TestAClientThatGoesOnIsSentAway(t *testing.T) {
+	n, ahead, old := startAlone(t)
+	ahead.Store(int64(6 * time.Second))
+	n.SetUnheard(6 * time.Second)
+	for began := time.Now(); time.Since(began) < 10*time.Second; {
+		old.send("SET a 2", "PING")
+		line, err := old.r.ReadString('\n')
+		if errors.Is(err, io.EOF) && line == "" {
+			return
+		}
+		if err != nil || line != refusedAlone+"\r\n" {
+			t.Fatalf("%q, %v", line, err)
+		}
+		old.expect("+PONG")
+	}
+	t.Fatal("it stays")
 }
 
 // However short writes may wait, moments are not enough.

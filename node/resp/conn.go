@@ -42,10 +42,11 @@ type conn struct {
 	sent    int    // by onSend
 	sendErr error  // of onSend
 
-	simple  bool // what was executed last would have been a loop's
-	idle    bool // for a while
-	warm    int  // pipelines in a row that asked only for what was in memory, up to warmEnough
-	closing bool // close once the replies so far are sent
+	simple  bool      // what was executed last would have been a loop's
+	idle    bool      // for a while
+	warm    int       // pipelines in a row that asked only for what was in memory, up to warmEnough
+	closing bool      // close once the replies so far are sent
+	leaveAt time.Time // close once all that has arrived is answered, and no more arrives or it is later; zero: not yet. See alone.go
 	quiet   replyMode
 	multi   *transaction
 	watched *watched
@@ -112,8 +113,8 @@ func (c *conn) serve(waited bool) {
 // work returns true when the loop has taken c.
 func (c *conn) work(waited bool) bool {
 	for !c.cut.Load() && !c.killed.Load() {
-		if c.srv.stopping.Load() {
-			if !c.fillRest() && !(waited && c.awaitLast()) {
+		if c.srv.stopping.Load() || !c.leaveAt.IsZero() {
+			if !c.fillRest() && !((waited || time.Now().Before(c.leaveAt)) && c.awaitLast()) {
 				return false
 			}
 		} else if c.mayPark() && c.loop.adopt(c) {
@@ -150,6 +151,9 @@ func (c *conn) end() {
 	c.disconnect()
 	c.parser.release()
 	c.srv.clients.remove(c)
+	if c.closing || !c.leaveAt.IsZero() {
+		c.linger()
+	}
 	_ = c.nc.Close() // nothing more can be done about an error here
 	c.srv.running.Done()
 }
@@ -184,7 +188,9 @@ func (c *conn) proceed(r *round) error {
 		r.out.fail("ERR " + r.malformed.Error())
 		c.closing = true
 	}
-	c.closing = c.closing || r.astray
+	if r.astray && c.leaveAt.IsZero() {
+		c.leaveAt = time.Now().Add(astrayWait)
+	}
 	if c.warm = min(c.warm+1, warmEnough); r.cold {
 		c.warm = 0
 	}

@@ -60,6 +60,16 @@ func (c *conn) awaitLast() bool {
 	return false
 }
 
+// linger ends a connection that has been told its last, and takes in what it still says, unread, for a moment: closed at once, that would
+// reset it, and what is on its way to it would be lost.
+func (c *conn) linger() {
+	half, ok := c.nc.(interface{ CloseWrite() error })
+	if !ok || half.CloseWrite() != nil || c.nc.SetReadDeadline(time.Now().Add(lastWait)) != nil {
+		return
+	}
+	_, _ = io.Copy(io.Discard, c.nc) // it ends with the client's end, or in time
+}
+
 // ready reads from a socket that may have data. It reports whether the wait is over.
 func (c *conn) ready(fd uintptr) bool {
 	p := &c.parser

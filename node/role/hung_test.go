@@ -191,3 +191,24 @@ func TestATurnIsNotWaitedForWhenNobodyGetsOn(t *testing.T) {
 	}
 	cancel()
 }
+
+// A leader whose new rule names a voter that was never heard has not heard too few of them since it began to lead.
+func TestUnheardBeginsWithTheRule(t *testing.T) {
+	var ahead atomic.Int64
+	o := options()
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	r := start(t, o)
+	lead(t, r, 1, replication.Rule{})
+	until(t, "the leader opens", r.Open)
+	ahead.Store(int64(time.Hour))
+	until(t, "the leader comes round", func() bool { return time.Duration(r.beat.Load()) > time.Hour })
+	ghost := replication.Rule{K: 1, Voters: []replication.Voter{{Member: "ghost", Incarnation: "never"}}}
+	if err := r.Configure(t.Context(), wire.ConfigureRequest{Epoch: 1, Version: 2, Rules: []replication.Rule{ghost}}); err != nil {
+		t.Fatal(err)
+	}
+	if d := r.Unheard(); d > time.Minute {
+		t.Errorf("the voter was not heard for %v, of which it was one for a moment", d)
+	}
+	ahead.Add(int64(time.Hour))
+	until(t, "it counts", func() bool { return r.Unheard() >= time.Hour })
+}

@@ -159,6 +159,7 @@ type Member struct {
 	stamp          int64                // the newest record's wall clock, in unix milliseconds; never goes back
 	caughtUp       uint64               // which followers keep up, as of the last tick
 	digest         digest               // what the last change was about
+	heardLast      time.Time            // when enough voters were heard to commit anything, at a look; see Unheard
 }
 
 // Open opens the member's directory. Settle must follow every call into the role goroutine, Tick come every heartbeat.

@@ -45,7 +45,10 @@ func (m *Member) publish(now time.Time, c *Contents) {
 	m.current.Store(current)
 	m.readUntil.Store(m.readDeadline(now))
 	unheard := m.core.Unheard(now)
-	m.unheard.Store(int64(unheard))
+	if unheard < peer.Silence {
+		m.heardLast = now
+	}
+	m.unheard.Store(int64(min(unheard, now.Sub(m.heardLast))))
 	m.heardAt.Store(int64(now.Sub(m.start) - unheard))
 	_, version := m.core.Rules()
 	m.configVersion.Store(version)
@@ -123,7 +126,8 @@ func (m *Member) Deaf() bool {
 }
 
 // Unheard is for how long too few voters had been heard to commit anything by when the role goroutine last came round, so it does
-// not grow while nothing moves here; 0 when this member does not lead. Called from anywhere.
+// not grow while nothing moves here; 0 when this member does not lead. A voter that was never heard does not count from before it was
+// one. Called from anywhere.
 func (m *Member) Unheard() time.Duration { return time.Duration(m.unheard.Load()) }
 
 // stuckSilence is for how long nothing may move here before a leader says that it hears nobody: a busy disk stops it for
