@@ -40,8 +40,8 @@ func (c *conn) fillRest() bool {
 
 // lastWait is how long a connection that is to be closed is given to say something once more. A client learns of the end together
 // with the reply then, and before it says the next thing; ended while it waited, it may be saying that just now, and could not know
-// what became of it.
-const lastWait = 250 * time.Millisecond
+// what became of it. It is long enough for clients on a machine that stands still for a moment, as busy ones do.
+const lastWait = 500 * time.Millisecond
 
 // awaitLast waits for input once more, and tells whether there is any.
 func (c *conn) awaitLast() bool {
