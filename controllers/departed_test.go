@@ -93,3 +93,21 @@ func TestRefusalOfALeadersSuccessorProvesNothing(t *testing.T) {
 		})
 	}
 }
+
+// A pod that is told to go counts as ready no more, though its kubelet says so until its containers have ended.
+func TestMemberWhosePodIsToldToGoIsNotReady(t *testing.T) {
+	s := newScene(t)
+	ready := func() (v1alpha1.MemberStatus, int32) {
+		st := s.look(t).Status
+		i := slices.IndexFunc(st.Members, func(m v1alpha1.MemberStatus) bool { return m.Name == "orders-3" })
+		return st.Members[i], st.ReadyReplicas
+	}
+	if m, n := ready(); !m.Ready || n != 3 {
+		t.Fatalf("%d are ready, %+v", n, m)
+	}
+	s.cache.pods = slices.Clone(s.cache.pods)
+	s.cache.pods[2].DeletionTimestamp = &metav1.Time{Time: s.Clock.Now()}
+	if m, n := ready(); m.Ready || n != 2 {
+		t.Fatalf("%d are ready, %+v", n, m)
+	}
+}

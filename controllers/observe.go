@@ -145,6 +145,7 @@ func (p *pass) pod(ctx context.Context, pod *corev1.Pod) *decide.Pod {
 		out.Orphaned = metav1.GetControllerOf(pod) == nil && !out.Deleting
 		out.Deleting, out.IP = true, ""
 	}
+	out.Ready = out.Ready && !out.Deleting // its kubelet says so until the containers have ended
 	return out
 }
 

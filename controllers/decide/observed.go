@@ -145,7 +145,7 @@ type Pod struct {
 	Node     string
 	Zone     string
 	Cordoned bool // its node takes no new pods, as before it is drained
-	Ready    bool
+	Ready    bool // and it is not on its way out
 	Failed   bool // it ended and will not run again
 	Deleting bool
 	Departed bool   // its object is gone, and its process still answers: see Departed

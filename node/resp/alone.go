@@ -1,6 +1,9 @@
 package resp
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // leastAlone is for how long a leader hears too few followers before it refuses writes, at the least: longer than moments do.
 const leastAlone = 3 * time.Second
@@ -26,8 +29,16 @@ func (s *Server) tooLongAlone() time.Duration {
 // thing after the other is sent away after a reply.
 const astrayWait = time.Second
 
-// mayLeadElsewhere reports whether a connection to a leader that is alone is so old that a new one may find another leader: this one may
-// have been replaced, and cut off from whoever could tell it. A client is sent away once in that time, not with each write.
-func (r *round) mayLeadElsewhere() bool {
-	return !r.conn.forwarded && r.started.Sub(r.conn.created) >= r.srv.tooLongAlone()
+// goAstray sends the client away if its connection, whose leader is alone or not to be found, is so old that a new one may find another
+// leader: this one may have been replaced, and cut off together with this member from whoever could tell it. A client is sent away once
+// in that time, not with each command. Who forwards does it for its clients.
+func (r *round) goAstray() {
+	r.astray = r.astray || !r.conn.forwarded && r.started.Sub(r.conn.created) >= r.srv.tooLongAlone()
+}
+
+// refusedRead notes that the gate refused a read: by a leader that is alone, somebody else may answer it.
+func (r *round) refusedRead() {
+	if errors.Is(r.gateErr, ErrStale) && r.seq != nil && r.srv.backend.Unheard() >= r.srv.tooLongAlone() {
+		r.goAstray()
+	}
 }

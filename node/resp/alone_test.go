@@ -44,6 +44,14 @@ func TestWritesWhileTooFewFollowersAreHeard(t *testing.T) {
 	c.do("SET a 6", "+OK")
 }
 
+// sentAway expects the end of the connection, in an orderly way.
+func sentAway(t *testing.T, c *wire) {
+	t.Helper()
+	if line, err := c.r.ReadString('\n'); !errors.Is(err, io.EOF) || line != "" {
+		t.Errorf("it stays: %q, %v", line, err)
+	}
+}
+
 // startAlone runs a leader whose clock is ahead by what is returned, and a client that has been connected for 6 s when that is set.
 func startAlone(t *testing.T) (n *resptest.Node, ahead *atomic.Int64, old *wire) {
 	ahead = new(atomic.Int64)
@@ -61,8 +69,9 @@ const refusedAlone = "-NOREPLICAS nothing was written: too few synchronous follo
 // everything it asked for is answered; who has come since stays.
 func TestClientsOfALeaderThatIsAloneAreSentAway(t *testing.T) {
 	n, ahead, old := startAlone(t)
-	reader := dial(t, n.Addr)
+	reader, refused := dial(t, n.Addr), dial(t, n.Addr)
 	reader.do("GET a", "$1", "1")
+	refused.do("GET a", "$1", "1")
 	ahead.Store(int64(4 * time.Second))
 	fresh := dial(t, n.Addr)
 	fresh.do("PING", "+PONG")
@@ -70,14 +79,66 @@ func TestClientsOfALeaderThatIsAloneAreSentAway(t *testing.T) {
 	n.SetUnheard(6 * time.Second)
 	old.send("GET a", "SET a 2", "SET a 3", "GET a")
 	old.expect("$1", "1", refusedAlone, refusedAlone, "$1", "1")
-	if line, err := old.r.ReadString('\n'); !errors.Is(err, io.EOF) {
-		t.Errorf("it stays: %q, %v", line, err)
-	}
+	sentAway(t, old)
 	reader.do("GET a", "$1", "1")
 	for range 3 {
 		fresh.do("SET a 4", refusedAlone)
 	}
 	fresh.do("GET a", "$1", "1")
+	n.RefuseReads(resp.ErrStale) // who reads only is sent away once that is refused
+	fresh.do("GET a", masterDown)
+	fresh.do("PING", "+PONG")
+	refused.send("GET a", "PING")
+	refused.expect(masterDown, "+PONG")
+	sentAway(t, refused)
+	n.SetUnheard(0) // as it may be for a moment
+	reader.do("GET a", masterDown)
+	reader.do("PING", "+PONG")
+}
+
+const masterDown = "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
+
+// The same where a member in between hears such a leader only, or none: its clients are sent away by it. What it says is what the leader
+// said, also of a transaction.
+func TestClientsOfAFollowerOfALeaderThatIsAlone(t *testing.T) {
+	var ahead atomic.Int64
+	o := forwarding()
+	o.CommitTimeout, o.Park = 5*time.Second, 50*time.Millisecond
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	leader := resptest.StartWaiting(t, o)
+	follower := leader.Follow(o)
+	leader.Lead()
+	follower.Point(leader.Addr)
+	var old [4]*wire
+	for i := range old {
+		old[i] = dial(t, follower.Addr)
+		old[i].do("SET a 1", "+OK")
+	}
+	ahead.Store(int64(6 * time.Second))
+	leader.SetUnheard(6 * time.Second)
+	fresh := dial(t, follower.Addr)
+	fresh.do("SET a 2", refusedAlone)
+	fresh.do("GET a", "$1", "1")
+	old[0].send("SET a 2", "GET a")
+	old[0].expect(refusedAlone, "$1", "1")
+	sentAway(t, old[0])
+	const aborted = "-EXECABORT Transaction discarded because of: "
+	for _, c := range []*wire{fresh, old[1]} {
+		c.send("MULTI", "GET a", "SET a 3", "EXEC", "GET a")
+		c.expect("+OK", "+QUEUED", "+QUEUED", aborted+refusedAlone[1:], "$1", "1")
+	}
+	sentAway(t, old[1])
+	follower.Point("")
+	const nowhere = "-TRYAGAIN nothing was written, no leader was reached within 50ms"
+	fresh.do("SET a 2", nowhere)
+	fresh.do("PING", "+PONG")
+	old[2].do("GET a", nowhere)
+	sentAway(t, old[2])
+	follower.Point(leader.Addr)
+	leader.SetUnheard(0)
+	fresh.do("SET a 4", "+OK")
+	old[3].do("GET a", "$1", "4")
+	old[3].do("PING", "+PONG")
 }
 
 // A pipeline longer than any buffer is answered to its end before its client is sent away. (The connection was reset in the middle.)
@@ -92,9 +153,7 @@ func TestALongPipelineOfAClientThatIsSentAway(t *testing.T) {
 			t.Fatalf("reply %d: %q", i, line)
 		}
 	}
-	if line, err := old.r.ReadString('\n'); !errors.Is(err, io.EOF) {
-		t.Errorf("it stays: %q, %v", line, err)
-	}
+	sentAway(t, old)
 }
 
 // Who goes on asking is sent away all the same, after a reply, and hears so in an orderly way, whatever is on its way then.

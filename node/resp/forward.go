@@ -150,6 +150,7 @@ func (r *round) nowhere(i int, cause error) int {
 	if r.lastRefusal != nil {
 		text += ": " + r.lastRefusal.Error()
 	}
+	r.goAstray()
 	r.answer(j, func() { r.reject(text) })
 	return i + 1
 }
@@ -253,63 +254,33 @@ func (r *round) takeReply(u *upstream, j *job) (ran bool, err error) {
 	return !is(r.codeAt(at), codeNotLeader), nil
 }
 
-// takeExec takes the replies to a transaction: of MULTI and of what was queued, which say nothing, and of EXEC. What needs no data
-// was not sent; it runs here, and its replies go where they belong.
-func (r *round) takeExec(u *upstream) (ran bool, err error) {
-	at := len(r.out.buf)
-	t := r.conn.multi
-	for range 1 + t.sent() {
-		if r.out.buf, err = copyReply(r.out.buf, u.in, r.out.limit); err != nil {
-			return false, err
-		}
-		r.out.rewind(at)
+// errorAt is the text of the error reply at at; empty where it is none.
+func (r *round) errorAt(at int) string {
+	if at >= len(r.out.buf) || r.out.buf[at] != '-' {
+		return ""
 	}
-	kind, n, line, err := replyHeader(u.in)
-	if err != nil {
-		return false, err
-	}
-	if kind != '*' || n < 0 {
-		r.out.buf = append(r.out.buf, line...)
-		return !is(r.codeAt(at), codeNotLeader), nil
-	}
-	r.out.array(len(t.jobs))
-	for i := range t.jobs {
-		q := &t.jobs[i]
-		if q.cmd.onData() {
-			if r.out.buf, err = copyReply(r.out.buf, u.in, r.out.limit); err != nil {
-				return false, err
-			}
-			continue
-		}
-		if q.cmd.name == "unwatch" { // EXEC forgets what is watched
-			r.out.ok()
-			continue
-		}
-		r.call.cmd, r.call.args, r.call.noView, r.call.inExec = q.cmd, q.args, true, true
-		q.cmd.run(&r.call)
-		r.call.inExec = false
-	}
-	return true, nil
+	text, _, _ := strings.Cut(string(r.out.buf[at+1:]), "\r\n")
+	return text
 }
 
 // codeAt is the code of the error reply at at; empty where it is none.
 func (r *round) codeAt(at int) []byte {
-	if at >= len(r.out.buf) || r.out.buf[at] != '-' {
-		return nil
-	}
-	code, _, _ := strings.Cut(strings.TrimSpace(string(r.out.buf[at+1:min(len(r.out.buf), at+64)])), " ")
+	code, _, _ := strings.Cut(r.errorAt(at), " ")
 	return []byte(code)
 }
 
 // took accounts for a reply of the leader's, and for what it means here.
 func (r *round) took(j *job, at int) {
 	c := r.conn
-	if code := r.codeAt(at); code != nil {
+	if code := r.codeAt(at); len(code) > 0 {
 		r.out.errors++
 		r.out.last = string(code)
-		if is(code, codeUnknown) {
+		switch {
+		case is(code, codeUnknown):
 			c.closing = true // as the leader does
 			r.srv.stats.unknown.Add(1)
+		case strings.HasPrefix(strings.TrimPrefix(r.errorAt(at), execAborted("")), codeNoReplicas):
+			r.goAstray()
 		}
 	}
 	r.wrote = r.wrote || j.cmd.has(flagWrite)
@@ -348,20 +319,6 @@ func (r *round) unanswered(k, end int, cause error) (next int, again bool) {
 		r.answer(&r.jobs[k], func() { r.out.fail(text) })
 	}
 	return end, false
-}
-
-// watchLost reports whether what is watched cannot be told any more to be unchanged: it was watched here while this member led, or
-// over a connection that is gone.
-func (c *conn) watchLost() bool { return c.watched != nil || c.watchesUp != nil && c.watchesUp != c.up }
-
-// sent is how many of the queued commands go to the leader.
-func (t *transaction) sent() (n int) {
-	for i := range t.jobs {
-		if t.jobs[i].cmd.onData() {
-			n++
-		}
-	}
-	return n
 }
 
 // Deposed notes that this member leads no more: nothing that is watched here can be told to be unchanged. Connections go on, and

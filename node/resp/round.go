@@ -53,7 +53,8 @@ type round struct {
 	errors    uint64             // error replies before the current command
 	lastTick  time.Time
 	started   time.Time
-	executed  int
+	executed  int // since started
+	refused   int // of those, without having been run
 	wrote     bool
 
 	sent        []byte // what is forwarded; reused
@@ -97,7 +98,7 @@ func (c *conn) takeRound(now time.Time) *round {
 	r.out.over = false
 	r.seq, r.machine = c.srv.backend.Sequencer(), c.srv.backend.Machine()
 	r.started, r.lastTick = now, now
-	r.executed, r.wrote = 0, false
+	r.executed, r.refused, r.wrote = 0, 0, false
 	r.lastRefusal, r.malformed = nil, nil
 	r.jobs, r.next, r.hasty, r.stuck, r.cold, r.astray = r.jobs[:0], 0, false, false, false, false
 	if r.seq != nil && c.up != nil && c.watchesUp == nil {
@@ -165,7 +166,9 @@ func (r *round) direct(j *job, class class) bool {
 		if why = r.rejection(j); why == "" {
 			return false
 		}
-		r.astray = r.astray || strings.HasPrefix(why, codeNoReplicas) && r.mayLeadElsewhere()
+		if strings.HasPrefix(why, codeNoReplicas) {
+			r.goAstray()
+		}
 	}
 	at := len(r.out.buf)
 	r.begin(j)
@@ -189,6 +192,7 @@ func (r *round) onView(j *job) bool {
 		if r.stuck = r.hasty; r.stuck || r.leaderMay() {
 			return false
 		}
+		r.refusedRead()
 		r.reject(text)
 	} else {
 		j.cmd.run(&r.call)
@@ -302,6 +306,7 @@ func (r *round) finish(at int, kind markKind) {
 // reject answers with an error without running the command; a transaction being queued cannot be executed any more.
 func (r *round) reject(text string) {
 	cmd := r.call.cmd
+	r.refused++
 	if cmd != nil {
 		cmd.rejected.Add(1)
 	}

@@ -79,8 +79,8 @@ func (s *stats) round(r *round) {
 		h = &s.writes
 	}
 	now := s.srv.opt.Now()
-	h.Observe(now.Sub(r.started), r.executed)
-	r.started, r.executed, r.wrote = now, 0, false
+	h.Observe(now.Sub(r.started), r.executed-r.refused)
+	r.started, r.executed, r.refused, r.wrote = now, 0, 0, false
 }
 
 // reset zeroes what CONFIG RESETSTAT zeroes in Redis. The metrics for Prometheus are counted from the same sources; a
