@@ -1,9 +1,6 @@
 package resp
 
-import (
-	"errors"
-	"time"
-)
+import "time"
 
 // leastAlone is for how long a leader hears too few followers before it refuses writes, at the least: longer than moments do.
 const leastAlone = 3 * time.Second
@@ -29,16 +26,21 @@ func (s *Server) tooLongAlone() time.Duration {
 // thing after the other is sent away after a reply.
 const astrayWait = time.Second
 
-// goAstray sends the client away if its connection, whose leader is alone or not to be found, is so old that a new one may find another
-// leader: this one may have been replaced, and cut off together with this member from whoever could tell it. A client is sent away once
-// in that time, not with each command. Who forwards does it for its clients.
+// goAstray sends the client away if its connection, whose leader is alone or has long not been heard, is so old that a new one may find
+// another leader: this one may have been replaced, and cut off together with this member from whoever could tell it. A client is sent
+// away once in that time, not with each command. Who forwards does it for its clients.
 func (r *round) goAstray() {
 	r.astray = r.astray || !r.conn.forwarded && r.started.Sub(r.conn.created) >= r.srv.tooLongAlone()
 }
 
-// refusedRead notes that the gate refused a read: by a leader that is alone, somebody else may answer it.
-func (r *round) refusedRead() {
-	if errors.Is(r.gateErr, ErrStale) && r.seq != nil && r.srv.backend.Unheard() >= r.srv.tooLongAlone() {
+// gaveUp reports whether a client is to be asked for patience no more: it waited for a leader with the commands before, or is sent away.
+func (r *round) gaveUp() bool { return r.leaderless || r.astray || !r.conn.leaveAt.IsZero() }
+
+// refusedRead words why the gate refused a read. By a leader that is alone, somebody else may answer it.
+func (r *round) refusedRead(text string) string {
+	if d := r.srv.backend.Unheard(); text == errMasterDown && r.seq != nil && d >= r.srv.tooLongAlone() {
 		r.goAstray()
+		return readsAlone(d)
 	}
+	return text
 }

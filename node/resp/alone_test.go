@@ -86,35 +86,41 @@ func TestClientsOfALeaderThatIsAloneAreSentAway(t *testing.T) {
 	}
 	fresh.do("GET a", "$1", "1")
 	n.RefuseReads(resp.ErrStale) // who reads only is sent away once that is refused
-	fresh.do("GET a", masterDown)
+	fresh.do("GET a", mayNotRead)
 	fresh.do("PING", "+PONG")
 	refused.send("GET a", "PING")
-	refused.expect(masterDown, "+PONG")
+	refused.expect(mayNotRead, "+PONG")
 	sentAway(t, refused)
 	n.SetUnheard(0) // as it may be for a moment
 	reader.do("GET a", masterDown)
 	reader.do("PING", "+PONG")
 }
 
+const mayNotRead = "-MASTERDOWN too few synchronous followers have been heard for 6s, another member may lead by now"
 const masterDown = "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
 
-// The same where a member in between hears such a leader only, or none: its clients are sent away by it. What it says is what the leader
-// said, also of a transaction.
-func TestClientsOfAFollowerOfALeaderThatIsAlone(t *testing.T) {
-	var ahead atomic.Int64
+// startBetween runs a follower whose clients' commands go to a leader, and clients that have been connected for 6 s, as startAlone does.
+func startBetween(t *testing.T) (leader, follower *resptest.Node, ahead *atomic.Int64, old []*wire) {
+	ahead = new(atomic.Int64)
 	o := forwarding()
 	o.CommitTimeout, o.Park = 5*time.Second, 50*time.Millisecond
 	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
-	leader := resptest.StartWaiting(t, o)
-	follower := leader.Follow(o)
+	leader = resptest.StartWaiting(t, o)
+	follower = leader.Follow(o)
 	leader.Lead()
 	follower.Point(leader.Addr)
-	var old [4]*wire
-	for i := range old {
-		old[i] = dial(t, follower.Addr)
-		old[i].do("SET a 1", "+OK")
+	for range 4 {
+		c := dial(t, follower.Addr)
+		c.do("SET a 1", "+OK")
+		old = append(old, c)
 	}
 	ahead.Store(int64(6 * time.Second))
+	return leader, follower, ahead, old
+}
+
+// A member in between sends its clients away for a leader that is alone, and tells what that said, also of a transaction.
+func TestClientsOfAFollowerOfALeaderThatIsAlone(t *testing.T) {
+	leader, follower, _, old := startBetween(t)
 	leader.SetUnheard(6 * time.Second)
 	fresh := dial(t, follower.Addr)
 	fresh.do("SET a 2", refusedAlone)
@@ -128,16 +134,54 @@ func TestClientsOfAFollowerOfALeaderThatIsAlone(t *testing.T) {
 		c.expect("+OK", "+QUEUED", "+QUEUED", aborted+refusedAlone[1:], "$1", "1")
 	}
 	sentAway(t, old[1])
-	follower.Point("")
-	const nowhere = "-TRYAGAIN nothing was written, no leader was reached within 50ms"
-	fresh.do("SET a 2", nowhere)
+	leader.RefuseReads(resp.ErrStale)
+	fresh.do("GET a", mayNotRead)
 	fresh.do("PING", "+PONG")
-	old[2].do("GET a", nowhere)
+	old[2].do("GET a", mayNotRead)
 	sentAway(t, old[2])
-	follower.Point(leader.Addr)
 	leader.SetUnheard(0)
+	old[3].do("GET a", masterDown)
+	leader.RefuseReads(nil)
 	fresh.do("SET a 4", "+OK")
 	old[3].do("GET a", "$1", "4")
+	old[3].do("PING", "+PONG")
+	fresh.send("INFO errorstats")
+	if stats := fresh.bulk(); !strings.Contains(stats, "errorstat_NOREPLICAS:count=2\r\n") || !strings.Contains(stats, "errorstat_MASTERDOWN:count=3\r\n") {
+		t.Errorf("what the leader replied is told as\n%s", stats)
+	}
+}
+
+// A member that has heard no leader for long sends clients away, but not for the moments of a failover; and who sends many commands at
+// once waits for a leader once.
+func TestClientsOfAMemberThatHearsNoLeader(t *testing.T) {
+	leader, follower, _, old := startBetween(t)
+	follower.Point("")
+	follower.SetUnheard(4900 * time.Millisecond)
+	const nowhere = "-TRYAGAIN nothing was written, no leader was reached within 50ms"
+	old[0].do("SET a 2", nowhere)
+	old[0].do("GET a", nowhere)
+	follower.SetUnheard(5 * time.Second)
+	fresh := dial(t, follower.Addr)
+	fresh.do("SET a 2", nowhere)
+	fresh.do("PING", "+PONG")
+	old[1].do("GET a", nowhere)
+	sentAway(t, old[1])
+	const commands = 1000 // of which each waited
+	go func() { _, _ = old[2].nc.Write([]byte(strings.Repeat("SET a 2\r\n", commands))) }()
+	began := time.Now()
+	for i := range commands {
+		if line := old[2].line(); line != nowhere {
+			t.Fatalf("reply %d: %q", i, line)
+		}
+	}
+	sentAway(t, old[2])
+	if took := time.Since(began); took > commands*25*time.Millisecond {
+		t.Errorf("%d commands waited for %v, and may for 50 ms together", commands, took)
+	}
+	follower.Point(leader.Addr)
+	follower.SetUnheard(0)
+	old[0].do("SET a 3", "+OK")
+	old[3].do("GET a", "$1", "3")
 	old[3].do("PING", "+PONG")
 }
 

@@ -129,8 +129,8 @@ type Backend interface {
 	// MustProve reports whether the consistency asks of a leader to be the leader when it answers what it read.
 	MustProve() bool
 
-	// Unheard is for how long a leader has heard too few of its synchronous followers to commit anything; it never blocks and
-	// costs next to nothing.
+	// Unheard is for how long a leader has heard too few of its synchronous followers to commit anything, and who does not lead no
+	// leader; it never blocks and costs next to nothing.
 	Unheard() time.Duration
 
 	// Room is what may be written now. Unlike the others it is called while the sequencer is locked too, so it only tells

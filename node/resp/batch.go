@@ -85,7 +85,7 @@ var noPatience = func() context.Context {
 func notRun(err error) string {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return "TRYAGAIN nothing was written, too many writes are waiting to be committed: " + err.Error()
+		return codeTryAgain + " nothing was written, too many writes are waiting to be committed: " + err.Error()
 	case errors.Is(err, store.ErrClosed):
 		return errLoading
 	default:

@@ -61,6 +61,23 @@ func noReplicas(unheard time.Duration) string {
 		codeNoReplicas, unheard.Round(time.Second))
 }
 
+// codeTryAgain starts the reply to a command that was not run, and may be a moment later. codeExecAbort starts that to an EXEC which
+// ran nothing.
+const (
+	codeTryAgain  = "TRYAGAIN"
+	codeExecAbort = "EXECABORT"
+)
+
+// codeMasterDown starts the reply to a read that a member must not answer.
+const codeMasterDown = "MASTERDOWN"
+
+const aloneMayNotRead = codeMasterDown + " too few synchronous followers have been heard for "
+
+// readsAlone words what a leader answers that may not read and hears nobody who would let it.
+func readsAlone(unheard time.Duration) string {
+	return fmt.Sprintf("%s%v, another member may lead by now", aloneMayNotRead, unheard.Round(time.Second))
+}
+
 func unknownOutcome(cause error) string {
 	return fmt.Sprintf("%s the outcome of this write is unknown, it may or may not have been applied: %v", codeUnknown, cause)
 }
@@ -71,7 +88,7 @@ func unknownBefore(cause error) string {
 
 // execAborted words why EXEC itself was refused.
 func execAborted(text string) string {
-	return "EXECABORT Transaction discarded because of: " + strings.TrimPrefix(text, "ERR ")
+	return codeExecAbort + " Transaction discarded because of: " + strings.TrimPrefix(text, "ERR ")
 }
 
 func arityError(c *command) string {

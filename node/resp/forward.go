@@ -75,7 +75,11 @@ func (r *round) forward(i int) int {
 		return i + 1
 	}
 	for wait := time.Duration(0); ; wait = min(max(2*wait, retryFirst), retryMost) {
-		here, addr, err := r.srv.place(ctx, c.forwarded, wait)
+		looking := ctx
+		if r.gaveUp() {
+			looking = noPatience
+		}
+		here, addr, err := r.srv.place(looking, c.forwarded, wait)
 		switch {
 		case err != nil:
 			return r.nowhere(i, err)
@@ -142,15 +146,18 @@ var errNotLeader = errors.New("this member does not lead")
 func (r *round) nowhere(i int, cause error) int {
 	j := &r.jobs[i]
 	if r.conn.forwarded {
-		r.answer(j, func() { r.out.fail(codeNotLeader + " nothing was run: " + cause.Error()) })
+		r.answer(j, func() { r.refuse(codeNotLeader + " nothing was run: " + cause.Error()) })
 		r.conn.closing = true
 		return i + 1
 	}
-	text := fmt.Sprintf("TRYAGAIN nothing was written, no leader was reached within %v", r.srv.opt.Park)
+	text := fmt.Sprintf("%s nothing was written, no leader was reached within %v", codeTryAgain, r.srv.opt.Park)
 	if r.lastRefusal != nil {
 		text += ": " + r.lastRefusal.Error()
 	}
-	r.goAstray()
+	r.leaderless = true
+	if r.srv.backend.Unheard() >= r.srv.tooLongAlone() {
+		r.goAstray()
+	}
 	r.answer(j, func() { r.reject(text) })
 	return i + 1
 }
@@ -207,7 +214,7 @@ func (r *round) converse(u *upstream, i, end int) (next int, again bool) {
 			r.conn.disconnect()
 			switch n, sendErr := sent(); {
 			case gone():
-				r.answer(j, func() { r.out.fail("TRYAGAIN the wait was ended") })
+				r.answer(j, func() { r.out.fail(codeTryAgain + " the wait was ended") })
 				r.conn.closing = true
 				return k + 1, false
 			case n == 0 && sendErr != nil: // nothing was sent
@@ -272,18 +279,8 @@ func (r *round) codeAt(at int) []byte {
 // took accounts for a reply of the leader's, and for what it means here.
 func (r *round) took(j *job, at int) {
 	c := r.conn
-	if code := r.codeAt(at); len(code) > 0 {
-		r.out.errors++
-		r.out.last = string(code)
-		switch {
-		case is(code, codeUnknown):
-			c.closing = true // as the leader does
-			r.srv.stats.unknown.Add(1)
-		case strings.HasPrefix(strings.TrimPrefix(r.errorAt(at), execAborted("")), codeNoReplicas):
-			r.goAstray()
-		}
-	}
-	r.wrote = r.wrote || j.cmd.has(flagWrite)
+	r.begin(j)
+	wrote := j.cmd.has(flagWrite)
 	c.wroteElsewhere = true
 	switch j.cmd.name {
 	case "watch":
@@ -291,12 +288,34 @@ func (r *round) took(j *job, at int) {
 			c.watchesUp = c.up // else what was watched over an earlier one is lost, and stays so until EXEC says it
 		}
 	case "exec":
-		r.wrote = r.wrote || c.multi.writes
+		wrote = c.multi.writes
 		c.watchesUp = nil // EXEC forgets
 		c.discard()
 	}
-	r.begin(j)
+	if code := r.codeAt(at); len(code) > 0 && r.tookError(string(code), r.errorAt(at)) {
+		r.refused++
+	} else {
+		r.wrote = r.wrote || wrote
+	}
 	r.finish(at, markKeep)
+}
+
+// tookError accounts for an error that the leader replied, and tells whether it ran nothing.
+func (r *round) tookError(code, text string) (refused bool) {
+	r.out.errors++
+	r.out.last = code
+	cause := strings.TrimPrefix(text, execAborted(""))
+	if strings.HasPrefix(cause, codeNoReplicas) || strings.HasPrefix(cause, aloneMayNotRead) {
+		r.goAstray()
+	}
+	switch code {
+	case codeUnknown:
+		r.conn.closing = true // as the leader does
+		r.srv.stats.unknown.Add(1)
+	case codeNoReplicas, codeFull, codeMasterDown, codeTryAgain, codeExecAbort:
+		return true
+	}
+	return false
 }
 
 // unanswered: the connection broke before jobs k..end were answered. If none of them writes, they are asked again.

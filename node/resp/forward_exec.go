@@ -38,7 +38,7 @@ func (r *round) takeExec(u *upstream) (ran bool, err error) {
 	if kind != '*' || n < 0 {
 		r.out.buf = append(r.out.buf, line...)
 		notLeader := is(r.codeAt(at), codeNotLeader)
-		if cause != "" && !notLeader && kind == '-' { // for "previous errors", which this client was not told of
+		if cause != "" && is(r.codeAt(at), codeExecAbort) { // for "previous errors", which this client was not told of
 			r.out.buf = fmt.Appendf(r.out.buf[:at], "-%s\r\n", execAborted(cause))
 		}
 		return !notLeader, nil

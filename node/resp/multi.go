@@ -78,7 +78,7 @@ func (r *round) exec(i int) bool {
 	switch {
 	case t.broken:
 		r.begin(j)
-		r.out.fail(errExecAbort)
+		r.refuse(errExecAbort)
 		r.finish(at, markKeep)
 	case r.seq != nil && r.conn.watchesUp != nil:
 		r.answer(j, func() { r.out.nullArray() }) // this member has become the leader since
@@ -219,7 +219,7 @@ func (r *round) execView(j *job, t *transaction) bool {
 		r.out.rewind(at)
 	}
 	if !done {
-		r.out.fail("TRYAGAIN the state changed too often while the transaction was read")
+		r.out.fail(codeTryAgain + " the state changed too often while the transaction was read")
 	}
 	r.begin(j)
 	r.finish(at, markKeep)

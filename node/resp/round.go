@@ -59,6 +59,7 @@ type round struct {
 
 	sent        []byte // what is forwarded; reused
 	lastRefusal error  // why the leader was not reached the last time
+	leaderless  bool   // it was waited for in vain: what has arrived since waits no more
 }
 
 // job is a parsed command.
@@ -99,7 +100,7 @@ func (c *conn) takeRound(now time.Time) *round {
 	r.seq, r.machine = c.srv.backend.Sequencer(), c.srv.backend.Machine()
 	r.started, r.lastTick = now, now
 	r.executed, r.refused, r.wrote = 0, 0, false
-	r.lastRefusal, r.malformed = nil, nil
+	r.lastRefusal, r.malformed, r.leaderless = nil, nil, false
 	r.jobs, r.next, r.hasty, r.stuck, r.cold, r.astray = r.jobs[:0], 0, false, false, false, false
 	if r.seq != nil && c.up != nil && c.watchesUp == nil {
 		c.disconnect() // this member leads now
@@ -192,8 +193,7 @@ func (r *round) onView(j *job) bool {
 		if r.stuck = r.hasty; r.stuck || r.leaderMay() {
 			return false
 		}
-		r.refusedRead()
-		r.reject(text)
+		r.reject(r.refusedRead(text))
 	} else {
 		j.cmd.run(&r.call)
 		if r.hasty && errors.Is(r.call.fault, store.ErrNotResident) {
@@ -250,7 +250,7 @@ func (r *round) openView(cmd *command) string {
 
 // mayRead asks whether this member may answer reads now.
 func (r *round) mayRead() error {
-	if r.hasty {
+	if r.hasty || r.seq != nil && r.gaveUp() {
 		return r.srv.backend.ReadGate(noPatience)
 	}
 	r.patience = patience{Context: r.srv.blockCtx, limit: r.srv.opt.ReadTimeout}
@@ -265,7 +265,7 @@ func gateRefusal(err error) string {
 	case errors.Is(err, ErrStale):
 		return errMasterDown
 	default:
-		return "MASTERDOWN " + err.Error()
+		return codeMasterDown + " " + err.Error()
 	}
 }
 
@@ -306,7 +306,6 @@ func (r *round) finish(at int, kind markKind) {
 // reject answers with an error without running the command; a transaction being queued cannot be executed any more.
 func (r *round) reject(text string) {
 	cmd := r.call.cmd
-	r.refused++
 	if cmd != nil {
 		cmd.rejected.Add(1)
 	}
@@ -317,6 +316,12 @@ func (r *round) reject(text string) {
 	case r.conn.multi != nil:
 		r.conn.multi.broken = true
 	}
+	r.refuse(text)
+}
+
+// refuse answers with an error in place of running the command.
+func (r *round) refuse(text string) {
+	r.refused++
 	r.out.fail(text)
 }
 

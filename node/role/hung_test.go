@@ -212,3 +212,20 @@ func TestUnheardBeginsWithTheRule(t *testing.T) {
 	ahead.Add(int64(time.Hour))
 	until(t, "it counts", func() bool { return r.Unheard() >= time.Hour })
 }
+
+// A member that does not lead counts from when it last heard its leader, and no more once it leads itself.
+func TestUnheardWithoutALeader(t *testing.T) {
+	var ahead atomic.Int64
+	o := options()
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	r := start(t, o)
+	until(t, "it counts from the start", func() bool { return r.Unheard() > 0 })
+	if d := r.Unheard(); d > time.Minute {
+		t.Errorf("it has heard no leader for %v", d)
+	}
+	ahead.Store(int64(time.Hour))
+	until(t, "it counts", func() bool { return r.Unheard() >= time.Hour })
+	lead(t, r, 1, replication.Rule{})
+	until(t, "the leader opens", r.Open)
+	until(t, "it leads", func() bool { return r.Unheard() == 0 })
+}

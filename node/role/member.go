@@ -160,12 +160,15 @@ type Member struct {
 	caughtUp       uint64               // which followers keep up, as of the last tick
 	digest         digest               // what the last change was about
 	heardLast      time.Time            // when enough voters were heard to commit anything, at a look; see Unheard
+	ledLast        time.Time            // when this member led or heard its leader, at a look; the same
 }
 
 // Open opens the member's directory. Settle must follow every call into the role goroutine, Tick come every heartbeat.
 func Open(opt Options, works Works) (*Member, error) {
 	opt.complete()
-	m := &Member{opt: opt, works: works, start: opt.Now(), ended: make(chan struct{}), sending: map[string]io.Closer{}}
+	m := &Member{opt: opt, works: works, ended: make(chan struct{}), sending: map[string]io.Closer{}}
+	m.start = opt.Now()
+	m.ledLast = m.start
 	m.volume = volume.New(opt.FS, opt.Dir, m.logf)
 	if err := m.open(); err != nil {
 		return nil, err

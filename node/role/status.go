@@ -48,12 +48,16 @@ func (m *Member) publish(now time.Time, c *Contents) {
 	if unheard < peer.Silence {
 		m.heardLast = now
 	}
-	m.unheard.Store(int64(min(unheard, now.Sub(m.heardLast))))
+	following := m.connected(now)
+	if following || m.core.Role() == replication.RoleLeader {
+		m.ledLast = now
+	}
+	m.unheard.Store(int64(max(min(unheard, now.Sub(m.heardLast)), now.Sub(m.ledLast))))
 	m.heardAt.Store(int64(now.Sub(m.start) - unheard))
 	_, version := m.core.Rules()
 	m.configVersion.Store(version)
 	m.writable.Store(m.leader != nil && m.leader.open)
-	m.following.Store(m.connected(now))
+	m.following.Store(following)
 	if d := m.takeDigest(now, current); d != m.digest {
 		m.digest = d
 		m.changed.signal()
@@ -126,8 +130,8 @@ func (m *Member) Deaf() bool {
 }
 
 // Unheard is for how long too few voters had been heard to commit anything by when the role goroutine last came round, so it does
-// not grow while nothing moves here; 0 when this member does not lead. A voter that was never heard does not count from before it was
-// one. Called from anywhere.
+// not grow while nothing moves here; where this member does not lead, no leader that was not deaf. A voter that was never heard does
+// not count from before it was one. Called from anywhere.
 func (m *Member) Unheard() time.Duration { return time.Duration(m.unheard.Load()) }
 
 // stuckSilence is for how long nothing may move here before a leader says that it hears nobody: a busy disk stops it for

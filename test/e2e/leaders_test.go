@@ -86,7 +86,12 @@ func watchLeaders(ctx context.Context, s *stage.Store) (*leaders, error) {
 		}
 		return l, nil
 	}
-	p, err := s.Cluster.StartInClient(ctx, self(), watcherArgument, s.Name)
+	rs, err := s.Get(ctx)
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	p, err := s.Cluster.StartInClient(ctx, self(), watcherArgument, string(rs.UID))
 	if err != nil {
 		cancel()
 		return nil, fmt.Errorf("watch who leads: %w", err)
@@ -179,8 +184,8 @@ func (l *leaders) twice() []string {
 // watcherArgument makes this program ask members who leads: it is what runs in the cluster's client machine.
 const watcherArgument = "leader-watcher"
 
-// watchMembers asks every address that it was ever told for the members of one store, and answers each list of addresses
-// with all that was seen until then. It ends with its input.
+// watchMembers asks every address that it was ever told for the members of the store with a UID, and answers each list of addresses
+// with all that was seen until then. It ends with its input. A pod of another store of that name may get an address after a member.
 func watchMembers(store string, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -199,7 +204,7 @@ func watchMembers(store string, in io.Reader, out io.Writer) error {
 			if !known[a] {
 				known[a] = true
 				go poll(ctx, leadersPeriod, func() {
-					if st, err := statusAt(ctx, a); err == nil && st.Store == store {
+					if st, err := statusAt(ctx, a); err == nil && st.StoreUID == store {
 						seen.add(st)
 					}
 				})

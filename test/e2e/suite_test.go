@@ -48,7 +48,7 @@ var helpers = map[string]func(args []string) error{
 	},
 	watcherArgument: func(args []string) error {
 		if len(args) != 1 {
-			return fmt.Errorf("%s: want the name of a store", watcherArgument)
+			return fmt.Errorf("%s: want the UID of a store", watcherArgument)
 		}
 		return watchMembers(args[0], os.Stdin, os.Stdout)
 	},
