@@ -72,6 +72,9 @@ type HelloReply struct {
 	Source *SeedSource `json:"source,omitempty"`
 	// ClientPort is the port on the same host where the leader takes clients; 0: none.
 	ClientPort int `json:"clientPort,omitempty"`
+	// WriteTimeoutMillis is how long a write may wait at the leader, which bounds what a follower waits for on behalf of clients; 0:
+	// the leader was not told.
+	WriteTimeoutMillis int64 `json:"writeTimeoutMillis,omitempty"`
 }
 
 // SeedSource is a follower that sends a snapshot in its leader's place.

@@ -33,8 +33,11 @@ func (r *round) goAstray() {
 	r.astray = r.astray || !r.conn.forwarded && r.started.Sub(r.conn.created) >= r.srv.tooLongAlone()
 }
 
-// gaveUp reports whether a client is to be asked for patience no more: it waited for a leader with the commands before, or is sent away.
-func (r *round) gaveUp() bool { return r.leaderless || r.astray || !r.conn.leaveAt.IsZero() }
+// gaveUp reports whether waiting is over for what is asked next: commands before it on this connection waited in vain, and there is no
+// more hope now than there was then.
+func (r *round) gaveUp() bool {
+	return (r.leaderless || r.astray || !r.conn.leaveAt.IsZero()) && r.srv.backend.Unheard() >= r.srv.tooLongAlone()
+}
 
 // refusedRead words why the gate refused a read. By a leader that is alone, somebody else may answer it.
 func (r *round) refusedRead(text string) string {

@@ -3,6 +3,7 @@ package resp_test
 import (
 	"errors"
 	"io"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -158,8 +159,19 @@ func TestClientsOfAMemberThatHearsNoLeader(t *testing.T) {
 	follower.Point("")
 	follower.SetUnheard(4900 * time.Millisecond)
 	const nowhere = "-TRYAGAIN nothing was written, no leader was reached within 50ms"
-	old[0].do("SET a 2", nowhere)
 	old[0].do("GET a", nowhere)
+	const patient = 400
+	old[0].send(slices.Repeat([]string{"SET a 2"}, patient)...)
+	time.Sleep(200 * time.Millisecond) // most likely some are answered by now
+	follower.Point(leader.Addr)
+	replies := map[string]int{}
+	for range patient {
+		replies[old[0].line()]++
+	}
+	if replies["+OK"] == 0 || replies["+OK"]+replies[nowhere] != patient {
+		t.Errorf("once a leader is there: %v", replies)
+	}
+	follower.Point("")
 	follower.SetUnheard(5 * time.Second)
 	fresh := dial(t, follower.Addr)
 	fresh.do("SET a 2", nowhere)

@@ -193,7 +193,7 @@ func (r *round) await() bool {
 		err = ErrStale
 	}
 	if err != nil {
-		r.forgetReads(gateRefusal(err))
+		r.forgetReads(r.refusedRead(gateRefusal(err)))
 	}
 	return err == nil
 }

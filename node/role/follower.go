@@ -181,6 +181,7 @@ func (m *Member) replied(reply replication.HelloReply) (step replication.Step, e
 		if host, _, err := net.SplitHostPort(m.link.Address()); err == nil && reply.ClientPort > 0 {
 			m.leaderTakesClients(net.JoinHostPort(host, strconv.Itoa(reply.ClientPort)))
 		}
+		m.writesMayWait(time.Duration(reply.WriteTimeoutMillis) * time.Millisecond)
 		m.contact.heardAt, m.contact.deaf = m.opt.Now(), false
 		m.problem, m.direct, m.sourceFailures = problem{}, false, 0 // what held up a seed is over
 	}

@@ -26,6 +26,9 @@ func start(t *testing.T, o Options) *Runner {
 	return r
 }
 
+// writeTimeout is what lead tells leaders.
+const writeTimeout = 4321 * time.Millisecond
+
 // lead makes r the leader of epoch e.
 func lead(t *testing.T, r *Runner, e replication.Epoch, rules ...replication.Rule) {
 	t.Helper()
@@ -34,7 +37,7 @@ func lead(t *testing.T, r *Runner, e replication.Epoch, rules ...replication.Rul
 		t.Fatal(err)
 	}
 	if err := r.Promote(t.Context(), wire.PromoteRequest{
-		Epoch: e, ConfigVersion: 1, Rules: rules, Start: f.Last, LeaseDurationMillis: 6000,
+		Epoch: e, ConfigVersion: 1, Rules: rules, Start: f.Last, LeaseDurationMillis: 6000, SyncTimeoutMillis: writeTimeout.Milliseconds(),
 	}); err != nil {
 		t.Fatal(err)
 	}

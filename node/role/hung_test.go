@@ -229,3 +229,13 @@ func TestUnheardWithoutALeader(t *testing.T) {
 	until(t, "the leader opens", r.Open)
 	until(t, "it leads", func() bool { return r.Unheard() == 0 })
 }
+
+// A follower learns from its leader how long writes may wait, for it waits for them on behalf of clients. (It took its own default.)
+func TestFollowerLearnsHowLongWritesMayWait(t *testing.T) {
+	c := newCluster(t)
+	var told atomic.Int64
+	c.start("l")
+	c.start("f", func(o *Options) { o.WriteTimeout = func(d time.Duration) { told.Store(int64(d)) } })
+	c.lead("l", "f")
+	until(t, "it learns that", func() bool { return told.Load() == int64(writeTimeout) })
+}

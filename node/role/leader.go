@@ -18,6 +18,8 @@ type leaderState struct {
 	epoch replication.Epoch
 	// open: the sequencer takes writes.
 	open bool
+	// writeTimeout is how long writes may wait for voters; 0: nobody said so.
+	writeTimeout time.Duration
 	// unsealed was taken from the sequencer when the volume had no room for it in the log; it comes next.
 	unsealed batch
 	streams  map[string]*stream    // by follower
@@ -53,8 +55,14 @@ func (m *Member) lead(req wire.PromoteRequest) {
 	m.leader = &leaderState{epoch: req.Epoch, streams: map[string]*stream{}, seeds: map[string]*seedOrder{}}
 	m.opt.Log.Info("leading", "epoch", req.Epoch, "position", req.Start.Position)
 	m.holdLease(time.Duration(req.LeaseDurationMillis) * time.Millisecond)
-	if req.SyncTimeoutMillis > 0 && m.opt.WriteTimeout != nil {
-		m.opt.WriteTimeout(time.Duration(req.SyncTimeoutMillis) * time.Millisecond)
+	m.leader.writeTimeout = time.Duration(req.SyncTimeoutMillis) * time.Millisecond
+	m.writesMayWait(m.leader.writeTimeout)
+}
+
+// writesMayWait tells who serves clients how long the leader's writes may wait; 0: it is not known.
+func (m *Member) writesMayWait(d time.Duration) {
+	if d > 0 && m.opt.WriteTimeout != nil {
+		m.opt.WriteTimeout(d)
 	}
 }
 
@@ -184,6 +192,9 @@ func (m *Member) Hello(ctx context.Context, h replication.Hello) (reply replicat
 	err = m.works.Do(ctx, func() {
 		reply = m.core.OnHello(h, m.opt.Now())
 		reply.ClientPort = m.opt.Client
+		if m.leader != nil {
+			reply.WriteTimeoutMillis = m.leader.writeTimeout.Milliseconds()
+		}
 		m.detach(h.Member)
 		switch {
 		case reply.Verdict == replication.VerdictStream:

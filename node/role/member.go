@@ -57,7 +57,8 @@ type Options struct {
 	Segments wal.Options
 	// NewIncarnation names a new directory; nil: at random.
 	NewIncarnation func() string
-	// WriteTimeout is told how long writes may wait for their voters, when the operator says so; nil: nobody.
+	// WriteTimeout is told how long writes may wait for their voters, when the operator says so to this leader, or this follower's leader
+	// does; nil: nobody.
 	WriteTimeout func(time.Duration)
 	// Lease is held while leading; nil: none.
 	Lease Lease
