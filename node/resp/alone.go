@@ -12,7 +12,7 @@ func (r *round) alone(j *job) string {
 	if r.seq == nil || !j.cmd.has(flagWrite) && !(t != nil && t.writes && j.cmd.name == "exec") {
 		return ""
 	}
-	if d := r.srv.backend.Unheard(); d >= r.srv.tooLongAlone() {
+	if d, long := r.srv.unheard(); long {
 		return noReplicas(d)
 	}
 	return ""
@@ -20,6 +20,12 @@ func (r *round) alone(j *job) string {
 
 func (s *Server) tooLongAlone() time.Duration {
 	return max(leastAlone, time.Duration(s.commitTimeout.Load()))
+}
+
+// unheard is the backend's Unheard, and whether that is too long.
+func (s *Server) unheard() (d time.Duration, long bool) {
+	d = s.backend.Unheard()
+	return d, d >= s.tooLongAlone()
 }
 
 // astrayWait is for how long a client that is sent away may go on: whoever writes a long pipeline gets to its end, and whoever asks one
@@ -36,12 +42,16 @@ func (r *round) goAstray() {
 // gaveUp reports whether waiting is over for what is asked next: commands before it on this connection waited in vain, and there is no
 // more hope now than there was then.
 func (r *round) gaveUp() bool {
-	return (r.leaderless || r.astray || !r.conn.leaveAt.IsZero()) && r.srv.backend.Unheard() >= r.srv.tooLongAlone()
+	if !r.leaderless && !r.astray && r.conn.leaveAt.IsZero() {
+		return false
+	}
+	_, long := r.srv.unheard()
+	return long
 }
 
 // refusedRead words why the gate refused a read. By a leader that is alone, somebody else may answer it.
 func (r *round) refusedRead(text string) string {
-	if d := r.srv.backend.Unheard(); text == errMasterDown && r.seq != nil && d >= r.srv.tooLongAlone() {
+	if d, long := r.srv.unheard(); long && text == errMasterDown && r.seq != nil {
 		r.goAstray()
 		return readsAlone(d)
 	}

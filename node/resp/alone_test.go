@@ -101,8 +101,8 @@ const mayNotRead = "-MASTERDOWN too few synchronous followers have been heard fo
 const masterDown = "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
 
 // startBetween runs a follower whose clients' commands go to a leader, and clients that have been connected for 6 s, as startAlone does.
-func startBetween(t *testing.T) (leader, follower *resptest.Node, ahead *atomic.Int64, old []*wire) {
-	ahead = new(atomic.Int64)
+func startBetween(t *testing.T) (leader, follower *resptest.Node, old []*wire) {
+	var ahead atomic.Int64
 	o := forwarding()
 	o.CommitTimeout, o.Park = 5*time.Second, 50*time.Millisecond
 	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
@@ -116,12 +116,12 @@ func startBetween(t *testing.T) (leader, follower *resptest.Node, ahead *atomic.
 		old = append(old, c)
 	}
 	ahead.Store(int64(6 * time.Second))
-	return leader, follower, ahead, old
+	return leader, follower, old
 }
 
 // A member in between sends its clients away for a leader that is alone, and tells what that said, also of a transaction.
 func TestClientsOfAFollowerOfALeaderThatIsAlone(t *testing.T) {
-	leader, follower, _, old := startBetween(t)
+	leader, follower, old := startBetween(t)
 	leader.SetUnheard(6 * time.Second)
 	fresh := dial(t, follower.Addr)
 	fresh.do("SET a 2", refusedAlone)
@@ -155,7 +155,7 @@ func TestClientsOfAFollowerOfALeaderThatIsAlone(t *testing.T) {
 // A member that has heard no leader for long sends clients away, but not for the moments of a failover; and who sends many commands at
 // once waits for a leader once.
 func TestClientsOfAMemberThatHearsNoLeader(t *testing.T) {
-	leader, follower, _, old := startBetween(t)
+	leader, follower, old := startBetween(t)
 	follower.Point("")
 	follower.SetUnheard(4900 * time.Millisecond)
 	const nowhere = "-TRYAGAIN nothing was written, no leader was reached within 50ms"

@@ -155,7 +155,7 @@ func (r *round) nowhere(i int, cause error) int {
 		text += ": " + r.lastRefusal.Error()
 	}
 	r.leaderless = true
-	if r.srv.backend.Unheard() >= r.srv.tooLongAlone() {
+	if _, long := r.srv.unheard(); long {
 		r.goAstray()
 	}
 	r.answer(j, func() { r.reject(text) })
@@ -292,7 +292,7 @@ func (r *round) took(j *job, at int) {
 		c.watchesUp = nil // EXEC forgets
 		c.discard()
 	}
-	if code := r.codeAt(at); len(code) > 0 && r.tookError(string(code), r.errorAt(at)) {
+	if text := r.errorAt(at); text != "" && r.tookError(text) {
 		r.refused++
 	} else {
 		r.wrote = r.wrote || wrote
@@ -301,14 +301,14 @@ func (r *round) took(j *job, at int) {
 }
 
 // tookError accounts for an error that the leader replied, and tells whether it ran nothing.
-func (r *round) tookError(code, text string) (refused bool) {
+func (r *round) tookError(text string) (refused bool) {
 	r.out.errors++
-	r.out.last = code
+	r.out.last, _, _ = strings.Cut(text, " ")
 	cause := strings.TrimPrefix(text, execAborted(""))
 	if strings.HasPrefix(cause, codeNoReplicas) || strings.HasPrefix(cause, aloneMayNotRead) {
 		r.goAstray()
 	}
-	switch code {
+	switch r.out.last {
 	case codeUnknown:
 		r.conn.closing = true // as the leader does
 		r.srv.stats.unknown.Add(1)

@@ -59,7 +59,7 @@ type round struct {
 
 	sent        []byte // what is forwarded; reused
 	lastRefusal error  // why the leader was not reached the last time
-	leaderless  bool   // it was waited for in vain: what has arrived since waits no more
+	leaderless  bool   // one was waited for in vain; see gaveUp
 }
 
 // job is a parsed command.

@@ -18,7 +18,8 @@ var (
 	named     = regexp.MustCompile("`((?:rstore|replicatedstore)_[a-z_]+)`")
 )
 
-// Compare, in a test of a room at the root, fails unless the table under that heading of docs/metrics.md names what the collectors describe, and nothing else.
+// Compare, in a test of a room at the root, fails unless the table under that heading of docs/metrics.md names what the collectors
+// describe, and nothing else.
 func Compare(t *testing.T, heading string, collectors ...prometheus.Collector) {
 	t.Helper()
 	served := map[string]bool{}
