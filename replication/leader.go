@@ -36,6 +36,7 @@ type progress struct {
 	heardAt time.Time
 	live    bool // has a stream now
 	seeding bool
+	prompt  bool // see Prompt
 }
 
 // Promotion is the operator's order to lead.
@@ -133,6 +134,7 @@ func (r *Replica) Configure(e Epoch, version uint64, rules []Rule, now time.Time
 		return refuse("NoRule", "a leader needs at least one commit rule")
 	}
 	r.lead.version, r.lead.rules = version, rules
+	r.lead.choosePrompt()
 	r.advance(now)
 	return nil
 }
@@ -155,6 +157,7 @@ func (r *Replica) OnHello(h Hello, now time.Time) HelloReply {
 		r.lead.followers[h.Member] = p
 	}
 	p.live, p.grant = false, time.Duration(h.GrantMillis)*time.Millisecond
+	defer r.lead.choosePrompt()
 	p.address, p.applied = h.Address, 0 // a restarted state machine is behind what it said before
 	last := r.log.Last()
 	reply := judge(h, last, r.log)
@@ -203,13 +206,18 @@ func (r *Replica) OnAck(from Voter, a Ack, sentAt, now time.Time) {
 	if a.Sent > 0 && sentAt.After(p.grantedFrom) { // 0: it has heard no Append yet, and so granted nothing
 		p.grantedFrom = sentAt
 	}
+	before := r.commit
 	r.advance(now)
+	if r.commit > before && !p.prompt {
+		r.lead.choosePrompt() // it was sent them last, and had them first
+	}
 }
 
 // OnStreamEnd notes that a follower's stream is gone; what it acknowledged stays acknowledged.
 func (r *Replica) OnStreamEnd(from Voter) {
 	if p := r.progressOf(from); p != nil {
 		p.live = false
+		r.lead.choosePrompt()
 	}
 }
 

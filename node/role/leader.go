@@ -23,6 +23,7 @@ type leaderState struct {
 	// unsealed was taken from the sequencer when the volume had no room for it in the log; it comes next.
 	unsealed batch
 	streams  map[string]*stream    // by follower
+	restDue  bool                  // see ship
 	seeds    map[string]*seedOrder // by follower
 }
 
@@ -282,6 +283,7 @@ func (m *Member) acknowledged(p replication.Position) (local bool, followers int
 // WaitAcknowledged waits until p is on that many followers (and durable here, if local is set), ctx ends, or this member
 // no longer leads.
 func (m *Member) WaitAcknowledged(ctx context.Context, p replication.Position, local bool, followers int) (bool, int) {
+	_ = m.works.Do(ctx, func() { m.hurry(followers) })
 	for {
 		next := m.acks.next()
 		l, f := m.Acknowledged(p)

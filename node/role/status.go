@@ -32,7 +32,7 @@ func (m *Member) publish(now time.Time, c *Contents) {
 	last, commit := uint64(c.Log.Last().Position), uint64(m.core.Commit())
 	grew := m.last.Swap(last) != last
 	if grew {
-		m.wakeStreams()
+		m.ship()
 	}
 	if moved := m.commit.Swap(commit) != commit; grew || moved {
 		m.acks.signal()
@@ -61,15 +61,6 @@ func (m *Member) publish(now time.Time, c *Contents) {
 	if d := m.takeDigest(now, current); d != m.digest {
 		m.digest = d
 		m.changed.signal()
-	}
-}
-
-func (m *Member) wakeStreams() {
-	if m.leader == nil {
-		return
-	}
-	for _, s := range m.leader.streams {
-		nudge(s.pub.Wake)
 	}
 }
 

@@ -46,7 +46,8 @@ type Stream struct {
 	Log   Reader
 	// Holds is the position up to which the follower shares the leader's log.
 	Holds replication.Position
-	// Wake has room for one token; it gets one whenever the log grows.
+	// Wake has room for one token; it gets one when the log has grown and what is new is to be sent. It is looked at anyhow whenever
+	// there is something else to say, a heartbeat at the latest.
 	Wake chan struct{}
 	// Done is closed when the leadership ends, before Log or Ends show anything of the next one, or when a newer connection
 	// of the same follower takes over.
