@@ -33,6 +33,9 @@ type reclaim struct {
 	next time.Time // not before
 }
 
+// share: what may be on the way to a volume takes one part in so many of it, each.
+const share = 32
+
 // roomForLog is what must be free above the floor before the log is tried again.
 const roomForLog = 1 << 20
 
@@ -118,6 +121,26 @@ func (m *Member) lookAtVolume(now time.Time) {
 		r.Add = 0
 	}
 	m.room.Store(&r)
+	m.reuse(m.Contents())
+}
+
+// reuse lets the log keep files of pruned segments to write over, while there is ample room.
+func (m *Member) reuse(c *Contents) {
+	most := int64(0)
+	switch {
+	case c == nil || m.space.noRoom || m.space.Level != volume.Ample:
+	case m.space.Total > 0:
+		most = m.space.Total / share
+	default:
+		most = math.MaxInt64
+	}
+	if c != nil && c.Log.Reuse(most) {
+		m.works.Background(c.Log.DropExcess, func(err error) {
+			if m.Contents() == c { // what was replaced meanwhile may fail as it likes
+				_ = m.final(err)
+			}
+		})
+	}
 }
 
 // fullText says what is full, and what to do.
@@ -144,7 +167,7 @@ func (m *Member) disk() wire.Disk {
 // segment of the log and the one prepared after it. Each may still come when the volume is found to be full; together they
 // take what is kept for that.
 func (m *Member) part() int64 {
-	const share, least = 32, 1 << 20
+	const least = 1 << 20
 	total := m.volume.Measure().Total
 	if total <= 0 {
 		return math.MaxInt64

@@ -253,11 +253,12 @@ func (l *Log) roll(size int64, vital bool) error {
 	}
 	h := l.nextHeader()
 	need := h.length + size + 2*noteSize
-	path, err := l.next(l.sizeAfter(old), need, vital)
+	b, err := l.next(l.sizeAfter(old), need, vital)
 	if err != nil {
 		return l.spaceOrFail(err)
 	}
-	s, err := l.install(path, h)
+	h.reused = b.used
+	s, err := l.install(b.path, h)
 	if err != nil {
 		return l.fail(err)
 	}
@@ -271,22 +272,22 @@ func (l *Log) roll(size int64, vital bool) error {
 // smallSegment is what a segment is made of where the volume has no room for a larger one, in bytes.
 const smallSegment = 64 << 10
 
-// next returns a zero-filled file for the next segment: of size bytes where there is room for that, else of what there is
-// room for, at least need. For a barrier, it takes what the volume has set aside.
-func (l *Log) next(size, need int64, vital bool) (path string, err error) {
-	path = l.fs.PathJoin(l.dir, spareName)
+// next returns a file for the next segment: of size bytes where there is room for that, else of what there is room for, at least need.
+// For a barrier, it takes what the volume has set aside.
+func (l *Log) next(size, need int64, vital bool) (blank, error) {
+	path := l.fs.PathJoin(l.dir, spareName)
 	least := max(need, smallSegment)
-	ready, err := l.spare.take(l.opt.Growth, path, size, need)
+	b, err := l.spare.take(l.opt.Growth, path, size, need)
 	for size /= 4; durable.IsNoSpace(err) && size > least; size /= 4 {
-		ready, err = path, createZeroed(l.opt.Growth, path, size)
+		b, err = makeBlank(l.opt.Growth, path, size)
 	}
 	if durable.IsNoSpace(err) {
-		ready, err = path, createZeroed(l.opt.Growth, path, least)
+		b, err = makeBlank(l.opt.Growth, path, least)
 	}
 	if durable.IsNoSpace(err) && vital {
-		ready, err = path, createZeroed(l.opt.Vital, path, least)
+		b, err = makeBlank(l.opt.Vital, path, least)
 	}
-	return ready, err
+	return b, err
 }
 
 // prepare makes the file of the segment after s in the background, once for each s.
@@ -325,13 +326,17 @@ func (l *Log) nextHeader() segmentHeader {
 	}
 }
 
-// install gives the zero-filled file at path its header and its name. Neither is durable yet: Sync sees to it.
+// install gives the file at path its header and its name. Neither is durable yet: Sync sees to it. But the header of a file that had
+// another one is, or else a crash could leave that under the new name.
 func (l *Log) install(path string, h segmentHeader) (*segment, error) {
 	f, err := l.fs.OpenReadWrite(path, durable.Category)
 	if err != nil {
 		return nil, fmt.Errorf("open segment %s: %w", path, err)
 	}
 	_, err = f.WriteAt(h.encode(), 0)
+	if err == nil && h.reused {
+		err = f.SyncData()
+	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, fmt.Errorf("write header of segment %s: %w", path, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"iter"
 	"strconv"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 const (
 	segmentMagic   = "RSLOGSEG"
 	segmentVersion = 1
+	reusedVersion  = 2 // of a segment whose file had another life; an earlier program would take what is left of that for damage
 	segmentSuffix  = ".log"
 
 	headerFixed   = 80   // bytes before the epoch table
@@ -36,7 +38,7 @@ var (
 
 // segmentHeader opens every segment, little endian:
 //
-//	0 magic [8] | 8 version u32 | 12 length u32 | 16 salt u64 | 24 seq u64 | 32 flags u32 | 36 epochs u32 |
+//	0 magic [8] | 8 version u32 (2: reused) | 12 length u32 | 16 salt u64 | 24 seq u64 | 32 flags u32 | 36 epochs u32 |
 //	40 base epoch u64 | 48 base position u64 | 56 base chain u32 | 60 reserved u32 | 64 before u64 | 72 reserved u64 |
 //	80 table (epoch u64, start u64)... | crc32c u32 of all of it | zeros | settled note at length-32
 type segmentHeader struct {
@@ -47,6 +49,8 @@ type segmentHeader struct {
 	seq uint64
 	// start: nothing precedes this segment. The log began here, or was reset to here.
 	start bool
+	// reused: the file was another segment of this log before, and is full of what that held.
+	reused bool
 	// base is the mark that the first record continues.
 	base replication.Mark
 	// before is the base position of the segment that this one follows; meaningless with start.
@@ -67,6 +71,9 @@ func (h *segmentHeader) encode() []byte {
 	le, b := binary.LittleEndian, make([]byte, h.length)
 	copy(b, segmentMagic)
 	le.PutUint32(b[8:], segmentVersion)
+	if h.reused {
+		le.PutUint32(b[8:], reusedVersion)
+	}
 	le.PutUint32(b[12:], uint32(h.length))
 	le.PutUint64(b[16:], h.salt)
 	le.PutUint64(b[24:], h.seq)
@@ -93,8 +100,8 @@ func headerLengthOf(b []byte) (int64, error) {
 	if len(b) < headerFixed || string(b[:8]) != segmentMagic {
 		return 0, fmt.Errorf("%w: no segment magic", errHeader)
 	}
-	if v := binary.LittleEndian.Uint32(b[8:]); v != segmentVersion {
-		return 0, fmt.Errorf("%w: %w %d, this program reads %d", errHeader, errVersion, v, segmentVersion)
+	if v := binary.LittleEndian.Uint32(b[8:]); v != segmentVersion && v != reusedVersion {
+		return 0, fmt.Errorf("%w: %w %d, this program reads up to %d", errHeader, errVersion, v, reusedVersion)
 	}
 	n := int64(binary.LittleEndian.Uint32(b[12:]))
 	if n%headerAlign != 0 || n <= 0 || n > maxHeaderSize {
@@ -122,6 +129,7 @@ func decodeHeader(b []byte) (segmentHeader, error) {
 	}
 	h := segmentHeader{
 		length: n, salt: le.Uint64(b[16:]), seq: le.Uint64(b[24:]), start: le.Uint32(b[32:])&flagStart != 0,
+		reused: le.Uint32(b[8:]) == reusedVersion,
 		base: replication.Mark{
 			Epoch:    replication.Epoch(le.Uint64(b[40:])),
 			Position: replication.Position(le.Uint64(b[48:])),
@@ -176,16 +184,26 @@ func decodeNote(b []byte) (note, bool) {
 
 // findNote returns the first note in b that keep accepts. It looks at every offset: after damage nothing is aligned.
 func findNote(b []byte, keep func(note) bool) (note, bool) {
-	magic := binary.LittleEndian.AppendUint32(nil, noteMagic)
-	for {
-		i := bytes.Index(b, magic)
-		if i < 0 {
-			return note{}, false
-		}
+	for i := range indexes(b, binary.LittleEndian.AppendUint32(nil, noteMagic)) {
 		if n, ok := decodeNote(b[i:]); ok && keep(n) {
 			return n, true
 		}
-		b = b[i+1:]
+	}
+	return note{}, false
+}
+
+// indexes yields every offset at which what begins in b.
+func indexes(b, what []byte) iter.Seq[int] {
+	return func(yield func(int) bool) {
+		for at := 0; ; at++ {
+			i := bytes.Index(b[at:], what)
+			if i < 0 {
+				return
+			}
+			if at += i; !yield(at) {
+				return
+			}
+		}
 	}
 }
 

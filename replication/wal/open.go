@@ -17,7 +17,7 @@ import (
 // open: the caller holds the member's lock.
 func Open(fs vfs.FS, dir string, o Options) (*Log, Recovery, error) {
 	o = o.withDefaults(fs, dir)
-	l := &Log{fs: fs, dir: dir, opt: o, pins: map[*pin]struct{}{}, tail: tail{limit: o.TailBytes}}
+	l := &Log{fs: fs, dir: dir, opt: o, pins: map[*pin]struct{}{}, tail: tail{limit: o.TailBytes}, spare: spare{limit: reuseMost}}
 	r := &recovery{Log: l}
 	if err := r.run(); err != nil {
 		for _, s := range l.segments {
@@ -90,6 +90,12 @@ func (r *recovery) list() error {
 	}
 	for _, name := range names {
 		path := r.fs.PathJoin(r.dir, name)
+		if isFree(name) {
+			if err := durable.Remove(r.fs, path); err != nil {
+				return err
+			}
+			continue
+		}
 		if strings.HasSuffix(name, durable.TempSuffix) {
 			if err := r.removeLeftover(path); err != nil {
 				return err

@@ -17,43 +17,54 @@ import (
 // test goes further astray; this one leaves no step out.
 func TestPowerLossAtEveryStep(t *testing.T) {
 	rng := seeded(t)
-	for name, op := range map[string]func(*crasher){
-		"append and roll": func(c *crasher) {
-			for len(c.l.Segments()) < 5 {
-				c.put(dataAfter(t, c.now().last(), c.epoch, 1, 9000, 12_000))
-			}
-		},
-		"append and sync": func(c *crasher) {
-			for range 4 {
-				c.put(dataAfter(t, c.now().last(), c.epoch, 2, 5000, 1))
+	for _, reused := range []bool{false, true} {
+		for name, op := range map[string]func(*crasher){
+			"append and roll": func(c *crasher) {
+				for len(c.l.Segments()) < 5 {
+					c.put(dataAfter(t, c.now().last(), c.epoch, 1, 9000, 12_000))
+				}
+			},
+			"append and sync": func(c *crasher) {
+				for range 4 {
+					c.put(dataAfter(t, c.now().last(), c.epoch, 2, 5000, 1))
+					c.sync()
+				}
+			},
+			"cut": func(c *crasher) {
+				n := len(c.now().records) / 3
+				for c.now().records[n-1].Last() < c.l.First() {
+					n++
+				}
+				c.cutAfter(n)
+			},
+			"cut the last record": func(c *crasher) {
+				c.put(dataAfter(t, c.now().last(), c.epoch, 3, 700))
+				c.cutAfter(len(c.now().records) - 1)
+			},
+			"reset": (*crasher).reset,
+			"prune": func(c *crasher) {
 				c.sync()
-			}
-		},
-		"cut": func(c *crasher) { c.cutAfter(len(c.now().records) / 3) },
-		"cut the last record": func(c *crasher) {
-			c.put(dataAfter(t, c.now().last(), c.epoch, 3, 700))
-			c.cutAfter(len(c.now().records) - 1)
-		},
-		"reset": (*crasher).reset,
-		"prune": func(c *crasher) {
-			c.sync()
-			h := c.now()
-			h.pruned = h.durable
-			if err := c.l.Prune(h.pruned); err != nil {
-				t.Fatal(err)
-			}
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			for _, percent := range []int{0, 30, 70, 100} {
-				steps := 0
-				for c := (&crasher{t: t, rng: rng}); c.lifeUpTo(steps, percent, op); steps++ {
+				h := c.now()
+				h.pruned = h.durable
+				if err := c.l.Prune(h.pruned); err != nil {
+					t.Fatal(err)
 				}
-				if steps < 2 {
-					t.Fatalf("%d %%: only %d steps", percent, steps)
-				}
+			},
+		} {
+			if reused {
+				name += " in files that are written over"
 			}
-		})
+			t.Run(name, func(t *testing.T) {
+				for _, percent := range []int{0, 30, 70, 100} {
+					steps := 0
+					for c := (&crasher{t: t, rng: rng}); c.lifeUpTo(steps, percent, reused, op); steps++ {
+					}
+					if steps < 2 {
+						t.Fatalf("%d %%: only %d steps", percent, steps)
+					}
+				}
+			})
+		}
 	}
 }
 
@@ -67,9 +78,9 @@ func (c *crasher) cutAfter(n int) {
 	}
 }
 
-// lifeUpTo makes a log of three segments, runs op on it, and cuts the power ahead of the given step of op. False when op has
+// lifeUpTo makes a log of three segments, or one whose last segment is in a file that was another one before, runs op on it, and cuts the power ahead of the given step of op. False when op has
 // fewer.
-func (c *crasher) lifeUpTo(step, percent int, op func(*crasher)) bool {
+func (c *crasher) lifeUpTo(step, percent int, reused bool, op func(*crasher)) bool {
 	c.fs, c.legal, c.epoch = vfs.NewCrashableMem(), []history{{}}, 1
 	c.synced.Store(0)
 	var armed atomic.Bool
@@ -88,6 +99,16 @@ func (c *crasher) lifeUpTo(step, percent int, op func(*crasher)) bool {
 	for len(c.l.Segments()) < 3 {
 		c.put(dataAfter(c.t, c.now().last(), c.epoch, byte(len(c.now().records)), 3000, 2000))
 		c.sync()
+	}
+	for reused && !c.l.active().header.reused {
+		c.put(dataAfter(c.t, c.now().last(), c.epoch, byte(len(c.now().records)), 3000, 20_000))
+		c.sync()
+		if segments := c.l.Segments(); len(segments) == 6 {
+			c.now().pruned = segments[3].Last
+			if err := c.l.Prune(c.now().pruned); err != nil {
+				c.t.Fatal(err)
+			}
+		}
 	}
 	c.put(dataAfter(c.t, c.now().last(), c.epoch, 9, 5000)) // not synced
 	c.l.spare.wait()

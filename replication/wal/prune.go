@@ -21,7 +21,7 @@ func (l *Log) Pin(from replication.Position) (release func()) {
 	}
 }
 
-// Prune removes the segments that hold nothing after upTo, nothing that a pin holds and nothing that is not durable,
+// Prune takes off the segments that hold nothing after upTo, nothing that a pin holds and nothing that is not durable,
 // oldest first. The last segment always stays. A crash leaves a log that begins at one of the segments.
 func (l *Log) Prune(upTo replication.Position) error {
 	l.pruneMu.Lock()
@@ -31,7 +31,7 @@ func (l *Log) Prune(upTo replication.Position) error {
 		if s == nil || err != nil {
 			return err
 		}
-		err = durable.Remove(l.fs, s.path)
+		kept, err := l.retire(s)
 		s.release()
 		if err != nil {
 			return l.fail(err)
@@ -40,6 +40,7 @@ func (l *Log) Prune(upTo replication.Position) error {
 		if err := durable.SyncDir(l.fs, l.dir); err != nil {
 			return l.fail(err)
 		}
+		l.spare.free(kept)
 	}
 }
 

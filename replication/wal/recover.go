@@ -15,7 +15,7 @@ type scan struct {
 	s       *segment
 	epochs  replication.EpochTable
 	vouched int64 // bytes before it were fsynced, says a note
-	torn    int64 // bytes from s.off to the last that is not zero
+	torn    int64 // bytes from s.off to the last that may have been appended
 	bad     error // why the walk stopped at s.off, when not in order
 }
 
@@ -81,7 +81,7 @@ func (r *recovery) checkBefore(tail found) (keep bool, err error) {
 		return false, damaged(s.path, place{off: s.off, prev: s.end}, errors.Join(before.bad, tail.bad,
 			fmt.Errorf("segment %s says that it was durable", tail.path)), reseedOrRestore)
 	}
-	if err := r.keepTorn(tail.path, 0, tail.size, s.end); err != nil {
+	if err := r.keepSegment(tail, s.end); err != nil {
 		return false, err
 	}
 	if err := r.removeLeftover(tail.path); err != nil {
@@ -142,12 +142,7 @@ func (r *recovery) judgeRest(found *scan) error {
 	if err != nil {
 		return err
 	}
-	for i := len(rest); i > 0; i-- {
-		if rest[i-1] != 0 {
-			found.torn = int64(i)
-			break
-		}
-	}
+	found.torn = int64(s.header.unsynced(rest, s.end.Position))
 	later, vouched := findNote(rest[:found.torn], func(n note) bool { return n.salt == s.header.salt && n.offset > s.off })
 	if !vouched {
 		return nil

@@ -17,19 +17,27 @@ const spareName = "next" + durable.TempSuffix
 // fsyncs for long.
 const zeroStep = 4 << 20
 
-// spare prepares the next segment in the background.
+// spare has files for segments to come: one that was prepared in the background, and those that pruning has left.
 type spare struct {
-	mu   sync.Mutex
-	busy chan struct{} // closed when the running preparation ends; nil when none runs
-	path string        // a zero-filled, fsynced file; "" when there is none
+	mu       sync.Mutex
+	busy     chan struct{} // closed when the running preparation ends; nil when none runs
+	prepared blank         // zero-filled and fsynced
+	freed    []blank       // oldest first; see free.go
+	limit    int           // of freed
+	err      error         // of the last preparation
+}
+
+// blank is a file that may become a segment; the zero value is none.
+type blank struct {
+	path string
 	size int64
-	err  error // of the last preparation
+	used bool // it was a segment before, and is full of what that held
 }
 
 // start prepares a file of size bytes, beside the caller by way of spawn, unless there is one or one is being made.
 func (s *spare) start(spawn func(func()), fs vfs.FS, path string, size int64) {
 	s.mu.Lock()
-	if s.busy != nil || s.path != "" {
+	if s.busy != nil || s.prepared.path != "" || len(s.freed) > 0 {
 		s.mu.Unlock()
 		return
 	}
@@ -41,7 +49,7 @@ func (s *spare) start(spawn func(func()), fs vfs.FS, path string, size int64) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.err = err; err == nil {
-			s.path, s.size = path, size
+			s.prepared = blank{path: path, size: size}
 		}
 		s.busy = nil
 		close(done)
@@ -58,29 +66,43 @@ func (s *spare) wait() {
 	}
 }
 
-// take returns a zero-filled file of at least need bytes, the prepared one if it is large enough. The caller renames it.
-func (s *spare) take(fs vfs.FS, path string, size, need int64) (string, error) {
+// take returns a file of at least need bytes: the prepared one, one that was freed, or else a new one at path, of size bytes. The caller
+// renames it.
+func (s *spare) take(fs vfs.FS, path string, size, need int64) (blank, error) {
 	s.wait()
 	s.mu.Lock()
-	ready, has := s.path, s.size
-	s.path, s.size = "", 0
+	ready := s.prepared
+	s.prepared = blank{}
+	if ready.size < need && len(s.freed) > 0 && s.freed[0].size >= need {
+		ready, s.freed = s.freed[0], s.freed[1:]
+	}
 	s.mu.Unlock()
-	if ready != "" && has >= need {
+	if ready.size >= need {
 		return ready, nil
 	}
-	return path, createZeroed(fs, path, max(size, need))
+	return makeBlank(fs, path, max(size, need))
 }
 
-// discard removes the prepared file.
+func makeBlank(fs vfs.FS, path string, size int64) (blank, error) {
+	return blank{path: path, size: size}, createZeroed(fs, path, size)
+}
+
+// discard removes every file.
 func (s *spare) discard(fs vfs.FS) error {
 	s.mu.Lock()
-	path := s.path
-	s.path, s.size = "", 0
+	all := append(s.freed, s.prepared)
+	s.freed, s.prepared = nil, blank{}
 	s.mu.Unlock()
-	if path == "" {
-		return nil
+	return removeBlanks(fs, all)
+}
+
+func removeBlanks(fs vfs.FS, all []blank) (err error) {
+	for _, b := range all {
+		if b.path != "" {
+			err = errors.Join(err, durable.Remove(fs, b.path))
+		}
 	}
-	return durable.Remove(fs, path)
+	return err
 }
 
 // createZeroed makes a file of size zero bytes or some more, all of them allocated, written and fsynced: allocated so that the volume

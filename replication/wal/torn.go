@@ -46,6 +46,19 @@ func (r *recovery) keepTorn(path string, from, to int64, last replication.Mark) 
 	}
 }
 
+// keepSegment does the same for a whole segment, which is about to be removed.
+func (r *recovery) keepSegment(f found, last replication.Mark) error {
+	to := f.size
+	if f.bad == nil {
+		rest, err := readRange(r.fs, f.path, f.header.length, f.size)
+		if err != nil {
+			return err
+		}
+		to = f.header.length + int64(f.header.unsynced(rest, f.base))
+	}
+	return r.keepTorn(f.path, 0, to, last)
+}
+
 // writeTorn writes data to the first free name in the quarantine directory.
 func (r *recovery) writeTorn(stem string, data []byte) (string, error) {
 	if err := durable.MkdirAll(r.fs, r.opt.QuarantineDir); err != nil {

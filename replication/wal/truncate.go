@@ -58,7 +58,7 @@ func (l *Log) cut(mark replication.Mark) error {
 	l.mu.Lock()
 	v := l.viewAt(max(mark.Position, l.segments[0].base()+1))
 	old, h := v.s, v.s.header
-	h.seq = l.seq + 1
+	h.seq, h.reused = l.seq+1, false
 	epochs := l.epochs.Truncate(mark.Position)
 	l.mu.Unlock()
 	defer old.release()
@@ -203,6 +203,11 @@ func (l *Log) Reset(at replication.Mark, t replication.EpochTable) error {
 	defer l.pruneMu.Unlock()
 	if _, err := l.Sync(); err != nil {
 		return err
+	}
+	// Positions may begin anew, at ones that what is in them has.
+	l.spare.wait()
+	if err := l.spare.discard(l.fs); err != nil {
+		return l.fail(err)
 	}
 	l.mu.Lock()
 	seq := l.seq + 1
