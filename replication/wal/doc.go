@@ -6,6 +6,10 @@
 // is zero-filled and fsynced in the background before it is used, so that a later fdatasync writes data and no metadata.
 // The header names the mark the segment continues (its base), the segment before it, and the epoch table there.
 //
+// While there is room on the volume, files of pruned segments of full size wait as `free-*.tmp` to be segments again, without being
+// filled with zeros first. The header says so (version 2). What such a file holds behind the end of its last record is left of its earlier
+// lives, and no part of the log: those records have earlier positions, and notes another number.
+//
 // A note is 32 bytes between records that say "everything before offset N of this segment was fsynced" (or "closed in
 // order"). It is what tells a torn tail from damage: after a power loss any subset of the pages written since the last
 // fsync may be missing, in any order, and whole records may follow a hole. Recovery therefore cuts only what no note
@@ -28,12 +32,16 @@
 // # Crash safety
 //
 //   - Writes go to the end only, in whole blocks of 4 KiB. The last one is written again with what comes after it: what was durable
-//     of it is the same bytes then, so that a torn write harms none. What follows the end is zero, always: Open zeroes what it cuts.
+//     of it is the same bytes then, so that a torn write harms none. Open zeroes everything behind the end, so that nothing it
+//     cuts can come back.
 //   - A segment after a roll counts only once the one before it, the directory and its own header are durable: the
 //     "settled" mark at the end of the header says so. At most one segment is unsettled at any time.
 //   - TruncateAfter and Reset write a new segment beside the log and rename it into place: that is the one step. Its
 //     sequence number is higher than that of every segment it makes obsolete, so leftovers are recognised and removed.
-//   - Prune removes oldest first and syncs the directory each time, so that no gap can appear.
+//   - Prune removes or renames oldest first and syncs the directory each time, so that no gap can appear. Only then may the file be
+//     written to; and its new header is durable before it gets a segment's name again, so that under that name a bad one is damage.
+//   - Positions that are written again are those of a cut or of Reset: a cut removes its segments and never goes below what was
+//     pruned, and Reset removes the files that wait.
 //   - Open rewrites and fsyncs what no note vouches for, before it calls it durable: bytes read back after a crash of the
 //     process may be in a cache only, the kernel's or the disk's, or may be what an earlier failed fsync left there as clean.
 //   - A failed write or fsync is final for the Log: every later call returns it. Nothing retries.

@@ -32,6 +32,8 @@ func (l *Log) Reuse(most int64) (excess bool) {
 
 // DropExcess removes the files that are too many since Reuse. An error is final.
 func (l *Log) DropExcess() error {
+	l.pruneMu.Lock()
+	defer l.pruneMu.Unlock()
 	s := &l.spare
 	s.mu.Lock()
 	n := min(s.limit, len(s.freed))
@@ -50,13 +52,18 @@ func (l *Log) retire(s *segment) (kept blank, err error) {
 	switch {
 	case s.size != roundUp(l.opt.SegmentBytes), // made when the log was small, or for one large record
 		s.refs.Load() > 1, // somebody reads it
+		s.suspect.Load(),
 		!l.spare.wants():
 		return blank{}, durable.Remove(l.fs, s.path)
 	default:
 	}
 	path := l.fs.PathJoin(l.dir, fmt.Sprintf("%s%020d%s", freePrefix, s.base()+1, durable.TempSuffix))
-	if err := l.fs.Rename(s.path, path); err != nil {
+	switch err := l.fs.Rename(s.path, path); {
+	case durable.IsNoSpace(err): // in the directory
+		return blank{}, durable.Remove(l.fs, s.path)
+	case err != nil:
 		return blank{}, fmt.Errorf("rename %s to %s: %w", s.path, path, err)
+	default:
 	}
 	return blank{path: path, size: s.size, used: true}, nil
 }
@@ -81,22 +88,27 @@ func isFree(name string) bool {
 	return strings.HasPrefix(name, freePrefix) && strings.HasSuffix(name, durable.TempSuffix)
 }
 
-// unsynced is how far rest, the bytes after the end of a segment, holds what may have been appended to it. In a file that had another life
-// that is not told by what is not zero: but what is left of that one has earlier positions, because only what is pruned is written over,
-// and notes of another salt.
-func (h *segmentHeader) unsynced(rest []byte, end replication.Position) (n int) {
+// unsynced is how far rest, the bytes from off on behind the record that ends in end, may hold what was appended after it. In a file that
+// had another life that is more than a guess only up to the end of the block, which was written with zeros behind the record: what is
+// left of the other life has earlier positions, because only what is pruned is written over, but clients' values may look like anything.
+func (h *segmentHeader) unsynced(rest []byte, off int64, end replication.Mark) (n int) {
 	if !h.reused {
 		return len(bytes.TrimRight(rest, "\x00"))
 	}
+	n = len(bytes.TrimRight(rest[:min(roundUp(off)-off, int64(len(rest)))], "\x00"))
+	rest = rest[:min(len(rest), guessMost)]
 	for i := range indexes(rest, binary.LittleEndian.AppendUint16(nil, replication.RecordMagic)) {
-		if r, err := replication.DecodeHeader(rest[i:]); err == nil && r.First > end {
-			n = max(n, i+min(r.Size(), len(rest)-i))
+		if len(rest)-i < replication.HeaderSize || rest[i+3] != 0 {
+			continue // a cheap look before the thorough one
 		}
-	}
-	for i := range indexes(rest, binary.LittleEndian.AppendUint32(nil, noteMagic)) {
-		if x, ok := decodeNote(rest[i:]); ok && x.salt == h.salt {
-			n = max(n, i+noteSize)
+		r, err := replication.DecodeHeader(rest[i:])
+		if err != nil || r.Epoch < end.Epoch || r.First <= end.Position || uint64(r.First-end.Position-1) > uint64(i) {
+			continue
 		}
+		n = max(n, i+min(r.Size(), len(rest)-i))
 	}
 	return n
 }
+
+// guessMost bounds what unsynced takes for appended in a file that had another life, in bytes.
+const guessMost = 4 * mostUnwritten

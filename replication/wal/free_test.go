@@ -3,6 +3,7 @@ package wal
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -179,6 +180,64 @@ func TestWhatIsBeingReadIsNotWrittenOver(t *testing.T) {
 			t.Error(err)
 		}
 		v.s.release()
+	}
+}
+
+// A file that could not be read once is not trusted with what comes.
+func TestDamagedSegmentIsNotWrittenOver(t *testing.T) {
+	fs := vfs.NewMem()
+	l, _ := mustOpen(t, fs, "wal", Options{Create: true, TailBytes: 1})
+	defer closeLog(t, l)
+	appendSome(t, l, 1, 30, 9000)
+	mustSync(t, l)
+	segments := l.Segments()
+	bad := segments[slices.IndexFunc(segments, func(s SegmentInfo) bool { return s.Bytes == testSegment })]
+	flipBit(t, fs, "wal/"+segmentName(bad.First-1), 8*20_000)
+	if _, _, err := l.Scrub(bad.First-1, func(int) error { return nil }); !errors.Is(err, ErrDamaged) {
+		t.Fatal(err)
+	}
+	if err := l.Prune(l.Last().Position); err != nil {
+		t.Fatal(err)
+	}
+	l.spare.wait()
+	for _, b := range append(l.spare.freed, l.spare.prepared) {
+		if strings.Contains(b.path, segmentName(bad.First - 1)[:20]) {
+			t.Errorf("%s is to be written over", b.path)
+		}
+	}
+	if freed(t, fs, "wal") == 0 {
+		t.Error("no other is")
+	}
+}
+
+func TestFileForTheNextSegment(t *testing.T) {
+	fs := vfs.NewMem()
+	small, full := blank{path: "next", size: 4 << 10}, blank{path: "free", size: 64 << 10, used: true}
+	for name, c := range map[string]struct {
+		have, left *spare
+		need       int64
+		want       blank
+	}{
+		"prepared":                         {have: &spare{prepared: small, freed: []blank{full}}, left: &spare{freed: []blank{full}}, need: 100, want: small},
+		"freed":                            {have: &spare{freed: []blank{full}}, need: 100, want: full},
+		"prepared too small, freed":        {have: &spare{prepared: small, freed: []blank{full}}, left: &spare{prepared: small}, need: 10 << 10, want: full},
+		"prepared too small":               {have: &spare{prepared: small}, need: 10 << 10, want: blank{path: "next", size: 16 << 10}},
+		"what was freed is too small":      {have: &spare{freed: []blank{full}}, left: &spare{freed: []blank{full}}, need: 100 << 10, want: blank{path: "next", size: 100 << 10}},
+		"freed and prepared are too small": {have: &spare{prepared: full}, left: &spare{prepared: full}, need: 100 << 10, want: blank{path: "next", size: 100 << 10}},
+	} {
+		if c.left == nil {
+			c.left = &spare{}
+		}
+		got, err := c.have.take(fs, "next", 16<<10, c.need)
+		if err != nil || got != c.want || c.have.prepared != c.left.prepared || !slices.Equal(c.have.freed, c.left.freed) {
+			t.Errorf("%s: took %+v (%v), left %+v and %+v", name, got, err, c.have.prepared, c.have.freed)
+		}
+	}
+	// What is prepared stays so, whatever is too many.
+	s := &spare{freed: []blank{full, full}}
+	s.start(func(func()) { t.Error("made one") }, fs, "next", 1)
+	if s.prepared != full || len(s.freed) != 1 {
+		t.Errorf("prepared %+v, left %+v", s.prepared, s.freed)
 	}
 }
 

@@ -117,6 +117,7 @@ func (l *Log) remember(s *segment, p place) {
 
 // damage says what a reader found at the cursor instead of the next record.
 func (l *Log) damage(v view, c *cursor, err error) error {
+	v.s.suspect.Store(true)
 	if io := (ioError{}); errors.As(err, &io) {
 		return fmt.Errorf("read segment %s at %d: %w", v.s.path, c.at.off, io.err)
 	}

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 
@@ -15,7 +16,8 @@ type scan struct {
 	s       *segment
 	epochs  replication.EpochTable
 	vouched int64 // bytes before it were fsynced, says a note
-	torn    int64 // bytes from s.off to the last that may have been appended
+	torn    int64 // bytes from s.off on that were appended, as far as can be told
+	rest    int64 // bytes from s.off to the last that is not zero
 	bad     error // why the walk stopped at s.off, when not in order
 }
 
@@ -142,8 +144,8 @@ func (r *recovery) judgeRest(found *scan) error {
 	if err != nil {
 		return err
 	}
-	found.torn = int64(s.header.unsynced(rest, s.end.Position))
-	later, vouched := findNote(rest[:found.torn], func(n note) bool { return n.salt == s.header.salt && n.offset > s.off })
+	found.torn, found.rest = int64(s.header.unsynced(rest, s.off, s.end)), int64(len(bytes.TrimRight(rest, "\x00")))
+	later, vouched := findNote(rest[:found.rest], func(n note) bool { return n.salt == s.header.salt && n.offset > s.off })
 	if !vouched {
 		return nil
 	}
@@ -167,17 +169,19 @@ func readRange(fs vfs.FS, path string, from, to int64) ([]byte, error) {
 	return data, nil
 }
 
-// cutTorn keeps a copy of the torn bytes after the end of s and zeroes them: what was cut must not join the log again when
-// the records before it are written a second time.
+// cutTorn keeps a copy of the torn bytes after the end of s and zeroes all there is: what was cut must not join the log again when
+// the records before it are written a second time, and not a part of it either, which what comes next could make whole.
 func (r *recovery) cutTorn(found scan, s *segment) error {
-	if found.torn == 0 {
+	if found.torn > 0 {
+		r.report.TornBytes += found.torn
+		if err := r.keepTorn(s.path, s.off, s.off+found.torn, s.end); err != nil {
+			return err
+		}
+	}
+	if found.rest == 0 {
 		return nil
 	}
-	r.report.TornBytes += found.torn
-	if err := r.keepTorn(s.path, s.off, s.off+found.torn, s.end); err != nil {
-		return err
-	}
-	if err := zeroRange(&blockFile{File: s.file}, s.off, s.off+found.torn); err != nil {
+	if err := zeroRange(&blockFile{File: s.file}, s.off, s.off+found.rest); err != nil {
 		return fmt.Errorf("zero the torn tail of segment %s: %w", s.path, err)
 	}
 	return nil

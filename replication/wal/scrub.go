@@ -85,6 +85,7 @@ func scrubbed(v view, at place, err error) error {
 	if errors.As(err, &stopped) {
 		return stopped.error
 	}
+	v.s.suspect.Store(true)
 	return damaged(v.s.path, at, err, "look at the machine and the storage behind the volume. This member removes the segment once its "+
 		"state machine holds what was in it; followers that lack it take a snapshot then")
 }

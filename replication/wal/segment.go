@@ -36,6 +36,9 @@ type segment struct {
 	// prepared: the file of the next segment was asked for. Guarded by Log.appendMu.
 	prepared bool
 
+	// suspect: a reader found it damaged, so that its file is not written over.
+	suspect atomic.Bool
+
 	refs atomic.Int32 // the Log's own, and one for each reader; the file is closed with the last
 
 	// Guarded by Log.mu.

@@ -21,7 +21,7 @@ const zeroStep = 4 << 20
 type spare struct {
 	mu       sync.Mutex
 	busy     chan struct{} // closed when the running preparation ends; nil when none runs
-	prepared blank         // zero-filled and fsynced
+	prepared blank         // for the next segment; when it is new, zero-filled and fsynced
 	freed    []blank       // oldest first; see free.go
 	limit    int           // of freed
 	err      error         // of the last preparation
@@ -37,7 +37,10 @@ type blank struct {
 // start prepares a file of size bytes, beside the caller by way of spawn, unless there is one or one is being made.
 func (s *spare) start(spawn func(func()), fs vfs.FS, path string, size int64) {
 	s.mu.Lock()
-	if s.busy != nil || s.prepared.path != "" || len(s.freed) > 0 {
+	if s.busy == nil && s.prepared.path == "" && len(s.freed) > 0 {
+		s.prepared, s.freed = s.freed[0], s.freed[1:]
+	}
+	if s.busy != nil || s.prepared.path != "" {
 		s.mu.Unlock()
 		return
 	}
@@ -70,17 +73,27 @@ func (s *spare) wait() {
 // renames it.
 func (s *spare) take(fs vfs.FS, path string, size, need int64) (blank, error) {
 	s.wait()
-	s.mu.Lock()
-	ready := s.prepared
-	s.prepared = blank{}
-	if ready.size < need && len(s.freed) > 0 && s.freed[0].size >= need {
-		ready, s.freed = s.freed[0], s.freed[1:]
-	}
-	s.mu.Unlock()
-	if ready.size >= need {
-		return ready, nil
+	if b := s.ready(need); b.path != "" {
+		return b, nil
 	}
 	return makeBlank(fs, path, max(size, need))
+}
+
+// ready takes a file that is there; none when none is large enough. What is prepared and too small is written over by the new one, which
+// has its name.
+func (s *spare) ready(need int64) (b blank) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.prepared.size >= need:
+		b, s.prepared = s.prepared, blank{}
+	case len(s.freed) > 0 && s.freed[0].size >= need:
+		b, s.freed = s.freed[0], s.freed[1:]
+	case s.prepared.used: // it has another name
+	default:
+		s.prepared = blank{}
+	}
+	return b
 }
 
 func makeBlank(fs vfs.FS, path string, size int64) (blank, error) {

@@ -54,7 +54,7 @@ func (r *recovery) keepSegment(f found, last replication.Mark) error {
 		if err != nil {
 			return err
 		}
-		to = f.header.length + int64(f.header.unsynced(rest, f.base))
+		to = f.header.length + int64(f.header.unsynced(rest, f.header.length, f.header.base))
 	}
 	return r.keepTorn(f.path, 0, to, last)
 }
