@@ -16,7 +16,7 @@ type Options struct {
 	// Create allows Open to start an empty log where there is none. Without it a directory without segments is ErrNoLog:
 	// a log that vanished must not come back as an empty one.
 	Create bool
-	// SegmentBytes is the size of a segment's file; default 64 MiB, at least 64 KiB. A new log's first segment is a
+	// SegmentBytes is the size of a segment's file; default 64 MiB, at least 8 KiB. A new log's first segment is a
 	// sixteenth of it, so that small stores stay small. One larger record gets a segment of its own size.
 	SegmentBytes int64
 	// TailBytes bounds the newest records kept in memory for readers; default 32 MiB. The newest record is always kept,
@@ -39,7 +39,7 @@ func (o Options) withDefaults(fs vfs.FS, dir string) Options {
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = DefaultSegmentBytes
 	}
-	o.SegmentBytes = max(o.SegmentBytes, 64<<10)
+	o.SegmentBytes = max(o.SegmentBytes, 8<<10)
 	if o.TailBytes == 0 {
 		o.TailBytes = 32 << 20
 	}
