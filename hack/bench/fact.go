@@ -84,7 +84,7 @@ func bytesOfValue(ctx context.Context, o options, dir string, value, requests in
 	return []results.Fact{
 		{Name: "log bytes" + name, Ours: per(log), Reason: "a record's header of 48 bytes and a note of 32 are shared by its batch; an entry has some 12 bytes more than key and value"},
 		{Name: "bytes received by both followers" + name, Ours: per(ours.wire), Theirs: per(theirs.wire), Reason: "the record as it is in the log, to each of two; a frame of 33 bytes for each batch"},
-		{Name: "bytes written to the disk by all three" + name, Ours: per(ours.disk), Theirs: per(theirs.disk), Reason: "log segments are written twice (zeros first, so that fdatasync writes no metadata); an fsync writes whole pages of 4 KiB; tables are flushed and compacted. Redis appends to one file, and rewrites it now and then"},
+		{Name: "bytes written to the disk by all three" + name, Ours: per(ours.disk), Theirs: per(theirs.disk), Reason: "new log segments are written twice (zeros first, so that fdatasync writes no metadata; pruned ones are written over); an fsync writes whole pages of 4 KiB; tables are flushed and compacted. Redis appends to one file, and rewrites it now and then"},
 	}, nil
 }
 
