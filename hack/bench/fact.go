@@ -113,7 +113,7 @@ func costOf(ctx context.Context, d disk, client, peer string, followers []int, s
 
 // Sizes of the memory measurement.
 const (
-	idleConnections = 1000
+	idleConnections = 5000
 	manyKeys        = 1_000_000
 )
 
@@ -166,7 +166,7 @@ func memoryOf(ctx context.Context, pid int, address string) (f footprint, err er
 		}
 		open = append(open, c)
 	}
-	time.Sleep(time.Second) // until all of them are accepted
+	time.Sleep(3 * time.Second) // until all of them are accepted, and have no goroutine any more
 	if f.connections, err = resident(pid); err != nil {
 		return f, err
 	}
