@@ -87,7 +87,11 @@ func runCurves(ctx context.Context, out io.Writer, o options, d drawing) (err er
 	if err != nil {
 		return fmt.Errorf("--only: %w", err)
 	}
-	study := &results.Study{Machine: machine(), Rounds: o.rounds, PointMillis: o.point.Milliseconds()}
+	on, err := machine(out)
+	if err != nil {
+		return fmt.Errorf("how busy the machine is: %w", err)
+	}
+	study := &results.Study{Machine: on, Rounds: o.rounds, PointMillis: o.point.Milliseconds()}
 	if err := o.inDir(func(dir string) error { return curves(ctx, out, o, dir, only, study) }); err != nil {
 		return err
 	}

@@ -110,7 +110,11 @@ func run(ctx context.Context, out io.Writer, o options) error {
 	if err != nil {
 		return fmt.Errorf("--only: %w", err)
 	}
-	report := &results.Report{Machine: machine(), Rounds: o.rounds, PointMillis: o.point.Milliseconds()}
+	on, err := machine(out)
+	if err != nil {
+		return fmt.Errorf("how busy the machine is: %w", err)
+	}
+	report := &results.Report{Machine: on, Rounds: o.rounds, PointMillis: o.point.Milliseconds()}
 	err = o.inDir(func(dir string) error {
 		if err := contests(ctx, out, o, dir, only, report); err != nil {
 			return err
