@@ -139,6 +139,7 @@ func (m *Member) beginHold(req wire.HandoverRequest, d time.Duration) error {
 		}
 	})
 	m.hold = h
+	m.leader.shipAll()
 	return nil
 }
 

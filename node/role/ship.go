@@ -8,7 +8,8 @@ import "time"
 // and of median latency): 1 connection 0.78 and 0.90, 50 connections 0.92 and 0.95, 256 connections no difference.
 const restDelay = 2 * time.Millisecond
 
-// ship has new records sent to the followers that commits wait for, and to the others with what comes within restDelay.
+// ship has new records sent to the followers that commits wait for, and to the others with what comes within restDelay. A hold waits for
+// any of them.
 func (m *Member) ship() {
 	l := m.leader
 	if l == nil {
@@ -16,7 +17,7 @@ func (m *Member) ship() {
 	}
 	rest := false
 	for _, s := range l.streams {
-		if m.core.Prompt(s.to) {
+		if m.hold != nil || m.core.Prompt(s.to) {
 			nudge(s.pub.Wake)
 		} else {
 			rest = true
