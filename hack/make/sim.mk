@@ -10,7 +10,7 @@ sim: ## Simulate the whole protocol over SEEDS=20000 random worlds from FIRST=1 
 .PHONY: test-sim
 test-sim: ## Test the simulation's own parts, and simulate the first worlds for at most two minutes.
 	$(GOTEST) ./test/mutation
-	$(GOTEST) ./test/sim -count=1 -timeout 15m -v -run '^TestSimulation$$' -sim.seeds=1500 -sim.budget=2m
+	$(GOTEST) ./test/sim -count=1 -timeout 15m -v -run '^TestSimulation$$' -sim.seeds=4000 -sim.budget=2m
 	$(GOTEST) ./test/sim -count=1 -timeout 15m -skip '^TestSimulation$$'
 
 .PHONY: mutation
