@@ -24,6 +24,7 @@ type space struct {
 	// noRoom: the log could not take a record. Nothing more is appended until there is room for a segment again.
 	noRoom    bool
 	refilling bool
+	dropping  bool // files that the log may keep no more
 	reclaim   reclaim
 }
 
@@ -124,18 +125,20 @@ func (m *Member) lookAtVolume(now time.Time) {
 	m.reuse(m.Contents())
 }
 
-// reuse lets the log keep files of pruned segments to write over, while there is ample room.
+// reuse lets the log keep files of pruned segments to write over, while there is ample room, also for a snapshot that is to come.
 func (m *Member) reuse(c *Contents) {
-	most := int64(0)
+	most := int64(math.MaxInt64)
 	switch {
-	case c == nil || m.space.noRoom || m.space.Level != volume.Ample:
+	case m.space.noRoom || m.space.Level != volume.Ample || m.problem.reason == wire.ProblemNoRoom:
+		most = 0
 	case m.space.Total > 0:
 		most = m.space.Total / share
 	default:
-		most = math.MaxInt64
 	}
-	if c != nil && c.Log.Reuse(most) {
+	if c != nil && c.Log.Reuse(most) && !m.space.dropping {
+		m.space.dropping = true
 		m.works.Background(c.Log.DropExcess, func(err error) {
+			m.space.dropping = false
 			if m.Contents() == c { // what was replaced meanwhile may fail as it likes
 				_ = m.final(err)
 			}

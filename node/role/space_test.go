@@ -2,9 +2,11 @@ package role
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -68,4 +70,65 @@ func stalled(t *testing.T, r *Runner) (yes bool) {
 		t.Fatal(err)
 	}
 	return yes
+}
+
+// sizedFS is a file system in memory on a volume of 1 GiB.
+type sizedFS struct {
+	vfs.FS
+	free atomic.Uint64
+}
+
+func (f *sizedFS) GetDiskUsage(string) (vfs.DiskUsage, error) {
+	free := f.free.Load()
+	return vfs.DiskUsage{AvailBytes: free, TotalBytes: 1 << 30, UsedBytes: 1<<30 - free}, nil
+}
+
+// What the log keeps to write over goes when there is little room, or none for a snapshot; all but the file of the next segment.
+func TestFilesToWriteOverGoWhenThereIsLittleRoom(t *testing.T) {
+	fs := &sizedFS{FS: vfs.NewMem()}
+	fs.free.Store(900 << 20)
+	o := options()
+	o.FS, o.RetainEvery, o.LogRetain, o.Segments = fs, 10*time.Millisecond, 1, wal.Options{SegmentBytes: 64 << 10}
+	r := start(t, o)
+	lead(t, r, 1, replication.Rule{})
+	until(t, "the leader opens", r.Open)
+	kept := func() (n int) {
+		t.Helper()
+		names, err := fs.List(r.meta.LogDir(r.meta.State().Generation))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			if strings.HasPrefix(name, "free-") {
+				n++
+			}
+		}
+		return n
+	}
+	fill := func() {
+		t.Helper()
+		until(t, "files are kept to be written over", func() bool {
+			for range 300 {
+				if _, err := put(t, r, "a"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			return kept() > 1
+		})
+	}
+	fill()
+	fs.free.Store(140 << 20)
+	until(t, "they go on a volume that is nearly full", func() bool { return kept() <= 1 })
+	fs.free.Store(900 << 20)
+	fill()
+	set := func(p problem) {
+		t.Helper()
+		if err := r.works.Do(t.Context(), func() { r.problem = p }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(problem{reason: wire.ProblemNoRoom})
+	until(t, "they go where a snapshot has no room", func() bool { return kept() <= 1 })
+	set(problem{})
+	fill()
 }
