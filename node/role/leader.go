@@ -283,7 +283,11 @@ func (m *Member) acknowledged(p replication.Position) (local bool, followers int
 // WaitAcknowledged waits until p is on that many followers (and durable here, if local is set), ctx ends, or this member
 // no longer leads.
 func (m *Member) WaitAcknowledged(ctx context.Context, p replication.Position, local bool, followers int) (bool, int) {
-	_ = m.works.Do(ctx, func() { m.hurry(followers) })
+	_ = m.works.Do(ctx, func() {
+		if m.leader != nil {
+			m.leader.shipAll() // commits may wait for fewer
+		}
+	})
 	for {
 		next := m.acks.next()
 		l, f := m.Acknowledged(p)

@@ -37,10 +37,3 @@ func (l *leaderState) shipAll() {
 		nudge(s.pub.Wake)
 	}
 }
-
-// hurry is told that somebody waits for so many followers, which may be more than commits wait for.
-func (m *Member) hurry(followers int) {
-	if rules, _ := m.core.Rules(); m.leader != nil && len(rules) == 1 && followers > rules[0].K {
-		m.leader.shipAll()
-	}
-}

@@ -2,6 +2,7 @@ package role
 
 import (
 	"slices"
+	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -16,7 +17,6 @@ func TestFollowerWhoseDiskHangsIsNotWaitedFor(t *testing.T) {
 	disks := map[string]*hangFS{"a": {FS: vfs.NewMem()}, "b": {FS: vfs.NewMem()}, "c": {FS: vfs.NewMem()}}
 	for name, disk := range disks {
 		c.start(name, func(o *Options) { o.FS = disk })
-		defer disk.hang.Store(nil)
 	}
 	c.leadSync("a", 1, "b", "c")
 	first := c.prompt("b", "c")
@@ -25,12 +25,16 @@ func TestFollowerWhoseDiskHangsIsNotWaitedFor(t *testing.T) {
 	}
 	hang := make(chan struct{})
 	disks[first[0]].hang.Store(&hang)
+	goOn := sync.OnceFunc(func() {
+		disks[first[0]].hang.Store(nil)
+		close(hang)
+	})
+	defer goOn()
 	c.fill("more", 20)
 	if now := c.prompt("b", "c"); len(now) != 1 || slices.Equal(now, first) {
 		t.Errorf("prompt are %v after the disk of %v hung", now, first)
 	}
-	close(hang)
-	disks[first[0]].hang.Store(nil)
+	goOn()
 	c.agrees("b")
 	c.agrees("c")
 }

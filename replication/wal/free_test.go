@@ -116,21 +116,7 @@ func TestTornRecordsStayGoneInAFileThatIsWrittenOver(t *testing.T) {
 	}
 	_ = f.Close()
 
-	l, rep := mustOpen(t, crashed, "wal", Options{})
-	if l.Last() != end || rep.TornBytes == 0 || rep.TornCopy == "" {
-		t.Fatalf("recovered %v, want %v: %+v", l.Last(), end, rep)
-	}
-	if err := l.Append(recs[0]); err != nil {
-		t.Fatal(err)
-	}
-	mustSync(t, l)
-	again := copyDir(t, crashed, "wal")
-	closeLog(t, l)
-	l, rep = mustOpen(t, again, "wal", Options{})
-	defer closeLog(t, l)
-	if l.Last() != recs[0].Mark() || rep.TornBytes != 0 {
-		t.Fatalf("recovered %v, want %v: %+v", l.Last(), recs[0].Mark(), rep)
-	}
+	goesOn(t, crashed, end, recs[0])
 }
 
 // Nothing comes after the last record of a log that was closed in order but the note that says so, and what the file held before.

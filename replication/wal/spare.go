@@ -24,7 +24,6 @@ type spare struct {
 	prepared blank         // for the next segment; when it is new, zero-filled and fsynced
 	freed    []blank       // oldest first; see free.go
 	limit    int           // of freed
-	err      error         // of the last preparation
 }
 
 // blank is a file that may become a segment; the zero value is none.
@@ -51,7 +50,7 @@ func (s *spare) start(spawn func(func()), fs vfs.FS, path string, size int64) {
 		err := createZeroed(fs, path, size)
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.err = err; err == nil {
+		if err == nil { // or else whoever needs the file makes it, and learns why that does not work
 			s.prepared = blank{path: path, size: size}
 		}
 		s.busy = nil
