@@ -1,13 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
-	"strconv"
 	"time"
+
+	"github.com/prometheus/procfs"
 )
 
 const (
@@ -28,7 +27,7 @@ func machine(out io.Writer) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	share := (after - before).Seconds() / lookTime.Seconds() / float64(runtime.NumCPU())
+	share := (after - before) / lookTime.Seconds() / float64(runtime.NumCPU())
 	if share > quietShare {
 		fmt.Fprintf(out, "Something else keeps %.0f %% of the processors busy: what is limited by them will be measured as less than it is.\n", 100*share)
 	}
@@ -36,28 +35,13 @@ func machine(out io.Writer) (string, error) {
 		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, 100*share), nil
 }
 
-// processorsBusy is for how long processors have been busy since the machine was started, all of them together. See proc(5).
-func processorsBusy() (time.Duration, error) {
-	b, err := os.ReadFile("/proc/stat")
+// processorsBusy is for how long processors have been busy since the machine was started, in seconds, all of them together.
+func processorsBusy() (float64, error) {
+	fs, err := procfs.NewDefaultFS()
 	if err != nil {
 		return 0, err
 	}
-	return busyOf(b)
-}
-
-func busyOf(stat []byte) (busy time.Duration, err error) {
-	line, _, _ := bytes.Cut(stat, []byte("\n"))
-	fields := bytes.Fields(line)
-	const user, nice, system, irq, softirq, steal = 1, 2, 3, 6, 7, 8
-	if len(fields) <= steal || string(fields[0]) != "cpu" {
-		return 0, fmt.Errorf("/proc/stat begins with %q", line)
-	}
-	for _, i := range []int{user, nice, system, irq, softirq, steal} {
-		ticks, err := strconv.ParseInt(string(fields[i]), 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("/proc/stat: %w", err)
-		}
-		busy += time.Duration(ticks) * time.Second / ticksPerSecond
-	}
-	return busy, nil
+	stat, err := fs.Stat()
+	c := stat.CPUTotal
+	return c.User + c.Nice + c.System + c.IRQ + c.SoftIRQ + c.Steal, err
 }

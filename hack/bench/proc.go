@@ -13,22 +13,19 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/procfs"
+
 	"github.com/replicatedstore/replicatedstore/hack/local/fleet"
 )
 
 // resident is what a process has in memory, in bytes.
 func resident(pid int) (int64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	p, err := procfs.NewProc(pid)
 	if err != nil {
 		return 0, err
 	}
-	for line := range strings.Lines(string(b)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kib, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			return kib * 1024, err
-		}
-	}
-	return 0, fmt.Errorf("/proc/%d/status has no VmRSS", pid)
+	status, err := p.NewStatus()
+	return int64(status.VmRSS), err
 }
 
 // sum of a figure over processes.
@@ -95,26 +92,10 @@ func logBytes(dir string) (total int64, err error) {
 
 // processorTime is what a process has used, in nanoseconds; the kernel tells it in hundredths of a second.
 func processorTime(pid int) (int64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	p, err := procfs.NewProc(pid)
 	if err != nil {
 		return 0, err
 	}
-	// The second field is the program's name in parentheses, and may hold anything.
-	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
-	const user, system = 14 - 3, 15 - 3 // fields are counted from 1; what is left begins with the third
-	if len(fields) <= system {
-		return 0, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields)+2)
-	}
-	total := int64(0)
-	for _, field := range [][]byte{fields[user], fields[system]} {
-		ticks, err := strconv.ParseInt(string(field), 10, 64)
-		if err != nil {
-			return 0, fmt.Errorf("/proc/%d/stat: %w", pid, err)
-		}
-		total += ticks * int64(time.Second/ticksPerSecond)
-	}
-	return total, nil
+	stat, err := p.Stat()
+	return int64(stat.CPUTime() * float64(time.Second)), err
 }
-
-// ticksPerSecond of the times in /proc; the same on every architecture that Go runs on.
-const ticksPerSecond = 100
