@@ -98,13 +98,19 @@ func TestForwardingOutlivesALeader(t *testing.T) {
 	if err := cl.Set(t.Context(), "a", 1, 0).Err(); err != nil {
 		t.Fatal(err)
 	}
+	c.eventually("the followers are level, so that the one named first will lead", func() bool {
+		end := c.status("m-1").Last
+		return c.status("m-2").Last == end && c.status("m-3").Last == end
+	})
 	if err := c.nodes["m-1"].Stop(); err != nil {
 		t.Fatal(err)
 	}
 	delete(c.nodes, "m-1")
 	got := make(chan error, 1)
 	go func() { got <- cl.Incr(t.Context(), "a").Err() }() // it waits for the next leader
-	c.promote("m-3", "m-2")
+	if leader := c.promote("m-3", "m-2"); leader != "m-3" {
+		t.Fatalf("%s leads: nothing is forwarded", leader)
+	}
 	if err := <-got; err != nil {
 		t.Fatal(err)
 	}
