@@ -301,3 +301,33 @@ func TestRefusedOrders(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// Who has seen that a write is committed finds the acknowledgement that made it so, without waiting for the role's turn: a WAIT behind a
+// write is answered at once.
+func TestCommitsAreSeenWithTheirAcknowledgements(t *testing.T) {
+	c := newCluster(t, 3, 1)
+	run := c.nodes[c.promote("m-1", "m-2", "m-3")].run
+	var done atomic.Bool
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for !done.Load() {
+			p := run.Generation().Machine.Applied().Position
+			if local, followers := run.Acknowledged(p); !local || followers < 1 {
+				t.Errorf("position %d is committed, durable here: %v, on followers: %d", p, local, followers)
+				return
+			}
+		}
+	})
+	c.load(c.client(c.lead), "key", 500*time.Millisecond)
+	done.Store(true)
+	watching.Wait()
+	cl := c.client(c.lead)
+	for i := range 50 { // the second follower's records are sent later, unless somebody waits
+		if err := cl.Set(t.Context(), "a", i, 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := cl.Wait(t.Context(), 2, 20*time.Second).Result(); n != 2 || err != nil {
+			t.Fatalf("WAIT 2: %d, %v", n, err)
+		}
+	}
+}

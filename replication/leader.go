@@ -348,6 +348,16 @@ func (r *Replica) Followers(now time.Time) map[string]Follower {
 	return out
 }
 
+// Held appends to dst, for every follower that said hello in this epoch, in no order, up to where its log is durable.
+func (r *Replica) Held(dst []Position) []Position {
+	if r.lead != nil {
+		for _, p := range r.lead.followers {
+			dst = append(dst, p.durable)
+		}
+	}
+	return dst
+}
+
 // Source is a follower that is fit to send a snapshot in the leader's place.
 type Source struct {
 	Voter   Voter

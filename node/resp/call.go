@@ -24,6 +24,8 @@ type call struct {
 	batch   *store.Batch // nil on a view
 	tx      *store.Tx    // nil outside of writes
 	inExec  bool
+	hasty   bool   // it must not wait: what would have to sets fault to errWouldWait
+	cold    bool   // it waited, or would have had to, for more than a commit: something was not in memory, followers were late
 	fault   error  // of the storage; the reply written so far is replaced
 	scratch []byte // holds a value read through a view
 }

@@ -46,7 +46,7 @@ func (r *round) elsewhere(j *job, class class) bool {
 
 // needsLeader reports whether a bound connection's command runs at the leader.
 func needsLeader(cmd *command) bool {
-	return cmd.onData() || cmd.name == "watch" || cmd.name == "wait" || cmd.name == "waitaof"
+	return cmd.onData() || cmd.name == "watch" || cmd.isWait()
 }
 
 // lost reports whether a batch was refused because this member does not lead any more, so that it may run elsewhere.
@@ -189,7 +189,7 @@ func (r *round) burst(i int) int {
 
 // alone reports whether a command is sent by itself: what comes after it depends on its reply, or waits for it.
 func alone(cmd *command) bool {
-	return cmd == nil || cmd.name == "exec" || cmd.name == "watch" || cmd.name == "wait" || cmd.name == "waitaof"
+	return cmd == nil || cmd.name == "exec" || cmd.name == "watch" || cmd.isWait()
 }
 
 // converse sends jobs i..end and takes their replies. next is the first one not executed; again says that it may be tried once

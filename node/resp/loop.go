@@ -196,7 +196,7 @@ func (l *loop) handOver(c *conn, r *round) {
 	c.parked.Store(false)
 	c.input, c.leaving, c.round = false, false, nil
 	if r != nil {
-		r.hasty, r.stuck = false, false
+		r.hasty, r.stuck, r.unsettled = false, false, false
 	}
 	go c.resume(r)
 }
@@ -236,9 +236,21 @@ func (l *loop) execute(c *conn) bool {
 		return false
 	}
 	r.hasty = true
+	return l.proceed(c, r)
+}
+
+// proceed goes on with r from wherever it is; false when there is nothing more to do for c now.
+func (l *loop) proceed(c *conn, r *round) bool {
+	r.unsettled = false
 	r.execute()
-	l.now = r.lastTick
-	if r.stuck || r.next < len(r.jobs) || c.closing || r.astray || r.out.over {
+	if r.lastTick.After(l.now) {
+		l.now = r.lastTick
+	}
+	switch {
+	case r.unsettled && !c.closing:
+		l.await(c, r)
+		return false
+	case r.stuck, r.next < len(r.jobs), c.closing, r.astray, r.out.over:
 		if r.pending {
 			l.offer(r)
 		}
@@ -297,7 +309,11 @@ func (l *loop) answer() bool {
 			continue
 		}
 		r.settled()
-		if l.send(c, r) && c.more() {
+		on := l.send
+		if r.unsettled {
+			on = l.proceed
+		}
+		if on(c, r) && c.more() {
 			l.serve(c)
 		}
 	}
@@ -365,12 +381,13 @@ func (r *round) simple() bool {
 		size += argBytes(j.args)
 		class := r.classify(j)
 		switch {
-		case size > simpleBytes, len(j.cmd.keys) == 0, r.elsewhere(j, class):
+		case size > simpleBytes, len(j.cmd.keys) == 0 && !j.cmd.isWait(), r.elsewhere(j, class):
 			return false
 		case class == classBatch && j.cmd.has(flagWrite):
 			writes = true
 		case class == classRead && j.cmd.has(flagFast) && len(j.args) == 2: // of one key
 			views = true
+		case j.cmd.isWait() && i == len(r.jobs)-1:
 		default:
 			return false
 		}

@@ -29,8 +29,8 @@ type round struct {
 	next  int // the first of jobs that was not executed yet
 	// malformed is why nothing more can be parsed.
 	malformed error
-	// hasty rounds do not wait: stuck says that the next job would have to. cold: something was not in memory.
-	hasty, stuck, cold bool
+	// Of a hasty round: the next job would have to wait; or only for what is pending.
+	stuck, unsettled bool
 	// astray: the connection is closed once all is answered, for a new one may lead to another leader.
 	astray bool
 
@@ -101,7 +101,7 @@ func (c *conn) takeRound(now time.Time) *round {
 	r.started, r.lastTick = now, now
 	r.executed, r.refused, r.wrote = 0, 0, false
 	r.lastRefusal, r.malformed, r.leaderless = nil, nil, false
-	r.jobs, r.next, r.hasty, r.stuck, r.cold, r.astray = r.jobs[:0], 0, false, false, false, false
+	r.jobs, r.next, r.stuck, r.unsettled, r.astray = r.jobs[:0], 0, false, false, false
 	if r.seq != nil && c.up != nil && c.watchesUp == nil {
 		c.disconnect() // this member leads now
 	}
@@ -143,6 +143,9 @@ func (r *round) execute() {
 		case class == classBatch || (class == classRead && r.pending):
 			r.next = r.runBatch(r.next)
 			continue
+		case class == classSettled && r.hasty && r.pending:
+			r.unsettled = true
+			return
 		case class == classRead, class == classSettled:
 			if (class == classRead || r.settle()) && !r.onView(j) {
 				continue // at the leader, or later
@@ -196,7 +199,7 @@ func (r *round) onView(j *job) bool {
 		r.reject(r.refusedRead(text))
 	} else {
 		j.cmd.run(&r.call)
-		if r.hasty && errors.Is(r.call.fault, store.ErrNotResident) {
+		if r.hasty && (errors.Is(r.call.fault, store.ErrNotResident) || errors.Is(r.call.fault, errWouldWait)) {
 			r.out.rewind(at)
 			r.stuck, r.cold = true, true
 			return false

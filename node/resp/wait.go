@@ -2,6 +2,7 @@ package resp
 
 import (
 	"context"
+	"errors"
 	"math"
 	"syscall"
 	"time"
@@ -20,6 +21,9 @@ func (c *call) timeout(i int) (time.Duration, bool) {
 	}
 	return 0, false
 }
+
+// isWait reports whether the command waits for acknowledgements.
+func (c *command) isWait() bool { return c.name == "wait" || c.name == "waitaof" }
 
 // wait answers how many followers hold everything this connection wrote, durably. Redis counts in memory; here a
 // follower acknowledges after fsync, and a write was answered only once the store's own rule was met.
@@ -79,10 +83,17 @@ func (c *call) acknowledged(local bool, want int64, timeout time.Duration) (bool
 	if c.inExec || (int64(followers) >= want && (here || !local)) {
 		return here, followers
 	}
+	if c.cold = true; c.hasty {
+		c.fault = errWouldWait
+		return here, followers
+	}
 	ctx, done := c.blocking(timeout)
 	defer done()
 	return b.WaitAcknowledged(ctx, p, local, int(min(want, math.MaxInt32)))
 }
+
+// errWouldWait is the fault of a hasty call that has to wait: it was not run.
+var errWouldWait = errors.New("it would have to wait")
 
 // blocking returns a context that ends after timeout (0: never), when the server stops, when the connection is killed, or
 // when the client hangs up.
@@ -110,7 +121,7 @@ func (c *call) blocking(timeout time.Duration) (context.Context, func()) {
 // waitElsewhere makes a wait at the leader end when the client hangs up or the server stops, as it would here; gone tells whether it
 // did. Other commands have their reply's time-out.
 func (r *round) waitElsewhere(u *upstream, j *job) (gone func() bool, done func()) {
-	if j.cmd.name != "wait" && j.cmd.name != "waitaof" {
+	if !j.cmd.isWait() {
 		return func() bool { return false }, func() {}
 	}
 	ctx, end := r.call.blocking(0)

@@ -247,7 +247,7 @@ func (m *Member) attach(h replication.Hello) *peer.Stream {
 func (m *Member) Ack(from replication.Voter, a replication.Ack) {
 	_ = m.works.Do(context.Background(), func() {
 		m.core.OnAck(from, a, m.start.Add(time.Duration(a.Sent)), m.opt.Now())
-		m.acks.signal()
+		m.acked = true
 	})
 }
 
@@ -260,46 +260,7 @@ func (m *Member) End(from replication.Voter, s *peer.Stream) {
 		if cur := m.leader.streams[from.Member]; cur != nil && cur.pub == s {
 			delete(m.leader.streams, from.Member)
 			m.core.OnStreamEnd(from)
-			m.acks.signal()
+			m.acked = true
 		}
 	})
-}
-
-// Acknowledged returns whether p is durable here, and on how many followers it is.
-func (m *Member) Acknowledged(p replication.Position) (local bool, followers int) {
-	_ = m.works.Do(context.Background(), func() { local, followers = m.acknowledged(p) })
-	return local, followers
-}
-
-func (m *Member) acknowledged(p replication.Position) (local bool, followers int) {
-	for _, f := range m.core.Followers(m.opt.Now()) {
-		if f.Durable >= p {
-			followers++
-		}
-	}
-	return m.core.Log().Durable().Position >= p, followers
-}
-
-// WaitAcknowledged waits until p is on that many followers (and durable here, if local is set), ctx ends, or this member
-// no longer leads.
-func (m *Member) WaitAcknowledged(ctx context.Context, p replication.Position, local bool, followers int) (bool, int) {
-	_ = m.works.Do(ctx, func() {
-		if m.leader != nil {
-			m.leader.shipAll() // commits may wait for fewer
-		}
-	})
-	for {
-		next := m.acks.next()
-		l, f := m.Acknowledged(p)
-		if (f >= followers && (l || !local)) || m.Role() != replication.RoleLeader {
-			return l, f
-		}
-		select {
-		case <-next:
-		case <-ctx.Done():
-			return l, f
-		case <-m.ended:
-			return l, f
-		}
-	}
 }

@@ -134,6 +134,7 @@ type Member struct {
 	damages       atomic.Uint64 // see Damages
 	changed       broadcast     // something the operator cares for
 	acks          broadcast     // acknowledgements, commit, durability
+	held          held
 	ended         chan struct{}
 	syncTimes     latency.Histogram
 
@@ -148,6 +149,7 @@ type Member struct {
 	owing          *Session // where an acknowledgement is to be sent when the turn is over
 	contact        contact
 	hold           *hold
+	acked          bool // a follower said something in this turn, or left
 	seeding        *wire.Seeding
 	sending        map[string]io.Closer // while following: connections over which others are sent a snapshot, by member
 	direct         bool                 // the follower that should have sent a snapshot did not: the leader must
@@ -188,6 +190,7 @@ func (m *Member) Settle() {
 	m.followLeadership()
 	m.openOrClose(now, c) // before anything is acknowledged: an asynchronous leader whose Lease ran out must not
 	m.kick(c.Log)
+	m.publishHeld()
 	m.works.Apply(min(m.core.Commit(), c.Log.Durable().Position))
 	m.publish(now, c)
 }

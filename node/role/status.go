@@ -34,11 +34,7 @@ func (m *Member) publish(now time.Time, c *Contents) {
 	if grew {
 		m.ship()
 	}
-	if moved := m.commit.Swap(commit) != commit; grew || moved {
-		m.acks.signal()
-	} else if m.hold != nil {
-		m.acks.signal() // what was applied ends it, too
-	}
+	moved := m.commit.Swap(commit) != commit
 	m.role.Store(roleIndex(m.core.Role()))
 	m.readable.Store(!m.core.Promises().NeedSeed)
 	current := m.isCurrent(c)
@@ -61,6 +57,10 @@ func (m *Member) publish(now time.Time, c *Contents) {
 	if d := m.takeDigest(now, current); d != m.digest {
 		m.digest = d
 		m.changed.signal()
+	}
+	if m.acked || grew || moved || m.hold != nil { // what was applied ends a hold, too
+		m.acked = false
+		m.acks.signal() // last: whoever it wakes looks at what is published
 	}
 }
 
