@@ -137,7 +137,8 @@ type Backend interface {
 	// what it knows.
 	Room() Room
 
-	// Acknowledged returns whether p is durable here, and on how many followers it is.
+	// Acknowledged returns whether p is durable here, and on how many followers it is. It only tells what is known: it is called where
+	// nothing may wait.
 	Acknowledged(p replication.Position) (local bool, followers int)
 
 	// WaitAcknowledged returns as Acknowledged once at least `followers` followers hold p (and p is durable here, if

@@ -196,7 +196,7 @@ func (l *loop) handOver(c *conn, r *round) {
 	c.parked.Store(false)
 	c.input, c.leaving, c.round = false, false, nil
 	if r != nil {
-		r.hasty, r.stuck, r.unsettled = false, false, false
+		r.hasty, r.stuck = false, false
 	}
 	go c.resume(r)
 }
@@ -241,23 +241,20 @@ func (l *loop) execute(c *conn) bool {
 
 // proceed goes on with r from wherever it is; false when there is nothing more to do for c now.
 func (l *loop) proceed(c *conn, r *round) bool {
-	r.unsettled = false
 	r.execute()
 	if r.lastTick.After(l.now) {
 		l.now = r.lastTick
 	}
-	switch {
-	case r.unsettled && !c.closing:
-		l.await(c, r)
-		return false
-	case r.stuck, r.next < len(r.jobs), c.closing, r.astray, r.out.over:
+	if r.stuck || r.next < len(r.jobs) && !r.pending || c.closing || r.astray || r.out.over {
 		if r.pending {
 			l.offer(r)
 		}
 		l.handOver(c, r)
 		return false
 	}
-	c.parser.rest()
+	if r.next == len(r.jobs) {
+		c.parser.rest()
+	}
 	if !r.pending {
 		return l.send(c, r)
 	}
@@ -309,11 +306,7 @@ func (l *loop) answer() bool {
 			continue
 		}
 		r.settled()
-		on := l.send
-		if r.unsettled {
-			on = l.proceed
-		}
-		if on(c, r) && c.more() {
+		if l.proceed(c, r) && c.more() {
 			l.serve(c)
 		}
 	}

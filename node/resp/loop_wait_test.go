@@ -57,9 +57,13 @@ func TestWaitInVainInTheLoop(t *testing.T) {
 	other.do("GET looped", "$1", "1")
 	w.expect("+OK", ":1")
 	n.Lag(1)
-	for range 200 { // it comes back to the loop between
+	for range 3 {
+		for range 70 { // it comes back to the loop
+			w.do("SET a 1", "+OK")
+		}
 		w.send("SET a 1", "WAIT 1 1")
 		w.expect("+OK", ":0")
+		w.do("WAIT 1 1", ":0")
 	}
 	w.send("SET a 1", "WAIT 1 x")
 	w.expect("+OK", "-ERR timeout is not an integer or out of range")

@@ -29,8 +29,8 @@ type round struct {
 	next  int // the first of jobs that was not executed yet
 	// malformed is why nothing more can be parsed.
 	malformed error
-	// Of a hasty round: the next job would have to wait; or only for what is pending.
-	stuck, unsettled bool
+	// stuck: a hasty round's next job would have to wait, and not just for what is pending.
+	stuck bool
 	// astray: the connection is closed once all is answered, for a new one may lead to another leader.
 	astray bool
 
@@ -101,7 +101,7 @@ func (c *conn) takeRound(now time.Time) *round {
 	r.started, r.lastTick = now, now
 	r.executed, r.refused, r.wrote = 0, 0, false
 	r.lastRefusal, r.malformed, r.leaderless = nil, nil, false
-	r.jobs, r.next, r.stuck, r.unsettled, r.astray = r.jobs[:0], 0, false, false, false
+	r.jobs, r.next, r.stuck, r.astray = r.jobs[:0], 0, false, false
 	if r.seq != nil && c.up != nil && c.watchesUp == nil {
 		c.disconnect() // this member leads now
 	}
@@ -144,8 +144,7 @@ func (r *round) execute() {
 			r.next = r.runBatch(r.next)
 			continue
 		case class == classSettled && r.hasty && r.pending:
-			r.unsettled = true
-			return
+			return // it goes on once that is committed
 		case class == classRead, class == classSettled:
 			if (class == classRead || r.settle()) && !r.onView(j) {
 				continue // at the leader, or later

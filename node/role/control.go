@@ -125,6 +125,18 @@ type hold struct {
 	stop func() // its timer
 	// end is the log's end: nothing comes after it while the hold lasts.
 	end replication.Position
+	// applied is what was applied at the last look.
+	applied replication.Position
+}
+
+// progressed tells whether more was applied than at the last look. It may be all that was missing; see handedOver.
+func (h *hold) progressed(c *Contents) bool {
+	if h == nil {
+		return false
+	}
+	before := h.applied
+	h.applied = c.State.Applied().Position
+	return h.applied != before
 }
 
 func (m *Member) beginHold(req wire.HandoverRequest, d time.Duration) error {

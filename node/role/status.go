@@ -35,7 +35,8 @@ func (m *Member) publish(now time.Time, c *Contents) {
 		m.ship()
 	}
 	moved := m.commit.Swap(commit) != commit
-	m.role.Store(roleIndex(m.core.Role()))
+	role := roleIndex(m.core.Role())
+	turned := m.role.Swap(role) != role
 	m.readable.Store(!m.core.Promises().NeedSeed)
 	current := m.isCurrent(c)
 	m.current.Store(current)
@@ -58,7 +59,7 @@ func (m *Member) publish(now time.Time, c *Contents) {
 		m.digest = d
 		m.changed.signal()
 	}
-	if m.acked || grew || moved || m.hold != nil { // what was applied ends a hold, too
+	if m.acked || grew || moved || turned || m.hold.progressed(c) {
 		m.acked = false
 		m.acks.signal() // last: whoever it wakes looks at what is published
 	}
