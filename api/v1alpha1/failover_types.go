@@ -97,7 +97,8 @@ type FailoverReport struct {
 	// +listType=map
 	// +listMapKey=member
 	Positions []ComparedPosition `json:"positions,omitempty"`
-	// writesLost: acknowledged writes that the new leader does not hold: "none", a number, or "unknown".
+	// writesLost: acknowledged writes that the new leader does not hold: "none", by how many the old leader was ahead when it was
+	// last heard, or "unknown".
 	// +optional
 	// +kubebuilder:validation:Pattern=`^(none|unknown|[1-9][0-9]*)$`
 	WritesLost string `json:"writesLost,omitempty"`

@@ -211,8 +211,9 @@ type FailoverSpec struct {
 	// +kubebuilder:validation:Minimum=3
 	// +kubebuilder:validation:Maximum=60
 	LeaseDurationSeconds *int32 `json:"leaseDurationSeconds,omitempty"`
-	// dataLoss: may an automatic failover lose acknowledged writes? Forbid: never; it waits instead. Bounded: up to
-	// maxLostWrites, if the number is known. Allow: availability first. What was lost is in status.lastFailover.
+	// dataLoss: may an automatic failover lose acknowledged writes? Forbid: never; it waits instead. Bounded: if the leader was
+	// at most maxLostWrites ahead when it was last heard, and that is known. Allow: availability first. What was lost is in
+	// status.lastFailover.
 	// +optional
 	// +kubebuilder:default=Forbid
 	DataLoss DataLoss `json:"dataLoss,omitempty"`

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -15,31 +16,39 @@ import (
 
 	"github.com/replicatedstore/replicatedstore/node/store"
 	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/durable"
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 )
 
 const quarantineUsage = `usage: node quarantine list   --data DIR
        node quarantine export --data DIR [--file NAME] [--format jsonl|redis]
+       node quarantine remove --data DIR --file NAME | --all
 
-Reads the writes that were cut from a member's log when it rejoined a history without them. It changes nothing, and works
-beside a running member. Without --file, export writes all files, oldest cut position first.
+What is kept of the writes that were cut from a member's log when it rejoined a history without them. All of it works beside a
+running member. Without --file, export writes all files, oldest cut position first. Remove deletes what is not needed any more;
+within a minute the member and its store stop telling of it.
 `
 
-// quarantine lists or exports what a member's data directory keeps of cut writes.
+// quarantine lists, exports or removes what a member's data directory keeps of cut writes.
 func quarantine(args []string, out io.Writer) error {
-	if len(args) == 0 || args[0] != "list" && args[0] != "export" {
+	if len(args) == 0 || !slices.Contains([]string{"list", "export", "remove"}, args[0]) {
 		if len(args) > 0 && (args[0] == "-h" || args[0] == "--help") {
 			_, err := io.WriteString(out, quarantineUsage)
 			return err
 		}
-		return fmt.Errorf("quarantine: say list or export\n%s", quarantineUsage)
+		return fmt.Errorf("quarantine: say list, export or remove\n%s", quarantineUsage)
 	}
 	f := flag.NewFlagSet("node quarantine "+args[0], flag.ContinueOnError)
 	data := f.String("data", os.Getenv("RSTORE_DATA"), "the member's data `directory`, or RSTORE_DATA (required)")
 	var name, format string
-	if args[0] == "export" {
+	var all bool
+	switch args[0] {
+	case "export":
 		f.StringVar(&name, "file", "", "export only the file of this `name`, as list shows it")
 		f.StringVar(&format, "format", "jsonl", "`jsonl`: one JSON object for each effect; redis: commands for redis-cli --pipe")
+	case "remove":
+		f.StringVar(&name, "file", "", "remove the file of this `name`, as list shows it")
+		f.BoolVar(&all, "all", false, "remove every file that list shows")
 	}
 	if err := f.Parse(args[1:]); err != nil {
 		return err
@@ -52,10 +61,13 @@ func quarantine(args []string, out io.Writer) error {
 		return fmt.Errorf("quarantine %s: %w", args[0], err)
 	}
 	// What can be read is shown before the error that names what cannot.
-	if args[0] == "list" {
+	switch args[0] {
+	case "list":
 		err = listQuarantine(out, dir)
-	} else {
+	case "export":
 		err = exportQuarantine(out, dir, name, format)
+	default:
+		err = removeQuarantine(out, dir, name, all)
 	}
 	if err != nil {
 		return fmt.Errorf("quarantine %s: %w", args[0], err)
@@ -93,6 +105,45 @@ func listQuarantine(out io.Writer, dir string) error {
 		}
 	}
 	return errors.Join(err, tornErr, w.Flush())
+}
+
+// removeQuarantine removes one file, or all that are there now; it says which.
+func removeQuarantine(out io.Writer, dir, name string, all bool) error {
+	var names []string
+	switch {
+	case all == (name != ""):
+		return errors.New("say either --file NAME or --all")
+	case name != "" && (filepath.Base(name) != name || !isQuarantined(name)):
+		return fmt.Errorf("--file: %q is not the name of a file that `node quarantine list` shows", name)
+	case name != "":
+		names = []string{name}
+	default:
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		for _, e := range entries {
+			if isQuarantined(e.Name()) {
+				names = append(names, e.Name())
+			}
+		}
+	}
+	for _, name := range names {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+		fmt.Fprintln(out, "removed", name)
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	return durable.SyncDir(vfs.Default, dir)
+}
+
+// isQuarantined tells cut writes and torn tails from files that are being written.
+func isQuarantined(name string) bool {
+	torn, _ := filepath.Match("torn-*.bin", name) // the pattern is well-formed
+	return torn || filepath.Ext(name) == ".log"
 }
 
 func exportQuarantine(out io.Writer, dir, name, format string) error {

@@ -156,6 +156,35 @@ func TestQuarantineOfRunningMember(t *testing.T) {
 	}
 }
 
+func TestQuarantineRemove(t *testing.T) {
+	dir := member(t, [][]string{{}, {putPlain, deleteKey}, {flushAll}}, [][]string{{putBinary}})
+	torn := filepath.Join(dir, "quarantine", "torn-00000000000000000007-1.bin")
+	if err := os.WriteFile(torn, []byte("raw"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := call("remove", "--data", dir, "--file", "2-2-5.log"); err != nil || got != "removed 2-2-5.log\n" {
+		t.Errorf("%v\n%s", err, got)
+	}
+	if got, err := call("list", "--data", dir); err != nil || strings.Contains(got, "2-2-5.log") || !strings.Contains(got, "4-3-3.log") {
+		t.Errorf("%v\n%s", err, got)
+	}
+	for _, args := range [][]string{
+		{}, {"--all", "--file", "4-3-3.log"}, {"--file", "2-2-5.log"}, {"--file", "../META"}, {"--file", "META"}, {"--file", ".."},
+	} {
+		if got, err := call(append([]string{"remove", "--data", dir}, args...)...); err == nil || got != "" {
+			t.Errorf("%v: %v\n%s", args, err, got)
+		}
+	}
+	for _, want := range []string{"removed 4-3-3.log\nremoved torn-00000000000000000007-1.bin\n", ""} {
+		if got, err := call("remove", "--data", dir, "--all"); err != nil || got != want {
+			t.Errorf("%v\n%s", err, got)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(dir, "META")); err != nil {
+		t.Error(err)
+	}
+}
+
 // A damaged file does not keep the others from being listed and exported, nor its own records before the damage.
 func TestQuarantineDamage(t *testing.T) {
 	dir := member(t, [][]string{{putPlain}, {deleteKey}}, [][]string{{putBinary}})
@@ -191,8 +220,8 @@ func TestQuarantineRefuses(t *testing.T) {
 		args []string
 		want string
 	}{
-		"no verb":              {nil, "list or export"},
-		"unknown verb":         {[]string{"drop"}, "list or export"},
+		"no verb":              {nil, "list, export or remove"},
+		"unknown verb":         {[]string{"drop"}, "list, export or remove"},
 		"no directory":         {[]string{"list"}, "--data"},
 		"absent directory":     {[]string{"list", "--data", dir + "x"}, "holds no META"},
 		"foreign directory":    {[]string{"export", "--data", t.TempDir()}, "holds no META"},

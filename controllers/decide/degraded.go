@@ -36,13 +36,16 @@ func (d *decision) degraded(rec Record) judgement {
 	case nearly.status:
 		return nearly
 	case rec.Phase == PhaseStable && !d.survivesOneMore(rec):
-		return judgement{true, v1alpha1.ReasonNoFailoverTarget, "If the leader were lost now, no follower could take over with every acknowledged write."}
+		return judgement{true, v1alpha1.ReasonNoFailoverTarget, "If the leader were lost now, no follower could take over with every acknowledged write: bring back "+
+			"the members that are missing, or add some (spec.replicas)."}
 	case len(quarantined) > 0 && d.acknowledgedAlone(rec):
-		return judgement{true, v1alpha1.ReasonWritesQuarantined, "Entries cut by a rejoin are kept for a person: " + strings.Join(quarantined, ", ") + "."}
+		return judgement{true, v1alpha1.ReasonWritesQuarantined, "Entries cut by a rejoin are kept for a person: " + strings.Join(quarantined, ", ") + ". " + quarantineWayOut}
 	default:
 		return judgement{false, v1alpha1.ReasonAsExpected, "Nothing is missing."}
 	}
 }
+
+const quarantineWayOut = "In the pod, `/node quarantine list` and `export` with `--data /data/store` show them, and `remove` ends this."
 
 // shortOf lists the members that do not answer, those that are behind, and what members have in quarantine.
 func (d *decision) shortOf(rec Record) (missing, lagging, quarantined []string) {

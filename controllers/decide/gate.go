@@ -114,8 +114,8 @@ func (d *decision) forbidden(l replication.Leadership, ev evidence) *gate {
 				"(override: spec.failover.dataLoss Allow).", l.Leader.Member, l.Epoch)}
 		}
 	}
-	return &gate{v1alpha1.ReasonLeaderMayBeAlive, fmt.Sprintf("%s led epoch %d without synchronous followers and is neither fenced nor expired beyond doubt.",
-		l.Leader.Member, l.Epoch)}
+	return &gate{v1alpha1.ReasonLeaderMayBeAlive, fmt.Sprintf("%s led epoch %d without synchronous followers and is neither fenced nor expired beyond doubt: "+
+		"bring it back, or wait until its Lease has been unchanged for %s, and then decide about the loss.", l.Leader.Member, l.Epoch, d.leaseDuration()*5/4)}
 }
 
 // lossOf is by how much the leader of l was ahead of the best evidence when it was last heard. It had time to write more

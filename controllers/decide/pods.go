@@ -96,7 +96,8 @@ func (d *decision) reseed(rec Record) (Plan, bool) {
 			return plan(Reseeding, v1alpha1.ReasonFailoverRefused, "%s leads and is not reseeded: hand over first.", m.Name).
 				do(UnannotatePod{m.Name, v1alpha1.AnnotationReseed}), true
 		case votes:
-			return plan(Reseeding, v1alpha1.ReasonFailoverRefused, "%s is a voter that writes cannot do without, and is not reseeded.", m.Name).
+			return plan(Reseeding, v1alpha1.ReasonFailoverRefused, "%s is a voter that writes cannot do without, and is not reseeded: bring back "+
+				"another voter, or add a member, first.", m.Name).
 				do(UnannotatePod{m.Name, v1alpha1.AnnotationReseed}), true
 		case m.Claim != nil && !m.Claim.Deleting:
 			return plan(Reseeding, v1alpha1.ReasonReseeding, "%s is reseeded: its claim is deleted.", m.Name).

@@ -34,8 +34,8 @@ func (d *decision) storage(rec Record) (full, nearly judgement) {
 	return full, nearly
 }
 
-const wayOut = "Raise spec.storage.size, or delete keys (DEL, UNLINK, FLUSHALL); it goes on by itself. Quarantine files, where " +
-	"there are any, can be exported and removed."
+const wayOut = "Raise spec.storage.size, or delete keys (DEL, UNLINK, FLUSHALL); it goes on by itself. What members keep in " +
+	"quarantine, where there is any, can be exported and removed (`/node quarantine` in the pod)."
 
 func volume(name string, disk wire.Disk) string {
 	return fmt.Sprintf("%s with %s free of %s", name, bytes(disk.FreeBytes), bytes(disk.TotalBytes))

@@ -75,7 +75,7 @@ Look around:
   export KUBECONFIG=%[1]s
   kubectl -n %[2]s get rstore,pods,lease
   kubectl -n %[2]s describe rstore %[3]s
-  kubectl -n %[2]s port-forward svc/%[3]s-rw 6379 &
+  kubectl -n %[2]s port-forward svc/%[3]s-r 6379 &
   redis-cli -p 6379 SET greeting hello
 `, kubeconfig, namespace, store)
 	if own {

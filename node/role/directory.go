@@ -107,11 +107,6 @@ func (c *Contents) close() error { return errors.Join(c.State.Close(), c.Log.Clo
 
 func (m *Member) logf(format string, args ...any) { m.opt.Log.Info(fmt.Sprintf(format, args...)) }
 
-// quarantine counts entries that a rejoin cut from the log.
-func (m *Member) quarantine(cut uint64) {
-	_ = m.final(m.meta.Update(func(s *meta.State) { s.Quarantined += cut }))
-}
-
 // Leave ends leadership and connection.
 func (m *Member) Leave() {
 	m.endLeadership(errStopped)

@@ -155,6 +155,7 @@ type Member struct {
 	direct         bool                 // the follower that should have sent a snapshot did not: the leader must
 	sourceFailures int                  // since anything else happened
 	retention      retention
+	recounting     recounting
 	space          space
 	problem        problem
 	logDamage      logDamage
@@ -234,6 +235,7 @@ func (m *Member) Tick() {
 	m.tendSeeds(now)
 	m.tendVolume(now)
 	m.retain(now)
+	m.recount(now)
 	if m.MaySeal() && m.leader.unsealed.count > 0 {
 		m.Seal()
 	}

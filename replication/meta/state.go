@@ -28,7 +28,7 @@ type State struct {
 	Seed *Seed `json:"seed,omitempty"`
 	// SeedsUntil is when, on the member's own calendar in unix milliseconds, its whole budget of snapshots is back.
 	SeedsUntil int64 `json:"seedsUntil,omitempty"`
-	// Quarantined counts entries cut from this member's logs since the directory was made.
+	// Quarantined counts entries that were cut from this member's logs and are kept in its quarantine directory.
 	Quarantined uint64 `json:"quarantined,omitempty"`
 }
 

@@ -112,6 +112,7 @@ func TestNodeImage(t *testing.T) {
 		"":                               "localhost/replicatedstore:dev",
 		"image: {tag: v2}":               "localhost/replicatedstore:v2",
 		"nodeImage: {repository: other}": "other:dev",
+		"nodeImage: {tag: v1}":           "localhost/replicatedstore:v1",
 		"nodeImage: {repository: other, tag: v1}\nimage: {tag: v2}": "other:v1",
 	} {
 		d := as[appsv1.Deployment](t, find(t, mustRender(t, values), "Deployment", ""))

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -107,7 +108,11 @@ var _ = Describe("the leader's node is cut off", func() {
 		ready(ctx, store)
 		t.end(ctx)
 		Expect(kept(ctx, store, t.leader)).To(BeNumerically(">", 0), "what %s wrote alone must be in quarantine", t.leader)
-		t.row.read("status: what was cut is counted as quarantined")
+		for _, verb := range [][]string{{"list"}, {"export", "--format", "redis"}, {"remove", "--all"}} {
+			Expect(store.Exec(ctx, t.leader, slices.Concat([]string{"/node", "quarantine", verb[0], "--data", "/data/store"}, verb[1:])...)).To(Succeed())
+		}
+		Eventually(ctx, func() int64 { return kept(ctx, store, t.leader) }, readyTimeout, pollPeriod).Should(BeZero(), "it was removed")
+		t.row.read("status: what was cut is counted as quarantined, until `quarantine remove`")
 	}, SpecTimeout(3*readyTimeout))
 
 	DescribeTable("one way", func(ctx SpecContext, direction string) {

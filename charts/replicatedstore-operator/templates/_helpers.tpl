@@ -45,6 +45,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 
 {{/* The data node's image: its own, or the operator's. */}}
 {{- define "operator.nodeImage" -}}
-{{- $image := ternary .Values.nodeImage .Values.image (ne .Values.nodeImage.repository "") -}}
+{{- $image := .Values.image -}}
+{{- with .Values.nodeImage -}}
+{{- if or .repository .tag .digest -}}
+{{- $image = dict "repository" (default $image.repository .repository) "tag" .tag "digest" .digest -}}
+{{- end -}}
+{{- end -}}
 {{- include "operator.image" (dict "image" $image "version" .Chart.AppVersion) -}}
 {{- end -}}

@@ -23,3 +23,13 @@ func (s *Store) Plugin(ctx context.Context, args ...string) error {
 	}
 	return s.tool(ctx, filepath.Join(s.Root, "bin", "kubectl-rstore"), append(args, "--kubeconfig", s.Kubeconfig, "--namespace", s.Namespace)...)
 }
+
+// Exec runs a program in the container of a member, as `kubectl exec` does.
+func (s *Store) Exec(ctx context.Context, member string, program ...string) error {
+	kubectl, err := s.toolPath(ctx, "kubectl")
+	if err != nil {
+		return err
+	}
+	args := []string{"exec", member, "--kubeconfig", s.Kubeconfig, "--namespace", s.Namespace, "--"}
+	return s.tool(ctx, kubectl, append(args, program...)...)
+}

@@ -40,7 +40,8 @@ type FailoverReportApplyConfiguration struct {
 	Durations *FailoverDurationsApplyConfiguration `json:"durations,omitempty"`
 	// positions that were compared to choose the new leader.
 	Positions []ComparedPositionApplyConfiguration `json:"positions,omitempty"`
-	// writesLost: acknowledged writes that the new leader does not hold: "none", a number, or "unknown".
+	// writesLost: acknowledged writes that the new leader does not hold: "none", by how many the old leader was ahead when it was
+	// last heard, or "unknown".
 	WritesLost *string `json:"writesLost,omitempty"`
 }
 

@@ -17,8 +17,9 @@ type FailoverSpecApplyConfiguration struct {
 	// leaseDurationSeconds is how long the leader's Lease lives without renewal. It is the backstop of detection (followers
 	// usually tell first), and for asynchronous stores also how long a leader that is cut off may go on.
 	LeaseDurationSeconds *int32 `json:"leaseDurationSeconds,omitempty"`
-	// dataLoss: may an automatic failover lose acknowledged writes? Forbid: never; it waits instead. Bounded: up to
-	// maxLostWrites, if the number is known. Allow: availability first. What was lost is in status.lastFailover.
+	// dataLoss: may an automatic failover lose acknowledged writes? Forbid: never; it waits instead. Bounded: if the leader was
+	// at most maxLostWrites ahead when it was last heard, and that is known. Allow: availability first. What was lost is in
+	// status.lastFailover.
 	DataLoss *apiv1alpha1.DataLoss `json:"dataLoss,omitempty"`
 	// preferredZones are where leaders should be, the best first. Among members that hold the same, one in an earlier zone of this
 	// list leads; it never outweighs data.
