@@ -29,6 +29,8 @@ type memory struct {
 		reason string
 	}
 
+	published time.Time // when status was written last, by the pass's beginning
+
 	// warned is the failure that was told last, and when.
 	warned struct {
 		text string

@@ -31,7 +31,7 @@ func (p *pass) publish(ctx context.Context, plan decide.Plan) error {
 	}
 	status := plan.Status.DeepCopy()
 	status.FailoverRequest = p.store.Status.FailoverRequest // finishRequest has written the newest
-	if equality.Semantic.DeepEqual(*status, p.store.Status) {
+	if equality.Semantic.DeepEqual(*status, p.store.Status) || p.soonAgain(status) {
 		return nil
 	}
 	old := p.store.DeepCopy()
@@ -44,7 +44,36 @@ func (p *pass) publish(ctx context.Context, plan decide.Plan) error {
 	if client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("publish status: %w", err)
 	}
+	p.published = p.began
 	return nil
+}
+
+// figuresEvery is how often status is written where only figures and texts changed: these do with every write of the store's clients.
+const figuresEvery = time.Second
+
+// soonAgain tells whether a later pass may publish status: all that it tells beside figures and texts is published.
+func (p *pass) soonAgain(status *v1alpha1.ReplicatedStoreStatus) bool {
+	return !p.published.IsZero() && p.began.Sub(p.published) < figuresEvery &&
+		equality.Semantic.DeepEqual(withoutFigures(status), withoutFigures(&p.store.Status))
+}
+
+func withoutFigures(status *v1alpha1.ReplicatedStoreStatus) *v1alpha1.ReplicatedStoreStatus {
+	s := status.DeepCopy()
+	s.Summary.Lag = ""
+	for i := range s.Conditions {
+		s.Conditions[i].Message = ""
+	}
+	for i := range s.Members {
+		m := &s.Members[i]
+		m.Epoch, m.Position, m.Applied, m.Lag, m.Problem = 0, 0, 0, nil, ""
+		if m.Storage != nil {
+			m.Storage.Free, m.Storage.FreeBytes = "", 0
+		}
+		if m.Seeding != nil {
+			m.Seeding = &v1alpha1.SeedingStatus{From: m.Seeding.From}
+		}
+	}
+	return s
 }
 
 // announce logs and records an event when what is being done, or why, changes, and once for each note.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -80,4 +81,51 @@ func TestStatusIsNotMixedFromAnOlderCopy(t *testing.T) {
 	if !p.stale {
 		t.Fatal("the next pass goes by the same old copy")
 	}
+}
+
+// patched is a cluster that takes every status.
+type patched struct {
+	client.Client
+	n int
+}
+
+func (c *patched) Status() client.SubResourceWriter { return patchedStatus{c: c} }
+
+type patchedStatus struct {
+	client.SubResourceWriter
+	c *patched
+}
+
+func (s patchedStatus) Patch(context.Context, client.Object, client.Patch, ...client.SubResourcePatchOption) error {
+	s.c.n++
+	return nil
+}
+
+// TestFiguresAreNotPublishedByEveryPass: figures and texts change with every write of a client's, and every second of an outage.
+func TestFiguresAreNotPublishedByEveryPass(t *testing.T) {
+	c := &patched{}
+	r, m := &Reconciler{Client: c}, newMemory()
+	began := time.Now()
+	store := &v1alpha1.ReplicatedStore{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "orders"}}
+	plan := decide.Plan{State: decide.Stable}
+	plan.Status.Members = []v1alpha1.MemberStatus{{Name: "orders-1", Role: v1alpha1.MemberLeader}}
+	plan.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionAvailable, Status: metav1.ConditionTrue}}
+	pass := func(after time.Duration, want int, what string) {
+		t.Helper()
+		p := &pass{Reconciler: r, memory: m, store: store, began: began.Add(after)}
+		if err := p.publish(t.Context(), plan); err != nil {
+			t.Fatal(err)
+		}
+		if c.n != want {
+			t.Fatalf("%s: written %d times, want %d", what, c.n, want)
+		}
+	}
+	pass(0, 1, "the first")
+	plan.Status.Members[0].Position = 7
+	plan.Status.Conditions[0].Message = "for 1s"
+	pass(100*time.Millisecond, 1, "figures, at once")
+	pass(figuresEvery, 2, "the same figures, later")
+	plan.Status.Conditions[0].Status = metav1.ConditionFalse
+	pass(figuresEvery+time.Millisecond, 3, "a condition, at once")
+	pass(time.Hour, 3, "nothing")
 }

@@ -36,7 +36,7 @@ func (d *decision) degraded(rec Record) judgement {
 	case nearly.status:
 		return nearly
 	case rec.Phase == PhaseStable && !d.survivesOneMore(rec):
-		return judgement{true, v1alpha1.ReasonNoFailoverTarget, "If the leader were lost now, no follower could take over with every acknowledged write: bring back "+
+		return judgement{true, v1alpha1.ReasonNoFailoverTarget, "If the leader were lost now, no follower could take over with every acknowledged write: bring back " +
 			"the members that are missing, or add some (spec.replicas)."}
 	case len(quarantined) > 0 && d.acknowledgedAlone(rec):
 		return judgement{true, v1alpha1.ReasonWritesQuarantined, "Entries cut by a rejoin are kept for a person: " + strings.Join(quarantined, ", ") + ". " + quarantineWayOut}

@@ -168,4 +168,17 @@ func (d *decision) specLeaseDuration() time.Duration {
 	return time.Duration(d.Store.Spec.LeaseDuration()) * time.Second
 }
 
-func round(v time.Duration) time.Duration { return v.Round(100 * time.Millisecond) }
+// round makes v a figure for people, coarser the longer it is: status that tells how long something has lasted is not written anew for
+// each second of it.
+func round(v time.Duration) time.Duration {
+	switch {
+	case v < 10*time.Second:
+		return v.Round(100 * time.Millisecond)
+	case v < time.Minute:
+		return v.Truncate(5 * time.Second)
+	case v < time.Hour:
+		return v.Truncate(time.Minute)
+	default:
+		return v.Truncate(time.Hour)
+	}
+}

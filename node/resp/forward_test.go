@@ -163,6 +163,53 @@ func TestForwardedWriteToASilentLeader(t *testing.T) {
 	r.do("SET b 1", "+OK")
 }
 
+// The leader's machine is gone while a WAIT of some time is there, and no other leader is heard of: it is not waited for longer than a
+// leader takes that lives.
+func TestForwardedWaitToASilentLeader(t *testing.T) {
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	waits := make(chan struct{}, 10)
+	go func() {
+		for {
+			c, err := silent.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				for in := bufio.NewScanner(c); in.Scan(); {
+					switch line := in.Text(); {
+					case strings.HasPrefix(line, "replicatedstore"), line == "SET":
+						fmt.Fprint(c, "+OK\r\n")
+					case line == "WAIT":
+						waits <- struct{}{}
+					}
+				}
+			}()
+		}
+	}()
+	leader := resptest.StartWaiting(t, forwarding())
+	o := forwarding()
+	o.CommitTimeout, o.ReadTimeout = 20*time.Millisecond, 20*time.Millisecond
+	follower := leader.Follow(o)
+	leader.Lead()
+	follower.Point(silent.Addr().String())
+	f := dial(t, follower.Addr)
+	f.do("SET a 1", "+OK")
+	f.send("WAIT 1 20")
+	for range 2 { // and it is asked again
+		select {
+		case <-waits:
+		case <-time.After(30 * time.Second):
+			t.Fatal("it is still waited for")
+		}
+	}
+	follower.Point(leader.Addr)
+	f.expect(":1")
+}
+
 // The leader's machine is gone before it answers a dial: it is not waited for once another leader is known.
 func TestForwardingDoesNotWaitForADeadLeader(t *testing.T) {
 	dead, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never says a word

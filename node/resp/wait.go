@@ -125,7 +125,10 @@ func (r *round) waitElsewhere(u *upstream, j *job) (gone func() bool, done func(
 		return func() bool { return false }, func() {}
 	}
 	ctx, end := r.call.blocking(0)
-	_ = u.nc.SetDeadline(time.Time{}) // it says itself for how long
+	_ = u.nc.SetDeadline(r.waitDeadline(j))
+	if _, leader := r.srv.backend.Place(); leader != "" {
+		r.conn.leaveUpstream(leader) // whoever told of another one may have done so just before
+	}
 	stop := context.AfterFunc(ctx, func() { _ = u.nc.SetDeadline(time.Unix(1, 0)) })
 	return func() bool { return ctx.Err() != nil }, func() {
 		if !stop() {
@@ -134,6 +137,22 @@ func (r *round) waitElsewhere(u *upstream, j *job) (gone func() bool, done func(
 		end()
 	}
 }
+
+// waitDeadline is when the leader has answered a wait at the latest; zero: it may take for ever.
+func (r *round) waitDeadline(j *job) time.Time {
+	ms, ok := int64(0), len(j.args) > 2
+	if ok {
+		ms, ok = parseInt(j.args[len(j.args)-1])
+	}
+	limit := time.Duration(min(max(ms, 0), int64(maxWait/time.Millisecond))) * time.Millisecond
+	if ok && ms == 0 {
+		return time.Time{}
+	}
+	return r.srv.opt.Now().Add(limit + r.srv.replyTimeout())
+}
+
+// maxWait is what a longer wait is as good as.
+const maxWait = 365 * 24 * time.Hour
 
 // hangupCheck is how often a blocked connection is looked at for its client having gone.
 const hangupCheck = time.Second

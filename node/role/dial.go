@@ -54,11 +54,12 @@ func (d *dialler) wait() {
 func (w *works) keepConnected(ctx context.Context, d *dialler) {
 	wait := RedialFirst
 	for ctx.Err() == nil {
+		began := w.opt.Now()
 		streamed, err := w.connectOnce(ctx, d.link)
 		if ctx.Err() != nil {
 			return
 		}
-		if streamed {
+		if streamed && w.opt.Now().Sub(began) >= RedialMost { // not where each one ends as it has begun
 			wait = RedialFirst
 		}
 		w.opt.Log.V(1).Info("connection to the leader ended", "leader", d.link.target.leader, "error", fmt.Sprint(err))

@@ -69,7 +69,7 @@ type streamLog struct {
 
 func (l streamLog) Read(from replication.Position, maxBytes int, dst []replication.Record) ([]replication.Record, error) {
 	recs, err := l.Log.Read(from, maxBytes, dst)
-	if errors.Is(err, wal.ErrDamaged) {
+	if errors.Is(err, wal.ErrDamaged) || errors.Is(err, wal.ErrUnreadable) {
 		if last, found := segmentEnd(l.Log, from); found {
 			l.m.works.Post(func() { l.m.noteDamage(l.Log, last, err) })
 		}

@@ -4,8 +4,12 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
@@ -90,6 +94,58 @@ func TestFollowerThatNeedsADamagedSegmentIsSeeded(t *testing.T) {
 	c.members["g"].end()
 	c.fill("b", 24)
 	c.damageLog("l", 3)
+	c.start("g", retain)
+	c.follow("g")
+	c.agrees("g")
+	if !c.snapshotted("g") || c.made("l") != 1 {
+		t.Errorf("checkpoints: %d", c.made("l"))
+	}
+}
+
+// badSectors is a file system that cannot read one file of the log.
+type badSectors struct {
+	vfs.FS
+	name atomic.Pointer[string]
+}
+
+func (f *badSectors) OpenReadWrite(path string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	file, err := f.FS.OpenReadWrite(path, c, o...)
+	return badFile{file, f, f.PathBase(path)}, err
+}
+
+type badFile struct {
+	vfs.File
+	fs   *badSectors
+	name string
+}
+
+func (f badFile) ReadAt(p []byte, off int64) (int, error) {
+	if bad := f.fs.name.Load(); bad != nil && *bad == f.name {
+		return 0, syscall.EIO
+	}
+	return f.File.ReadAt(p, off)
+}
+
+// The same where the disk does not read it at all.
+func TestFollowerThatNeedsAnUnreadableSegmentIsSeeded(t *testing.T) {
+	c := newCluster(t)
+	disk := &badSectors{FS: vfs.NewMem()}
+	retain := func(o *Options) { o.LogRetain = 8 << 20 }
+	c.start("l", retain, func(o *Options) { o.FS = disk })
+	c.start("g", retain)
+	c.lead("l", "g")
+	c.fill("a", 4)
+	c.agrees("g")
+	c.members["g"].end()
+	c.fill("b", 24)
+	m := c.members["l"]
+	names, err := disk.List(m.meta.LogDir(m.meta.State().Generation))
+	if err != nil {
+		t.Fatal(err)
+	}
+	names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, ".log") })
+	slices.Sort(names)
+	disk.name.Store(&names[3])
 	c.start("g", retain)
 	c.follow("g")
 	c.agrees("g")

@@ -23,8 +23,11 @@ type space struct {
 	lookedAt time.Time
 	// noRoom: the log could not take a record. Nothing more is appended until there is room for a segment again.
 	noRoom    bool
+	triedAt   time.Time // when it could not
+	triedWith int64     // what was free then
 	refilling bool
-	dropping  bool // files that the log may keep no more
+	refillAt  time.Time // not before
+	dropping  bool      // files that the log may keep no more
 	reclaim   reclaim
 }
 
@@ -37,8 +40,14 @@ type reclaim struct {
 // share: what may be on the way to a volume takes one part in so many of it, each.
 const share = 32
 
-// roomForLog is what must be free above the floor before the log is tried again.
-const roomForLog = 1 << 20
+const (
+	// roomForLog is what must be free above the floor, and have come free, before the log is tried again.
+	roomForLog = 1 << 20
+	// tryLogEvery is when it is tried again where no more has come free: what was too large for the room there was may have been given up.
+	tryLogEvery = 5 * time.Second
+	// refillEvery is how often the reserve is set aside where that changes nothing: a file system need not tell what it has set aside.
+	refillEvery = 10 * time.Second
+)
 
 // Room is what a leader's clients may write.
 type Room struct {
@@ -68,14 +77,20 @@ func (m *Member) tendVolume(now time.Time) {
 		return
 	}
 	m.lookAtVolume(now)
-	if m.space.noRoom && m.space.Free >= m.space.Floor()+roomForLog {
+	if m.space.noRoom && m.space.Free >= m.space.Floor()+roomForLog &&
+		(m.space.Free >= m.space.triedWith+roomForLog || now.Sub(m.space.triedAt) >= tryLogEvery) {
 		m.opt.Log.Info("there is room for the log again", "volume", m.space.String())
 		m.space.noRoom = false
 	}
-	if m.space.Missing > 0 && m.space.Free >= m.space.Floor() && !m.space.refilling {
+	if m.space.Missing > 0 && m.space.Free >= m.space.Floor() && !m.space.refilling && !now.Before(m.space.refillAt) {
 		m.space.refilling = true
+		before := m.space.Missing
 		m.works.Background(m.volume.Refill, func(err error) {
 			m.space.refilling = false
+			now := m.opt.Now()
+			if m.lookAtVolume(now); m.space.Missing == before {
+				m.space.refillAt = now.Add(refillEvery)
+			}
 			_ = m.final(err)
 		})
 	}
@@ -197,7 +212,9 @@ func (m *Member) noRoomFor(err error) bool {
 	full := errors.Is(err, replication.ErrNoSpace) || errors.As(err, &refusal) && refusal.Reason == replication.ReasonNoRoom
 	if full && !m.space.noRoom {
 		m.space.noRoom = true
-		m.lookAtVolume(m.opt.Now())
+		m.space.triedAt = m.opt.Now()
+		m.lookAtVolume(m.space.triedAt)
+		m.space.triedWith = m.space.Free
 		m.opt.Log.Info("the volume is full: the log takes nothing until there is room", "volume", m.space.String(), "reason", err.Error())
 	}
 	return full

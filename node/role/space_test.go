@@ -83,6 +83,42 @@ func (f *sizedFS) GetDiskUsage(string) (vfs.DiskUsage, error) {
 	return vfs.DiskUsage{AvailBytes: free, TotalBytes: 1 << 30, UsedBytes: 1<<30 - free}, nil
 }
 
+// A record that finds no room is tried again when more has come free, or after a while, and not as long as just so much is free as
+// there was.
+func TestLogThatHasNoRoomIsNotTriedWithoutEnd(t *testing.T) {
+	fs := &sizedFS{FS: vfs.NewMem()}
+	fs.free.Store(200 << 20)
+	o := options()
+	o.FS = fs
+	r := start(t, o)
+	now := time.Now()
+	look := func(after time.Duration, want bool) {
+		t.Helper()
+		if err := r.works.Do(t.Context(), func() {
+			r.space.triedAt = now
+			r.tendVolume(now.Add(after))
+			if r.space.noRoom != want {
+				t.Errorf("after %v: without room %v, want %v", after, r.space.noRoom, want)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fails := func() {
+		t.Helper()
+		if err := r.works.Do(t.Context(), func() { r.noRoomFor(replication.ErrNoSpace) }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fails()
+	look(100*time.Millisecond, true)
+	fs.free.Store(202 << 20)
+	look(200*time.Millisecond, false)
+	fails()
+	look(time.Second, true)
+	look(tryLogEvery, false)
+}
+
 // What the log keeps to write over goes when there is little room, or none for a snapshot; all but the file of the next segment.
 func TestFilesToWriteOverGoWhenThereIsLittleRoom(t *testing.T) {
 	fs := &sizedFS{FS: vfs.NewMem()}

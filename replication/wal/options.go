@@ -78,6 +78,8 @@ var (
 	ErrNoSpace = replication.ErrNoSpace
 	// ErrFailed: an earlier write or fsync failed. The log takes no more: end the process.
 	ErrFailed = errors.New("log has failed")
+	// ErrUnreadable: the file system failed to read a segment.
+	ErrUnreadable = errors.New("log cannot be read")
 	// ErrClosed: Close was called.
 	ErrClosed = errors.New("log is closed")
 )

@@ -3,6 +3,7 @@ package wal
 import (
 	"errors"
 	"fmt"
+	iofs "io/fs"
 
 	"github.com/replicatedstore/replicatedstore/replication"
 )
@@ -119,7 +120,10 @@ func (l *Log) remember(s *segment, p place) {
 func (l *Log) damage(v view, c *cursor, err error) error {
 	v.s.suspect.Store(true)
 	if io := (ioError{}); errors.As(err, &io) {
-		return fmt.Errorf("read segment %s at %d: %w", v.s.path, c.at.off, io.err)
+		if errors.Is(io.err, iofs.ErrClosed) {
+			return fmt.Errorf("read segment %s at %d: %w", v.s.path, c.at.off, io.err)
+		}
+		return fmt.Errorf("%w: segment %s at %d: %w", ErrUnreadable, v.s.path, c.at.off, io.err)
 	}
 	return damaged(v.s.path, c.at, err, "this member cannot serve or apply what follows. Remove its data directory, or use "+
 		"the reseed annotation, so that it is seeded from a healthy member; keep the file if no other member holds the data")

@@ -18,7 +18,7 @@ import (
 func (p *process) follow(c *Proc, l *role.Link) {
 	wait := role.RedialFirst
 	for {
-		if p.connectOnce(c, l) {
+		if began := c.loop.now; p.connectOnce(c, l) && c.loop.now-began >= role.RedialMost {
 			wait = role.RedialFirst
 		}
 		c.Sleep(wait)
