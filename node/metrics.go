@@ -43,6 +43,10 @@ func (c memberCollector) Describe(ch chan<- *prometheus.Desc) {
 func (c memberCollector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
+	// What may be told while the member waits for a disk comes first.
+	ch <- prometheus.MustNewConstMetric(descLogDamage, prometheus.CounterValue, float64(c.run.Damages()))
+	syncs, seconds, buckets := c.run.Syncs()
+	ch <- prometheus.MustNewConstHistogram(descSyncs, syncs, seconds, buckets)
 	s, err := c.run.Status(ctx)
 	if err != nil {
 		ch <- prometheus.NewInvalidMetric(descRole, err)
@@ -71,9 +75,6 @@ func (c memberCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descSeedDone, float64(seed.DoneBytes))
 	gauge(descSeedTotal, float64(seed.TotalBytes))
 	gauge(descQuarantined, float64(s.Quarantined))
-	ch <- prometheus.MustNewConstMetric(descLogDamage, prometheus.CounterValue, float64(c.run.Damages()))
-	syncs, seconds, buckets := c.run.Syncs()
-	ch <- prometheus.MustNewConstHistogram(descSyncs, syncs, seconds, buckets)
 	gauge(descDisk, float64(s.Disk.UsedBytes), "used")
 	gauge(descDisk, float64(s.Disk.FreeBytes), "free")
 	gauge(descDisk, float64(s.Disk.TotalBytes), "total")

@@ -110,6 +110,7 @@ func (s *Server) handler(profiling bool) http.Handler {
 	if s.opt.Registry != nil {
 		mux.Handle("GET "+wire.PathMetrics, promhttp.HandlerFor(s.opt.Registry, promhttp.HandlerOpts{
 			ErrorLog: slog.NewLogLogger(logr.ToSlogHandler(s.log), slog.LevelWarn), MaxRequestsInFlight: 4,
+			ErrorHandling: promhttp.ContinueOnError, // a member that waits for its disk still tells of its disk
 		}))
 	}
 	if profiling {

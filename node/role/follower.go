@@ -117,8 +117,11 @@ func (s *Session) Streamed() bool { return s.streamed }
 
 // own runs f in the role goroutine if s is still the current connection.
 func (s *Session) own(ctx context.Context, f func()) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
 	stale := false
-	if err := s.m.works.Do(ctx, func() {
+	if err := s.m.works.Do(context.Background(), func() { // records come here: it is not to cost more than it must
 		if stale = s.m.session != s; !stale {
 			f()
 		}

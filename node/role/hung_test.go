@@ -239,3 +239,55 @@ func TestFollowerLearnsHowLongWritesMayWait(t *testing.T) {
 	c.lead("l", "f")
 	until(t, "it learns that", func() bool { return told.Load() == int64(writeTimeout) })
 }
+
+// Who asks a member that waits for a disk that hangs is not kept waiting for longer than he said.
+func TestTurnIsWaitedForInTime(t *testing.T) {
+	fs := &hangFS{FS: vfs.NewMem()}
+	o := options()
+	o.FS = fs
+	r := start(t, o)
+	lead(t, r, 1, replication.Rule{})
+	until(t, "the leader opens", r.Open)
+	hang := make(chan struct{})
+	fs.hang.Store(&hang)
+	if _, err := put(t, r, "k"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the disk is waited for", func() bool { return r.syncBegan.Load() != 0 })
+	fenced := make(chan error, 1)
+	go func() {
+		_, err := r.Fence(t.Context(), wire.FenceRequest{Epoch: 2}) // it has the turn until the disk answers
+		fenced <- err
+	}()
+	held := 0
+	until(t, "it has the turn", func() bool {
+		if held++; r.works.turn.TryLock() {
+			r.works.turn.Unlock()
+			held = 0
+		}
+		return held > 20 // others have it for moments only
+	})
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	asked := make(chan error, 1)
+	go func() {
+		_, err := r.Status(ctx)
+		asked <- err
+	}()
+	select {
+	case err := <-asked:
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("it waits for the disk")
+	}
+	fs.hang.Store(nil)
+	close(hang)
+	if err := <-fenced; err != nil {
+		t.Error(err)
+	}
+	if s, err := r.Status(t.Context()); err != nil || s.Promised != 2 {
+		t.Errorf("%+v, %v", s, err)
+	}
+}

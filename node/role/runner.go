@@ -212,15 +212,42 @@ func (w *works) Fail(err error) {
 	}
 }
 
-// Do also waits for the consequences of f: a member that says it was fenced has stopped serving as a leader.
+// Do also waits for the consequences of f: a member that says it was fenced has stopped serving as a leader. It waits for the turn as
+// long as ctx lives: whoever has it may be waiting for a disk that hangs.
 func (w *works) Do(ctx context.Context, f func()) error {
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil || !w.takeTurn(ctx):
 		return context.Cause(ctx)
-	case !w.act(f):
+	case !w.finish(f):
 		return errStopped
 	}
 	return nil
+}
+
+// takeTurn returns false when ctx ended before.
+func (w *works) takeTurn(ctx context.Context) bool {
+	if ctx.Done() == nil {
+		w.turn.Lock()
+		return true
+	}
+	if w.turn.TryLock() {
+		return true
+	}
+	taken := make(chan struct{})
+	go func() {
+		w.turn.Lock()
+		select {
+		case taken <- struct{}{}: // it is the caller's now
+		case <-ctx.Done():
+			w.turn.Unlock()
+		}
+	}()
+	select {
+	case <-taken:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 func (w *works) Post(f func()) {
