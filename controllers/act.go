@@ -161,6 +161,7 @@ func (p *pass) handOver(ctx context.Context, a decide.HandOver) {
 func (p *pass) delete(ctx context.Context, o client.Object, name string, uid types.UID) error {
 	o.SetNamespace(p.store.Namespace)
 	o.SetName(name)
+	p.uncached.Members = true // until the cache shows it, the next steps would delete it again
 	return client.IgnoreNotFound(p.Client.Delete(ctx, o, client.Preconditions{UID: &uid}))
 }
 
