@@ -2,8 +2,11 @@ package v1alpha1
 
 import (
 	"fmt"
+	"hash/fnv"
 	"strconv"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/types"
 )
 
 // GroupName is the API group, and the prefix of every label and annotation of this project.
@@ -87,9 +90,18 @@ const (
 	PortClient  = 6379
 	PortPeer    = 6380
 	PortControl = 6381
-	// PortLeader is where the -rw Service leads: whoever comes there is served by the leader, over another member if need be.
-	PortLeader = 6382
+
+	firstPortLeader, portsLeader = 10_000, 20_000
 )
+
+// PortLeader is where the -rw Service of the store of that UID leads: whoever comes there is served by the leader, over another member if
+// need be. It is the store's own, from 10000 to 29999, for a pod's address may be another store's pod's a moment later (a node that
+// restarts gives out its addresses anew), and who is led there by then must be refused: clients do not say which store they mean.
+func PortLeader(store types.UID) int32 {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(store)) // never fails
+	return firstPortLeader + int32(h.Sum32()%portsLeader)
+}
 
 // Bounds of what the names below are made from. The CRD's rules hold them.
 const (

@@ -21,7 +21,7 @@ func args(s *api.ReplicatedStore, member string) []string {
 		fmt.Sprintf("--listen=:%d", api.PortClient),
 		fmt.Sprintf("--peer-listen=:%d", api.PortPeer),
 		fmt.Sprintf("--control-listen=:%d", api.PortControl),
-		fmt.Sprintf("--leader-listen=:%d", api.PortLeader),
+		fmt.Sprintf("--leader-listen=:%d", api.PortLeader(s.UID)),
 		"--lease=" + s.Namespace + "/" + api.LeaseName(s.Name),
 		"--consistency=" + string(cmp.Or(s.Spec.Reads.Consistency, api.ConsistencySession)),
 		fmt.Sprintf("--log-retain-bytes=%d", logRetention(s)),

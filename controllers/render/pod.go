@@ -89,7 +89,7 @@ func container(s *api.ReplicatedStore, member string, o Options) *corev1ac.Conta
 			containerPort(api.PortNameClient, api.PortClient),
 			containerPort(api.PortNamePeer, api.PortPeer),
 			containerPort(api.PortNameControl, api.PortControl),
-			containerPort(api.PortNameLeader, api.PortLeader)).
+			containerPort(api.PortNameLeader, api.PortLeader(s.UID))).
 		WithVolumeMounts(corev1ac.VolumeMount().WithName(volumeName).WithMountPath(mountPath)).
 		WithSecurityContext(corev1ac.SecurityContext().
 			WithAllowPrivilegeEscalation(false).

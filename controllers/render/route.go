@@ -40,7 +40,7 @@ func LeaderPort(pod *corev1.Pod) int32 {
 // likely to be elected, whose port for this makes clients wait for the leader instead of serving them what a follower has.
 func Route(s *api.ReplicatedStore, to *Destination, family discoveryv1.AddressType) *discoveryv1ac.EndpointSliceApplyConfiguration {
 	family = cmp.Or(family, discoveryv1.AddressTypeIPv4)
-	port := int32(api.PortLeader)
+	port := api.PortLeader(s.UID)
 	if to != nil {
 		family, port = discoveryv1.AddressTypeIPv4, to.Port
 		if ip, err := netip.ParseAddr(to.IP); err == nil && ip.Is6() {

@@ -1,10 +1,12 @@
 package render_test
 
 import (
+	"fmt"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/render"
@@ -40,6 +42,21 @@ func TestRoute(t *testing.T) {
 	}
 	if r := render.Route(s, nil, ""); len(r.Endpoints) != 0 || *r.AddressType != discoveryv1.AddressTypeIPv4 {
 		t.Fatalf("%+v", r.Endpoints)
+	}
+}
+
+// Who is led to an address that is another store's by now must find nobody there.
+func TestStoresHaveLeaderPortsOfTheirOwn(t *testing.T) {
+	seen := map[int32]int{}
+	for i := range 1000 {
+		port := api.PortLeader(types.UID(fmt.Sprintf("0b9d61c7-6cbf-4f41-9e9c-%012d", i)))
+		if port < 10_000 || port > 29_999 {
+			t.Fatalf("port %d", port)
+		}
+		seen[port]++
+	}
+	if len(seen) < 900 { // about 975 where they fall at random
+		t.Errorf("%d ports for 1000 stores", len(seen))
 	}
 }
 

@@ -33,3 +33,6 @@ func (s *Server) Parked() (n int) {
 	}
 	return n
 }
+
+// SameStore is sameStore.
+var SameStore = sameStore

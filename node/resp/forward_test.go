@@ -163,6 +163,36 @@ func TestForwardedWriteToASilentLeader(t *testing.T) {
 	r.do("SET b 1", "+OK")
 }
 
+func TestSameStore(t *testing.T) {
+	for pair, want := range map[[2]string]bool{
+		{"", ""}: true, {"a/1", "a/1"}: true, {"a/1", "a/"}: true, {"a/", "a/2"}: true, {"a", "a/2"}: true,
+		{"a/1", "a/2"}: false, {"a/1", "b/1"}: false, {"a/", "b/"}: false, {"", "a/1"}: false,
+	} {
+		if got := resp.SameStore(pair[0], pair[1]); got != want {
+			t.Errorf("%q and %q: %v", pair[0], pair[1], got)
+		}
+	}
+}
+
+// An address that was the leader's may be another store's by now, whose members would take anything.
+func TestForwardingToAnotherStoresMember(t *testing.T) {
+	mine, others := forwarding(), forwarding()
+	mine.Store, others.Store = "orders/1", "orders/2"
+	leader := resptest.StartWaiting(t, mine)
+	follower := leader.Follow(mine)
+	leader.Lead()
+	other := resptest.Start(t, others)
+	follower.Point(other.Addr)
+	f := dial(t, follower.Addr)
+	f.send("SET a 1")
+	time.Sleep(50 * time.Millisecond) // it tries and tries
+	dial(t, other.Addr).do("EXISTS a", ":0")
+	follower.Point(leader.Addr)
+	f.expect("+OK")
+	dial(t, leader.Addr).do("EXISTS a", ":1")
+	dial(t, other.Addr).do("EXISTS a", ":0")
+}
+
 // The leader's machine is gone while a WAIT of some time is there, and no other leader is heard of: it is not waited for longer than a
 // leader takes that lives.
 func TestForwardedWaitToASilentLeader(t *testing.T) {

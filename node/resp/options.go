@@ -48,6 +48,9 @@ type Options struct {
 	// Dial reaches the client port of another member, to which commands that need the leader are forwarded. nil: they are refused
 	// with READONLY instead.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// Store tells this store from others, as "name/UID": it is compared with that of the member there, for an address may be another
+	// store's by now.
+	Store string
 	// Park is how long such a command waits while no leader takes it (default 2.5 s).
 	Park time.Duration
 	// EnableDebug allows DEBUG. Off by default, as in Redis.

@@ -21,7 +21,8 @@ type upstream struct {
 	resp3 bool
 }
 
-// forwardedCommand opens an upstream: what comes over it was sent by another member on behalf of its client.
+// forwardedCommand opens an upstream: what comes over it was sent by another member on behalf of its client. Its argument is
+// Options.Store; a member of an earlier build names none.
 const forwardedCommand = "replicatedstore.forwarded"
 
 // codeNotLeader answers a forwarded command that was not run because this member does not lead, and ends the connection: nothing
@@ -30,8 +31,20 @@ const codeNotLeader = "NOTLEADER"
 
 // forwarded notes that another member speaks, whose client may have written over a connection before this one.
 func forwarded(c *call) {
+	if own := c.srv.opt.Store; len(c.args) > 1 && !sameStore(own, string(c.args[1])) {
+		c.conn.closing = true
+		c.w.fail(fmt.Sprintf("ERR this is a member of the store %q, and not of %q", own, c.args[1]))
+		return
+	}
 	c.conn.forwarded, c.conn.wroteElsewhere = true, true
 	c.w.ok()
+}
+
+// sameStore compares what Options.Store says of two members. Who does not know the UID may be of any store of that name.
+func sameStore(a, b string) bool {
+	nameA, uidA, _ := strings.Cut(a, "/")
+	nameB, uidB, _ := strings.Cut(b, "/")
+	return nameA == nameB && (uidA == uidB || uidA == "" || uidB == "")
 }
 
 // dialUpstream connects to the leader.
@@ -42,7 +55,7 @@ func (s *Server) dialUpstream(ctx context.Context, addr string) (*upstream, erro
 	}
 	u := &upstream{addr: addr, nc: nc, in: bufio.NewReaderSize(nc, 16<<10)}
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
-	if err = u.ask(forwardedCommand); err == nil && !stop() {
+	if err = u.greet(s.opt.Store); err == nil && !stop() {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
@@ -50,6 +63,15 @@ func (s *Server) dialUpstream(ctx context.Context, addr string) (*upstream, erro
 		return nil, fmt.Errorf("greet the leader at %s: %w", addr, err)
 	}
 	return u, nil
+}
+
+// greet says on whose behalf, and for which store, this connection will ask.
+func (u *upstream) greet(store string) error {
+	err := u.ask(forwardedCommand, store)
+	if err != nil && strings.Contains(err.Error(), "wrong number of arguments") {
+		return u.ask(forwardedCommand) // a build that knew of no argument
+	}
+	return err
 }
 
 // dialWhile is dialUpstream for as long as the leader at addr is the one that is known: a lost one's machine does not even refuse.

@@ -2,6 +2,7 @@ package operator_test
 
 import (
 	"context"
+	"fmt"
 	"path/filepath"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	coordinationclient "k8s.io/client-go/kubernetes/typed/coordination/v1"
 
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/node"
 	"github.com/replicatedstore/replicatedstore/test/apiserver/kubelet"
 )
@@ -33,7 +35,7 @@ func startNodes(namespace string) *nodes {
 		Start: func(p kubelet.Pod) (kubelet.Process, error) {
 			return node.Start(context.Background(), node.Options{
 				Data: filepath.Join(dir, string(p.Claim)), Managed: true,
-				Listen: p.IP + ":6379", PeerListen: p.IP + ":6380", ControlListen: p.IP + ":6381", LeaderListen: p.IP + ":6382",
+				Listen: p.IP + ":6379", PeerListen: p.IP + ":6380", ControlListen: p.IP + ":6381", LeaderListen: fmt.Sprintf("%s:%d", p.IP, v1alpha1.PortLeader(types.UID(p.StoreUID))),
 				Store: p.Store, StoreUID: p.StoreUID, Member: p.Member, Memory: 32 << 20, WriteTimeout: 10 * time.Second, Log: logr.Discard(),
 				LeaseName: p.Store, LeaseClient: leases.Leases(namespace), Version: "test",
 			})
