@@ -86,6 +86,7 @@ type probe struct {
 	status   *wire.Status
 	failing  time.Time // since when it has not answered; zero while it does
 	answered time.Time // when it, in this pod, answered last
+	at       string    // where that was
 	askedAt  time.Time
 	timedOut bool
 	refused  bool

@@ -56,7 +56,7 @@ func (p *pass) probeOf(name string, pod *decide.Pod) *probe {
 		p.probes[name] = pr
 	}
 	if pod != nil && pr.uid != pod.UID {
-		pr.uid, pr.timedOut, pr.refused, pr.answered = pod.UID, false, false, time.Time{}
+		pr.uid, pr.timedOut, pr.refused, pr.answered, pr.at = pod.UID, false, false, time.Time{}, ""
 	}
 	return pr
 }
@@ -90,7 +90,7 @@ func (p *pass) askOne(ctx context.Context, to nodeclient.Target, pr *probe) deci
 		if err != nil || !to.Is(status) || status.Store != p.store.Name {
 			return pr.failed(decide.Unknown, now, p.heard(to.Member))
 		}
-		pr.status, pr.failing, pr.answered = &status, time.Time{}, now
+		pr.status, pr.failing, pr.answered, pr.at = &status, time.Time{}, now, to.Address
 		return decide.Probe{Reach: decide.Fresh, Status: &status, Met: true}
 	case nodeclient.Refused:
 		pr.refused = true
