@@ -86,7 +86,8 @@ type probe struct {
 	status   *wire.Status
 	failing  time.Time // since when it has not answered; zero while it does
 	answered time.Time // when it, in this pod, answered last
-	at       string    // where that was
+	at       string    // the address where that was
+	foreign  string    // an address where somebody else answered since
 	askedAt  time.Time
 	timedOut bool
 	refused  bool

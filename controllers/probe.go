@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 	"github.com/replicatedstore/replicatedstore/controllers/nodeclient"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
 // ask asks every member that has an address, all at once, and points the status streams at those addresses.
@@ -42,6 +44,10 @@ func (p *pass) ask(ctx context.Context, members map[string]decide.Member) {
 	wg.Wait()
 	for name, m := range members {
 		m.Probe = results[name]
+		if to, asked := targets[name]; asked {
+			pr := p.probes[name]
+			m.Probe.Foreign, m.Probe.Unmet = pr.foreign == to.Address, pr.at != to.Address
+		}
 		members[name] = m
 	}
 	p.departed.Dismiss(members)
@@ -56,7 +62,7 @@ func (p *pass) probeOf(name string, pod *decide.Pod) *probe {
 		p.probes[name] = pr
 	}
 	if pod != nil && pr.uid != pod.UID {
-		pr.uid, pr.timedOut, pr.refused, pr.answered, pr.at = pod.UID, false, false, time.Time{}, ""
+		pr.uid, pr.timedOut, pr.refused, pr.answered, pr.at, pr.foreign = pod.UID, false, false, time.Time{}, "", ""
 	}
 	return pr
 }
@@ -87,10 +93,15 @@ func (p *pass) askOne(ctx context.Context, to nodeclient.Target, pr *probe) deci
 	pr.timedOut, pr.refused = false, false
 	switch nodeclient.Classify(err) {
 	case nodeclient.NoFailure:
-		if err != nil || !to.Is(status) || status.Store != p.store.Name {
+		var e *wire.Error
+		switch {
+		case errors.As(err, &e) && e.Reason == wire.ReasonNotAddressed, err == nil && (!to.Is(status) || status.Store != p.store.Name):
+			pr.foreign = to.Address
+			fallthrough
+		case err != nil:
 			return pr.failed(decide.Unknown, now, p.heard(to.Member))
 		}
-		pr.status, pr.failing, pr.answered, pr.at = &status, time.Time{}, now, to.Address
+		pr.status, pr.failing, pr.answered, pr.at, pr.foreign = &status, time.Time{}, now, to.Address, ""
 		return decide.Probe{Reach: decide.Fresh, Status: &status, Met: true}
 	case nodeclient.Refused:
 		pr.refused = true

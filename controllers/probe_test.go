@@ -50,6 +50,45 @@ func TestMembersAreAskedWhileOthersHaveNoAddress(t *testing.T) {
 	}
 }
 
+// moved are nodes at addresses where others were before.
+type moved struct {
+	nodeclient.Client
+	at map[string]string // who answers, by address
+}
+
+func (n *moved) Status(_ context.Context, to nodeclient.Target) (wire.Status, error) {
+	if n.at[to.Address] != to.Member {
+		return wire.Status{}, &wire.Error{Reason: wire.ReasonNotAddressed}
+	}
+	return wire.Status{Store: "orders", StoreUID: to.StoreUID, Member: to.Member}, nil
+}
+
+// Whether a member has answered is remembered for one address of one pod, until somebody else answers there.
+func TestWhereAMemberHasAnswered(t *testing.T) {
+	nodes := &moved{at: map[string]string{"192.0.2.1:6381": "orders-1"}}
+	p := &pass{
+		Reconciler: &Reconciler{Nodes: nodes, Clock: clock.RealClock{}, watcher: nodeclient.NewWatcher(nodes, 0, func(types.NamespacedName) {})},
+		memory:     newMemory(),
+		store:      &v1alpha1.ReplicatedStore{ObjectMeta: metav1.ObjectMeta{Name: "orders", UID: "1"}},
+	}
+	ask := func(what string, pod decide.Pod, unmet, foreign bool) {
+		t.Helper()
+		members := map[string]decide.Member{"orders-1": {Name: "orders-1", Pod: &pod}}
+		p.ask(t.Context(), members)
+		if got := members["orders-1"].Probe; got.Unmet != unmet || got.Foreign != foreign {
+			t.Errorf("%s: unmet %v, foreign %v", what, got.Unmet, got.Foreign)
+		}
+	}
+	ask("it answers", decide.Pod{UID: "u", IP: "192.0.2.1"}, false, false)
+	ask("it has moved, as the cache knows", decide.Pod{UID: "u", IP: "192.0.2.2"}, true, true)
+	nodes.at["192.0.2.2:6381"] = "orders-1"
+	ask("it answers there", decide.Pod{UID: "u", IP: "192.0.2.2"}, false, false)
+	nodes.at["192.0.2.2:6381"] = "others-1"
+	ask("it has moved, and the cache is late", decide.Pod{UID: "u", IP: "192.0.2.2"}, false, true)
+	nodes.at["192.0.2.2:6381"] = "orders-1"
+	ask("it is back", decide.Pod{UID: "u", IP: "192.0.2.2"}, false, false)
+}
+
 // A member that takes longer to answer than a silent one is asked for, and talks on its stream, does not stay timed out.
 func TestSlowMemberIsGivenTime(t *testing.T) {
 	asked := time.Unix(1000, 0)

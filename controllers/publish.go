@@ -31,7 +31,10 @@ func (p *pass) publish(ctx context.Context, plan decide.Plan) error {
 	}
 	status := plan.Status.DeepCopy()
 	status.FailoverRequest = p.store.Status.FailoverRequest // finishRequest has written the newest
-	if equality.Semantic.DeepEqual(*status, p.store.Status) || p.soonAgain(status) {
+	if equality.Semantic.DeepEqual(*status, p.store.Status) {
+		return nil
+	}
+	if p.unpublished = p.soonAgain(status); p.unpublished {
 		return nil
 	}
 	old := p.store.DeepCopy()

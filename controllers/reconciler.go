@@ -90,6 +90,8 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	case plan.Risky():
 		return ctrl.Result{RequeueAfter: time.Millisecond}, nil
+	case p.unpublished && (plan.RequeueAfter == 0 || plan.RequeueAfter > figuresEvery):
+		return ctrl.Result{RequeueAfter: figuresEvery}, nil
 	default:
 		return ctrl.Result{RequeueAfter: plan.RequeueAfter}, nil
 	}
@@ -114,6 +116,8 @@ type pass struct {
 	seen    decide.Observed // what the present plan was made from
 	// uncached is what is read from the API server itself for the rest of the pass.
 	uncached decide.Reads
+	// unpublished: there is something to tell that did not change enough to be told at once.
+	unpublished bool
 }
 
 // run takes steps until a plan holds nothing risky. Children are applied last, and only where nothing more urgent was

@@ -50,15 +50,11 @@ type routed struct {
 	before string // what the cache held then
 }
 
-// route makes the -rw Service lead to a member. That it cannot is said, and holds up nothing else. Clients are led only to where the
-// member itself has answered this operator: the cache may be late, and its address another store's by now.
+// route makes the -rw Service lead to a member. That it cannot is said, and holds up nothing else.
 func (p *pass) route(ctx context.Context, a decide.RouteClients) error {
 	var to *render.Destination
 	var route decide.Route
 	if m := p.seen.Members[a.Member]; a.Member != "" && m.Pod != nil {
-		if pr := p.probes[a.Member]; pr == nil || pr.at != p.address(a.Member).Address {
-			return nil
-		}
 		to = &render.Destination{Member: a.Member, IP: m.Pod.IP, Port: m.Pod.Port, Node: m.Pod.Node, Zone: m.Pod.Zone, UID: m.Pod.UID}
 		route = decide.Route{UID: m.Pod.UID, IP: m.Pod.IP}
 	}

@@ -91,11 +91,11 @@ const (
 	PortPeer    = 6380
 	PortControl = 6381
 
-	firstPortLeader, portsLeader = 10_000, 20_000
+	firstPortLeader, portsLeader = 16_000, 14_000 // below are sidecars', above are those that the kernel gives out
 )
 
 // PortLeader is where the -rw Service of the store of that UID leads: whoever comes there is served by the leader, over another member if
-// need be. It is the store's own, from 10000 to 29999, for a pod's address may be another store's pod's a moment later (a node that
+// need be. It is the store's own, from 16000 to 29999, for a pod's address may be another store's pod's a moment later (a node that
 // restarts gives out its addresses anew), and who is led there by then must be refused: clients do not say which store they mean.
 func PortLeader(store types.UID) int32 {
 	h := fnv.New32a()

@@ -83,7 +83,11 @@ func (d *decision) leadNowhere() []Action {
 func (d *decision) leadTo(member string) []Action {
 	var want Route
 	m := d.Members[member]
-	if m.reachable() {
+	switch {
+	case !m.reachable() || m.Probe.Foreign:
+	case m.Probe.Unmet:
+		return d.leadNowhere() // its address may be another store's by now
+	default:
 		want = Route{m.Pod.UID, m.Pod.IP}
 	}
 	switch {

@@ -214,6 +214,9 @@ type Probe struct {
 	For time.Duration
 	// Met tells whether this very pod has answered before.
 	Met bool
+	// Unmet tells that the member has not answered yet at the address that its pod has now; Foreign that somebody else answered there
+	// last. The cache may be late: a node that restarts gives out its pods' addresses anew.
+	Unmet, Foreign bool
 	// Silent is how long nothing at all was heard of it, be it an answer or its status stream; at least For; 0 when Fresh.
 	Silent time.Duration
 }

@@ -132,7 +132,7 @@ func (s *Server) addressed(next http.Handler) http.Handler {
 		if other || member != "" && s.opt.Member != "" && member != s.opt.Member {
 			s.log.Info("a request for somebody else", "path", r.URL.Path, "member", member, "storeUID", uid, "from", r.RemoteAddr)
 			writeJSON(w, http.StatusMisdirectedRequest, &wire.Error{
-				Reason:  "NotAddressed",
+				Reason:  wire.ReasonNotAddressed,
 				Message: fmt.Sprintf("this is %s of the store with UID %s, not %s of %s", s.opt.Member, s.opt.StoreUID, member, uid),
 			})
 			return

@@ -27,6 +27,9 @@ const (
 	HeaderMember   = "Rstore-Member"
 )
 
+// ReasonNotAddressed is the Error's reason then.
+const ReasonNotAddressed = "NotAddressed"
+
 // Role and its values, for readers of the control port.
 type Role = replication.Role
 

@@ -1,0 +1,36 @@
+package decide
+
+import (
+	"slices"
+	"testing"
+)
+
+// A node that restarts gives out its pods' addresses anew, and the cache may not know yet that what was a member's is another store's
+// now: clients are led only to where the member itself has answered.
+func TestClientsAreLedToWhereTheMemberAnswered(t *testing.T) {
+	here, old := Route{"u1", "10.0.0.1"}, Route{"u1", "10.0.0.9"}
+	other := Route{"u2", "10.0.0.2"}
+	to, nobody := []Action{RouteClients{"orders-1"}}, []Action{RouteClients{}}
+	for name, tc := range map[string]struct {
+		probe Probe
+		route *Route
+		want  []Action
+	}{
+		"it has answered there":                            {Probe{}, &old, to},
+		"it has, and is led to":                            {Probe{}, &here, nil},
+		"not yet, and clients are led there":               {Probe{Unmet: true}, &here, nil},
+		"not yet, and clients are led to another member":   {Probe{Unmet: true}, &other, nil},
+		"not yet, and clients are led where nobody is now": {Probe{Unmet: true}, &old, nobody},
+		"not yet, and clients are led nowhere":             {Probe{Unmet: true}, &Route{}, nil},
+		"somebody else has, and clients are led there":     {Probe{Unmet: true, Foreign: true}, &here, nobody},
+		"somebody else has, and clients are led nowhere":   {Probe{Unmet: true, Foreign: true}, &Route{}, nil},
+	} {
+		d := &decision{Observed: Observed{Route: tc.route, Members: map[string]Member{
+			"orders-1": {Name: "orders-1", Pod: &Pod{UID: here.UID, IP: here.IP}, Probe: tc.probe},
+			"orders-2": {Name: "orders-2", Pod: &Pod{UID: other.UID, IP: other.IP}},
+		}}}
+		if got := d.leadTo("orders-1"); !slices.Equal(got, tc.want) {
+			t.Errorf("%s: %v, want %v", name, got, tc.want)
+		}
+	}
+}
