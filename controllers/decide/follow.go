@@ -76,21 +76,21 @@ func (d *decision) leadNowhere() []Action {
 	return []Action{RouteClients{}}
 }
 
-// leadTo makes the -rw Service lead to a member, to nobody where it has no address. When a leader is lost that is the first thing to
+// leadTo makes the -rw Service lead to a member, to nobody where it has no address or somebody else has answered at it. When a leader is lost that is the first thing to
 // do, before it is sure who is elected: whoever comes waits there until somebody takes writes, and is forwarded then. For clients wait
 // for this, and kube-proxy takes changes only about once a second: it should be the first one that a lost leader causes, and not come
 // after those that its pod causes. Should the leader be there after all, they are forwarded to it.
 func (d *decision) leadTo(member string) []Action {
 	var want Route
 	m := d.Members[member]
-	switch {
-	case !m.reachable() || m.Probe.Foreign:
-	case m.Probe.Unmet:
-		return d.leadNowhere() // its address may be another store's by now
-	default:
+	if m.reachable() {
 		want = Route{m.Pod.UID, m.Pod.IP}
 	}
 	switch {
+	case m.reachable() && m.Probe.Foreign && d.Route != nil && *d.Route == want:
+		return []Action{RouteClients{}}
+	case m.reachable() && (m.Probe.Foreign || m.Probe.Unmet):
+		return d.leadNowhere() // its address may be another store's by now
 	case d.Route != nil && *d.Route == want:
 		return nil
 	case want == (Route{}):

@@ -16,14 +16,15 @@ func TestClientsAreLedToWhereTheMemberAnswered(t *testing.T) {
 		route *Route
 		want  []Action
 	}{
-		"it has answered there":                            {Probe{}, &old, to},
-		"it has, and is led to":                            {Probe{}, &here, nil},
-		"not yet, and clients are led there":               {Probe{Unmet: true}, &here, nil},
-		"not yet, and clients are led to another member":   {Probe{Unmet: true}, &other, nil},
-		"not yet, and clients are led where nobody is now": {Probe{Unmet: true}, &old, nobody},
-		"not yet, and clients are led nowhere":             {Probe{Unmet: true}, &Route{}, nil},
-		"somebody else has, and clients are led there":     {Probe{Unmet: true, Foreign: true}, &here, nobody},
-		"somebody else has, and clients are led nowhere":   {Probe{Unmet: true, Foreign: true}, &Route{}, nil},
+		"it has answered there":                             {Probe{}, &old, to},
+		"it has, and is led to":                             {Probe{}, &here, nil},
+		"not yet, and clients are led there":                {Probe{Unmet: true}, &here, nil},
+		"not yet, and clients are led to another member":    {Probe{Unmet: true}, &other, nil},
+		"not yet, and clients are led where nobody is now":  {Probe{Unmet: true}, &old, nobody},
+		"not yet, and clients are led nowhere":              {Probe{Unmet: true}, &Route{}, nil},
+		"somebody else has, and clients are led there":      {Probe{Unmet: true, Foreign: true}, &here, nobody},
+		"somebody else has, and clients are led nowhere":    {Probe{Unmet: true, Foreign: true}, &Route{}, nil},
+		"somebody else has, and clients are led to another": {Probe{Unmet: true, Foreign: true}, &other, nil},
 	} {
 		d := &decision{Observed: Observed{Route: tc.route, Members: map[string]Member{
 			"orders-1": {Name: "orders-1", Pod: &Pod{UID: here.UID, IP: here.IP}, Probe: tc.probe},

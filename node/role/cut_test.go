@@ -12,15 +12,7 @@ func TestCutBelowWhatIsBeingApplied(t *testing.T) {
 	r := start(t, options())
 	lead(t, r, 1, replication.Rule{})
 	until(t, "the leader opens", r.Open)
-	for _, key := range []string{"a", "b"} {
-		ticket, err := put(t, r, key)
-		if err == nil {
-			err = r.Generation().Seq.Wait(t.Context(), ticket)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	write(t, r, "a", "b")
 	g, s := r.Generation(), &Session{m: r.Member}
 	// The applier is slow: it knows that more is committed, and has not looked yet.
 	if err := r.works.Do(t.Context(), func() {

@@ -52,6 +52,20 @@ func until(t *testing.T, what string, ok func() bool) {
 	}
 }
 
+// write writes keys, one after the other, and waits for each.
+func write(t *testing.T, r *Runner, keys ...string) {
+	t.Helper()
+	for _, key := range keys {
+		ticket, err := put(t, r, key)
+		if err == nil {
+			err = r.Generation().Seq.Wait(t.Context(), ticket)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // put queues one write.
 func put(t *testing.T, r *Runner, key string) (store.Ticket, error) {
 	t.Helper()

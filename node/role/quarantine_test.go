@@ -13,15 +13,7 @@ func TestQuarantineIsToldOfUntilItIsRemoved(t *testing.T) {
 	r := start(t, o)
 	lead(t, r, 1, replication.Rule{})
 	until(t, "the leader opens", r.Open)
-	for _, key := range []string{"a", "b"} {
-		ticket, err := put(t, r, key)
-		if err == nil {
-			err = r.Generation().Seq.Wait(t.Context(), ticket)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	write(t, r, "a", "b")
 	s := &Session{m: r.Member}
 	do := func(f func()) {
 		t.Helper()

@@ -19,14 +19,8 @@ import (
 func (c *cluster) damageLog(name string, i int) string {
 	c.t.Helper()
 	m := c.members[name]
-	dir := m.meta.LogDir(m.meta.State().Generation)
-	names, err := m.opt.FS.List(dir)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, ".log") })
-	slices.Sort(names)
-	path := m.opt.FS.PathJoin(dir, names[i])
+	segment := c.segment(name, i)
+	path := m.opt.FS.PathJoin(m.meta.LogDir(m.meta.State().Generation), segment)
 	f, err := m.opt.FS.OpenReadWrite(path, "test")
 	if err != nil {
 		c.t.Fatal(err)
@@ -41,6 +35,19 @@ func (c *cluster) damageLog(name string, i int) string {
 	if _, err := f.WriteAt(b, at); err != nil {
 		c.t.Fatal(err)
 	}
+	return segment
+}
+
+// segment is the name of the file of segment i of a member's log.
+func (c *cluster) segment(name string, i int) string {
+	c.t.Helper()
+	m := c.members[name]
+	names, err := m.opt.FS.List(m.meta.LogDir(m.meta.State().Generation))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, ".log") })
+	slices.Sort(names)
 	return names[i]
 }
 
@@ -138,14 +145,8 @@ func TestFollowerThatNeedsAnUnreadableSegmentIsSeeded(t *testing.T) {
 	c.agrees("g")
 	c.members["g"].end()
 	c.fill("b", 24)
-	m := c.members["l"]
-	names, err := disk.List(m.meta.LogDir(m.meta.State().Generation))
-	if err != nil {
-		t.Fatal(err)
-	}
-	names = slices.DeleteFunc(names, func(n string) bool { return !strings.HasSuffix(n, ".log") })
-	slices.Sort(names)
-	disk.name.Store(&names[3])
+	bad := c.segment("l", 3)
+	disk.name.Store(&bad)
 	c.start("g", retain)
 	c.follow("g")
 	c.agrees("g")
