@@ -55,7 +55,13 @@ func (r *round) sequence(step func(*store.Batch)) bool {
 		return false
 	}
 	if r.pending && ticket.Epoch != r.ticket.Epoch {
-		// A leadership ended and another began in the middle of the pipeline: what came before has its own fate.
+		// A leadership ended and another began in the middle of the pipeline: what came before has its own fate. Where that must not be
+		// told any more, what this batch wrote is not waited for either.
+		if !r.proved && ticket.Wrote {
+			r.srv.stats.unknown.Add(1)
+			r.replace(unknownOutcome(errOtherLeadership), errMasterDown)
+			return true
+		}
 		if !r.await() {
 			return true
 		}
@@ -73,6 +79,8 @@ func (r *round) evaluate(step func(*store.Batch)) (store.Ticket, error) {
 	r.stuck = errors.Is(err, context.Canceled)
 	return ticket, err
 }
+
+var errOtherLeadership = errors.New("what was read before was not shown to be the newest, and another leadership has begun")
 
 // noPatience has ended: whoever is given it does not wait.
 var noPatience = func() context.Context {
@@ -99,7 +107,7 @@ func (r *round) inBatch(b *store.Batch) {
 	defer func() { r.inside = false }()
 	r.call.now = b.Now()
 	first := len(r.out.buf)
-	for ; r.from < r.end && len(r.out.buf)-first < batchBytes; r.from++ {
+	for ; r.from < r.end && len(r.out.buf)-first < batchBytes && b.Bytes() < batchBytes; r.from++ {
 		if r.conn.cut.Load() {
 			r.conn.closing = true
 			return
@@ -118,6 +126,7 @@ func (r *round) inBatch(b *store.Batch) {
 			j.cmd.run(&r.call)
 			r.replaceFault(at)
 		}
+		b.Forget(0)
 		r.finish(at, kind)
 	}
 }

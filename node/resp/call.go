@@ -56,9 +56,24 @@ func (c *call) get(key []byte) (v store.Value, found, ok bool) {
 	return v, found, true
 }
 
+// copies is how much was read inside the sequencer and is kept for the handler; forget drops what came after.
+func (c *call) copies() int {
+	if c.batch == nil {
+		return 0
+	}
+	return c.batch.Copies()
+}
+
+func (c *call) forget(left int) {
+	if c.batch != nil {
+		c.batch.Forget(left)
+	}
+}
+
 // exists is get without the value; what get returned before stays valid.
 func (c *call) exists(key []byte) (found, ok bool) {
 	if c.tx != nil || c.batch != nil {
+		defer c.forget(c.copies())
 		_, found, ok = c.get(key)
 		return found, ok
 	}
@@ -72,9 +87,10 @@ func (c *call) exists(key []byte) (found, ok bool) {
 	return found, c.fault == nil
 }
 
-// each calls use for every key in order, all from one state. False: a storage fault, use was not called for all.
+// each calls use for every key in order, all from one state. The value's data is valid until use returns. False: a storage fault, use
+// was not called for all.
 func (c *call) each(keys [][]byte, use func(v store.Value, found bool)) bool {
-	if c.tx == nil && c.batch == nil {
+	if c.tx == nil && c.batch == nil && len(keys) > 1 {
 		if c.fault == nil {
 			c.fault = c.view.GetMany(keys, func(_ int, v store.Value, found bool) {
 				c.srv.stats.lookup(found)
@@ -83,12 +99,14 @@ func (c *call) each(keys [][]byte, use func(v store.Value, found bool)) bool {
 		}
 		return c.fault == nil
 	}
+	copies := c.copies()
 	for _, key := range keys {
 		v, found, ok := c.get(key)
 		if !ok {
 			return false
 		}
 		use(v, found)
+		c.forget(copies)
 	}
 	return true
 }

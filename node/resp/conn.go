@@ -222,16 +222,19 @@ var errSpeaksHTTP = errors.New("the client speaks HTTP")
 func suspicious(j job) bool { return is(j.args[0], "POST") || is(j.args[0], "HOST:") }
 
 func (r *round) flushIfLarge() error {
-	switch {
-	case r.out.over:
-		r.settle()
-		return r.flush()
-	case r.pending && len(r.out.buf) < settleBytes, len(r.out.buf) < flushBytes:
+	if !r.out.over && !r.large() {
 		return nil
-	default:
-		r.settle()
-		return r.flush()
 	}
+	r.settle()
+	return r.flush()
+}
+
+// large reports whether there are so many replies that they are sent before more is executed.
+func (r *round) large() bool {
+	if r.pending {
+		return len(r.out.buf) >= settleBytes
+	}
+	return len(r.out.buf) >= flushBytes
 }
 
 // flush sends the replies. It must not be called while pending.

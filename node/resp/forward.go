@@ -54,7 +54,7 @@ func (r *round) lost(err error) bool {
 	if !r.srv.forwards() || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || notRun(err) != errReadOnly {
 		return false
 	}
-	r.seq = nil
+	r.seq, r.conn.bound = nil, true // what was read here must not be unseen
 	return true
 }
 
@@ -228,6 +228,10 @@ func (r *round) converse(u *upstream, i, end int) (next int, again bool) {
 			return k, true
 		}
 		r.took(j, at)
+		if len(r.out.buf) >= settleBytes && r.flush() != nil {
+			r.conn.disconnect()
+			r.conn.closing = true
+		}
 		if r.conn.closing {
 			return k + 1, false
 		}
@@ -320,12 +324,16 @@ func (r *round) tookError(text string) (refused bool) {
 
 // unanswered: the connection broke before jobs k..end were answered. If none of them writes, they are asked again.
 func (r *round) unanswered(k, end int, cause error) (next int, again bool) {
+	if errors.Is(cause, errLongReply) {
+		r.out.over = true
+		return k + 1, false
+	}
 	r.lastRefusal = cause
 	cause = fmt.Errorf("the connection to the leader broke: %w", cause)
 	writes := func(j job) bool {
 		return j.cmd.has(flagWrite) || j.cmd.name == "exec" && r.conn.multi != nil && r.conn.multi.writes
 	}
-	if !slices.ContainsFunc(r.jobs[k:end], writes) && !errors.Is(cause, errLongReply) && !errors.Is(cause, errBadReply) {
+	if !slices.ContainsFunc(r.jobs[k:end], writes) && !errors.Is(cause, errBadReply) {
 		return k, true
 	}
 	r.conn.closing = true

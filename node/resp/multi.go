@@ -168,9 +168,11 @@ func (r *round) execQueued(t *transaction, ready [][]byte) {
 		q := &t.jobs[i]
 		r.call.cmd, r.call.args = q.cmd, q.args
 		q.cmd.calls.Add(1)
+		copies := r.call.copies()
 		q.cmd.run(&r.call)
-		if r.call.fault != nil || r.out.over {
-			return
+		r.call.forget(copies)
+		if r.call.fault != nil {
+			return // and not when the replies are too long: it happens as a whole all the same
 		}
 	}
 }

@@ -45,9 +45,28 @@ func copyReply(dst []byte, in *bufio.Reader, most int) ([]byte, error) {
 	return dst, nil
 }
 
+// longestLine bounds a line of a reply, in bytes: an error may repeat what the client said.
+const longestLine = 1 << 20
+
+// readLine reads up to the end of a line. It is valid until the next read.
+func readLine(in *bufio.Reader) (line []byte, err error) {
+	for {
+		part, err := in.ReadSlice('\n')
+		switch {
+		case !errors.Is(err, bufio.ErrBufferFull) && line == nil:
+			return part, err
+		case len(line)+len(part) > longestLine:
+			return nil, errBadReply
+		}
+		if line = append(line, part...); !errors.Is(err, bufio.ErrBufferFull) {
+			return line, err
+		}
+	}
+}
+
 // replyHeader reads a line. n is its number, where its kind has one. The line is valid until the next read.
 func replyHeader(in *bufio.Reader) (kind byte, n int, line []byte, err error) {
-	line, err = in.ReadSlice('\n')
+	line, err = readLine(in)
 	switch {
 	case err != nil:
 		return 0, 0, nil, noEOF(err)

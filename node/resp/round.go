@@ -13,7 +13,7 @@ import (
 const (
 	chunkCommands = 128      // commands parsed and classified at once
 	batchCommands = 64       // commands of one sequencer batch: bounds how long its lock is held
-	batchBytes    = 1 << 20  // arguments and replies of one batch, after which no further command joins it
+	batchBytes    = 1 << 20  // arguments, replies or effects of one batch, after which no further command joins it
 	flushBytes    = 64 << 10 // replies that are sent before the pipeline is through, when nothing keeps them back
 	settleBytes   = 1 << 20  // replies for which a pipeline waits and sends before it goes on
 )
@@ -119,6 +119,7 @@ func (r *round) give() {
 	if cap(r.call.scratch) > smallBuffer {
 		r.call.scratch = nil
 	}
+	r.release()
 	scratch, step := r.call.scratch, r.step
 	r.call = call{w: &r.out, scratch: scratch}
 	r.seq, r.machine, r.step = nil, nil, step
@@ -128,10 +129,11 @@ func (r *round) give() {
 	rounds.Put(r)
 }
 
-// execute runs the jobs from next on in order, until one of them ends the connection, or would have to wait and must not.
+// execute runs the jobs from next on in order, until one of them ends the connection, or would have to wait and must not, or there are
+// replies to be sent first.
 func (r *round) execute() {
 	r.gated, r.gateErr = false, nil
-	for r.next < len(r.jobs) && !r.conn.closing && !r.conn.killed.Load() && !r.out.over && !r.stuck {
+	for r.next < len(r.jobs) && !r.conn.closing && !r.conn.killed.Load() && !r.out.over && !r.stuck && !r.large() {
 		j := &r.jobs[r.next]
 		class := r.classify(j)
 		switch {
@@ -237,7 +239,7 @@ func (r *round) openView(cmd *command) string {
 	if r.machine = r.srv.backend.Machine(); r.machine == nil {
 		return errLoading
 	}
-	r.call.now = r.machine.AppliedTime()
+	r.call.now = r.machine.ReadTime()
 	if r.seq != nil {
 		r.call.now = r.seq.Now()
 	}

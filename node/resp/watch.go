@@ -47,10 +47,12 @@ func watch(c *call) {
 		return
 	}
 	for _, key := range c.args[1:] {
+		copies := c.copies()
 		v, _, ok := c.get(key)
 		if !ok {
 			return
 		}
+		c.forget(copies)
 		if _, again := w.expiries[string(key)]; !again {
 			w.expiries[string(key)] = v.ExpireAt
 			c.srv.watches.add(string(key), c.conn)

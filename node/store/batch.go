@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/replicatedstore/replicatedstore/replication"
 )
@@ -12,6 +11,7 @@ import (
 type Batch struct {
 	tx      Tx
 	before  replication.Position // the tail when it began
+	bytes   int64                // in flight when it began
 	open    bool                 // between Begin and End or Discard
 	scratch []byte               // copies of values read from applied state; reused
 }
@@ -49,7 +49,7 @@ func (s *Sequencer) Evaluate(ctx context.Context, f func(*Batch)) (Ticket, error
 	b := &s.batch
 	defer b.finish()
 	b.tx.now = s.advanceClock(s.opt.Clock())
-	b.before = s.tail
+	b.before, b.bytes = s.tail, s.bytes
 	f(b)
 	if b.open {
 		panic("store: Run's function left a transaction open")
@@ -77,6 +77,15 @@ func (b *Batch) finish() {
 // Entries is how many entries the batch has added so far.
 func (b *Batch) Entries() uint64 { return uint64(b.tx.s.tail - b.before) }
 
+// Bytes is how much memory what the batch has added takes until it is applied.
+func (b *Batch) Bytes() int64 { return b.tx.s.bytes - b.bytes }
+
+// Copies is how many bytes of values that were read the batch holds copies of.
+func (b *Batch) Copies() int { return len(b.scratch) }
+
+// Forget drops the newest copies until only so many bytes are left: the values that Get returned since are invalid from then on.
+func (b *Batch) Forget(left int) { b.scratch = b.scratch[:min(left, len(b.scratch))] }
+
 // Now returns the leader time of the batch (unix ms); expiry is judged by it.
 func (b *Batch) Now() int64 { return b.tx.now }
 
@@ -90,20 +99,15 @@ func (b *Batch) Begin() *Tx {
 	return &b.tx
 }
 
-// End makes the transaction's effects, if any, the entry at the new tail. On ErrEntryTooLarge none of it happened.
+// End makes the transaction's effects, if any, the entry at the new tail. On ErrEntryTooLarge and ErrKeyTooLong none of it happened.
 func (b *Batch) End() error {
 	if !b.open {
 		panic("store: End without Begin")
 	}
 	tx := &b.tx
-	size := len(tx.entry)
-	switch {
-	case size == entryHeader:
+	if err := tx.refused; err != nil || len(tx.entry) == entryHeader {
 		b.Discard()
-		return nil
-	case size > tx.s.opt.MaxEntryBytes:
-		b.Discard()
-		return fmt.Errorf("%w: %d bytes of effects, the limit is %d", ErrEntryTooLarge, size, tx.s.opt.MaxEntryBytes)
+		return err
 	}
 	b.open = false
 	tx.s.append(tx.entry)

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,21 +41,24 @@ func (e *expireScan) passed(d dueKey) {
 	putExpiryKey(e.from, d.expireAt, d.key)
 }
 
-// expireBatch is how many due keys are checked under the sequencer's lock at once.
-const expireBatch = 128
+const (
+	// expireBatch is how many due keys are checked under the sequencer's lock at once.
+	expireBatch = 128
+	// expireBytes of keys are looked for at a time, and the one that makes it as many: fewer than an entry can remove.
+	expireBytes = 4 << 20
+)
 
 // Expire removes keys whose expiry is due, at most limit of them, oldest first. It proposes deletes like any other write,
 // so all members remove the same keys at the same position. removed counts keys, stale index entries that it cleaned (see
-// the package comment); more says that limit was reached and others may be due. It returns once all of it is applied.
+// the package comment); more says that others are due. It returns once all of it is applied.
 //
 // Reads never see expired keys anyway; this frees their memory. Call it on the leader, every 100 ms or so and again at once
 // while more; one caller at a time. Errors are those of Run and Wait, and the database's.
 func (s *Sequencer) Expire(ctx context.Context, limit int) (removed, stale int, more bool, err error) {
-	due, err := s.m.due(s.expiry.start(), s.Now(), limit)
+	due, more, err := s.m.due(s.expiry.start(), s.Now(), limit)
 	if err != nil {
 		return 0, 0, false, err
 	}
-	more = len(due) == limit && limit > 0
 	var last Ticket
 	for part := range slices.Chunk(due, expireBatch) {
 		s.prefetchDue(part)
@@ -119,30 +121,32 @@ func (tx *Tx) expire(d dueKey) (removed bool, err error) {
 	return true, nil
 }
 
-// due returns up to limit index entries of applied state, from the index key lower on, that are due at now.
-func (m *Machine) due(lower []byte, now int64, limit int) (_ []dueKey, err error) {
+// due returns up to limit index entries of applied state, from the index key lower on, that are due at now; more says that there are
+// others.
+func (m *Machine) due(lower []byte, now int64, limit int) (out []dueKey, more bool, err error) {
 	if !m.gate.enter() {
-		return nil, ErrClosed
+		return nil, false, ErrClosed
 	}
 	defer m.gate.leave()
 	if m.recent.indexed.Load() {
 		if err := m.settle(); err != nil {
-			return nil, fmt.Errorf("scan expiry index: %w", err)
+			return nil, false, fmt.Errorf("scan expiry index: %w", err)
 		}
 	}
 	upper := expiryBound(min(now, math.MaxInt64-1) + 1)
 	it, err := m.db.NewIter(&pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
-		return nil, fmt.Errorf("scan expiry index: %w", explain(err))
+		return nil, false, fmt.Errorf("scan expiry index: %w", explain(err))
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
-	var out []dueKey
-	for it.First(); it.Valid() && len(out) < limit; it.Next() {
+	bytes := 0
+	for it.First(); it.Valid() && len(out) < limit && bytes < expireBytes; it.Next() {
 		at, key, err := splitExpiryKey(it.Key())
 		if err != nil {
-			return nil, fmt.Errorf("scan expiry index: %w", explain(err))
+			return nil, false, fmt.Errorf("scan expiry index: %w", explain(err))
 		}
-		out = append(out, dueKey{expireAt: at, key: bytes.Clone(key)})
+		out = append(out, dueKey{expireAt: at, key: slices.Clone(key)})
+		bytes += len(key)
 	}
-	return out, it.Error()
+	return out, it.Valid(), it.Error()
 }

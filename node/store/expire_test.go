@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -144,7 +145,7 @@ func TestExpireFindsLateEntries(t *testing.T) {
 	l.settle()
 	l.put("late", "v", now+15) // in time, but applied only after the scan has passed
 	l.clock.now = now + 30
-	due, err := l.m.due(l.s.expiry.start(), l.clock.now, 10)
+	due, _, err := l.m.due(l.s.expiry.start(), l.clock.now, 10)
 	if err != nil || len(due) != 2 {
 		t.Fatalf("due are %v (%v)", due, err)
 	}
@@ -160,5 +161,31 @@ func TestExpireFindsLateEntries(t *testing.T) {
 	}
 	if left := contents(t, l.m.View(0)); removed != 3 || len(left) != 0 {
 		t.Errorf("full scans removed %d, left are %v", removed, left)
+	}
+}
+
+// Keys so long that an entry removes only some of them are removed all the same, and none is written that is too long for that.
+func TestExpireLongKeys(t *testing.T) {
+	const keys, entry = 9, 20 << 20
+	l := newLeader(t, SequencerOptions{MaxEntryBytes: entry})
+	now := l.clock.now
+	for i := range keys {
+		l.put(fmt.Sprint(i, strings.Repeat("k", entry/keyPart-1)), "v", now+10)
+		l.settle()
+	}
+	l.clock.now = now + 10
+	for left := keys; left > 0; left-- {
+		if removed, _, more := l.runExpire(t, 1000); removed != 1 || more != (left > 1) {
+			t.Fatalf("of %d keys: removed %d, more %t", left, removed, more)
+		}
+	}
+	_, err := l.s.Run(t.Context(), func(b *Batch) {
+		b.Begin().Put(make([]byte, entry/keyPart+1), str("v", 0))
+		if err := b.End(); !errors.Is(err, ErrKeyTooLong) {
+			t.Errorf("error %v", err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

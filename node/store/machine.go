@@ -45,6 +45,7 @@ type Machine struct {
 	queueMu sync.Mutex // see commit and admit; a leaf
 	applied atomic.Pointer[applied]
 	ceiling atomic.Pointer[applied]
+	clock   atomic.Int64 // leader time: the highest that any batch here was evaluated at
 	durable atomic.Pointer[applied]
 
 	recent   *recent
@@ -145,8 +146,12 @@ func (m *Machine) Close() error {
 func (m *Machine) Applied() replication.Mark { return m.applied.Load().mark }
 
 // AppliedTime returns when the last applied record was sealed, by the leader's clock (unix ms); 0 before the first
-// record. It is the time by which a follower judges expiry.
+// record.
 func (m *Machine) AppliedTime() int64 { return m.applied.Load().unixMilli }
+
+// ReadTime is the time by which a follower judges expiry (unix ms): AppliedTime, but what was read here as expired while this member led
+// stays so.
+func (m *Machine) ReadTime() int64 { return max(m.AppliedTime(), m.clock.Load()) }
 
 // Ceiling returns a mark at or above everything that a read which ended before this call can have seen. It is Applied or,
 // while a batch is being committed, that batch's end: the mark to put into a session token after a read, which may have

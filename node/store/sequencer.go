@@ -21,6 +21,8 @@ var (
 	ErrNotOpen = errors.New("this member does not lead")
 	// ErrEntryTooLarge: one transaction's effects exceed SequencerOptions.MaxEntryBytes. Nothing of it was written.
 	ErrEntryTooLarge = errors.New("write is too large")
+	// ErrKeyTooLong: a key to be written is longer than a quarter of SequencerOptions.MaxEntryBytes. Nothing of it was written.
+	ErrKeyTooLong = errors.New("key is too long")
 )
 
 // SequencerOptions are fixed for a Sequencer's life.
@@ -95,7 +97,6 @@ type Sequencer struct {
 	m       *Machine
 	opt     SequencerOptions
 	pending chan struct{}
-	clock   atomic.Int64 // leader time: the highest time any batch was evaluated at
 
 	mu       sync.Mutex // guards all below; waits.mu is never held together with it
 	err      error      // why closed; nil while open
@@ -200,11 +201,11 @@ func (s *Sequencer) Now() int64 { return s.advanceClock(s.opt.Clock()) }
 // advanceClock raises leader time to at least t and returns it.
 func (s *Sequencer) advanceClock(t int64) int64 {
 	for {
-		now := s.clock.Load()
+		now := s.m.clock.Load()
 		if now >= t {
 			return now
 		}
-		if s.clock.CompareAndSwap(now, t) {
+		if s.m.clock.CompareAndSwap(now, t) {
 			return t
 		}
 	}

@@ -76,6 +76,32 @@ func TestEntryTooLarge(t *testing.T) {
 	}
 }
 
+// A transaction that is too large takes no more memory than one that is not, however much it goes on to write.
+func TestTransactionTooLargeStopsGrowing(t *testing.T) {
+	l := newLeader(t, SequencerOptions{MaxEntryBytes: 100_000})
+	_, err := l.s.Run(t.Context(), func(b *Batch) {
+		tx := b.Begin()
+		for range 100 {
+			tx.Put([]byte("k"), Value{Type: TypeString, Data: make([]byte, 10_000)})
+			if len(tx.entry) > 100_000 {
+				t.Fatalf("an entry of %d bytes", len(tx.entry))
+			}
+		}
+		tx.Flush()
+		if err := b.End(); !errors.Is(err, ErrEntryTooLarge) {
+			t.Errorf("error %v", err)
+		}
+		tx = b.Begin()
+		tx.Put([]byte("k"), str("v", 0))
+		if err := b.End(); err != nil {
+			t.Errorf("the transaction after it: %v", err)
+		}
+	})
+	if err != nil || l.get("k") != "v" {
+		t.Errorf("%q, %v", l.get("k"), err)
+	}
+}
+
 func TestPanicDiscards(t *testing.T) {
 	l := newLeader(t, SequencerOptions{})
 	for name, f := range map[string]func(b *Batch){

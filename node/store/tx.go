@@ -10,6 +10,8 @@ const (
 	entryHeader = 1 // the version byte
 	// arenaBytes is the size of the pieces that entries are allocated in. Entries above a quarter get their own.
 	arenaBytes = 256 << 10
+	// keyPart: a key may be so many times shorter than an entry. What removes a key names it twice, and an entry must do to remove it.
+	keyPart = 4
 )
 
 // Tx is one transaction: its reads see everything before it and its own writes; its writes become one entry, so they are
@@ -22,6 +24,7 @@ type Tx struct {
 	// expiries are the keys that were read from applied state and have an expiry: overwriting them can remove their index
 	// entry, because it is known by then.
 	expiries map[string]int64
+	refused  error // why it cannot become an entry: it takes no more effects
 }
 
 // home is where a transaction's entry lives, and so what becomes of the arena at its end.
@@ -40,7 +43,7 @@ func (tx *Tx) begin() {
 		s.arena = make([]byte, 0, arenaBytes)
 	}
 	tx.entry = append(s.arena[len(s.arena):], entryVersion)
-	tx.home = homeArena
+	tx.home, tx.refused = homeArena, nil
 }
 
 // end keeps or reverts what the transaction did to arena and overlay.
@@ -74,12 +77,23 @@ func (tx *Tx) arenaAfter() []byte {
 }
 
 // reserve makes room for n more bytes of effects. When the entry has to move, the bytes it leaves behind stay as they are
-// while the overlay may use them.
-func (tx *Tx) reserve(n int) {
+// while the overlay may use them. False: there are too many, and End will say so.
+func (tx *Tx) reserve(n int) bool {
 	need := len(tx.entry) + n
-	if need <= cap(tx.entry) {
-		return
+	switch limit := tx.s.opt.MaxEntryBytes; {
+	case tx.refused != nil:
+		return false
+	case need > limit:
+		tx.refused = fmt.Errorf("%w: more than %d bytes of effects", ErrEntryTooLarge, limit)
+		return false
+	case need > cap(tx.entry):
+		tx.move(need)
 	}
+	return true
+}
+
+// move takes the entry to where there is room for so many bytes.
+func (tx *Tx) move(need int) {
 	used := len(tx.s.overlay.undo) > 0
 	switch {
 	case need <= arenaBytes/4:
@@ -130,7 +144,8 @@ func (tx *Tx) note(key []byte, v Value) {
 // Put makes v the value of key, whatever it held. It reads nothing (a blind SET stays blind) and copies key and v.Data.
 // A v that is expired already (0 < ExpireAt <= Now) deletes the key instead, as Redis does.
 //
-// v.Type must be TypeString, and ExpireAt not negative; anything else is a programming error and panics.
+// v.Type must be TypeString, and ExpireAt not negative; anything else is a programming error and panics. What is longer than a key or an
+// entry may be, End refuses.
 func (tx *Tx) Put(key []byte, v Value) {
 	if !v.Type.storable() || v.ExpireAt < 0 {
 		panic(fmt.Sprintf("store: put of a %v that expires at %d", v.Type, v.ExpireAt))
@@ -139,8 +154,13 @@ func (tx *Tx) Put(key []byte, v Value) {
 		tx.remove(key)
 		return
 	}
+	if longest := tx.s.opt.MaxEntryBytes / keyPart; len(key) > longest && tx.refused == nil {
+		tx.refused = fmt.Errorf("%w: %d bytes, the limit is %d", ErrKeyTooLong, len(key), longest)
+	}
 	tx.unindex(key, v.ExpireAt)
-	tx.reserve(len(key) + len(v.Data) + 3 + 3*binary.MaxVarintLen64)
+	if !tx.reserve(len(key) + len(v.Data) + 3 + 3*binary.MaxVarintLen64) {
+		return
+	}
 	tx.entry = appendPut(tx.entry, key, v)
 	data := tail(tx.entry, len(v.Data))
 	stored := tail(tx.entry[:len(tx.entry)-len(v.Data)-uvarintSize(len(v.Data))], len(key))
@@ -159,7 +179,9 @@ func (tx *Tx) Delete(key []byte) (existed bool, err error) {
 
 // Flush removes every key. One effect, however many keys there are.
 func (tx *Tx) Flush() {
-	tx.reserve(1)
+	if !tx.reserve(1) {
+		return
+	}
 	tx.entry = appendFlush(tx.entry)
 	clear(tx.expiries)
 	tx.s.overlay.flush(tx.s.tail + 1)
@@ -168,7 +190,9 @@ func (tx *Tx) Flush() {
 // remove deletes key without looking.
 func (tx *Tx) remove(key []byte) {
 	tx.unindex(key, 0)
-	tx.reserve(len(key) + 1 + binary.MaxVarintLen64)
+	if !tx.reserve(len(key) + 1 + binary.MaxVarintLen64) {
+		return
+	}
 	tx.entry = appendDelete(tx.entry, key)
 	tx.s.overlay.set(tail(tx.entry, len(key)), pendingKey{at: tx.s.tail + 1})
 }
@@ -188,7 +212,9 @@ func (tx *Tx) unindex(key []byte, next int64) {
 }
 
 func (tx *Tx) dropIndex(key []byte, expireAt int64) {
-	tx.reserve(len(key) + 1 + 2*binary.MaxVarintLen64)
+	if !tx.reserve(len(key) + 1 + 2*binary.MaxVarintLen64) {
+		return
+	}
 	tx.entry = appendUnindex(tx.entry, expireAt, key)
 }
 

@@ -21,7 +21,7 @@ type View struct {
 	missed   *bool // see Noting
 }
 
-// View returns a view as of now (unix ms): the leader's wall clock, or AppliedTime on a follower.
+// View returns a view as of now (unix ms): the leader's time, or ReadTime on a follower.
 func (m *Machine) View(now int64) View { return View{m: m, now: now} }
 
 // ErrNotResident: the value, or that there is none, is not known without reading the database, which may wait for the disk.

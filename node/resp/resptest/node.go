@@ -31,6 +31,7 @@ type Node struct {
 	seq     atomic.Pointer[store.Sequencer]
 	leads   atomic.Bool
 	gate    atomic.Pointer[error]
+	onGate  atomic.Pointer[func()]
 	room    atomic.Pointer[resp.Room] // nil: any
 	unheard atomic.Int64              // see SetUnheard
 	work    *store.Sequencer          // the loop's
@@ -246,11 +247,19 @@ func (n *Node) Resume() {
 
 // InFlight reports whether more is ordered than committed.
 func (n *Node) InFlight() bool {
-	tail := n.work.Hold()
-	n.work.Release()
+	tail := n.Tail()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return tail > n.end.Position
+}
+
+// OnReadGate has f called, once, by whoever asks the read gate next.
+func (n *Node) OnReadGate(f func()) { n.onGate.Store(&f) }
+
+// Tail is the newest position that was ordered.
+func (n *Node) Tail() replication.Position {
+	defer n.work.Release()
+	return n.work.Hold()
 }
 
 // RefuseReads makes the read gate answer err; nil opens it.
@@ -383,6 +392,9 @@ func (n *Node) Sequencer() *store.Sequencer { return n.seq.Load() }
 
 // ReadGate implements resp.Backend.
 func (n *Node) ReadGate(context.Context) error {
+	if f := n.onGate.Swap(nil); f != nil {
+		(*f)()
+	}
 	if err := n.gate.Load(); err != nil {
 		return *err
 	}

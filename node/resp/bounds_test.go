@@ -1,0 +1,201 @@
+package resp_test
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/node/resp"
+	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
+	"github.com/replicatedstore/replicatedstore/node/store"
+)
+
+// boundedPair is a forwardingPair whose members keep replies of 8 MiB at most.
+func boundedPair(t *testing.T) (leader, follower *resptest.Node) {
+	o := forwarding()
+	o.MaxOutput = 8 << 20
+	leader = resptest.StartWaiting(t, o)
+	follower = leader.Follow(o)
+	leader.Lead()
+	follower.Point(leader.Addr)
+	return leader, follower
+}
+
+// A transaction happens as a whole also when its replies are too long to be sent.
+func TestTransactionWithTooLongReplies(t *testing.T) {
+	leader, follower := boundedPair(t)
+	w := dial(t, leader.Addr)
+	w.do("SETRANGE big 2999999 x", ":3000000")
+	for _, addr := range []string{leader.Addr, follower.Addr} {
+		w.do("DEL a b", ":...")
+		c := dial(t, addr)
+		c.send("MULTI", "SET a 1", "GET big", "GET big", "GET big", "SET b 1")
+		c.expect("+OK", "+QUEUED", "+QUEUED", "+QUEUED", "+QUEUED", "+QUEUED")
+		c.send("EXEC")
+		if addr == follower.Addr {
+			c.expect("-OUTCOMEUNKNOWN...") // all that it learns is that the leader has closed the connection
+		}
+		c.closed()
+		w.do("EXISTS a b", ":2")
+	}
+}
+
+// What bounds one reply does not bound those of a pipeline together, as long as the client reads them.
+func TestLongRepliesOfAPipeline(t *testing.T) {
+	leader, follower := boundedPair(t)
+	w := dial(t, leader.Addr)
+	w.do("SETRANGE big 2999999 x", ":3000000")
+	for _, addr := range []string{leader.Addr, follower.Addr} {
+		c := dial(t, addr)
+		c.send("SET a 1", strings.Repeat("GET big\r\n", 20)+"SET a 2", strings.Repeat("GET big\r\n", 20)+"GET a")
+		c.expect("+OK")
+		for range 20 {
+			c.bulk()
+		}
+		c.expect("+OK")
+		for range 20 {
+			c.bulk()
+		}
+		c.expect("$1", "2")
+	}
+}
+
+// A reply of the leader's that is too long here ends the connection as one of this member's own does.
+func TestTooLongReplyOfTheLeader(t *testing.T) {
+	leader := resptest.StartWaiting(t, forwarding())
+	o := forwarding()
+	o.MaxOutput = 1 << 20
+	follower := leader.Follow(o)
+	leader.Lead()
+	follower.Point(leader.Addr)
+	c := dial(t, follower.Addr)
+	c.do("SETRANGE big 299999 x", ":300000")
+	c.send("MGET big big big big")
+	c.closed()
+}
+
+// An error that repeats what the client said may be longer than what is read at once.
+func TestLongErrorOfTheLeader(t *testing.T) {
+	_, follower := forwardingPair(t)
+	c := dial(t, follower.Addr)
+	word := strings.Repeat("x", 50_000)
+	c.do("EXPIRE k 10 "+word, "-ERR Unsupported option "+word)
+	c.do("PING", "+PONG")
+}
+
+// Commands that rewrite large values do not pass what may be in flight by more than one of them.
+func TestRewrittenValuesInFlightAreBounded(t *testing.T) {
+	n := resptest.Start(t, resp.Options{}, store.SequencerOptions{MaxBytes: 4 << 20})
+	w := dial(t, n.Addr)
+	w.do("SETRANGE big 999999 x", ":1000000")
+	before := n.Tail()
+	n.Stall()
+	w.send(strings.Repeat("APPEND big x\r\n", 63) + "PING")
+	for end := time.Now().Add(200 * time.Millisecond); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if ahead := n.Tail() - before; ahead > 7 {
+			t.Fatalf("%d values of 1 MB in flight, with a bound of 4 MiB", ahead)
+		}
+	}
+	n.Resume()
+	for i := range 63 {
+		w.expect(":" + []string{"10000", "10000"}[i%2] + "...")
+	}
+	w.expect("+PONG")
+}
+
+// Who asks for many large values only for whether they exist has none copied and kept.
+func TestExistenceKeepsNoCopies(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	w := dial(t, n.Addr)
+	w.do("SETRANGE big 999999 x", ":1000000")
+	many := "EXISTS" + strings.Repeat(" big", 100)
+	for _, lines := range [][]string{
+		{"SET a 1", many, strings.Repeat("TTL big\r\n", 50) + "PING end"},
+		{"MULTI", "SET a 1", many, strings.Repeat("TTL big\r\n", 50) + "EXEC", "PING end"},
+	} {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		w.send(lines...)
+		for w.line() != "end" {
+		}
+		if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 30<<20 {
+			t.Errorf("%s...: %d MiB allocated", lines[0], (after.TotalAlloc-before.TotalAlloc)>>20)
+		}
+	}
+}
+
+// A leadership ends between two batches of a pipeline, over a connection that was made while the member followed.
+func TestLeadershipEndsWithinAPipelineOfReads(t *testing.T) {
+	a, b := forwardingPair(t)
+	a.Resign()
+	a.Point("")
+	w := dial(t, a.Addr)
+	w.do("PING", "+PONG")
+	a.Lead()
+	a.OnReadGate(func() { a.HandOver(b) })
+	w.send("MULTI", "GET a", "EXEC", "GET b")
+	w.expect("+OK", "+QUEUED", "-MASTERDOWN...")
+	w.closed()
+	dial(t, a.Addr).do("SET a 1", "+OK")
+}
+
+// A write of the next leadership is not acknowledged in the place of reads that could not be shown to be the newest.
+func TestNextLeadershipWithinAPipeline(t *testing.T) {
+	n := resptest.Start(t, forwarding())
+	w := dial(t, n.Addr)
+	w.do("SET a 1", "+OK")
+	n.RefuseReads(resp.ErrStale)
+	n.OnReadGate(func() {
+		n.Resign()
+		n.Lead()
+		n.Stall()
+	})
+	w.send("MULTI", "GET a", "EXEC", "SET b 1")
+	w.expect("+OK", "+QUEUED", "-MASTERDOWN...", "-OUTCOMEUNKNOWN...")
+	w.closed()
+	n.Resume()
+}
+
+// What a member has answered as expired while it led does not come back when it follows.
+func TestExpiredStaysSoAfterALeadership(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	n.SetActiveExpire(false)
+	w := dial(t, n.Addr)
+	w.do("SET a 1 PX 60000", "+OK")
+	n.Advance(time.Hour)
+	w.do("GET a", "$-1")
+	n.Depose()
+	dial(t, n.Addr).do("GET a", "$-1")
+}
+
+// A loop reads nothing from the disk, whatever command asks for it.
+func TestColdReadsLeaveTheLoop(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	w := dial(t, n.Addr)
+	for i := range 600 { // three times as much as is kept in memory
+		w.do(fmt.Sprintf("SETRANGE k%d 99999 x", i), ":100000")
+	}
+	parked := func(want int) {
+		t.Helper()
+		eventually(t, func() string {
+			if got := n.Server.Parked(); got != want {
+				return fmt.Sprintf("%d connections are parked", got)
+			}
+			return ""
+		})
+	}
+	for i, cmd := range []string{"EXISTS", "TOUCH", "MGET"} {
+		c := dial(t, n.Addr)
+		c.do("PING", "+PONG")
+		parked(2)
+		c.send(fmt.Sprintf("%s k%d", cmd, i))
+		if head := c.line(); head == "*1" {
+			c.line()
+			c.line()
+		}
+		parked(1)
+		_ = c.nc.Close()
+	}
+}
