@@ -44,8 +44,9 @@ func (e *expireScan) passed(d dueKey) {
 const (
 	// expireBatch is how many due keys are checked under the sequencer's lock at once.
 	expireBatch = 128
-	// expireBytes of keys are looked for at a time, and the one that makes it as many: fewer than an entry can remove.
-	expireBytes = 4 << 20
+	// expirePart: as many bytes of keys are looked for at a time as an entry may have, divided by this, and the one key that makes it so
+	// many. An entry can remove that.
+	expirePart = 16
 )
 
 // Expire removes keys whose expiry is due, at most limit of them, oldest first. It proposes deletes like any other write,
@@ -55,7 +56,7 @@ const (
 // Reads never see expired keys anyway; this frees their memory. Call it on the leader, every 100 ms or so and again at once
 // while more; one caller at a time. Errors are those of Run and Wait, and the database's.
 func (s *Sequencer) Expire(ctx context.Context, limit int) (removed, stale int, more bool, err error) {
-	due, more, err := s.m.due(s.expiry.start(), s.Now(), limit)
+	due, more, err := s.m.due(s.expiry.start(), s.Now(), limit, s.opt.MaxEntryBytes/expirePart)
 	if err != nil {
 		return 0, 0, false, err
 	}
@@ -121,9 +122,9 @@ func (tx *Tx) expire(d dueKey) (removed bool, err error) {
 	return true, nil
 }
 
-// due returns up to limit index entries of applied state, from the index key lower on, that are due at now; more says that there are
-// others.
-func (m *Machine) due(lower []byte, now int64, limit int) (out []dueKey, more bool, err error) {
+// due returns up to limit index entries of applied state, from the index key lower on, that are due at now, and no more behind one that
+// makes it size bytes of keys; more says that there are others.
+func (m *Machine) due(lower []byte, now int64, limit, size int) (out []dueKey, more bool, err error) {
 	if !m.gate.enter() {
 		return nil, false, ErrClosed
 	}
@@ -139,14 +140,13 @@ func (m *Machine) due(lower []byte, now int64, limit int) (out []dueKey, more bo
 		return nil, false, fmt.Errorf("scan expiry index: %w", explain(err))
 	}
 	defer func() { err = errors.Join(err, it.Close()) }()
-	bytes := 0
-	for it.First(); it.Valid() && len(out) < limit && bytes < expireBytes; it.Next() {
+	for it.First(); it.Valid() && len(out) < limit && size > 0; it.Next() {
 		at, key, err := splitExpiryKey(it.Key())
 		if err != nil {
 			return nil, false, fmt.Errorf("scan expiry index: %w", explain(err))
 		}
 		out = append(out, dueKey{expireAt: at, key: slices.Clone(key)})
-		bytes += len(key)
+		size -= len(key)
 	}
 	return out, it.Valid(), it.Error()
 }

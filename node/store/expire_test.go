@@ -145,7 +145,7 @@ func TestExpireFindsLateEntries(t *testing.T) {
 	l.settle()
 	l.put("late", "v", now+15) // in time, but applied only after the scan has passed
 	l.clock.now = now + 30
-	due, _, err := l.m.due(l.s.expiry.start(), l.clock.now, 10)
+	due, _, err := l.m.due(l.s.expiry.start(), l.clock.now, 10, 1<<20)
 	if err != nil || len(due) != 2 {
 		t.Fatalf("due are %v (%v)", due, err)
 	}
@@ -166,7 +166,7 @@ func TestExpireFindsLateEntries(t *testing.T) {
 
 // Keys so long that an entry removes only some of them are removed all the same, and none is written that is too long for that.
 func TestExpireLongKeys(t *testing.T) {
-	const keys, entry = 9, 20 << 20
+	const keys, entry = 9, 64 << 10
 	l := newLeader(t, SequencerOptions{MaxEntryBytes: entry})
 	now := l.clock.now
 	for i := range keys {

@@ -72,7 +72,7 @@ func TestStateIsAPrefixWhateverIsPoured(t *testing.T) {
 			if !maps.Equal(got, want.kv) {
 				t.Fatalf("%s: scan %v, want %v", what, got, want.kv)
 			}
-			due, _, err := m.due([]byte{spaceExpiry}, 1<<40, 1000)
+			due, _, err := m.due([]byte{spaceExpiry}, 1<<40, 1000, 1<<20)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -228,7 +228,7 @@ func TestCloseWhileBusy(t *testing.T) {
 			})
 			wg.Go(func() {
 				for {
-					if _, _, err := m.due([]byte{spaceExpiry}, 5000, 10); err != nil {
+					if _, _, err := m.due([]byte{spaceExpiry}, 5000, 10, 1<<20); err != nil {
 						return
 					}
 				}
