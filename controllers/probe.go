@@ -14,7 +14,6 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 	"github.com/replicatedstore/replicatedstore/controllers/nodeclient"
-	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
 // ask asks every member that has an address, all at once, and points the status streams at those addresses.
@@ -91,14 +90,13 @@ func (p *pass) askOne(ctx context.Context, to nodeclient.Target, pr *probe) deci
 	status, err := p.Nodes.Status(ctx, to)
 	now := p.Clock.Now()
 	pr.timedOut, pr.refused = false, false
+	if errors.Is(err, nodeclient.ErrNotAddressed) || err == nil && (!to.Is(status) || status.Store != p.store.Name) {
+		pr.foreign = to.Address
+		return pr.failed(decide.Unknown, now, p.heard(to.Member))
+	}
 	switch nodeclient.Classify(err) {
 	case nodeclient.NoFailure:
-		var e *wire.Error
-		switch {
-		case errors.As(err, &e) && e.Reason == wire.ReasonNotAddressed, err == nil && (!to.Is(status) || status.Store != p.store.Name):
-			pr.foreign = to.Address
-			fallthrough
-		case err != nil:
+		if err != nil {
 			return pr.failed(decide.Unknown, now, p.heard(to.Member))
 		}
 		pr.status, pr.failing, pr.answered, pr.at, pr.foreign = &status, time.Time{}, now, to.Address, ""

@@ -58,7 +58,7 @@ type moved struct {
 
 func (n *moved) Status(_ context.Context, to nodeclient.Target) (wire.Status, error) {
 	if n.at[to.Address] != to.Member {
-		return wire.Status{}, &wire.Error{Reason: wire.ReasonNotAddressed}
+		return wire.Status{}, nodeclient.ErrNotAddressed
 	}
 	return wire.Status{Store: "orders", StoreUID: to.StoreUID, Member: to.Member}, nil
 }

@@ -96,6 +96,9 @@ func (o *Options) complete() error {
 	if o.Managed && (o.Store == "" || o.Member == "" || o.PeerListen == "" || o.ControlListen == "") {
 		return errors.New("--managed needs --store, --member, --peer-listen and --control-listen")
 	}
+	if o.LeaseClient != nil && !o.Managed {
+		return errors.New("--lease needs --managed: a store of one member that leads by itself holds no Lease")
+	}
 	orDefault(&o.Store, "standalone")
 	orDefault(&o.Member, "standalone")
 	orDefault(&o.Listen, DefaultListen)

@@ -48,12 +48,13 @@ func run(args []string) error {
 	if err := quietMonitor(); err != nil {
 		opt.Log.Info("running with the runtime's usual monitor", "reason", err.Error())
 	}
-	asked, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
 	n, err := node.Start(context.Background(), opt)
 	if err != nil {
 		return err
 	}
+	// Only now: while a directory is opened, which may take long, a signal ends the process at once, and nothing is lost by that.
+	asked, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
 	context.AfterFunc(asked, func() {
 		stop() // whoever asks twice does not want to wait
 		_ = n.Leave()
@@ -99,7 +100,20 @@ func parse(args []string) (opt node.Options, leaseName string, verbosity int, er
 		fmt.Println(version)
 		return opt, "", 0, flag.ErrHelp
 	}
-	return opt, leaseName, verbosity, fromEnvironment(f)
+	if err := fromEnvironment(f); err != nil {
+		return opt, "", 0, err
+	}
+	return opt, leaseName, verbosity, notZero(f, "max-value-bytes", "max-clients", "log-retain-bytes", "memory", "write-timeout")
+}
+
+// notZero refuses zeros, which Options take for what was left out.
+func notZero(f *flag.FlagSet, names ...string) error {
+	for _, name := range names {
+		if v := f.Lookup(name).Value.String(); v == "0" || v == "0s" {
+			return fmt.Errorf("--%s: 0 is not allowed (left out, it is %s)", name, f.Lookup(name).DefValue)
+		}
+	}
+	return nil
 }
 
 func fromEnvironment(f *flag.FlagSet) (err error) {
@@ -107,7 +121,7 @@ func fromEnvironment(f *flag.FlagSet) (err error) {
 	f.Visit(func(fl *flag.Flag) { given[fl.Name] = true })
 	f.VisitAll(func(fl *flag.Flag) {
 		name := "RSTORE_" + strings.ToUpper(strings.ReplaceAll(fl.Name, "-", "_"))
-		if v, ok := os.LookupEnv(name); ok && !given[fl.Name] && err == nil {
+		if v, ok := os.LookupEnv(name); ok && !given[fl.Name] && fl.Name != "version" && err == nil {
 			if setErr := f.Set(fl.Name, v); setErr != nil {
 				err = fmt.Errorf("%s=%q: %w", name, v, setErr)
 			}

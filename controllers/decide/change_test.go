@@ -223,6 +223,11 @@ func TestHeld(t *testing.T) {
 	if got := w.condition(v1alpha1.ConditionAvailable); got.Reason != v1alpha1.ReasonFenced {
 		t.Fatalf("%+v", got)
 	}
+	w.store.Annotations[v1alpha1.AnnotationFailover] = "orders-2"
+	w.until("the request is answered", func() bool { return w.store.Annotations[v1alpha1.AnnotationFailover] == "" })
+	if r := w.store.Status.FailoverRequest; r == nil || r.Result != v1alpha1.ResultRefused || !strings.Contains(r.Message, "fenced") {
+		t.Fatalf("the request: %+v", r)
+	}
 	delete(w.store.Annotations, v1alpha1.AnnotationFenced)
 	w.untilState(decide.Stable)
 	w.write()

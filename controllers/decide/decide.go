@@ -156,6 +156,9 @@ func unsettled(m Member) string {
 
 // held fences every member and keeps it so, for as long as the store is annotated.
 func (d *decision) held(rec Record) Plan {
+	if request := d.request(); request != "" {
+		return d.refuse(request, "the annotation "+v1alpha1.AnnotationFenced+" keeps every member fenced")
+	}
 	msg := "The annotation " + v1alpha1.AnnotationFenced + " keeps every member fenced."
 	if rec.Phase != PhaseFencing {
 		next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindFailover, v1alpha1.ReasonFenced, "", ""))

@@ -159,16 +159,23 @@ func newRequest(ctx context.Context, method string, to Target, path string, body
 	return req, nil
 }
 
+// ErrNotAddressed: another member, or that of another store, has this address.
+var ErrNotAddressed = errors.New("somebody else answers there")
+
 // refusal makes a *wire.Error of a 409 only: that alone says that the member's state forbids the order.
 func refusal(addr, path string, code int, body []byte) error {
 	var e wire.Error
 	if err := json.Unmarshal(body, &e); err != nil || e.Reason == "" {
 		return fmt.Errorf("call %s%s: status %d: %.200s", addr, path, code, body)
 	}
-	if code != http.StatusConflict {
+	switch {
+	case code == http.StatusConflict:
+		return fmt.Errorf("call %s%s: %w", addr, path, &e)
+	case e.Reason == wire.ReasonNotAddressed:
+		return fmt.Errorf("call %s%s: %w: %s", addr, path, ErrNotAddressed, e.Message)
+	default:
 		return fmt.Errorf("call %s%s: status %d: %s: %s", addr, path, code, e.Reason, e.Message)
 	}
-	return fmt.Errorf("call %s%s: %w", addr, path, &e)
 }
 
 // Failure is what an error says about the member.

@@ -218,3 +218,20 @@ func TestQuietStreamIsNews(t *testing.T) {
 		t.Fatalf("%d streams", n)
 	}
 }
+
+// What somebody else answers is told from all other refusals: clients are led away from there.
+func TestSomebodyElseAnswers(t *testing.T) {
+	for body, want := range map[string]bool{
+		`{"reason":"NotAddressed","message":"this is others-1"}`: true,
+		`{"reason":"Other","message":"no"}`:                      false,
+	} {
+		addr := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusMisdirectedRequest)
+			_, _ = io.WriteString(w, body)
+		})
+		_, err := nodeclient.New(quick()).Status(t.Context(), nodeclient.Target{Address: addr})
+		if errors.Is(err, nodeclient.ErrNotAddressed) != want || nodeclient.Classify(err) != nodeclient.Unclear {
+			t.Errorf("%s: %v", body, err)
+		}
+	}
+}

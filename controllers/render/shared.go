@@ -105,7 +105,7 @@ func Role(s *api.ReplicatedStore) *rbacv1ac.RoleApplyConfiguration {
 			WithAPIGroups("coordination.k8s.io").
 			WithResources("leases").
 			WithResourceNames(api.LeaseName(s.Name)).
-			WithVerbs("get", "patch", "update"))
+			WithVerbs("get", "patch"))
 }
 
 // RoleBinding of the members' ServiceAccount to their Role.

@@ -3,6 +3,7 @@ package admin
 import (
 	"errors"
 	"fmt"
+	"math"
 	"net"
 
 	"github.com/replicatedstore/replicatedstore/replication"
@@ -15,6 +16,7 @@ const (
 	maxVoters = 64 // far above the API's largest store
 	maxName   = 253
 	maxMillis = 24 * 60 * 60 * 1000
+	maxEpoch  = math.MaxInt64 / 2
 )
 
 func checkFence(r wire.FenceRequest) error { return checkEpoch(r.Epoch) }
@@ -56,8 +58,11 @@ func checkHandover(r wire.HandoverRequest) error {
 }
 
 func checkEpoch(e replication.Epoch) error {
-	if e == 0 {
+	switch {
+	case e == 0:
 		return errors.New("epoch is missing or 0")
+	case e > maxEpoch: // a promise is for ever, and there must be epochs above it
+		return fmt.Errorf("epoch is %d, above %d", e, maxEpoch)
 	}
 	return nil
 }

@@ -184,6 +184,7 @@ func TestMalformedOrdersNeverReachTheNode(t *testing.T) {
 		"unknown field":     {wire.PathFence, `{"epoch":7,"force":true}`},
 		"two values":        {wire.PathFence, `{"epoch":7}{"epoch":8}`},
 		"epoch 0":           {wire.PathFence, `{}`},
+		"the last epoch":    {wire.PathFence, `{"epoch":18446744073709551615}`},
 		"epoch below 0":     {wire.PathFence, `{"epoch":-1}`},
 		"too long":          {wire.PathFence, `{"epoch":7}` + strings.Repeat(" ", maxBody)},
 		"no rule":           {wire.PathConfigure, `{"epoch":7,"version":1,"rules":[]}`},

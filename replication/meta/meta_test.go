@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -208,6 +209,17 @@ func TestLostAndFoundIsEmpty(t *testing.T) {
 		t.Fatal(err)
 	}
 	closeStore(t, mustOpen(t, fs))
+}
+
+// Whoever may not write the directory is told so, and is not sent after a second process.
+func TestUnwritableDirectoryIsNotInUse(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, lockName), 0o755); err != nil { // nobody, not even root, makes a file of that name
+		t.Fatal(err)
+	}
+	if _, err := Open(vfs.Default, dir, options()); err == nil || errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "must be writable") {
+		t.Fatal(err)
+	}
 }
 
 func TestSecondProcessIsRefused(t *testing.T) {

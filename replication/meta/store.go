@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -87,7 +88,11 @@ func Open(fs vfs.FS, dir string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open data directory: %w", err)
 	}
 	lock, err := fs.Lock(fs.PathJoin(dir, lockName))
-	if err != nil {
+	var path *os.PathError // of making the file: it is not about its lock
+	switch {
+	case errors.As(err, &path):
+		return nil, fmt.Errorf("open data directory %s: it must be writable: %w", dir, err)
+	case err != nil:
 		return nil, fmt.Errorf("open data directory %s: %w: %w", dir, ErrInUse, err)
 	}
 	s := &Store{fs: fs, dir: dir, opt: o, lock: lock}

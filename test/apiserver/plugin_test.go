@@ -147,13 +147,17 @@ var _ = Describe("kubectl rstore", Ordered, func() {
 		s := stored(ctx, "orders")
 		s.Annotations = map[string]string{api.AnnotationReconcile: api.ReconcileDisabled}
 		Expect(k8s.Update(ctx, s)).To(Succeed())
-		Expect(run(1, "failover", "orders").Err).To(gbytes.Say("the operator was told to leave store orders alone"))
+		for _, verb := range []string{"failover", "fence", "unfence", "restart", "hibernate", "wake"} {
+			Expect(run(1, verb, "orders").Err).To(gbytes.Say("the operator was told to leave store orders alone"))
+		}
+		Expect(stored(ctx, "orders").Fenced()).To(BeFalse())
 	})
 
 	It("fences and unfences a store", func(ctx SpecContext) {
-		Expect(run(0, "fence", "orders").Out).To(gbytes.Say("store orders fenced"))
+		Expect(run(0, "fence", "orders").Out).To(gbytes.Say("asked to fence store orders"))
 		Expect(stored(ctx, "orders").Fenced()).To(BeTrue())
-		Expect(run(0, "unfence", "orders").Out).To(gbytes.Say("store orders unfenced"))
+		Expect(run(1, "failover", "orders").Err).To(gbytes.Say("store orders is fenced"))
+		Expect(run(0, "unfence", "orders").Out).To(gbytes.Say("asked to unfence store orders"))
 		Expect(stored(ctx, "orders").Fenced()).To(BeFalse())
 	})
 

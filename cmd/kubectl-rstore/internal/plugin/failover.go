@@ -78,9 +78,11 @@ func allowed(store *api.ReplicatedStore, to string) error {
 	if other, ok := store.Annotations[api.AnnotationFailover]; ok {
 		return fmt.Errorf("another request is under way: annotation %s is %q", api.AnnotationFailover, other)
 	}
-	if store.Paused() {
-		return fmt.Errorf("the operator was told to leave store %s alone: annotation %s is %q",
-			store.Name, api.AnnotationReconcile, api.ReconcileDisabled)
+	if err := heeded(store); err != nil {
+		return err
+	}
+	if store.Fenced() {
+		return fmt.Errorf("store %s is fenced, and nobody leads it: unfence it first", store.Name)
 	}
 	if to == api.FailoverToAny {
 		return nil
@@ -88,8 +90,18 @@ func allowed(store *api.ReplicatedStore, to string) error {
 	return isMember(store, to)
 }
 
+// heeded refuses what the operator would not do.
+func heeded(store *api.ReplicatedStore) error {
+	if store.Paused() {
+		return fmt.Errorf("the operator was told to leave store %s alone, and would do nothing: annotation %s is %q",
+			store.Name, api.AnnotationReconcile, api.ReconcileDisabled)
+	}
+	return nil
+}
+
 // follow reads the store until the request has a result that was not there before, telling what changes on the way.
 func (s session) follow(ctx context.Context, before *api.ReplicatedStore, r request) (*api.ReplicatedStore, error) {
+	asked := ctx
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
 	defer cancel()
 	tick := time.NewTicker(lookEvery)
@@ -110,6 +122,9 @@ func (s session) follow(ctx context.Context, before *api.ReplicatedStore, r requ
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
+			if asked.Err() != nil {
+				return nil, fmt.Errorf("interrupted: the request stands; remove annotation %s to withdraw it", api.AnnotationFailover)
+			}
 			return nil, &exitError{exitNoResult, noResult(store, problem, r.timeout)}
 		}
 	}

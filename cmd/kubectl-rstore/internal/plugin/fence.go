@@ -21,7 +21,8 @@ func newFence(connect connector) *cobra.Command {
 		Use:   "fence NAME [MEMBER]",
 		Short: "Stop a store from serving, or keep one member from leading, until unfence",
 		Long: `Without a member, every member of the store is fenced: no write and no linearizable read is served. With a member, that
-member hands over leadership if it has it, and is not elected any more; it goes on following.`,
+member hands over leadership if it has it, and is not elected any more; it goes on following. A member's fence is on its pod, and
+goes with it: a pod that is made anew is not fenced.`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return fence(cmd, connect, args, new(api.FencedTrue))
@@ -50,6 +51,9 @@ func fence(cmd *cobra.Command, connect connector, args []string, value *string) 
 	if err != nil {
 		return err
 	}
+	if err := heeded(store); err != nil {
+		return err
+	}
 	var target client.Object = store
 	what := "store " + store.Name
 	if len(args) == 2 {
@@ -62,11 +66,11 @@ func fence(cmd *cobra.Command, connect connector, args []string, value *string) 
 	if err := s.annotate(cmd.Context(), target, api.AnnotationFenced, value); err != nil {
 		return err
 	}
-	verb := "fenced"
+	verb := "fence"
 	if value == nil {
-		verb = "unfenced"
+		verb = "unfence"
 	}
-	_, err = fmt.Fprintf(s.out, "%s %s\n", what, verb)
+	_, err = fmt.Fprintf(s.out, "asked to %s %s\n", verb, what)
 	return err
 }
 

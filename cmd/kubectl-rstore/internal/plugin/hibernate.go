@@ -41,6 +41,9 @@ func hibernate(cmd *cobra.Command, connect connector, name string, asleep bool) 
 	if err != nil {
 		return err
 	}
+	if err := heeded(store); err != nil {
+		return err
+	}
 	patch := fmt.Appendf(nil, `{"spec":{"hibernated":%t}}`, asleep)
 	if err := s.client.Patch(cmd.Context(), store, client.RawPatch(types.MergePatchType, patch)); err != nil {
 		return fmt.Errorf("set spec.hibernated of %s/%s: %w", s.namespace, name, err)

@@ -25,6 +25,9 @@ handover. Members of a store that names no image take up that of the operator.`,
 			if err != nil {
 				return err
 			}
+			if err := heeded(store); err != nil {
+				return err
+			}
 			now := s.now().UTC().Format(time.RFC3339)
 			if err := s.annotate(cmd.Context(), store, api.AnnotationRestart, &now); err != nil {
 				return err
