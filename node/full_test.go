@@ -356,6 +356,10 @@ func TestFailoverOnFullVolumes(t *testing.T) {
 func TestAFullFollowerSaysSoAndComesBack(t *testing.T) {
 	c, vs := volumes(t, 3, 1, 64)
 	leader := c.promote("m-1", "m-2", "m-3")
+	c.eventually("both others follow", func() bool { // one of two is enough to lead
+		followers, others := c.status(leader).Followers, c.others()
+		return followers[others[0]].Live && followers[others[1]].Live
+	})
 	full := c.others()[0]
 	release := vs[full].Hog()
 	cl := fullClient(t, c.nodes[leader])

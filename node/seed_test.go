@@ -35,7 +35,7 @@ func TestNewFollowerIsSeededUnderLoad(t *testing.T) {
 		if seeded && s.Seeding == nil && s.Contact != nil && s.Contact.Connected {
 			break
 		}
-		if round > 400 {
+		if round > 1200 {
 			t.Fatalf("not seeded: %+v", s)
 		}
 	}

@@ -223,7 +223,7 @@ func TestForwardedWaitToASilentLeader(t *testing.T) {
 	}()
 	leader := resptest.StartWaiting(t, forwarding())
 	o := forwarding()
-	o.CommitTimeout, o.ReadTimeout = 20*time.Millisecond, 20*time.Millisecond
+	o.CommitTimeout, o.ReadTimeout = 2*time.Second, 20*time.Millisecond
 	follower := leader.Follow(o)
 	leader.Lead()
 	follower.Point(silent.Addr().String())
