@@ -29,10 +29,11 @@ type cluster struct {
 	rules []replication.Rule
 	ver   uint64
 	peers string // where peer ports listen
+	more  []func(*Options)
 }
 
-func newCluster(t *testing.T, n, k int) *cluster {
-	c := &cluster{t: t, k: k, nodes: map[string]*Node{}, dirs: map[string]string{}, peers: "127.0.0.1:0"}
+func newCluster(t *testing.T, n, k int, more ...func(*Options)) *cluster {
+	c := &cluster{t: t, k: k, nodes: map[string]*Node{}, dirs: map[string]string{}, peers: "127.0.0.1:0", more: more}
 	for i := range n {
 		name := fmt.Sprintf("m-%d", i+1)
 		c.dirs[name] = t.TempDir()
@@ -50,10 +51,14 @@ func newCluster(t *testing.T, n, k int) *cluster {
 
 func (c *cluster) start(name string) *Node {
 	c.t.Helper()
-	n, err := Start(context.Background(), Options{
+	o := Options{
 		Data: c.dirs[name], Listen: "127.0.0.1:0", PeerListen: c.peers, ControlListen: "127.0.0.1:0",
 		Managed: true, Store: "s", Member: name, Memory: 32 << 20, LogRetain: 4 << 20, WriteTimeout: 3 * time.Second, Log: logr.Discard(),
-	})
+	}
+	for _, f := range c.more {
+		f(&o)
+	}
+	n, err := Start(context.Background(), o)
 	if err != nil {
 		c.t.Fatalf("start %s: %v", name, err)
 	}
@@ -69,6 +74,9 @@ func (c *cluster) status(name string) wire.Status {
 	}
 	return s
 }
+
+// patient has clients wait for a leader for longer than a disk that many share takes for all that a change of leader writes.
+func patient(o *Options) { o.park, o.WriteTimeout = 20*time.Second, 20*time.Second }
 
 // promote runs one failover over the named members and makes the best of them lead.
 func (c *cluster) promote(names ...string) string {
@@ -129,7 +137,7 @@ func (c *cluster) eventually(what string, ok func() bool) {
 }
 
 func (c *cluster) client(name string) *redis.Client {
-	cl := redis.NewClient(&redis.Options{Addr: c.nodes[name].Addr().String(), MaxRetries: -1, PoolSize: 4})
+	cl := redis.NewClient(&redis.Options{Addr: c.nodes[name].Addr().String(), MaxRetries: -1, PoolSize: 4, ReadTimeout: 20 * time.Second})
 	c.t.Cleanup(func() { _ = cl.Close() })
 	return cl
 }
@@ -275,7 +283,7 @@ func TestAHoldEndsByItself(t *testing.T) {
 	c := newCluster(t, 2, 1)
 	c.promote("m-1", "m-2")
 	c.eventually("the other follows", func() bool { return c.status(c.lead).Followers[c.others()[0]].Live })
-	if _, err := c.nodes[c.lead].Handover(t.Context(), wire.HandoverRequest{Epoch: c.epoch, To: c.others()[0], HoldMillis: 300}); err != nil {
+	if _, err := c.nodes[c.lead].Handover(t.Context(), wire.HandoverRequest{Epoch: c.epoch, To: c.others()[0], HoldMillis: 1000}); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.client(c.lead).Set(t.Context(), "a", "1", 0).Err(); err != nil {

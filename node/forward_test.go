@@ -15,7 +15,8 @@ import (
 // handOver moves leadership as the operator does when it is planned.
 func (c *cluster) handOver(to string) {
 	c.t.Helper()
-	if _, err := c.nodes[c.lead].Handover(c.t.Context(), wire.HandoverRequest{Epoch: c.epoch, To: to, HoldMillis: 5000}); err != nil {
+	c.eventually(to+" follows", func() bool { return c.status(c.lead).Followers[to].Live }) // one of two is enough to lead
+	if _, err := c.nodes[c.lead].Handover(c.t.Context(), wire.HandoverRequest{Epoch: c.epoch, To: to, HoldMillis: 10_000}); err != nil {
 		c.t.Fatalf("hand over to %s: %v", to, err)
 	}
 	names := []string{to}
@@ -32,14 +33,14 @@ func (c *cluster) handOver(to string) {
 // Planned handovers under load: not one error on connections that were open before, wherever they were made to, and every write is
 // done once.
 func TestHandoversCostNoClientAnError(t *testing.T) {
-	c := newCluster(t, 3, 1)
+	c := newCluster(t, 3, 1, patient)
 	c.promote("m-1", "m-2", "m-3")
 	var stop atomic.Bool
 	var done sync.WaitGroup
 	counts := make([]int64, 9)
 	for i := range counts {
 		cl := redis.NewClient(&redis.Options{
-			Addr: c.nodes[fmt.Sprintf("m-%d", i%3+1)].Addr().String(), MaxRetries: -1, PoolSize: 1, ReadTimeout: 20 * time.Second,
+			Addr: c.nodes[fmt.Sprintf("m-%d", i%3+1)].Addr().String(), MaxRetries: -1, PoolSize: 1, ReadTimeout: time.Minute,
 		})
 		t.Cleanup(func() { _ = cl.Close() })
 		key := fmt.Sprint("count-", i)
@@ -78,22 +79,31 @@ func TestFollowersAreReadyWhileALeaderIsReplaced(t *testing.T) {
 	if c.start("m-4").Ready() == nil {
 		t.Fatal("a member that follows nobody is ready")
 	}
-	if err := c.nodes["m-1"].Stop(); err != nil {
+	follower, stopped := c.nodes["m-2"], make(chan error, 1)
+	_ = follower.Ready() // as a probe that comes now and then: it counts from the last one that found it following
+	go func() { stopped <- c.nodes["m-1"].Stop() }()
+	c.eventually("the follower misses its leader", func() bool {
+		follows := follower.run.Following()
+		if follows {
+			_ = follower.Ready()
+		}
+		return !follows
+	})
+	if err := follower.Ready(); err != nil {
+		t.Error(err)
+	}
+	if err := <-stopped; err != nil {
 		t.Fatal(err)
 	}
 	delete(c.nodes, "m-1")
-	c.eventually("the follower misses its leader", func() bool { return !c.nodes["m-2"].run.Following() })
-	if err := c.nodes["m-2"].Ready(); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // The leader's process dies: who was connected to a follower gets errors for what was under way at most, and goes on, on the same
 // connection.
 func TestForwardingOutlivesALeader(t *testing.T) {
-	c := newCluster(t, 3, 1)
+	c := newCluster(t, 3, 1, patient)
 	c.promote("m-1", "m-2", "m-3")
-	cl := redis.NewClient(&redis.Options{Addr: c.nodes["m-2"].Addr().String(), MaxRetries: -1, PoolSize: 1, ReadTimeout: 20 * time.Second})
+	cl := redis.NewClient(&redis.Options{Addr: c.nodes["m-2"].Addr().String(), MaxRetries: -1, PoolSize: 1, ReadTimeout: time.Minute})
 	t.Cleanup(func() { _ = cl.Close() })
 	if err := cl.Set(t.Context(), "a", 1, 0).Err(); err != nil {
 		t.Fatal(err)

@@ -16,7 +16,7 @@ import (
 // A leader whose pod is being deleted leads until another does, and its clients are answered to the end: what ends is the
 // connection, between two commands, and everything that was acknowledged was done once.
 func TestLeavingLeaderWaitsToBeRelieved(t *testing.T) {
-	c := newCluster(t, 3, 1)
+	c := newCluster(t, 3, 1, patient)
 	c.promote("m-1", "m-2", "m-3")
 	c.eventually("the heir follows", func() bool { return c.status("m-1").Followers["m-2"].Live })
 	old := c.nodes["m-1"]
@@ -24,7 +24,7 @@ func TestLeavingLeaderWaitsToBeRelieved(t *testing.T) {
 	var acknowledged [3]atomic.Int64
 	ends := make(chan error, len(acknowledged))
 	for i := range acknowledged {
-		cl := redis.NewClient(&redis.Options{Addr: old.Addr().String(), MaxRetries: -1, DialerRetries: 1, PoolSize: 1, ReadTimeout: 20 * time.Second})
+		cl := redis.NewClient(&redis.Options{Addr: old.Addr().String(), MaxRetries: -1, DialerRetries: 1, PoolSize: 1, ReadTimeout: time.Minute})
 		t.Cleanup(func() { _ = cl.Close() })
 		go func() {
 			for {

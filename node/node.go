@@ -154,7 +154,7 @@ func (n *Node) serve(ctx context.Context) (err error) {
 	n.clients, err = resp.New(b, resp.Options{
 		Now: wallClock, Log: n.opt.Log, Limits: resp.Limits{MaxBulk: int(n.opt.MaxValueBytes)},
 		MaxClients: n.opt.MaxClients, CommitTimeout: n.opt.WriteTimeout, ReadTimeout: gateWait, EnableDebug: n.opt.EnableDebug,
-		Dial: n.dialLeader, Store: n.opt.Store + "/" + n.opt.StoreUID,
+		Dial: n.dialLeader, Store: n.opt.Store + "/" + n.opt.StoreUID, Park: n.opt.park,
 	})
 	if err != nil {
 		return err

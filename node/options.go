@@ -72,6 +72,9 @@ type Options struct {
 	Version     string
 	Log         logr.Logger
 	FS          vfs.FS
+
+	// park is how long what clients ask for waits while no leader takes it; 0: as resp has it. Tests set it.
+	park time.Duration
 }
 
 // Defaults of Options.

@@ -28,9 +28,9 @@ func (s *Server) unheard() (d time.Duration, long bool) {
 	return d, d >= s.tooLongAlone()
 }
 
-// astrayWait is for how long a client that is sent away may go on: whoever writes a long pipeline gets to its end, and whoever asks one
+// defaultAstrayWait is for how long a client that is sent away may go on: whoever writes a long pipeline gets to its end, and whoever asks one
 // thing after the other is sent away after a reply.
-const astrayWait = time.Second
+const defaultAstrayWait = time.Second
 
 // goAstray sends the client away if its connection, whose leader is alone or has long not been heard, is so old that a new one may find
 // another leader: this one may have been replaced, and cut off together with this member from whoever could tell it. A client is sent

@@ -48,6 +48,7 @@ func TestWritesWhileTooFewFollowersAreHeard(t *testing.T) {
 // sentAway expects the end of the connection, in an orderly way.
 func sentAway(t *testing.T, c *wire) {
 	t.Helper()
+	c.renew()
 	if line, err := c.r.ReadString('\n'); !errors.Is(err, io.EOF) || line != "" {
 		t.Errorf("it stays: %q, %v", line, err)
 	}
@@ -101,10 +102,10 @@ const mayNotRead = "-MASTERDOWN too few synchronous followers have been heard fo
 const masterDown = "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
 
 // startBetween runs a follower whose clients' commands go to a leader, and clients that have been connected for 6 s, as startAlone does.
-func startBetween(t *testing.T) (leader, follower *resptest.Node, old []*wire) {
+func startBetween(t *testing.T, park time.Duration) (leader, follower *resptest.Node, old []*wire) {
 	var ahead atomic.Int64
 	o := forwarding()
-	o.CommitTimeout, o.Park = 5*time.Second, 50*time.Millisecond
+	o.CommitTimeout, o.Park = 5*time.Second, park
 	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	leader = resptest.StartWaiting(t, o)
 	follower = leader.Follow(o)
@@ -121,7 +122,7 @@ func startBetween(t *testing.T) (leader, follower *resptest.Node, old []*wire) {
 
 // A member in between sends its clients away for a leader that is alone, and tells what that said, also of a transaction.
 func TestClientsOfAFollowerOfALeaderThatIsAlone(t *testing.T) {
-	leader, follower, old := startBetween(t)
+	leader, follower, old := startBetween(t, 20*time.Second)
 	leader.SetUnheard(6 * time.Second)
 	fresh := dial(t, follower.Addr)
 	fresh.do("SET a 2", refusedAlone)
@@ -155,14 +156,14 @@ func TestClientsOfAFollowerOfALeaderThatIsAlone(t *testing.T) {
 // A member that has heard no leader for long sends clients away, but not for the moments of a failover; and who sends many commands at
 // once waits for a leader once.
 func TestClientsOfAMemberThatHearsNoLeader(t *testing.T) {
-	leader, follower, old := startBetween(t)
+	leader, follower, old := startBetween(t, time.Second)
 	follower.Point("")
 	follower.SetUnheard(4900 * time.Millisecond)
-	const nowhere = "-TRYAGAIN nothing was written, no leader was reached within 50ms"
+	const nowhere = "-TRYAGAIN nothing was written, no leader was reached within 1s"
 	old[0].do("GET a", nowhere)
 	const patient = 400
 	old[0].send(slices.Repeat([]string{"SET a 2"}, patient)...)
-	time.Sleep(200 * time.Millisecond) // most likely some are answered by now
+	time.Sleep(1500 * time.Millisecond) // most likely one is answered by now
 	follower.Point(leader.Addr)
 	replies := map[string]int{}
 	for range patient {
@@ -185,11 +186,11 @@ func TestClientsOfAMemberThatHearsNoLeader(t *testing.T) {
 		if line := old[2].line(); line != nowhere {
 			t.Fatalf("reply %d: %q", i, line)
 		}
+		if took := time.Since(began); took > 25*time.Second {
+			t.Fatalf("%d commands waited for %v, and %d may for 1 s together", i+1, took, commands)
+		}
 	}
 	sentAway(t, old[2])
-	if took := time.Since(began); took > commands*25*time.Millisecond {
-		t.Errorf("%d commands waited for %v, and may for 50 ms together", commands, took)
-	}
 	follower.Point(leader.Addr)
 	follower.SetUnheard(0)
 	old[0].do("SET a 3", "+OK")
@@ -200,6 +201,7 @@ func TestClientsOfAMemberThatHearsNoLeader(t *testing.T) {
 // A pipeline longer than any buffer is answered to its end before its client is sent away. (The connection was reset in the middle.)
 func TestALongPipelineOfAClientThatIsSentAway(t *testing.T) {
 	n, ahead, old := startAlone(t)
+	n.Server.LeaveLater(10 * time.Second)
 	ahead.Store(int64(6 * time.Second))
 	n.SetUnheard(6 * time.Second)
 	const commands = 20_000
@@ -233,7 +235,7 @@ func TestAClientThatGoesOnIsSentAway(t *testing.T) {
 
 // However short writes may wait, moments are not enough.
 func TestMomentsAloneAreNoReasonToRefuse(t *testing.T) {
-	n := resptest.Start(t, resp.Options{CommitTimeout: 100 * time.Millisecond})
+	n := resptest.Start(t, resp.Options{CommitTimeout: 2 * time.Second})
 	c := dial(t, n.Addr)
 	n.SetUnheard(2900 * time.Millisecond)
 	c.do("SET a 1", "+OK")

@@ -26,13 +26,16 @@ func dial(t testing.TB, addr string) *wire {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = nc.Close() })
-	_ = nc.SetDeadline(time.Now().Add(testTimeout))
 	return &wire{t: t, nc: nc, r: bufio.NewReader(nc)}
 }
+
+// renew gives what comes next all the time that a test has for one step.
+func (w *wire) renew() { _ = w.nc.SetDeadline(time.Now().Add(testTimeout)) }
 
 // send writes one line per command in one segment.
 func (w *wire) send(lines ...string) {
 	w.t.Helper()
+	w.renew()
 	if _, err := w.nc.Write([]byte(strings.Join(lines, "\r\n") + "\r\n")); err != nil {
 		w.t.Fatal(err)
 	}
@@ -41,6 +44,7 @@ func (w *wire) send(lines ...string) {
 // line reads one line of a reply.
 func (w *wire) line() string {
 	w.t.Helper()
+	w.renew()
 	s, err := w.r.ReadString('\n')
 	if err != nil {
 		w.t.Fatalf("read reply: %v (had %q)", err, s)
@@ -84,6 +88,7 @@ func (w *wire) bulk() string {
 // closed expects the end of the connection.
 func (w *wire) closed() {
 	w.t.Helper()
+	w.renew()
 	if b, err := w.r.ReadByte(); err == nil {
 		rest, _ := w.r.Peek(w.r.Buffered())
 		w.t.Fatalf("got %q, want the connection closed", string(b)+string(rest))

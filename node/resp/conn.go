@@ -189,7 +189,7 @@ func (c *conn) proceed(r *round) error {
 		c.closing = true
 	}
 	if r.astray && c.leaveAt.IsZero() {
-		c.leaveAt = time.Now().Add(astrayWait)
+		c.leaveAt = time.Now().Add(time.Duration(c.srv.astrayWait.Load()))
 	}
 	if c.warm = min(c.warm+1, warmEnough); r.cold {
 		c.warm = 0

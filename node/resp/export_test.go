@@ -1,5 +1,7 @@
 package resp
 
+import "time"
+
 // Disturb has every loop look for what is due.
 func (s *Server) Disturb() {
 	for _, l := range s.loops {
@@ -33,6 +35,19 @@ func (s *Server) Parked() (n int) {
 	}
 	return n
 }
+
+// Busy counts the connections that a round of is in progress.
+func (s *Server) Busy() (n int) {
+	for _, c := range s.clients.all() {
+		if c.busy.Load() {
+			n++
+		}
+	}
+	return n
+}
+
+// LeaveLater gives clients that are sent away so long to go on.
+func (s *Server) LeaveLater(d time.Duration) { s.astrayWait.Store(int64(d)) }
 
 // SameStore is sameStore.
 var SameStore = sameStore

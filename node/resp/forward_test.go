@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -222,7 +223,7 @@ func TestForwardedWaitToASilentLeader(t *testing.T) {
 	}()
 	leader := resptest.StartWaiting(t, forwarding())
 	o := forwarding()
-	o.CommitTimeout, o.ReadTimeout = 20*time.Millisecond, 20*time.Millisecond
+	o.CommitTimeout, o.ReadTimeout = 2*time.Second, 20*time.Millisecond
 	follower := leader.Follow(o)
 	leader.Lead()
 	follower.Point(silent.Addr().String())
@@ -394,21 +395,19 @@ func TestForwardedWaitEndsWithItsClient(t *testing.T) {
 func TestLargeForwardedTransaction(t *testing.T) {
 	_, follower := forwardingPair(t)
 	f := dial(t, follower.Addr)
-	const n = 200_000
-	var lines, want []string
-	for range n {
-		lines, want = append(lines, "INCR n"), append(want, "+QUEUED")
+	const n, size, atOnce = 5000, 1 << 10, 50
+	f.do("MULTI", "+OK")
+	for i := 0; i < n; i += atOnce {
+		var lines []string
+		for k := range atOnce {
+			lines = append(lines, fmt.Sprintf("GETSET k %0*d", size, i+k))
+		}
+		f.send(lines...)
+		f.expect(slices.Repeat([]string{"+QUEUED"}, atOnce)...)
 	}
-	f.send("MULTI")
-	f.expect("+OK")
-	for i := 0; i < n; i += 1000 {
-		f.send(lines[i : i+1000]...)
-		f.expect(want[i : i+1000]...)
-	}
-	f.send("EXEC")
-	f.expect(fmt.Sprintf("*%d", n))
-	for i := range n {
-		f.expect(fmt.Sprintf(":%d", i+1))
+	f.do("EXEC", fmt.Sprintf("*%d", n), "$-1")
+	for i := range n - 1 {
+		f.expect(fmt.Sprintf("$%d", size), fmt.Sprintf("%0*d", size, i))
 	}
 }
 

@@ -1,6 +1,8 @@
 package resp_test
 
 import (
+	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -71,6 +73,7 @@ func TestHold(t *testing.T) {
 	w.do("SET a 1", "-TRYAGAIN nothing was written...")
 	w.do("GET a", "$-1")
 	n.Release()
+	w.do("CONFIG SET commit-timeout-ms 20000", "+OK")
 	w.do("SET a 2", "+OK")
 }
 
@@ -79,7 +82,12 @@ func TestHoldThenDeposed(t *testing.T) {
 	w := dial(t, n.Addr)
 	n.Hold()
 	w.send("SET a 1")
-	time.Sleep(20 * time.Millisecond) // most likely it waits by now; the reply is the same if not
+	eventually(t, func() string { // most likely it waits by then; the reply is the same if not
+		if n.Server.Busy() == 0 {
+			return "the write does not arrive"
+		}
+		return ""
+	})
 	n.Depose()
 	w.expect("-READONLY You can't write against a read only replica.")
 	w.closed()
@@ -139,15 +147,28 @@ func TestReadsBesideAWriteNeedNoGate(t *testing.T) {
 	w.expect("+OK", ":0", "$1", "1")
 }
 
+// deposedBetween is cut off from its followers, and is deposed and elected again as soon as the server has looked whether a batch that
+// only read may be answered.
+type deposedBetween struct {
+	*resptest.Node
+	depose atomic.Bool
+}
+
+func (d *deposedBetween) ReadGate(ctx context.Context) error {
+	if d.depose.CompareAndSwap(true, false) {
+		d.Depose() // another leads, and changes what is there
+		d.Lead()
+	}
+	return d.Node.ReadGate(ctx)
+}
+
 // Deposed and elected again between two batches of one pipeline: what the first one read is not proved by the second one's commit.
 func TestReadsOfALeadershipThatIsOver(t *testing.T) {
-	n := resptest.Start(t, resp.Options{EnableDebug: true})
-	w := dial(t, n.Addr)
+	d := &deposedBetween{Node: resptest.Start(t, resp.Options{})}
+	w := dial(t, serve(t, d, resp.Options{Now: time.Now}))
 	w.do("SET old 1", "+OK")
-	n.RefuseReads(resp.ErrStale) // it is cut off
-	w.send("SETNX old 5", "DEBUG SLEEP 0.3", "SET a 1")
-	time.Sleep(100 * time.Millisecond) // most likely it is between the two by now; the reply is the same if not
-	n.Depose()                         // another leads, and changes what is there
-	n.Lead()
-	w.expect("-MASTERDOWN...")
+	d.RefuseReads(resp.ErrStale)
+	d.depose.Store(true)
+	w.send("SETNX old 5", "PING", "SET a 1")
+	w.expect("-MASTERDOWN...", "+PONG")
 }

@@ -28,9 +28,10 @@ type Server struct {
 
 	maxClients    atomic.Int64
 	maxOutput     atomic.Int64 // bytes
-	commitTimeout atomic.Int64 // nanoseconds, like the next two
+	commitTimeout atomic.Int64 // nanoseconds, like the next three
 	idleTimeout   atomic.Int64
 	keepAlive     atomic.Int64
+	astrayWait    atomic.Int64 // defaultAstrayWait, except in tests
 
 	stopping atomic.Bool
 	ctx      context.Context // ends when connections are cut off without grace
@@ -63,6 +64,7 @@ func New(b Backend, o Options) (*Server, error) {
 	s.commitTimeout.Store(int64(s.opt.CommitTimeout))
 	s.idleTimeout.Store(int64(s.opt.IdleTimeout))
 	s.keepAlive.Store(int64(s.opt.KeepAlive))
+	s.astrayWait.Store(int64(defaultAstrayWait))
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.blockCtx, s.unblock = context.WithCancel(s.ctx)
 	s.config = s.params()

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -167,29 +168,31 @@ func TestAHungStreamSendsRecordsOnly(t *testing.T) {
 // A third receiver does not wait for ever for its turn behind two that do not get on: the disk hangs here, and another source
 // may work. As long as they get on, it does wait.
 func TestATurnIsNotWaitedForWhenNobodyGetsOn(t *testing.T) {
-	s := &seedServer{turn: make(chan struct{}, seedsAtOnce), began: time.Now(), say: time.Millisecond, enough: 200 * time.Millisecond}
-	for range seedsAtOnce {
-		s.turn <- struct{}{}
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- s.awaitTurn(ctx, io.Discard) }()
-	for range 50 {
-		_, _ = moving{struct {
-			io.Reader
-			io.Writer
-		}{nil, io.Discard}, s}.Write([]byte{1})
-		time.Sleep(10 * time.Millisecond)
-		select {
-		case err := <-done:
-			t.Fatalf("gave up while others got on: %v", err)
-		default:
+	synctest.Test(t, func(t *testing.T) {
+		s := &seedServer{turn: make(chan struct{}, seedsAtOnce), began: time.Now(), say: time.Millisecond, enough: 200 * time.Millisecond}
+		for range seedsAtOnce {
+			s.turn <- struct{}{}
 		}
-	}
-	if err := <-done; !errors.Is(err, errNoTurn) {
-		t.Fatal(err)
-	}
-	cancel()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- s.awaitTurn(ctx, io.Discard) }()
+		for range 50 {
+			_, _ = moving{struct {
+				io.Reader
+				io.Writer
+			}{nil, io.Discard}, s}.Write([]byte{1})
+			time.Sleep(10 * time.Millisecond)
+			select {
+			case err := <-done:
+				t.Fatalf("gave up while others got on: %v", err)
+			default:
+			}
+		}
+		if err := <-done; !errors.Is(err, errNoTurn) {
+			t.Fatal(err)
+		}
+		cancel()
+	})
 }
 
 // A leader whose new rule names a voter that was never heard has not heard too few of them since it began to lead.

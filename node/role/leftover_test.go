@@ -40,7 +40,6 @@ func TestSeedThatIsNotNeededAnyMoreIsRemoved(t *testing.T) {
 
 // A source that breaks off and then refuses once has sent a part, which one more try may complete.
 func TestPartOfASnapshotOutlivesARefusal(t *testing.T) {
-	c := led(t, "g")
 	var conns atomic.Int32
 	through := func(conn net.Conn) net.Conn {
 		switch conns.Add(1) {
@@ -51,10 +50,12 @@ func TestPartOfASnapshotOutlivesARefusal(t *testing.T) {
 		}
 		return conn
 	}
-	c.members["g"].through.Store(&through)
-	c.start("f", slowly)
-	c.follow("f")
-	c.seedOf("f")
+	c, _ := seedFromG(t, func() *cluster {
+		c := led(t, "g")
+		conns.Store(0)
+		c.members["g"].through.Store(&through)
+		return c
+	}, slowly)
 	c.agrees("f")
 	// On a machine that is busy enough, connections break by themselves, too, and three are too many.
 	if n := c.made("l"); n != 0 && conns.Load() <= 3 {

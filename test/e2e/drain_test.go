@@ -22,16 +22,16 @@ import (
 var _ = Describe("day 2: a node", func() {
 	It("is cordoned: leadership leaves it, and nothing else happens", Label(labelQuick), func(ctx SpecContext) {
 		store := usual(ctx)
-		t := planned(ctx, store)
-		stays := t.stays(ctx)
-		t.asks("cordon "+t.node, world.Cordon(ctx, t.node))
-		r := t.led(ctx).Status.LastFailover
-		Expect(r.Kind).To(Equal(v1alpha1.KindHandover))
-		Expect(r.Reason).To(Equal("LeaderNodeCordoned"))
-		t.asks("uncordon it", world.Uncordon(ctx))
-		stays()
-		t.undisturbed(ctx)
-	}, SpecTimeout(2*readyTimeout))
+		calmly(ctx, store, 0, func(t *trial) {
+			stays := t.stays(ctx)
+			t.asks("cordon "+t.node, world.Cordon(ctx, t.node))
+			r := t.led(ctx).Status.LastFailover
+			Expect(r.Kind).To(Equal(v1alpha1.KindHandover))
+			Expect(r.Reason).To(Equal("LeaderNodeCordoned"))
+			t.asks("uncordon it", world.Uncordon(ctx))
+			stays()
+		})
+	}, SpecTimeout(3*readyTimeout))
 
 	It("is drained, one after the other: leadership leaves first, and one member at a time is away", func(ctx SpecContext) {
 		onOwnCluster()

@@ -41,10 +41,37 @@ func (t *trial) asks(what string, err error) {
 // undisturbed is end, and no client was told of an error.
 func (t *trial) undisturbed(ctx context.Context) {
 	GinkgoHelper()
-	r := t.end(ctx)
+	t.toldNothing(t.end(ctx))
+}
+
+func (t *trial) toldNothing(r ledger.Report) {
+	GinkgoHelper()
 	Expect(r.Failed+r.Unknown).To(BeZero(), "%d writes failed and %d ended unknown:\n%s",
 		r.Failed, r.Unknown, strings.Join(r.Errors, "\n"))
 	t.row.read("clients: no error")
+}
+
+// calmly does what disturbs nobody and takes no more leaderships than most (0: any number), with a load of its own. A machine that stands
+// still for longer than clients are patient disturbs them, too, or ends a leadership: then it is done once more. Nothing may be lost either
+// time.
+func calmly(ctx context.Context, s *stage.Store, most int, do func(*trial)) {
+	GinkgoHelper()
+	for last := false; ; last = true {
+		t := planned(ctx, s)
+		before := t.row.Leaderships
+		do(t)
+		r := t.end(ctx)
+		leaderships := t.row.Leaderships - before
+		if !last && (r.Failed+r.Unknown > 0 || most > 0 && leaderships > most) {
+			note("done once more: %d writes failed, %d ended unknown, in %d leaderships", r.Failed, r.Unknown, leaderships)
+			continue
+		}
+		t.toldNothing(r)
+		if most > 0 {
+			Expect(leaderships).To(BeNumerically("<=", most), "it is no reason for another leader")
+		}
+		return
+	}
 }
 
 // annotates sets an annotation of the store; "" removes it.

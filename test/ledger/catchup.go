@@ -20,11 +20,14 @@ func catchUp(ctx context.Context, members []Member, dial Dial) error {
 		clients[i] = redis.NewClient(ClientOptions(m.Address, 2*time.Second, dial))
 		defer clients[i].Close()
 	}
-	target := goal{}
+	target, missing := goal{}, ""
 	for {
-		missing := target.missing(ctx, members, clients)
-		if missing == "" {
+		now := target.missing(ctx, members, clients)
+		if now == "" {
 			return nil
+		}
+		if ctx.Err() == nil || missing == "" { // whoever was being asked when ctx ended had no time to answer
+			missing = now
 		}
 		if sleep(ctx, pollPeriod); ctx.Err() != nil {
 			return fmt.Errorf("wait until every member has caught up: %s: %w", missing, context.Cause(ctx))

@@ -59,7 +59,7 @@ func TestLoad(t *testing.T) {
 // What happens to a connection is told apart, and a write that was answered with neither yes nor no stays open.
 func TestLoadDeposed(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
-	conn := dial(n.Addr, 200*time.Millisecond)
+	conn := dial(n.Addr, 3*time.Second)
 	defer conn.close()
 	o := history.Op{Kind: history.Set, Key: "k", Arg: "v"}
 	if err := conn.do(&o); err != nil {
