@@ -63,7 +63,7 @@ func (d *decision) choose() Plan {
 	case d.Store.DeletionTimestamp != nil:
 		return plan(Deleting, v1alpha1.ReasonDeleting, "The store is being deleted.")
 	case d.Store.Paused():
-		return plan(Paused, v1alpha1.ReasonReconcileDisabled, "The annotation %s tells the operator to leave the store alone.", v1alpha1.AnnotationReconcile)
+		return plan(Paused, v1alpha1.ReasonReconcileDisabled, "The annotation %s tells the operator to leave the store alone.%s", v1alpha1.AnnotationReconcile, d.specWaits())
 	case d.Lease.Owner == OwnedByEarlier:
 		return plan(Creating, v1alpha1.ReasonEarlierStore, "The Lease of the store that had this name before is still there; the cluster is about to remove it "+
 			"(where it does not: kubectl delete lease %s).", v1alpha1.LeaseName(d.Store.Name)).again(soon)
@@ -91,6 +91,14 @@ func (d *decision) choose() Plan {
 	default:
 		return d.led(*rec)
 	}
+}
+
+// specWaits says so where the newest spec was not taken up.
+func (d *decision) specWaits() string {
+	if d.Store.Status.ObservedGeneration == d.Store.Generation {
+		return ""
+	}
+	return " Its newest spec has not been taken up."
 }
 
 // led judges a store with a recorded, stable leadership.
