@@ -21,6 +21,7 @@ type decision struct {
 	holding []string
 	quietly []string        // held facts for which nobody looks again sooner
 	stuck   map[string]bool // members whose claim has been going for too long
+	unheard map[string]bool // followers that the leader has not heard for long
 	// ahead is whom clients are led to while it is not sure yet that the leader is lost; "" to the leader.
 	ahead string
 	// sleeping: pods go, and none is made.
@@ -36,6 +37,7 @@ func Decide(o Observed, now time.Time) Plan {
 	d := &decision{Observed: o, now: now}
 	d.setForeignApart()
 	d.findStuckClaims()
+	d.findUnheard()
 	p := d.choose()
 	if !p.Risky() || p.promotes() {
 		p.Actions = append(p.Actions, d.upkeep(p.State)...)

@@ -112,14 +112,14 @@ func (d *decision) reseed(rec Record) (Plan, bool) {
 
 // update restarts members whose pod was made from another spec, one at a time and the leader last, each only while
 // everybody else is caught up. A member that does not run anyway is replaced without waiting for others: a bad template must
-// be curable. One that only missed a look is not such a member.
+// be curable. One that only missed a look is not such a member, nor is one that the leader hears.
 func (d *decision) update(rec Record) (Plan, bool) {
 	var outdated []Member
 	others := ""
 	for _, m := range slices.Backward(d.roster(rec)) {
 		old := d.Outdated(m) && !m.Pod.Deleting
 		switch {
-		case old && m.fresh() == nil && (m.Pod.Trouble != "" || m.Probe.For >= d.Settings.VoterGoneAfter):
+		case old && m.fresh() == nil && (m.Pod.Trouble != "" || m.Probe.For >= d.Settings.VoterGoneAfter && !d.heard(rec, m.Name)):
 			return d.replace(m)
 		case old:
 			outdated = append(outdated, m)
