@@ -182,8 +182,7 @@ const growAgain = 5 * time.Minute
 
 // applyClaim takes the spec to a claim that exists.
 func (p *pass) applyClaim(ctx context.Context, m decide.Member) error {
-	grow := m.Pod != nil || p.store.Spec.Hibernated
-	return p.fitClaim(m.Name, m.Claim.Requested, grow, func(grow bool) error {
+	return p.fitClaim(m.Name, m.Claim.Requested, p.seen.Grows(m), func(grow bool) error {
 		return p.applyOnce(ctx, render.Claim(p.store, m.Ordinal, m.Claim.Requested, grow).WithUID(m.Claim.UID), m.Claim.UID)
 	})
 }

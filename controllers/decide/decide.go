@@ -26,7 +26,7 @@ type decision struct {
 	ahead string
 	// sleeping: pods go, and none is made.
 	sleeping bool
-	// everybody: no record says who the members are, so that the plan rests on their list.
+	// everybody: the plan rests on the list of members: no record says who they are, or something is missed in it.
 	everybody bool
 	// doubtful: what the record's Lease looks like is to be read from the API server itself, whatever comes of it.
 	doubtful bool

@@ -55,6 +55,9 @@ func (d *decision) create(rec Record, size int) []Action {
 			out = append(out, CreateMember{m.Name, m.Ordinal})
 		case m.Pod != nil && m.Pod.Failed && !m.Pod.Deleting:
 			out = append(out, DeletePod{m.Name, m.Pod.UID, "it has ended and will not run again"})
+		case m.lacksClaim() && d.lasting("no claim for "+string(m.Pod.UID), claimLag):
+			d.everybody = true
+			out = append(out, DeletePod{m.Name, m.Pod.UID, "its claim is gone, and it runs nowhere without"})
 		}
 	}
 	for _, ordinal := range d.freeOrdinals(members)[:max(0, size-len(members))] {
