@@ -30,12 +30,17 @@ func (d *decision) upkeep(s State) []Action {
 }
 
 // wanted is how many members there are to be now. More than there ever were are made only beside a leader, which seeds them, or
-// before there was any: in the meantime they help nobody, and if the record turns out to be lost they are in the way.
+// before there was any: in the meantime they help nobody, and if the record turns out to be lost they are in the way. Without a record,
+// volumes that may hold data are such a case; whoever has one is a member anyhow (see roster).
 func (d *decision) wanted(rec Record) int {
-	if rec.Epoch == 0 || rec.Kind == v1alpha1.KindWake || d.Members[rec.Leader.Member].leads(rec) {
+	switch {
+	case rec.Epoch == 0 && d.mayHoldData():
+		return min(d.Store.Spec.Size(), d.known())
+	case rec.Epoch == 0 || rec.Kind == v1alpha1.KindWake || d.Members[rec.Leader.Member].leads(rec):
 		return d.Store.Spec.Size()
+	default:
+		return d.whole()
 	}
-	return d.whole()
 }
 
 // create makes the pods that are missing: of members the store consists of, then of new ones up to size. A member whose pod
