@@ -19,8 +19,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// act does the plan's actions in order and stops at the first failure. Orders to follow go out together.
+// act does the plan's actions in order and stops at the first failure, but for that of a member that cannot be made: the others are made
+// all the same. Orders to follow go out together.
 func (p *pass) act(ctx context.Context, plan decide.Plan) error {
+	var unmade []error
 	for i := 0; i < len(plan.Actions); i++ {
 		a := plan.Actions[i]
 		p.failpoint(ctx, "before", a)
@@ -31,7 +33,12 @@ func (p *pass) act(ctx context.Context, plan decide.Plan) error {
 		}
 		logger := log.FromContext(ctx).WithValues(keyState, plan.State.String(), keyAction, a.String())
 		if err := p.do(ctx, a); err != nil {
-			return fmt.Errorf("%v: %w", a, err)
+			err = fmt.Errorf("%v: %w", a, err)
+			if _, ok := a.(decide.CreateMember); !ok {
+				return errors.Join(append(unmade, err)...)
+			}
+			unmade = append(unmade, err)
+			continue
 		}
 		p.failpoint(ctx, "after", a)
 		if a.Risky() {
@@ -40,7 +47,7 @@ func (p *pass) act(ctx context.Context, plan decide.Plan) error {
 			logger.V(1).Info("Acted", keyReason, plan.Reason)
 		}
 	}
-	return nil
+	return errors.Join(unmade...)
 }
 
 func (p *pass) do(ctx context.Context, a decide.Action) error {

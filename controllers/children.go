@@ -180,21 +180,27 @@ func (p *pass) applyRunning(ctx context.Context, m decide.Member) error {
 // growAgain is after how long a claim that may not grow is tried again: its StorageClass may allow it by then.
 const growAgain = 5 * time.Minute
 
-// applyClaim takes the spec to a claim that exists. One that may not grow is left at its size, and told (Claim.Refused): its
-// owner and labels are brought up to date all the same.
+// applyClaim takes the spec to a claim that exists.
 func (p *pass) applyClaim(ctx context.Context, m decide.Member) error {
-	grow := m.Pod != nil || p.store.Spec.Hibernated
-	size, now := p.store.Spec.Storage.Size.String(), p.Clock.Now()
-	if was, ok := p.refused[m.Name]; ok && was.size == size && now.Sub(was.at) < growAgain {
+	return p.fitClaim(m.Name, m.Claim.Requested, p.seen.Grows(m), func(grow bool) error {
+		return p.applyOnce(ctx, render.Claim(p.store, m.Ordinal, m.Claim.Requested, grow).WithUID(m.Claim.UID), m.Claim.UID)
+	})
+}
+
+// fitClaim applies a claim that exists, and asks for have. One that may not grow is left at its size, and told (Claim.Refused): its
+// owner and labels are brought up to date all the same, and its member is made.
+func (p *pass) fitClaim(member string, have resource.Quantity, grow bool, apply func(grow bool) error) error {
+	size, now := p.store.Spec.Storage.Size, p.Clock.Now()
+	if was, ok := p.refused[member]; ok && was.size == size.String() && now.Sub(was.at) < growAgain {
 		grow = false
 	}
-	err := p.applyOnce(ctx, render.Claim(p.store, m.Ordinal, m.Claim.Requested, grow).WithUID(m.Claim.UID), m.Claim.UID)
+	err := apply(grow)
 	switch refused := apierrors.IsForbidden(err) || apierrors.IsInvalid(err); {
-	case refused && grow && m.Claim.Requested.Cmp(p.store.Spec.Storage.Size) < 0:
-		p.refused[m.Name] = refusal{why: reasonOf(err), size: size, at: now}
-		return p.applyOnce(ctx, render.Claim(p.store, m.Ordinal, m.Claim.Requested, false).WithUID(m.Claim.UID), m.Claim.UID)
+	case refused && grow && have.Cmp(size) < 0:
+		p.refused[member] = refusal{why: reasonOf(err), size: size.String(), at: now}
+		return apply(false)
 	case err == nil && grow:
-		delete(p.refused, m.Name)
+		delete(p.refused, member)
 	}
 	return err
 }
@@ -223,34 +229,46 @@ func (p *pass) applyOnce(ctx context.Context, ac runtime.ApplyConfiguration, uid
 }
 
 // createMember makes a member's claim, unless it is there, and its pod; and before them what the pod refers to: a pod whose
-// ServiceAccount is missing is refused.
+// ServiceAccount is missing is refused. That something else of the store cannot be applied is an error, and keeps no member away.
 func (p *pass) createMember(ctx context.Context, a decide.CreateMember) error {
-	if err := p.applyAllShared(ctx); err != nil {
-		p.warn(v1alpha1.ReasonApplyFailed, err)
-		return err
+	shared := p.applyAllShared(ctx)
+	err := p.createClaim(ctx, a)
+	if err == nil {
+		err = p.applyAnew(ctx, render.Pod(p.store, a.Ordinal, p.Options))
 	}
-	var have resource.Quantity
+	if err = errors.Join(shared, err); err != nil {
+		p.warn(v1alpha1.ReasonApplyFailed, err)
+	}
+	return err
+}
+
+// createClaim makes a member's claim, or takes the spec to the one that is there. One that went meanwhile is made with the size of the
+// spec.
+func (p *pass) createClaim(ctx context.Context, a decide.CreateMember) error {
 	claim := &corev1.PersistentVolumeClaim{}
 	switch err := p.Client.Get(ctx, types.NamespacedName{Namespace: p.store.Namespace, Name: a.Member}, claim); {
 	case apierrors.IsNotFound(err):
+		return p.applyAnew(ctx, render.Claim(p.store, a.Ordinal, resource.Quantity{}, true))
 	case err != nil:
 		return fmt.Errorf("get claim: %w", err)
 	case claim.Labels[v1alpha1.LabelStore] != p.store.Name:
 		return fmt.Errorf("claim %s: %w", a.Member, errNotOwned)
-	default:
-		have = claim.Spec.Resources.Requests[corev1.ResourceStorage]
 	}
-	for _, ac := range []runtime.ApplyConfiguration{
-		render.Claim(p.store, a.Ordinal, have, true), render.Pod(p.store, a.Ordinal, p.Options),
-	} {
-		c, hash, err := identify(ac)
-		if err != nil {
-			return err
+	have := claim.Spec.Resources.Requests[corev1.ResourceStorage]
+	return p.fitClaim(a.Member, have, true, func(grow bool) error {
+		ac := render.Claim(p.store, a.Ordinal, have, grow)
+		if !grow {
+			ac.WithUID(claim.UID)
 		}
-		if err := p.apply(ctx, c, hash, ac); err != nil {
-			p.warn(v1alpha1.ReasonApplyFailed, err)
-			return err
-		}
+		return p.applyAnew(ctx, ac)
+	})
+}
+
+// applyAnew applies, whatever was applied before.
+func (p *pass) applyAnew(ctx context.Context, ac runtime.ApplyConfiguration) error {
+	c, hash, err := identify(ac)
+	if err != nil {
+		return err
 	}
-	return nil
+	return p.apply(ctx, c, hash, ac)
 }

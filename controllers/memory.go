@@ -31,11 +31,7 @@ type memory struct {
 
 	published time.Time // when status was written last, by the pass's beginning
 
-	// warned is the failure that was told last, and when.
-	warned struct {
-		text string
-		at   time.Time
-	}
+	warned map[string]time.Time // when each failure was told, by its text
 
 	// noted is when each Plan.Notes was seen last; nil before the first pass.
 	noted map[string]time.Time
@@ -110,7 +106,7 @@ type refusal struct {
 func newMemory() *memory {
 	return &memory{
 		held: map[string]time.Time{}, probes: map[string]*probe{}, departed: decide.Departed{}, applied: map[string]applied{},
-		refused: map[string]refusal{},
+		refused: map[string]refusal{}, warned: map[string]time.Time{},
 	}
 }
 

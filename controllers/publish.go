@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -31,10 +32,14 @@ func (p *pass) publish(ctx context.Context, plan decide.Plan) error {
 	}
 	status := plan.Status.DeepCopy()
 	status.FailoverRequest = p.store.Status.FailoverRequest // finishRequest has written the newest
+	if p.takenUp != status.ObservedGeneration {
+		observed(status, p.store.Status.ObservedGeneration)
+	}
 	if equality.Semantic.DeepEqual(*status, p.store.Status) {
 		return nil
 	}
-	if p.unpublished = p.soonAgain(status); p.unpublished {
+	if p.soonAgain(status) {
+		p.within(figuresEvery)
 		return nil
 	}
 	old := p.store.DeepCopy()
@@ -49,6 +54,14 @@ func (p *pass) publish(ctx context.Context, plan decide.Plan) error {
 	}
 	p.published = p.began
 	return nil
+}
+
+// observed makes a status, and its conditions, be about another generation of the spec.
+func observed(status *v1alpha1.ReplicatedStoreStatus, generation int64) {
+	status.ObservedGeneration = generation
+	for i := range status.Conditions {
+		status.Conditions[i].ObservedGeneration = generation
+	}
 }
 
 // figuresEvery is how often status is written where only figures and texts changed: these do with every write of the store's clients.
@@ -119,10 +132,11 @@ func (p *pass) warn(reason string, err error) {
 		reason = v1alpha1.ReasonNotOwned
 	}
 	now := p.Clock.Now()
-	if p.warned.text == err.Error() && now.Sub(p.warned.at) < warnAgain {
+	maps.DeleteFunc(p.warned, func(_ string, at time.Time) bool { return now.Sub(at) >= warnAgain })
+	if _, told := p.warned[err.Error()]; told {
 		return
 	}
-	p.warned.text, p.warned.at = err.Error(), now
+	p.warned[err.Error()] = now
 	p.Recorder.Eventf(p.store, nil, corev1.EventTypeWarning, reason, "Apply", "%s", err.Error())
 }
 

@@ -90,10 +90,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		return ctrl.Result{}, err
 	case plan.Risky():
 		return ctrl.Result{RequeueAfter: time.Millisecond}, nil
-	case p.unpublished && (plan.RequeueAfter == 0 || plan.RequeueAfter > figuresEvery):
-		return ctrl.Result{RequeueAfter: figuresEvery}, nil
 	default:
-		return ctrl.Result{RequeueAfter: plan.RequeueAfter}, nil
+		p.within(plan.RequeueAfter)
+		return ctrl.Result{RequeueAfter: p.again}, nil
 	}
 }
 
@@ -116,14 +115,23 @@ type pass struct {
 	seen    decide.Observed // what the present plan was made from
 	// uncached is what is read from the API server itself for the rest of the pass.
 	uncached decide.Reads
-	// unpublished: there is something to tell that did not change enough to be told at once.
-	unpublished bool
+	// takenUp is the generation of the spec that was applied to the children in this pass; 0: none.
+	takenUp int64
+	again   time.Duration // when to look again, see within; 0: nobody said
+}
+
+// within has the store looked at again after d, or sooner where something else asks for that.
+func (p *pass) within(d time.Duration) {
+	if p.again == 0 || d > 0 && d < p.again {
+		p.again = d
+	}
 }
 
 // run takes steps until a plan holds nothing risky. Children are applied last, and only where nothing more urgent was
-// done: a failover does not wait for them.
+// done, or failed: a failover does not wait for them.
 func (p *pass) run(ctx context.Context) (decide.Plan, error) {
 	var plan decide.Plan
+	var failed error
 	for range maxSteps {
 		next, err := p.look(ctx)
 		if err != nil {
@@ -135,16 +143,20 @@ func (p *pass) run(ctx context.Context) (decide.Plan, error) {
 		p.announce(ctx, plan)
 		if err := p.act(ctx, plan); err != nil {
 			p.stoodIn = 0
-			return plan, fmt.Errorf("%s: %w", plan.State, err)
+			failed = fmt.Errorf("%s: %w", plan.State, err)
 		}
-		if !plan.Risky() {
+		if failed != nil || !plan.Risky() {
 			break
 		}
 	}
-	if plan.State == decide.Deleting || plan.State == decide.Paused || p.seen.Standby {
-		return plan, nil
+	if failed != nil && plan.Risky() || plan.State == decide.Deleting || plan.State == decide.Paused || p.seen.Standby {
+		return plan, failed
 	}
-	return plan, p.applyChildren(ctx)
+	err := p.applyChildren(ctx)
+	if err == nil {
+		p.takenUp = p.store.Generation
+	}
+	return plan, errors.Join(failed, err)
 }
 
 func (r *Reconciler) remember(key types.NamespacedName) *memory {

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -50,7 +51,10 @@ type routed struct {
 	before string // what the cache held then
 }
 
-// route makes the -rw Service lead to a member. That it cannot is said, and holds up nothing else.
+// routeAgain is how soon a route that could not be written is tried again: clients wait for it.
+const routeAgain = 500 * time.Millisecond
+
+// route makes the -rw Service lead to a member. That it cannot is said, tried again soon, and holds up nothing else.
 func (p *pass) route(ctx context.Context, a decide.RouteClients) error {
 	var to *render.Destination
 	var route decide.Route
@@ -61,6 +65,7 @@ func (p *pass) route(ctx context.Context, a decide.RouteClients) error {
 	if err := p.Client.Apply(ctx, render.Route(p.store, to, p.routeFamily), client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership); err != nil {
 		log.FromContext(ctx).Info("Clients are not led to the leader", keyMember, a.Member, keyMessage, err.Error())
 		p.warn(v1alpha1.ReasonApplyFailed, fmt.Errorf("lead clients to %q: %w", a.Member, err))
+		p.within(routeAgain)
 		return nil
 	}
 	p.routed = &routed{route: route, before: p.routeVersion}

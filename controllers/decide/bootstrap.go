@@ -29,12 +29,34 @@ func (d *decision) withoutRecord() Plan {
 	case len(used) > 0 || d.Lease.RecordError != "":
 		return d.recordLost(Record{})
 	case there < size:
-		return plan(Creating, v1alpha1.ReasonCreatingMembers, "%d of %d members exist.%s", there, size, d.goingClaims()).again(soon)
+		return plan(Creating, v1alpha1.ReasonCreatingMembers, "%d of %d members exist.%s%s", there, size, d.goingClaims(), d.othersWait(silent)).again(soon)
 	case len(silent) > 0:
 		return plan(Creating, v1alpha1.ReasonBootstrapping, "Waiting for %s to answer.", strings.Join(silent, ", ")).again(soon)
 	default:
 		return d.bootstrap()
 	}
+}
+
+// mayHoldData tells whether a member that there is may hold data: it does, or does not say. Where loss is allowed nobody asks.
+func (d *decision) mayHoldData() bool {
+	if d.Store.Spec.Failover.DataLoss == v1alpha1.DataLossAllow {
+		return false
+	}
+	for _, m := range d.Members {
+		s := m.fresh()
+		if !m.waitsForClaim() && (s == nil || !s.Empty || s.Promised > 0) {
+			return true
+		}
+	}
+	return false
+}
+
+// othersWait says why no further members are made, if so.
+func (d *decision) othersWait(silent []string) string {
+	if len(silent) == 0 || !d.mayHoldData() {
+		return ""
+	}
+	return " The others are made once it is known that these hold no data: waiting for " + strings.Join(silent, ", ") + " to answer."
 }
 
 // bootstrap names the first leader. Every member is there and empty, so nothing can be missed; the voters start empty
@@ -94,8 +116,14 @@ func (d *decision) recordLost(old Record) Plan {
 		// epoch must still be nobody else's.
 		next.Epoch += unheardEpochs
 	}
-	if whole := d.whole(); len(d.Members) < whole {
-		return plan(RecordLost, v1alpha1.ReasonRecordLost, "%s; %d of %d members exist.", what, len(d.Members), whole).again(soon)
+	whole := d.whole()
+	switch there := len(d.Members); {
+	case there < whole && d.known() == 0:
+		return plan(RecordLost, v1alpha1.ReasonRecordLost, "An earlier store of this name left volumes of %d members, and %d are asked for: set spec.replicas to how many that "+
+			"store had, until there is a leader, or bring back the volumes that are missing (override: spec.failover.dataLoss Allow; "+
+			"or %s).", there, whole, dropUnwanted).again(soon)
+	case there < whole:
+		return plan(RecordLost, v1alpha1.ReasonRecordLost, "%s; %d of %d members exist.", what, there, whole).again(soon)
 	}
 	if _, g := d.fenceGate(next, ev); g != nil {
 		return plan(RecordLost, g.reason, "%s", g.message).again(soon)
@@ -108,14 +136,24 @@ func (d *decision) recordLost(old Record) Plan {
 // but no more than there were when that was told last. A member that is made for a spec that was raised since is empty, and an empty
 // one cannot be told from one that has lost everything.
 func (d *decision) whole() int {
-	size, known := d.Store.Spec.Size(), len(d.Store.Status.Members)
-	if d.Lease.Record != nil {
-		known = max(known, len(d.Members))
-	}
+	size, known := d.Store.Spec.Size(), d.known()
 	if known == 0 {
 		return size
 	}
 	return min(size, known)
+}
+
+// known is how many members there were when that was told last; 0 where this store never had a record: what it told then are the pods
+// that there happened to be.
+func (d *decision) known() int {
+	switch told := len(d.Store.Status.Members); {
+	case d.Lease.Record != nil:
+		return max(told, len(d.Members))
+	case d.Store.Status.LastFailover == nil:
+		return 0
+	default:
+		return told
+	}
 }
 
 // takesOver tells whether the members hold data although this store never had a leader: an earlier one of its name left them.
@@ -202,7 +240,7 @@ func (d *decision) stillBacks(r replication.Rule, e replication.Epoch) bool {
 				return false
 			}
 		}
-		return len(d.Members) >= d.Store.Spec.Size()
+		return len(d.Members) >= d.whole()
 	}
 	n := 0
 	for _, v := range r.Voters {

@@ -23,6 +23,15 @@ func (d *decision) findStuckClaims() {
 // waitsForClaim tells whether the member cannot be made before its claim, which is being deleted, is gone.
 func (m Member) waitsForClaim() bool { return m.Pod == nil && m.Claim != nil && m.Claim.Deleting }
 
+// claimLag is how much later a claim may be seen than the pod that was made after it.
+const claimLag = 5 * time.Second
+
+// lacksClaim tells whether the member's pod waits for a node, and will for ever, because its claim is gone: nobody makes another for a
+// pod that is there. (Kubernetes lets a claim go that only pods without a node use.)
+func (m Member) lacksClaim() bool {
+	return m.Pod != nil && !m.Pod.Deleting && m.Pod.Node == "" && m.Claim == nil
+}
+
 // able lists the members of the roster that have a pod or can get one.
 func (d *decision) able(rec Record) []Member {
 	var out []Member

@@ -65,6 +65,50 @@ func TestStuckClaim(t *testing.T) {
 	})
 }
 
+// TestAPodWhoseClaimIsGoneIsMadeAnew: it waits for a node, and a claim that only such pods use goes at once when a person deletes it.
+func TestAPodWhoseClaimIsGoneIsMadeAnew(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*world)
+		anew   bool
+	}{
+		"it waits for a node":  {func(*world) {}, true},
+		"it has a node":        {func(w *world) { w.pods["orders-3"].Node = "a" }, false},
+		"its claim comes late": {func(w *world) { w.claims["orders-3"] = &decide.Claim{UID: "another"} }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, 3, 1)
+			w.cluster.Vanish("orders-3")
+			w.cluster.Wipe("orders-3")
+			w.pods["orders-3"].Ready, w.pods["orders-3"].Trouble = false, "Unschedulable: no node"
+			delete(w.claims, "orders-3")
+			before := w.pods["orders-3"].UID
+			w.run(time.Second)
+			if w.pods["orders-3"].UID != before {
+				t.Fatal("no patience: the claim may be seen late")
+			}
+			tc.change(w)
+			w.run(20 * time.Second)
+			if anew := w.pods["orders-3"].UID != before; anew != tc.anew {
+				t.Fatalf("made anew: %t\n%s", anew, w.tail())
+			}
+			if tc.anew && (w.claims["orders-3"] == nil || w.ops[0].plan.State != decide.Stable) {
+				t.Fatalf("%v: %s", w.ops[0].plan.State, w.ops[0].plan.Message)
+			}
+		})
+	}
+	t.Run("by the newest list", func(t *testing.T) {
+		w := started(t, 3, 1)
+		delete(w.claims, "orders-3")
+		op := w.ops[0]
+		op.observe()
+		op.seen.Cached.Members = true
+		op.seen.Held["no claim for "+string(w.pods["orders-3"].UID)] = time.Minute
+		if op.decide(); !op.plan.Reread.Members {
+			t.Fatalf("%v rests on a cache", op.plan.Actions)
+		}
+	})
+}
+
 // TestFailingHandoversRest: a handover that fails holds writes in vain, so the next one waits, longer and longer.
 func TestFailingHandoversRest(t *testing.T) {
 	for name, begin := range map[string]func(*world){

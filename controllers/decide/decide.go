@@ -21,11 +21,12 @@ type decision struct {
 	holding []string
 	quietly []string        // held facts for which nobody looks again sooner
 	stuck   map[string]bool // members whose claim has been going for too long
+	unheard map[string]bool // followers that the leader has not heard for long
 	// ahead is whom clients are led to while it is not sure yet that the leader is lost; "" to the leader.
 	ahead string
 	// sleeping: pods go, and none is made.
 	sleeping bool
-	// everybody: no record says who the members are, so that the plan rests on their list.
+	// everybody: the plan rests on the list of members: no record says who they are, or something is missed in it.
 	everybody bool
 	// doubtful: what the record's Lease looks like is to be read from the API server itself, whatever comes of it.
 	doubtful bool
@@ -36,6 +37,7 @@ func Decide(o Observed, now time.Time) Plan {
 	d := &decision{Observed: o, now: now}
 	d.setForeignApart()
 	d.findStuckClaims()
+	d.findUnheard()
 	p := d.choose()
 	if !p.Risky() || p.promotes() {
 		p.Actions = append(p.Actions, d.upkeep(p.State)...)
@@ -63,7 +65,7 @@ func (d *decision) choose() Plan {
 	case d.Store.DeletionTimestamp != nil:
 		return plan(Deleting, v1alpha1.ReasonDeleting, "The store is being deleted.")
 	case d.Store.Paused():
-		return plan(Paused, v1alpha1.ReasonReconcileDisabled, "The annotation %s tells the operator to leave the store alone.", v1alpha1.AnnotationReconcile)
+		return plan(Paused, v1alpha1.ReasonReconcileDisabled, "The annotation %s tells the operator to leave the store alone.%s", v1alpha1.AnnotationReconcile, d.specWaits())
 	case d.Lease.Owner == OwnedByEarlier:
 		return plan(Creating, v1alpha1.ReasonEarlierStore, "The Lease of the store that had this name before is still there; the cluster is about to remove it "+
 			"(where it does not: kubectl delete lease %s).", v1alpha1.LeaseName(d.Store.Name)).again(soon)
@@ -91,6 +93,14 @@ func (d *decision) choose() Plan {
 	default:
 		return d.led(*rec)
 	}
+}
+
+// specWaits says so where the newest spec was not taken up.
+func (d *decision) specWaits() string {
+	if d.Store.Status.ObservedGeneration == d.Store.Generation {
+		return ""
+	}
+	return " Its newest spec has not been taken up."
 }
 
 // led judges a store with a recorded, stable leadership.

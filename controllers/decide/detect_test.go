@@ -97,6 +97,23 @@ func TestLeaseAfterTheAPIServerWasDown(t *testing.T) {
 	}
 }
 
+// TestAShorterLeaseDurationDeposesNobody: the Lease is written first, and by it the leader, which goes by the longer one still, has not
+// renewed for too long. It is told before anything is made of that.
+func TestAShorterLeaseDurationDeposesNobody(t *testing.T) {
+	w := started(t, 3, 1)
+	w.run(time.Second)
+	op := w.ops[0]
+	op.observe()
+	op.seen.Lease.Duration, op.seen.Lease.UnchangedFor = 6*time.Second, 20*time.Second
+	op.seen.Lease.Record.ConfigVersion++
+	if op.decide(); len(op.plan.Actions) != 1 {
+		t.Fatalf("%v: %v", op.plan.State, op.plan.Actions)
+	}
+	if _, ok := op.plan.Actions[0].(decide.ConfigureLeader); !ok {
+		t.Fatalf("%v: %v", op.plan.State, op.plan.Actions)
+	}
+}
+
 // TestNoLeaseNoFlapping: a leader that was never able to renew is not replaced for it, or no leader would last.
 func TestNoLeaseNoFlapping(t *testing.T) {
 	w := newWorld(t, 3, 1)

@@ -39,6 +39,8 @@ func (d *decision) fenceGate(rec Record, ev evidence) (passage, *gate) {
 	return pass, nil
 }
 
+const dropUnwanted = "delete the claims that hold data which is not wanted any more, and then their pods"
+
 // everyMemberGate is the condition after a lost record: the rules are unknown, so everybody has to be there. An empty
 // member may be one that lost everything, so it counts only where loss is allowed.
 func (d *decision) everyMemberGate(rec Record, ev evidence, pass *passage) *gate {
@@ -56,8 +58,11 @@ func (d *decision) everyMemberGate(rec Record, ev evidence, pass *passage) *gate
 		return nil
 	default:
 		what, instead := "The authority record was lost", ""
+		if r := d.Lease.Record; r == nil || len(r.EveryMember) == 0 {
+			instead = "; or, for one that is empty and never held anything: lower spec.replicas, and delete its claim and then its pod"
+		}
 		if d.takesOver() {
-			what, instead = "An earlier store of this name left volumes", "; or delete the claims that hold data which is not wanted any more"
+			what, instead = "An earlier store of this name left volumes", instead+"; or "+dropUnwanted
 		}
 		return &gate{v1alpha1.ReasonRecordLost, fmt.Sprintf("%s, so every member must answer with its data; missing or empty: %s "+
 			"(override: spec.failover.dataLoss Allow%s).", what, strings.Join(missing, ", "), instead)}

@@ -30,12 +30,17 @@ func (d *decision) upkeep(s State) []Action {
 }
 
 // wanted is how many members there are to be now. More than there ever were are made only beside a leader, which seeds them, or
-// before there was any: in the meantime they help nobody, and if the record turns out to be lost they are in the way.
+// before there was any: in the meantime they help nobody, and if the record turns out to be lost they are in the way. Without a record,
+// volumes that may hold data are such a case; whoever has one is a member anyhow (see roster).
 func (d *decision) wanted(rec Record) int {
-	if rec.Epoch == 0 || rec.Kind == v1alpha1.KindWake || d.Members[rec.Leader.Member].leads(rec) {
+	switch {
+	case rec.Epoch == 0 && d.mayHoldData():
+		return min(d.Store.Spec.Size(), d.known())
+	case rec.Epoch == 0 || rec.Kind == v1alpha1.KindWake || d.Members[rec.Leader.Member].leads(rec):
 		return d.Store.Spec.Size()
+	default:
+		return d.whole()
 	}
-	return d.whole()
 }
 
 // create makes the pods that are missing: of members the store consists of, then of new ones up to size. A member whose pod
@@ -55,6 +60,9 @@ func (d *decision) create(rec Record, size int) []Action {
 			out = append(out, CreateMember{m.Name, m.Ordinal})
 		case m.Pod != nil && m.Pod.Failed && !m.Pod.Deleting:
 			out = append(out, DeletePod{m.Name, m.Pod.UID, "it has ended and will not run again"})
+		case m.lacksClaim() && d.lasting("no claim for "+string(m.Pod.UID), claimLag):
+			d.everybody = true
+			out = append(out, DeletePod{m.Name, m.Pod.UID, "its claim is gone, and it runs nowhere without"})
 		}
 	}
 	for _, ordinal := range d.freeOrdinals(members)[:max(0, size-len(members))] {
@@ -112,14 +120,14 @@ func (d *decision) reseed(rec Record) (Plan, bool) {
 
 // update restarts members whose pod was made from another spec, one at a time and the leader last, each only while
 // everybody else is caught up. A member that does not run anyway is replaced without waiting for others: a bad template must
-// be curable. One that only missed a look is not such a member.
+// be curable. One that only missed a look is not such a member, nor is one that the leader hears.
 func (d *decision) update(rec Record) (Plan, bool) {
 	var outdated []Member
 	others := ""
 	for _, m := range slices.Backward(d.roster(rec)) {
 		old := d.Outdated(m) && !m.Pod.Deleting
 		switch {
-		case old && m.fresh() == nil && (m.Pod.Trouble != "" || m.Probe.For >= d.Settings.VoterGoneAfter):
+		case old && m.fresh() == nil && (m.Pod.Trouble != "" || m.Probe.For >= d.Settings.VoterGoneAfter && !d.heard(rec, m.Name)):
 			return d.replace(m)
 		case old:
 			outdated = append(outdated, m)

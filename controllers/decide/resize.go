@@ -2,6 +2,7 @@ package decide
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -9,15 +10,21 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// resizing judges whether the volumes have the size that the spec asks for. A volume grows while its member runs; the claims of
-// members that were scaled away stay as they are.
+// Grows tells whether a member's volume takes the size of the spec: while it has a pod; and while the store hibernates, if the store
+// consists of it. The claims of members that were scaled away stay as they are.
+func (o Observed) Grows(m Member) bool {
+	rec := o.Lease.Record
+	return m.Pod != nil || o.Store.Spec.Hibernated && (rec == nil || slices.Contains(rec.Named(), m.Name))
+}
+
+// resizing judges whether the volumes have the size that the spec asks for.
 func (d *decision) resizing() judgement {
 	size := d.Store.Spec.Storage.Size
 	var refused, failed, pending, growing []string
 	volumes := 0
 	for _, m := range d.byOrdinal() {
 		c := m.Claim
-		if c == nil || c.Deleting || m.Pod == nil && !d.Store.Spec.Hibernated {
+		if c == nil || c.Deleting || !d.Grows(m) {
 			continue
 		}
 		volumes++

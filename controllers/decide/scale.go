@@ -37,8 +37,8 @@ func (d *decision) counted(rec Record, name string) bool {
 	return slices.Contains(rec.EveryMember, name)
 }
 
-// surplus names the members to remove: never the leader; first those already leaving, then those that do not vote, then
-// the highest ordinals.
+// surplus names the members to remove: never the leader; first those already leaving, then those that the leader has not heard for long,
+// then those that do not vote, then the highest ordinals.
 func (d *decision) surplus(rec Record) map[string]bool {
 	var followers []Member
 	members := d.roster(rec)
@@ -52,13 +52,17 @@ func (d *decision) surplus(rec Record) map[string]bool {
 		return nil
 	}
 	rank := func(m Member) int {
-		if m.Pod == nil || m.Pod.Deleting {
+		_, votes := rec.Voter(m.Name)
+		switch {
+		case m.Pod == nil || m.Pod.Deleting:
 			return 0
-		}
-		if _, votes := rec.Voter(m.Name); !votes {
+		case d.unheard[m.Name]:
 			return 1
+		case !votes:
+			return 2
+		default:
+			return 3
 		}
-		return 2
 	}
 	slices.SortFunc(followers, func(a, b Member) int { return cmp.Or(rank(a)-rank(b), b.Ordinal-a.Ordinal) })
 	out := map[string]bool{}

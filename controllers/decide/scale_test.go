@@ -2,6 +2,7 @@ package decide_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
@@ -32,5 +33,63 @@ func TestPodThatGoesKeepsNoClaimFromItsMember(t *testing.T) {
 	}
 	if op.plan.State != decide.Settling {
 		t.Fatalf("%v: %s", op.plan.State, op.plan.Message)
+	}
+}
+
+// TestScaleDownTakesTheOneThatIsGone: a member that nobody has heard for long is the one that can be done without, whatever its ordinal,
+// and no pod goes while it votes.
+func TestScaleDownTakesTheOneThatIsGone(t *testing.T) {
+	for name, tc := range map[string]struct {
+		replicas, to int
+		gone         string
+		away         time.Duration // before fewer are asked for
+		left         string
+	}{
+		"of three":                       {3, 2, "orders-2", time.Minute, "orders-1 orders-3"},
+		"of three, since a moment":       {3, 2, "orders-2", 5 * time.Second, "orders-1 orders-3"},
+		"of four":                        {4, 3, "orders-2", time.Minute, "orders-1 orders-3 orders-4"},
+		"two of four":                    {4, 2, "orders-3", time.Minute, "orders-1 orders-2"},
+		"the highest, which goes anyway": {3, 2, "orders-3", time.Minute, "orders-1 orders-2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, tc.replicas, 1)
+			w.cluster.Vanish(tc.gone)
+			w.run(tc.away)
+			w.store.Spec.Replicas = new(int32(tc.to))
+			before := w.podNames()
+			w.until("fewer", func() bool {
+				r := w.rec()
+				for _, v := range r.Rules[0].Voters {
+					if w.pods[v.Member] == nil {
+						t.Fatalf("%s has no pod and votes: %+v", v.Member, r.Rules)
+					}
+				}
+				return w.podNames() == tc.left && w.ops[0].plan.State == decide.Stable
+			})
+			w.write()
+			if r := w.rec(); r.Epoch != 1 || before == w.podNames() {
+				t.Fatalf("%+v", r)
+			}
+		})
+	}
+}
+
+// TestSurplusStays: the member that is to go is the same one until it has gone, also where another one is away for a moment meanwhile.
+func TestSurplusStays(t *testing.T) {
+	w := started(t, 4, 1)
+	w.store.Spec.Replicas = new(int32(3))
+	w.cluster.Vanish("orders-2")
+	op := w.ops[0]
+	for range 5 {
+		op.observe()
+		op.decide()
+		if op.act(-1) != nil {
+			t.Fatal(w.tail())
+		}
+	}
+	w.cluster.Start("orders-2", "orders-2")
+	w.until("three", func() bool { return len(w.pods) == 3 && w.ops[0].plan.State == decide.Stable })
+	if w.podNames() != "orders-1 orders-2 orders-3" {
+		t.Fatal(w.podNames())
 	}
 }

@@ -3,6 +3,7 @@ package decide
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strconv"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -77,6 +78,13 @@ func (d *decision) memberStatuses(rec Record) []v1alpha1.MemberStatus {
 	for _, m := range d.byOrdinal() {
 		if m.Pod != nil || d.counted(rec, m.Name) {
 			out = append(out, d.memberStatus(rec, m, end))
+		}
+	}
+	if d.Lease.Record == nil && d.known() > 0 { // who else there was is told until there is a record again
+		for _, was := range d.Store.Status.Members {
+			if !slices.ContainsFunc(out, func(m v1alpha1.MemberStatus) bool { return m.Name == was.Name }) {
+				out = append(out, v1alpha1.MemberStatus{Name: was.Name, Role: v1alpha1.MemberUnknown})
+			}
 		}
 	}
 	return out

@@ -25,6 +25,28 @@ func TestOneMissedAnswerDoesNotRestartAMember(t *testing.T) {
 	}
 }
 
+// TestMembersThatTheLeaderHearsAreRestartedInTurn: the operator alone has not reached any follower for long. They run, and are not all
+// restarted at once for that.
+func TestMembersThatTheLeaderHearsAreRestartedInTurn(t *testing.T) {
+	for name, heard := range map[string]bool{"heard by the leader": true, "by nobody": false} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, 3, 1)
+			for _, m := range []string{"orders-2", "orders-3"} {
+				if w.cluster.Cut(fake.Operator+"a", m); !heard {
+					w.cluster.Cut("orders-1", m)
+				}
+			}
+			w.run(20 * time.Second)
+			before := w.pods["orders-3"].UID
+			w.hash = "v2"
+			w.run(time.Second)
+			if replaced := w.pods["orders-3"].UID != before; replaced == heard {
+				t.Fatalf("orders-3 is replaced: %t; %v: %s", replaced, w.ops[0].plan.State, w.ops[0].plan.Message)
+			}
+		})
+	}
+}
+
 // TestOneAtATime: while a member that was restarted is away, or on its way, no other is restarted.
 func TestOneAtATime(t *testing.T) {
 	for name, away := range map[string]func(*world){

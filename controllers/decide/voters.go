@@ -182,6 +182,33 @@ func (d *decision) hears(leader *wire.Status, v replication.Voter) bool {
 		time.Duration(f.SilentMillis)*time.Millisecond < 2*d.Settings.SuspectAfter
 }
 
+// heard tells whether the leader, as it says itself, hears a follower, voter or not; false where it does not answer.
+func (d *decision) heard(rec Record, name string) bool {
+	leader := d.Members[rec.Leader.Member]
+	if !leader.leads(rec) {
+		return false
+	}
+	f, ok := leader.fresh().Followers[name]
+	return ok && time.Duration(f.SilentMillis)*time.Millisecond < 2*d.Settings.SuspectAfter
+}
+
+// findUnheard notes which followers a leader that answers has not heard for long. One that says itself that it is being seeded is not one
+// of them: it acknowledges nothing meanwhile. It is done first, so that the time runs without interruption whatever else is decided.
+func (d *decision) findUnheard() {
+	d.unheard = map[string]bool{}
+	rec := d.Lease.Record
+	if rec == nil || !d.Members[rec.Leader.Member].leads(*rec) {
+		return
+	}
+	for _, m := range d.byOrdinal() {
+		s := m.fresh()
+		if m.Name == rec.Leader.Member || d.heard(*rec, m.Name) || s != nil && s.Seeding != nil {
+			continue
+		}
+		d.unheard[m.Name] = d.lastingQuietly("unheard: "+m.Name, d.Settings.VoterGoneAfter)
+	}
+}
+
 // replaced tells whether the member of v's name now has another data directory: v will never answer again.
 func (d *decision) replaced(leader *wire.Status, v replication.Voter) bool {
 	if f, ok := leader.Followers[v.Member]; ok && f.Incarnation != v.Incarnation {

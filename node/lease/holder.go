@@ -62,6 +62,7 @@ const (
 type Holder struct {
 	opt      Options
 	duration atomic.Int64              // nanoseconds, as asked for by Hold or SetDuration
+	changed  chan struct{}             // gets one when duration is another
 	deadline atomic.Pointer[time.Time] // nil: not held
 	seen     *coordinationv1.Lease     // Hold's goroutine only: the newest version known to be ours
 }
@@ -74,7 +75,7 @@ func New(opt Options) *Holder {
 	if opt.Random == nil {
 		opt.Random = rand.Float64
 	}
-	return &Holder{opt: opt}
+	return &Holder{opt: opt, changed: make(chan struct{}, 1)}
 }
 
 // Valid reports whether the Lease is held at now: less than two thirds of its duration have passed since the request of
@@ -96,16 +97,24 @@ func (h *Holder) Deadline() time.Time {
 	return time.Time{}
 }
 
-// SetDuration changes the duration for the renewals to come. Before the operator takes over earlier than the old duration
-// allows, it must have seen one of them.
-func (h *Holder) SetDuration(d time.Duration) { h.duration.Store(int64(d)) }
+// SetDuration changes the duration for the renewals to come, the first of which follows at once: under a shorter one it would be late.
+// Before the operator takes over earlier than the old duration allows, it must have seen one of them.
+func (h *Holder) SetDuration(d time.Duration) {
+	if h.duration.Swap(int64(d)) == int64(d) {
+		return
+	}
+	select {
+	case h.changed <- struct{}{}:
+	default:
+	}
+}
 
 // Hold renews until ctx ends (nil) or the record names a higher epoch (ErrDeposed). After it returns, Valid is false.
 func (h *Holder) Hold(ctx context.Context, epoch replication.Epoch, duration time.Duration, cb Callbacks) error {
 	if duration <= 0 {
 		return fmt.Errorf("hold the Lease %s: duration %v", h.opt.Name, duration)
 	}
-	h.SetDuration(duration)
+	h.duration.Store(int64(duration))
 	h.seen = nil
 	defer h.deadline.Store(nil)
 	log := h.opt.Log.WithValues("lease", h.opt.Name, "epoch", epoch)
@@ -136,7 +145,7 @@ func (h *Holder) Hold(ctx context.Context, epoch replication.Epoch, duration tim
 				cb.Failed(v.answer, v.err)
 			}
 		}
-		pause(ctx, wait)
+		pause(ctx, wait, h.changed)
 	}
 	return nil
 }
@@ -193,12 +202,13 @@ func (h *Holder) patch(ctx context.Context) (*coordinationv1.Lease, error) {
 
 const fieldManager = "replicatedstore-node"
 
-// pause waits for d or for the end of ctx.
-func pause(ctx context.Context, d time.Duration) {
+// pause waits for d, for the end of ctx, or until it is woken.
+func pause(ctx context.Context, d time.Duration, wake <-chan struct{}) {
 	t := time.NewTimer(max(d, 0))
 	defer t.Stop()
 	select {
 	case <-t.C:
+	case <-wake:
 	case <-ctx.Done():
 	}
 }

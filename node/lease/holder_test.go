@@ -84,7 +84,7 @@ func (s *server) request(ctx context.Context, do func() (*coordinationv1.Lease, 
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	if pause(ctx, s.takes/2); ctx.Err() != nil {
+	if pause(ctx, s.takes/2, nil); ctx.Err() != nil {
 		return nil, ctx.Err()
 	}
 	s.mu.Lock()
@@ -93,7 +93,7 @@ func (s *server) request(ctx context.Context, do func() (*coordinationv1.Lease, 
 	if lost {
 		<-ctx.Done()
 	} else {
-		pause(ctx, s.takes/2)
+		pause(ctx, s.takes/2, nil)
 	}
 	return l, errors.Join(err, ctx.Err())
 }
@@ -374,6 +374,30 @@ func TestTheShorterDurationBindsTheDeadline(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		if n := len(s.renewals()) - before; n < 30 {
 			t.Fatalf("%d renewals in 30 s of a Lease of 3 s", n)
+		}
+	})
+}
+
+// TestAnotherDurationIsTakenUpAtOnce: a long Lease is renewed seldom, and whoever looks goes by the shorter duration as soon as it is
+// written.
+func TestAnotherDurationIsTakenUpAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, "a", epoch7)
+		h := hold(t, s, nil)
+		time.Sleep(time.Second)
+		h.SetDuration(time.Minute)
+		time.Sleep(30 * time.Second)
+		before := len(s.renewals())
+		s.write(func(l *coordinationv1.Lease) { l.Spec.LeaseDurationSeconds = new(int32(6)) })
+		h.SetDuration(duration)
+		time.Sleep(100 * time.Millisecond)
+		if len(s.renewals()) != before+1 || time.Until(h.Deadline()) > duration*2/3 {
+			t.Fatalf("%d renewals, valid for %v", len(s.renewals())-before, time.Until(h.Deadline()))
+		}
+		h.SetDuration(duration)
+		time.Sleep(time.Second)
+		if n := len(s.renewals()) - before; n != 1 {
+			t.Fatalf("%d renewals, although the duration is the same", n)
 		}
 	})
 }

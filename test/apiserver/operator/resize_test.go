@@ -34,6 +34,15 @@ var _ = Describe("a store whose volumes are to grow", func() {
 		Expect(s.message(ctx, api.ConditionResizing)).To(ContainSubstring("0 of 3 volumes have 2Gi"))
 		s.ready(ctx)
 		s.ledger.writes(ctx, 5)
+		gone := &corev1.Pod{}
+		Expect(k8s.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: "orders-3"}, gone)).To(Succeed())
+		Expect(k8s.Delete(ctx, gone, client.GracePeriodSeconds(0))).To(Succeed())
+		Eventually(func(g Gomega) { // with the volume that it has
+			again := &corev1.Pod{}
+			g.Expect(k8s.Get(ctx, client.ObjectKeyFromObject(gone), again)).To(Succeed())
+			g.Expect(again.UID).NotTo(Equal(gone.UID))
+		}, bounded, polling).Should(Succeed())
+		s.ready(ctx)
 		s.change(ctx, func(o *api.ReplicatedStore) { o.Spec.PodMetadata.Labels = nil })
 		Eventually(func(g Gomega) {
 			now := &corev1.PodList{}

@@ -64,7 +64,7 @@ func headline(b *strings.Builder, s *api.ReplicatedStore, now time.Time) {
 			c.Failovers, c.Lossy, c.Handovers, c.Failed)
 	}
 	if st.ObservedGeneration != s.Generation {
-		b.WriteString("  The operator has not seen the newest spec yet.\n")
+		b.WriteString("  The operator has not taken up the newest spec yet.\n")
 	}
 }
 

@@ -1,0 +1,52 @@
+package decide_test
+
+import (
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+)
+
+// TestOnlyVolumesOfTheStoreGrow: those of members that were scaled away keep their size, also while nobody has a pod.
+func TestOnlyVolumesOfTheStoreGrow(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*world)
+		grow   string
+		says   string
+	}{
+		"awake":  {func(*world) {}, "orders-1 orders-2 orders-3", "0 of 3 volumes"},
+		"asleep": {func(w *world) { w.store.Spec.Hibernated = true; w.untilState(decide.Hibernated) }, "orders-1 orders-2 orders-3", "0 of 3 volumes"},
+		"asleep, without a record": {func(w *world) { w.store.Spec.Hibernated = true; lose(w); w.untilState(decide.Hibernated) },
+			"orders-1 orders-2 orders-3 orders-4", "0 of 4 volumes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, 4, 1)
+			w.store.Spec.Replicas = new(int32(3))
+			w.until("three", func() bool { return len(w.pods) == 3 && w.ops[0].plan.State == decide.Stable })
+			tc.change(w)
+			w.store.Spec.Storage.Size = resource.MustParse("2Gi")
+			for _, c := range w.claims {
+				c.Requested, c.Capacity = resource.MustParse("1Gi"), resource.MustParse("1Gi")
+			}
+			op := w.ops[0]
+			op.observe()
+			op.decide()
+			op.publish()
+			var grow []string
+			for _, n := range []string{"orders-1", "orders-2", "orders-3", "orders-4"} {
+				if op.seen.Grows(op.seen.Members[n]) {
+					grow = append(grow, n)
+				}
+			}
+			if got := strings.Join(grow, " "); got != tc.grow {
+				t.Errorf("%s grow", got)
+			}
+			if c := w.condition(v1alpha1.ConditionResizing); !strings.Contains(c.Message, tc.says) {
+				t.Errorf("%s: %s", c.Reason, c.Message)
+			}
+		})
+	}
+}

@@ -1,0 +1,140 @@
+package decide_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/controllers/nodeclient/fake"
+)
+
+// remade deletes a store, whose volumes are kept, and makes it again under its name.
+func remade(w *world, replicas int) {
+	for name := range w.pods {
+		w.remove(name, "")
+	}
+	lose(w)
+	w.store.UID, w.store.Status = "next", v1alpha1.ReplicatedStoreStatus{}
+	w.store.Spec.Replicas = new(int32(replicas))
+	w.ops[0].die()
+}
+
+// blocked runs for a while, and wants to be told why nothing goes on.
+func (w *world) blocked(says string) {
+	w.t.Helper()
+	w.run(10 * time.Second)
+	if c := w.condition(v1alpha1.ConditionFailoverBlocked); c.Status != "True" || !strings.Contains(c.Message, says) || w.record != "" {
+		w.t.Fatalf("%s %s: %s", c.Status, c.Reason, c.Message)
+	}
+}
+
+// whole waits for a store that is whole, has lost nothing, and has as many members as it is asked for.
+func (w *world) whole(lost string) {
+	w.t.Helper()
+	w.until("it leads", func() bool {
+		return w.ops[0].plan.State == decide.Stable && len(w.pods) == int(*w.store.Spec.Replicas)
+	})
+	if r := w.rec(); r.WritesLost != lost {
+		w.t.Fatalf("%+v", r)
+	}
+	w.write()
+}
+
+// TestMoreMembersThanAnEarlierStoreLeft: whether the others held anything nobody knows. No empty ones are made that would be in the way of
+// who says that there were none.
+func TestMoreMembersThanAnEarlierStoreLeft(t *testing.T) {
+	w := started(t, 3, 1)
+	remade(w, 5)
+	w.blocked("set spec.replicas to how many that store had")
+	if len(w.pods) != 3 || len(w.claims) != 3 {
+		t.Fatalf("%s, %d claims", w.podNames(), len(w.claims))
+	}
+	w.store.Spec.Replicas = new(int32(3))
+	w.whole(v1alpha1.LostNone)
+	w.store.Spec.Replicas = new(int32(5))
+	w.whole(v1alpha1.LostNone)
+}
+
+// TestVolumesOfAnEarlierStoreInPartAndLossAllowed: a person's word is enough, and says what it may cost.
+func TestVolumesOfAnEarlierStoreInPartAndLossAllowed(t *testing.T) {
+	w := started(t, 3, 1)
+	for _, name := range []string{"orders-1", "orders-2"} {
+		w.remove(name, "")
+		w.deleteClaim(name, w.claims[name].UID)
+	}
+	remade(w, 3)
+	w.blocked("or delete the claims that hold data which is not wanted")
+	if w.podNames() != "orders-3" {
+		t.Fatal(w.podNames())
+	}
+	w.store.Spec.Failover.DataLoss = v1alpha1.DataLossAllow
+	w.whole(v1alpha1.LostUnknown)
+}
+
+// TestAnEarlierStoreWasSeedingAMember: one that is empty may be one that lost everything. What the message advises to do, if it never held
+// anything, ends the block.
+func TestAnEarlierStoreWasSeedingAMember(t *testing.T) {
+	w := started(t, 3, 1)
+	w.remove("orders-3", "")
+	w.cluster.Wipe("orders-3")
+	remade(w, 3)
+	w.blocked("lower spec.replicas, and delete its claim and then its pod")
+	w.store.Spec.Replicas = new(int32(2))
+	w.deleteClaim("orders-3", w.claims["orders-3"].UID)
+	w.remove("orders-3", "")
+	w.whole(v1alpha1.LostNone)
+	w.store.Spec.Replicas = new(int32(3))
+	w.whole(v1alpha1.LostNone)
+}
+
+// TestMoreMembersWhileTheRecordIsLost: they are made beside the leader that comes of those that there were.
+func TestMoreMembersWhileTheRecordIsLost(t *testing.T) {
+	for _, synchronous := range []int32{0, 1} {
+		w := started(t, 3, synchronous)
+		w.cluster.Cut("orders-1", fake.Operator+"a")
+		lose(w)
+		w.store.Spec.Replicas = new(int32(5))
+		w.run(10 * time.Second)
+		if len(w.pods) != 3 {
+			t.Fatalf("number %d: %s", synchronous, w.podNames())
+		}
+		w.cluster.HealAll()
+		w.whole(v1alpha1.LostNone)
+		if r := w.rec(); r.Epoch != 1 {
+			t.Fatalf("number %d: the living leader is deposed: %+v", synchronous, r)
+		}
+	}
+}
+
+// TestWhoThereWasIsToldUntilThereIsARecord: it is all that tells then how many members there have to be.
+func TestWhoThereWasIsToldUntilThereIsARecord(t *testing.T) {
+	w := started(t, 3, 1)
+	w.cluster.Vanish("orders-1")
+	lose(w)
+	w.remove("orders-3", "")
+	w.deleteClaim("orders-3", w.claims["orders-3"].UID)
+	op := w.ops[0]
+	for range 3 { // and orders-3 cannot be made
+		op.observe()
+		op.decide()
+		op.publish()
+	}
+	if n := len(w.store.Status.Members); n != 3 || op.plan.Risky() {
+		t.Fatalf("%d members; %v: %v", n, op.plan.State, op.plan.Actions)
+	}
+}
+
+// TestABeginningThatWasInterruptedGoesOn: the members that there are hold nothing.
+func TestABeginningThatWasInterruptedGoesOn(t *testing.T) {
+	w := newWorld(t, 3, 1)
+	w.create("orders-2")
+	w.cluster.Cut("orders-2", fake.Operator+"a")
+	w.run(2 * time.Second)
+	if p := w.ops[0].plan; len(w.pods) != 1 || !strings.Contains(p.Message, "waiting for orders-2 to answer") {
+		t.Fatalf("%s; %v: %s", w.podNames(), p.State, p.Message)
+	}
+	w.cluster.HealAll()
+	w.whole(v1alpha1.LostNone)
+}
