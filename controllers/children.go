@@ -229,17 +229,25 @@ func (p *pass) applyOnce(ctx context.Context, ac runtime.ApplyConfiguration, uid
 }
 
 // createMember makes a member's claim, unless it is there, and its pod; and before them what the pod refers to: a pod whose
-// ServiceAccount is missing is refused. That something else of the store cannot be applied is an error, and keeps no member away.
+// ServiceAccount is missing is refused. That something else of the store cannot be applied is an error, and keeps no member away; but no
+// pod gets an account that is somebody else's.
 func (p *pass) createMember(ctx context.Context, a decide.CreateMember) error {
-	shared := p.applyAllShared(ctx)
-	err := p.createClaim(ctx, a)
-	if err == nil {
-		err = p.applyAnew(ctx, render.Pod(p.store, a.Ordinal, p.Options))
+	err := p.applyAllShared(ctx)
+	if !errors.Is(err, errNotOwned) {
+		err = errors.Join(err, p.createBoth(ctx, a))
 	}
-	if err = errors.Join(shared, err); err != nil {
+	if err != nil {
 		p.warn(v1alpha1.ReasonApplyFailed, err)
 	}
 	return err
+}
+
+// createBoth makes a member's claim and then its pod.
+func (p *pass) createBoth(ctx context.Context, a decide.CreateMember) error {
+	if err := p.createClaim(ctx, a); err != nil {
+		return err
+	}
+	return p.applyAnew(ctx, render.Pod(p.store, a.Ordinal, p.Options))
 }
 
 // createClaim makes a member's claim, or takes the spec to the one that is there. One that went meanwhile is made with the size of the

@@ -30,6 +30,7 @@ type cluster struct {
 	store  *v1alpha1.ReplicatedStore
 	refuse func(child, runtime.ApplyConfiguration) error
 	made   []string // what was applied, by kind and name
+	theirs string   // the name of what belongs to somebody else
 }
 
 func (c *cluster) Get(ctx context.Context, key client.ObjectKey, into client.Object, o ...client.GetOption) error {
@@ -43,7 +44,11 @@ func (c *cluster) Get(ctx context.Context, key client.ObjectKey, into client.Obj
 			return missing
 		}
 		c.claims[i].DeepCopyInto(into)
-	case *corev1.Pod, *metav1.PartialObjectMetadata:
+	case *metav1.PartialObjectMetadata:
+		if into.Kind+"/"+key.Name != c.theirs {
+			return missing
+		}
+	case *corev1.Pod:
 		return missing
 	default:
 		return c.objects.Get(ctx, key, into, o...)
@@ -180,6 +185,17 @@ func TestMembersAreMadeWhateverElseCannotBe(t *testing.T) {
 				t.Errorf("%v; the same is told again", err)
 			}
 		})
+	}
+}
+
+// A pod with an account of somebody else's would have what that one may do.
+func TestNoMemberIsMadeWithTheAccountOfSomebodyElse(t *testing.T) {
+	s := newScene(t)
+	c := s.whole()
+	c.theirs = "ServiceAccount/orders-nodes"
+	s.lose("orders-3")
+	if _, err := s.pass(t); !errors.Is(err, errNotOwned) || slices.Contains(c.made, "Pod/orders-3") {
+		t.Errorf("%v; made %v", err, c.made)
 	}
 }
 

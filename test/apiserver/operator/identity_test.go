@@ -61,6 +61,27 @@ var _ = Describe("a store that is deleted and made again under its name", func()
 		s.ledger.verify(ctx, addr)
 	})
 
+	It("asks how many members there were where it is to have more, and makes those beside a leader", func(ctx SpecContext) {
+		s := newSite(ctx, "")
+		s.ledger.writes(ctx, 10)
+		before := s.store(ctx)
+		Expect(k8s.Delete(ctx, before)).To(Succeed())
+		s.collect(ctx, string(before.UID))
+		s.create(ctx, "replicas: 5\n")
+		Eventually(func() string { return s.message(ctx, api.ConditionFailoverBlocked) }, bounded, polling).Should(
+			ContainSubstring("volumes of 3 members, and 5 are asked for: set spec.replicas"))
+		Expect(s.pods(ctx)).To(ConsistOf("orders-1", "orders-2", "orders-3"))
+		s.change(ctx, func(o *api.ReplicatedStore) { o.Spec.Replicas = new(int32(3)) })
+		s.ready(ctx)
+		s.change(ctx, func(o *api.ReplicatedStore) { o.Spec.Replicas = new(int32(5)) })
+		s.ready(ctx)
+		Expect(s.store(ctx).Status.LastFailover.WritesLost).To(Equal(api.LostNone))
+		Expect(s.pods(ctx)).To(HaveLen(5))
+		addr, err := s.readWrite(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		s.ledger.verify(ctx, addr)
+	})
+
 	It("leaves a Lease of somebody else alone, and says so", func(ctx SpecContext) {
 		s := emptySite(ctx)
 		foreign := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "orders"}, Spec: coordinationv1.LeaseSpec{HolderIdentity: new("an application")}}
