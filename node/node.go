@@ -23,15 +23,17 @@ import (
 
 // Node is one running data node.
 type Node struct {
-	opt      Options
-	run      *role.Runner
-	clients  *resp.Server
-	serving  atomic.Pointer[resp.Server] // clients, for the role goroutine, which begins before it is there
-	probe    *lease.DiskProbe
-	followed atomic.Pointer[time.Time] // when it was seen last, by Ready, that a leader is heard
-	ports    [4]net.Listener           // client, peer, control, leader; nil where closed
-	cancel   context.CancelFunc
-	running  sync.WaitGroup
+	opt     Options
+	run     *role.Runner
+	clients *resp.Server
+	serving atomic.Pointer[resp.Server] // clients, for the role goroutine, which begins before it is there
+	// writeTimeout is what a leader told last; 0: nothing.
+	writeTimeout atomic.Int64
+	probe        *lease.DiskProbe
+	followed     atomic.Pointer[time.Time] // when it was seen last, by Ready, that a leader is heard
+	ports        [4]net.Listener           // client, peer, control, leader; nil where closed
+	cancel       context.CancelFunc
+	running      sync.WaitGroup
 
 	once   sync.Once
 	ended  chan struct{}
@@ -112,6 +114,7 @@ func (n *Node) startRunner(ctx context.Context) (*role.Runner, error) {
 		Memory: n.opt.Memory, LogRetain: n.opt.LogRetain,
 		Wall: func() int64 { return wallClock().UnixMilli() },
 		WriteTimeout: func(d time.Duration) {
+			n.writeTimeout.Store(int64(d)) // before looking: who serves from now on looks after
 			if c := n.serving.Load(); c != nil {
 				c.SetCommitTimeout(d)
 			}
@@ -160,6 +163,9 @@ func (n *Node) serve(ctx context.Context) (err error) {
 		return err
 	}
 	n.serving.Store(n.clients)
+	if d := n.writeTimeout.Load(); d > 0 { // a leader has told it already
+		n.clients.SetCommitTimeout(time.Duration(d))
+	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		n.clients.Collector(), memberCollector{n.run})

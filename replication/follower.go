@@ -27,7 +27,7 @@ const (
 	StepLeave                  // close the connection; try again later or wait for the operator
 )
 
-// Hello is what to say to the leader now. The log must be synced.
+// Hello is what to say to the leader now. The log must be synced, and no cut be due.
 func (r *Replica) Hello() Hello {
 	r.follow.matched = false
 	h := Hello{
@@ -92,9 +92,9 @@ func (r *Replica) cutBack(h HelloReply) (Step, uint64, error) {
 	if common.Position < r.commit || to != common.Position {
 		// The state machine already holds what must go (an asynchronous leader that came back), or the log does not reach
 		// back to where the two part. Only a snapshot helps. The flag is durable before the log is touched: a crash in
-		// between must not look like a log that lost entries.
+		// between must not look like a log that lost entries. And what is to be cut is: nobody asks for that again.
 		p := r.promises
-		p.NeedSeed = true
+		p.NeedSeed, p.Uncut, p.CutAfter = true, true, to
 		if err := r.save(p); err != nil {
 			return StepLeave, 0, err
 		}
@@ -102,15 +102,37 @@ func (r *Replica) cutBack(h HelloReply) (Step, uint64, error) {
 	if to >= last.Position {
 		return StepAgain, 0, nil
 	}
-	n, err := r.log.Cut(to, fmt.Sprintf("epoch %d of the leader of epoch %d ends at %d", h.Epoch, r.promises.Epoch, h.End))
-	if errors.Is(err, ErrNoSpace) {
-		return StepLeave, 0, noRoom("the log cannot be cut after %d: %v", to, err)
-	}
+	n, err := r.cut(to, fmt.Sprintf("epoch %d of the leader of epoch %d ends at %d", h.Epoch, r.promises.Epoch, h.End))
 	if err != nil {
-		return StepLeave, 0, fmt.Errorf("cut the log after %d: %w", to, err)
+		return StepLeave, 0, err
 	}
 	return StepAgain, n, nil
 }
+
+func (r *Replica) cut(to Position, why string) (uint64, error) {
+	n, err := r.log.Cut(to, why)
+	switch {
+	case errors.Is(err, ErrNoSpace):
+		return 0, noRoom("the log cannot be cut after %d: %v", to, err)
+	case err != nil:
+		return 0, fmt.Errorf("cut the log after %d: %w", to, err)
+	}
+	return n, nil
+}
+
+// CutIsDue reports whether the log was to be cut and is not: the process ended, or there was no room for what is cut.
+func (r *Replica) CutIsDue() bool {
+	return r.promises.Uncut && r.promises.CutAfter < r.log.Last().Position
+}
+
+// FinishCut does that. It comes before Hello: what a seed replaces must be in quarantine by then. Errors are those of OnHelloReply.
+func (r *Replica) FinishCut() (cut uint64, err error) {
+	to := max(r.promises.CutAfter, r.log.First()-1)
+	return r.cut(to, fmt.Sprintf("it was not in the log of a later leader than that of epoch %d", r.log.Last().Epoch))
+}
+
+// ForgoCut is for a cut that can never be done, for what is to be kept cannot be read.
+func (r *Replica) ForgoCut() error { return r.save(r.promises.seeded(true)) }
 
 // OnAppend takes records and the commit position from the leader. An error that is a Refusal ends the stream; any other
 // is final.

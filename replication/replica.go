@@ -45,6 +45,16 @@ type Promises struct {
 	// NeedSeed: the state on disk is no prefix of the store's log; it must be replaced by a snapshot and may neither
 	// vote nor be promoted.
 	NeedSeed bool `json:"needSeed,omitempty"`
+	// Uncut, beside NeedSeed: what the log holds after CutAfter is nobody else's, and goes to quarantine before anything is done
+	// about the seed. It may be done already.
+	Uncut    bool     `json:"uncut,omitempty"`
+	CutAfter Position `json:"cutAfter,omitempty"`
+}
+
+// seeded is p where the log was replaced: there is nothing left of the old one.
+func (p Promises) seeded(needSeed bool) Promises {
+	p.NeedSeed, p.Uncut, p.CutAfter = needSeed, false, 0
+	return p
 }
 
 // Refusal is an orderly "no": the request contradicts what this member promised or holds. Nothing was changed.
@@ -221,9 +231,7 @@ func (r *Replica) OnDurable(now time.Time) {
 
 // Seeded replaces the log after a snapshot was installed; everything it holds is committed.
 func (r *Replica) Seeded(log Log, at Mark) error {
-	p := r.promises
-	p.NeedSeed = false
-	if err := r.save(p); err != nil {
+	if err := r.save(r.promises.seeded(false)); err != nil {
 		return err
 	}
 	r.log, r.commit = log, at.Position
@@ -233,9 +241,7 @@ func (r *Replica) Seeded(log Log, at Mark) error {
 // Emptied replaces the log by an empty one, whose state machine is empty too: what was there had to make room for a seed
 // and was of no use (Promises.NeedSeed).
 func (r *Replica) Emptied(log Log) error {
-	p := r.promises
-	p.NeedSeed = true
-	if err := r.save(p); err != nil {
+	if err := r.save(r.promises.seeded(true)); err != nil {
 		return err
 	}
 	r.log, r.commit = log, 0

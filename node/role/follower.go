@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wal"
 )
 
 // target is whom a follower should be connected to; the zero value is nobody.
@@ -139,8 +140,13 @@ func (s *Session) Hello(ctx context.Context) (h replication.Hello, err error) {
 		if err = s.m.settleSync(); err == nil {
 			_, err = s.m.Contents().Log.Sync()
 		}
+		if err == nil && s.m.core.CutIsDue() {
+			err = s.m.finishCut()
+		}
 		if s.m.final(err) == nil {
 			h = s.m.hello()
+		} else {
+			s.m.noRoomFor(err)
 		}
 	})
 	s.noSeed = h.NoSeed
@@ -158,6 +164,24 @@ func (s *Session) Reply(ctx context.Context, reply replication.HelloReply) (step
 	})
 	s.streamed = s.streamed || step == replication.StepStream
 	return step, errors.Join(ownErr, err)
+}
+
+// finishCut does what is left of a cut; role goroutine.
+func (m *Member) finishCut() error {
+	m.works.StopApply()
+	defer func() { m.works.StartApply(m.Contents()) }()
+	cut, err := m.core.FinishCut()
+	for _, lost := range []error{wal.ErrDamaged, wal.ErrUnreadable, wal.ErrPruned, wal.ErrBoundary} {
+		if errors.Is(err, lost) {
+			m.opt.Log.Error(err, "what this member's log holds beyond the leader's cannot be kept, and will be replaced by a snapshot")
+			return m.core.ForgoCut()
+		}
+	}
+	if cut > 0 {
+		m.opt.Log.Info("cut the log; what was cut is in quarantine", "entries", cut)
+		m.quarantine(cut)
+	}
+	return err
 }
 
 // replied acts on the leader's answer to hello; role goroutine.

@@ -14,6 +14,7 @@ const recountEvery = 10 * time.Second
 // recounting is about the next recount; role goroutine only.
 type recounting struct {
 	busy     bool
+	done     bool // since the process began: one before may have ended between a cut and its count
 	lookedAt time.Time
 	cuts     int // since the process began
 }
@@ -25,13 +26,15 @@ func (m *Member) quarantine(cut uint64) {
 }
 
 func (m *Member) quarantined(entries uint64) {
-	_ = m.final(m.meta.Update(func(s *meta.State) { s.Quarantined = entries }))
+	if m.final(m.meta.Update(func(s *meta.State) { s.Quarantined = entries })) != nil {
+		m.recounting.done = false // there was no room for it
+	}
 }
 
-// recount lowers the count to what is left, so that nobody is told for ever of what was seen to. A file that cannot be read counts on.
+// recount makes the count what the files hold, so that nobody is told for ever of what was seen to. A file that cannot be read counts on.
 func (m *Member) recount(now time.Time) {
 	r := &m.recounting
-	if m.meta.State().Quarantined == 0 || r.busy || now.Sub(r.lookedAt) < recountEvery {
+	if m.meta.State().Quarantined == 0 && r.done || r.busy || now.Sub(r.lookedAt) < recountEvery {
 		return
 	}
 	r.busy, r.lookedAt = true, now
@@ -44,8 +47,12 @@ func (m *Member) recount(now time.Time) {
 		return err
 	}, func(err error) {
 		r.busy = false
-		if err == nil && r.cuts == cuts && left < m.meta.State().Quarantined {
-			m.opt.Log.Info("less is in quarantine than before", "entries", left)
+		if err != nil || r.cuts != cuts {
+			return
+		}
+		r.done = true
+		if told := m.meta.State().Quarantined; left != told {
+			m.opt.Log.Info("quarantine holds what it was not told to", "entries", left, "told", told)
 			m.quarantined(left)
 		}
 	})

@@ -1,10 +1,14 @@
 package role
 
 import (
+	"context"
+	"errors"
 	"testing"
 	"time"
 
 	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/meta"
+	"github.com/replicatedstore/replicatedstore/replication/wal"
 )
 
 // A member tells of what was cut from its log for as long as the files are there.
@@ -60,5 +64,63 @@ func TestQuarantineIsToldOfUntilItIsRemoved(t *testing.T) {
 	looked()
 	if n := told(); n != 0 {
 		t.Errorf("%d entries, want none", n)
+	}
+}
+
+// A process may end between a cut and its count, or before a cut that a seed is to follow: what was cut is kept, and told of, all the
+// same.
+func TestCutOutlivesARestart(t *testing.T) {
+	for name, p := range map[string]replication.Promises{
+		"cut, and not counted": {},
+		"not cut":              {NeedSeed: true, Uncut: true, CutAfter: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			o := options()
+			ctx, stop := context.WithCancel(t.Context())
+			r, err := Start(ctx, o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lead(t, r, 1, replication.Rule{})
+			until(t, "the leader opens", r.Open)
+			write(t, r, "a", "b")
+			stop()
+			<-r.Done()
+			kept, err := meta.Open(o.FS, o.Dir, meta.Options{Store: o.Store, Member: o.Member})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.Promised, p.Epoch, p.Leader = 2, 2, "other"
+			err = kept.Update(func(s *meta.State) { s.Promises = p })
+			if !p.Uncut {
+				l, _, openErr := wal.Open(o.FS, kept.LogDir(1), wal.Options{QuarantineDir: kept.QuarantineDir()})
+				if openErr != nil {
+					t.Fatal(openErr)
+				}
+				_, cutErr := l.Cut(1, "as a leader asked")
+				err = errors.Join(err, cutErr, l.Close(), kept.Update(func(s *meta.State) { s.Promises.NeedSeed = true }))
+			}
+			if err = errors.Join(err, kept.Close()); err != nil {
+				t.Fatal(err)
+			}
+
+			r = start(t, o)
+			s := &Session{m: r.Member}
+			if err := r.works.Do(t.Context(), func() { r.session = s }); err != nil {
+				t.Fatal(err)
+			}
+			h, err := s.Hello(t.Context())
+			if err != nil || !h.Seed || h.Last.Position != 1 {
+				t.Fatalf("%+v, %v", h, err)
+			}
+			until(t, "two entries are told of", func() bool {
+				status, err := r.Status(t.Context())
+				return err == nil && status.Quarantined == 2
+			})
+			files, err := wal.ListQuarantine(o.FS, r.meta.QuarantineDir())
+			if err != nil || len(files) != 1 || files[0].Entries() != 2 {
+				t.Errorf("%+v, %v", files, err)
+			}
+		})
 	}
 }

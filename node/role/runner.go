@@ -291,6 +291,9 @@ const longestWait = 10 * time.Minute
 
 func (w *works) ServeSeed(ctx context.Context, rw io.ReadWriter) error { return w.seeds.serve(ctx, rw) }
 
+// closePatience is how long what is under way may take as everything ends.
+const closePatience = 10 * time.Second
+
 // close ends everything in order; nobody else gets the turn any more.
 func (w *works) close() {
 	w.turn.Lock()
@@ -298,6 +301,9 @@ func (w *works) close() {
 	w.turn.Unlock()
 	w.m.Leave()
 	w.dialler.wait()
+	// Whoever applies, or sends a seed, may be waiting for a volume that has no room.
+	late := time.AfterFunc(closePatience, func() { w.m.Contents().State.GiveUp() })
+	defer late.Stop()
 	w.StopApply()
 	if err := errors.Join(w.seeds.close(), w.m.Close()); err != nil {
 		w.opt.Log.Error(err, "close")

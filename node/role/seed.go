@@ -97,6 +97,13 @@ func (s *Session) receiveSeed(ctx context.Context, rw io.ReadWriter, done func(i
 	if s.source != nil {
 		from, least = s.source.Member, s.source.Least
 	}
+	if err := s.own(ctx, func() {
+		if !m.core.Promises().NeedSeed { // install refuses what does not reach as far
+			least = max(least, m.core.Log().Last().Position)
+		}
+	}); err != nil {
+		return err
+	}
 	defer m.works.Post(func() {
 		if m.session == s || m.session == nil {
 			m.seeding = nil
@@ -143,6 +150,7 @@ func seedingOf(from string, p snapshot.Progress) *wire.Seeding {
 // for a snapshot that does not reach as far.
 func (m *Member) install(manifest snapshot.Manifest) error {
 	if last := m.core.Log().Last(); !m.core.Promises().NeedSeed && manifest.Mark.Compare(last) < 0 {
+		m.dropSeed()
 		return fmt.Errorf("the snapshot ends in %v, this member's log in %v", manifest.Mark, last)
 	}
 	err := m.replace(func() error {

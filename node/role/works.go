@@ -59,6 +59,8 @@ type State interface {
 	Checkpoint(dir string) (replication.Mark, error)
 	// Reclaim gives back to the volume what was deleted, if that is worth it; it may take long.
 	Reclaim() error
+	// GiveUp ends what waits inside, for good: Close follows. Called from anywhere.
+	GiveUp()
 	Close() error
 }
 

@@ -100,8 +100,9 @@ func TestCloseOnAFullDisk(t *testing.T) {
 		})
 	}
 	time.Sleep(50 * time.Millisecond) // a flush that begins later is refused, which is right as well
-	closeInTime(t, m)
+	m.GiveUp()
 	busy.Wait()
+	closeInTime(t, m)
 }
 
 // Nor does who waits until what was flushed is compacted, for which there is no room either.

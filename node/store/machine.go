@@ -123,11 +123,16 @@ func openDB(dir string, p *pebble.Options) (*pebble.DB, applied, error) {
 	return db, a, nil
 }
 
+// GiveUp has everybody who waits inside it get ErrClosed, as Close does, which must follow: nothing is applied any more.
+func (m *Machine) GiveUp() {
+	m.recent.fail(ErrClosed) // they may wait for room,
+	m.stop(ErrClosed)        // or for a flush
+}
+
 // Close closes the database once the readers that are inside it have left; later ones get ErrClosed. It does not flush:
 // a fast restart needs a Flush before.
 func (m *Machine) Close() error {
-	m.recent.fail(ErrClosed) // who is inside may wait for room,
-	m.stop(ErrClosed)        // or for a flush
+	m.GiveUp()
 	if !m.gate.close() {
 		return ErrClosed
 	}

@@ -105,6 +105,7 @@ func (s *registers) Flush(context.Context) (replication.Mark, error) {
 
 // Reclaim has nothing to give back: there is no more than one file.
 func (s *registers) Reclaim() error { return nil }
+func (s *registers) GiveUp()        {}
 
 func (s *registers) Checkpoint(dir string) (replication.Mark, error) {
 	if err := durable.MkdirAll(s.fs, dir); err != nil {
