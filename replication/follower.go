@@ -104,11 +104,12 @@ func (r *Replica) cutBack(h HelloReply) (Step, uint64, error) {
 	}
 	n, err := r.cut(to, fmt.Sprintf("epoch %d of the leader of epoch %d ends at %d", h.Epoch, r.promises.Epoch, h.End))
 	if err != nil {
-		return StepLeave, 0, err
+		return StepLeave, n, err
 	}
 	return StepAgain, n, nil
 }
 
+// cut returns how many entries it has cut, also where it failed after that.
 func (r *Replica) cut(to Position, why string) (uint64, error) {
 	n, err := r.log.Cut(to, why)
 	switch {
@@ -116,8 +117,10 @@ func (r *Replica) cut(to Position, why string) (uint64, error) {
 		return 0, noRoom("the log cannot be cut after %d: %v", to, err)
 	case err != nil:
 		return 0, fmt.Errorf("cut the log after %d: %w", to, err)
+	case r.promises.Uncut:
+		err = r.save(r.promises.seeded(true))
 	}
-	return n, nil
+	return n, err
 }
 
 // CutIsDue reports whether the log was to be cut and is not: the process ended, or there was no room for what is cut.
@@ -131,7 +134,7 @@ func (r *Replica) FinishCut() (cut uint64, err error) {
 	return r.cut(to, fmt.Sprintf("it was not in the log of a later leader than that of epoch %d", r.log.Last().Epoch))
 }
 
-// ForgoCut is for a cut that can never be done, for what is to be kept cannot be read.
+// ForgoCut is for a cut that can never be done: what is to be kept cannot be read.
 func (r *Replica) ForgoCut() error { return r.save(r.promises.seeded(true)) }
 
 // OnAppend takes records and the commit position from the leader. An error that is a Refusal ends the stream; any other

@@ -46,7 +46,7 @@ type Promises struct {
 	// vote nor be promoted.
 	NeedSeed bool `json:"needSeed,omitempty"`
 	// Uncut, beside NeedSeed: what the log holds after CutAfter is nobody else's, and goes to quarantine before anything is done
-	// about the seed. It may be done already.
+	// about the seed. It may be done already, where the process ended just then.
 	Uncut    bool     `json:"uncut,omitempty"`
 	CutAfter Position `json:"cutAfter,omitempty"`
 }

@@ -166,9 +166,6 @@ func unsettled(m Member) string {
 
 // held fences every member and keeps it so, for as long as the store is annotated.
 func (d *decision) held(rec Record) Plan {
-	if request := d.request(); request != "" {
-		return d.refuse(request, "the annotation "+v1alpha1.AnnotationFenced+" keeps every member fenced")
-	}
 	msg := "The annotation " + v1alpha1.AnnotationFenced + " keeps every member fenced."
 	if rec.Phase != PhaseFencing {
 		next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindFailover, v1alpha1.ReasonFenced, "", ""))
@@ -181,10 +178,14 @@ func (d *decision) held(rec Record) Plan {
 		}
 	}
 	p := plan(Held, v1alpha1.ReasonFenced, "%s", msg)
-	if len(left) > 0 && d.Pass.FencedEpoch != rec.Epoch {
+	switch request := d.request(); {
+	case len(left) > 0 && d.Pass.FencedEpoch != rec.Epoch:
 		return p.do(FenceMembers{rec.Epoch, left})
+	case request != "":
+		return d.refuse(request, "the annotation "+v1alpha1.AnnotationFenced+" keeps every member fenced")
+	default:
+		return p
 	}
-	return p
 }
 
 // write is the swap to next, with what the Lease itself must say from then on.

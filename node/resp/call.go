@@ -90,7 +90,10 @@ func (c *call) exists(key []byte) (found, ok bool) {
 // each calls use for every key in order, all from one state. The value's data is valid until use returns. False: a storage fault, use
 // was not called for all.
 func (c *call) each(keys [][]byte, use func(v store.Value, found bool)) bool {
-	if c.tx == nil && c.batch == nil && len(keys) > 1 {
+	switch onView := c.tx == nil && c.batch == nil; {
+	case onView && len(keys) == 1:
+		return c.one(keys[0], use)
+	case onView:
 		if c.fault == nil {
 			c.fault = c.view.GetMany(keys, func(_ int, v store.Value, found bool) {
 				c.srv.stats.lookup(found)
@@ -107,6 +110,22 @@ func (c *call) each(keys [][]byte, use func(v store.Value, found bool)) bool {
 		}
 		use(v, found)
 		c.forget(copies)
+	}
+	return true
+}
+
+// one is each for a single key on a view, which may be one that waits for nothing.
+func (c *call) one(key []byte, use func(v store.Value, found bool)) bool {
+	if c.fault != nil {
+		return false
+	}
+	found, err := c.view.Read(key, func(v store.Value) { use(v, true) })
+	if c.fault = err; err != nil {
+		return false
+	}
+	c.srv.stats.lookup(found)
+	if !found {
+		use(store.Value{}, false)
 	}
 	return true
 }

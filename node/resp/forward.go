@@ -228,15 +228,26 @@ func (r *round) converse(u *upstream, i, end int) (next int, again bool) {
 			return k, true
 		}
 		r.took(j, at)
-		if len(r.out.buf) >= settleBytes && r.flush() != nil {
-			r.conn.disconnect()
-			r.conn.closing = true
+		if len(r.out.buf) >= settleBytes {
+			if r.flush() != nil {
+				r.conn.disconnect()
+				r.conn.closing = true
+			}
+			r.renew(u) // the client may have taken its time
 		}
 		if r.conn.closing {
 			return k + 1, false
 		}
 	}
 	return end, false
+}
+
+// renew gives the leader at u all its time again, unless another one is known by now.
+func (r *round) renew(u *upstream) {
+	_ = u.nc.SetDeadline(r.srv.opt.Now().Add(r.srv.replyTimeout()))
+	if _, leader := r.srv.backend.Place(); leader != "" {
+		r.conn.leaveUpstream(leader) // who told of it may have done so just before
+	}
 }
 
 // encode appends what is sent for a job: EXEC takes with it what was queued here.

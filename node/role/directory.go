@@ -52,6 +52,7 @@ func (m *Member) openCurrent() error {
 }
 
 func (m *Member) putInForce(c *Contents) {
+	m.uncut = nil // that was of the log before
 	m.contents.Store(c)
 	m.works.StartApply(c)
 }

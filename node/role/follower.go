@@ -171,8 +171,8 @@ func (m *Member) finishCut() error {
 	m.works.StopApply()
 	defer func() { m.works.StartApply(m.Contents()) }()
 	cut, err := m.core.FinishCut()
-	for _, lost := range []error{wal.ErrDamaged, wal.ErrUnreadable, wal.ErrPruned, wal.ErrBoundary} {
-		if errors.Is(err, lost) {
+	for _, lost := range []error{wal.ErrDamaged, wal.ErrPruned, wal.ErrBoundary} {
+		if errors.Is(err, lost) && !errors.Is(err, wal.ErrFailed) {
 			m.opt.Log.Error(err, "what this member's log holds beyond the leader's cannot be kept, and will be replaced by a snapshot")
 			return m.core.ForgoCut()
 		}
@@ -181,7 +181,19 @@ func (m *Member) finishCut() error {
 		m.opt.Log.Info("cut the log; what was cut is in quarantine", "entries", cut)
 		m.quarantine(cut)
 	}
+	m.keepUncut()
 	return err
+}
+
+// keepUncut keeps what is to be cut from being pruned before: that is not applied less than anything else, and must be kept; role goroutine.
+func (m *Member) keepUncut() {
+	switch due := m.core.CutIsDue(); {
+	case due && m.uncut == nil:
+		m.uncut = m.Contents().Log.Pin(m.core.Promises().CutAfter + 1)
+	case !due && m.uncut != nil:
+		m.uncut()
+		m.uncut = nil
+	}
 }
 
 // replied acts on the leader's answer to hello; role goroutine.
@@ -191,17 +203,20 @@ func (m *Member) replied(reply replication.HelloReply) (step replication.Step, e
 		// What is cut is not read meanwhile, nor waited for afterwards.
 		m.works.StopApply()
 		defer func() { m.works.StartApply(m.Contents()) }()
+		// Nor is it pruned, by a round that began before.
+		defer m.Contents().Log.Pin(1)()
+		defer m.keepUncut()
 	}
 	if err = m.settleSync(); err == nil {
 		step, cut, err = m.core.OnHelloReply(reply)
 	}
-	if m.final(err) != nil {
-		m.noRoomFor(err)
-		return step, err
-	}
 	if cut > 0 {
 		m.opt.Log.Info("cut the log; what was cut is in quarantine", "entries", cut, "epoch", reply.Epoch, "position", reply.End)
 		m.quarantine(cut)
+	}
+	if m.final(err) != nil {
+		m.noRoomFor(err)
+		return step, err
 	}
 	if step == replication.StepStream {
 		m.dropSeed()

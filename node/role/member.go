@@ -156,6 +156,7 @@ type Member struct {
 	sourceFailures int                  // since anything else happened
 	retention      retention
 	recounting     recounting
+	uncut          func() // lets go of what is to be cut from the log; nil: there is nothing
 	space          space
 	problem        problem
 	logDamage      logDamage
@@ -234,6 +235,7 @@ func (m *Member) Tick() {
 	m.caughtUp = m.core.CaughtUpDigest()
 	m.tendSeeds(now)
 	m.tendVolume(now)
+	m.keepUncut()
 	m.retain(now)
 	m.recount(now)
 	if m.MaySeal() && m.leader.unsealed.count > 0 {

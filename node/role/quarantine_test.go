@@ -3,6 +3,8 @@ package role
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -70,12 +72,14 @@ func TestQuarantineIsToldOfUntilItIsRemoved(t *testing.T) {
 // A process may end between a cut and its count, or before a cut that a seed is to follow: what was cut is kept, and told of, all the
 // same.
 func TestCutOutlivesARestart(t *testing.T) {
+	const entries = 50
 	for name, p := range map[string]replication.Promises{
 		"cut, and not counted": {},
 		"not cut":              {NeedSeed: true, Uncut: true, CutAfter: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := options()
+			o.RetainEvery, o.LogRetain, o.Segments = 10*time.Millisecond, 1, wal.Options{SegmentBytes: 64 << 10}
 			ctx, stop := context.WithCancel(t.Context())
 			r, err := Start(ctx, o)
 			if err != nil {
@@ -83,9 +87,13 @@ func TestCutOutlivesARestart(t *testing.T) {
 			}
 			lead(t, r, 1, replication.Rule{})
 			until(t, "the leader opens", r.Open)
-			write(t, r, "a", "b")
+			keep := r.Contents().Log.Pin(1)
+			for i := range entries {
+				write(t, r, fmt.Sprint(i, strings.Repeat("k", 8<<10)))
+			}
 			stop()
 			<-r.Done()
+			keep()
 			kept, err := meta.Open(o.FS, o.Dir, meta.Options{Store: o.Store, Member: o.Member})
 			if err != nil {
 				t.Fatal(err)
@@ -105,6 +113,7 @@ func TestCutOutlivesARestart(t *testing.T) {
 			}
 
 			r = start(t, o)
+			time.Sleep(200 * time.Millisecond) // in which what is not to be cut is pruned, but for the last segment
 			s := &Session{m: r.Member}
 			if err := r.works.Do(t.Context(), func() { r.session = s }); err != nil {
 				t.Fatal(err)
@@ -113,12 +122,12 @@ func TestCutOutlivesARestart(t *testing.T) {
 			if err != nil || !h.Seed || h.Last.Position != 1 {
 				t.Fatalf("%+v, %v", h, err)
 			}
-			until(t, "two entries are told of", func() bool {
+			until(t, "all entries are told of", func() bool {
 				status, err := r.Status(t.Context())
-				return err == nil && status.Quarantined == 2
+				return err == nil && status.Quarantined == entries
 			})
 			files, err := wal.ListQuarantine(o.FS, r.meta.QuarantineDir())
-			if err != nil || len(files) != 1 || files[0].Entries() != 2 {
+			if err != nil || len(files) != 1 || files[0].Entries() != entries {
 				t.Errorf("%+v, %v", files, err)
 			}
 		})

@@ -296,14 +296,14 @@ const closePatience = 10 * time.Second
 
 // close ends everything in order; nobody else gets the turn any more.
 func (w *works) close() {
+	// Whoever applies, or sends a seed, may be waiting for a volume that has no room; and who has the turn, for them.
+	late := time.AfterFunc(closePatience, func() { w.m.Contents().State.GiveUp() })
+	defer late.Stop()
 	w.turn.Lock()
 	w.stopped = true
 	w.turn.Unlock()
 	w.m.Leave()
 	w.dialler.wait()
-	// Whoever applies, or sends a seed, may be waiting for a volume that has no room.
-	late := time.AfterFunc(closePatience, func() { w.m.Contents().State.GiveUp() })
-	defer late.Stop()
 	w.StopApply()
 	if err := errors.Join(w.seeds.close(), w.m.Close()); err != nil {
 		w.opt.Log.Error(err, "close")
