@@ -67,6 +67,8 @@ func (p *pass) do(ctx context.Context, a decide.Action) error {
 		return nil
 	case decide.CreateMember:
 		return p.createMember(ctx, a)
+	case decide.TryPod:
+		return p.tryPod(ctx, a)
 	case decide.DeletePod:
 		return p.delete(ctx, &corev1.Pod{}, a.Name, a.UID)
 	case decide.DeleteClaim:

@@ -23,6 +23,7 @@ type memory struct {
 	applied  map[string]applied // children, by kind and name
 	alone    int                // the time of the election in which they were; see Election.undisturbed
 	refused  map[string]refusal // claims that may not grow, by member
+	trial    trial
 	// said is what was announced last.
 	said struct {
 		state  decide.State
@@ -101,6 +102,15 @@ type refusal struct {
 	why  string
 	size string
 	at   time.Time
+}
+
+// trial is what the API server said to a pod that was tried, and when. The zero value: none was.
+type trial struct {
+	ordinal int
+	hash    string // of the pod
+	refused string
+	unclear bool
+	at      time.Time
 }
 
 func newMemory() *memory {

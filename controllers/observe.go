@@ -58,9 +58,13 @@ func (p *pass) observe(ctx context.Context) (decide.Observed, error) {
 		return decide.Observed{}, err
 	}
 	now := p.Clock.Now()
+	trial, err := p.trialNow(now)
+	if err != nil {
+		return decide.Observed{}, err
+	}
 	return decide.Observed{
 		Store: p.store, Settings: p.Settings, Lease: lease, Members: members, Held: p.heldFor(now), Pass: p.answers, Promoted: p.promoted,
-		Handovers: p.handovers.seen(now), Standby: !p.Election.acting(), StoodIn: p.stoodIn, Route: route,
+		Handovers: p.handovers.seen(now), Standby: !p.Election.acting(), StoodIn: p.stoodIn, Route: route, Trial: trial,
 		Cached: decide.Reads{Record: !p.uncached.Record, Members: !p.uncached.Members}, Before: p.decided,
 	}, nil
 }

@@ -119,6 +119,9 @@ func (p *pass) announce(ctx context.Context, plan decide.Plan) {
 	case decide.Blocked, decide.RecordLost, decide.Suspecting:
 		kind = corev1.EventTypeWarning
 	default:
+		if plan.Reason == v1alpha1.ReasonApplyFailed {
+			kind = corev1.EventTypeWarning
+		}
 	}
 	p.Recorder.Eventf(p.store, nil, kind, plan.Reason, plan.State.String(), "%s", plan.Message)
 }

@@ -171,7 +171,8 @@ const (
 	ReasonSeedBegun = "SeedBegun"
 	// ReasonReseeding: a member's data is thrown away on request.
 	ReasonReseeding = "Reseeding"
-	// ReasonApplyFailed: the API server refused a child object.
+	// ReasonApplyFailed: the API server refused a child object. Also of ConditionProgressing: it refuses, or cannot say whether it
+	// takes, the pods that members are to be restarted with.
 	ReasonApplyFailed = "ApplyFailed"
 	// ReasonNotOwned: an object of the name of a child exists and belongs to somebody else.
 	ReasonNotOwned = "NotOwned"

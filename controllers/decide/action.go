@@ -13,8 +13,8 @@ import (
 
 // Action is one thing to do. Every action is idempotent.
 type Action interface {
-	// Risky actions change who leads, who counts or what exists on disk: at most one is in a plan, and the world is looked
-	// at again after it.
+	// Risky actions change who leads, who counts or what exists on disk, or are asked for what comes next: at most one is in a plan, and
+	// the world is looked at again after it.
 	Risky() bool
 	fmt.Stringer
 }
@@ -65,6 +65,12 @@ type CreateMember struct {
 	Ordinal int
 }
 
+// TryPod asks the API server, in a dry run, whether it takes the pod that a member would get now: Observed.Trial is what it says.
+type TryPod struct {
+	Member  string
+	Ordinal int
+}
+
 // DeletePod deletes a pod of this UID.
 type DeletePod struct {
 	Name string
@@ -108,6 +114,7 @@ func (FollowLeader) Risky() bool    { return false }
 func (ConfigureLeader) Risky() bool { return true }
 func (HandOver) Risky() bool        { return true }
 func (CreateMember) Risky() bool    { return false }
+func (TryPod) Risky() bool          { return true }
 func (DeletePod) Risky() bool       { return true }
 func (DeleteClaim) Risky() bool     { return true }
 func (LabelPod) Risky() bool        { return false }
@@ -134,6 +141,7 @@ func (a HandOver) String() string {
 	return fmt.Sprintf("let %s hand over to %s", a.Member, a.Request.To)
 }
 func (a CreateMember) String() string { return "create member " + a.Member }
+func (a TryPod) String() string       { return "try a new pod for " + a.Member }
 func (a DeletePod) String() string    { return fmt.Sprintf("delete pod %s: %s", a.Name, a.Why) }
 func (a DeleteClaim) String() string  { return fmt.Sprintf("delete claim %s: %s", a.Name, a.Why) }
 func (a LabelPod) String() string     { return fmt.Sprintf("label pod %s with role %q", a.Name, a.Role) }

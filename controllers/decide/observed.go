@@ -31,6 +31,8 @@ type Observed struct {
 	Promoted PromotedAt
 	// Handovers that failed in the present leadership.
 	Handovers HandoverFailures
+	// Trial of a pod made from the template as it is now.
+	Trial Trial
 	// Route is where the -rw Service leads; nil when it leads nowhere yet.
 	Route *Route
 	// Pass holds the answers to this pass's earlier actions.

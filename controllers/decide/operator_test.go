@@ -35,6 +35,10 @@ type operator struct {
 	failedAt time.Time
 	hands    int  // handovers tried
 	refuse   bool // handovers fail
+	trial    decide.Trial
+	triedAt  time.Time
+	triedOf  string // which template
+	tries    int
 
 	seen decide.Observed // what the next act goes by: as stale as the test makes it
 	pass decide.Pass
@@ -58,6 +62,10 @@ func (o *operator) observe() {
 	obs := decide.Observed{
 		Store: o.w.store.DeepCopy(), Settings: decide.DefaultSettings(), Members: map[string]decide.Member{},
 		Held: map[string]time.Duration{}, Pass: o.pass, Handovers: o.failures, Standby: o.standby, StoodIn: o.stoodIn, Route: o.w.route,
+	}
+	if o.triedOf == o.template() {
+		obs.Trial = o.trial
+		obs.Trial.Ago = now.Sub(o.triedAt)
 	}
 	if o.failures.InARow > 0 {
 		obs.Handovers.Ago = now.Sub(o.failedAt)
@@ -126,6 +134,11 @@ func (o *operator) member(n string, now time.Time) decide.Member {
 		m.Claim = new(*c)
 	}
 	return m
+}
+
+// template is what a pod that is made now is made from.
+func (o *operator) template() string {
+	return o.w.hash + " " + o.w.store.Annotations[v1alpha1.AnnotationRestart]
 }
 
 // decide plans from what was seen.
@@ -228,6 +241,10 @@ func (o *operator) do(a decide.Action) error {
 		o.pass.Handover = &decide.HandoverHeld{Epoch: a.Request.Epoch, To: a.Request.To, End: reply.End}
 	case decide.CreateMember:
 		w.create(a.Member)
+	case decide.TryPod:
+		o.tries++
+		o.trial, o.triedAt, o.triedOf = w.trial, w.cluster.Now(), o.template()
+		o.trial.Asked = true
 	case decide.DeletePod:
 		w.remove(a.Name, a.UID)
 	case decide.DeleteClaim:

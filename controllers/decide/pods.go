@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -120,37 +121,45 @@ func (d *decision) reseed(rec Record) (Plan, bool) {
 
 // update restarts members whose pod was made from another spec, one at a time and the leader last, each only while
 // everybody else is caught up. A member that does not run anyway is replaced without waiting for others: a bad template must
-// be curable. One that only missed a look is not such a member, nor is one that the leader hears.
+// be curable. One that only missed a look is not such a member, nor is one that the leader hears, unless that one alone is missed. Nobody is
+// restarted whose new pod the API server refuses (see try).
 func (d *decision) update(rec Record) (Plan, bool) {
-	var outdated []Member
+	var outdated, missed []Member
 	others := ""
 	for _, m := range slices.Backward(d.roster(rec)) {
 		old := d.Outdated(m) && !m.Pod.Deleting
 		switch {
-		case old && m.fresh() == nil && (m.Pod.Trouble != "" || m.Probe.For >= d.Settings.VoterGoneAfter && !d.heard(rec, m.Name)):
-			return d.replace(m)
+		case old && m.fresh() == nil && (m.Pod.Trouble != "" || d.silent(m) && !d.heard(rec, m.Name)):
+			return d.replace(rec, m)
 		case old:
 			outdated = append(outdated, m)
 		}
-		if m.Name != rec.Leader.Member && others == "" {
-			others = d.whyNotWhole(rec, m)
+		if why := d.whyNotWhole(rec, m); why != "" && m.Name != rec.Leader.Member {
+			others, missed = cmp.Or(others, why), append(missed, m)
 		}
 	}
-	switch {
+	switch there := len(d.able(rec)); {
 	case len(outdated) == 0:
 		return Plan{}, false
-	case others == "" && len(d.able(rec)) < d.Store.Spec.Size():
-		others = fmt.Sprintf("%d of %d members exist", len(d.able(rec)), d.Store.Spec.Size())
+	case there < d.Store.Spec.Size():
+		others = cmp.Or(others, fmt.Sprintf("%d of %d members exist", there, d.Store.Spec.Size()))
+	case len(missed) == 1 && d.Outdated(missed[0]) && d.silent(missed[0]):
+		return d.replace(rec, missed[0]) // what keeps it from answering may be its template
 	}
 	if others != "" {
 		return plan(Updating, v1alpha1.ReasonUpdating, "%d members are to be restarted; waiting: %s.", len(outdated), others).again(soon), true
 	}
 	for _, m := range outdated {
 		if m.Name != rec.Leader.Member {
-			return d.replace(m)
+			return d.replace(rec, m)
 		}
 	}
 	return d.updateLeader(rec, outdated[0])
+}
+
+// silent tells whether a member whose pod is there has not answered for long.
+func (d *decision) silent(m Member) bool {
+	return m.Pod != nil && !m.Pod.Deleting && m.fresh() == nil && m.Probe.For >= d.Settings.VoterGoneAfter
 }
 
 // updateLeader restarts the leader, which is the last: once another leads, or where there is nobody else.
@@ -159,14 +168,16 @@ func (d *decision) updateLeader(rec Record, leader Member) (Plan, bool) {
 	rest := d.handoverRests(rec)
 	switch {
 	case len(d.roster(rec)) == 1:
-		return d.replace(leader)
+		return d.replace(rec, leader)
 	case why != "":
 		return plan(Updating, v1alpha1.ReasonUpdating, "%s leads and is to be restarted; nobody can take over yet: %s.", leader.Name, why).again(2 * soon), true
 	case rest > 0:
 		return plan(Updating, v1alpha1.ReasonHandoverFailed, "%s leads and is to be restarted; %s.", leader.Name, d.Handovers.describe(rest)).again(rest), true
-	default:
-		return d.handOver(rec, to, reasonUpdating, ""), true
 	}
+	if p, ok := d.try(rec, leader); ok && d.Pass.Handover == nil {
+		return p, true
+	}
+	return d.handOver(rec, to, reasonUpdating, ""), true
 }
 
 // whyNotWhole says why m is no reason to take the next member away; "" when it is as it should be. A pod that is going away
@@ -182,7 +193,10 @@ func (d *decision) whyNotWhole(rec Record, m Member) string {
 	}
 }
 
-func (d *decision) replace(m Member) (Plan, bool) {
+func (d *decision) replace(rec Record, m Member) (Plan, bool) {
+	if p, ok := d.try(rec, m); ok {
+		return p, true
+	}
 	return plan(Updating, v1alpha1.ReasonUpdating, "%s is restarted to take up the new template.", m.Name).
 		do(DeletePod{m.Name, m.Pod.UID, "its template changed"}), true
 }

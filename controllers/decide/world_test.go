@@ -33,6 +33,7 @@ type world struct {
 	claims map[string]*decide.Claim
 	uid    int
 	hash   string
+	trial  decide.Trial // what the API server says to a pod that is tried
 
 	ops   []*operator
 	lossy bool // a failover was allowed to lose writes

@@ -156,13 +156,13 @@ var _ = Describe("permissions", func() {
 		renewal := client.RawPatch(client.Merge.Type(), []byte(`{"spec":{"holderIdentity":"orders-1"}}`))
 		Expect(member.Get(ctx, client.ObjectKeyFromObject(own), own)).To(Succeed())
 		Expect(member.Patch(ctx, own, renewal)).To(Succeed())
-		Expect(member.Update(ctx, own)).To(Succeed())
 
 		forbidden := map[string]error{
 			"read another Lease":   member.Get(ctx, client.ObjectKeyFromObject(other), &coordinationv1.Lease{}),
 			"renew another Lease":  member.Patch(ctx, other.DeepCopy(), renewal),
 			"make a Lease":         member.Create(ctx, &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "new"}}),
 			"delete its Lease":     member.Delete(ctx, own.DeepCopy()),
+			"replace its Lease":    member.Update(ctx, own.DeepCopy()),
 			"read pods":            member.List(ctx, &corev1.PodList{}, client.InNamespace(namespace)),
 			"read the store":       member.Get(ctx, client.ObjectKeyFromObject(store), &api.ReplicatedStore{}),
 			"read other namespace": member.Get(ctx, client.ObjectKey{Namespace: "default", Name: "orders"}, &coordinationv1.Lease{}),

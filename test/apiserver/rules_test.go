@@ -186,6 +186,21 @@ var _ = DescribeTable("a rule of the spec", func(ctx SpecContext, c creation) {
 		refused:  storage + "resources: {limits: {memory: 127Mi, cpu: 1}}",
 		saying:   []string{"spec.resources.limits.memory must be at least 128Mi"},
 	}),
+	Entry("a container may use the CPU that it asks for", creation{
+		accepted: storage + "resources: {requests: {cpu: 1000m}, limits: {cpu: 1}}",
+		refused:  storage + "resources: {requests: {cpu: 1001m}, limits: {cpu: 1}}",
+		saying:   []string{"spec.resources.requests.cpu must be at most spec.resources.limits.cpu"},
+	}),
+	Entry("and the memory", creation{
+		accepted: storage + "resources: {requests: {memory: 1Gi}, limits: {memory: 1024Mi, cpu: 1}}",
+		refused:  storage + "resources: {requests: {memory: 2Gi}, limits: {memory: 1Gi}}",
+		saying:   []string{"spec.resources.requests.memory must be at most spec.resources.limits.memory"},
+	}),
+	Entry("and the node's own disk", creation{
+		accepted: storage + "resources: {requests: {cpu: 2, ephemeral-storage: 1Gi}, limits: {ephemeral-storage: 1Gi}}",
+		refused:  storage + "resources: {requests: {ephemeral-storage: 1Gi}, limits: {ephemeral-storage: 1G}}",
+		saying:   []string{"spec.resources.requests.ephemeral-storage must be at most spec.resources.limits.ephemeral-storage"},
+	}),
 	Entry("kept log leaves room for the data", creation{
 		accepted: storage + "node: {logRetention: 512Mi}",
 		refused:  storage + "node: {logRetention: 513Mi}",

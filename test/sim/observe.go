@@ -63,7 +63,7 @@ func (x *pass) observe() (decide.Observed, error) {
 		Store: x.store, Settings: x.Settings, Lease: lease, Members: members,
 		Held: x.memory.heldFor(now), Pass: x.answers, Promoted: x.memory.promoted,
 		Handovers: x.memory.handovers(now),
-		Standby:   !x.leads, StoodIn: x.memory.stoodIn, Route: x.client.api.route,
+		Standby:   !x.leads, StoodIn: x.memory.stoodIn, Route: x.client.api.route, Trial: decide.Trial{Asked: true}, // it takes every pod
 		Cached: decide.Reads{Record: !x.uncached.Record, Members: !x.uncached.Members}, Before: x.memory.decided,
 	}, nil
 }

@@ -106,9 +106,21 @@ func lowered() *api.ReplicatedStore {
 	return s
 }
 
+// refused is to be restarted with pods that the API server does not take.
+func refused() *api.ReplicatedStore {
+	s := fresh()
+	s.Status = api.ReplicatedStoreStatus{ObservedGeneration: 1, Phase: api.PhaseUpdating, Leader: "orders-1", Epoch: 1,
+		Replication: api.ReplicationStatus{Number: 1, Voters: []string{"orders-2"}},
+		Conditions: []metav1.Condition{
+			condition(api.ConditionReady, metav1.ConditionTrue, api.ReasonAllMembersReady, "All 3 members are ready.", time.Hour),
+			condition(api.ConditionProgressing, metav1.ConditionTrue, api.ReasonApplyFailed, "The API server refuses their new pods.", time.Minute),
+		}}
+	return s
+}
+
 func TestStore(t *testing.T) {
 	for name, s := range map[string]*api.ReplicatedStore{
-		"fresh": fresh(), "failed-over": failedOver(), "blocked": blocked(), "lowered": lowered(),
+		"fresh": fresh(), "failed-over": failedOver(), "blocked": blocked(), "lowered": lowered(), "refused": refused(),
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got bytes.Buffer

@@ -184,13 +184,15 @@ func conditions(b *strings.Builder, all []metav1.Condition, now time.Time) {
 }
 
 // worrying tells whether a condition asks for attention: Ready and Available should be True, Degraded and FailoverBlocked
-// False; Progressing says nothing either way.
+// False; Progressing says nothing either way, unless the API server stands in the way.
 func worrying(c metav1.Condition) bool {
 	switch c.Type {
 	case api.ConditionReady, api.ConditionAvailable:
 		return c.Status != metav1.ConditionTrue
 	case api.ConditionDegraded, api.ConditionFailoverBlocked, api.ConditionResizing:
 		return c.Status == metav1.ConditionTrue
+	case api.ConditionProgressing:
+		return c.Reason == api.ReasonApplyFailed
 	default:
 		return false
 	}
