@@ -56,6 +56,13 @@ func (p *pass) publish(ctx context.Context, plan decide.Plan) error {
 	return nil
 }
 
+// untold tells whether a change of leader has ended, and status does not say so yet: what comes next in the same pass may begin another,
+// and this one's report would never be told.
+func (p *pass) untold(plan decide.Plan) bool {
+	now, told := plan.Status.LastFailover, p.store.Status.LastFailover
+	return now != nil && now.Result.Finished() && (told == nil || told.Epoch != now.Epoch || !told.Result.Finished())
+}
+
 // observed makes a status, and its conditions, be about another generation of the spec.
 func observed(status *v1alpha1.ReplicatedStoreStatus, generation int64) {
 	status.ObservedGeneration = generation

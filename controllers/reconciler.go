@@ -141,6 +141,11 @@ func (p *pass) run(ctx context.Context) (decide.Plan, error) {
 		p.hold(plan.Holding, p.Clock.Now())
 		p.stoodIn = plan.StandsIn
 		p.announce(ctx, plan)
+		if plan.Risky() && p.untold(plan) {
+			if err := p.publish(ctx, plan); err != nil {
+				return plan, err
+			}
+		}
 		if err := p.act(ctx, plan); err != nil {
 			p.stoodIn = 0
 			failed = fmt.Errorf("%s: %w", plan.State, err)

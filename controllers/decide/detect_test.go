@@ -177,6 +177,44 @@ func TestManual(t *testing.T) {
 			t.Fatalf("record %+v", r)
 		}
 	})
+	t.Run("a restarted leader leads on that another would be preferred to", func(t *testing.T) {
+		w := started(t, 3, 1, manual)
+		w.store.Annotations[v1alpha1.AnnotationFailover] = "orders-2"
+		w.until("orders-2 leads", func() bool { return w.rec().Leader.Member == "orders-2" && w.rec().Phase == decide.PhaseStable })
+		w.untilState(decide.Stable)
+		epoch := w.rec().Epoch
+		w.cluster.Crash("orders-2")
+		w.kubelet()
+		w.until("another epoch", func() bool { return w.rec().Epoch == epoch+1 })
+		w.untilState(decide.Stable)
+		if r := w.rec(); r.Epoch != epoch+1 || r.Leader.Member != "orders-2" {
+			t.Fatalf("record %+v", r)
+		}
+	})
+	t.Run("nor does another lead once it has begun to come back", func(t *testing.T) {
+		w := started(t, 3, 1, manual)
+		w.cluster.Crash("orders-1")
+		w.kubelet()
+		for op := w.ops[0]; w.rec().Phase != decide.PhaseFencing; {
+			w.cluster.Settle()
+			op.observe()
+			op.decide()
+			if err := op.act(-1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.cluster.Vanish("orders-1")
+		w.run(10 * time.Second)
+		if r, got := w.rec(), w.condition(v1alpha1.ConditionFailoverBlocked); r.Phase != decide.PhaseFencing || got.Reason != v1alpha1.ReasonManualMode {
+			t.Fatalf("record %+v, %+v", r, got)
+		}
+		w.store.Annotations[v1alpha1.AnnotationFailover] = v1alpha1.FailoverToAny
+		w.until("another leads", func() bool { return w.rec().Phase == decide.PhaseStable })
+		w.run(5 * time.Second)
+		if r, o := w.rec(), w.store.Status.FailoverRequest; r.Epoch != 2 || r.Leader.Member == "orders-1" || o == nil || o.Result != v1alpha1.ResultSucceeded {
+			t.Fatalf("record %+v, %+v", r, o)
+		}
+	})
 	t.Run("a target that lacks writes is refused", func(t *testing.T) {
 		w := started(t, 3, 1, manual)
 		for range 3 {

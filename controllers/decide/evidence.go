@@ -29,7 +29,7 @@ func (d *decision) promised(e replication.Epoch) evidence {
 		return ev
 	}
 	for name, f := range d.Pass.Fences {
-		if f.Promised == e {
+		if f.Promised == e && !d.Members[name].Foreign {
 			ev[name] = holding{replication.Voter{Member: name, Incarnation: f.Incarnation}, f.Last, f.Empty, f.Seeding}
 		}
 	}

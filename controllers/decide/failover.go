@@ -29,20 +29,36 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 		return plan(Suspecting, v1alpha1.ReasonLeaderUnreachable, "%s. Nobody else answers yet.", f.message).again(shortly)
 	}
 	will := rec
-	will.Target = request
+	will.Target = d.wish(rec)
 	chosen, g := d.elect(will, ev)
 	if g != nil {
 		return plan(Blocked, g.reason, "%s. %s", f.message, g.message).again(soon)
 	}
-	if d.Store.Spec.Failover.Mode == v1alpha1.FailoverManual && request == "" && rec.Phase == PhaseStable && chosen.voter != rec.Leader {
+	if d.manual() && request == "" && rec.Phase == PhaseStable && chosen.voter != rec.Leader {
 		return plan(Blocked, v1alpha1.ReasonManualMode, "%s. %s could lead (%v); annotate the store with %s=%s to let it.",
 			f.message, chosen.voter.Member, ev, v1alpha1.AnnotationFailover, chosen.voter.Member).again(2 * time.Second)
 	}
-	next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindFailover, f.reason, request, request))
+	next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindFailover, f.reason, will.Target, request))
 	next.LeaderDead, next.Aside = f.dead && rec.Phase == PhaseStable, aside
 	return plan(Fencing, v1alpha1.ReasonFailoverStarted, "%s: fencing its members for epoch %d.", f.message, next.Epoch).
 		do(append(d.leadTo(chosen.voter.Member), d.write(next))...)
 }
+
+// wish is who is to lead among those that hold the same: whom a person asked for, and in mode Manual, where nobody did, who led.
+func (d *decision) wish(rec Record) string {
+	if request := d.request(); request != "" || !d.manual() || rec.Phase != PhaseStable {
+		return request
+	}
+	return rec.Leader.Member
+}
+
+// awaitedBack tells whether, in mode Manual, this epoch was begun for the leader before to lead again, and nobody asked for another.
+func (d *decision) awaitedBack(rec Record) bool {
+	return d.manual() && rec.Kind == v1alpha1.KindFailover && rec.Request == "" && rec.From != "" && rec.Target == rec.From
+}
+
+// manual tells whether nobody but a person makes another member lead.
+func (d *decision) manual() bool { return d.Store.Spec.Failover.Mode == v1alpha1.FailoverManual }
 
 // refuseTarget answers a request for a member that does not hold what the best one holds, before anything is begun.
 func (d *decision) refuseTarget(ev evidence, request string) (Plan, bool) {
@@ -75,8 +91,8 @@ func (d *decision) fencing(rec Record) Plan {
 	if d.Pass.FencedEpoch != rec.Epoch {
 		var ask []string
 		for _, m := range d.byOrdinal() {
-			if m.reachable() {
-				ask = append(ask, m.Name)
+			if m.reachable() && !m.Foreign && (m.Probe.Status != nil || d.counted(rec, m.Name)) {
+				ask = append(ask, m.Name) // a promise makes a volume part of this store
 			}
 		}
 		if len(ask) > 0 {
@@ -99,9 +115,17 @@ func (d *decision) fencing(rec Record) Plan {
 	if !waited && d.alone(rec, ev) {
 		return plan(Fencing, v1alpha1.ReasonFailoverStarted, "Epoch %d has no leader yet: only %s, which led before, answers.", rec.Epoch, rec.From).again(shortly)
 	}
+	awaited := d.awaitedBack(rec) // the leader that was, and nobody else
+	if request := d.request(); awaited && request != "" {
+		rec.Target, rec.Request, awaited = request, request, false
+	}
 	chosen, g := d.elect(rec, ev)
 	if g != nil {
 		return plan(Blocked, g.reason, "Epoch %d has no leader yet: %s", rec.Epoch, g.message).again(soon)
+	}
+	if awaited && chosen.voter.Member != rec.From {
+		return plan(Blocked, v1alpha1.ReasonManualMode, "Epoch %d has no leader yet: %s was to lead again and does not any more; %s could lead (%v): annotate the "+
+			"store with %s=%s to let it.", rec.Epoch, rec.From, chosen.voter.Member, ev, v1alpha1.AnnotationFailover, chosen.voter.Member).again(2 * time.Second)
 	}
 	next := rec.promoting(chosen.voter, chosen.last, d.firstRule(rec, chosen.voter, ev))
 	next.GrantWaitMillis = d.grantWait(rec, ev)

@@ -1,6 +1,7 @@
 package decide_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +90,48 @@ func TestForeignVolume(t *testing.T) {
 			t.Fatalf("%v: %s", op.plan.State, op.plan.Message)
 		}
 	})
+}
+
+// TestForeignVolumeInAFailover: nor is it fenced, which would make it part of this store, or counted, while a leader is elected.
+func TestForeignVolumeInAFailover(t *testing.T) {
+	for name, tc := range map[string]struct {
+		says  func(*decide.Probe)
+		asked bool
+	}{
+		"it says so":              {func(p *decide.Probe) { p.Status.DataUID = "theirs" }, false},
+		"it never answered":       {func(p *decide.Probe) { p.Reach, p.Status = decide.TimedOut, nil }, false},
+		"it is one of this store": {func(*decide.Probe) {}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, 3, 1)
+			w.store.UID = "ours"
+			w.create("orders-4")
+			w.cluster.Vanish("orders-1")
+			op := w.ops[0]
+			for range 500 {
+				op.pass = decide.Pass{}
+				w.cluster.Settle()
+				op.observe()
+				m := op.seen.Members["orders-4"]
+				m.Probe.Status = new(*m.Probe.Status)
+				tc.says(&m.Probe)
+				op.seen.Members["orders-4"] = m
+				op.decide()
+				for _, a := range op.plan.Actions {
+					if f, ok := a.(decide.FenceMembers); ok {
+						if asked := slices.Contains(f.Members, "orders-4"); asked != tc.asked || !slices.Contains(f.Members, "orders-2") {
+							t.Errorf("%v are fenced", f.Members)
+						}
+						return
+					}
+				}
+				if err := op.act(-1); err != nil {
+					t.Fatal(err)
+				}
+			}
+			t.Fatalf("nobody is fenced\n%s", w.tail())
+		})
+	}
 }
 
 // TestVolumesOfAnEarlierStore: a store that is made again under its name finds its data, once every member answers.

@@ -1,6 +1,7 @@
 package role
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -48,6 +49,15 @@ func (a *applier) stop() {
 	<-a.ended
 }
 
+func (a *applier) stopped() bool {
+	select {
+	case <-a.quit:
+		return true
+	default:
+		return false
+	}
+}
+
 func (a *applier) run() {
 	defer close(a.ended)
 	var buf []replication.Record
@@ -58,14 +68,14 @@ func (a *applier) run() {
 			return
 		}
 		for {
-			select {
-			case <-a.quit:
+			if a.stopped() {
 				return
-			default:
 			}
 			more, err := a.once(&buf)
 			if err != nil {
-				a.fail(err)
+				if !errors.Is(err, store.ErrClosed) || !a.stopped() { // else it was told to give up
+					a.fail(err)
+				}
 				return
 			}
 			if !more {

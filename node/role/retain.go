@@ -77,6 +77,10 @@ func (m *Member) pruneBound(l *wal.Log, now time.Time) replication.Position {
 
 func prune(c *Contents, bound replication.Position, flush bool) error {
 	if flush {
+		// A flush waits for room where there is none, and what the log gives back is room.
+		if err := c.Log.Prune(min(bound, c.State.Durable().Position)); err != nil {
+			return err
+		}
 		if _, err := c.State.Flush(context.Background()); durable.IsNoSpace(err) {
 			return fmt.Errorf("%w: %w", replication.ErrNoSpace, err)
 		} else if err != nil {

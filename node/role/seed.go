@@ -194,12 +194,13 @@ func (m *Member) makeRoom(ctx context.Context, s *Session, room *snapshot.NoRoom
 // replace closes the generation in force, lets change put another in force, and opens that; role goroutine. An error is
 // final.
 func (m *Member) replace(change func() error) error {
+	old := m.Contents()
+	old.State.GiveUp() // it may be waiting for room
 	m.works.StopApply()
 	m.stopSending()
 	if err := m.settleSync(); err != nil {
 		return err
 	}
-	old := m.Contents()
 	if err := old.close(); err != nil {
 		return fmt.Errorf("close the state to be replaced: %w", err)
 	}

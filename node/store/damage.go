@@ -45,22 +45,44 @@ func explainOpen(dir string, err error) error {
 // maxManifest bounds what checkManifest reads; Pebble begins another one long before.
 const maxManifest = 1 << 30
 
-// checkManifest refuses a MANIFEST with a bad record before a good one. Pebble takes every bad record for the torn end of
-// the file, goes back to the version before it, and removes the tables that came later; but it syncs each record before
-// the next, so only the last one can be torn.
-func checkManifest(fs vfs.FS, dir string) error {
-	desc, err := pebble.Peek(dir, fs)
-	if durable.IsNotExist(err) || err == nil && !desc.Exists {
-		return nil
-	} else if err != nil {
+// settleManifest refuses what checkManifest does, and makes the rest durable before anybody relies on it: a process that was killed, or whose
+// fsync failed, leaves records that only the page cache holds, perhaps marked clean (see wal's settleEnd). Tables that they replace are
+// removed as the database opens, and the log is pruned up to what they name.
+func settleManifest(fs vfs.FS, dir string) error {
+	path, data, err := checkManifest(fs, dir)
+	if err != nil || path == "" {
 		return err
 	}
-	path := desc.ManifestFilename
-	data, err := durable.ReadFile(fs, path, maxManifest)
-	if durable.IsNotExist(err) {
-		return removeUnmade(fs, dir, err)
+	f, err := fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		return fmt.Errorf("settle %s: %w", path, err)
+	}
+	_, err = f.WriteAt(data, 0)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("settle %s: %w", path, err)
+	}
+	return durable.SyncDir(fs, dir)
+}
+
+// checkManifest returns the path of the MANIFEST and what it holds; "" where there is none. It refuses a MANIFEST with a bad record before a good one. Pebble takes every bad record for the torn end of
+// the file, goes back to the version before it, and removes the tables that came later; but it syncs each record before
+// the next, so only the last one can be torn.
+func checkManifest(fs vfs.FS, dir string) (path string, data []byte, err error) {
+	desc, err := pebble.Peek(dir, fs)
+	if durable.IsNotExist(err) || err == nil && !desc.Exists {
+		return "", nil, nil
 	} else if err != nil {
-		return err
+		return "", nil, err
+	}
+	path = desc.ManifestFilename
+	data, err = durable.ReadFile(fs, path, maxManifest)
+	if durable.IsNotExist(err) {
+		return "", nil, removeUnmade(fs, dir, err)
+	} else if err != nil {
+		return "", nil, err
 	}
 	at := 0
 	for n := 0; at < len(data); at += n {
@@ -70,10 +92,10 @@ func checkManifest(fs vfs.FS, dir string) error {
 	}
 	for later := at + 1; later < len(data); later++ {
 		if manifestChunk(data, later, true) > 0 {
-			return fmt.Errorf("%w: %s, offset %d: a record is bad, the one at %d is whole; %s", ErrDamaged, path, at, later, reseed)
+			return "", nil, fmt.Errorf("%w: %s, offset %d: a record is bad, the one at %d is whole; %s", ErrDamaged, path, at, later, reseed)
 		}
 	}
-	return nil
+	return path, data, nil
 }
 
 // removeUnmade removes the files of a state that was never finished: a power loss during its making may leave the marker that names a

@@ -204,7 +204,7 @@ func TestDamagedManifest(t *testing.T) {
 		bad[name] = bytes.Clone(whole[name])
 		bad[name][at] ^= 1 << rng.IntN(8)
 		fs := bad.restore(t)
-		if err := checkManifest(fs, "state"); (err != nil) != (at < last) {
+		if _, _, err := checkManifest(fs, "state"); (err != nil) != (at < last) {
 			t.Fatalf("byte %d, the last record is at %d: %v", at, last, err)
 		} else if err != nil {
 			if checkRefusal(t, err); !strings.Contains(err.Error(), name+", offset") {
@@ -221,7 +221,7 @@ func TestDamagedManifest(t *testing.T) {
 	for cut := last; cut < len(whole[name]); cut++ {
 		torn := maps.Clone(whole)
 		torn[name] = whole[name][:cut]
-		if err := checkManifest(torn.restore(t), "state"); err != nil {
+		if _, _, err := checkManifest(torn.restore(t), "state"); err != nil {
 			t.Fatalf("cut off at %d: %v", cut, err)
 		}
 	}

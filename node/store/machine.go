@@ -109,7 +109,11 @@ func Open(fs vfs.FS, dir string, o Options) (*Machine, error) {
 
 // openDB opens the database in dir and reads what prefix of the log it is.
 func openDB(dir string, p *pebble.Options) (*pebble.DB, applied, error) {
-	if err := checkManifest(p.FS, dir); err != nil {
+	settle := settleManifest
+	if p.ReadOnly {
+		settle = func(fs vfs.FS, dir string) error { _, _, err := checkManifest(fs, dir); return err }
+	}
+	if err := settle(p.FS, dir); err != nil {
 		return nil, applied{}, explainOpen(dir, err)
 	}
 	db, err := pebble.Open(dir, p)

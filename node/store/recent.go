@@ -59,6 +59,7 @@ type recentShard struct {
 	mu     sync.Mutex        // a leaf; guards what is below, not the bytes in chunks, which do not change once they are found by index
 	index  map[uint64]uint64 // hash of a key -> where the newest effect on a key of that hash is
 	chunks [][]byte
+	open   int // of chunks, the one with room
 }
 
 const (
@@ -183,17 +184,22 @@ func (r *recent) begin() *generation {
 	return r.gens.Load().young
 }
 
-// take makes room for n bytes. A place is chunk<<32 | offset.
+// take makes room for n bytes. A place is chunk<<32 | offset. What is large has a chunk of its own, so that no large part of one is left
+// unused.
 func (s *recentShard) take(n, most int) (at uint64, b []byte) {
-	last := len(s.chunks) - 1
-	if last < 0 || cap(s.chunks[last])-len(s.chunks[last]) < n {
-		s.chunks = append(s.chunks, make([]byte, 0, max(n, min(leastChunk<<min(len(s.chunks), 16), most))))
-		last++
+	if n > most/4 {
+		s.chunks = append(s.chunks, make([]byte, n))
+		last := len(s.chunks) - 1
+		return uint64(last) << 32, s.chunks[last]
 	}
-	c := s.chunks[last]
+	if len(s.chunks) == 0 || cap(s.chunks[s.open])-len(s.chunks[s.open]) < n {
+		s.chunks = append(s.chunks, make([]byte, 0, max(n, min(leastChunk<<min(len(s.chunks), 16), most))))
+		s.open = len(s.chunks) - 1
+	}
+	c := s.chunks[s.open]
 	from := len(c)
-	s.chunks[last] = c[:from+n]
-	return uint64(last)<<32 | uint64(from), s.chunks[last][from : from+n : from+n]
+	s.chunks[s.open] = c[:from+n]
+	return uint64(s.open)<<32 | uint64(from), s.chunks[s.open][from : from+n : from+n]
 }
 
 // recorded is one effect as it is kept.

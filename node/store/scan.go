@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -63,27 +64,34 @@ func (v View) closedErr() error {
 }
 
 // RandomKey returns a key that is owned by the caller, chosen by r, which should be 64 random bits; false when there is
-// none. The choice is not uniform: a key after a large gap in (slot, hash) is likelier. Where most keys are expired it
-// may miss the live ones.
+// none. The choice is uniform among the sixteen keys that follow a random place in the order of (slot, hash): those after
+// large gaps are a little likelier. Where most keys are expired it may miss the live ones.
 func (v View) RandomKey(r uint64) (key []byte, ok bool, err error) {
+	const among, most = 16, 4096
 	start := point(r%Slots)<<32 | point(r>>32)
-	skip := int(r >> 14 & 15) // evens out the gaps a little
-	for range 2 {             // from the random point to the end, then from the beginning
-		tries := 0
-		err = v.walk(appendPointBound(nil, start), func(_ point, e Entry, expired bool) bool {
-			tries++
-			if !expired {
-				key, ok = append(key[:0], e.Key...), true
-				skip--
-			}
-			return skip >= 0 && tries < 4096
-		})
-		if ok || err != nil {
-			return key, ok, err
+	rng := rand.New(rand.NewPCG(r, r))
+	live := 0
+	for pass := range 2 { // from the random point to the end, then from the beginning to that point
+		from, tries := start, 0
+		if pass == 1 {
+			from = 0
 		}
-		start = 0
+		err = v.walk(appendPointBound(nil, from), func(at point, e Entry, expired bool) bool {
+			if pass == 1 && at >= start {
+				return false
+			}
+			if tries++; !expired {
+				if live++; rng.IntN(live) == 0 {
+					key, ok = append(key[:0], e.Key...), true
+				}
+			}
+			return live < among && tries < most
+		})
+		if err != nil || live >= among || tries >= most && ok {
+			break
+		}
 	}
-	return nil, false, nil
+	return key, ok, err
 }
 
 // walk visits every stored key from the data key lower on (nil: all), in order, until visit returns false.

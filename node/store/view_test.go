@@ -213,6 +213,17 @@ func TestRandomKey(t *testing.T) {
 	if key, ok, err := openMachine(t, vfs.NewMem(), "empty").View(0).RandomKey(7); ok || err != nil {
 		t.Errorf("an empty store has %q, %v", key, err)
 	}
+	few := filled(t, 6, plainName)
+	clear(got)
+	for range 5000 {
+		key, _, _ := few.View(1000).RandomKey(rng.Uint64())
+		got[string(key)]++
+	}
+	for key, n := range got {
+		if share := n * len(got); share < 4500 || share > 5500 {
+			t.Errorf("of %d keys, %s came %d times of 5000", len(got), key, n)
+		}
+	}
 	only := filled(t, 2, plainName)
 	for range 100 {
 		if key, ok, err := only.View(1000).RandomKey(rng.Uint64()); !ok || string(key) != "key1" {
