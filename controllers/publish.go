@@ -50,6 +50,7 @@ func (p *pass) publish(ctx context.Context, plan decide.Plan) error {
 	err := p.Client.Status().Patch(ctx, p.store, patch, client.FieldOwner(v1alpha1.FieldOwner))
 	p.stale = apierrors.IsConflict(err)
 	if client.IgnoreNotFound(err) != nil {
+		p.store.Status = old.Status
 		return fmt.Errorf("publish status: %w", err)
 	}
 	p.published = p.began

@@ -13,6 +13,7 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
@@ -142,8 +143,10 @@ func (p *pass) run(ctx context.Context) (decide.Plan, error) {
 		p.stoodIn = plan.StandsIn
 		p.announce(ctx, plan)
 		if plan.Risky() && p.untold(plan) {
-			if err := p.publish(ctx, plan); err != nil {
+			if err := p.publish(ctx, plan); apierrors.IsConflict(err) {
 				return plan, err
+			} else if err != nil { // what is to be done does not wait for that
+				log.FromContext(ctx).Info("A change of leader is not reported", keyMessage, err.Error())
 			}
 		}
 		if err := p.act(ctx, plan); err != nil {

@@ -36,6 +36,8 @@ func (p *pass) tryPod(ctx context.Context, a decide.TryPod) error {
 	if err := json.Unmarshal(b, pod); err != nil {
 		return fmt.Errorf("decode pod: %w", err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, trialPatience)
+	defer cancel()
 	done, err := p.turn(ctx)
 	if err != nil {
 		return err
@@ -47,6 +49,9 @@ func (p *pass) tryPod(ctx context.Context, a decide.TryPod) error {
 	p.trial = t
 	return nil
 }
+
+// trialPatience bounds a dry run: the store is not watched meanwhile, and who judges pods may hang.
+const trialPatience = 2 * time.Second
 
 // verdict reads how a dry run ended: why the pod is refused, "" when it is not, and whether that is unclear.
 func verdict(err error) (refused string, unclear bool) {

@@ -168,7 +168,11 @@ func unsettled(m Member) string {
 func (d *decision) held(rec Record) Plan {
 	msg := "The annotation " + v1alpha1.AnnotationFenced + " keeps every member fenced."
 	if rec.Phase != PhaseFencing {
-		next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindFailover, v1alpha1.ReasonFenced, "", ""))
+		target := ""
+		if d.request() == "" { // else it will be refused
+			target = d.wish(rec)
+		}
+		next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindFailover, v1alpha1.ReasonFenced, target, ""))
 		return plan(Held, v1alpha1.ReasonFenced, "%s", msg).do(d.write(next))
 	}
 	var left []string

@@ -191,30 +191,38 @@ func TestManual(t *testing.T) {
 			t.Fatalf("record %+v", r)
 		}
 	})
-	t.Run("nor does another lead once it has begun to come back", func(t *testing.T) {
-		w := started(t, 3, 1, manual)
-		w.cluster.Crash("orders-1")
-		w.kubelet()
-		for op := w.ops[0]; w.rec().Phase != decide.PhaseFencing; {
-			w.cluster.Settle()
-			op.observe()
-			op.decide()
-			if err := op.act(-1); err != nil {
-				t.Fatal(err)
+	for _, phase := range []decide.Phase{decide.PhaseFencing, decide.PhasePromoting} {
+		t.Run("nor does another lead once it has begun to come back, and was lost while "+string(phase), func(t *testing.T) {
+			w := started(t, 3, 1, manual)
+			w.cluster.Crash("orders-1")
+			w.kubelet()
+			for op := w.ops[0]; w.rec().Phase != phase; {
+				w.cluster.Settle()
+				op.observe()
+				op.decide()
+				if err := op.act(-1); err != nil {
+					t.Fatal(err)
+				}
 			}
-		}
-		w.cluster.Vanish("orders-1")
-		w.run(10 * time.Second)
-		if r, got := w.rec(), w.condition(v1alpha1.ConditionFailoverBlocked); r.Phase != decide.PhaseFencing || got.Reason != v1alpha1.ReasonManualMode {
-			t.Fatalf("record %+v, %+v", r, got)
-		}
-		w.store.Annotations[v1alpha1.AnnotationFailover] = v1alpha1.FailoverToAny
-		w.until("another leads", func() bool { return w.rec().Phase == decide.PhaseStable })
-		w.run(5 * time.Second)
-		if r, o := w.rec(), w.store.Status.FailoverRequest; r.Epoch != 2 || r.Leader.Member == "orders-1" || o == nil || o.Result != v1alpha1.ResultSucceeded {
-			t.Fatalf("record %+v, %+v", r, o)
-		}
-	})
+			w.cluster.Vanish("orders-1")
+			w.run(10 * time.Second)
+			if r, got := w.rec(), w.condition(v1alpha1.ConditionFailoverBlocked); r.Phase == decide.PhaseStable || got.Reason != v1alpha1.ReasonManualMode {
+				t.Fatalf("record %+v, %+v", r, got)
+			}
+			w.store.Annotations[v1alpha1.AnnotationFailover] = "orders-1"
+			w.until("that one is refused", func() bool { return w.store.Status.FailoverRequest != nil })
+			if o := w.store.Status.FailoverRequest; o.Result != v1alpha1.ResultRefused || w.rec().Phase == decide.PhaseStable {
+				t.Fatalf("%+v, record %+v", o, w.rec())
+			}
+			w.store.Annotations[v1alpha1.AnnotationFailover] = v1alpha1.FailoverToAny
+			w.until("another leads", func() bool { return w.rec().Phase == decide.PhaseStable })
+			epoch := w.rec().Epoch
+			w.run(5 * time.Second)
+			if r, o := w.rec(), w.store.Status.FailoverRequest; r.Epoch != epoch || r.Leader.Member == "orders-1" || o.Result != v1alpha1.ResultSucceeded {
+				t.Fatalf("record %+v, %+v", r, o)
+			}
+		})
+	}
 	t.Run("a target that lacks writes is refused", func(t *testing.T) {
 		w := started(t, 3, 1, manual)
 		for range 3 {

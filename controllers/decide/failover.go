@@ -34,7 +34,7 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 	if g != nil {
 		return plan(Blocked, g.reason, "%s. %s", f.message, g.message).again(soon)
 	}
-	if d.manual() && request == "" && rec.Phase == PhaseStable && chosen.voter != rec.Leader {
+	if d.manual() && request == "" && (rec.Phase == PhaseStable || d.awaitedBack(rec)) && chosen.voter != rec.Leader {
 		return plan(Blocked, v1alpha1.ReasonManualMode, "%s. %s could lead (%v); annotate the store with %s=%s to let it.",
 			f.message, chosen.voter.Member, ev, v1alpha1.AnnotationFailover, chosen.voter.Member).again(2 * time.Second)
 	}
@@ -46,10 +46,11 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 
 // wish is who is to lead among those that hold the same: whom a person asked for, and in mode Manual, where nobody did, who led.
 func (d *decision) wish(rec Record) string {
-	if request := d.request(); request != "" || !d.manual() || rec.Phase != PhaseStable {
-		return request
+	request := d.request()
+	if request == "" && d.manual() && (rec.Phase == PhaseStable || d.awaitedBack(rec)) {
+		return rec.Leader.Member
 	}
-	return rec.Leader.Member
+	return request
 }
 
 // awaitedBack tells whether, in mode Manual, this epoch was begun for the leader before to lead again, and nobody asked for another.
@@ -117,6 +118,9 @@ func (d *decision) fencing(rec Record) Plan {
 	}
 	awaited := d.awaitedBack(rec) // the leader that was, and nobody else
 	if request := d.request(); awaited && request != "" {
+		if p, refused := d.refuseTarget(ev, request); refused {
+			return p
+		}
 		rec.Target, rec.Request, awaited = request, request, false
 	}
 	chosen, g := d.elect(rec, ev)

@@ -49,15 +49,6 @@ func (a *applier) stop() {
 	<-a.ended
 }
 
-func (a *applier) stopped() bool {
-	select {
-	case <-a.quit:
-		return true
-	default:
-		return false
-	}
-}
-
 func (a *applier) run() {
 	defer close(a.ended)
 	var buf []replication.Record
@@ -68,12 +59,16 @@ func (a *applier) run() {
 			return
 		}
 		for {
-			if a.stopped() {
+			select {
+			case <-a.quit:
 				return
+			default:
 			}
 			more, err := a.once(&buf)
 			if err != nil {
-				if !errors.Is(err, store.ErrClosed) || !a.stopped() { // else it was told to give up
+				if errors.Is(err, store.ErrClosed) {
+					<-a.quit // who had the state give up stops this, too
+				} else {
 					a.fail(err)
 				}
 				return

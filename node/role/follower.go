@@ -3,6 +3,7 @@ package role
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strconv"
 	"sync/atomic"
@@ -176,6 +177,9 @@ func (m *Member) finishCut() error {
 			m.opt.Log.Error(err, "what this member's log holds beyond the leader's cannot be kept, and will be replaced by a snapshot")
 			return m.core.ForgoCut()
 		}
+	}
+	if errors.Is(err, wal.ErrUnreadable) { // perhaps not for ever
+		return fmt.Errorf("%w; what this member alone holds cannot be kept: where it matters, copy the data directory, and then reseed the member", err)
 	}
 	if cut > 0 {
 		m.opt.Log.Info("cut the log; what was cut is in quarantine", "entries", cut)
