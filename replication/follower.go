@@ -94,7 +94,9 @@ func (r *Replica) cutBack(h HelloReply) (Step, uint64, error) {
 		// back to where the two part. Only a snapshot helps. The flag is durable before the log is touched: a crash in
 		// between must not look like a log that lost entries. And what is to be cut is: nobody asks for that again.
 		p := r.promises
-		p.NeedSeed, p.Uncut, p.CutAfter = true, true, to
+		if p.NeedSeed = true; to < last.Position {
+			p.Uncut, p.CutAfter = true, to
+		}
 		if err := r.save(p); err != nil {
 			return StepLeave, 0, err
 		}
@@ -118,7 +120,7 @@ func (r *Replica) cut(to Position, why string) (uint64, error) {
 	case err != nil:
 		return 0, fmt.Errorf("cut the log after %d: %w", to, err)
 	case r.promises.Uncut:
-		err = r.save(r.promises.seeded(true))
+		err = r.save(r.promises.Replaced(true))
 	}
 	return n, err
 }
@@ -135,7 +137,7 @@ func (r *Replica) FinishCut() (cut uint64, err error) {
 }
 
 // ForgoCut is for a cut that can never be done: what is to be kept cannot be read.
-func (r *Replica) ForgoCut() error { return r.save(r.promises.seeded(true)) }
+func (r *Replica) ForgoCut() error { return r.save(r.promises.Replaced(true)) }
 
 // OnAppend takes records and the commit position from the leader. An error that is a Refusal ends the stream; any other
 // is final.

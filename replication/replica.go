@@ -51,8 +51,8 @@ type Promises struct {
 	CutAfter Position `json:"cutAfter,omitempty"`
 }
 
-// seeded is p where the log was replaced: there is nothing left of the old one.
-func (p Promises) seeded(needSeed bool) Promises {
+// Replaced is p once nothing is left of the log that was to be cut.
+func (p Promises) Replaced(needSeed bool) Promises {
 	p.NeedSeed, p.Uncut, p.CutAfter = needSeed, false, 0
 	return p
 }
@@ -231,7 +231,7 @@ func (r *Replica) OnDurable(now time.Time) {
 
 // Seeded replaces the log after a snapshot was installed; everything it holds is committed.
 func (r *Replica) Seeded(log Log, at Mark) error {
-	if err := r.save(r.promises.seeded(false)); err != nil {
+	if err := r.save(r.promises.Replaced(false)); err != nil {
 		return err
 	}
 	r.log, r.commit = log, at.Position
@@ -241,7 +241,7 @@ func (r *Replica) Seeded(log Log, at Mark) error {
 // Emptied replaces the log by an empty one, whose state machine is empty too: what was there had to make room for a seed
 // and was of no use (Promises.NeedSeed).
 func (r *Replica) Emptied(log Log) error {
-	if err := r.save(r.promises.seeded(true)); err != nil {
+	if err := r.save(r.promises.Replaced(true)); err != nil {
 		return err
 	}
 	r.log, r.commit = log, 0

@@ -76,8 +76,8 @@ func (d *decision) leadNowhere() []Action {
 	return []Action{RouteClients{}}
 }
 
-// leadTo makes the -rw Service lead to a member, to nobody where it has no address or somebody else has answered at it. When a leader is lost that is the first thing to
-// do, before it is sure who is elected: whoever comes waits there until somebody takes writes, and is forwarded then. For clients wait
+// leadTo makes the -rw Service lead to a member, to nobody where it has no address or somebody else has answered at it. When a leader is
+// lost that is the first thing to do, before it is sure who is elected: whoever comes waits there until somebody takes writes, and is forwarded then. For clients wait
 // for this, and kube-proxy takes changes only about once a second: it should be the first one that a lost leader causes, and not come
 // after those that its pod causes. Should the leader be there after all, they are forwarded to it.
 func (d *decision) leadTo(member string) []Action {

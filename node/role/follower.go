@@ -189,7 +189,7 @@ func (m *Member) finishCut() error {
 	return err
 }
 
-// keepUncut keeps what is to be cut from being pruned before: that is not applied less than anything else, and must be kept; role goroutine.
+// keepUncut keeps what is to be cut from being pruned before it is in quarantine: it is applied, as all that is pruned; role goroutine.
 func (m *Member) keepUncut() {
 	switch due := m.core.CutIsDue(); {
 	case due && m.uncut == nil:

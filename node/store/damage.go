@@ -45,14 +45,10 @@ func explainOpen(dir string, err error) error {
 // maxManifest bounds what checkManifest reads; Pebble begins another one long before.
 const maxManifest = 1 << 30
 
-// settleManifest refuses what checkManifest does, and makes the rest durable before anybody relies on it: a process that was killed, or whose
-// fsync failed, leaves records that only the page cache holds, perhaps marked clean (see wal's settleEnd). Tables that they replace are
-// removed as the database opens, and the log is pruned up to what they name.
-func settleManifest(fs vfs.FS, dir string) error {
-	path, data, err := checkManifest(fs, dir)
-	if err != nil || path == "" {
-		return err
-	}
+// settleManifest makes what checkManifest has returned durable before anybody relies on it: a process that was killed, or whose fsync
+// failed, leaves records that only the page cache holds, perhaps marked clean (see wal's settleEnd). Tables that they replace are removed
+// as the database opens, and the log is pruned up to what they name.
+func settleManifest(fs vfs.FS, dir, path string, data []byte) error {
 	f, err := fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
 		return fmt.Errorf("settle %s: %w", path, err)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -145,7 +146,7 @@ func (m *Machine) due(lower []byte, now int64, limit, size int) (out []dueKey, m
 		if err != nil {
 			return nil, false, fmt.Errorf("scan expiry index: %w", explain(err))
 		}
-		out = append(out, dueKey{expireAt: at, key: slices.Clone(key)})
+		out = append(out, dueKey{expireAt: at, key: bytes.Clone(key)})
 		size -= len(key)
 	}
 	return out, it.Valid(), it.Error()

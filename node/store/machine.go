@@ -109,11 +109,11 @@ func Open(fs vfs.FS, dir string, o Options) (*Machine, error) {
 
 // openDB opens the database in dir and reads what prefix of the log it is.
 func openDB(dir string, p *pebble.Options) (*pebble.DB, applied, error) {
-	settle := settleManifest
-	if p.ReadOnly {
-		settle = func(fs vfs.FS, dir string) error { _, _, err := checkManifest(fs, dir); return err }
+	manifest, data, err := checkManifest(p.FS, dir)
+	if err == nil && manifest != "" && !p.ReadOnly {
+		err = settleManifest(p.FS, dir, manifest, data)
 	}
-	if err := settle(p.FS, dir); err != nil {
+	if err != nil {
 		return nil, applied{}, explainOpen(dir, err)
 	}
 	db, err := pebble.Open(dir, p)

@@ -139,7 +139,10 @@ func TestManifestIsSettled(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Not by opening the whole: a compaction may begin another MANIFEST at once, or not for long.
-	if err := settleManifest(fs, "state"); err != nil {
+	if path, written, err = checkManifest(fs, "state"); err != nil {
+		t.Fatal(err)
+	}
+	if err := settleManifest(fs, "state", path, bytes.Clone(written)); err != nil {
 		t.Fatal(err)
 	}
 	_, left, err := checkManifest(fs.CrashClone(vfs.CrashCloneCfg{}), "state")

@@ -59,7 +59,7 @@ func (s *Store) StartOver() error {
 	return s.Update(func(st *State) {
 		st.Generation = g
 		st.Seed = &Seed{Generation: g + 1, Dropped: true}
-		st.Promises.NeedSeed, st.Promises.Uncut, st.Promises.CutAfter = true, false, 0
+		st.Promises = st.Promises.Replaced(true)
 	})
 }
 

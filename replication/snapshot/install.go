@@ -38,8 +38,7 @@ func Install(fs vfs.FS, store *meta.Store, m Manifest, o wal.Options) error {
 		return fmt.Errorf("install snapshot %s: %w", m.ID, err)
 	}
 	err := store.Update(func(st *meta.State) {
-		st.Generation, st.Seed = g, nil
-		st.Promises.NeedSeed, st.Promises.Uncut, st.Promises.CutAfter = false, false, 0
+		st.Generation, st.Seed, st.Promises = g, nil, st.Promises.Replaced(false)
 	})
 	if err != nil {
 		return fmt.Errorf("install snapshot %s: %w", m.ID, err)
