@@ -150,7 +150,7 @@ func (p *pass) promote(ctx context.Context, a decide.PromoteMember) error {
 	}
 	var refusal *wire.Error
 	if errors.As(err, &refusal) {
-		p.answers.PromoteEpoch, p.answers.PromoteRefusal = a.Request.Epoch, refusal.Error()
+		p.answers.PromoteEpoch, p.answers.PromoteRefusal = a.Request.Epoch, refusal
 		return nil
 	}
 	return err

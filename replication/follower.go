@@ -162,6 +162,9 @@ func (r *Replica) OnAppend(a Append, now time.Time) error {
 	if a.Deaf {
 		return nil // an acknowledgement answers it all the same, and so tells the leader when it hears again
 	}
+	if told := (Mark{Epoch: a.Epoch, Position: a.Commit}); told.Compare(r.told) > 0 {
+		r.told = told
+	}
 	r.follow.heard = max(r.follow.heard, a.Sent)
 	if until := now.Add(r.opt.Grant); until.After(r.follow.grantedUntil) {
 		r.follow.grantedUntil = until

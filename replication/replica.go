@@ -110,6 +110,7 @@ type Replica struct {
 
 	lead   *leading // set exactly while role is Leader
 	led    Epoch    // the highest epoch this process led
+	told   Mark     // see Told
 	follow following
 }
 
@@ -147,6 +148,10 @@ func (r *Replica) Commit() Position   { return r.commit }
 func (r *Replica) Log() Log           { return r.log }
 func (r *Replica) Led() Epoch         { return r.led }
 func (r *Replica) Self() Voter        { return r.opt.Self }
+
+// Told is the newest commit position that a leader told this process, and its epoch; no Chain. It may be beyond this member's log: what
+// lies between, nobody may hold but that leader.
+func (r *Replica) Told() Mark { return r.told }
 
 // Empty reports whether the member holds nothing at all: neither a voter nor a source of data.
 func (r *Replica) Empty() bool { return r.log.Last().Position == 0 }

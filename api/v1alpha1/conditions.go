@@ -150,6 +150,9 @@ const (
 	ReasonLossBoundExceeded = "LossBoundExceeded"
 	// ReasonNoCandidate: members are fenced, but none of them can lead (empty, or in the middle of a seed).
 	ReasonNoCandidate = "NoCandidate"
+	// ReasonLeaderUnfit: the member that was elected answers and cannot lead (its volume has no room, or without synchronous followers
+	// it does not renew its Lease), and nobody else who holds as much is left to try.
+	ReasonLeaderUnfit = "LeaderUnfit"
 	// ReasonRecordLost: the authority record is missing or older than what members promised, and not all of them answer.
 	ReasonRecordLost = "RecordLost"
 	// ReasonTargetUnfit: the member asked for by annotation cannot lead; the message says why.

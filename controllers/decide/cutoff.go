@@ -50,7 +50,9 @@ func (d *decision) cutOff(rec Record) bool {
 }
 
 func (d *decision) foundCutOff(rec Record) finding {
-	return found(leaderDown, reasonLeaderCutOff, "%s answers, and has heard too few of its voters for %s; they answer, too", rec.Leader.Member, cutOffPatience)
+	f := found(leaderDown, reasonLeaderCutOff, "%s answers, and has heard too few of its voters for %s; they answer, too", rec.Leader.Member, cutOffPatience)
+	f.setAside = true
+	return f
 }
 
 // heardBy counts the voters that the leader hears, by what it says.

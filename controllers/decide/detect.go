@@ -45,6 +45,8 @@ type finding struct {
 	reason  string
 	message string
 	dead    bool // see Record.LeaderDead
+	// setAside: it lives and is of no use, in another epoch no more than in this: it is set aside, and another one leads or nobody.
+	setAside bool
 }
 
 func found(v verdict, reason, format string, args ...any) finding {

@@ -18,6 +18,7 @@ type evidence map[string]holding
 type holding struct {
 	voter   replication.Voter
 	last    replication.Mark
+	told    replication.Mark // see wire.Status
 	empty   bool
 	seeding bool
 }
@@ -30,7 +31,7 @@ func (d *decision) promised(e replication.Epoch) evidence {
 	}
 	for name, f := range d.Pass.Fences {
 		if f.Promised == e && !d.Members[name].Foreign {
-			ev[name] = holding{replication.Voter{Member: name, Incarnation: f.Incarnation}, f.Last, f.Empty, f.Seeding}
+			ev[name] = holding{replication.Voter{Member: name, Incarnation: f.Incarnation}, f.Last, f.Told, f.Empty, f.Seeding}
 		}
 	}
 	return ev
@@ -41,7 +42,7 @@ func (d *decision) foreseen() evidence {
 	ev := evidence{}
 	for name, m := range d.Members {
 		if s := m.fresh(); s != nil {
-			ev[name] = holding{replication.Voter{Member: name, Incarnation: s.Incarnation}, s.Durable, s.Empty, s.NeedSeed}
+			ev[name] = holding{replication.Voter{Member: name, Incarnation: s.Incarnation}, s.Durable, s.Told, s.Empty, s.NeedSeed}
 		}
 	}
 	return ev
@@ -127,16 +128,20 @@ const (
 	weighNonVoter = 10_000    // see heir
 	weighOutdated = 20_000    // see heir
 	weighLeaving  = 100_000   // it does not stay
+	weighAside    = 200_000   // see Record.Aside
 	weighWish     = 1_000_000 // it is not the one asked for
 )
 
-// preference breaks ties between members that hold the same: the wish, then those that stay, then the preferred zones, then the
+// preference breaks ties between members that hold the same: the wish, then those that were not found unfit, then those that stay, then the preferred zones, then the
 // zone that fewest others share (so that losing the leader's zone leaves the most voters), then the ordinal.
 func (d *decision) preference(rec Record, name string, ev evidence) int {
 	m := d.Members[name]
 	p := m.Ordinal
 	if m.Pod == nil || m.Pod.Deleting || m.leaves() || m.Pod.Cordoned || d.surplus(rec)[name] {
 		p += weighLeaving
+	}
+	if slices.Contains(rec.Aside, name) {
+		p += weighAside
 	}
 	if rec.Target != name {
 		p += weighWish

@@ -15,7 +15,7 @@ import (
 // the record says Fencing there is no way back, so it is not begun on hope.
 func (d *decision) failOver(rec Record, f finding) Plan {
 	request, aside := d.request(), rec.Aside
-	if f.reason == reasonLeaderCutOff {
+	if f.setAside {
 		aside = append(slices.Clone(aside), rec.Leader.Member)
 	}
 	ev := d.helpful(rec, aside, d.foreseen())
@@ -29,10 +29,14 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 		return plan(Suspecting, v1alpha1.ReasonLeaderUnreachable, "%s. Nobody else answers yet.", f.message).again(shortly)
 	}
 	will := rec
-	will.Target = d.wish(rec)
+	will.Target, will.Aside = d.wish(rec), aside
 	chosen, g := d.elect(will, ev)
 	if g != nil {
 		return plan(Blocked, g.reason, "%s. %s", f.message, g.message).again(soon)
+	}
+	if f.setAside && chosen.voter.Member != request && slices.Contains(aside, chosen.voter.Member) {
+		return plan(Blocked, v1alpha1.ReasonLeaderUnfit, "%s. Nobody else who holds as much is left to lead (%v); annotate the store with %s=<member> to try one of them.",
+			f.message, ev, v1alpha1.AnnotationFailover).again(soon)
 	}
 	if d.manual() && request == "" && (rec.Phase == PhaseStable || d.awaitedBack(rec)) && chosen.voter != rec.Leader {
 		return plan(Blocked, v1alpha1.ReasonManualMode, "%s. %s could lead (%v); annotate the store with %s=%s to let it.",

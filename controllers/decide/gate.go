@@ -123,18 +123,21 @@ func (d *decision) forbidden(l replication.Leadership, ev evidence) *gate {
 		"bring it back, or wait until its Lease has been unchanged for %s, and then decide about the loss.", l.Leader.Member, l.Epoch, d.leaseDuration()*5/4)}
 }
 
-// lossOf is by how much the leader of l was ahead of the best evidence when it was last heard. It had time to write more
-// since; a bound is on what is known.
-func (d *decision) lossOf(l replication.Leadership, ev evidence) (int64, bool) {
-	s := d.Members[l.Leader.Member].Probe.Status
-	if s == nil || s.Epoch != l.Epoch || s.Incarnation != l.Leader.Incarnation {
-		return 0, false
+// lossOf is by how much the leader of l was ahead of the best evidence when it was last heard, by the operator or by one of the
+// members. It had time to write more since; a bound is on what is known.
+func (d *decision) lossOf(l replication.Leadership, ev evidence) (ahead int64, known bool) {
+	var led replication.Position
+	if s := d.Members[l.Leader.Member].Probe.Status; s != nil && s.Epoch == l.Epoch && s.Incarnation == l.Leader.Incarnation {
+		led, known = s.Last.Position, true
 	}
 	var best replication.Mark
 	for _, h := range ev {
+		if h.told.Epoch == l.Epoch {
+			led, known = max(led, h.told.Position), true // each heartbeat tells it; the operator asks more seldom
+		}
 		if !h.seeding && !h.empty && h.last.Compare(best) > 0 {
 			best = h.last
 		}
 	}
-	return max(0, int64(s.Last.Position)-int64(best.Position)), true
+	return max(0, int64(led)-int64(best.Position)), known
 }

@@ -50,6 +50,29 @@ func TestAsynchronous(t *testing.T) {
 	}
 }
 
+// TestMembersTellHowFarTheLeaderWas: the operator asks seldom, and members hear it many times a second.
+func TestMembersTellHowFarTheLeaderWas(t *testing.T) {
+	for bound, want := range map[int64]string{5: "", 6: "6"} {
+		w := started(t, 3, 0, bounded(bound))
+		for range 10 {
+			w.cluster.Write("orders-1")
+		}
+		w.cluster.Sync("orders-1")
+		w.cluster.Ship("orders-2") // as much as one message holds: four
+		w.cluster.Vanish("orders-1")
+		w.run(10 * time.Second)
+		if want == "" {
+			if got := w.condition(v1alpha1.ConditionFailoverBlocked); got.Reason != v1alpha1.ReasonLossBoundExceeded || w.rec().Epoch != 1 {
+				t.Fatalf("bound %d: %+v", bound, got)
+			}
+			continue
+		}
+		if r := w.rec(); r.Phase != decide.PhaseStable || r.WritesLost != want {
+			t.Fatalf("bound %d: lost %q, want %q\n%s", bound, r.WritesLost, want, w.tail())
+		}
+	}
+}
+
 // TestAsynchronousLeaderRestarts: the leader itself is fenced, so nothing is lost whatever the spec says.
 func TestAsynchronousLeaderRestarts(t *testing.T) {
 	w := started(t, 3, 0)

@@ -233,8 +233,8 @@ type Pass struct {
 	Handover *HandoverHeld
 	// HandoverError says why the handover asked for in this pass failed.
 	HandoverError string
-	// PromoteRefusal says why the elected member refused to lead Epoch PromoteEpoch.
-	PromoteRefusal string
+	// PromoteRefusal says why the elected member refused to lead Epoch PromoteEpoch; nil when it did not.
+	PromoteRefusal *wire.Error
 	PromoteEpoch   replication.Epoch
 }
 

@@ -219,7 +219,7 @@ func (o *operator) do(a decide.Action) error {
 		_, err = o.node.Promote(ctx, o.at(a.Member), a.Request)
 		var refusal *wire.Error
 		if errors.As(err, &refusal) {
-			o.pass.PromoteEpoch, o.pass.PromoteRefusal, err = a.Request.Epoch, refusal.Error(), nil
+			o.pass.PromoteEpoch, o.pass.PromoteRefusal, err = a.Request.Epoch, refusal, nil
 		}
 	case decide.FollowLeader:
 		_, err = o.node.Follow(ctx, o.at(a.Member), a.Request)

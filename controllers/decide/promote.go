@@ -3,12 +3,14 @@ package decide
 import (
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
@@ -23,6 +25,7 @@ func (d *decision) promoting(rec Record) Plan {
 	}
 	if d.stalled(rec) {
 		f := found(leaderDown, reasonNoBarrier, "%s was elected and has no barrier of epoch %d on its disk", name, rec.Epoch)
+		f.setAside = true
 		if p := d.failOver(rec, f); p.State != Blocked {
 			return p
 		}
@@ -32,8 +35,8 @@ func (d *decision) promoting(rec Record) Plan {
 		return d.failOver(rec, d.foundCutOff(rec))
 	case m.leads(rec):
 		return d.opening(rec)
-	case d.Pass.PromoteEpoch == rec.Epoch && d.Pass.PromoteRefusal != "":
-		return d.failOver(rec, found(leaderDown, reasonPromotionRefused, "%s refused to lead epoch %d: %s", name, rec.Epoch, d.Pass.PromoteRefusal))
+	case d.Pass.PromoteEpoch == rec.Epoch && d.Pass.PromoteRefusal != nil:
+		return d.refused(rec, *d.Pass.PromoteRefusal)
 	case s != nil && s.Incarnation == rec.Leader.Incarnation && s.Promised < rec.Epoch && d.Pass.FencedEpoch != rec.Epoch:
 		// The first leader of a new store is named without a fence; it still leads only what it has promised.
 		return plan(Promoting, v1alpha1.ReasonLeaderElected, "%s promises epoch %d.", name, rec.Epoch).do(FenceMembers{rec.Epoch, []string{name}})
@@ -50,6 +53,16 @@ func (d *decision) promoting(rec Record) Plan {
 		}
 		return plan(Suspecting, v1alpha1.ReasonLeaderUnreachable, "%s is to lead epoch %d: %s.", name, rec.Epoch, f.message).again(2 * shortly)
 	}
+}
+
+// refused gives up a member that refuses to lead. While its volume has no room a new epoch would not change that: unless another one
+// may lead in its place, it is asked again.
+func (d *decision) refused(rec Record, why wire.Error) Plan {
+	f := found(leaderDown, reasonPromotionRefused, "%s refused to lead epoch %d: %s", rec.Leader.Member, rec.Epoch, why.Error())
+	if f.setAside = why.Reason == replication.ReasonNoRoom; f.setAside {
+		f.message += " (enlarge its volume: spec.storage.size)"
+	}
+	return d.failOver(rec, f)
 }
 
 // stalled tells whether the elected member answers, and had no barrier on its own disk for as long as a Lease lasts: its
@@ -70,15 +83,37 @@ func (d *decision) promote(rec Record) PromoteMember {
 
 // opening waits for the barrier. Voters may be added meanwhile, for it may need them.
 func (d *decision) opening(rec Record) Plan {
+	f := d.unprotected(rec)
+	var instead Plan
+	if f.verdict == leaderDown {
+		if instead = d.failOver(rec, f); instead.State != Blocked {
+			return instead
+		}
+	}
 	if p, ok := d.configure(rec); ok {
 		return p
 	}
 	if p, ok := d.changeRules(rec); ok {
 		return p
 	}
+	if f.verdict == leaderDown {
+		return instead
+	}
 	rule, _ := rec.Rule()
 	return plan(Opening, v1alpha1.ReasonLeaderNotWritable, "%s leads epoch %d and waits for its barrier on %d of %d voters.",
 		rec.Leader.Member, rec.Epoch, rule.K, len(rule.Voters)).again(shortly)
+}
+
+// unprotected finds a leader down that nothing but its Lease protects (k = 0), and that has its barrier and not that.
+func (d *decision) unprotected(rec Record) finding {
+	s := d.Members[rec.Leader.Member].fresh()
+	alone := slices.ContainsFunc(rec.Rules, func(r replication.Rule) bool { return r.K == 0 })
+	if s == nil || !alone || s.Durable.Epoch < rec.Epoch || !d.leaseExpired() || !d.renewsNoMore(rec) {
+		return finding{verdict: leaderAlive}
+	}
+	f := found(leaderDown, reasonLeaseExpired, "%s leads epoch %d, and has not renewed its Lease for %s, without which it acknowledges nothing (does it reach the API server?)", rec.Leader.Member, rec.Epoch, round(d.Lease.UnchangedFor))
+	f.setAside = true
+	return f
 }
 
 // finish closes the change of leader: the request is answered first, so that it is not taken for a new one.

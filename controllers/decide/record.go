@@ -60,7 +60,7 @@ type Record struct {
 	// LeaderDead: the process of the leadership that binds was seen to be gone, on two of its ports and from two hosts, so
 	// it serves no read any more.
 	LeaderDead bool `json:"leaderDead,omitempty"`
-	// Aside names the members that were to lead since the newest Stable epoch, and were cut off from the others: see cutoff.go.
+	// Aside names the members that were to lead since the newest Stable epoch, and were of no use: see finding.setAside.
 	Aside []string `json:"aside,omitempty"`
 
 	Change

@@ -35,6 +35,9 @@ type world struct {
 	hash   string
 	trial  decide.Trial // what the API server says to a pod that is tried
 
+	// stranded members do not reach the API server.
+	stranded map[string]bool
+
 	ops   []*operator
 	lossy bool // a failover was allowed to lose writes
 	log   []string
@@ -134,7 +137,7 @@ func (w *world) kubelet() {
 // renew lets whoever leads renew the Lease, as far as the record names it.
 func (w *world) renew() {
 	r, err := decide.DecodeRecord(w.record)
-	if err != nil || r.Leader.Member == "" {
+	if err != nil || r.Leader.Member == "" || w.stranded[r.Leader.Member] {
 		return
 	}
 	if w.cluster.Renew(r.Leader.Member) {

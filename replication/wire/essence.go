@@ -1,11 +1,13 @@
 package wire
 
+import "github.com/replicatedstore/replicatedstore/replication"
+
 // Essence is a status without what only ever moves on: positions, durations, progress. A status stream tells nothing new while it
 // stays the same.
 func (s Status) Essence() Status {
 	s.Last.Position, s.Last.Chain = 0, 0
 	s.Durable.Position, s.Durable.Chain = 0, 0
-	s.Commit, s.Applied = 0, 0
+	s.Commit, s.Applied, s.Told = 0, 0, replication.Mark{}
 	s.Disk = Disk{}
 	if s.Contact != nil {
 		s.Contact = &Contact{Connected: s.Contact.Connected, Refused: s.Contact.Refused}

@@ -4,10 +4,12 @@ package chart_test
 
 import (
 	"bytes"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -156,6 +158,45 @@ func TestPermissionsAreThoseOfConfig(t *testing.T) {
 	want := []rbacv1.Subject{{Kind: "ServiceAccount", Name: account.GetName(), Namespace: "stores"}}
 	if binding.RoleRef.Name != role.GetName() || !reflect.DeepEqual(binding.Subjects, want) {
 		t.Errorf("binding of %v to %s, want %v to %s", binding.Subjects, binding.RoleRef.Name, want, role.GetName())
+	}
+}
+
+// TestPermissionsInNamespaces: an operator of some namespaces has the same permissions, in those alone; it sees nodes everywhere and
+// stands for election where it runs.
+func TestPermissionsInNamespaces(t *testing.T) {
+	objects := mustRender(t, "watchNamespaces: [shop, bank]")
+	all := as[rbacv1.ClusterRole](t, fromFile(t, "rbac/role.yaml")[0]).Rules
+	stores := as[rbacv1.ClusterRole](t, find(t, objects, "ClusterRole", "-operator-stores")).Rules
+	nodes := as[rbacv1.ClusterRole](t, find(t, objects, "ClusterRole", "-operator-nodes")).Rules
+	if len(nodes) != 1 || !slices.Equal(nodes[0].Resources, []string{"nodes"}) || len(stores)+1 != len(all) {
+		t.Errorf("everywhere %v; in each namespace %v", nodes, stores)
+	}
+	for _, r := range all {
+		in := func(rules []rbacv1.PolicyRule) bool {
+			return slices.ContainsFunc(rules, func(o rbacv1.PolicyRule) bool { return reflect.DeepEqual(o, r) })
+		}
+		if in(stores) == in(nodes) {
+			t.Errorf("%v: in each namespace %v, everywhere %v", r, in(stores), in(nodes))
+		}
+	}
+	if r := as[rbacv1.ClusterRoleBinding](t, find(t, objects, "ClusterRoleBinding", "")).RoleRef.Name; !strings.HasSuffix(r, "-operator-nodes") {
+		t.Errorf("bound everywhere: %s", r)
+	}
+	account, each, role := find(t, objects, "ServiceAccount", ""), find(t, objects, "ClusterRole", "-operator-stores"), find(t, objects, "Role", "-election")
+	bound := map[string]string{}
+	for _, o := range objects {
+		if o.GetKind() != "RoleBinding" {
+			continue
+		}
+		b := as[rbacv1.RoleBinding](t, o)
+		bound[b.Namespace] = b.RoleRef.Kind + " " + b.RoleRef.Name
+		if len(b.Subjects) != 1 || b.Subjects[0].Namespace != "stores" || b.Subjects[0].Name != account.GetName() {
+			t.Errorf("%s: subjects %v", b.Namespace, b.Subjects)
+		}
+	}
+	want := map[string]string{"shop": "ClusterRole " + each.GetName(), "bank": "ClusterRole " + each.GetName(), "stores": "Role " + role.GetName()}
+	if !maps.Equal(bound, want) || role.GetNamespace() != "stores" {
+		t.Errorf("bound %v, want %v", bound, want)
 	}
 }
 

@@ -31,10 +31,12 @@ func TestKinds(t *testing.T) {
 		values string
 		want   []string
 	}{
-		"by default":            {"", all},
-		"no CRD":                {"crds: {install: false}", without("CustomResourceDefinition")},
-		"no budget":             {"podDisruptionBudget: {enabled: false}", without("PodDisruptionBudget")},
-		"no service account":    {"serviceAccount: {create: false, name: mine}", without("ServiceAccount")},
+		"by default":         {"", all},
+		"no CRD":             {"crds: {install: false}", without("CustomResourceDefinition")},
+		"no budget":          {"podDisruptionBudget: {enabled: false}", without("PodDisruptionBudget")},
+		"no service account": {"serviceAccount: {create: false, name: mine}", without("ServiceAccount")},
+		"two namespaces": {"watchNamespaces: [shop, bank]", slices.Sorted(slices.Values(append(slices.Clone(all), "ClusterRole", "Role", "RoleBinding",
+			"RoleBinding", "RoleBinding")))},
 		"no rbac":               {"rbac: {create: false, aggregate: false}", without("ClusterRole", "ClusterRoleBinding")},
 		"operator's monitoring": {"monitoring: {operator: true}", slices.Sorted(slices.Values(append(slices.Clone(all), "PodMonitor")))},
 		"all monitoring": {"monitoring: {operator: true, members: true, labels: {release: prometheus}}",

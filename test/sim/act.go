@@ -95,7 +95,7 @@ func (x *pass) promote(a decide.PromoteMember) error {
 	}
 	var refusal *wire.Error
 	if errors.As(err, &refusal) {
-		x.answers.PromoteEpoch, x.answers.PromoteRefusal = a.Request.Epoch, refusal.Error()
+		x.answers.PromoteEpoch, x.answers.PromoteRefusal = a.Request.Epoch, refusal
 		return nil
 	}
 	return err

@@ -72,7 +72,7 @@ func (c Client) Fence(_ context.Context, to nodeclient.Target, r wire.FenceReque
 	c.unlink(m)
 	return wire.FenceReply{
 		Member: m.name, Incarnation: m.self.Incarnation, Promised: a.Promised, Last: a.Last, Commit: a.Commit,
-		Empty: m.rep.Empty(), Seeding: m.rep.Promises().NeedSeed, GrantMillis: a.GrantLeft.Milliseconds(), WasLeader: led,
+		Told: m.rep.Told(), Empty: m.rep.Empty(), Seeding: m.rep.Promises().NeedSeed, GrantMillis: a.GrantLeft.Milliseconds(), WasLeader: led,
 	}, nil
 }
 
@@ -93,7 +93,7 @@ func (c Client) Promote(_ context.Context, to nodeclient.Target, r wire.PromoteR
 	}
 	m.config, m.heldUntil = r, time.Time{}
 	m.leaseFor = time.Duration(r.LeaseDurationMillis) * time.Millisecond * 2 / 3
-	m.leaseUntil = c.now.Add(m.leaseFor)
+	m.leaseUntil, m.open = time.Time{}, false
 	c.note(m)
 	return c.status(m), nil
 }
@@ -172,8 +172,8 @@ func (c *Cluster) status(m *member) wire.Status {
 	p := m.rep.Promises()
 	s := wire.Status{
 		Store: c.store, Member: m.name, Incarnation: m.self.Incarnation, Version: "fake", Role: m.rep.Role(), Promised: p.Promised,
-		Writable: m.rep.Writable(), CommitCovered: m.rep.CommitCovered(), Last: m.log.Last(), Durable: m.log.Durable(),
-		Commit: m.rep.Commit(), Applied: m.applied, Empty: m.rep.Empty(), Quarantined: m.quarantine, StartedUnixMilli: m.started,
+		Writable: m.rep.Writable() && m.mayAcknowledge(c.now), CommitCovered: m.rep.CommitCovered(), Last: m.log.Last(), Durable: m.log.Durable(),
+		Commit: m.rep.Commit(), Applied: m.applied, Told: m.rep.Told(), Empty: m.rep.Empty(), Quarantined: m.quarantine, StartedUnixMilli: m.started,
 	}
 	s.Rules, s.ConfigVersion = m.rep.Rules()
 	if p.NeedSeed {

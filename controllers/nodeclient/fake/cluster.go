@@ -59,6 +59,7 @@ type member struct {
 	// as a leader
 	heldUntil  time.Time
 	leaseUntil time.Time // with K = 0 it acknowledges nothing after
+	open       bool      // it has acknowledged in this leadership, or could have
 	leaseFor   time.Duration
 	config     wire.PromoteRequest
 }
@@ -144,6 +145,15 @@ func (c *Cluster) Wipe(name string) {
 	}
 }
 
+// Fill leaves no room for a barrier on the member's volume, or makes room again.
+func (c *Cluster) Fill(name string, full bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if m := c.find(name); m != nil {
+		m.log.full = full
+	}
+}
+
 // Cut and Heal break and restore the network between two hosts.
 func (c *Cluster) Cut(a, b string) { c.setCut(a, b, true) }
 
@@ -188,6 +198,7 @@ func (c *Cluster) Advance(d time.Duration) {
 	for _, m := range c.members {
 		if m.rep != nil {
 			m.rep.Tick(c.now)
+			m.openOrResign(c.now)
 		}
 	}
 }
@@ -228,6 +239,15 @@ func (m *member) mayAcknowledge(now time.Time) bool {
 	rules, _ := m.rep.Rules()
 	async := slices.ContainsFunc(rules, func(r replication.Rule) bool { return r.K == 0 })
 	return !async || now.Before(m.leaseUntil)
+}
+
+// openOrResign ends a leadership that has acknowledged, and may not any more: it needs a new epoch.
+func (m *member) openOrResign(now time.Time) {
+	may := m.rep.Writable() && m.mayAcknowledge(now)
+	if m.open && !may {
+		m.rep.Resign()
+	}
+	m.open = may
 }
 
 // Renew lets the member renew its Lease if it leads; the caller keeps the Lease itself.

@@ -12,6 +12,7 @@ type memLog struct {
 	durable int // how many records a crash keeps
 	base    replication.Mark
 	table   replication.EpochTable // of what precedes base
+	full    bool
 }
 
 func (l *memLog) Append(recs ...replication.Record) error {
@@ -24,7 +25,12 @@ func (l *memLog) Append(recs ...replication.Record) error {
 	return nil
 }
 
-func (l *memLog) Room() error { return nil }
+func (l *memLog) Room() error {
+	if l.full {
+		return replication.ErrNoSpace
+	}
+	return nil
+}
 
 func (l *memLog) Sync() (replication.Mark, error) { l.durable = len(l.recs); return l.Last(), nil }
 
