@@ -142,16 +142,17 @@ func (p *pass) wrote(lease types.UID, rec decide.Record) {
 
 // promote tells the elected member to lead. A refusal is an answer, not an error: the next step judges it.
 func (p *pass) promote(ctx context.Context, a decide.PromoteMember) error {
-	p.lease.restart(p.Clock.Now())
+	undo := p.lease.restart(p.Clock.Now())
 	_, err := p.Nodes.Promote(ctx, p.address(a.Member), a.Request)
+	var refusal *wire.Error
+	if errors.As(err, &refusal) {
+		undo()
+		p.answers.PromoteEpoch, p.answers.PromoteRefusal = a.Request.Epoch, refusal
+		return nil
+	}
 	p.lease.restart(p.Clock.Now())
 	if err == nil {
 		p.promoted = decide.PromotedAt{Epoch: a.Request.Epoch, At: p.Clock.Now()}
-	}
-	var refusal *wire.Error
-	if errors.As(err, &refusal) {
-		p.answers.PromoteEpoch, p.answers.PromoteRefusal = a.Request.Epoch, refusal
-		return nil
 	}
 	return err
 }

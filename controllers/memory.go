@@ -205,11 +205,20 @@ func (w *leaseWatch) led(e replication.Epoch, now time.Time) time.Duration {
 }
 
 // restart is called before every order to promote: the new leader's own deadline starts no later than that order, and so
-// must the clock here, however late the order reaches it.
-func (w *leaseWatch) restart(now time.Time) {
+// must the clock here, however late the order reaches it. What it returns takes that back, unless something was seen since: a refused
+// order begins no leadership.
+func (w *leaseWatch) restart(now time.Time) (undo func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	before := w.since
 	w.since = now
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.since.Equal(now) {
+			w.since = before
+		}
+	}
 }
 
 // holderOf is who has renewed the Lease. The operator writes the holder, so one that has not renewed yet is none.

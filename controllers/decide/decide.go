@@ -170,7 +170,7 @@ func (d *decision) held(rec Record) Plan {
 	if rec.Phase != PhaseFencing {
 		target := ""
 		if d.request() == "" { // else it will be refused
-			target = d.wish(rec)
+			target = d.wish(rec, rec.Aside)
 		}
 		next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindFailover, v1alpha1.ReasonFenced, target, ""))
 		return plan(Held, v1alpha1.ReasonFenced, "%s", msg).do(d.write(next))

@@ -3,6 +3,7 @@ package decide
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,10 +15,15 @@ import (
 // failOver begins to replace a leader that is down, if the fence condition can be met by the members that answer: once
 // the record says Fencing there is no way back, so it is not begun on hope.
 func (d *decision) failOver(rec Record, f finding) Plan {
-	request, aside := d.request(), rec.Aside
-	if f.setAside {
+	request := d.request()
+	if f.setAside && request != "" && (request == rec.Request && request != v1alpha1.FailoverToAny || request == rec.Leader.Member) {
+		return plan(Promoting, v1alpha1.ReasonFailoverFailed, "%s.", f.message).do(d.outcome(request, v1alpha1.ResultFailed, rec, "%s", f.message))
+	}
+	aside := rec.Aside
+	if f.setAside && !slices.Contains(aside, rec.Leader.Member) {
 		aside = append(slices.Clone(aside), rec.Leader.Member)
 	}
+	aside = slices.DeleteFunc(slices.Clone(aside), func(m string) bool { return m == request }) // whom a person asks for has another try
 	ev := d.helpful(rec, aside, d.foreseen())
 	if p, refused := d.refuseTarget(ev, request); refused {
 		return p
@@ -29,16 +35,16 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 		return plan(Suspecting, v1alpha1.ReasonLeaderUnreachable, "%s. Nobody else answers yet.", f.message).again(shortly)
 	}
 	will := rec
-	will.Target, will.Aside = d.wish(rec), aside
+	will.Target, will.Aside = d.wish(rec, aside), aside
 	chosen, g := d.elect(will, ev)
 	if g != nil {
 		return plan(Blocked, g.reason, "%s. %s", f.message, g.message).again(soon)
 	}
-	if f.setAside && chosen.voter.Member != request && slices.Contains(aside, chosen.voter.Member) {
-		return plan(Blocked, v1alpha1.ReasonLeaderUnfit, "%s. Nobody else who holds as much is left to lead (%v); annotate the store with %s=<member> to try one of them.",
+	if name := chosen.voter.Member; f.setAside && slices.Contains(aside, name) {
+		return plan(Blocked, v1alpha1.ReasonLeaderUnfit, "%s. Nobody else who holds as much is left to lead (%v); annotate the store with %s=<member> to try one of them again.",
 			f.message, ev, v1alpha1.AnnotationFailover).again(soon)
 	}
-	if d.manual() && request == "" && (rec.Phase == PhaseStable || d.awaitedBack(rec)) && chosen.voter != rec.Leader {
+	if may := d.unasked(rec); may != nil && (!slices.Contains(may, chosen.voter.Member) || rec.Phase == PhaseStable && chosen.voter != rec.Leader) {
 		return plan(Blocked, v1alpha1.ReasonManualMode, "%s. %s could lead (%v); annotate the store with %s=%s to let it.",
 			f.message, chosen.voter.Member, ev, v1alpha1.AnnotationFailover, chosen.voter.Member).again(2 * time.Second)
 	}
@@ -47,23 +53,6 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 	return plan(Fencing, v1alpha1.ReasonFailoverStarted, "%s: fencing its members for epoch %d.", f.message, next.Epoch).
 		do(append(d.leadTo(chosen.voter.Member), d.write(next))...)
 }
-
-// wish is who is to lead among those that hold the same: whom a person asked for, and in mode Manual, where nobody did, who led.
-func (d *decision) wish(rec Record) string {
-	request := d.request()
-	if request == "" && d.manual() && (rec.Phase == PhaseStable || d.awaitedBack(rec)) {
-		return rec.Leader.Member
-	}
-	return request
-}
-
-// awaitedBack tells whether, in mode Manual, this epoch was begun for the leader before to lead again, and nobody asked for another.
-func (d *decision) awaitedBack(rec Record) bool {
-	return d.manual() && rec.Kind == v1alpha1.KindFailover && rec.Request == "" && rec.From != "" && rec.Target == rec.From
-}
-
-// manual tells whether nobody but a person makes another member lead.
-func (d *decision) manual() bool { return d.Store.Spec.Failover.Mode == v1alpha1.FailoverManual }
 
 // refuseTarget answers a request for a member that does not hold what the best one holds, before anything is begun.
 func (d *decision) refuseTarget(ev evidence, request string) (Plan, bool) {
@@ -120,26 +109,28 @@ func (d *decision) fencing(rec Record) Plan {
 	if !waited && d.alone(rec, ev) {
 		return plan(Fencing, v1alpha1.ReasonFailoverStarted, "Epoch %d has no leader yet: only %s, which led before, answers.", rec.Epoch, rec.From).again(shortly)
 	}
-	awaited := d.awaitedBack(rec) // the leader that was, and nobody else
-	if request := d.request(); awaited && request != "" {
+	if request := d.request(); d.manual() && rec.From != "" && rec.Kind != v1alpha1.KindWake && request != "" && request != rec.Request {
 		if p, refused := d.refuseTarget(ev, request); refused {
 			return p
 		}
-		rec.Target, rec.Request, awaited = request, request, false
+		rec.Target, rec.Request = request, request
 	}
 	chosen, g := d.elect(rec, ev)
 	if g != nil {
 		return plan(Blocked, g.reason, "Epoch %d has no leader yet: %s", rec.Epoch, g.message).again(soon)
 	}
-	if awaited && chosen.voter.Member != rec.From {
-		return plan(Blocked, v1alpha1.ReasonManualMode, "Epoch %d has no leader yet: %s was to lead again and does not any more; %s could lead (%v): annotate the "+
-			"store with %s=%s to let it.", rec.Epoch, rec.From, chosen.voter.Member, ev, v1alpha1.AnnotationFailover, chosen.voter.Member).again(2 * time.Second)
+	if may := d.unasked(rec); may != nil && !slices.Contains(may, chosen.voter.Member) {
+		return plan(Blocked, v1alpha1.ReasonManualMode, "Epoch %d has no leader yet: %s was to lead and cannot; %s could (%v): annotate the store with %s=%s to let it.",
+			rec.Epoch, strings.Join(may, " or "), chosen.voter.Member, ev, v1alpha1.AnnotationFailover, chosen.voter.Member).again(2 * time.Second)
 	}
 	next := rec.promoting(chosen.voter, chosen.last, d.firstRule(rec, chosen.voter, ev))
 	next.GrantWaitMillis = d.grantWait(rec, ev)
 	next.Since.Fenced = d.micro()
 	next.Positions = d.compared(rec, everybody, chosen.voter.Member)
-	next.WritesLost = lostWrites(pass)
+	next.WritesLost = moreLost(rec.WritesLost, lostWrites(pass))
+	if slices.Contains(rec.Aside, chosen.voter.Member) {
+		next.Aside = d.unpromised(rec.Aside, everybody) // or they would be foreseen to lead in its place again, and so on
+	}
 	return plan(Promoting, v1alpha1.ReasonLeaderElected, "%s holds %v and will lead epoch %d.", chosen.voter.Member, chosen.last, rec.Epoch).
 		do(d.write(next))
 }
@@ -226,13 +217,40 @@ func lostWrites(p passage) string {
 	}
 }
 
+// moreLost is the worse of what two elections of one change may have cost; "" before the first.
+func moreLost(a, b string) string {
+	n, errA := strconv.ParseInt(a, 10, 64)
+	m, errB := strconv.ParseInt(b, 10, 64)
+	switch {
+	case a == v1alpha1.LostUnknown || b == v1alpha1.LostUnknown:
+		return v1alpha1.LostUnknown
+	case errA == nil && errB == nil:
+		return strconv.FormatInt(max(n, m), 10)
+	case errA == nil:
+		return a
+	default:
+		return b
+	}
+}
+
+// unpromised adds to aside who answers, and not to the fence.
+func (d *decision) unpromised(aside []string, ev evidence) []string {
+	out := slices.Clone(aside)
+	for _, m := range d.byOrdinal() {
+		if _, promised := ev[m.Name]; !promised && m.fresh() != nil && !m.Foreign && !slices.Contains(out, m.Name) {
+			out = append(out, m.Name)
+		}
+	}
+	return out
+}
+
 // change begins the report of a change of leader.
 func (d *decision) change(rec Record, kind v1alpha1.FailoverKind, reason, target, request string) Change {
 	c := Change{Kind: kind, Reason: reason, Target: target, Request: request, From: rec.Leader.Member, FromEpoch: rec.LedEpoch()}
 	c.Since.Detected = d.micro()
 	if rec.Phase == PhasePromoting {
-		// The same outage goes on: its clock runs since the first leader was lost.
-		c.Since.Detected = rec.Since.Detected
+		// The same outage goes on: its clock runs since the first leader was lost, and so does the count of what it cost.
+		c.Since.Detected, c.WritesLost = rec.Since.Detected, rec.WritesLost
 	}
 	return c
 }

@@ -127,14 +127,25 @@ func (d *decision) forbidden(l replication.Leadership, ev evidence) *gate {
 // members. It had time to write more since; a bound is on what is known.
 func (d *decision) lossOf(l replication.Leadership, ev evidence) (ahead int64, known bool) {
 	var led replication.Position
-	if s := d.Members[l.Leader.Member].Probe.Status; s != nil && s.Epoch == l.Epoch && s.Incarnation == l.Leader.Incarnation {
-		led, known = s.Last.Position, true
+	reached := func(m replication.Mark) {
+		if m.Epoch == l.Epoch {
+			led, known = max(led, m.Position), true
+		}
+	}
+	for name, m := range d.Members {
+		s := m.Probe.Status
+		if s == nil {
+			continue
+		}
+		reached(s.Told) // by each heartbeat; the operator asks the leader itself more seldom
+		reached(s.Durable)
+		if name == l.Leader.Member && s.Incarnation == l.Leader.Incarnation && s.Epoch == l.Epoch {
+			led, known = max(led, s.Last.Position), true
+		}
 	}
 	var best replication.Mark
 	for _, h := range ev {
-		if h.told.Epoch == l.Epoch {
-			led, known = max(led, h.told.Position), true // each heartbeat tells it; the operator asks more seldom
-		}
+		reached(h.told)
 		if !h.seeding && !h.empty && h.last.Compare(best) > 0 {
 			best = h.last
 		}

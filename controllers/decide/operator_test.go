@@ -33,8 +33,9 @@ type operator struct {
 	touched  int
 	failures decide.HandoverFailures
 	failedAt time.Time
-	hands    int  // handovers tried
-	refuse   bool // handovers fail
+	hands    int    // handovers tried
+	refuse   bool   // handovers fail
+	mute     string // who answers no fence
 	trial    decide.Trial
 	triedAt  time.Time
 	triedOf  string // which template
@@ -215,11 +216,12 @@ func (o *operator) do(a decide.Action) error {
 	case decide.FenceMembers:
 		o.fence(a)
 	case decide.PromoteMember:
-		o.touched++
 		_, err = o.node.Promote(ctx, o.at(a.Member), a.Request)
 		var refusal *wire.Error
 		if errors.As(err, &refusal) {
 			o.pass.PromoteEpoch, o.pass.PromoteRefusal, err = a.Request.Epoch, refusal, nil
+		} else {
+			o.touched++
 		}
 	case decide.FollowLeader:
 		_, err = o.node.Follow(ctx, o.at(a.Member), a.Request)
@@ -290,6 +292,9 @@ func (o *operator) fence(a decide.FenceMembers) {
 		o.pass.FencedEpoch, o.pass.Fences = a.Epoch, map[string]wire.FenceReply{}
 	}
 	for _, n := range a.Members {
+		if n == o.mute {
+			continue
+		}
 		if f, err := o.node.Fence(context.Background(), o.at(n), wire.FenceRequest{Epoch: a.Epoch}); err == nil {
 			o.pass.Fences[n] = f
 		}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/controllers/nodeclient/fake"
 )
 
 // strand keeps members from the API server.
@@ -74,9 +75,7 @@ func TestAsynchronousLeaderThatCannotRenew(t *testing.T) {
 	t.Run("in mode Manual a person says so", func(t *testing.T) {
 		w := started(t, 3, 0, manual)
 		w.strand("orders-1")
-		w.until("it is told", func() bool {
-			return w.condition(v1alpha1.ConditionFailoverBlocked).Reason == v1alpha1.ReasonLeaderUnfit
-		})
+		w.untilBlocked(v1alpha1.ReasonManualMode)
 		w.run(time.Minute)
 		if r := w.rec(); r.Epoch != 2 || r.Leader.Member != "orders-1" {
 			t.Fatalf("%s, epoch %d", r.Leader.Member, r.Epoch)
@@ -87,6 +86,22 @@ func TestAsynchronousLeaderThatCannotRenew(t *testing.T) {
 			t.Fatal(r.Leader.Member)
 		}
 	})
+	t.Run("who is asked for cannot", func(t *testing.T) {
+		w := started(t, 3, 0)
+		w.strand("orders-2")
+		w.store.Annotations[v1alpha1.AnnotationFailover] = "orders-2"
+		w.until("an answer", func() bool { return w.store.Status.FailoverRequest != nil })
+		w.ledByAnother("orders-2")
+		w.run(time.Minute)
+		if got, r := w.store.Status.FailoverRequest, w.rec(); got.Result != v1alpha1.ResultFailed || r.Epoch != 3 {
+			t.Fatalf("%+v, epoch %d", got, r.Epoch)
+		}
+	})
+}
+
+func (w *world) untilBlocked(reason string) {
+	w.t.Helper()
+	w.until("blocked: "+reason, func() bool { return w.condition(v1alpha1.ConditionFailoverBlocked).Reason == reason })
 }
 
 // A member whose volume has no room for the barrier is not elected again and again: another one leads that holds as much, or it is asked
@@ -121,4 +136,100 @@ func TestElectedMemberHasNoRoom(t *testing.T) {
 			t.Fatalf("%s, epoch %d", r.Leader.Member, r.Epoch)
 		}
 	})
+}
+
+// Nor does a person's wish elect it for ever, nor somebody who only seems able to lead in its place.
+func TestElectedMemberHasNoRoomAndMore(t *testing.T) {
+	t.Run("in mode Manual a person asked for it", func(t *testing.T) {
+		w := started(t, 3, 1, manual)
+		w.cluster.Fill("orders-2", true)
+		w.cluster.Vanish("orders-1")
+		w.untilBlocked(v1alpha1.ReasonManualMode)
+		w.store.Annotations[v1alpha1.AnnotationFailover] = "orders-2"
+		w.until("an answer", func() bool { return w.store.Status.FailoverRequest != nil })
+		w.run(20 * time.Second)
+		if got, r := w.store.Status.FailoverRequest, w.rec(); got.Result != v1alpha1.ResultFailed || r.Epoch != 2 || r.Phase == decide.PhaseStable {
+			t.Fatalf("%+v, record %+v", got, r)
+		}
+		w.untilBlocked(v1alpha1.ReasonManualMode)
+		w.store.Annotations[v1alpha1.AnnotationFailover] = "orders-3"
+		w.ledByAnother("orders-2")
+	})
+	t.Run("in mode Manual it was to take over, and who led before leads on", func(t *testing.T) {
+		w := started(t, 3, 1, manual)
+		w.store.Annotations[v1alpha1.AnnotationFailover] = "orders-3"
+		w.until("orders-3 leads", func() bool { return w.rec().Leader.Member == "orders-3" && w.rec().Phase == decide.PhaseStable })
+		w.untilState(decide.Stable)
+		w.cluster.Fill("orders-2", true)
+		w.store.Status.FailoverRequest = nil
+		w.store.Annotations[v1alpha1.AnnotationFailover] = "orders-2"
+		w.until("an answer", func() bool { return w.store.Status.FailoverRequest != nil })
+		w.untilState(decide.Stable)
+		if got, r := w.store.Status.FailoverRequest, w.rec(); got.Result != v1alpha1.ResultFailed || r.Leader.Member != "orders-3" {
+			t.Fatalf("%+v, record %+v", got, r)
+		}
+	})
+	t.Run("who could lead instead makes no promise", func(t *testing.T) {
+		w := started(t, 4, 2)
+		w.cluster.Cut("orders-1", "orders-4")
+		w.cluster.Write("orders-1")
+		w.cluster.Sync("orders-1")
+		w.cluster.Ship("orders-2")
+		w.cluster.Ship("orders-3")
+		w.cluster.Fill("orders-2", true)
+		w.ops[0].mute = "orders-3"
+		w.cluster.Vanish("orders-1")
+		w.untilBlocked(v1alpha1.ReasonLeaderUnfit)
+		w.run(time.Minute)
+		if r := w.rec(); r.Epoch > 3 {
+			t.Fatalf("epoch %d: leadership goes round", r.Epoch)
+		}
+		w.ops[0].mute = ""
+		w.cluster.Fill("orders-2", false)
+		w.ledByAnother("orders-1")
+	})
+	t.Run("where loss is allowed", func(t *testing.T) {
+		w := started(t, 3, 0, allow)
+		w.cluster.Fill("orders-2", true)
+		w.cluster.Vanish("orders-1")
+		w.until("orders-3 leads", func() bool { return w.rec().Phase == decide.PhaseStable && w.rec().Leader.Member == "orders-3" })
+	})
+}
+
+// What an election has cost is told by the change that goes on with another, whoever has come back meanwhile.
+func TestLossOfAnElectionBefore(t *testing.T) {
+	for _, back := range []bool{false, true} {
+		w := started(t, 3, 0, bounded(100))
+		for range 10 {
+			w.cluster.Write("orders-1")
+		}
+		w.cluster.Sync("orders-1")
+		w.cluster.Ship("orders-2") // four of them
+		w.strand("orders-2")
+		w.cluster.Vanish("orders-1")
+		w.until("orders-2 is elected", func() bool { return w.rec().Epoch == 2 && w.rec().Phase == decide.PhasePromoting })
+		if back {
+			w.cluster.Start("orders-1", "orders-1")
+		}
+		w.until("another leads", func() bool { return w.rec().Epoch == 3 && w.rec().Phase == decide.PhaseStable })
+		if r := w.rec(); r.WritesLost != "6" {
+			t.Fatalf("back %v: lost %q", back, r.WritesLost)
+		}
+	}
+}
+
+// What a member has told before it was lost, too, counts for the bound.
+func TestLostMembersToldHowFarTheLeaderWas(t *testing.T) {
+	w := started(t, 3, 0, bounded(0))
+	w.cluster.Cut("orders-1", "orders-3")
+	w.cluster.Cut("orders-1", fake.Operator+"a")
+	for range 10 {
+		w.cluster.Write("orders-1")
+	}
+	w.cluster.Sync("orders-1")
+	w.cluster.Ship("orders-2")
+	w.ops[0].reconcile()
+	w.cluster.Vanish("orders-1")
+	w.cluster.Vanish("orders-2")
+	w.untilBlocked(v1alpha1.ReasonLossBoundExceeded)
 }

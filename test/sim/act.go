@@ -87,16 +87,20 @@ func (x *pass) address(member string) string {
 
 func (x *pass) promote(a decide.PromoteMember) error {
 	lease := &x.memory.lease
-	lease.since = x.now()
+	before, begun := lease.since, x.now()
+	lease.since = begun
 	_, err := x.order(a.Member, 0, func(c Control, p *Proc) (any, error) { return nil, c.Promote(p, a.Request) })
+	var refusal *wire.Error
+	if errors.As(err, &refusal) {
+		if lease.since.Equal(begun) {
+			lease.since = before
+		}
+		x.answers.PromoteEpoch, x.answers.PromoteRefusal = a.Request.Epoch, refusal
+		return nil
+	}
 	lease.since = x.now()
 	if err == nil {
 		x.memory.promoted = decide.PromotedAt{Epoch: a.Request.Epoch, At: x.now()}
-	}
-	var refusal *wire.Error
-	if errors.As(err, &refusal) {
-		x.answers.PromoteEpoch, x.answers.PromoteRefusal = a.Request.Epoch, refusal
-		return nil
 	}
 	return err
 }
