@@ -259,6 +259,8 @@ func (r *round) prefetch(j *job) {
 	keys, _ := j.cmd.keysOf(j.args)
 	for _, k := range keys {
 		switch key := j.args[k.index]; {
+		case r.conn.killed.Load():
+			return
 		case r.hasty && !r.seq.Resident(key):
 			r.stuck, r.cold = true, true
 			return

@@ -199,3 +199,32 @@ func TestColdReadsLeaveTheLoop(t *testing.T) {
 		_ = c.nc.Close()
 	}
 }
+
+// A command of many reads ends with its connection, as it does when the server stops.
+func TestKilledClientReadsNoFurther(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	w := dial(t, n.Addr)
+	for i := range 8 { // more than is kept in memory, so that each read takes milliseconds
+		w.do(fmt.Sprintf("SETRANGE k%d 8388607 x", i), ":8388608")
+	}
+	const keys = 200_000
+	command := fmt.Sprintf("*%d\r\n$6\r\nEXISTS\r\n", keys+1) + strings.TrimSuffix(strings.Repeat("$2\r\nk0\r\n", keys), "\r\n")
+	for _, lines := range [][]string{{command}, {"MULTI", command, "EXEC"}} {
+		c := dial(t, n.Addr)
+		c.send("CLIENT ID")
+		id := strings.TrimPrefix(c.line(), ":")
+		c.send(lines...)
+		eventually(t, func() string {
+			w.send("CLIENT LIST ID " + id)
+			if list := w.bulk(); !strings.Contains(list, "cmd=exists") {
+				return list
+			}
+			return ""
+		})
+		w.do("CLIENT KILL ID "+id, ":1")
+		eventually(t, func() string {
+			w.send("CLIENT LIST ID " + id)
+			return w.bulk()
+		})
+	}
+}

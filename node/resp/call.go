@@ -1,6 +1,8 @@
 package resp
 
 import (
+	"cmp"
+	"errors"
 	"math"
 
 	"github.com/replicatedstore/replicatedstore/node/store"
@@ -26,7 +28,7 @@ type call struct {
 	inExec  bool
 	hasty   bool   // it must not wait: what would have to sets fault to errWouldWait
 	cold    bool   // it waited, or would have had to, for more than a commit: something was not in memory, followers were late
-	fault   error  // of the storage; the reply written so far is replaced
+	fault   error  // of the storage, or errGone; the reply written so far is replaced
 	scratch []byte // holds a value read through a view
 }
 
@@ -35,7 +37,7 @@ type call struct {
 func (c *call) get(key []byte) (v store.Value, found, ok bool) {
 	var err error
 	switch {
-	case c.fault != nil:
+	case c.fault != nil || c.gone():
 		return v, false, false
 	case c.tx != nil:
 		v, found, err = c.tx.Get(key)
@@ -87,18 +89,20 @@ func (c *call) exists(key []byte) (found, ok bool) {
 	return found, c.fault == nil
 }
 
-// each calls use for every key in order, all from one state. The value's data is valid until use returns. False: a storage fault, use
-// was not called for all.
+// each calls use for every key in order, all from one state. The value's data is valid until use returns. False: a fault, use was not called
+// for all.
 func (c *call) each(keys [][]byte, use func(v store.Value, found bool)) bool {
 	switch onView := c.tx == nil && c.batch == nil; {
 	case onView && len(keys) == 1:
 		return c.one(keys[0], use)
 	case onView:
 		if c.fault == nil {
-			c.fault = c.view.GetMany(keys, func(_ int, v store.Value, found bool) {
+			err := c.view.GetMany(keys, func(_ int, v store.Value, found bool) bool {
 				c.srv.stats.lookup(found)
 				use(v, found)
+				return !c.gone()
 			})
+			c.fault = cmp.Or(c.fault, err)
 		}
 		return c.fault == nil
 	}
@@ -112,6 +116,17 @@ func (c *call) each(keys [][]byte, use func(v store.Value, found bool)) bool {
 		c.forget(copies)
 	}
 	return true
+}
+
+// errGone: the client is not there any more, so nothing is done for it that has not begun to be.
+var errGone = errors.New("the connection was closed")
+
+// gone sets fault where nobody waits for the reply any more, so that a long command does not go on for nobody.
+func (c *call) gone() bool {
+	if c.conn.killed.Load() {
+		c.fault = errGone
+	}
+	return c.fault != nil
 }
 
 // one is each for a single key on a view, which may be one that waits for nothing.

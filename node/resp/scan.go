@@ -107,7 +107,7 @@ func keys(c *call) {
 			c.w.bulk(e.Key)
 			n++
 		}
-		return !c.w.over && !c.conn.killed.Load()
+		return !c.w.over && !c.gone()
 	})
 	if err != nil {
 		c.fault = err

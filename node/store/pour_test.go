@@ -52,11 +52,12 @@ func TestStateIsAPrefixWhateverIsPoured(t *testing.T) {
 					t.Fatalf("%s: get %q: %q %t %v, want %q %t", what, k, v.Data, found, err, w, is)
 				}
 			}
-			err := m.View(0).GetMany(keys, func(i int, v Value, found bool) {
+			err := m.View(0).GetMany(keys, func(i int, v Value, found bool) bool {
 				w, is := want.kv[string(keys[i])]
 				if found != is || string(v.Data) != w {
 					t.Fatalf("%s: many %q: %q %t, want %q %t", what, keys[i], v.Data, found, w, is)
 				}
+				return true
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -141,10 +141,11 @@ func TestReadersWhilePouring(t *testing.T) {
 		})
 	}
 	reader("many", func() (values []uint64, err error) {
-		err = m.View(0).GetMany(names, func(_ int, v Value, found bool) {
+		err = m.View(0).GetMany(names, func(_ int, v Value, found bool) bool {
 			if found {
 				values = append(values, binary.LittleEndian.Uint64(v.Data))
 			}
+			return true
 		})
 		return values, err
 	})

@@ -133,9 +133,9 @@ func (m *Machine) fetch(key []byte, use func(Value)) (found bool, err error) {
 	return true, closer.Close()
 }
 
-// GetMany calls use for each key in order, i being its index, all from one consistent state (MGET). As in Read, Data is
-// valid only until use returns.
-func (v View) GetMany(keys [][]byte, use func(i int, val Value, found bool)) (err error) {
+// GetMany calls use for each key in order, i being its index, all from one consistent state (MGET), until it returns false. As in
+// Read, Data is valid only until use returns.
+func (v View) GetMany(keys [][]byte, use func(i int, val Value, found bool) (more bool)) (err error) {
 	if !v.m.gate.enter() {
 		return ErrClosed
 	}
@@ -143,12 +143,16 @@ func (v View) GetMany(keys [][]byte, use func(i int, val Value, found bool)) (er
 	at, snap := v.m.freeze()
 	defer func() { err = errors.Join(err, snap.Close()) }()
 	for i, key := range keys {
-		found, err := v.read(at, snap, key, func(val Value) { use(i, val, true) })
+		more := true
+		found, err := v.read(at, snap, key, func(val Value) { more = use(i, val, true) })
 		if err != nil {
 			return err
 		}
 		if !found {
-			use(i, Value{}, false)
+			more = use(i, Value{}, false)
+		}
+		if !more {
+			return nil
 		}
 	}
 	return nil

@@ -65,10 +65,15 @@ func TestViewReads(t *testing.T) {
 	}
 	var got []string
 	keys := [][]byte{[]byte("key1"), []byte("absent"), []byte("key10"), []byte("key1")}
-	if err := late.GetMany(keys, func(i int, v Value, found bool) {
+	if err := late.GetMany(keys, func(i int, v Value, found bool) bool {
 		got = append(got, fmt.Sprintf("%d %s %t", i, v.Data, found))
+		return i < 3
 	}); err != nil || !slices.Equal(got, []string{"0 key1 true", "1  false", "2  false", "3 key1 true"}) {
 		t.Errorf("GetMany said %q (%v)", got, err)
+	}
+	calls := 0
+	if err := late.GetMany(keys, func(int, Value, bool) bool { calls++; return calls < 2 }); err != nil || calls != 2 {
+		t.Errorf("%d calls after one returned false (%v)", calls, err)
 	}
 }
 
