@@ -53,7 +53,7 @@ func identify(ac runtime.ApplyConfiguration) (child, string, error) {
 // applyChildren applies what the store has once, and what may change on claims and running pods. What was applied as it
 // is now, and has not been touched since, is skipped.
 func (p *pass) applyChildren(ctx context.Context) error {
-	errs := []error{p.applyAllShared(ctx)}
+	errs := []error{p.applyEach(ctx, render.Shared(p.store))}
 	for _, name := range slices.Sorted(maps.Keys(p.seen.Members)) {
 		errs = append(errs, p.applyMember(ctx, p.seen.Members[name]))
 	}
@@ -64,9 +64,9 @@ func (p *pass) applyChildren(ctx context.Context) error {
 	return nil
 }
 
-func (p *pass) applyAllShared(ctx context.Context) error {
+func (p *pass) applyEach(ctx context.Context, shared []runtime.ApplyConfiguration) error {
 	var errs []error
-	for _, ac := range render.Shared(p.store) {
+	for _, ac := range shared {
 		errs = append(errs, p.applyShared(ctx, ac))
 	}
 	return errors.Join(errs...)
@@ -229,10 +229,10 @@ func (p *pass) applyOnce(ctx context.Context, ac runtime.ApplyConfiguration, uid
 }
 
 // createMember makes a member's claim, unless it is there, and its pod; and before them what the pod refers to: a pod whose
-// ServiceAccount is missing is refused. That something else of the store cannot be applied is an error, and keeps no member away; but no
-// pod gets an account that is somebody else's.
+// ServiceAccount is missing is refused, and no pod gets an account that is somebody else's. What else the store has is applied after
+// that, and whatever comes of it keeps no member away.
 func (p *pass) createMember(ctx context.Context, a decide.CreateMember) error {
-	err := p.applyAllShared(ctx)
+	err := p.applyEach(ctx, render.Accounts(p.store))
 	if !errors.Is(err, errNotOwned) {
 		err = errors.Join(err, p.createBoth(ctx, a))
 	}
