@@ -20,7 +20,7 @@ import (
 )
 
 // act does the plan's actions in order and stops at the first failure, but for that of a member that cannot be made: the others are made
-// all the same. Orders to follow go out together.
+// all the same, unless one was late. Orders to follow go out together.
 func (p *pass) act(ctx context.Context, plan decide.Plan) error {
 	var unmade []error
 	for i := 0; i < len(plan.Actions); i++ {
@@ -34,7 +34,7 @@ func (p *pass) act(ctx context.Context, plan decide.Plan) error {
 		logger := log.FromContext(ctx).WithValues(keyState, plan.State.String(), keyAction, a.String())
 		if err := p.do(ctx, a); err != nil {
 			err = fmt.Errorf("%v: %w", a, err)
-			if _, ok := a.(decide.CreateMember); !ok {
+			if _, ok := a.(decide.CreateMember); !ok || p.tooLate != nil {
 				return errors.Join(append(unmade, err)...)
 			}
 			unmade = append(unmade, err)
@@ -171,7 +171,9 @@ func (p *pass) delete(ctx context.Context, o client.Object, name string, uid typ
 	o.SetNamespace(p.store.Namespace)
 	o.SetName(name)
 	p.uncached.Members = true // until the cache shows it, the next steps would delete it again
-	return client.IgnoreNotFound(p.Client.Delete(ctx, o, client.Preconditions{UID: &uid}))
+	return p.inTime(ctx, longPatience, func(ctx context.Context) error {
+		return client.IgnoreNotFound(p.Client.Delete(ctx, o, client.Preconditions{UID: &uid}))
+	})
 }
 
 // patchPod sets one label or annotation of the pod that was observed; "" removes it.
@@ -189,7 +191,9 @@ func (p *pass) patchPod(ctx context.Context, name, field, key, value string) err
 		return fmt.Errorf("encode patch: %w", err)
 	}
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: p.store.Namespace, Name: name}}
-	return client.IgnoreNotFound(p.Client.Patch(ctx, pod, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(v1alpha1.FieldOwner)))
+	return p.inTime(ctx, longPatience, func(ctx context.Context) error {
+		return client.IgnoreNotFound(p.Client.Patch(ctx, pod, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(v1alpha1.FieldOwner)))
+	})
 }
 
 // finishRequest publishes the outcome first: if the operator dies in between, the request is answered twice rather than

@@ -9,6 +9,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -39,7 +40,7 @@ func (s *slowServer) Apply(context.Context, runtime.ApplyConfiguration, ...clien
 // with 64 at once, on a busy machine: a hundred stores that were made together cost the operator its election.)
 func TestChildrenOfManyStoresTakeTurns(t *testing.T) {
 	s := &slowServer{full: make(chan struct{}, 1), answer: make(chan struct{})}
-	r := &Reconciler{Client: s, applies: make(chan struct{}, maxApplies)}
+	r := &Reconciler{Client: s, Clock: clock.RealClock{}, applies: make(chan struct{}, maxApplies)}
 	apply := func(ctx context.Context) error {
 		p := &pass{Reconciler: r, memory: newMemory()}
 		ac := corev1ac.ServiceAccount("orders", "shop")

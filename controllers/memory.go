@@ -20,9 +20,10 @@ type memory struct {
 	held     map[string]time.Time // since when each of Plan.Holding has been seen
 	probes   map[string]*probe    // by member
 	departed decide.Departed
-	applied  map[string]applied // children, by kind and name
-	alone    int                // the time of the election in which they were; see Election.undisturbed
-	refused  map[string]refusal // claims that may not grow, by member
+	applied  map[string]applied  // children, by kind and name
+	alone    int                 // the time of the election in which they were; see Election.undisturbed
+	refused  map[string]refusal  // claims that may not grow, by member
+	lates    map[string]lateness // kinds of children that were not applied in time
 	trial    trial
 	// said is what was announced last.
 	said struct {
@@ -116,7 +117,7 @@ type trial struct {
 func newMemory() *memory {
 	return &memory{
 		held: map[string]time.Time{}, probes: map[string]*probe{}, departed: decide.Departed{}, applied: map[string]applied{},
-		refused: map[string]refusal{}, warned: map[string]time.Time{},
+		refused: map[string]refusal{}, lates: map[string]lateness{}, warned: map[string]time.Time{},
 	}
 }
 

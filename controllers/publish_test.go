@@ -96,7 +96,10 @@ type patchedStatus struct {
 	c *patched
 }
 
-func (s patchedStatus) Patch(context.Context, client.Object, client.Patch, ...client.SubResourcePatchOption) error {
+func (s patchedStatus) Patch(ctx context.Context, _ client.Object, _ client.Patch, _ ...client.SubResourcePatchOption) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	s.c.n++
 	return nil
 }
@@ -128,4 +131,34 @@ func TestFiguresAreNotPublishedByEveryPass(t *testing.T) {
 	plan.Status.Conditions[0].Status = metav1.ConditionFalse
 	pass(figuresEvery+time.Millisecond, 3, "a condition, at once")
 	pass(time.Hour, 3, "nothing")
+}
+
+// A pass whose time is over tells what it came to all the same.
+func TestStatusIsToldHoweverLongThePassTook(t *testing.T) {
+	c := &patched{}
+	p := &pass{
+		Reconciler: &Reconciler{Client: c}, memory: newMemory(),
+		store: &v1alpha1.ReplicatedStore{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "orders"}},
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	plan := decide.Plan{State: decide.Stable}
+	plan.Status.Leader = "orders-1"
+	if err := p.publish(ended, plan); err != nil || c.n != 1 {
+		t.Errorf("written %d times: %v", c.n, err)
+	}
+}
+
+// The API server refuses an event whose note is longer than 1024 bytes: nobody would be told.
+func TestALongErrorFitsIntoAnEvent(t *testing.T) {
+	s := newScene(t)
+	s.whole()
+	p := &pass{Reconciler: s.Reconciler, memory: s.memory, store: s.store}
+	long := errors.New(strings.Repeat("ä", 2000))
+	for range 2 {
+		p.warn(v1alpha1.ReasonApplyFailed, errors.Join(long, long))
+	}
+	if told := s.told(); len(told) > 1024 || strings.Count(told, v1alpha1.ReasonApplyFailed) != 1 || !strings.HasSuffix(told, "ä ...") {
+		t.Errorf("%d bytes: %s", len(told), told)
+	}
 }

@@ -118,6 +118,8 @@ type pass struct {
 	uncached decide.Reads
 	// takenUp is the generation of the spec that was applied to the children in this pass; 0: none.
 	takenUp int64
+	// tooLate is the first write about a child that was not done in time: nothing more is applied in this pass.
+	tooLate error
 	again   time.Duration // when to look again, see within; 0: nobody said
 }
 
