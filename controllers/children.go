@@ -134,7 +134,7 @@ func (p *pass) apply(ctx context.Context, c child, hash string, ac runtime.Apply
 	err := p.inTime(ctx, was.patience(), func(ctx context.Context) error {
 		done, err := p.turn(ctx)
 		if err != nil {
-			return fmt.Errorf("apply %s: no turn: %w", c.key(), err)
+			return fmt.Errorf("apply %s: those of other stores came first: %w", c.key(), err)
 		}
 		defer done()
 		began = true
