@@ -197,12 +197,16 @@ func (p *pass) patchPod(ctx context.Context, name, field, key, value string) err
 }
 
 // finishRequest publishes the outcome first: if the operator dies in between, the request is answered twice rather than
-// never.
+// never. Then it takes away the request that it answers, and no other one that came meanwhile: the store is by then as the API server
+// had it after the outcome.
 func (p *pass) finishRequest(ctx context.Context, outcome v1alpha1.FailoverRequestStatus) error {
 	old := p.store.DeepCopy()
 	p.store.Status.FailoverRequest = &outcome
 	if err := p.Client.Status().Patch(ctx, p.store, client.MergeFrom(old), client.FieldOwner(v1alpha1.FieldOwner)); err != nil {
 		return fmt.Errorf("publish the outcome: %w", err)
+	}
+	if p.store.Annotations[v1alpha1.AnnotationFailover] != outcome.Target {
+		return nil
 	}
 	old = p.store.DeepCopy()
 	delete(p.store.Annotations, v1alpha1.AnnotationFailover)
