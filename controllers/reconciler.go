@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -62,10 +63,15 @@ type Reconciler struct {
 	watcher  *nodeclient.Watcher
 	applies  chan struct{} // one for each child that is being applied; nil: no bound
 	memories sync.Map      // types.NamespacedName -> *memory
+	ready    atomic.Bool   // passes are made; see Ready
 }
 
 // Reconcile does one pass: steps of observe, decide, act, until nothing risky is left to do, and then publishes.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	if req == started {
+		r.ready.Store(true)
+		return ctrl.Result{}, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, maxPass)
 	defer cancel()
 	store := &v1alpha1.ReplicatedStore{}
