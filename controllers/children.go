@@ -56,7 +56,7 @@ func (p *pass) applyChildren(ctx context.Context) error {
 	if p.tooLate != nil {
 		return p.tooLate
 	}
-	errs := []error{p.applyEach(ctx, render.Shared(p.store))}
+	errs := []error{p.applyEach(ctx, render.Shared(p.store, p.pods()))}
 	for _, name := range slices.Sorted(maps.Keys(p.seen.Members)) {
 		if p.tooLate != nil {
 			break
@@ -68,6 +68,16 @@ func (p *pass) applyChildren(ctx context.Context) error {
 		return err
 	}
 	return nil
+}
+
+// pods is how many members have one.
+func (p *pass) pods() (n int) {
+	for _, m := range p.seen.Members {
+		if m.Pod != nil && !m.Pod.Departed {
+			n++
+		}
+	}
+	return n
 }
 
 func (p *pass) applyEach(ctx context.Context, shared []runtime.ApplyConfiguration) error {

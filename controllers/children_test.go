@@ -3,12 +3,14 @@ package controllers
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
+	policyv1ac "k8s.io/client-go/applyconfigurations/policy/v1"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
@@ -68,5 +70,24 @@ func TestChildrenOfManyStoresTakeTurns(t *testing.T) {
 	all.Wait()
 	if most := s.most.Load(); most != maxApplies {
 		t.Errorf("%d at once", most)
+	}
+}
+
+// A store of three that had four, and has them yet: the budget goes by those that are there.
+func TestTheBudgetGoesByThePodsThatThereAre(t *testing.T) {
+	s, h := newHanging(t, nil)
+	s.cache.pods = append(s.cache.pods, s.podOf(4))
+	var stay []int32
+	h.refuse = func(_ child, ac runtime.ApplyConfiguration) error {
+		if budget, ok := ac.(*policyv1ac.PodDisruptionBudgetApplyConfiguration); ok {
+			stay = append(stay, budget.Spec.MinAvailable.IntVal)
+		}
+		return nil
+	}
+	_, _ = s.pass(t)
+	s.lose("orders-4")
+	_, _ = s.pass(t)
+	if !slices.Equal(stay, []int32{3, 2}) {
+		t.Errorf("of four pods and then three, %v must stay", stay)
 	}
 }

@@ -27,13 +27,13 @@ func Accounts(s *api.ReplicatedStore) []runtime.ApplyConfiguration {
 }
 
 // Shared are the children that the whole store has once, in the order in which they should be applied: all but the pods
-// and their claims.
-func Shared(s *api.ReplicatedStore) []runtime.ApplyConfiguration {
+// and their claims. There are so many pods of members at present.
+func Shared(s *api.ReplicatedStore, pods int) []runtime.ApplyConfiguration {
 	out := Accounts(s)
 	for _, svc := range Services(s) {
 		out = append(out, svc)
 	}
-	return append(out, DisruptionBudget(s))
+	return append(out, DisruptionBudget(s, pods))
 }
 
 // owner makes a child die with its store.

@@ -96,7 +96,7 @@ func tuned(s *api.ReplicatedStoreSpec) {
 
 // objects are all children of a store, with the claims that exist already.
 func objects(s *api.ReplicatedStore, have resource.Quantity) []runtime.ApplyConfiguration {
-	out := render.Shared(s)
+	out := render.Shared(s, 0)
 	for ordinal := 1; ordinal <= s.Spec.Size(); ordinal++ {
 		out = append(out, render.Claim(s, ordinal, have, true), render.Pod(s, ordinal, options))
 	}
@@ -162,7 +162,7 @@ func TestSelectors(t *testing.T) {
 	leading, following := maps.Clone(pod), maps.Clone(pod)
 	leading[api.LabelRole], following[api.LabelRole] = api.RoleLabelLeader, api.RoleLabelFollower
 
-	selectors := map[string]map[string]string{"budget": render.DisruptionBudget(s).Spec.Selector.MatchLabels}
+	selectors := map[string]map[string]string{"budget": render.DisruptionBudget(s, 0).Spec.Selector.MatchLabels}
 	for _, svc := range render.Services(s) {
 		selectors[*svc.Name] = svc.Spec.Selector
 	}
@@ -189,7 +189,7 @@ func TestNamesFit(t *testing.T) {
 	s := store(strings.Repeat("n", api.MaxNameLength))
 	pod := render.Pod(s, 99, options)
 	names := []string{*pod.Name, *pod.Spec.Hostname, *pod.Spec.Subdomain, *pod.Spec.ServiceAccountName,
-		api.LeaseName(s.Name), *render.DisruptionBudget(s).Name}
+		api.LeaseName(s.Name), *render.DisruptionBudget(s, 0).Name}
 	for _, svc := range render.Services(s) {
 		names = append(names, *svc.Name)
 	}
@@ -256,9 +256,18 @@ func mustYAML(t *testing.T, v any) string {
 // long as pods do not change where it could not find it once.
 func TestBudgetNeedsNobodysScale(t *testing.T) {
 	for size, stay := range map[int32]int32{1: 0, 2: 1, 3: 2, 9: 8} {
-		spec := render.DisruptionBudget(store("orders", sized(size, 0))).Spec
+		spec := render.DisruptionBudget(store("orders", sized(size, 0)), 0).Spec
 		if spec.MaxUnavailable != nil || spec.MinAvailable == nil || spec.MinAvailable.IntVal != stay {
 			t.Errorf("of %d members %v must stay and %v may be missing; want %d to stay", size, spec.MinAvailable, spec.MaxUnavailable, stay)
+		}
+	}
+}
+
+// TestBudgetWhileMembersAreScaledAway: one at a time may be evicted of those that are there, however few the spec asks for.
+func TestBudgetWhileMembersAreScaledAway(t *testing.T) {
+	for pods, stay := range map[int]int32{0: 2, 2: 2, 3: 2, 4: 3, 9: 8} {
+		if got := render.DisruptionBudget(store("orders", sized(3, 0)), pods).Spec.MinAvailable.IntVal; got != stay {
+			t.Errorf("of %d pods %d must stay, want %d", pods, got, stay)
 		}
 	}
 }

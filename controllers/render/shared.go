@@ -72,18 +72,19 @@ func servicePort(name string, port int32) *corev1ac.ServicePortApplyConfiguratio
 		WithTargetPort(intstr.FromString(name))
 }
 
-// DisruptionBudget lets one member at a time be evicted, and that of a store of one member. Nor does a member that is not ready hold up
+// DisruptionBudget lets one member at a time be evicted, and that of a store of one member; of so many pods, where these are more than
+// the spec asks for: while members are scaled away one by one, those that are still there may be needed. Nor does a member that is not ready hold up
 // the draining of a node: its data is in its claim, which an eviction leaves alone.
 //
 // It is said as what must stay, in members: what may be missing at most is the same, but to count from there Kubernetes asks for the
 // store's scale, and where that fails once, as just after the resource's definition was installed, it grants nothing until a pod
 // of the store changes.
-func DisruptionBudget(s *api.ReplicatedStore) *policyv1ac.PodDisruptionBudgetApplyConfiguration {
+func DisruptionBudget(s *api.ReplicatedStore, pods int) *policyv1ac.PodDisruptionBudgetApplyConfiguration {
 	return policyv1ac.PodDisruptionBudget(api.NodesName(s.Name), s.Namespace).
 		WithLabels(api.ChildLabels(s.Name)).
 		WithOwnerReferences(owner(s)).
 		WithSpec(policyv1ac.PodDisruptionBudgetSpec().
-			WithMinAvailable(intstr.FromInt32(int32(s.Spec.Size() - 1))).
+			WithMinAvailable(intstr.FromInt32(int32(max(s.Spec.Size(), pods) - 1))).
 			WithUnhealthyPodEvictionPolicy(policyv1.AlwaysAllow).
 			WithSelector(metav1ac.LabelSelector().WithMatchLabels(api.SelectorLabels(s.Name))))
 }
