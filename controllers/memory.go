@@ -18,6 +18,7 @@ import (
 // which events feed too, needs its lock, and sight, which the operators' election reads.
 type memory struct {
 	held     map[string]time.Time // since when each of Plan.Holding has been seen
+	looked   time.Time            // when a look saw what there is, last
 	probes   map[string]*probe    // by member
 	departed decide.Departed
 	applied  map[string]applied  // children, by kind and name
@@ -138,7 +139,19 @@ func (m *memory) hold(facts []string, now time.Time) {
 			held[f] = since
 		}
 	}
-	m.held = held
+	m.held, m.looked = held, now
+}
+
+// blink is for how long facts are taken as seen without interruption though looks fail: longer than the pause between two of them while
+// something is timed, so that a request that fails once in a while begins nothing anew.
+const blink = 1500 * time.Millisecond
+
+// unseen is called after a look that failed: nothing was seen. All facts begin anew then, also those that members tell: most are
+// patience with somebody who needs the API server himself, as a leader to renew its Lease, and for the others it costs a delay.
+func (m *memory) unseen(now time.Time) {
+	if now.Sub(m.looked) > blink {
+		clear(m.held)
+	}
 }
 
 // noteAgain is after how long a note that was not seen counts as a new one: a member that does not answer for a moment has

@@ -144,6 +144,7 @@ func (p *pass) run(ctx context.Context) (decide.Plan, error) {
 	for range maxSteps {
 		next, err := p.look(ctx)
 		if err != nil {
+			p.unseen(p.Clock.Now())
 			return plan, err
 		}
 		plan = next
