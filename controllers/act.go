@@ -8,6 +8,7 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -172,7 +173,7 @@ func (p *pass) delete(ctx context.Context, o client.Object, name string, uid typ
 	o.SetName(name)
 	p.uncached.Members = true // until the cache shows it, the next steps would delete it again
 	return p.inTime(ctx, longPatience, func(ctx context.Context) error {
-		return client.IgnoreNotFound(p.Client.Delete(ctx, o, client.Preconditions{UID: &uid}))
+		return p.ofThat(p.Client.Delete(ctx, o, client.Preconditions{UID: &uid}))
 	})
 }
 
@@ -192,8 +193,15 @@ func (p *pass) patchPod(ctx context.Context, name, field, key, value string) err
 	}
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: p.store.Namespace, Name: name}}
 	return p.inTime(ctx, longPatience, func(ctx context.Context) error {
-		return client.IgnoreNotFound(p.Client.Patch(ctx, pod, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(v1alpha1.FieldOwner)))
+		return p.ofThat(p.Client.Patch(ctx, pod, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(v1alpha1.FieldOwner)))
 	})
+}
+
+// ofThat judges the outcome of a write about a pod or a claim of one UID: that it is gone is no error, and that it was replaced says
+// that the list of them is too old.
+func (p *pass) ofThat(err error) error {
+	p.replaced = p.replaced || apierrors.IsConflict(err)
+	return client.IgnoreNotFound(err)
 }
 
 // finishRequest publishes the outcome first: if the operator dies in between, the request is answered twice rather than

@@ -52,6 +52,8 @@ type memory struct {
 	routeFamily  discoveryv1.AddressType // of where it leads
 	// stale: the cache's copy of the store was too old to publish with; the next pass reads it uncached.
 	stale bool
+	// replaced: so was its list of pods and claims, in which one has another UID by now; the next pass lists them uncached.
+	replaced bool
 }
 
 // handovers counts those of one leadership that failed in a row.

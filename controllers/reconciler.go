@@ -45,6 +45,8 @@ const (
 	// againTimeout is for how long a silent member is asked that timed out the last time: whether it is back shows fast, and a lost
 	// leader is judged by how long nothing was heard of it, not by how patiently it was asked.
 	againTimeout = 250 * time.Millisecond
+	// replacedPause comes after a write about a pod or a claim that has been replaced: the cache may show the old one for seconds.
+	replacedPause = 100 * time.Millisecond
 )
 
 // Reconciler brings stores to what their spec says.
@@ -84,12 +86,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	p := &pass{Reconciler: r, memory: r.remember(req.NamespacedName), store: store, began: r.Clock.Now()}
 	p.resume(r.Election.undisturbed())
+	p.uncached.Members, p.replaced = p.replaced, false
 	plan, err := p.run(ctx)
 	p.sight.Store(uint32(p.seen.Sight()))
 	if perr := p.publish(ctx, plan); perr != nil {
 		err = errors.Join(err, perr)
 	}
 	switch {
+	case apierrors.IsConflict(err) && p.replaced:
+		return ctrl.Result{RequeueAfter: replacedPause}, nil
 	case apierrors.IsConflict(err):
 		// Somebody else wrote first; what was decided no longer follows from what is. Look again.
 		return ctrl.Result{RequeueAfter: time.Millisecond}, nil
