@@ -91,6 +91,9 @@ func (p *pass) soonAgain(status *v1alpha1.ReplicatedStoreStatus) bool {
 func withoutFigures(status *v1alpha1.ReplicatedStoreStatus) *v1alpha1.ReplicatedStoreStatus {
 	s := status.DeepCopy()
 	s.Summary.Lag = ""
+	if s.LastFailover != nil {
+		s.LastFailover.Message = ""
+	}
 	for i := range s.Conditions {
 		s.Conditions[i].Message = ""
 	}

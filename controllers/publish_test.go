@@ -113,6 +113,7 @@ func TestFiguresAreNotPublishedByEveryPass(t *testing.T) {
 	plan := decide.Plan{State: decide.Stable}
 	plan.Status.Members = []v1alpha1.MemberStatus{{Name: "orders-1", Role: v1alpha1.MemberLeader}}
 	plan.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionAvailable, Status: metav1.ConditionTrue}}
+	plan.Status.LastFailover = &v1alpha1.FailoverReport{Epoch: 2, Result: v1alpha1.ResultBlocked}
 	pass := func(after time.Duration, want int, what string) {
 		t.Helper()
 		p := &pass{Reconciler: r, memory: m, store: store, began: began.Add(after)}
@@ -127,10 +128,14 @@ func TestFiguresAreNotPublishedByEveryPass(t *testing.T) {
 	plan.Status.Members[0].Position = 7
 	plan.Status.Conditions[0].Message = "for 1s"
 	pass(100*time.Millisecond, 1, "figures, at once")
+	plan.Status.LastFailover.Message = "silent for 1s"
+	pass(200*time.Millisecond, 1, "the text of a report, at once")
 	pass(figuresEvery, 2, "the same figures, later")
 	plan.Status.Conditions[0].Status = metav1.ConditionFalse
 	pass(figuresEvery+time.Millisecond, 3, "a condition, at once")
-	pass(time.Hour, 3, "nothing")
+	plan.Status.LastFailover.Result = v1alpha1.ResultRunning
+	pass(figuresEvery+2*time.Millisecond, 4, "the result of a report, at once")
+	pass(time.Hour, 4, "nothing")
 }
 
 // A pass whose time is over tells what it came to all the same.
