@@ -8,6 +8,7 @@ import (
 
 	coordinationv1 "k8s.io/api/coordination/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -20,7 +21,7 @@ import (
 )
 
 // act does the plan's actions in order and stops at the first failure, but for that of a member that cannot be made: the others are made
-// all the same. Orders to follow go out together.
+// all the same, unless one was late. Orders to follow go out together.
 func (p *pass) act(ctx context.Context, plan decide.Plan) error {
 	var unmade []error
 	for i := 0; i < len(plan.Actions); i++ {
@@ -34,7 +35,7 @@ func (p *pass) act(ctx context.Context, plan decide.Plan) error {
 		logger := log.FromContext(ctx).WithValues(keyState, plan.State.String(), keyAction, a.String())
 		if err := p.do(ctx, a); err != nil {
 			err = fmt.Errorf("%v: %w", a, err)
-			if _, ok := a.(decide.CreateMember); !ok {
+			if _, ok := a.(decide.CreateMember); !ok || p.tooLate != nil {
 				return errors.Join(append(unmade, err)...)
 			}
 			unmade = append(unmade, err)
@@ -172,7 +173,9 @@ func (p *pass) delete(ctx context.Context, o client.Object, name string, uid typ
 	o.SetNamespace(p.store.Namespace)
 	o.SetName(name)
 	p.uncached.Members = true // until the cache shows it, the next steps would delete it again
-	return client.IgnoreNotFound(p.Client.Delete(ctx, o, client.Preconditions{UID: &uid}))
+	return p.inTime(ctx, longPatience, func(ctx context.Context) error {
+		return p.ofThat(p.Client.Delete(ctx, o, client.Preconditions{UID: &uid}))
+	})
 }
 
 // patchPod sets one label or annotation of the pod that was observed; "" removes it.
@@ -190,16 +193,29 @@ func (p *pass) patchPod(ctx context.Context, name, field, key, value string) err
 		return fmt.Errorf("encode patch: %w", err)
 	}
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: p.store.Namespace, Name: name}}
-	return client.IgnoreNotFound(p.Client.Patch(ctx, pod, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(v1alpha1.FieldOwner)))
+	return p.inTime(ctx, longPatience, func(ctx context.Context) error {
+		return p.ofThat(p.Client.Patch(ctx, pod, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(v1alpha1.FieldOwner)))
+	})
+}
+
+// ofThat judges the outcome of a write about a pod or a claim of one UID: that it is gone is no error, and that it was replaced says
+// that the list of them is too old.
+func (p *pass) ofThat(err error) error {
+	p.replaced = p.replaced || apierrors.IsConflict(err)
+	return client.IgnoreNotFound(err)
 }
 
 // finishRequest publishes the outcome first: if the operator dies in between, the request is answered twice rather than
-// never.
+// never. Then it takes away the request that it answers, and no other one that came meanwhile: the store is by then as the API server
+// had it after the outcome.
 func (p *pass) finishRequest(ctx context.Context, outcome v1alpha1.FailoverRequestStatus) error {
 	old := p.store.DeepCopy()
 	p.store.Status.FailoverRequest = &outcome
 	if err := p.Client.Status().Patch(ctx, p.store, client.MergeFrom(old), client.FieldOwner(v1alpha1.FieldOwner)); err != nil {
 		return fmt.Errorf("publish the outcome: %w", err)
+	}
+	if p.store.Annotations[v1alpha1.AnnotationFailover] != outcome.Target {
+		return nil
 	}
 	old = p.store.DeepCopy()
 	delete(p.store.Annotations, v1alpha1.AnnotationFailover)

@@ -53,8 +53,14 @@ func identify(ac runtime.ApplyConfiguration) (child, string, error) {
 // applyChildren applies what the store has once, and what may change on claims and running pods. What was applied as it
 // is now, and has not been touched since, is skipped.
 func (p *pass) applyChildren(ctx context.Context) error {
-	errs := []error{p.applyAllShared(ctx)}
+	if p.tooLate != nil {
+		return p.tooLate
+	}
+	errs := []error{p.applyEach(ctx, render.Shared(p.store, p.pods()))}
 	for _, name := range slices.Sorted(maps.Keys(p.seen.Members)) {
+		if p.tooLate != nil {
+			break
+		}
 		errs = append(errs, p.applyMember(ctx, p.seen.Members[name]))
 	}
 	if err := errors.Join(errs...); err != nil {
@@ -64,10 +70,22 @@ func (p *pass) applyChildren(ctx context.Context) error {
 	return nil
 }
 
-func (p *pass) applyAllShared(ctx context.Context) error {
+// pods is how many members have one.
+func (p *pass) pods() (n int) {
+	for _, m := range p.seen.Members {
+		if m.Pod != nil && !m.Pod.Departed {
+			n++
+		}
+	}
+	return n
+}
+
+func (p *pass) applyEach(ctx context.Context, shared []runtime.ApplyConfiguration) error {
 	var errs []error
-	for _, ac := range render.Shared(p.store) {
-		errs = append(errs, p.applyShared(ctx, ac))
+	for _, ac := range shared {
+		if errs = append(errs, p.applyShared(ctx, ac)); p.tooLate != nil {
+			break
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -119,13 +137,30 @@ func (r *Reconciler) turn(ctx context.Context) (done func(), err error) {
 
 // apply applies, and remembers what came of it.
 func (p *pass) apply(ctx context.Context, c child, hash string, ac runtime.ApplyConfiguration) error {
-	done, err := p.turn(ctx)
-	if err != nil {
-		return fmt.Errorf("apply %s: %w", c.key(), err)
+	if err := p.late(c.Kind); err != nil {
+		return err
 	}
-	defer done()
-	if err := p.Client.Apply(ctx, ac, client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership); err != nil {
-		return fmt.Errorf("apply %s: %w", c.key(), err)
+	was, began := p.lates[c.Kind], false
+	err := p.inTime(ctx, was.patience(), func(ctx context.Context) error {
+		done, err := p.turn(ctx)
+		if err != nil {
+			return fmt.Errorf("apply %s: those of other stores came first: %w", c.key(), err)
+		}
+		defer done()
+		began = true
+		if err := p.Client.Apply(ctx, ac, client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership); err != nil {
+			return fmt.Errorf("apply %s: %w", c.key(), err)
+		}
+		return nil
+	})
+	switch {
+	case p.tooLate != nil && began:
+		p.lates[c.Kind] = lateness{was.times + 1, p.Clock.Now(), err}
+	case began:
+		delete(p.lates, c.Kind)
+	}
+	if err != nil {
+		return err
 	}
 	result, _, err := identify(ac) // Apply leaves the object in it
 	if err != nil {
@@ -161,6 +196,9 @@ func (p *pass) applyRunning(ctx context.Context, m decide.Member) error {
 	}
 	if was, ok := p.applied[c.key()]; ok && was.hash == hash && was.uid == m.Pod.UID {
 		return nil
+	}
+	if err := p.late(c.Kind); err != nil {
+		return err
 	}
 	pod := &corev1.Pod{}
 	if err := p.Reader.Get(ctx, types.NamespacedName{Namespace: p.store.Namespace, Name: m.Name}, pod); err != nil {
@@ -229,10 +267,10 @@ func (p *pass) applyOnce(ctx context.Context, ac runtime.ApplyConfiguration, uid
 }
 
 // createMember makes a member's claim, unless it is there, and its pod; and before them what the pod refers to: a pod whose
-// ServiceAccount is missing is refused. That something else of the store cannot be applied is an error, and keeps no member away; but no
-// pod gets an account that is somebody else's.
+// ServiceAccount is missing is refused, and no pod gets an account that is somebody else's. What else the store has is applied after
+// that, and whatever comes of it keeps no member away.
 func (p *pass) createMember(ctx context.Context, a decide.CreateMember) error {
-	err := p.applyAllShared(ctx)
+	err := p.applyEach(ctx, render.Accounts(p.store))
 	if !errors.Is(err, errNotOwned) {
 		err = errors.Join(err, p.createBoth(ctx, a))
 	}

@@ -3,12 +3,15 @@ package controllers
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
+	policyv1ac "k8s.io/client-go/applyconfigurations/policy/v1"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
@@ -39,7 +42,7 @@ func (s *slowServer) Apply(context.Context, runtime.ApplyConfiguration, ...clien
 // with 64 at once, on a busy machine: a hundred stores that were made together cost the operator its election.)
 func TestChildrenOfManyStoresTakeTurns(t *testing.T) {
 	s := &slowServer{full: make(chan struct{}, 1), answer: make(chan struct{})}
-	r := &Reconciler{Client: s, applies: make(chan struct{}, maxApplies)}
+	r := &Reconciler{Client: s, Clock: clock.RealClock{}, applies: make(chan struct{}, maxApplies)}
 	apply := func(ctx context.Context) error {
 		p := &pass{Reconciler: r, memory: newMemory()}
 		ac := corev1ac.ServiceAccount("orders", "shop")
@@ -67,5 +70,24 @@ func TestChildrenOfManyStoresTakeTurns(t *testing.T) {
 	all.Wait()
 	if most := s.most.Load(); most != maxApplies {
 		t.Errorf("%d at once", most)
+	}
+}
+
+// A store of three that had four, and has them yet: the budget goes by those that are there.
+func TestTheBudgetGoesByThePodsThatThereAre(t *testing.T) {
+	s, h := newHanging(t, nil)
+	s.cache.pods = append(s.cache.pods, s.podOf(4))
+	var stay []int32
+	h.refuse = func(_ child, ac runtime.ApplyConfiguration) error {
+		if budget, ok := ac.(*policyv1ac.PodDisruptionBudgetApplyConfiguration); ok {
+			stay = append(stay, budget.Spec.MinAvailable.IntVal)
+		}
+		return nil
+	}
+	_, _ = s.pass(t)
+	s.lose("orders-4")
+	_, _ = s.pass(t)
+	if !slices.Equal(stay, []int32{3, 2}) {
+		t.Errorf("of four pods and then three, %v must stay", stay)
 	}
 }

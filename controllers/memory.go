@@ -18,11 +18,13 @@ import (
 // which events feed too, needs its lock, and sight, which the operators' election reads.
 type memory struct {
 	held     map[string]time.Time // since when each of Plan.Holding has been seen
+	looked   time.Time            // when a look saw what there is, last
 	probes   map[string]*probe    // by member
 	departed decide.Departed
-	applied  map[string]applied // children, by kind and name
-	alone    int                // the time of the election in which they were; see Election.undisturbed
-	refused  map[string]refusal // claims that may not grow, by member
+	applied  map[string]applied  // children, by kind and name
+	alone    int                 // the time of the election in which they were; see Election.undisturbed
+	refused  map[string]refusal  // claims that may not grow, by member
+	lates    map[string]lateness // kinds of children that were not applied in time
 	trial    trial
 	// said is what was announced last.
 	said struct {
@@ -50,6 +52,8 @@ type memory struct {
 	routeFamily  discoveryv1.AddressType // of where it leads
 	// stale: the cache's copy of the store was too old to publish with; the next pass reads it uncached.
 	stale bool
+	// replaced: so was its list of pods and claims, in which one has another UID by now; the next pass lists them uncached.
+	replaced bool
 }
 
 // handovers counts those of one leadership that failed in a row.
@@ -116,7 +120,7 @@ type trial struct {
 func newMemory() *memory {
 	return &memory{
 		held: map[string]time.Time{}, probes: map[string]*probe{}, departed: decide.Departed{}, applied: map[string]applied{},
-		refused: map[string]refusal{}, warned: map[string]time.Time{},
+		refused: map[string]refusal{}, lates: map[string]lateness{}, warned: map[string]time.Time{},
 	}
 }
 
@@ -137,7 +141,19 @@ func (m *memory) hold(facts []string, now time.Time) {
 			held[f] = since
 		}
 	}
-	m.held = held
+	m.held, m.looked = held, now
+}
+
+// blink is for how long facts are taken as seen without interruption though looks fail: longer than the pause between two of them while
+// something is timed, so that a request that fails once in a while begins nothing anew.
+const blink = 1500 * time.Millisecond
+
+// unseen is called after a look that failed: nothing was seen. All facts begin anew then, also those that members tell: most are
+// patience with somebody who needs the API server himself, as a leader to renew its Lease, and for the others it costs a delay.
+func (m *memory) unseen(now time.Time) {
+	if now.Sub(m.looked) > blink {
+		clear(m.held)
+	}
 }
 
 // noteAgain is after how long a note that was not seen counts as a new one: a member that does not answer for a moment has

@@ -189,14 +189,32 @@ func TestMembersAreMadeWhateverElseCannotBe(t *testing.T) {
 	}
 }
 
+// Nor does what is somebody else's, and is nothing that a pod refers to.
+func TestMembersAreMadeWhateverElseIsSomebodyElses(t *testing.T) {
+	for _, theirs := range []string{"Service/orders-r", "PodDisruptionBudget/orders-nodes"} {
+		s := newScene(t)
+		c := s.whole()
+		c.theirs = theirs
+		s.lose("orders-3")
+		if _, err := s.pass(t); !errors.Is(err, errNotOwned) || !slices.Contains(c.made, "Pod/orders-3") {
+			t.Errorf("%s: %v; made %v", theirs, err, c.made)
+		}
+		if told := s.told(); !strings.Contains(told, v1alpha1.ReasonNotOwned) {
+			t.Errorf("%s: told %s", theirs, told)
+		}
+	}
+}
+
 // A pod with an account of somebody else's would have what that one may do.
 func TestNoMemberIsMadeWithTheAccountOfSomebodyElse(t *testing.T) {
-	s := newScene(t)
-	c := s.whole()
-	c.theirs = "ServiceAccount/orders-nodes"
-	s.lose("orders-3")
-	if _, err := s.pass(t); !errors.Is(err, errNotOwned) || slices.Contains(c.made, "Pod/orders-3") {
-		t.Errorf("%v; made %v", err, c.made)
+	for _, theirs := range []string{"ServiceAccount/orders-nodes", "Role/orders-nodes", "RoleBinding/orders-nodes"} {
+		s := newScene(t)
+		c := s.whole()
+		c.theirs = theirs
+		s.lose("orders-3")
+		if _, err := s.pass(t); !errors.Is(err, errNotOwned) || slices.Contains(c.made, "Pod/orders-3") {
+			t.Errorf("%s: %v; made %v", theirs, err, c.made)
+		}
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,6 +18,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
+
+// publishPatience bounds the writing of status, which has a time of its own: what a pass came to is told however long it took.
+const publishPatience = 5 * time.Second
 
 // publish writes status, if it changed, and metrics. A plan that was never made publishes nothing, and an operator on standby takes back
 // what it showed.
@@ -47,6 +52,8 @@ func (p *pass) publish(ctx context.Context, plan decide.Plan) error {
 	// Against a store older than the truth a patch would mix the two: what did not change since that copy keeps its newer
 	// value, beside what did.
 	patch := client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{})
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishPatience)
+	defer cancel()
 	err := p.Client.Status().Patch(ctx, p.store, patch, client.FieldOwner(v1alpha1.FieldOwner))
 	p.stale = apierrors.IsConflict(err)
 	if client.IgnoreNotFound(err) != nil {
@@ -84,6 +91,9 @@ func (p *pass) soonAgain(status *v1alpha1.ReplicatedStoreStatus) bool {
 func withoutFigures(status *v1alpha1.ReplicatedStoreStatus) *v1alpha1.ReplicatedStoreStatus {
 	s := status.DeepCopy()
 	s.Summary.Lag = ""
+	if s.LastFailover != nil {
+		s.LastFailover.Message = ""
+	}
 	for i := range s.Conditions {
 		s.Conditions[i].Message = ""
 	}
@@ -142,13 +152,24 @@ func (p *pass) warn(reason string, err error) {
 	if errors.Is(err, errNotOwned) {
 		reason = v1alpha1.ReasonNotOwned
 	}
-	now := p.Clock.Now()
+	now, note := p.Clock.Now(), brief(distinct(err.Error()))
 	maps.DeleteFunc(p.warned, func(_ string, at time.Time) bool { return now.Sub(at) >= warnAgain })
-	if _, told := p.warned[err.Error()]; told {
+	if _, told := p.warned[note]; told {
 		return
 	}
-	p.warned[err.Error()] = now
-	p.Recorder.Eventf(p.store, nil, corev1.EventTypeWarning, reason, "Apply", "%s", err.Error())
+	p.warned[note] = now
+	p.Recorder.Eventf(p.store, nil, corev1.EventTypeWarning, reason, "Apply", "%s", note)
+}
+
+// distinct drops the lines that a text has already: errors that were joined may be the same one.
+func distinct(text string) string {
+	var lines []string
+	for line := range strings.SplitSeq(text, "\n") {
+		if !slices.Contains(lines, line) {
+			lines = append(lines, line)
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // recorded counts a change of leader when the record that finishes it was written: once, by whoever wrote it.

@@ -96,7 +96,10 @@ type patchedStatus struct {
 	c *patched
 }
 
-func (s patchedStatus) Patch(context.Context, client.Object, client.Patch, ...client.SubResourcePatchOption) error {
+func (s patchedStatus) Patch(ctx context.Context, _ client.Object, _ client.Patch, _ ...client.SubResourcePatchOption) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	s.c.n++
 	return nil
 }
@@ -110,6 +113,7 @@ func TestFiguresAreNotPublishedByEveryPass(t *testing.T) {
 	plan := decide.Plan{State: decide.Stable}
 	plan.Status.Members = []v1alpha1.MemberStatus{{Name: "orders-1", Role: v1alpha1.MemberLeader}}
 	plan.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionAvailable, Status: metav1.ConditionTrue}}
+	plan.Status.LastFailover = &v1alpha1.FailoverReport{Epoch: 2, Result: v1alpha1.ResultBlocked}
 	pass := func(after time.Duration, want int, what string) {
 		t.Helper()
 		p := &pass{Reconciler: r, memory: m, store: store, began: began.Add(after)}
@@ -124,8 +128,42 @@ func TestFiguresAreNotPublishedByEveryPass(t *testing.T) {
 	plan.Status.Members[0].Position = 7
 	plan.Status.Conditions[0].Message = "for 1s"
 	pass(100*time.Millisecond, 1, "figures, at once")
+	plan.Status.LastFailover.Message = "silent for 1s"
+	pass(200*time.Millisecond, 1, "the text of a report, at once")
 	pass(figuresEvery, 2, "the same figures, later")
 	plan.Status.Conditions[0].Status = metav1.ConditionFalse
 	pass(figuresEvery+time.Millisecond, 3, "a condition, at once")
-	pass(time.Hour, 3, "nothing")
+	plan.Status.LastFailover.Result = v1alpha1.ResultRunning
+	pass(figuresEvery+2*time.Millisecond, 4, "the result of a report, at once")
+	pass(time.Hour, 4, "nothing")
+}
+
+// A pass whose time is over tells what it came to all the same.
+func TestStatusIsToldHoweverLongThePassTook(t *testing.T) {
+	c := &patched{}
+	p := &pass{
+		Reconciler: &Reconciler{Client: c}, memory: newMemory(),
+		store: &v1alpha1.ReplicatedStore{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "orders"}},
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	plan := decide.Plan{State: decide.Stable}
+	plan.Status.Leader = "orders-1"
+	if err := p.publish(ended, plan); err != nil || c.n != 1 {
+		t.Errorf("written %d times: %v", c.n, err)
+	}
+}
+
+// The API server refuses an event whose note is longer than 1024 bytes: nobody would be told.
+func TestALongErrorFitsIntoAnEvent(t *testing.T) {
+	s := newScene(t)
+	s.whole()
+	p := &pass{Reconciler: s.Reconciler, memory: s.memory, store: s.store}
+	long := errors.New(strings.Repeat("ä", 2000))
+	for range 2 {
+		p.warn(v1alpha1.ReasonApplyFailed, errors.Join(long, long))
+	}
+	if told := s.told(); len(told) > 1024 || strings.Count(told, v1alpha1.ReasonApplyFailed) != 1 || !strings.HasSuffix(told, "ä ...") {
+		t.Errorf("%d bytes: %s", len(told), told)
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -44,6 +45,8 @@ const (
 	// againTimeout is for how long a silent member is asked that timed out the last time: whether it is back shows fast, and a lost
 	// leader is judged by how long nothing was heard of it, not by how patiently it was asked.
 	againTimeout = 250 * time.Millisecond
+	// replacedPause comes after a write about a pod or a claim that has been replaced: the cache may show the old one for seconds.
+	replacedPause = 100 * time.Millisecond
 )
 
 // Reconciler brings stores to what their spec says.
@@ -62,10 +65,15 @@ type Reconciler struct {
 	watcher  *nodeclient.Watcher
 	applies  chan struct{} // one for each child that is being applied; nil: no bound
 	memories sync.Map      // types.NamespacedName -> *memory
+	ready    atomic.Bool   // passes are made; see Ready
 }
 
 // Reconcile does one pass: steps of observe, decide, act, until nothing risky is left to do, and then publishes.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	if req == started {
+		r.ready.Store(true)
+		return ctrl.Result{}, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, maxPass)
 	defer cancel()
 	store := &v1alpha1.ReplicatedStore{}
@@ -78,12 +86,15 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	p := &pass{Reconciler: r, memory: r.remember(req.NamespacedName), store: store, began: r.Clock.Now()}
 	p.resume(r.Election.undisturbed())
+	p.uncached.Members, p.replaced = p.replaced, false
 	plan, err := p.run(ctx)
 	p.sight.Store(uint32(p.seen.Sight()))
 	if perr := p.publish(ctx, plan); perr != nil {
 		err = errors.Join(err, perr)
 	}
 	switch {
+	case apierrors.IsConflict(err) && p.replaced:
+		return ctrl.Result{RequeueAfter: replacedPause}, nil
 	case apierrors.IsConflict(err):
 		// Somebody else wrote first; what was decided no longer follows from what is. Look again.
 		return ctrl.Result{RequeueAfter: time.Millisecond}, nil
@@ -118,6 +129,8 @@ type pass struct {
 	uncached decide.Reads
 	// takenUp is the generation of the spec that was applied to the children in this pass; 0: none.
 	takenUp int64
+	// tooLate is the first write about a child that was not done in time: nothing more is applied in this pass.
+	tooLate error
 	again   time.Duration // when to look again, see within; 0: nobody said
 }
 
@@ -136,6 +149,7 @@ func (p *pass) run(ctx context.Context) (decide.Plan, error) {
 	for range maxSteps {
 		next, err := p.look(ctx)
 		if err != nil {
+			p.unseen(p.Clock.Now())
 			return plan, err
 		}
 		plan = next

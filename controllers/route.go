@@ -62,6 +62,8 @@ func (p *pass) route(ctx context.Context, a decide.RouteClients) error {
 		to = &render.Destination{Member: a.Member, IP: m.Pod.IP, Port: m.Pod.Port, Node: m.Pod.Node, Zone: m.Pod.Zone, UID: m.Pod.UID}
 		route = decide.Route{UID: m.Pod.UID, IP: m.Pod.IP}
 	}
+	ctx, cancel := context.WithTimeout(ctx, writePatience)
+	defer cancel()
 	if err := p.Client.Apply(ctx, render.Route(p.store, to, p.routeFamily), client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership); err != nil {
 		log.FromContext(ctx).Info("Clients are not led to the leader", keyMember, a.Member, keyMessage, err.Error())
 		p.warn(v1alpha1.ReasonApplyFailed, fmt.Errorf("lead clients to %q: %w", a.Member, err))

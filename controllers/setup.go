@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"errors"
+	"net/http"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -35,19 +36,6 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, o controller.Options) er
 	r.watcher = nodeclient.NewWatcher(r.Nodes, nodeclient.DefaultTimeouts().Quiet, func(store types.NamespacedName) {
 		wakes <- store // the receiver only adds to a queue, which coalesces
 	})
-	woken := source.Func(func(ctx context.Context, q queue) error {
-		go func() {
-			for {
-				select {
-				case <-ctx.Done():
-					return
-				case store := <-wakes:
-					q.Add(reconcile.Request{NamespacedName: store})
-				}
-			}
-		}()
-		return nil
-	})
 	o.RateLimiter = retries()
 	o.LogConstructor = func(r *reconcile.Request) logr.Logger {
 		if r == nil {
@@ -70,9 +58,38 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, o controller.Options) er
 		Owns(&policyv1.PodDisruptionBudget{}, builder.OnlyMetadata, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Watches(&coordinationv1.Lease{}, r.leaseHandler()).
 		Watches(&corev1.Node{}, handler.EnqueueRequestsFromMapFunc(r.storesOn), builder.WithPredicates(cordoned())).
-		WatchesRawSource(woken).
+		WatchesRawSource(woken(wakes)).
 		WithOptions(o).
 		Complete(r))
+}
+
+// started is no store's request. The first pass of all is made for it: passes begin once every cache is there.
+var started = reconcile.Request{}
+
+// woken has stores looked at, and before all of them started.
+func woken(wakes <-chan types.NamespacedName) source.Source {
+	return source.Func(func(ctx context.Context, q queue) error {
+		q.Add(started)
+		go func() {
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case store := <-wakes:
+					q.Add(reconcile.Request{NamespacedName: store})
+				}
+			}
+		}()
+		return nil
+	})
+}
+
+// Ready tells, at once, whether passes are made: not yet while a cache that they read is not there. (A healthz.Checker.)
+func (r *Reconciler) Ready(*http.Request) error {
+	if !r.ready.Load() {
+		return errors.New("not yet: the caches are being filled")
+	}
+	return nil
 }
 
 // stand has this operator stand for election, if there is one. Whatever comes of it, every store is looked at in that light at once.

@@ -20,7 +20,7 @@ import (
 // under the member's own name, as everything that judges pods would see it: that the name is taken is found last. And before it what
 // the pod refers to is applied, as before a pod is made.
 func (p *pass) tryPod(ctx context.Context, a decide.TryPod) error {
-	if err := p.applyAllShared(ctx); err != nil {
+	if err := p.applyEach(ctx, render.Accounts(p.store)); err != nil {
 		p.warn(v1alpha1.ReasonApplyFailed, err)
 	}
 	ac := render.Pod(p.store, a.Ordinal, p.Options)

@@ -85,7 +85,7 @@ func run(ctx context.Context, o options) error {
 	}
 	return errors.Join(
 		mgr.AddHealthzCheck("ping", healthz.Ping),
-		mgr.AddReadyzCheck("ping", healthz.Ping),
+		mgr.AddReadyzCheck("caches", r.Ready),
 		mgr.Start(ctx),
 	)
 }

@@ -21,14 +21,19 @@ type Options struct {
 	Image string
 }
 
+// Accounts are the children that a member's pod refers to, and what it may do by them.
+func Accounts(s *api.ReplicatedStore) []runtime.ApplyConfiguration {
+	return []runtime.ApplyConfiguration{ServiceAccount(s), Role(s), RoleBinding(s)}
+}
+
 // Shared are the children that the whole store has once, in the order in which they should be applied: all but the pods
-// and their claims.
-func Shared(s *api.ReplicatedStore) []runtime.ApplyConfiguration {
-	out := []runtime.ApplyConfiguration{ServiceAccount(s), Role(s), RoleBinding(s)}
+// and their claims. There are so many pods of members at present.
+func Shared(s *api.ReplicatedStore, pods int) []runtime.ApplyConfiguration {
+	out := Accounts(s)
 	for _, svc := range Services(s) {
 		out = append(out, svc)
 	}
-	return append(out, DisruptionBudget(s))
+	return append(out, DisruptionBudget(s, pods))
 }
 
 // owner makes a child die with its store.

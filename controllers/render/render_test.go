@@ -96,7 +96,7 @@ func tuned(s *api.ReplicatedStoreSpec) {
 
 // objects are all children of a store, with the claims that exist already.
 func objects(s *api.ReplicatedStore, have resource.Quantity) []runtime.ApplyConfiguration {
-	out := render.Shared(s)
+	out := render.Shared(s, 0)
 	for ordinal := 1; ordinal <= s.Spec.Size(); ordinal++ {
 		out = append(out, render.Claim(s, ordinal, have, true), render.Pod(s, ordinal, options))
 	}
@@ -159,25 +159,24 @@ func firstDifference(want, got []byte) string {
 func TestSelectors(t *testing.T) {
 	s, other := store("orders"), store("orders-1")
 	pod, foreign := render.Pod(s, 1, options).Labels, render.Pod(other, 1, options).Labels
-	leading := maps.Clone(pod)
-	leading[api.LabelRole] = api.RoleLabelLeader
+	leading, following := maps.Clone(pod), maps.Clone(pod)
+	leading[api.LabelRole], following[api.LabelRole] = api.RoleLabelLeader, api.RoleLabelFollower
 
-	selectors := map[string]map[string]string{"budget": render.DisruptionBudget(s).Spec.Selector.MatchLabels}
+	selectors := map[string]map[string]string{"budget": render.DisruptionBudget(s, 0).Spec.Selector.MatchLabels}
 	for _, svc := range render.Services(s) {
-		if *svc.Name != "orders-rw" || svc.Spec.Selector != nil {
-			selectors[*svc.Name] = svc.Spec.Selector
-		}
+		selectors[*svc.Name] = svc.Spec.Selector
 	}
-	want := map[string][2]bool{ // selects a member without a role, selects the leader
-		"budget": {true, true}, "orders-nodes": {true, true}, "orders-r": {true, true}, "orders-ro": {false, false},
+	want := map[string][3]bool{ // selects a member without a role, the leader, a follower
+		"budget": {true, true, true}, "orders-nodes": {true, true, true}, "orders-r": {true, true, true}, "orders-ro": {false, false, true},
+		"orders-rw": {false, false, false},
 	}
 	if got, want := slices.Sorted(maps.Keys(selectors)), slices.Sorted(maps.Keys(want)); !slices.Equal(got, want) {
 		t.Fatalf("selectors are of %v, want %v", got, want)
 	}
 	for name, selector := range selectors {
 		match := labels.SelectorFromSet(selector).Matches
-		if got := [2]bool{match(labels.Set(pod)), match(labels.Set(leading))}; got != want[name] {
-			t.Errorf("%s selects {any member, the leader} = %v, want %v", name, got, want[name])
+		if got := [3]bool{match(labels.Set(pod)), match(labels.Set(leading)), match(labels.Set(following))}; got != want[name] {
+			t.Errorf("%s selects {a member without a role, the leader, a follower} = %v, want %v", name, got, want[name])
 		}
 		if match(labels.Set(foreign)) {
 			t.Errorf("%s selects a member of another store", name)
@@ -190,7 +189,7 @@ func TestNamesFit(t *testing.T) {
 	s := store(strings.Repeat("n", api.MaxNameLength))
 	pod := render.Pod(s, 99, options)
 	names := []string{*pod.Name, *pod.Spec.Hostname, *pod.Spec.Subdomain, *pod.Spec.ServiceAccountName,
-		api.LeaseName(s.Name), *render.DisruptionBudget(s).Name}
+		api.LeaseName(s.Name), *render.DisruptionBudget(s, 0).Name}
 	for _, svc := range render.Services(s) {
 		names = append(names, *svc.Name)
 	}
@@ -257,9 +256,18 @@ func mustYAML(t *testing.T, v any) string {
 // long as pods do not change where it could not find it once.
 func TestBudgetNeedsNobodysScale(t *testing.T) {
 	for size, stay := range map[int32]int32{1: 0, 2: 1, 3: 2, 9: 8} {
-		spec := render.DisruptionBudget(store("orders", sized(size, 0))).Spec
+		spec := render.DisruptionBudget(store("orders", sized(size, 0)), 0).Spec
 		if spec.MaxUnavailable != nil || spec.MinAvailable == nil || spec.MinAvailable.IntVal != stay {
 			t.Errorf("of %d members %v must stay and %v may be missing; want %d to stay", size, spec.MinAvailable, spec.MaxUnavailable, stay)
+		}
+	}
+}
+
+// TestBudgetWhileMembersAreScaledAway: one at a time may be evicted of those that are there, however few the spec asks for.
+func TestBudgetWhileMembersAreScaledAway(t *testing.T) {
+	for pods, stay := range map[int]int32{0: 2, 2: 2, 3: 2, 4: 3, 9: 8} {
+		if got := render.DisruptionBudget(store("orders", sized(3, 0)), pods).Spec.MinAvailable.IntVal; got != stay {
+			t.Errorf("of %d pods %d must stay, want %d", pods, got, stay)
 		}
 	}
 }

@@ -16,24 +16,21 @@ import (
 // Services are the three that clients use and the headless one that names the members.
 func Services(s *api.ReplicatedStore) []*corev1ac.ServiceApplyConfiguration {
 	return []*corev1ac.ServiceApplyConfiguration{
-		clientService(s, api.ServiceReadWrite(s.Name)),
+		clientService(s, api.ServiceReadWrite(s.Name)).WithSpec(selecting(s, roleOfNobody)),
 		clientService(s, api.ServiceReadOnly(s.Name)).WithSpec(selecting(s, api.RoleLabelFollower)),
 		clientService(s, api.ServiceRead(s.Name)).WithSpec(selecting(s, "")),
 		nodesService(s),
 	}
 }
 
-// clientService is a Service without a selector: where it leads is for an EndpointSlice to say.
-func clientService(s *api.ReplicatedStore, name string) *corev1ac.ServiceApplyConfiguration {
-	return service(s, name).
-		WithAnnotations(s.Spec.Services.Annotations).
-		WithSpec(clientServiceSpec())
-}
+// roleOfNobody is a role that no pod is labelled with: where the -rw Service leads is for an EndpointSlice of the operator's to say.
+// Without any selector Kubernetes would leave alone what it had itself once made of one that earlier operators used, or of Endpoints
+// of that name: clients would be led to addresses of long ago. With this one it keeps an EndpointSlice and Endpoints in which nobody
+// is, and takes away what it copied from those.
+const roleOfNobody = "nobody"
 
-func clientServiceSpec() *corev1ac.ServiceSpecApplyConfiguration {
-	return corev1ac.ServiceSpec().
-		WithType(corev1.ServiceTypeClusterIP).
-		WithPorts(servicePort(api.PortNameClient, api.PortClient).WithAppProtocol("redis"))
+func clientService(s *api.ReplicatedStore, name string) *corev1ac.ServiceApplyConfiguration {
+	return service(s, name).WithAnnotations(s.Spec.Services.Annotations)
 }
 
 // selecting leads to the ready members of a role, or to all of them.
@@ -42,7 +39,10 @@ func selecting(s *api.ReplicatedStore, role string) *corev1ac.ServiceSpecApplyCo
 	if role != "" {
 		selector[api.LabelRole] = role
 	}
-	return clientServiceSpec().WithSelector(selector)
+	return corev1ac.ServiceSpec().
+		WithType(corev1.ServiceTypeClusterIP).
+		WithPorts(servicePort(api.PortNameClient, api.PortClient).WithAppProtocol("redis")).
+		WithSelector(selector)
 }
 
 // nodesService gives every member its DNS name whether or not it is ready: members that are not must be reached too, to be
@@ -72,18 +72,19 @@ func servicePort(name string, port int32) *corev1ac.ServicePortApplyConfiguratio
 		WithTargetPort(intstr.FromString(name))
 }
 
-// DisruptionBudget lets one member at a time be evicted, and that of a store of one member. Nor does a member that is not ready hold up
+// DisruptionBudget lets one member at a time be evicted, and that of a store of one member; of so many pods, where these are more than
+// the spec asks for: while members are scaled away one by one, those that are still there may be needed. Nor does a member that is not ready hold up
 // the draining of a node: its data is in its claim, which an eviction leaves alone.
 //
 // It is said as what must stay, in members: what may be missing at most is the same, but to count from there Kubernetes asks for the
 // store's scale, and where that fails once, as just after the resource's definition was installed, it grants nothing until a pod
 // of the store changes.
-func DisruptionBudget(s *api.ReplicatedStore) *policyv1ac.PodDisruptionBudgetApplyConfiguration {
+func DisruptionBudget(s *api.ReplicatedStore, pods int) *policyv1ac.PodDisruptionBudgetApplyConfiguration {
 	return policyv1ac.PodDisruptionBudget(api.NodesName(s.Name), s.Namespace).
 		WithLabels(api.ChildLabels(s.Name)).
 		WithOwnerReferences(owner(s)).
 		WithSpec(policyv1ac.PodDisruptionBudgetSpec().
-			WithMinAvailable(intstr.FromInt32(int32(s.Spec.Size() - 1))).
+			WithMinAvailable(intstr.FromInt32(int32(max(s.Spec.Size(), pods) - 1))).
 			WithUnhealthyPodEvictionPolicy(policyv1.AlwaysAllow).
 			WithSelector(metav1ac.LabelSelector().WithMatchLabels(api.SelectorLabels(s.Name))))
 }

@@ -34,7 +34,7 @@ func as(user string) client.Client {
 
 // children are all that is rendered for a store.
 func children(s *api.ReplicatedStore) []runtime.ApplyConfiguration {
-	out := render.Shared(s)
+	out := render.Shared(s, 0)
 	for ordinal := 1; ordinal <= s.Spec.Size(); ordinal++ {
 		out = append(out, render.Claim(s, ordinal, resource.Quantity{}, true), render.Pod(s, ordinal, render.Options{Image: "example/node:v1"}))
 	}

@@ -1,0 +1,69 @@
+package controllers
+
+import (
+	"context"
+	"time"
+)
+
+// For how long the API server is given a write about a child, its turn included. What judges it there may hang, and the store is not
+// looked at meanwhile.
+const (
+	writePatience = 3 * time.Second
+	// longPatience is for a kind that was late before: more than the 10 s that the API server by default gives a webhook, for it goes
+	// on then where it may do without.
+	longPatience = 12 * time.Second
+)
+
+// A kind of which a child was late is left alone for firstRest, and twice as long each time, up to lastRest: others go on, and the store
+// is looked at.
+const (
+	firstRest = 5 * time.Second
+	lastRest  = time.Minute
+)
+
+// lateness is that of a kind of child: how often in a row one was not applied in time, and the newest of these.
+type lateness struct {
+	times int
+	at    time.Time
+	err   error
+}
+
+// patience is how long the next one is waited for.
+func (l lateness) patience() time.Duration {
+	if l.times < 2 {
+		return writePatience
+	}
+	return longPatience
+}
+
+// rests tells whether it is too early for the next one.
+func (l lateness) rests(now time.Time) bool {
+	rest := lastRest
+	if l.times < 5 {
+		rest = firstRest << max(0, l.times-1)
+	}
+	return l.times > 0 && now.Sub(l.at) < rest
+}
+
+// late is why no child of a kind is applied now; nil: nothing is in the way. One that was late ends the applying of its pass, and that
+// of its kind for a while.
+func (p *pass) late(kind string) error {
+	if p.tooLate != nil {
+		return p.tooLate
+	}
+	if l := p.lates[kind]; l.rests(p.Clock.Now()) {
+		return l.err
+	}
+	return nil
+}
+
+// inTime does a write about a child, and gives it so long. Once one was late, nothing more is applied in the pass.
+func (p *pass) inTime(ctx context.Context, patience time.Duration, write func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	err := write(ctx)
+	if err != nil && ctx.Err() != nil {
+		p.tooLate = err
+	}
+	return err
+}
