@@ -31,8 +31,8 @@ func args(s *api.ReplicatedStore, member string) []string {
 	if n.MaxClients != nil {
 		out = append(out, fmt.Sprintf("--max-clients=%d", *n.MaxClients))
 	}
-	if n.MaxValueSize != nil {
-		out = append(out, fmt.Sprintf("--max-value-bytes=%d", n.MaxValueSize.Value()))
+	if v := maxValue(s); v > 0 {
+		out = append(out, fmt.Sprintf("--max-value-bytes=%d", v))
 	}
 	if n.SeedRate != nil {
 		out = append(out, fmt.Sprintf("--seed-rate-bytes=%d", n.SeedRate.Value()))
@@ -63,14 +63,31 @@ func env(s *api.ReplicatedStore) []*corev1ac.EnvVarApplyConfiguration {
 	}
 }
 
-// memory for caches and write buffers, in bytes: as the spec says, or half of the container's limit, or 0 to leave it to
-// the node. The other half is for connections, values under way and the log's tail.
+// mostValue is the node's own default, in bytes.
+const mostValue = 64 << 20
+
+// maxValue is the longest value, in bytes: as the spec says, or 1/32 of the container's limit, or 0 to leave it to the node. A value that
+// is written is in memory some ten times until it has reached the tables, and is not the only one.
+func maxValue(s *api.ReplicatedStore) int64 {
+	if v := s.Spec.Node.MaxValueSize; v != nil {
+		return v.Value()
+	}
+	if limit, ok := s.Spec.Resources.Limits[corev1.ResourceMemory]; ok {
+		return min(mostValue, limit.Value()/32)
+	}
+	return 0
+}
+
+// memory for caches and write buffers, in bytes: as the spec says, or a third of the container's limit, or 0 to leave it to
+// the node. The rest is for connections, values under way and the log's tail. Measured, the process's anonymous memory at most, with 8
+// connections that write the longest values, 50 with 1 MiB, and 200 with 256 KiB: limit 256Mi 245, 225 and 217 MiB; 512Mi 459, 428 and
+// 456; 1Gi 915, 814 and 706.
 func memory(s *api.ReplicatedStore) int64 {
 	if m := s.Spec.Node.Memory; m != nil {
 		return m.Value()
 	}
 	if limit, ok := s.Spec.Resources.Limits[corev1.ResourceMemory]; ok {
-		return limit.Value() / 2
+		return limit.Value() / 3
 	}
 	return 0
 }

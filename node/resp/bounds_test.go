@@ -228,3 +228,45 @@ func TestKilledClientReadsNoFurther(t *testing.T) {
 		})
 	}
 }
+
+// Long requests take turns, so that many at once do not take more memory than there is; and what they took is there again whatever
+// becomes of them.
+func TestLongRequestsTakeTurns(t *testing.T) {
+	n := resptest.Start(t, resp.Options{MaxLarge: 4 << 20})
+	head := "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$3000000\r\n"
+	slow := dial(t, n.Addr)
+	slow.send(head + strings.Repeat("x", 1_000_000)) // and no more for now
+	eventually(t, func() string {
+		if n.Server.Rationed() == 0 {
+			return "nothing is taken"
+		}
+		return ""
+	})
+	gone := dial(t, n.Addr)
+	gone.send(head + strings.Repeat("x", 1_000_000))
+	_ = gone.nc.Close()
+	done := make(chan struct{})
+	for range 8 {
+		go func() {
+			defer func() { done <- struct{}{} }()
+			c := dial(t, n.Addr)
+			for range 4 {
+				c.send(head + strings.Repeat("y", 3_000_000))
+				if got := c.line(); got != "+OK" {
+					t.Error(got)
+				}
+			}
+		}()
+	}
+	for range 8 {
+		<-done
+	}
+	slow.send(strings.Repeat("x", 1_999_998)) // send adds two bytes
+	slow.expect("+OK")
+	eventually(t, func() string {
+		if used := n.Server.Rationed(); used != 0 {
+			return fmt.Sprintf("%d bytes are not given back", used)
+		}
+		return ""
+	})
+}

@@ -2,18 +2,16 @@ package resp
 
 import "sync"
 
-// Buffers of connections come from pools in three sizes and go back when the connection has nothing to do, so that an
-// idle connection holds none.
+// Buffers of connections come from pools in two sizes and go back when the connection has nothing to do, so that an
+// idle connection holds none. Longer ones are made for one request, see ration.
 const (
-	smallBuffer  = 16 << 10
-	mediumBuffer = 128 << 10
-	largeBuffer  = 1 << 20
+	smallBuffer = 16 << 10
+	largeBuffer = 128 << 10
 )
 
 var (
-	smallBuffers  = sync.Pool{New: func() any { return new([smallBuffer]byte) }}
-	mediumBuffers = sync.Pool{New: func() any { return new([mediumBuffer]byte) }}
-	largeBuffers  = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
+	smallBuffers = sync.Pool{New: func() any { return new([smallBuffer]byte) }}
+	largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
 )
 
 // takeBuffer returns an empty buffer with room for at least n bytes.
@@ -21,8 +19,6 @@ func takeBuffer(n int) []byte {
 	switch {
 	case n <= smallBuffer:
 		return smallBuffers.Get().(*[smallBuffer]byte)[:0]
-	case n <= mediumBuffer:
-		return mediumBuffers.Get().(*[mediumBuffer]byte)[:0]
 	case n <= largeBuffer:
 		return largeBuffers.Get().(*[largeBuffer]byte)[:0]
 	default:
@@ -35,8 +31,6 @@ func giveBuffer(b []byte) {
 	switch cap(b) {
 	case smallBuffer:
 		smallBuffers.Put((*[smallBuffer]byte)(b[:smallBuffer]))
-	case mediumBuffer:
-		mediumBuffers.Put((*[mediumBuffer]byte)(b[:mediumBuffer]))
 	case largeBuffer:
 		largeBuffers.Put((*[largeBuffer]byte)(b[:largeBuffer]))
 	}

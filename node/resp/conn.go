@@ -26,6 +26,7 @@ type conn struct {
 	id      int64
 	created time.Time
 	parser  parser
+	part    *part // of Server.ration
 	readErr error // of the last read
 	onReady func(fd uintptr) bool
 
@@ -113,12 +114,15 @@ func (c *conn) serve(waited bool) {
 // work returns true when the loop has taken c.
 func (c *conn) work(waited bool) bool {
 	for !c.cut.Load() && !c.killed.Load() {
+		c.slim()
 		if c.srv.stopping.Load() || !c.leaveAt.IsZero() {
 			if !c.fillRest() && !((waited || time.Now().Before(c.leaveAt)) && c.awaitLast()) {
 				return false
 			}
 		} else if c.mayPark() && c.loop.adopt(c) {
 			return true
+		} else if !c.mayFill() {
+			continue
 		} else if err := c.fill(); err != nil {
 			if !isTimeout(err) || c.nc.SetReadDeadline(time.Time{}) != nil {
 				return false
@@ -150,6 +154,7 @@ func (c *conn) end() {
 	c.unwatch()
 	c.disconnect()
 	c.parser.release()
+	c.slim()
 	c.srv.clients.remove(c)
 	if c.closing || !c.leaveAt.IsZero() {
 		c.linger()
@@ -237,6 +242,9 @@ func (r *round) large() bool {
 	return len(r.out.buf) >= flushBytes
 }
 
+// keptReplies is how long a buffer of replies, in bytes, is kept for the next ones.
+const keptReplies = 1 << 20
+
 // flush sends the replies. It must not be called while pending.
 func (r *round) flush() error {
 	c := r.conn
@@ -255,7 +263,7 @@ func (r *round) flush() error {
 	n, err := c.nc.Write(r.out.buf)
 	c.writing.Store(0)
 	r.srv.stats.sent.Add(uint64(n))
-	if cap(r.out.buf) > largeBuffer {
+	if cap(r.out.buf) > keptReplies {
 		r.out.buf = takeBuffer(0)
 	}
 	r.out.buf = r.out.buf[:0]

@@ -51,3 +51,10 @@ func (s *Server) LeaveLater(d time.Duration) { s.astrayWait.Store(int64(d)) }
 
 // SameStore is sameStore.
 var SameStore = sameStore
+
+// Rationed is what long requests take.
+func (s *Server) Rationed() int {
+	s.ration.mu.Lock()
+	defer s.ration.mu.Unlock()
+	return s.ration.used
+}

@@ -133,9 +133,7 @@ func (p *parser) makeRoom() error {
 	if need := p.missing(); need > 0 {
 		size = min(size, len(p.buf)+need)
 	}
-	if size > smallBuffer && size <= mediumBuffer {
-		size = mediumBuffer
-	} else if size > mediumBuffer && size <= largeBuffer {
+	if size > smallBuffer && size <= largeBuffer {
 		size = largeBuffer
 	}
 	p.buf = growBuffer(p.buf, size)

@@ -229,6 +229,10 @@ func (l *loop) execute(c *conn) bool {
 	if !r.parse() && r.malformed == nil {
 		r.give()
 		c.parser.rest()
+		if c.parser.wants() > 0 { // which may have to wait
+			l.handOver(c, nil)
+			return false
+		}
 		return true // the rest of a command is to come
 	}
 	if !r.simple() {

@@ -34,6 +34,9 @@ type Options struct {
 	// MaxOutput bounds the replies kept back for one client, in bytes (default 512 MiB). One reply alone may need that much
 	// (MGET). Above it the client is closed. CONFIG SET client-output-buffer-limit.
 	MaxOutput int64
+	// MaxLarge bounds requests longer than 128 KiB that are taken in, or being executed, at a time, in bytes over all clients; one that is
+	// longer than that comes alone. Others wait. 0: no bound.
+	MaxLarge int
 	// CommitTimeout is how long a write may wait to be committed before its outcome is reported as unknown (default 10 s),
 	// give or take a sixteenth. CONFIG SET commit-timeout-ms.
 	CommitTimeout time.Duration

@@ -135,7 +135,7 @@ func FuzzParserMemory(f *testing.F) {
 				}
 			}
 			// Buffers come in three sizes, the smallest that doubles what arrived; an argument takes at least six bytes.
-			if most := 2*mediumBuffer + 8*len(input); cap(p.buf) > most {
+			if most := 2*largeBuffer + 8*len(input); cap(p.buf) > most {
 				t.Fatalf("a buffer of %d bytes for %d that arrived", cap(p.buf), len(input))
 			}
 			if cap(p.spans) > 16+len(input) || cap(p.inline) > 64+2*len(input) {

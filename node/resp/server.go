@@ -42,6 +42,7 @@ type Server struct {
 	begun    sync.Once
 	loops    []*loop // none where there are no such things
 	nextLoop atomic.Uint32
+	ration   ration
 
 	mu        sync.Mutex // orders Serve and Shutdown: nothing joins running after stopping was set
 	listeners map[net.Listener]struct{}
@@ -55,6 +56,7 @@ func New(b Backend, o Options) (*Server, error) {
 	}
 	s := &Server{backend: b, opt: o.withDefaults(), table: newTable()}
 	s.limits = &s.opt.Limits
+	s.ration.size = s.opt.MaxLarge
 	s.stats = newStats(s)
 	s.started = s.opt.Now()
 	s.clients.byID = map[int64]*conn{}

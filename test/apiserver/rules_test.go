@@ -182,9 +182,9 @@ var _ = DescribeTable("a rule of the spec", func(ctx SpecContext, c creation) {
 		saying:   []string{"spec.node.memory must be below spec.resources.limits.memory"},
 	}),
 	Entry("a container has room for a node", creation{
-		accepted: storage + "resources: {limits: {memory: 128Mi}}",
-		refused:  storage + "resources: {limits: {memory: 127Mi, cpu: 1}}",
-		saying:   []string{"spec.resources.limits.memory must be at least 128Mi"},
+		accepted: storage + "resources: {limits: {memory: 256Mi}}",
+		refused:  storage + "resources: {limits: {memory: 255Mi, cpu: 1}}",
+		saying:   []string{"spec.resources.limits.memory must be at least 256Mi"},
 	}),
 	Entry("a container may use the CPU that it asks for", creation{
 		accepted: storage + "resources: {requests: {cpu: 1000m}, limits: {cpu: 1}}",

@@ -1,0 +1,157 @@
+package resp
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+)
+
+// ration bounds the memory of requests that are longer than the largest pooled buffer. Such a one is in memory several times before it is
+// answered, so many at once would take more than the process has. Who does not get his part yet is not read from meanwhile.
+type ration struct {
+	mu    sync.Mutex
+	size  int // bytes; 0: no bound
+	used  int
+	parts []*part // that were given, oldest first
+	queue []*part // that are waited for, first come first served
+}
+
+// part of a ration.
+type part struct {
+	n   int
+	got chan struct{} // closed once it is given
+	at  time.Time     // when that was
+}
+
+// rationPatience is for how long a part counts while others wait: who has it may be slow to send, and is not to hold up everybody.
+const rationPatience = 2 * time.Second
+
+// take waits for n bytes, and returns nil where ctx ended before. A part larger than all there is, is given while nobody has one.
+func (r *ration) take(ctx context.Context, n int) *part {
+	p := &part{n: n, got: make(chan struct{})}
+	r.mu.Lock()
+	r.queue = append(r.queue, p)
+	r.serve()
+	r.mu.Unlock()
+	tick := time.NewTicker(rationPatience / 4)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.got:
+			return p
+		default:
+		}
+		select {
+		case <-p.got:
+		case <-tick.C:
+			r.relent()
+		case <-ctx.Done():
+			if r.leave(p) {
+				return nil
+			}
+		}
+	}
+}
+
+// give takes a part back.
+func (r *ration) give(p *part) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.end(p)
+	r.serve()
+}
+
+// end has p count no more, if it does yet. r.mu is held, as for what follows.
+func (r *ration) end(p *part) {
+	if i := slices.Index(r.parts, p); i >= 0 {
+		r.parts = slices.Delete(r.parts, i, i+1)
+		r.used -= p.n
+	}
+}
+
+// serve gives parts to those that wait, as far as there is something.
+func (r *ration) serve() {
+	for len(r.queue) > 0 && (r.size == 0 || r.used == 0 || r.used+r.queue[0].n <= r.size) {
+		p := r.queue[0]
+		r.queue = slices.Delete(r.queue, 0, 1)
+		r.parts = append(r.parts, p)
+		r.used += p.n
+		p.at = time.Now()
+		close(p.got)
+	}
+}
+
+// relent has parts count no more that were given too long ago.
+func (r *ration) relent() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for len(r.parts) > 0 && time.Since(r.parts[0].at) >= rationPatience {
+		r.end(r.parts[0])
+	}
+	r.serve()
+}
+
+// leave ends the wait for p, and reports false where it was over already.
+func (r *ration) leave(p *part) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i := slices.Index(r.queue, p)
+	if i < 0 {
+		return false
+	}
+	r.queue = slices.Delete(r.queue, i, i+1)
+	r.serve() // it may have stood in the way of smaller ones
+	return true
+}
+
+// mayFill waits until c may take in more: what is missing of a long request, once there is memory for it. False: something has happened
+// that ends the wait for input.
+func (c *conn) mayFill() bool {
+	want := c.parser.wants()
+	if want == 0 || c.srv.ration.size == 0 || c.part != nil && want <= c.part.n {
+		return true
+	}
+	c.putBack() // who waits has nothing that others wait for
+	ctx, cancel := context.WithCancel(c.srv.blockCtx)
+	defer cancel()
+	c.setWake(cancel)
+	defer c.setWake(nil)
+	if c.disturbed() {
+		cancel() // just before wake was set
+	}
+	if c.part = c.srv.ration.take(ctx, want); c.part == nil {
+		return false
+	}
+	c.parser.buf = growBuffer(c.parser.buf, want) // at once: what it grew out of would be in memory, too
+	return true
+}
+
+// slim gives back what a long request took, once it is done.
+func (c *conn) slim() {
+	p := &c.parser
+	if cap(p.buf) > largeBuffer && len(p.buf) <= largeBuffer {
+		p.buf = append(takeBuffer(len(p.buf)), p.buf...)
+	}
+	if cap(p.buf) <= largeBuffer {
+		c.putBack()
+	}
+}
+
+func (c *conn) putBack() {
+	if c.part != nil {
+		c.srv.ration.give(c.part)
+		c.part = nil
+	}
+}
+
+// wants is how long the buffer gets for the current argument, where that is more than a pooled one; else 0.
+func (p *parser) wants() int {
+	if len(p.buf) < cap(p.buf) || cap(p.buf) < largeBuffer {
+		return 0
+	}
+	if need := p.missing(); need > 0 {
+		return len(p.buf) + need
+	}
+	return 2 * cap(p.buf)
+}

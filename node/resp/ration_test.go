@@ -1,0 +1,100 @@
+package resp
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// taker has a part of a ration, or waits for one.
+type taker struct {
+	got    chan *part
+	cancel context.CancelFunc
+}
+
+func (r *ration) taker(n int) taker {
+	ctx, cancel := context.WithCancel(context.Background())
+	t := taker{make(chan *part, 1), cancel}
+	go func() { t.got <- r.take(ctx, n) }()
+	synctest.Wait()
+	return t
+}
+
+// waits tells whether it has no answer once nothing moves any more.
+func (t taker) waits() bool {
+	synctest.Wait()
+	return len(t.got) == 0
+}
+
+func TestRation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &ration{size: 10}
+		a := r.taker(6)
+		b := r.taker(6)
+		c := r.taker(2)
+		if a.waits() || !b.waits() || !c.waits() {
+			t.Fatal("enough for the first; first come, first served")
+		}
+		r.give(<-a.got)
+		if b.waits() || c.waits() {
+			t.Fatal("there is enough for both again")
+		}
+		d := r.taker(100)
+		r.give(<-b.got)
+		if !d.waits() {
+			t.Fatal("not beside others")
+		}
+		r.give(<-c.got)
+		if d.waits() {
+			t.Fatal("alone, more than there is")
+		}
+		r.give(<-d.got)
+		if r.used != 0 || len(r.queue)+len(r.parts) != 0 {
+			t.Fatalf("%d used, %d wait, %d parts", r.used, len(r.queue), len(r.parts))
+		}
+	})
+}
+
+// Who is slow holds up the others once, and not for long.
+func TestRationOfTheSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &ration{size: 10}
+		slow := r.taker(10)
+		a := r.taker(5)
+		if !a.waits() {
+			t.Fatal("patience")
+		}
+		time.Sleep(rationPatience + rationPatience/2)
+		b := r.taker(5)
+		if a.waits() || b.waits() {
+			t.Fatal("what is slow counts no more")
+		}
+		r.give(<-slow.got)
+		r.give(<-a.got)
+		if r.used != 5 {
+			t.Fatalf("%d used", r.used)
+		}
+	})
+}
+
+func TestRationThatIsWaitedForNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &ration{size: 10}
+		r.taker(4)
+		large, small := r.taker(9), r.taker(3)
+		if !small.waits() {
+			t.Fatal("behind another")
+		}
+		large.cancel()
+		if large.waits() || <-large.got != nil {
+			t.Fatal("it was given up")
+		}
+		if small.waits() || <-small.got == nil {
+			t.Fatal("nobody is before it any more")
+		}
+		if r.used != 7 {
+			t.Fatalf("%d used", r.used)
+		}
+	})
+}
