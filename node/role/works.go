@@ -37,7 +37,7 @@ type Works interface {
 	// AwaitSync waits for the Sync that runs and returns its error; Synced is not called for it then.
 	AwaitSync() error
 	// StartApply is called when c comes into force; Apply refers to it until StopApply, which returns once nothing is being
-	// applied any more and may be called twice.
+	// applied any more and may be called twice. It is in the role's turn, so it does not wait for whoever waits for room.
 	StartApply(c *Contents)
 	Apply(upTo replication.Position)
 	StopApply()
@@ -54,7 +54,8 @@ type State interface {
 	Applied() replication.Mark
 	AppliedTime() int64
 	Durable() replication.Mark
-	Apply(recs []replication.Record) error
+	// ApplyUntil applies recs, and waits for room no longer than ctx lives; see store.Machine.
+	ApplyUntil(ctx context.Context, recs []replication.Record) error
 	Flush(ctx context.Context) (replication.Mark, error)
 	Checkpoint(dir string) (replication.Mark, error)
 	// Reclaim gives back to the volume what was deleted, if that is worth it; it may take long.

@@ -121,7 +121,7 @@ func (w *works) applyNow() {
 		}
 		if err == nil {
 			w.p.w.applied(recs)
-			err = w.c.State.Apply(recs)
+			err = w.c.State.ApplyUntil(context.Background(), recs)
 		}
 		if err != nil {
 			w.Fail(err)
