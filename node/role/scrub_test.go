@@ -210,7 +210,7 @@ func TestFollowerThatNeedsDamageInTheLastSegmentIsSeeded(t *testing.T) {
 	c.fill("a", 1)
 	c.agrees("g")
 	c.members["g"].end()
-	c.fill("b", 6)
+	c.fill("b", 3)
 	c.damageLog("l", len(c.members["l"].Generation().Log.Segments())-1)
 	c.start("g", wide)
 	c.follow("g")

@@ -30,8 +30,8 @@ type Works interface {
 	// holds back at most part bytes that are to be written to v.
 	OpenState(v *volume.Volume, dir string, part int64) (State, Sequencer, error)
 	// SpareSeeds gives up what snapshots that are sent hold of the volume, as its level asks for it: see
-	// snapshot.Source.Spare. Called at every tick while the volume is not ample.
-	SpareSeeds(l volume.Level)
+	// snapshot.Source.Spare, also for remove, which is not called in the role's turn. Called at every tick while the volume is not ample.
+	SpareSeeds(l volume.Level) (remove func() error)
 	// Sync begins to make l durable and has Member.Synced called when that has ended. One runs at a time.
 	Sync(l *wal.Log)
 	// AwaitSync waits for the Sync that runs and returns its error; Synced is not called for it then.

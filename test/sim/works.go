@@ -141,7 +141,7 @@ func (w *works) Connect(l *role.Link) {
 	}
 }
 
-func (w *works) SpareSeeds(l volume.Level) { w.p.source.Spare(l) }
+func (w *works) SpareSeeds(l volume.Level) func() error { return w.p.source.Spare(l) }
 
 func (w *works) ServeSeed(ctx context.Context, rw io.ReadWriter) error {
 	return w.p.source.Serve(ctx, rw)
