@@ -217,7 +217,7 @@ func TestATurnIsNotWaitedForWhereNoCheckpointIsMade(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, cancel := context.WithCancel(t.Context())
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		here, there := net.Pipe()
 		var ended sync.WaitGroup
 		ended.Go(func() { _ = s.serve(ctx, there) })
