@@ -1,9 +1,9 @@
 package role
 
 import (
+	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 
 	"github.com/replicatedstore/replicatedstore/node/store"
@@ -16,20 +16,19 @@ const applyBatch = 4 << 20
 // applier applies committed, durable records in its own goroutine, so that a stall of the state machine delays replies
 // and never heartbeats.
 type applier struct {
-	c        *Contents
-	target   atomic.Uint64 // apply up to here
-	wake     chan struct{} // cap 1
-	applied  func()        // told that something was
-	stopping sync.Once
-	quit     chan struct{} // closed by stopping
-	ended    chan struct{}
-	fail     func(error)
+	c       *Contents
+	target  atomic.Uint64 // apply up to here
+	wake    chan struct{} // cap 1
+	applied func()        // told that something was
+	quit    context.Context
+	end     context.CancelFunc // of quit
+	ended   chan struct{}
+	fail    func(error)
 }
 
 func startApplier(c *Contents, applied func(), fail func(error)) *applier {
-	a := &applier{
-		c: c, wake: make(chan struct{}, 1), applied: applied, quit: make(chan struct{}), ended: make(chan struct{}), fail: fail,
-	}
+	a := &applier{c: c, wake: make(chan struct{}, 1), applied: applied, ended: make(chan struct{}), fail: fail}
+	a.quit, a.end = context.WithCancel(context.Background())
 	go a.run()
 	return a
 }
@@ -43,9 +42,10 @@ func (a *applier) raise(p replication.Position) {
 	nudge(a.wake)
 }
 
-// stop returns once nothing is being applied. It may be called again: by close, after a replacement that failed.
+// stop returns once nothing is being applied. It does not wait for room: another applier may go on where this one ended. It may be
+// called again: by close, after a replacement that failed.
 func (a *applier) stop() {
-	a.stopping.Do(func() { close(a.quit) })
+	a.end()
 	<-a.ended
 }
 
@@ -55,26 +55,22 @@ func (a *applier) run() {
 	for {
 		select {
 		case <-a.wake:
-		case <-a.quit:
+		case <-a.quit.Done():
 			return
 		}
-		for {
-			select {
-			case <-a.quit:
+		for more := true; more && a.quit.Err() == nil; {
+			var err error
+			more, err = a.once(&buf)
+			switch {
+			case err == nil:
+			case errors.Is(err, context.Canceled):
+				return
+			case errors.Is(err, store.ErrClosed):
+				<-a.quit.Done() // who had the state give up stops this, too
 				return
 			default:
-			}
-			more, err := a.once(&buf)
-			if err != nil {
-				if errors.Is(err, store.ErrClosed) {
-					<-a.quit // who had the state give up stops this, too
-				} else {
-					a.fail(err)
-				}
+				a.fail(err)
 				return
-			}
-			if !more {
-				break
 			}
 		}
 	}
@@ -97,7 +93,7 @@ func (a *applier) once(buf *[]replication.Record) (more bool, err error) {
 	if len(recs) == 0 {
 		return false, nil
 	}
-	if err := a.c.State.Apply(recs); err != nil {
+	if err := a.c.State.ApplyUntil(a.quit, recs); err != nil {
 		return false, fmt.Errorf("apply at %d: %w", from, err)
 	}
 	a.c.Seq.(*store.Sequencer).Applied(recs[len(recs)-1].Last())

@@ -1,9 +1,16 @@
 package role
 
 import (
+	"context"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/node/store"
 	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
 // An asynchronous leader comes back, and is told to cut what it has committed before all of it is applied: what is cut is not
@@ -44,6 +51,95 @@ func TestCutBelowWhatIsBeingApplied(t *testing.T) {
 	until(t, "the applier has been woken", func() bool { return len(a.wake) == 0 })
 	nudge(a.wake) // taken only after it has looked
 	until(t, "the applier has looked", func() bool { return len(a.wake) == 0 || len(r.works.fatal) > 0 })
+	select {
+	case err := <-r.Failed():
+		t.Fatalf("the member ended: %v", err)
+	default:
+	}
+}
+
+// tablesFS is a file system on which tables are made once room is closed.
+type tablesFS struct {
+	vfs.FS
+	room chan struct{}
+}
+
+func (f tablesFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if strings.HasSuffix(name, ".sst") {
+		<-f.room
+	}
+	return f.FS.Create(name, c)
+}
+
+// crowd has r write until nothing more can be applied.
+func crowd(t *testing.T, r *Runner) {
+	t.Helper()
+	g := r.Generation()
+	for applied := true; applied; {
+		ticket, err := g.Seq.Run(t.Context(), func(b *store.Batch) {
+			b.Begin().Put([]byte("k"), store.Value{Type: store.TypeString, Data: filler})
+			if err := b.End(); err != nil {
+				t.Error(err)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, end := context.WithTimeout(t.Context(), time.Second) // on a machine that is slower, the test shows less
+		applied = g.Seq.Wait(ctx, ticket) == nil
+		end()
+	}
+}
+
+// A member that is to cut its log answers while what it applies waits for room, which may take as long as its volume is full; and
+// afterwards it goes on with the same state.
+func TestCutWhileApplyingWaitsForRoom(t *testing.T) {
+	room := make(chan struct{})
+	o := options()
+	o.FS, o.Memory, o.LogRetain = tablesFS{vfs.NewMem(), room}, 1<<20, 1<<30
+	r := start(t, o)
+	lead(t, r, 1, replication.Rule{})
+	until(t, "the leader opens", r.Open)
+	crowd(t, r)
+	g, s := r.Generation(), &Session{m: r.Member}
+	var last replication.Record // is cut, and was not applied
+	if err := r.works.Do(t.Context(), func() {
+		if err := r.core.Follow(2, "other", ""); err != nil {
+			t.Error(err)
+		}
+		r.session = s
+		for next := g.Machine.Applied().Position + 1; next <= g.Log.Last().Position; next = last.Last() + 1 {
+			recs, err := g.Log.Read(next, 1, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			last = recs[0]
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.Reply(t.Context(), replication.HelloReply{Verdict: replication.VerdictCut, Epoch: 1, End: last.First - 1})
+		ended <- err
+	}()
+	ctx, end := context.WithTimeout(t.Context(), time.Minute)
+	defer end()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-ctx.Done():
+		close(room)
+		t.Fatal("the cut waits for room")
+	}
+	if _, err := r.Fence(ctx, wire.FenceRequest{Epoch: 3}); err != nil {
+		t.Error(err)
+	}
+	close(room)
+	until(t, "all that is left is applied", func() bool { return g.Machine.Applied().Position == g.Log.Last().Position })
 	select {
 	case err := <-r.Failed():
 		t.Fatalf("the member ended: %v", err)

@@ -52,7 +52,8 @@ func (m *Member) openCurrent() error {
 }
 
 func (m *Member) putInForce(c *Contents) {
-	m.uncut = nil // that was of the log before
+	m.uncut = nil // what was known of the log before
+	m.unreadable.Store(0)
 	m.contents.Store(c)
 	m.works.StartApply(c)
 }

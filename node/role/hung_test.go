@@ -5,19 +5,24 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"net"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
 
 	"github.com/replicatedstore/replicatedstore/node/store"
 	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/meta"
 	"github.com/replicatedstore/replicatedstore/replication/peer"
+	"github.com/replicatedstore/replicatedstore/replication/snapshot"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
@@ -177,10 +182,7 @@ func TestATurnIsNotWaitedForWhenNobodyGetsOn(t *testing.T) {
 		done := make(chan error, 1)
 		go func() { done <- s.awaitTurn(ctx, io.Discard) }()
 		for range 50 {
-			_, _ = moving{struct {
-				io.Reader
-				io.Writer
-			}{nil, io.Discard}, s}.Write([]byte{1})
+			s.move()
 			time.Sleep(10 * time.Millisecond)
 			select {
 			case err := <-done:
@@ -192,6 +194,54 @@ func TestATurnIsNotWaitedForWhenNobodyGetsOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		cancel()
+	})
+}
+
+// Those who are told to wait, while a checkpoint is made, do not get on: on a disk that hangs it is made for ever.
+func TestATurnIsNotWaitedForWhereNoCheckpointIsMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hung := make(chan struct{})
+		s, err := newSeedServer(snapshot.SourceOptions{
+			FS: vfs.NewMem(), Dir: "checkpoints", Store: "s", Now: time.Now, SayFor: 24 * time.Hour,
+			Pin: func(replication.Position) func() { return func() {} },
+			Checkpoint: func(string) (replication.Mark, replication.EpochTable, error) {
+				<-hung
+				return replication.Mark{}, nil, errors.New("the disk is gone")
+			},
+		}, logr.Discard())
+		if err != nil {
+			t.Fatal(err)
+		}
+		fs := vfs.NewMem()
+		kept, err := meta.Open(fs, "d", meta.Options{Store: "s", Member: "f", Init: func(string, string) error { return nil }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		here, there := net.Pipe()
+		var ended sync.WaitGroup
+		ended.Go(func() { _ = s.serve(ctx, there) })
+		ended.Go(func() {
+			_, _ = snapshot.Receive(ctx, here, snapshot.ReceiveOptions{FS: fs, Meta: kept, Store: "s", Now: time.Now})
+		})
+		for range seedsAtOnce - 1 { // the others wait for the same checkpoint
+			s.turn <- struct{}{}
+		}
+		time.Sleep(time.Second)
+		began := time.Now()
+		if err := s.awaitTurn(ctx, io.Discard); !errors.Is(err, errNoTurn) || time.Since(began) > 2*turnPatience {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		cancel()
+		close(hung)
+		_ = here.Close()
+		ended.Wait()
+		for range seedsAtOnce - 1 {
+			<-s.turn
+		}
+		if err := errors.Join(s.close(), kept.Close()); err != nil {
+			t.Error(err)
+		}
 	})
 }
 

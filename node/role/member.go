@@ -132,6 +132,7 @@ type Member struct {
 	leaderClient  atomic.Pointer[string]
 	configVersion atomic.Uint64 // of the commit rules in force
 	damages       atomic.Uint64 // see Damages
+	unreadable    atomic.Uint64 // the highest position at which a stream could not read the log in force; 0: none
 	changed       broadcast     // something the operator cares for
 	acks          broadcast     // acknowledgements, commit, durability
 	held          held

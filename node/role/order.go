@@ -136,11 +136,15 @@ func (m *Member) chooseSource(h replication.Hello) (src *replication.SeedSource,
 			src.Least = min(src.Least, o.from-1)
 		}
 	}
+	src.Least = max(src.Least, replication.Position(m.unreadable.Load()))
 	return src, !resumes
 }
 
-// continues reports whether this member's log goes on after mark.
+// continues reports whether this member's log goes on after mark, and can be read from there on.
 func (m *Member) continues(mark replication.Mark) bool {
+	if !m.readableAfter(mark.Position) {
+		return false
+	}
 	got, ok := m.Contents().Log.MarkAt(mark.Position)
 	return ok && got == mark
 }

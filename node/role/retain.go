@@ -58,7 +58,8 @@ func (m *Member) retain(now time.Time) {
 // of this epoch lacks goes only once the log itself has no room any more: else that one needs a snapshot, for which there is
 // less room still.
 func (m *Member) pruneBound(l *wal.Log, now time.Time) replication.Position {
-	bound := max(l.PruneBound(m.opt.LogRetain), m.damage().upTo)
+	_, damaged := m.damage()
+	bound := max(l.PruneBound(m.opt.LogRetain), damaged)
 	if m.space.Level == volume.Ample && !m.space.noRoom {
 		return bound
 	}

@@ -97,7 +97,7 @@ func newWorks(opt Options) *works {
 // begin ties the works to the member that was opened with them.
 func (w *works) begin(m *Member) (err error) {
 	w.m = m
-	w.seeds, err = newSeedServer(m)
+	w.seeds, err = newSeedServer(m.SeedOptions(), m.opt.Log)
 	return err
 }
 
@@ -284,7 +284,7 @@ func (w *works) OpenState(v *volume.Volume, dir string, part int64) (State, Sequ
 // pauseWhileFull keeps the state machine from trying again without a pause what the volume has no room for.
 func pauseWhileFull() { time.Sleep(200 * time.Millisecond) }
 
-func (w *works) SpareSeeds(l volume.Level) { w.seeds.source.Spare(l) }
+func (w *works) SpareSeeds(l volume.Level) func() error { return w.seeds.source.Spare(l) }
 
 // longestWait bounds every wait for a commit; connections bound theirs further.
 const longestWait = 10 * time.Minute

@@ -22,25 +22,35 @@ const (
 
 // logDamage is what was found bad on disk in a segment of the log; the zero value is none.
 type logDamage struct {
-	log  *wal.Log
-	upTo replication.Position // where the segment ends
-	text string
+	log   *wal.Log
+	first replication.Position // where the segment begins
+	text  string
 }
 
-// noteDamage notes damage in the segment of l that ends at upTo; role goroutine. What is applied needs no log any more: once the
+// noteDamage notes damage in the segment of l that holds p; role goroutine. What is applied needs no log any more: once the
 // state machine has all of the segment on its own disk, pruneBound lets it go, and followers that lack it are seeded instead of
 // being told of a log that cannot be read.
-func (m *Member) noteDamage(l *wal.Log, upTo replication.Position, err error) {
-	if m.logDamage.log == l && m.logDamage.upTo >= upTo || upTo < l.First() {
+func (m *Member) noteDamage(l *wal.Log, p replication.Position, err error) {
+	s, found := segmentOf(l, p)
+	if !found {
 		return
 	}
-	m.logDamage = logDamage{l, upTo, err.Error()}
+	m.dropHolds(l, s.Last)
+	if m.logDamage.log == l && m.logDamage.first >= s.First {
+		return
+	}
+	m.logDamage = logDamage{l, s.First, err.Error()}
 	m.damages.Add(1)
 	m.opt.Log.Error(err, "the log is damaged")
+}
+
+// dropHolds lets go of what is held of l for followers, where that cannot be read up to upTo. It comes again for the same damage: a
+// follower may have been seeded meanwhile with what ends before it.
+func (m *Member) dropHolds(l *wal.Log, upTo replication.Position) {
 	if m.leader == nil || l != m.Contents().Log {
 		return
 	}
-	for name, o := range m.leader.seeds { // what is held for them cannot be read
+	for name, o := range m.leader.seeds {
 		if o.release != nil && o.from <= upTo {
 			o.letGo()
 			if o.over {
@@ -50,12 +60,30 @@ func (m *Member) noteDamage(l *wal.Log, upTo replication.Position, err error) {
 	}
 }
 
-// damage is what is bad in the log in force, and not pruned yet; role goroutine.
-func (m *Member) damage() (d logDamage) {
-	if l := m.Contents().Log; m.logDamage.log == l && l.First() <= m.logDamage.upTo {
-		return m.logDamage
+// noteUnreadable notes that l gave no stream what begins at p; role goroutine. It counts for as long as l is in force, whatever a later
+// read may give: once p is pruned it changes nothing any more.
+func (m *Member) noteUnreadable(l *wal.Log, p replication.Position) {
+	if l == m.Contents().Log && uint64(p) > m.unreadable.Load() {
+		m.unreadable.Store(uint64(p))
 	}
-	return d
+}
+
+// readableAfter tells whether the log in force can be expected to give what follows after p. Called from anywhere.
+func (m *Member) readableAfter(p replication.Position) bool {
+	return p >= replication.Position(m.unreadable.Load())
+}
+
+// pastDamage tells whether a snapshot of this member's state helps a follower that lacks what cannot be read; role goroutine.
+func (m *Member) pastDamage() bool { return m.readableAfter(m.Contents().State.Applied().Position) }
+
+// damage is what is bad in the log in force, and not pruned yet, and where the segment ends; role goroutine.
+func (m *Member) damage() (d logDamage, upTo replication.Position) {
+	if l := m.Contents().Log; m.logDamage.log == l {
+		if s, found := segmentOf(l, m.logDamage.first); found {
+			return m.logDamage, s.Last
+		}
+	}
+	return d, 0
 }
 
 // Damages counts the damaged segments that were found since the process began. Called from anywhere.
@@ -70,21 +98,22 @@ type streamLog struct {
 func (l streamLog) Read(from replication.Position, maxBytes int, dst []replication.Record) ([]replication.Record, error) {
 	recs, err := l.Log.Read(from, maxBytes, dst)
 	if errors.Is(err, wal.ErrDamaged) || errors.Is(err, wal.ErrUnreadable) {
-		if last, found := segmentEnd(l.Log, from); found {
-			l.m.works.Post(func() { l.m.noteDamage(l.Log, last, err) })
-		}
+		l.m.works.Post(func() {
+			l.m.noteUnreadable(l.Log, from)
+			l.m.noteDamage(l.Log, from, err)
+		})
 	}
 	return recs, err
 }
 
-// segmentEnd is the last position of the segment that holds p; false when it was pruned.
-func segmentEnd(l *wal.Log, p replication.Position) (last replication.Position, found bool) {
+// segmentOf is the segment that holds p; false when it was pruned.
+func segmentOf(l *wal.Log, p replication.Position) (wal.SegmentInfo, bool) {
 	for _, s := range l.Segments() {
 		if s.First <= p && p <= s.Last {
-			return s.Last, true
+			return s, true
 		}
 	}
-	return 0, false
+	return wal.SegmentInfo{}, false
 }
 
 // scrubber verifies closed segments on disk, beside everything else.
@@ -131,7 +160,7 @@ func (s *scrubber) pass() {
 
 // damageProblem is what status says of damage in the log.
 func (m *Member) damageProblem() problem {
-	if d := m.damage(); d.log != nil {
+	if d, _ := m.damage(); d.log != nil {
 		return problem{wire.ProblemLogDamaged, d.text}
 	}
 	return problem{}

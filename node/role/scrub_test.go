@@ -11,6 +11,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
@@ -191,7 +192,88 @@ func TestLateNoteOfDamage(t *testing.T) {
 	if err := m.works.Do(t.Context(), func() { m.noteDamage(log, segments[2].Last, wal.ErrDamaged) }); err != nil {
 		t.Fatal(err)
 	}
-	if _, found := segmentEnd(log, segments[2].First); found || m.Damages() != 1 || c.status("l").Problem != "" {
+	if _, found := segmentOf(log, segments[2].First); found || m.Damages() != 1 || c.status("l").Problem != "" {
 		t.Errorf("%d damaged segments, %q", m.Damages(), c.status("l").Problem)
+	}
+}
+
+// The last segment is never removed: a follower that needs a damaged record of it is seeded all the same. (It asked for ever, and each
+// time the log had grown meanwhile the same damage was counted anew.)
+func TestFollowerThatNeedsDamageInTheLastSegmentIsSeeded(t *testing.T) {
+	c := newCluster(t)
+	wide := func(o *Options) {
+		o.LogRetain, o.Segments = 8<<20, wal.Options{SegmentBytes: 8 << 20, TailBytes: 64 << 10}
+	}
+	c.start("l", wide)
+	c.start("g", wide)
+	c.lead("l", "g")
+	c.fill("a", 1)
+	c.agrees("g")
+	c.members["g"].end()
+	c.fill("b", 3)
+	c.damageLog("l", len(c.members["l"].Generation().Log.Segments())-1)
+	c.start("g", wide)
+	c.follow("g")
+	until(t, "the damage is found", func() bool { return c.members["l"].Damages() > 0 })
+	c.fill("c", 1)
+	c.agrees("g")
+	if n := c.members["l"].Damages(); !c.snapshotted("g") || c.made("l") != 1 || n != 1 {
+		t.Errorf("%d checkpoints, %d damaged segments", c.made("l"), n)
+	}
+}
+
+// The leader sends a snapshot itself, and what follows after it is found to be damaged meanwhile. What is held for the follower
+// once it has that snapshot is let go, and it is sent another one. (The damage was known, so nothing came of its failing again.)
+func TestDamageAfterTheLeadersOwnSnapshot(t *testing.T) {
+	c := led(t)
+	c.start("f", slowly)
+	c.follow("f")
+	s := c.seedOf("f")
+	c.fill("live", 24)
+	l := c.members["l"]
+	log := l.Generation().Log
+	segments := log.Segments()
+	i := slices.IndexFunc(segments[:len(segments)-1], func(x wal.SegmentInfo) bool { return x.First > s.Position })
+	if i < 0 {
+		t.Fatalf("no closed segment after %d: %+v", s.Position, segments)
+	}
+	c.damageLog("l", i)
+	if err := l.works.Do(t.Context(), func() { l.noteDamage(log, segments[i].Last, wal.ErrDamaged) }); err != nil { // as the scrub does
+		t.Fatal(err)
+	}
+	c.agrees("f")
+	if n := l.Damages(); n != 1 || c.made("l") != 2 {
+		t.Errorf("%d damaged segments, %d checkpoints", n, c.made("l"))
+	}
+	until(t, "nothing is held any longer", func() bool { return c.orders() == 0 })
+}
+
+// Where the leader's own state ends before what cannot be read, a snapshot helps nobody, and none is sent.
+func TestSnapshotThatEndsBeforeDamageIsNotSent(t *testing.T) {
+	r := start(t, options())
+	lead(t, r, 1, replication.Rule{})
+	until(t, "the leader opens", r.Open)
+	write(t, r, "a", "b")
+	mark := r.Generation().Machine.Applied()
+	hello := func(unreadable replication.Position) (v replication.Verdict, reused bool) {
+		t.Helper()
+		if err := r.works.Do(t.Context(), func() { r.noteUnreadable(r.Contents().Log, unreadable) }); err != nil {
+			t.Fatal(err)
+		}
+		first, _ := r.Generation().Log.MarkAt(1)
+		reply, _, err := r.Hello(t.Context(), replication.Hello{Store: "s", Member: "f", Incarnation: "i", Epoch: 1, Last: first})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return reply.Verdict, r.continues(mark)
+	}
+	if v, reused := hello(1); v != replication.VerdictStream || !reused {
+		t.Errorf("what it holds cannot be read: %s, %v", v, reused)
+	}
+	if v, reused := hello(mark.Position); v != replication.VerdictSeed || !reused {
+		t.Errorf("the state is past what cannot be read: %s, %v", v, reused)
+	}
+	if v, reused := hello(mark.Position + 1); v != replication.VerdictStream || reused {
+		t.Errorf("the state ends before what cannot be read: %s, %v", v, reused)
 	}
 }

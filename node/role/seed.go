@@ -75,6 +75,12 @@ func (s *Session) SourceFailed(ctx context.Context, err error) {
 	})
 }
 
+// leaderFailed has another member asked again, if there is one: the leader, too, may be unable to send a snapshot, as while its volume is
+// full.
+func (s *Session) leaderFailed(ctx context.Context) {
+	_ = s.own(ctx, func() { s.m.direct = false }) // a stale session has nothing to ask for
+}
+
 // Seed receives a snapshot and puts it in force.
 func (s *Session) Seed(ctx context.Context, rw io.ReadWriter) error {
 	began, arrived := int64(-1), false
@@ -84,8 +90,12 @@ func (s *Session) Seed(ctx context.Context, rw io.ReadWriter) error {
 	})
 	var room *snapshot.NoRoomError
 	own := errors.As(err, &room) || errors.Is(err, errBudgetSpent) || errors.Is(err, errRetargeted)
-	if err != nil && s.source != nil && ctx.Err() == nil && !own && (!arrived || errors.Is(err, snapshot.ErrCorrupt)) {
-		s.SourceFailed(ctx, err) // one that sends at least something is asked for the rest
+	failed := err != nil && ctx.Err() == nil && !own && (!arrived || errors.Is(err, snapshot.ErrCorrupt))
+	switch { // one that sends at least something is asked for the rest
+	case failed && s.source != nil:
+		s.SourceFailed(ctx, err)
+	case failed:
+		s.leaderFailed(ctx)
 	}
 	s.streamed = err == nil // a snapshot for which there is no room is not asked for without a pause
 	return err

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2/vfs"
+
 	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
@@ -218,6 +220,33 @@ func TestBadSourceBlocksNoSeed(t *testing.T) {
 				t.Fatalf("checkpoints: %d of the leader, %d of the follower", c.made("l"), c.made("g"))
 			}
 		})
+	}
+}
+
+// A follower that failed once is asked again while the leader cannot send either.
+func TestLeaderThatCannotSendIsNotTheOnlyOneAsked(t *testing.T) {
+	fs := &sizedFS{FS: vfs.NewMem()}
+	fs.free.Store(900 << 20)
+	c := ledWith(t, func(o *Options) {
+		if o.Member == "l" {
+			o.FS = fs
+		}
+	}, "g")
+	var conns atomic.Int32
+	through := func(conn net.Conn) net.Conn {
+		if conns.Add(1) == 1 {
+			_ = conn.Close()
+		}
+		return conn
+	}
+	c.members["g"].through.Store(&through)
+	fs.free.Store(40 << 20)
+	until(t, "the leader's volume is full", func() bool { return c.status("l").Disk.Level == wire.DiskFull })
+	c.start("f")
+	c.follow("f")
+	c.agrees("f")
+	if conns.Load() < 2 || c.made("l") != 0 || c.made("g") != 1 {
+		t.Errorf("%d connections; checkpoints: %d of the leader, %d of the follower", conns.Load(), c.made("l"), c.made("g"))
 	}
 }
 

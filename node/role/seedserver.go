@@ -35,14 +35,22 @@ type seedServer struct {
 	stop   context.CancelFunc
 }
 
-func newSeedServer(m *Member) (*seedServer, error) {
-	source, err := snapshot.NewSource(m.SeedOptions())
-	if err != nil {
+// newSeedServer serves a source made with o. What it throttles is what moves: a member that is only told to wait does not get on.
+func newSeedServer(o snapshot.SourceOptions, log logr.Logger) (_ *seedServer, err error) {
+	s := &seedServer{turn: make(chan struct{}, seedsAtOnce), began: time.Now(), say: sayWait, enough: turnPatience}
+	limit := o.Throttle
+	o.Throttle = func(ctx context.Context, n int) error {
+		s.move()
+		if limit == nil {
+			return nil
+		}
+		return limit(ctx, n)
+	}
+	if s.source, err = snapshot.NewSource(o); err != nil {
 		return nil, err
 	}
-	s := &seedServer{source: source, turn: make(chan struct{}, seedsAtOnce), began: time.Now(), say: sayWait, enough: turnPatience}
 	s.quit, s.stop = context.WithCancel(context.Background())
-	go s.sweep(m.opt.Log)
+	go s.sweep(log)
 	return s, nil
 }
 
@@ -79,24 +87,10 @@ func (s *seedServer) serve(ctx context.Context, rw io.ReadWriter) error {
 	}
 	defer func() { <-s.turn }()
 	s.move()
-	return s.source.Serve(ctx, moving{rw, s})
+	return s.source.Serve(ctx, rw)
 }
 
 func (s *seedServer) move() { s.moved.Store(int64(time.Since(s.began))) }
-
-// moving notes that bytes move.
-type moving struct {
-	io.ReadWriter
-	s *seedServer
-}
-
-func (m moving) Write(p []byte) (int, error) {
-	n, err := m.ReadWriter.Write(p)
-	if n > 0 {
-		m.s.move()
-	}
-	return n, err
-}
 
 func (s *seedServer) awaitTurn(ctx context.Context, rw io.Writer) error {
 	t := time.NewTicker(s.say)

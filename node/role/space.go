@@ -94,7 +94,13 @@ func (m *Member) tendVolume(now time.Time) {
 			_ = m.final(err)
 		})
 	}
-	m.works.SpareSeeds(m.space.Level)
+	if remove := m.works.SpareSeeds(m.space.Level); remove != nil {
+		m.works.Background(remove, func(err error) {
+			if err != nil {
+				m.opt.Log.Error(err, "remove checkpoints")
+			}
+		})
+	}
 	if m.space.Level == volume.Full {
 		m.endSeeds() // which would keep the tables that are given back
 		m.reclaim(now)

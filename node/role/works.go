@@ -30,14 +30,14 @@ type Works interface {
 	// holds back at most part bytes that are to be written to v.
 	OpenState(v *volume.Volume, dir string, part int64) (State, Sequencer, error)
 	// SpareSeeds gives up what snapshots that are sent hold of the volume, as its level asks for it: see
-	// snapshot.Source.Spare. Called at every tick while the volume is not ample.
-	SpareSeeds(l volume.Level)
+	// snapshot.Source.Spare, also for remove, which is not called in the role's turn. Called at every tick while the volume is not ample.
+	SpareSeeds(l volume.Level) (remove func() error)
 	// Sync begins to make l durable and has Member.Synced called when that has ended. One runs at a time.
 	Sync(l *wal.Log)
 	// AwaitSync waits for the Sync that runs and returns its error; Synced is not called for it then.
 	AwaitSync() error
 	// StartApply is called when c comes into force; Apply refers to it until StopApply, which returns once nothing is being
-	// applied any more and may be called twice.
+	// applied any more and may be called twice. It is in the role's turn, so it does not wait for whoever waits for room.
 	StartApply(c *Contents)
 	Apply(upTo replication.Position)
 	StopApply()
@@ -54,7 +54,8 @@ type State interface {
 	Applied() replication.Mark
 	AppliedTime() int64
 	Durable() replication.Mark
-	Apply(recs []replication.Record) error
+	// ApplyUntil applies recs, and waits for room no longer than ctx lives; see store.Machine.
+	ApplyUntil(ctx context.Context, recs []replication.Record) error
 	Flush(ctx context.Context) (replication.Mark, error)
 	Checkpoint(dir string) (replication.Mark, error)
 	// Reclaim gives back to the volume what was deleted, if that is worth it; it may take long.

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"errors"
 	"fmt"
 
@@ -18,6 +19,12 @@ var noSync = pebble.NoSync
 // An error is final: the state below Applied is intact, but the record after it cannot be applied by this build or does
 // not belong there, which no retry changes. Records may be reused after Apply has returned.
 func (m *Machine) Apply(recs []replication.Record) error {
+	return m.ApplyUntil(context.Background(), recs)
+}
+
+// ApplyUntil is Apply that waits for room no longer than ctx lives, which takes long on a full volume. Then it returns ctx's cause, which
+// is not final: Applied tells how many of recs were applied, and the next call goes on there.
+func (m *Machine) ApplyUntil(ctx context.Context, recs []replication.Record) error {
 	if !m.gate.enter() {
 		return ErrClosed
 	}
@@ -25,7 +32,7 @@ func (m *Machine) Apply(recs []replication.Record) error {
 	m.applyMu.Lock()
 	defer m.applyMu.Unlock()
 	for len(recs) > 0 {
-		n, err := m.applyBatch(recs)
+		n, err := m.applyBatch(ctx, recs)
 		if err != nil {
 			return err
 		}
@@ -35,7 +42,7 @@ func (m *Machine) Apply(recs []replication.Record) error {
 }
 
 // applyBatch applies the first records of recs, some, but at least one, as one batch and returns how many those were.
-func (m *Machine) applyBatch(recs []replication.Record) (n int, err error) {
+func (m *Machine) applyBatch(ctx context.Context, recs []replication.Record) (n int, err error) {
 	to := *m.applied.Load()
 	most := min(batchBytes, int(m.recent.budget/4))
 	for size := 0; n < len(recs) && (n == 0 || size < most); n++ {
@@ -52,7 +59,7 @@ func (m *Machine) applyBatch(recs []replication.Record) (n int, err error) {
 	r := m.recent
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.await(); err != nil {
+	if err := r.await(ctx); err != nil {
 		return 0, fmt.Errorf("apply up to %v: %w", to.mark, err)
 	}
 	for i := range recs[:n] {

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -14,13 +15,28 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// await waits until there is room for another batch: pouring may be slower than applying. mu is held, and given back meanwhile.
-func (r *recent) await() error {
-	for r.err == nil && r.gens.Load().young.bytes >= r.budget*5/4 { // who pours may need a moment to begin
+// await waits until there is room for another batch, or ctx has ended: pouring may be slower than applying. mu is held, and given back
+// meanwhile.
+func (r *recent) await(ctx context.Context) error {
+	if !r.crowded() {
+		return r.err
+	}
+	defer context.AfterFunc(ctx, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.room.Broadcast()
+	})()
+	for r.crowded() && r.err == nil && ctx.Err() == nil {
 		r.room.Wait()
+	}
+	if r.crowded() && r.err == nil {
+		return context.Cause(ctx)
 	}
 	return r.err
 }
+
+// crowded tells whether there is no room for another batch: who pours may need a moment to begin. mu is held.
+func (r *recent) crowded() bool { return r.gens.Load().young.bytes >= r.budget*5/4 }
 
 // full tells whether the younger generation is to be poured into the database; mu is held.
 func (r *recent) full() bool { return r.gens.Load().young.bytes >= r.budget }

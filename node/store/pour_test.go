@@ -296,3 +296,44 @@ func collidingKeys(n int) [][]byte {
 	}
 	return out
 }
+
+// Whoever is told to end does not wait for room, which may take as long as a volume is full; and what it was to apply is applied later.
+func TestApplyingEndsWhereThereIsNoRoom(t *testing.T) {
+	m := openMachine(t, vfs.NewMem(), "state")
+	next := func() []replication.Record {
+		entry := entryOf(putOf("k", strings.Repeat("v", 32<<10), 0))
+		return []replication.Record{record(t, m.Applied(), 1, m.AppliedTime()+1, entry)}
+	}
+	crowded := func() bool {
+		m.recent.mu.Lock()
+		defer m.recent.mu.Unlock()
+		return m.recent.crowded()
+	}
+	m.pourMu.Lock() // nothing gets to the database
+	for !crowded() {
+		if err := m.Apply(next()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := m.Applied()
+	why := errors.New("another log")
+	for _, wait := range []time.Duration{0, 20 * time.Millisecond} {
+		ctx, end := context.WithCancelCause(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- m.ApplyUntil(ctx, next()) }()
+		time.Sleep(wait)
+		end(why)
+		select {
+		case err := <-ended:
+			if !errors.Is(err, why) || m.Applied() != before {
+				t.Errorf("ended with %v at %v, not at %v", err, m.Applied(), before)
+			}
+		case <-time.After(time.Minute):
+			t.Fatal("it waits for room")
+		}
+	}
+	m.pourMu.Unlock()
+	if err := m.Apply(next()); err != nil || m.Applied().Position != before.Position+1 {
+		t.Errorf("with room again: %v, %v", m.Applied(), err)
+	}
+}

@@ -21,7 +21,7 @@ import (
 type recent struct {
 	// mu is held while a batch is put in, and while a generation takes another's place.
 	mu      sync.Mutex
-	room    sync.Cond // signalled when a new generation began, and at the end
+	room    sync.Cond // signalled when a new generation began, when who waits is to wait no longer, and at the end
 	last    uint64    // version given out last; guarded by mu
 	visible atomic.Uint64
 	gens    atomic.Pointer[generations] // replaced under mu, never changed

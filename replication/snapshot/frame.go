@@ -173,17 +173,22 @@ func Wait(w io.Writer) error {
 	return f.write(frameWait)
 }
 
-// tell sends Wait again and again until stop is called. Nothing else may be written meanwhile. That it may not arrive shows later.
-func (f *framer) tell(every time.Duration) (stop func()) {
+// tell sends Wait again and again until stop is called, or some time has passed. Nothing else may be written before stop is. That it may
+// not arrive shows later.
+func (f *framer) tell(every, during time.Duration) (stop func()) {
 	quit, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
 		t := time.NewTicker(every)
 		defer t.Stop()
+		late := time.NewTimer(during)
+		defer late.Stop()
 		for {
 			select {
 			case <-t.C:
 				_ = Wait(f.rw)
+			case <-late.C:
+				return
 			case <-quit:
 				return
 			}

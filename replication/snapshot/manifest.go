@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wal"
 )
 
 const (
@@ -56,11 +57,8 @@ func (m *Manifest) Check() error {
 	case len(m.Files) > maxFiles:
 		return fmt.Errorf("%w: %d files exceed %d", ErrManifest, len(m.Files), maxFiles)
 	}
-	if err := m.Epochs.Check(); err != nil {
-		return fmt.Errorf("%w: %w", ErrManifest, err)
-	}
-	if e := m.Epochs.EpochAt(m.Mark.Position); e != m.Mark.Epoch {
-		return fmt.Errorf("%w: the epoch table has epoch %d at %v", ErrManifest, e, m.Mark)
+	if err := wal.CheckStart(m.Mark, m.Epochs); err != nil { // else Install would fail, which is final
+		return fmt.Errorf("%w: it ends in %v: %w", ErrManifest, m.Mark, err)
 	}
 	return m.checkFiles()
 }

@@ -112,7 +112,8 @@ func (r *receiver) run(ctx context.Context) error {
 		return err
 	}
 	if err := durable.SyncDir(r.o.FS, r.dir); err != nil {
-		return r.f.refuse(err)
+		// As for a file (see errSync): the next one may succeed without the names being on disk.
+		return r.f.refuse(errors.Join(err, r.o.FS.RemoveAll(r.dir)))
 	}
 	return r.f.write(frameDone)
 }

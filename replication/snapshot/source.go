@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -39,9 +38,10 @@ type SourceOptions struct {
 	// Keep bounds the checkpoints on disk; default 2. When all are in use, a new seed gets the newest that serves.
 	Keep int
 	// Say is how often a receiver is told that its source is there while a checkpoint is made, which takes long where the state machine
-	// has much to tidy up first; default 5 s.
-	Say time.Duration
-	Now func() time.Time
+	// has much to tidy up first; default 5 s. SayFor is how long it is told so, by default 3 minutes: where that is not done by then it may
+	// never be, as on a disk that hangs, and another source may work.
+	Say, SayFor time.Duration
+	Now         func() time.Time
 	// Throttle waits until n more bytes may be sent; default: no wait.
 	Throttle func(ctx context.Context, n int) error
 	Logf     func(format string, args ...any)
@@ -67,6 +67,7 @@ type checkpoint struct {
 	// Guarded by Source.mu.
 	users    int
 	lastUsed time.Time
+	spared   bool // it holds no log any more: nobody else is sent it
 }
 
 // NewSource empties o.Dir: no seed survives its source's process, because the log was not pinned meanwhile.
@@ -82,6 +83,9 @@ func NewSource(o SourceOptions) (*Source, error) {
 	}
 	if o.Say == 0 {
 		o.Say = 5 * time.Second
+	}
+	if o.SayFor == 0 {
+		o.SayFor = 3 * time.Minute
 	}
 	if o.Holds == nil {
 		o.Holds = func(replication.Mark) bool { return true }
@@ -108,62 +112,6 @@ func (s *Source) Close() error {
 	return s.remove(all)
 }
 
-// Sweep removes the checkpoints that nobody has used for Linger. Call it now and then.
-func (s *Source) Sweep() error {
-	now := s.o.Now()
-	s.mu.Lock()
-	var gone []*checkpoint
-	s.checkpoints = slices.DeleteFunc(s.checkpoints, func(c *checkpoint) bool {
-		idle := c.users == 0 && now.Sub(c.lastUsed) >= s.o.Linger
-		if idle {
-			gone = append(gone, c)
-		}
-		return idle
-	})
-	s.mu.Unlock()
-	return s.remove(gone)
-}
-
-// Spare gives up what checkpoints hold of a volume of this level: nearly full, those that nobody is being sent, and the log
-// after the others; full, none is made either, and the caller ends what is under way. It costs nothing to call it often.
-func (s *Source) Spare(l volume.Level) {
-	s.mu.Lock()
-	s.level = l
-	var gone, busy []*checkpoint
-	if l != volume.Ample {
-		s.checkpoints = slices.DeleteFunc(s.checkpoints, func(c *checkpoint) bool {
-			if c.users == 0 {
-				gone = append(gone, c)
-			} else {
-				busy = append(busy, c)
-			}
-			return c.users == 0
-		})
-	}
-	s.mu.Unlock()
-	for _, c := range busy {
-		c.release()
-	}
-	if len(gone) == 0 {
-		return
-	}
-	s.o.Logf("the volume is %s: removing %d checkpoints that nobody is being sent", strings.ToLower(l.String()), len(gone))
-	if err := s.remove(gone); err != nil {
-		s.o.Logf("%v", err)
-	}
-}
-
-func (s *Source) remove(gone []*checkpoint) error {
-	var errs []error
-	for _, c := range gone {
-		c.release()
-		if err := s.o.FS.RemoveAll(c.dir); err != nil {
-			errs = append(errs, fmt.Errorf("remove checkpoint %s: %w", c.dir, err))
-		}
-	}
-	return errors.Join(errs...)
-}
-
 // Serve has one conversation with a receiver. An error leaves the Source usable, and the seed resumable for Linger.
 func (s *Source) Serve(ctx context.Context, rw io.ReadWriter) error {
 	f := &framer{rw: rw}
@@ -178,7 +126,7 @@ func (s *Source) Serve(ctx context.Context, rw io.ReadWriter) error {
 	if req.Store != s.o.Store {
 		return f.refuse(fmt.Errorf("serve snapshot: %w: this is store %q, not %q", ErrRefused, s.o.Store, req.Store))
 	}
-	told := f.tell(s.o.Say)
+	told := f.tell(s.o.Say, s.o.SayFor)
 	c, err := s.acquire(req.ID, req.Least)
 	told()
 	if err != nil {
@@ -287,7 +235,7 @@ func (s *Source) existing(id string, least replication.Position) (*checkpoint, e
 		if c.users > 0 {
 			busy++
 		}
-		if !fit[c] {
+		if !fit[c] || c.spared {
 			continue
 		}
 		newest = c
@@ -317,22 +265,6 @@ func (s *Source) fit(least replication.Position) map[*checkpoint]bool {
 		fit[c] = c.manifest.Mark.Position >= least && s.o.Holds(c.manifest.Mark)
 	}
 	return fit
-}
-
-// makeRoom removes the oldest unused checkpoints until a new one fits the bound.
-func (s *Source) makeRoom() error {
-	s.mu.Lock()
-	var gone []*checkpoint
-	for i := 0; i < len(s.checkpoints) && len(s.checkpoints) >= s.o.Keep; {
-		if s.checkpoints[i].users > 0 {
-			i++
-			continue
-		}
-		gone = append(gone, s.checkpoints[i])
-		s.checkpoints = slices.Delete(s.checkpoints, i, i+1)
-	}
-	s.mu.Unlock()
-	return s.remove(gone)
 }
 
 // newCheckpoint makes one, in use by the caller. The log is pinned as a whole until the checkpoint's mark is known.
@@ -384,19 +316,4 @@ func (m *Manifest) addFiles(fs vfs.FS, dir string) error {
 		m.Total += info.Size()
 	}
 	return m.Check()
-}
-
-func (s *Source) done(c *checkpoint) {
-	now := s.o.Now()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c.users--
-	c.lastUsed = now
-}
-
-// Checkpoints counts those on disk.
-func (s *Source) Checkpoints() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.checkpoints)
 }

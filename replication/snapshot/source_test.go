@@ -253,16 +253,24 @@ func TestManifestCheck(t *testing.T) {
 		"no epoch":           func(m *Manifest) { m.Mark.Epoch = 0 },
 		"epochs":             func(m *Manifest) { m.Epochs = nil },
 		"epochs out of turn": func(m *Manifest) { m.Epochs = append(m.Epochs, m.Epochs[0]) },
-		"total":              func(m *Manifest) { m.Total = 6 },
-		"negative size":      func(m *Manifest) { m.Files[0].Size, m.Total = -5, -5 },
-		"overflow":           func(m *Manifest) { m.Files[0].Size, m.Files[1].Size = 1<<62, 1<<62 },
-		"twice":              func(m *Manifest) { m.Files[1] = m.Files[0] },
-		"path":               func(m *Manifest) { m.Files[0].Name = "../META" },
-		"absolute":           func(m *Manifest) { m.Files[0].Name = "/etc/passwd" },
-		"hidden":             func(m *Manifest) { m.Files[0].Name = ".." },
-		"part":               func(m *Manifest) { m.Files[0].Name = "a.part" },
-		"no name":            func(m *Manifest) { m.Files[0].Name = "" },
-		"zero byte":          func(m *Manifest) { m.Files[0].Name = "a\x00b" },
+		"epochs after it":    func(m *Manifest) { m.Epochs = append(m.Epochs, replication.EpochStart{Epoch: 2, Start: 6}) },
+		"too many epochs": func(m *Manifest) {
+			m.Epochs = nil
+			for e := replication.Epoch(1); e <= 1<<16+1; e++ {
+				m.Epochs = append(m.Epochs, replication.EpochStart{Epoch: e, Start: replication.Position(e)})
+			}
+			m.Mark = replication.Mark{Epoch: 1<<16 + 1, Position: 1 << 17}
+		},
+		"total":         func(m *Manifest) { m.Total = 6 },
+		"negative size": func(m *Manifest) { m.Files[0].Size, m.Total = -5, -5 },
+		"overflow":      func(m *Manifest) { m.Files[0].Size, m.Files[1].Size = 1<<62, 1<<62 },
+		"twice":         func(m *Manifest) { m.Files[1] = m.Files[0] },
+		"path":          func(m *Manifest) { m.Files[0].Name = "../META" },
+		"absolute":      func(m *Manifest) { m.Files[0].Name = "/etc/passwd" },
+		"hidden":        func(m *Manifest) { m.Files[0].Name = ".." },
+		"part":          func(m *Manifest) { m.Files[0].Name = "a.part" },
+		"no name":       func(m *Manifest) { m.Files[0].Name = "" },
+		"zero byte":     func(m *Manifest) { m.Files[0].Name = "a\x00b" },
 	} {
 		m := good()
 		spoil(&m)

@@ -20,23 +20,59 @@ func TestASendersCheckpointIsSparedOnANearlyFullVolume(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Spare(volume.Ample)
-	if o.Checkpoints() != 1 || len(o.pins) != 1 {
+	if o.Spare(volume.Ample) != nil || o.Checkpoints() != 1 || len(o.pins) != 1 {
 		t.Fatalf("with room: %d checkpoints, %d holds", o.Checkpoints(), len(o.pins))
 	}
-	o.Spare(volume.NearlyFull)
-	if o.Checkpoints() != 1 || len(o.pins) != 0 {
+	if o.Spare(volume.NearlyFull) != nil || o.Checkpoints() != 1 || len(o.pins) != 0 {
 		t.Fatalf("nearly full, while it is being sent: %d checkpoints, %d holds", o.Checkpoints(), len(o.pins))
 	}
 	o.done(c)
-	o.Spare(volume.NearlyFull)
 	if o.Checkpoints() != 0 {
 		t.Fatal("nearly full, and nobody is being sent it")
 	}
 	seedFresh(t, o)
-	o.Spare(volume.Full)
+	if remove := o.Spare(volume.Full); remove == nil || remove() != nil {
+		t.Fatal("it was not removed")
+	}
 	if _, err := o.acquire("", 0); !errors.Is(err, ErrRefused) || o.Checkpoints() != 0 {
 		t.Fatalf("full: %v, %d checkpoints", err, o.Checkpoints())
+	}
+}
+
+// A checkpoint that holds no log any more may end before the log begins: there being room again does not change that.
+func TestASparedCheckpointIsSentToNobodyElse(t *testing.T) {
+	o := newOrigin(t, seeded(t), 1000)
+	first, err := o.acquire("", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Spare(volume.NearlyFull)
+	o.Spare(volume.Ample)
+	for _, id := range []string{"", first.manifest.ID} {
+		c, err := o.acquire(id, 0)
+		if err != nil || c == first || len(o.pins) != 1 {
+			t.Fatalf("asked for %q: the same %v, %d holds, %v", id, c == first, len(o.pins), err)
+		}
+	}
+	o.done(first)
+	if names, err := o.fs.List("checkpoints"); err != nil || len(names) != 1 || o.Checkpoints() != 1 {
+		t.Fatalf("on disk when nobody is sent it any more: %v, %v", names, err)
+	}
+}
+
+// Files are removed by whoever may wait for the disk.
+func TestSparingDoesNotWaitForTheDisk(t *testing.T) {
+	o := newOrigin(t, seeded(t), 1000)
+	seedFresh(t, o)
+	remove := o.Spare(volume.NearlyFull)
+	if names, err := o.fs.List("checkpoints"); err != nil || len(names) != 1 || o.Checkpoints() != 0 || len(o.pins) != 0 {
+		t.Fatalf("%v, %d checkpoints, %d holds, %v", names, o.Checkpoints(), len(o.pins), err)
+	}
+	if err := remove(); err != nil {
+		t.Fatal(err)
+	}
+	if names, err := o.fs.List("checkpoints"); err != nil || len(names) != 0 {
+		t.Fatalf("left: %v, %v", names, err)
 	}
 }
 

@@ -50,3 +50,33 @@ func TestAFailedSyncTakesTheFileWithIt(t *testing.T) {
 		})
 	}
 }
+
+// Nor is what was received when the directory could not be synced: that its names are there says nothing of the disk.
+func TestAFailedSyncOfTheDirectoryTakesTheFilesWithIt(t *testing.T) {
+	o := newOrigin(t, seeded(t), 10, 20)
+	mem := vfs.NewMem()
+	store := openMeta(t, mem)
+	dir := store.StateDir(2)
+	broken := errors.New("the disk did not take it")
+	var failed atomic.Bool
+	fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileSync && op.Path == dir && !failed.Swap(true) {
+			return broken
+		}
+		return nil
+	}))
+	if _, _, err := transfer(t, o.Source, receiveOptions(fs, store), nil); !errors.Is(err, broken) {
+		t.Fatalf("received with %v", err)
+	}
+	if names, err := mem.List(dir); len(names) > 0 || err != nil && !durable.IsNotExist(err) {
+		t.Errorf("there is still %v, %v", names, err)
+	}
+	m, _, err := transfer(t, o.Source, receiveOptions(fs, store), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Install(fs, store, m, smallLog); err != nil {
+		t.Fatal(err)
+	}
+	o.holds(t, mem, store)
+}

@@ -194,7 +194,7 @@ func (l *Log) become(s *segment, mark replication.Mark, epochs replication.Epoch
 //
 // ErrNoSpace leaves the log as it was; any other error is final.
 func (l *Log) Reset(at replication.Mark, t replication.EpochTable) error {
-	if err := checkStart(at, t); err != nil {
+	if err := CheckStart(at, t); err != nil {
 		return fmt.Errorf("reset log to %v: %w", at, err)
 	}
 	l.appendMu.Lock()
@@ -223,7 +223,8 @@ func (l *Log) Reset(at replication.Mark, t replication.EpochTable) error {
 	return nil
 }
 
-func checkStart(at replication.Mark, t replication.EpochTable) error {
+// CheckStart refuses what Reset refuses: a history that does not end at the mark, or has more leaderships than a log keeps.
+func CheckStart(at replication.Mark, t replication.EpochTable) error {
 	if err := t.Check(); err != nil {
 		return err
 	}

@@ -78,8 +78,8 @@ func (s *registers) AppliedTime() int64        { return s.time }
 func (s *registers) Durable() replication.Mark { return s.durable }
 func (s *registers) Close() error              { return nil }
 
-// Apply checks, as the real one does, that records follow each other.
-func (s *registers) Apply(recs []replication.Record) error {
+// ApplyUntil checks, as the real one does, that records follow each other; it never waits.
+func (s *registers) ApplyUntil(_ context.Context, recs []replication.Record) error {
 	for i := range recs {
 		rec := &recs[i]
 		if err := rec.Follows(s.mark); err != nil {

@@ -121,7 +121,7 @@ func (w *works) applyNow() {
 		}
 		if err == nil {
 			w.p.w.applied(recs)
-			err = w.c.State.Apply(recs)
+			err = w.c.State.ApplyUntil(context.Background(), recs)
 		}
 		if err != nil {
 			w.Fail(err)
@@ -141,7 +141,7 @@ func (w *works) Connect(l *role.Link) {
 	}
 }
 
-func (w *works) SpareSeeds(l volume.Level) { w.p.source.Spare(l) }
+func (w *works) SpareSeeds(l volume.Level) func() error { return w.p.source.Spare(l) }
 
 func (w *works) ServeSeed(ctx context.Context, rw io.ReadWriter) error {
 	return w.p.source.Serve(ctx, rw)
