@@ -167,7 +167,7 @@ func (n *Node) serve(ctx context.Context) (err error) {
 	n.clients, err = resp.New(b, resp.Options{
 		Now: wallClock, Log: n.opt.Log, Limits: resp.Limits{MaxBulk: int(n.opt.MaxValueBytes)},
 		MaxClients: n.opt.MaxClients, CommitTimeout: n.opt.WriteTimeout, ReadTimeout: gateWait, EnableDebug: n.opt.EnableDebug,
-		Dial: n.dialLeader, Store: n.opt.Store + "/" + n.opt.StoreUID, Park: n.opt.park,
+		Dial: n.dialLeader, Store: n.opt.Store + "/" + n.opt.StoreUID, Park: n.opt.park, Owned: n.owned(), Version: n.opt.Version,
 		MaxLarge: int(n.opt.Memory / largeShare),
 	})
 	if err != nil {
@@ -195,6 +195,17 @@ func (n *Node) serve(ctx context.Context) (err error) {
 	n.running.Go(func() { n.watch(ctx) })
 	go n.watchDisk(ctx) // not waited for: a disk that hangs holds it up
 	return nil
+}
+
+// owned are the parameters of clients that a managed member was given: what its store's spec says holds until that is changed.
+func (n *Node) owned() map[string]string {
+	if !n.opt.Managed {
+		return nil
+	}
+	return map[string]string{
+		"maxclients":        "the store's spec.node.maxClients says it",
+		"commit-timeout-ms": "the store's spec.replication.writeTimeoutSeconds says it",
+	}
 }
 
 // serveClients serves a port until clients are let go, or ends the node when the port fails.

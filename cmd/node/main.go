@@ -66,7 +66,7 @@ func run(args []string) error {
 func parse(args []string) (opt node.Options, leaseName string, verbosity int, err error) {
 	f := flag.NewFlagSet("node", flag.ContinueOnError)
 	f.Usage = func() {
-		fmt.Fprintln(f.Output(), "usage: node --data DIR [flags]\n       node quarantine list|export|remove --data DIR")
+		fmt.Fprintln(f.Output(), "usage: node --data DIR [flags]\n       node quarantine list|export --data DIR\n       node quarantine remove --data DIR --file NAME | --all")
 		f.PrintDefaults()
 	}
 	f.StringVar(&opt.Data, "data", "", "data `directory`, made if missing (required)")

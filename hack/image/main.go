@@ -1,5 +1,5 @@
 // Command image builds the product's container image without a container daemon: static programs in one layer, no
-// shell, an ordinary user. The same sources and compiler give the same bytes.
+// shell, an ordinary user. The same sources, version and compiler give the same bytes.
 package main
 
 import (
@@ -32,6 +32,7 @@ func main() {
 // options of a build.
 type options struct {
 	tag, output, arch string
+	version           string   // that the programs say they are
 	programs          []string // packages; each becomes /<last element>
 	buildTags         []string // of Go
 }
@@ -48,6 +49,7 @@ directory under the package's name. The image has no entry point; a pod names "/
 	}
 	c.Flags().StringVar(&o.tag, "tag", "localhost/replicatedstore:dev", "reference of the image")
 	c.Flags().StringVar(&o.output, "output", "dist/replicatedstore.tar", "archive to write")
+	c.Flags().StringVar(&o.version, "version", "dev", "version that the programs and the image's label say")
 	c.Flags().StringVar(&o.arch, "arch", runtime.GOARCH, "GOARCH of the programs")
 	c.Flags().StringSliceVar(&o.programs, "program", []string{"./cmd/operator", "./cmd/node"}, "main packages to pack")
 	c.Flags().StringSliceVar(&o.buildTags, "build-tags", nil, "Go build tags, for images of tests")
@@ -69,7 +71,7 @@ func build(ctx context.Context, o options) error {
 	defer os.RemoveAll(tmp)
 	img := archive.Image{
 		Reference: o.tag, User: "65532:65532", Arch: o.arch,
-		Labels: map[string]string{"org.opencontainers.image.title": "replicatedstore"},
+		Labels: map[string]string{"org.opencontainers.image.title": "replicatedstore", "org.opencontainers.image.version": o.version},
 	}
 	for i, pkg := range o.programs {
 		name := path.Base(filepath.ToSlash(pkg))
@@ -96,9 +98,9 @@ func build(ctx context.Context, o options) error {
 	return nil
 }
 
-// compile builds one static program. -buildvcs=false keeps the commit out, so that equal sources give equal bytes.
+// compile builds one static program. -buildvcs=false keeps the commit out, so that equal sources of one version give equal bytes.
 func compile(ctx context.Context, pkg, file string, o options) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w",
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -X main.version="+o.version,
 		"-tags="+strings.Join(o.buildTags, ","), "-o", file, pkg)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+o.arch)
 	if out, err := cmd.CombinedOutput(); err != nil {

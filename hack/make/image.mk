@@ -3,4 +3,4 @@ IMAGE_ARCHIVE ?= dist/replicatedstore.tar
 
 .PHONY: image
 image: ## Build the container image as an archive in dist/, without Docker.
-	@CGO_ENABLED=0 $(GO) run -trimpath ./hack/image --tag $(IMAGE) --output $(IMAGE_ARCHIVE) $(if $(IMAGE_BUILD_TAGS),--build-tags $(IMAGE_BUILD_TAGS))
+	@CGO_ENABLED=0 $(GO) run -trimpath ./hack/image --tag $(IMAGE) --version '$(VERSION)' --output $(IMAGE_ARCHIVE) $(if $(IMAGE_BUILD_TAGS),--build-tags $(IMAGE_BUILD_TAGS))

@@ -1,10 +1,10 @@
-# Tests in tiers; CONTRIBUTING.md explains them. `make test` runs all of them and installs what they need.
+# Tests in tiers; CONTRIBUTING.md explains them. `make test` runs those of some minutes and installs what they need.
 RACE_PACKAGES := ./replication/... ./node/... ./controllers/... ./api/... ./cmd/... ./test/ledger/... ./hack/...
 TEST_FLAGS ?=
 
 .PHONY: test
-test: lint test-unit test-sim test-apiserver chart-lint conformance e2e-quick ## Run every tier of tests (root; the first run builds Kubernetes).
-	@echo "all tiers passed"
+test: lint test-unit test-sim test-apiserver chart-lint conformance e2e-quick ## Lint, unit, first simulated worlds, API server, chart, conformance, quick e2e (root; the first run builds Kubernetes).
+	@echo "all of it passed"
 
 .PHONY: lint
 lint: ## Check formatting, vet, the arrows between rooms and generated files.

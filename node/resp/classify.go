@@ -82,8 +82,7 @@ func (r *round) rejection(j *job) string {
 		return unknownCommand(r.srv.table, j.args)
 	case !cmd.accepts(len(j.args)):
 		return arityError(cmd)
-	case r.conn.multi != nil && (cmd.has(flagNoMulti) || cmd.mode == modeScan):
-		// Scans do not see writes in flight, so they cannot be part of an atomic whole.
+	case r.conn.multi != nil && cmd.has(flagNoMulti):
 		return errNoMulti
 	case cmd.has(flagWrite) && r.seq == nil && !r.srv.forwards():
 		return errReadOnly

@@ -10,21 +10,17 @@ import (
 
 // spec is one line of the command table: Redis 7's own description of the command, and what runs it.
 type spec struct {
-	name       string // with its container: "client|id"
-	arity      int    // with the name; negative: at least
-	flags      string
-	cats       string   // ACL categories that do not follow from flags
-	tips       string   // separated by spaces
-	keys       []string // "first last step flags... // notes"; last counts from first when positive, from the end when negative
-	group      string
-	since      string
-	complexity string
-	summary    string
-	deprecated string // version
-	replacedBy string
-	mode       mode
-	run        func(*call)
-	subs       []spec
+	name    string // with its container: "client|id"
+	arity   int    // with the name; negative: at least
+	flags   string
+	cats    string   // ACL categories that do not follow from flags
+	tips    string   // separated by spaces
+	keys    []string // "first last step flags... // notes"; last counts from first when positive, from the end when negative
+	group   string
+	summary string
+	mode    mode
+	run     func(*call)
+	subs    []spec
 }
 
 // mode says where a command runs. The zero value follows from the flags: write and readonly commands run on data (inside
@@ -33,7 +29,7 @@ type mode uint8
 
 const (
 	modeAuto    mode = iota
-	modeScan         // reads that touch many keys: never under the sequencer's lock; they wait for the writes before them
+	modeScan         // reads that touch many keys: never under the sequencer's lock; they wait for the writes before them, and so are no_multi
 	modeSettled      // needs every earlier command of the pipeline to be answered first, and may block
 )
 
@@ -131,6 +127,9 @@ func newCommand(s *spec) *command {
 	}
 	for _, text := range s.keys {
 		c.keys = append(c.keys, parseKeySpec(text))
+	}
+	if c.mode == modeScan && !c.has(flagNoMulti) {
+		panic(fmt.Sprintf("command %s: scans do not see writes in flight, and cannot be part of a transaction", s.name))
 	}
 	c.cats = categories(c)
 	if s.run == nil && (len(s.subs) == 0 || c.accepts(1)) {

@@ -218,57 +218,6 @@ func commandList(c *call) {
 	c.w.insertArray(at, n)
 }
 
-func commandDocs(c *call) {
-	var found []*command
-	if len(c.args) == 2 {
-		found = c.srv.table.order
-	}
-	for _, name := range c.args[2:] {
-		if cmd := c.srv.table.named(name); cmd != nil {
-			found = append(found, cmd)
-		}
-	}
-	c.w.dict(len(found))
-	for _, cmd := range found {
-		c.writeDocs(cmd)
-	}
-}
-
-func (c *call) writeDocs(cmd *command) {
-	pairs := [][2]string{{"summary", cmd.summary}, {"since", cmd.since}, {"group", cmd.group}}
-	if cmd.complexity != "" {
-		pairs = append(pairs, [2]string{"complexity", cmd.complexity})
-	}
-	n := len(pairs)
-	if cmd.deprecated != "" {
-		n += 3
-	}
-	if cmd.subs != nil {
-		n++
-	}
-	c.w.text(cmd.name)
-	c.w.dict(n)
-	for _, p := range pairs {
-		c.w.text(p[0])
-		c.w.text(p[1])
-	}
-	if cmd.deprecated != "" {
-		c.w.text("doc_flags")
-		c.writeStatusSet([]string{"deprecated"}, "")
-		c.w.text("deprecated_since")
-		c.w.text(cmd.deprecated)
-		c.w.text("replaced_by")
-		c.w.text(cmd.replacedBy)
-	}
-	if cmd.subs != nil {
-		c.w.text("subcommands")
-		c.w.dict(len(cmd.order))
-		for _, sub := range cmd.order {
-			c.writeDocs(sub)
-		}
-	}
-}
-
 // help answers "<CONTAINER> HELP" from the table.
 func help(c *call) {
 	name := strings.ToUpper(c.cmd.parent.spec.name)

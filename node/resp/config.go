@@ -130,6 +130,8 @@ func configSet(c *call) {
 		failed := ""
 		if p.Set == nil {
 			failed = "can't set immutable config"
+		} else if owned := c.srv.opt.Owned[name]; owned != "" {
+			failed = owned
 		} else if slices.ContainsFunc(changes, func(ch change) bool { return ch.Name == name }) {
 			failed = "duplicate parameter"
 		}

@@ -23,9 +23,7 @@ func (s *Server) infoServer(add adder) {
 	up := s.opt.Now().Sub(s.started)
 	add("redis_version", compatVersion)
 	add("redis_mode", "standalone")
-	if b, ok := debug.ReadBuildInfo(); ok {
-		add("replicatedstore_version", b.Main.Version)
-	}
+	add("replicatedstore_version", s.opt.Version)
 	add("os", runtime.GOOS)
 	add("arch_bits", 64)
 	add("go_version", runtime.Version())

@@ -56,12 +56,17 @@ type Options struct {
 	Store string
 	// Park is how long such a command waits while no leader takes it (default 2.5 s).
 	Park time.Duration
+	// Owned are parameters that CONFIG SET may not change, because somebody else says what they are, and in which words: what completes
+	// the reply "CONFIG SET failed (possibly related to argument '...') - ".
+	Owned map[string]string
 	// EnableDebug allows DEBUG. Off by default, as in Redis.
 	EnableDebug bool
 
 	// Params are further parameters for CONFIG; Sections further sections for INFO.
 	Params   []Param
 	Sections []Section
+	// Version of this program, in INFO.
+	Version string
 }
 
 func (o Options) withDefaults() Options {

@@ -189,3 +189,31 @@ func TestExpireLongKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// What docs/commands.md says of how long keys and writes may be: the longest key there can be is written, expires and is removed; a
+// longer one is refused, as is an entry that a record could not hold.
+func TestLongestKey(t *testing.T) {
+	const key, entry = 33_554_418, 134_217_675
+	l := newLeader(t, SequencerOptions{})
+	l.put(strings.Repeat("k", key), "v", l.clock.now+10)
+	l.settle()
+	l.clock.now += 10
+	if removed, _, more := l.runExpire(t, 1000); removed != 1 || more {
+		t.Errorf("removed %d, more %t", removed, more)
+	}
+	for _, c := range []struct {
+		key, value int
+		want       error
+		says       int
+	}{{key + 1, 1, ErrKeyTooLong, key}, {1, entry, ErrEntryTooLarge, entry}} {
+		_, err := l.s.Run(t.Context(), func(b *Batch) {
+			b.Begin().Put(make([]byte, c.key), Value{Type: TypeString, Data: make([]byte, c.value)})
+			if err := b.End(); !errors.Is(err, c.want) || !strings.Contains(err.Error(), fmt.Sprint(c.says)) {
+				t.Errorf("a key of %d bytes and a value of %d: %v", c.key, c.value, err)
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}

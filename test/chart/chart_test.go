@@ -220,3 +220,24 @@ func TestDeploymentIsThatOfConfig(t *testing.T) {
 		}
 	}
 }
+
+// TestMonitorsScrapeAsThoseOfConfig: and what the operator's series say of namespaces is left as it is.
+func TestMonitorsScrapeAsThoseOfConfig(t *testing.T) {
+	objects := mustRender(t, "monitoring: {operator: true, members: true}")
+	for file, suffix := range map[string]string{"operator": "-operator", "members": "-members"} {
+		endpoints := func(o unstructured.Unstructured) []any {
+			list, _, err := unstructured.NestedSlice(o.Object, "spec", "podMetricsEndpoints")
+			if err != nil || len(list) != 1 {
+				t.Fatalf("%s: %v, %v", file, list, err)
+			}
+			return list
+		}
+		got, want := endpoints(find(t, objects, "PodMonitor", suffix)), endpoints(fromFile(t, "monitoring/"+file+".yaml")[0])
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: the chart's says %v, config's %v", file, got, want)
+		}
+		if honours := got[0].(map[string]any)["honorLabels"] == true; honours != (file == "operator") {
+			t.Errorf("%s: honorLabels %t", file, honours)
+		}
+	}
+}
