@@ -135,6 +135,9 @@ func (r *Reconciler) turn(ctx context.Context) (done func(), err error) {
 	}
 }
 
+// errOthersFirst: there was no turn in time. That is no news to the store's owner.
+var errOthersFirst = errors.New("those of other stores came first")
+
 // apply applies, and remembers what came of it.
 func (p *pass) apply(ctx context.Context, c child, hash string, ac runtime.ApplyConfiguration) error {
 	if err := p.late(c.Kind); err != nil {
@@ -144,7 +147,7 @@ func (p *pass) apply(ctx context.Context, c child, hash string, ac runtime.Apply
 	err := p.inTime(ctx, was.patience(), func(ctx context.Context) error {
 		done, err := p.turn(ctx)
 		if err != nil {
-			return fmt.Errorf("apply %s: those of other stores came first: %w", c.key(), err)
+			return fmt.Errorf("apply %s: %w: %w", c.key(), errOthersFirst, err)
 		}
 		defer done()
 		began = true

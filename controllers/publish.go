@@ -152,6 +152,9 @@ func (p *pass) warn(reason string, err error) {
 	if errors.Is(err, errNotOwned) {
 		reason = v1alpha1.ReasonNotOwned
 	}
+	if errors.Is(err, errOthersFirst) {
+		return
+	}
 	now, note := p.Clock.Now(), brief(distinct(err.Error()))
 	maps.DeleteFunc(p.warned, func(_ string, at time.Time) bool { return now.Sub(at) >= warnAgain })
 	if _, told := p.warned[note]; told {

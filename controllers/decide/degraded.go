@@ -45,7 +45,7 @@ func (d *decision) degraded(rec Record) judgement {
 	}
 }
 
-const quarantineWayOut = "In the pod, `/node quarantine list` and `export` with `--data /data/store` show them, and `remove` ends this."
+const quarantineWayOut = "In the pod, `/node quarantine list` and `export` with `--data /data/store` show them, and `remove --all` ends this."
 
 // shortOf lists the members that do not answer, those that are behind, and what members have in quarantine.
 func (d *decision) shortOf(rec Record) (missing, lagging, quarantined []string) {
