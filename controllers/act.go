@@ -20,10 +20,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// act does the plan's actions in order and stops at the first failure, but for that of a member that cannot be made: the others are made
-// all the same, unless one was late. Orders to follow go out together.
+// act does the plan's actions in order and stops at the first failure, but for that of a member that cannot be made, or labelled: the
+// others are all the same, unless one was made too late. Orders to follow go out together.
 func (p *pass) act(ctx context.Context, plan decide.Plan) error {
-	var unmade []error
+	var failed []error
 	for i := 0; i < len(plan.Actions); i++ {
 		a := plan.Actions[i]
 		p.failpoint(ctx, "before", a)
@@ -35,10 +35,14 @@ func (p *pass) act(ctx context.Context, plan decide.Plan) error {
 		logger := log.FromContext(ctx).WithValues(keyState, plan.State.String(), keyAction, a.String())
 		if err := p.do(ctx, a); err != nil {
 			err = fmt.Errorf("%v: %w", a, err)
-			if _, ok := a.(decide.CreateMember); !ok || p.tooLate != nil {
-				return errors.Join(append(unmade, err)...)
+			switch a.(type) {
+			case decide.CreateMember, decide.LabelPod:
+			default:
+				return errors.Join(append(failed, err)...)
 			}
-			unmade = append(unmade, err)
+			if failed = append(failed, err); p.tooLate != nil {
+				return errors.Join(failed...)
+			}
 			continue
 		}
 		p.failpoint(ctx, "after", a)
@@ -48,7 +52,7 @@ func (p *pass) act(ctx context.Context, plan decide.Plan) error {
 			logger.V(1).Info("Acted", keyReason, plan.Reason)
 		}
 	}
-	return errors.Join(unmade...)
+	return errors.Join(failed...)
 }
 
 func (p *pass) do(ctx context.Context, a decide.Action) error {
@@ -75,7 +79,7 @@ func (p *pass) do(ctx context.Context, a decide.Action) error {
 	case decide.DeleteClaim:
 		return p.delete(ctx, &corev1.PersistentVolumeClaim{}, a.Name, a.UID)
 	case decide.LabelPod:
-		return p.patchPod(ctx, a.Name, "labels", v1alpha1.LabelRole, a.Role)
+		return p.resting(labelling, func() error { return p.patchPod(ctx, a.Name, "labels", v1alpha1.LabelRole, a.Role) })
 	case decide.RouteClients:
 		return p.route(ctx, a)
 	case decide.UnannotatePod:
@@ -193,15 +197,15 @@ func (p *pass) patchPod(ctx context.Context, name, field, key, value string) err
 		return fmt.Errorf("encode patch: %w", err)
 	}
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: p.store.Namespace, Name: name}}
-	return p.inTime(ctx, longPatience, func(ctx context.Context) error {
-		return p.ofThat(p.Client.Patch(ctx, pod, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(v1alpha1.FieldOwner)))
-	})
+	ctx, cancel := context.WithTimeout(ctx, writePatience)
+	defer cancel()
+	return p.ofThat(p.Client.Patch(ctx, pod, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(v1alpha1.FieldOwner)))
 }
 
 // ofThat judges the outcome of a write about a pod or a claim of one UID: that it is gone is no error, and that it was replaced says
 // that the list of them is too old.
 func (p *pass) ofThat(err error) error {
-	p.replaced = p.replaced || apierrors.IsConflict(err)
+	p.replaced = p.replaced || apierrors.IsConflict(err) || apierrors.IsInvalid(err) // so is a patch of another UID
 	return client.IgnoreNotFound(err)
 }
 

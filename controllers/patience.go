@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -64,6 +65,22 @@ func (p *pass) inTime(ctx context.Context, patience time.Duration, write func(co
 	err := write(ctx)
 	if err != nil && ctx.Err() != nil {
 		p.tooLate = err
+	}
+	return err
+}
+
+// labelling is the kind, for lateness, of what labels pods.
+const labelling = "label"
+
+// resting does a write that is not about applying a child, unless one of its kind was late a moment ago.
+func (p *pass) resting(kind string, write func() error) error {
+	was := p.lates[kind]
+	if was.rests(p.Clock.Now()) {
+		return was.err
+	}
+	err := write()
+	if delete(p.lates, kind); errors.Is(err, context.DeadlineExceeded) {
+		p.lates[kind] = lateness{was.times + 1, p.Clock.Now(), err}
 	}
 	return err
 }

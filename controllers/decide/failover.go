@@ -36,17 +36,22 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 	}
 	will := rec
 	will.Target, will.Aside = d.wish(rec, aside), aside
-	chosen, g := d.elect(will, ev)
-	if g != nil {
-		return plan(Blocked, g.reason, "%s. %s", f.message, g.message).again(soon)
+	if f.setAside {
+		will.Aside = d.unpromised(rec, aside)
 	}
-	if name := chosen.voter.Member; f.setAside && slices.Contains(aside, name) {
+	if d.manual() && d.unasked(rec) == nil && will.Target == "" {
+		will.Target = v1alpha1.FailoverToAny // in what comes, too
+	}
+	chosen, permitted, g := d.chosen(will, ev)
+	switch name := chosen.voter.Member; {
+	case g != nil:
+		return plan(Blocked, g.reason, "%s. %s", f.message, g.message).again(soon)
+	case f.setAside && (slices.Contains(will.Aside, name) || d.againTooSoon(rec)):
 		return plan(Blocked, v1alpha1.ReasonLeaderUnfit, "%s. Nobody else who holds as much is left to lead (%v); annotate the store with %s=<member> to try one of them again.",
 			f.message, ev, v1alpha1.AnnotationFailover).again(soon)
-	}
-	if may := d.unasked(rec); may != nil && (!slices.Contains(may, chosen.voter.Member) || rec.Phase == PhaseStable && chosen.voter != rec.Leader) {
+	case !permitted, d.manual() && request == "" && rec.Phase == PhaseStable && chosen.voter != rec.Leader:
 		return plan(Blocked, v1alpha1.ReasonManualMode, "%s. %s could lead (%v); annotate the store with %s=%s to let it.",
-			f.message, chosen.voter.Member, ev, v1alpha1.AnnotationFailover, chosen.voter.Member).again(2 * time.Second)
+			f.message, name, ev, v1alpha1.AnnotationFailover, name).again(2 * time.Second)
 	}
 	next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindFailover, f.reason, will.Target, request))
 	next.LeaderDead, next.Aside = f.dead && rec.Phase == PhaseStable, aside
@@ -98,6 +103,7 @@ func (d *decision) fencing(rec Record) Plan {
 		}
 	}
 	everybody := d.promised(rec.Epoch)
+	retarget := d.retarget(&rec)
 	ev := d.helpful(rec, rec.Aside, everybody)
 	if missing := d.waking(rec, ev); missing != "" {
 		return plan(Waking, v1alpha1.ReasonWaking, "Members come back: %s. Without them it goes on after %s.", missing, wakePatience).again(soon)
@@ -109,28 +115,22 @@ func (d *decision) fencing(rec Record) Plan {
 	if !waited && d.alone(rec, ev) {
 		return plan(Fencing, v1alpha1.ReasonFailoverStarted, "Epoch %d has no leader yet: only %s, which led before, answers.", rec.Epoch, rec.From).again(shortly)
 	}
-	if request := d.request(); d.manual() && rec.From != "" && rec.Kind != v1alpha1.KindWake && request != "" && request != rec.Request {
-		if p, refused := d.refuseTarget(ev, request); refused {
-			return p
-		}
-		rec.Target, rec.Request = request, request
+	if p, refused := d.refuseTarget(ev, rec.Request); retarget && refused {
+		return p
 	}
-	chosen, g := d.elect(rec, ev)
+	chosen, permitted, g := d.chosen(rec, ev)
 	if g != nil {
 		return plan(Blocked, g.reason, "Epoch %d has no leader yet: %s", rec.Epoch, g.message).again(soon)
 	}
-	if may := d.unasked(rec); may != nil && !slices.Contains(may, chosen.voter.Member) {
-		return plan(Blocked, v1alpha1.ReasonManualMode, "Epoch %d has no leader yet: %s was to lead and cannot; %s could (%v): annotate the store with %s=%s to let it.",
-			rec.Epoch, strings.Join(may, " or "), chosen.voter.Member, ev, v1alpha1.AnnotationFailover, chosen.voter.Member).again(2 * time.Second)
+	if !permitted {
+		return plan(Blocked, v1alpha1.ReasonManualMode, "Epoch %d has no leader yet: %s cannot lead it, and %s could (%v): annotate the store with %s=%s to let it.",
+			rec.Epoch, strings.Join(d.unasked(rec), " or "), chosen.voter.Member, ev, v1alpha1.AnnotationFailover, chosen.voter.Member).again(2 * time.Second)
 	}
 	next := rec.promoting(chosen.voter, chosen.last, d.firstRule(rec, chosen.voter, ev))
 	next.GrantWaitMillis = d.grantWait(rec, ev)
 	next.Since.Fenced = d.micro()
 	next.Positions = d.compared(rec, everybody, chosen.voter.Member)
 	next.WritesLost = moreLost(rec.WritesLost, lostWrites(pass))
-	if slices.Contains(rec.Aside, chosen.voter.Member) {
-		next.Aside = d.unpromised(rec.Aside, everybody) // or they would be foreseen to lead in its place again, and so on
-	}
 	return plan(Promoting, v1alpha1.ReasonLeaderElected, "%s holds %v and will lead epoch %d.", chosen.voter.Member, chosen.last, rec.Epoch).
 		do(d.write(next))
 }
@@ -233,15 +233,37 @@ func moreLost(a, b string) string {
 	}
 }
 
-// unpromised adds to aside who answers, and not to the fence.
-func (d *decision) unpromised(aside []string, ev evidence) []string {
+// unpromised adds to aside who answers and has not promised the epoch whose leader is set aside: so it may do with the next one. While
+// that leader is there, members are told to follow it, and those that can, do promise.
+func (d *decision) unpromised(rec Record, aside []string) []string {
 	out := slices.Clone(aside)
 	for _, m := range d.byOrdinal() {
-		if _, promised := ev[m.Name]; !promised && m.fresh() != nil && !m.Foreign && !slices.Contains(out, m.Name) {
+		if s := m.fresh(); s != nil && s.Promised < rec.Epoch && !slices.Contains(out, m.Name) {
 			out = append(out, m.Name)
 		}
 	}
 	return out
+}
+
+// againTooSoon tells whether the leader was elected although it is set aside, for who would lead in its place answers and made no promise
+// when it was asked: that is tried again at the pace of Leases. It rests on operators' clocks, for a pause more or less.
+func (d *decision) againTooSoon(rec Record) bool {
+	if !slices.Contains(rec.Aside, rec.Leader.Member) || rec.Since.Fenced == nil {
+		return false
+	}
+	since := d.now.Sub(rec.Since.Fenced.Time)
+	return since >= 0 && since < d.leaseDuration()
+}
+
+// retarget makes rec answer a request, in mode Manual, that is newer than the one it was begun for.
+func (d *decision) retarget(rec *Record) bool {
+	request := d.request()
+	if !d.manual() || rec.From == "" || rec.Kind == v1alpha1.KindWake || request == "" || request == rec.Request {
+		return false
+	}
+	rec.Target, rec.Request = request, request
+	rec.Aside = slices.DeleteFunc(slices.Clone(rec.Aside), func(m string) bool { return m == request }) // it has another try
+	return true
 }
 
 // change begins the report of a change of leader.

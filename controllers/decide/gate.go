@@ -138,7 +138,9 @@ func (d *decision) lossOf(l replication.Leadership, ev evidence) (ahead int64, k
 			continue
 		}
 		reached(s.Told) // by each heartbeat; the operator asks the leader itself more seldom
-		reached(s.Durable)
+		if s.Durable.Epoch == l.Epoch {
+			led = max(led, s.Durable.Position) // that far at least; how far in all, that does not tell
+		}
 		if name == l.Leader.Member && s.Incarnation == l.Leader.Incarnation && s.Epoch == l.Epoch {
 			led, known = max(led, s.Last.Position), true
 		}

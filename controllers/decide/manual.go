@@ -9,18 +9,39 @@ import (
 // manual tells whether nobody but a person makes another member lead.
 func (d *decision) manual() bool { return d.Store.Spec.Failover.Mode == v1alpha1.FailoverManual }
 
-// unasked lists who may lead next, where that is not for the evidence alone to say: in mode Manual, while nobody asks for a leader, who led
-// before, and whom the change that is under way is for; nil for anybody.
+// unasked lists who may lead next, where that is not for the evidence alone to say: in mode Manual, who led before, and whom the change
+// that is under way, or a person, asks for; nil for anybody.
 func (d *decision) unasked(rec Record) []string {
-	begun := rec.Phase != PhaseStable
+	begun, request := rec.Phase != PhaseStable, d.request()
 	switch {
-	case !d.manual(), d.request() != "", begun && (rec.From == "" || rec.Kind == v1alpha1.KindWake || rec.Target == v1alpha1.FailoverToAny):
+	case !d.manual(), request == v1alpha1.FailoverToAny, begun && (rec.From == "" || rec.Kind == v1alpha1.KindWake):
 		return nil
-	case begun:
-		return slices.DeleteFunc([]string{rec.Leader.Member, rec.Target, rec.From}, func(m string) bool { return m == "" })
-	default:
-		return []string{rec.Leader.Member}
+	case begun && rec.Target == v1alpha1.FailoverToAny && request == "":
+		return nil
 	}
+	may := []string{request, rec.Leader.Member}
+	if begun {
+		may = append(may, rec.Target, rec.From)
+	}
+	return slices.DeleteFunc(may, func(m string) bool { return m == "" || m == v1alpha1.FailoverToAny })
+}
+
+// chosen is who is elected for rec: of unasked, unless nobody of them would be or those are set aside. permitted tells whether he may lead.
+func (d *decision) chosen(rec Record, ev evidence) (best holding, permitted bool, g *gate) {
+	best, g = d.elect(rec, ev)
+	may := d.unasked(rec)
+	if g != nil || may == nil || slices.Contains(may, best.voter.Member) {
+		return best, true, g
+	}
+	for _, m := range may {
+		if rec.Target = m; slices.Contains(rec.Aside, m) {
+			continue
+		}
+		if h, g := d.elect(rec, ev); g == nil && h.voter.Member == m {
+			return h, true, nil
+		}
+	}
+	return best, false, nil
 }
 
 // wish is who is to lead among those that hold the same: whom a person asks for, or the first of unasked that was not set aside.

@@ -36,6 +36,7 @@ type operator struct {
 	hands    int    // handovers tried
 	refuse   bool   // handovers fail
 	mute     string // who answers no fence
+	deaf     string // whom no order to lead reaches
 	trial    decide.Trial
 	triedAt  time.Time
 	triedOf  string // which template
@@ -216,6 +217,9 @@ func (o *operator) do(a decide.Action) error {
 	case decide.FenceMembers:
 		o.fence(a)
 	case decide.PromoteMember:
+		if a.Member == o.deaf {
+			return nil
+		}
 		_, err = o.node.Promote(ctx, o.at(a.Member), a.Request)
 		var refusal *wire.Error
 		if errors.As(err, &refusal) {

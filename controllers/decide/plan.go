@@ -161,6 +161,14 @@ func (p Plan) do(actions ...Action) Plan {
 	return p
 }
 
+// but says what blocked does in place of p, and does what p does; nil: p.
+func (p Plan) but(blocked *Plan) Plan {
+	if blocked != nil {
+		p.State, p.Reason, p.Message = blocked.State, blocked.Reason, blocked.Message
+	}
+	return p
+}
+
 func (p Plan) again(after time.Duration) Plan {
 	p.RequeueAfter = after
 	return p

@@ -23,25 +23,28 @@ func (d *decision) promoting(rec Record) Plan {
 	if m.leads(rec) && s.Writable {
 		return d.finish(rec)
 	}
+	var blocked *Plan
 	if d.stalled(rec) {
 		f := found(leaderDown, reasonNoBarrier, "%s was elected and has no barrier of epoch %d on its disk", name, rec.Epoch)
 		f.setAside = true
-		if p := d.failOver(rec, f); p.State != Blocked {
+		p := d.failOver(rec, f)
+		if p.State != Blocked {
 			return p
 		}
+		blocked = &p
 	}
 	switch {
 	case d.cutOff(rec):
 		return d.failOver(rec, d.foundCutOff(rec))
 	case m.leads(rec):
-		return d.opening(rec)
+		return d.opening(rec, blocked)
 	case d.Pass.PromoteEpoch == rec.Epoch && d.Pass.PromoteRefusal != nil:
 		return d.refused(rec, *d.Pass.PromoteRefusal)
 	case s != nil && s.Incarnation == rec.Leader.Incarnation && s.Promised < rec.Epoch && d.Pass.FencedEpoch != rec.Epoch:
 		// The first leader of a new store is named without a fence; it still leads only what it has promised.
-		return plan(Promoting, v1alpha1.ReasonLeaderElected, "%s promises epoch %d.", name, rec.Epoch).do(FenceMembers{rec.Epoch, []string{name}})
+		return plan(Promoting, v1alpha1.ReasonLeaderElected, "%s promises epoch %d.", name, rec.Epoch).but(blocked).do(FenceMembers{rec.Epoch, []string{name}})
 	case s != nil && s.Incarnation == rec.Leader.Incarnation && s.Role == wire.RoleFenced && s.Promised == rec.Epoch:
-		return plan(Promoting, v1alpha1.ReasonLeaderElected, "%s is told to lead epoch %d.", name, rec.Epoch).do(d.promote(rec))
+		return plan(Promoting, v1alpha1.ReasonLeaderElected, "%s is told to lead epoch %d.", name, rec.Epoch).but(blocked).do(d.promote(rec))
 	}
 	switch f := d.detect(rec); f.verdict {
 	case leaderDown:
@@ -81,14 +84,14 @@ func (d *decision) promote(rec Record) PromoteMember {
 	}}
 }
 
-// opening waits for the barrier. Voters may be added meanwhile, for it may need them.
-func (d *decision) opening(rec Record) Plan {
-	f := d.unprotected(rec)
-	var instead Plan
-	if f.verdict == leaderDown {
-		if instead = d.failOver(rec, f); instead.State != Blocked {
-			return instead
+// opening waits for the barrier. Voters may be added meanwhile, for it may need them. blocked: it has been waited for too long.
+func (d *decision) opening(rec Record, blocked *Plan) Plan {
+	if f := d.unprotected(rec); f.verdict == leaderDown {
+		p := d.failOver(rec, f)
+		if p.State != Blocked {
+			return p
 		}
+		blocked = &p
 	}
 	if p, ok := d.configure(rec); ok {
 		return p
@@ -96,12 +99,9 @@ func (d *decision) opening(rec Record) Plan {
 	if p, ok := d.changeRules(rec); ok {
 		return p
 	}
-	if f.verdict == leaderDown {
-		return instead
-	}
 	rule, _ := rec.Rule()
 	return plan(Opening, v1alpha1.ReasonLeaderNotWritable, "%s leads epoch %d and waits for its barrier on %d of %d voters.",
-		rec.Leader.Member, rec.Epoch, rule.K, len(rule.Voters)).again(shortly)
+		rec.Leader.Member, rec.Epoch, rule.K, len(rule.Voters)).again(shortly).but(blocked)
 }
 
 // unprotected finds a leader down that nothing but its Lease protects (k = 0), and that has its barrier and not that.

@@ -26,8 +26,8 @@ type conn struct {
 	id      int64
 	created time.Time
 	parser  parser
-	part    *part // of Server.ration
-	readErr error // of the last read
+	parts   []*part // of Server.ration
+	readErr error   // of the last read
 	onReady func(fd uintptr) bool
 
 	loop *loop // nil: a goroutine serves it always
@@ -70,6 +70,7 @@ type conn struct {
 	writing atomic.Int64            // when the write in progress began; 0: none
 	busy    atomic.Bool             // a round is in progress
 	parked  atomic.Bool             // the loop has it
+	queued  atomic.Bool             // it waits for its part of Server.ration
 
 	mu      sync.Mutex // guards below; a leaf
 	name    string
@@ -122,6 +123,7 @@ func (c *conn) work(waited bool) bool {
 		} else if c.mayPark() && c.loop.adopt(c) {
 			return true
 		} else if !c.mayFill() {
+			waited = true
 			continue
 		} else if err := c.fill(); err != nil {
 			if !isTimeout(err) || c.nc.SetReadDeadline(time.Time{}) != nil {

@@ -50,22 +50,24 @@ func TestCommandInPiecesInTheLoop(t *testing.T) {
 
 // A request that is longer than allowed ends a connection of the loop's like any other.
 func TestTooLongARequestInTheLoop(t *testing.T) {
-	n := resptest.Start(t, resp.Options{Limits: resp.Limits{MaxRequest: 1 << 20}})
-	w := dial(t, n.Addr)
-	looped(w)
-	_, _ = w.nc.Write([]byte("*40\r\n"))
-	piece := []byte(fmt.Sprintf("$%d\r\n%s\r\n", 100<<10, strings.Repeat("x", 100<<10)))
-	for range 40 {
-		if _, err := w.nc.Write(piece); err != nil {
-			break // it was closed
+	for _, large := range []int{0, 256 << 10} {
+		n := resptest.Start(t, resp.Options{Limits: resp.Limits{MaxRequest: 1 << 20}, MaxLarge: large})
+		w := dial(t, n.Addr)
+		looped(w)
+		_, _ = w.nc.Write([]byte("*40\r\n"))
+		piece := []byte(fmt.Sprintf("$%d\r\n%s\r\n", 100<<10, strings.Repeat("x", 100<<10)))
+		for range 40 {
+			if _, err := w.nc.Write(piece); err != nil {
+				break // it was closed
+			}
 		}
+		eventually(t, func() string {
+			if strings.Contains(text(t, n.Addr, "INFO clients"), "connected_clients:1\r\n") {
+				return ""
+			}
+			return "the connection is still there"
+		})
 	}
-	eventually(t, func() string {
-		if strings.Contains(text(t, n.Addr, "INFO clients"), "connected_clients:1\r\n") {
-			return ""
-		}
-		return "the connection is still there"
-	})
 }
 
 // text is the reply to one command that answers with a bulk string, over a connection of its own.

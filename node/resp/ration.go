@@ -20,6 +20,7 @@ type ration struct {
 // part of a ration.
 type part struct {
 	n   int
+	own int           // what the same one has beside it
 	got chan struct{} // closed once it is given
 	at  time.Time     // when that was
 }
@@ -27,9 +28,10 @@ type part struct {
 // rationPatience is for how long a part counts while others wait: who has it may be slow to send, and is not to hold up everybody.
 const rationPatience = 2 * time.Second
 
-// take waits for n bytes, and returns nil where ctx ended before. A part larger than all there is, is given while nobody has one.
-func (r *ration) take(ctx context.Context, n int) *part {
-	p := &part{n: n, got: make(chan struct{})}
+// take waits for n bytes beside own ones, and returns nil where ctx ended before. A part larger than all there is, is given while nobody
+// else has one.
+func (r *ration) take(ctx context.Context, n, own int) *part {
+	p := &part{n: n, own: own, got: make(chan struct{})}
 	r.mu.Lock()
 	r.queue = append(r.queue, p)
 	r.serve()
@@ -72,8 +74,11 @@ func (r *ration) end(p *part) {
 
 // serve gives parts to those that wait, as far as there is something.
 func (r *ration) serve() {
-	for len(r.queue) > 0 && (r.size == 0 || r.used == 0 || r.used+r.queue[0].n <= r.size) {
+	for len(r.queue) > 0 {
 		p := r.queue[0]
+		if r.used > p.own && r.used+p.n > r.size {
+			return
+		}
 		r.queue = slices.Delete(r.queue, 0, 1)
 		r.parts = append(r.parts, p)
 		r.used += p.n
@@ -108,11 +113,15 @@ func (r *ration) leave(p *part) bool {
 // mayFill waits until c may take in more: what is missing of a long request, once there is memory for it. False: something has happened
 // that ends the wait for input.
 func (c *conn) mayFill() bool {
-	want := c.parser.wants()
-	if want == 0 || c.srv.ration.size == 0 || c.part != nil && want <= c.part.n {
+	want, have := c.parser.wants(), 0
+	for _, p := range c.parts {
+		have += p.n
+	}
+	if want <= have || c.srv.ration.size == 0 {
 		return true
 	}
-	c.putBack() // who waits has nothing that others wait for
+	c.queued.Store(true)
+	defer c.queued.Store(false)
 	ctx, cancel := context.WithCancel(c.srv.blockCtx)
 	defer cancel()
 	c.setWake(cancel)
@@ -120,29 +129,28 @@ func (c *conn) mayFill() bool {
 	if c.disturbed() {
 		cancel() // just before wake was set
 	}
-	if c.part = c.srv.ration.take(ctx, want); c.part == nil {
+	p := c.srv.ration.take(ctx, want-have, have)
+	if p == nil {
 		return false
 	}
-	c.parser.buf = growBuffer(c.parser.buf, want) // at once: what it grew out of would be in memory, too
+	c.parts = append(c.parts, p)
+	c.touch()
 	return true
 }
 
 // slim gives back what a long request took, once it is done.
 func (c *conn) slim() {
 	p := &c.parser
-	if cap(p.buf) > largeBuffer && len(p.buf) <= largeBuffer {
+	if len(p.buf) >= largeBuffer {
+		return
+	}
+	if cap(p.buf) > largeBuffer {
 		p.buf = append(takeBuffer(len(p.buf)), p.buf...)
 	}
-	if cap(p.buf) <= largeBuffer {
-		c.putBack()
+	for _, p := range c.parts {
+		c.srv.ration.give(p)
 	}
-}
-
-func (c *conn) putBack() {
-	if c.part != nil {
-		c.srv.ration.give(c.part)
-		c.part = nil
-	}
+	c.parts = nil
 }
 
 // wants is how long the buffer gets for the current argument, where that is more than a pooled one; else 0.

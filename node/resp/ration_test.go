@@ -16,7 +16,7 @@ type taker struct {
 func (r *ration) taker(n int) taker {
 	ctx, cancel := context.WithCancel(context.Background())
 	t := taker{make(chan *part, 1), cancel}
-	go func() { t.got <- r.take(ctx, n) }()
+	go func() { t.got <- r.take(ctx, n, 0) }()
 	synctest.Wait()
 	return t
 }
@@ -52,6 +52,23 @@ func TestRation(t *testing.T) {
 		r.give(<-d.got)
 		if r.used != 0 || len(r.queue)+len(r.parts) != 0 {
 			t.Fatalf("%d used, %d wait, %d parts", r.used, len(r.queue), len(r.parts))
+		}
+	})
+}
+
+// Who has a part already does not wait for that.
+func TestRationOfWhoWantsMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &ration{size: 10}
+		a, b := r.take(t.Context(), 8, 0), r.take(t.Context(), 100, 8)
+		other := r.taker(1)
+		if !other.waits() {
+			t.Fatal("there is nothing left")
+		}
+		r.give(a)
+		r.give(b)
+		if other.waits() || r.used != 1 {
+			t.Fatalf("%d used", r.used)
 		}
 	})
 }

@@ -288,7 +288,7 @@ func (s *Server) patrol(ctx context.Context) {
 			if since := c.writing.Load(); since != 0 && now-since > s.opt.StallTimeout.Milliseconds() {
 				c.kill("it does not take its replies")
 			}
-			if c.busy.Load() {
+			if c.busy.Load() || c.queued.Load() {
 				continue
 			}
 			quiet := now - c.active.Load()
@@ -346,7 +346,7 @@ func (g *registry) blocked() int {
 	n := 0
 	for _, c := range g.all() {
 		c.mu.Lock()
-		if c.wake != nil {
+		if c.wake != nil && !c.queued.Load() {
 			n++
 		}
 		c.mu.Unlock()

@@ -192,7 +192,7 @@ func (m *Member) seal(b *batch) bool {
 func (m *Member) Hello(ctx context.Context, h replication.Hello) (reply replication.HelloReply, s *peer.Stream, err error) {
 	err = m.works.Do(ctx, func() {
 		reply = m.core.OnHello(h, m.opt.Now())
-		if reply.Verdict == replication.VerdictStream && !m.readableAfter(h.Last.Position) && m.pastDamage() {
+		if reply.Verdict == replication.VerdictStream && !h.NoSeed && !m.readableAfter(h.Last.Position) && m.pastDamage() {
 			h.Seed = true // a stream would end where it begins, as the one before
 			reply = m.core.OnHello(h, m.opt.Now())
 		}
