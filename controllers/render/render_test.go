@@ -159,24 +159,25 @@ func firstDifference(want, got []byte) string {
 func TestSelectors(t *testing.T) {
 	s, other := store("orders"), store("orders-1")
 	pod, foreign := render.Pod(s, 1, options).Labels, render.Pod(other, 1, options).Labels
-	leading, following := maps.Clone(pod), maps.Clone(pod)
-	leading[api.LabelRole], following[api.LabelRole] = api.RoleLabelLeader, api.RoleLabelFollower
+	leading := maps.Clone(pod)
+	leading[api.LabelRole] = api.RoleLabelLeader
 
 	selectors := map[string]map[string]string{"budget": render.DisruptionBudget(s, 0).Spec.Selector.MatchLabels}
 	for _, svc := range render.Services(s) {
-		selectors[*svc.Name] = svc.Spec.Selector
+		if *svc.Name != "orders-rw" || svc.Spec.Selector != nil {
+			selectors[*svc.Name] = svc.Spec.Selector
+		}
 	}
-	want := map[string][3]bool{ // selects a member without a role, the leader, a follower
-		"budget": {true, true, true}, "orders-nodes": {true, true, true}, "orders-r": {true, true, true}, "orders-ro": {false, false, true},
-		"orders-rw": {false, false, false},
+	want := map[string][2]bool{ // selects a member without a role, selects the leader
+		"budget": {true, true}, "orders-nodes": {true, true}, "orders-r": {true, true}, "orders-ro": {false, false},
 	}
 	if got, want := slices.Sorted(maps.Keys(selectors)), slices.Sorted(maps.Keys(want)); !slices.Equal(got, want) {
 		t.Fatalf("selectors are of %v, want %v", got, want)
 	}
 	for name, selector := range selectors {
 		match := labels.SelectorFromSet(selector).Matches
-		if got := [3]bool{match(labels.Set(pod)), match(labels.Set(leading)), match(labels.Set(following))}; got != want[name] {
-			t.Errorf("%s selects {a member without a role, the leader, a follower} = %v, want %v", name, got, want[name])
+		if got := [2]bool{match(labels.Set(pod)), match(labels.Set(leading))}; got != want[name] {
+			t.Errorf("%s selects {any member, the leader} = %v, want %v", name, got, want[name])
 		}
 		if match(labels.Set(foreign)) {
 			t.Errorf("%s selects a member of another store", name)
