@@ -132,8 +132,8 @@ const (
 	weighWish     = 1_000_000 // it is not the one asked for
 )
 
-// preference breaks ties between members that hold the same: the wish, then those that were not found unfit, then those that stay, then the preferred zones, then the
-// zone that fewest others share (so that losing the leader's zone leaves the most voters), then the ordinal.
+// preference breaks ties between members that hold the same: the wish, then those that were not set aside, then those that stay, then the
+// preferred zones, then the zone that fewest others share (so that losing the leader's zone leaves the most voters), then the ordinal.
 func (d *decision) preference(rec Record, name string, ev evidence) int {
 	m := d.Members[name]
 	p := m.Ordinal

@@ -19,11 +19,10 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 	if f.setAside && request != "" && (request == rec.Request && request != v1alpha1.FailoverToAny || request == rec.Leader.Member) {
 		return plan(Promoting, v1alpha1.ReasonFailoverFailed, "%s.", f.message).do(d.outcome(request, v1alpha1.ResultFailed, rec, "%s", f.message))
 	}
-	aside := rec.Aside
+	aside := except(rec.Aside, request) // whom a person asks for has another try
 	if f.setAside && !slices.Contains(aside, rec.Leader.Member) {
-		aside = append(slices.Clone(aside), rec.Leader.Member)
+		aside = append(aside, rec.Leader.Member)
 	}
-	aside = slices.DeleteFunc(slices.Clone(aside), func(m string) bool { return m == request }) // whom a person asks for has another try
 	ev := d.helpful(rec, aside, d.foreseen())
 	if p, refused := d.refuseTarget(ev, request); refused {
 		return p
@@ -39,7 +38,7 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 	if f.setAside {
 		will.Aside = d.unpromised(rec, aside)
 	}
-	if d.manual() && d.unasked(rec) == nil && will.Target == "" {
+	if d.manual() && d.mayLead(rec) == nil && will.Target == "" {
 		will.Target = v1alpha1.FailoverToAny // in what comes, too
 	}
 	chosen, permitted, g := d.chosen(will, ev)
@@ -124,7 +123,7 @@ func (d *decision) fencing(rec Record) Plan {
 	}
 	if !permitted {
 		return plan(Blocked, v1alpha1.ReasonManualMode, "Epoch %d has no leader yet: %s cannot lead it, and %s could (%v): annotate the store with %s=%s to let it.",
-			rec.Epoch, strings.Join(d.unasked(rec), " or "), chosen.voter.Member, ev, v1alpha1.AnnotationFailover, chosen.voter.Member).again(2 * time.Second)
+			rec.Epoch, strings.Join(d.mayLead(rec), " or "), chosen.voter.Member, ev, v1alpha1.AnnotationFailover, chosen.voter.Member).again(2 * time.Second)
 	}
 	next := rec.promoting(chosen.voter, chosen.last, d.firstRule(rec, chosen.voter, ev))
 	next.GrantWaitMillis = d.grantWait(rec, ev)
@@ -262,8 +261,13 @@ func (d *decision) retarget(rec *Record) bool {
 		return false
 	}
 	rec.Target, rec.Request = request, request
-	rec.Aside = slices.DeleteFunc(slices.Clone(rec.Aside), func(m string) bool { return m == request }) // it has another try
+	rec.Aside = except(rec.Aside, request) // it has another try
 	return true
+}
+
+// except is a copy of members without one.
+func except(members []string, one string) []string {
+	return slices.DeleteFunc(slices.Clone(members), func(m string) bool { return m == one })
 }
 
 // change begins the report of a change of leader.

@@ -9,9 +9,9 @@ import (
 // manual tells whether nobody but a person makes another member lead.
 func (d *decision) manual() bool { return d.Store.Spec.Failover.Mode == v1alpha1.FailoverManual }
 
-// unasked lists who may lead next, where that is not for the evidence alone to say: in mode Manual, who led before, and whom the change
+// mayLead lists who may lead next, where that is not for the evidence alone to say: in mode Manual, who led before, and whom the change
 // that is under way, or a person, asks for; nil for anybody.
-func (d *decision) unasked(rec Record) []string {
+func (d *decision) mayLead(rec Record) []string {
 	begun, request := rec.Phase != PhaseStable, d.request()
 	switch {
 	case !d.manual(), request == v1alpha1.FailoverToAny, begun && (rec.From == "" || rec.Kind == v1alpha1.KindWake):
@@ -26,10 +26,11 @@ func (d *decision) unasked(rec Record) []string {
 	return slices.DeleteFunc(may, func(m string) bool { return m == "" || m == v1alpha1.FailoverToAny })
 }
 
-// chosen is who is elected for rec: of unasked, unless nobody of them would be or those are set aside. permitted tells whether he may lead.
+// chosen is who is elected for rec: one of those that may lead, unless none of them would be, or they are set aside. permitted tells whether
+// he may.
 func (d *decision) chosen(rec Record, ev evidence) (best holding, permitted bool, g *gate) {
 	best, g = d.elect(rec, ev)
-	may := d.unasked(rec)
+	may := d.mayLead(rec)
 	if g != nil || may == nil || slices.Contains(may, best.voter.Member) {
 		return best, true, g
 	}
@@ -44,12 +45,12 @@ func (d *decision) chosen(rec Record, ev evidence) (best holding, permitted bool
 	return best, false, nil
 }
 
-// wish is who is to lead among those that hold the same: whom a person asks for, or the first of unasked that was not set aside.
+// wish is who is to lead among those that hold the same: whom a person asks for, or the first that may lead and was not set aside.
 func (d *decision) wish(rec Record, aside []string) string {
 	if request := d.request(); request != "" {
 		return request
 	}
-	for _, m := range d.unasked(rec) {
+	for _, m := range d.mayLead(rec) {
 		if !slices.Contains(aside, m) {
 			return m
 		}

@@ -111,7 +111,8 @@ func (d *decision) unprotected(rec Record) finding {
 	if s == nil || !alone || s.Durable.Epoch < rec.Epoch || !d.leaseExpired() || !d.renewsNoMore(rec) {
 		return finding{verdict: leaderAlive}
 	}
-	f := found(leaderDown, reasonLeaseExpired, "%s leads epoch %d, and has not renewed its Lease for %s, without which it acknowledges nothing (does it reach the API server?)", rec.Leader.Member, rec.Epoch, round(d.Lease.UnchangedFor))
+	f := found(leaderDown, reasonLeaseExpired, "%s leads epoch %d, and has not renewed its Lease for %s, without which it acknowledges nothing "+
+		"(does it reach the API server?)", rec.Leader.Member, rec.Epoch, round(d.Lease.UnchangedFor))
 	f.setAside = true
 	return f
 }

@@ -24,8 +24,8 @@ func Services(s *api.ReplicatedStore) []*corev1ac.ServiceApplyConfiguration {
 }
 
 // clientService is a Service without a selector: where it leads is for an EndpointSlice to say.
-// (Tried: a selector that matches nobody, so that Kubernetes empties what it made of a Service that had one. In rolling restarts clients
-// then met refused connections and pauses of up to 3 s, in three runs of five; without it in none of six.)
+// (Tried: a selector that matches nobody, so that Kubernetes empties what it made of a Service that had one. In three of five runs of a
+// restart clients met errors then, refused connections and a pause of 3 s in one of them; without it in none of six.)
 func clientService(s *api.ReplicatedStore, name string) *corev1ac.ServiceApplyConfiguration {
 	return service(s, name).
 		WithAnnotations(s.Spec.Services.Annotations).

@@ -235,7 +235,7 @@ func TestLongRequestsTakeTurns(t *testing.T) {
 	n := resptest.Start(t, resp.Options{MaxLarge: 4 << 20})
 	head := "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$3000000\r\n"
 	slow := dial(t, n.Addr)
-	slow.send(head + strings.Repeat("x", 1_000_000)) // and no more for now
+	slow.send(head + strings.Repeat("x", 1_000_000)) // the rest comes late
 	eventually(t, func() string {
 		if n.Server.Rationed() == 0 {
 			return "nothing is taken"

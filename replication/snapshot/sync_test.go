@@ -10,6 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/replicatedstore/replicatedstore/replication/durable"
+	"github.com/replicatedstore/replicatedstore/replication/meta"
 )
 
 // After a failed fsync nobody knows which pages are on disk, and the next one would succeed: what was received of the file is not
@@ -39,14 +40,7 @@ func TestAFailedSyncTakesTheFileWithIt(t *testing.T) {
 					t.Errorf("%s is still there: %v", name, err)
 				}
 			}
-			m, _, err := transfer(t, o.Source, receiveOptions(fs, store), nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := Install(fs, store, m, smallLog); err != nil {
-				t.Fatal(err)
-			}
-			o.holds(t, mem, store)
+			o.seeds(t, fs, mem, store)
 		})
 	}
 }
@@ -71,6 +65,12 @@ func TestAFailedSyncOfTheDirectoryTakesTheFilesWithIt(t *testing.T) {
 	if names, err := mem.List(dir); len(names) > 0 || err != nil && !durable.IsNotExist(err) {
 		t.Errorf("there is still %v, %v", names, err)
 	}
+	o.seeds(t, fs, mem, store)
+}
+
+// seeds has a receiver take and install a snapshot.
+func (o *origin) seeds(t *testing.T, fs, mem vfs.FS, store *meta.Store) {
+	t.Helper()
 	m, _, err := transfer(t, o.Source, receiveOptions(fs, store), nil)
 	if err != nil {
 		t.Fatal(err)
