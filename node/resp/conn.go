@@ -48,6 +48,7 @@ type conn struct {
 	warm    int       // pipelines in a row that asked only for what was in memory, up to warmEnough
 	closing bool      // close once the replies so far are sent
 	leaveAt time.Time // close once all that has arrived is answered, and no more arrives or it is later; zero: not yet. See alone.go
+	arrived bool      // something has that was not looked at
 	quiet   replyMode
 	multi   *transaction
 	watched *watched
@@ -117,9 +118,10 @@ func (c *conn) work(waited bool) bool {
 	for !c.cut.Load() && !c.killed.Load() {
 		c.slim()
 		if c.srv.stopping.Load() || !c.leaveAt.IsZero() {
-			if !c.fillRest() && !((waited || time.Now().Before(c.leaveAt)) && c.awaitLast()) {
+			if !c.arrived && !c.fillRest() && !((waited || time.Now().Before(c.leaveAt)) && c.awaitLast()) {
 				return false
 			}
+			c.arrived = false
 		} else if c.mayPark() && c.loop.adopt(c) {
 			return true
 		} else if !c.mayFill() {
@@ -153,12 +155,13 @@ func (c *conn) touch() (now time.Time) {
 
 // end releases what the connection holds.
 func (c *conn) end() {
+	orderly := (c.closing || !c.leaveAt.IsZero()) && c.shut()
 	c.unwatch()
 	c.disconnect()
 	c.parser.release()
 	c.slim()
 	c.srv.clients.remove(c)
-	if c.closing || !c.leaveAt.IsZero() {
+	if orderly {
 		c.linger()
 	}
 	_ = c.nc.Close() // nothing more can be done about an error here
@@ -202,7 +205,19 @@ func (c *conn) proceed(r *round) error {
 		c.warm = 0
 	}
 	c.parser.compact()
+	if !c.closing && c.over() {
+		c.arrived = c.fillRest()
+		c.closing = !c.arrived
+	}
+	if c.closing {
+		c.cork()
+	}
 	return r.flush()
+}
+
+// over tells whether c is to be closed with the replies that it is sent next, if nothing else has arrived.
+func (c *conn) over() bool {
+	return c.srv.stopping.Load() || !c.leaveAt.IsZero() && !time.Now().Before(c.leaveAt)
 }
 
 // parse takes the next chunk of commands out of the buffer, and tells whether there are any.

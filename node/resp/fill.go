@@ -60,11 +60,24 @@ func (c *conn) awaitLast() bool {
 	return false
 }
 
-// linger ends a connection that has been told its last, and takes in what it still says, unread, for a moment: closed at once, that would
-// reset it, and what is on its way to it would be lost.
-func (c *conn) linger() {
+// cork keeps what is sent from leaving before shut tells of the end, so that both arrive at once: who looks whether its connection has ended
+// before it says the next thing, as client libraries do, would miss an end that comes a moment later.
+func (c *conn) cork() {
+	if c.raw != nil {
+		_ = c.raw.Control(holdBack) // without, the end comes a moment later
+	}
+}
+
+// shut tells the client that it was told its last; false when the connection can not do that.
+func (c *conn) shut() bool {
 	half, ok := c.nc.(interface{ CloseWrite() error })
-	if !ok || half.CloseWrite() != nil || c.nc.SetReadDeadline(time.Now().Add(lastWait)) != nil {
+	return ok && half.CloseWrite() == nil
+}
+
+// linger takes in what a client that was told of the end still says, unread, for a moment: a connection that is closed at once would be
+// reset by that, and what is on its way to the client lost.
+func (c *conn) linger() {
+	if c.nc.SetReadDeadline(time.Now().Add(lastWait)) != nil {
 		return
 	}
 	_, _ = io.Copy(io.Discard, c.nc) // it ends with the client's end, or in time

@@ -115,3 +115,8 @@ func (p *poller) look() (n int) {
 	})
 	return max(n, 0)
 }
+
+// holdBack has a socket keep what is not a whole segment until it is shut: TCP_CORK in tcp(7).
+func holdBack(fd uintptr) {
+	_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_CORK, 1)
+}
