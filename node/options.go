@@ -3,12 +3,15 @@ package node
 import (
 	"errors"
 	"fmt"
+	"math"
+	"runtime/debug"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/go-logr/logr"
 
 	"github.com/replicatedstore/replicatedstore/node/lease"
+	"github.com/replicatedstore/replicatedstore/node/resp"
 )
 
 // Consistency is what reads promise where a connection asks for nothing else.
@@ -133,6 +136,26 @@ func (o *Options) complete() error {
 		return fmt.Errorf("--stop-grace: %v is below 0", o.StopGrace)
 	}
 	return nil
+}
+
+// outputShare of the Go memory limit is what the replies of one client may take.
+const outputShare = 6
+
+// maxOutput bounds the replies that are kept for one client, in bytes; 0: by default, for memory is not limited.
+func (o *Options) maxOutput() int64 {
+	limit := debug.SetMemoryLimit(-1)
+	if limit == math.MaxInt64 {
+		return 0
+	}
+	return min(resp.DefaultMaxOutput, max(limit/outputShare, 2*o.MaxValueBytes))
+}
+
+// longReplies bounds the long values in replies of all clients together, in bytes.
+func (o *Options) longReplies() int {
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		return int(o.Memory)
+	}
+	return int(o.Memory / largeShare)
 }
 
 func orDefault[T comparable](v *T, d T) {

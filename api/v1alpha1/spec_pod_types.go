@@ -17,7 +17,7 @@ type NodeSpec struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1000000
 	MaxClients *int32 `json:"maxClients,omitempty"`
-	// maxValueSize bounds one value. Default: 64Mi, or 1/32 of the memory limit if that is less.
+	// maxValueSize bounds one value. Default: 64Mi, or 1/64 of the memory limit if that is less.
 	// +optional
 	MaxValueSize *resource.Quantity `json:"maxValueSize,omitempty"`
 	// memory for the block cache and write buffers. Default: a third of the container's memory limit, or the node's own default

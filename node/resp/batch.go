@@ -13,15 +13,13 @@ import (
 // the first job that was not executed.
 func (r *round) runBatch(i int) int {
 	r.from, r.end = i, i+1
-	size := argBytes(r.jobs[i].args)
-	r.prefetch(&r.jobs[i])
+	size := argBytes(r.jobs[i].args) + r.prefetch(&r.jobs[i])
 	for r.end < len(r.jobs) && r.end-i < batchCommands && size < batchBytes {
 		j := &r.jobs[r.end]
 		if class := r.classify(j); class != classBatch && class != classRead {
 			break
 		}
-		size += argBytes(j.args)
-		r.prefetch(j)
+		size += argBytes(j.args) + r.prefetch(j)
 		r.end++
 	}
 	if r.stuck {
@@ -251,23 +249,37 @@ func (r *round) release() {
 	r.ctx = nil
 }
 
-// prefetch brings what j will read into memory before the sequencer is locked.
-func (r *round) prefetch(j *job) {
+// prefetch brings what j will read into memory before the sequencer is locked, and waits until the connection may hold as much. It returns how
+// many bytes there are.
+func (r *round) prefetch(j *job) (size int) {
 	if j.cmd.blind(j.args) {
-		return
+		return 0
 	}
 	keys, _ := j.cmd.keysOf(j.args)
 	for _, k := range keys {
-		switch key := j.args[k.index]; {
-		case r.conn.killed.Load():
-			return
-		case r.hasty && !r.seq.Resident(key):
-			r.stuck, r.cold = true, true
-			return
-		case !r.hasty && !r.seq.Prefetch(key):
+		if r.conn.killed.Load() {
+			return size
+		}
+		key := j.args[k.index]
+		if r.hasty {
+			if n, resident := r.seq.Resident(key); !resident || n > largeBuffer && j.cmd.copies() {
+				r.stuck, r.cold = true, true
+				return size
+			}
+			continue
+		}
+		n, resident := r.seq.Prefetch(key)
+		if !resident {
 			r.cold = true
 		}
+		if !j.cmd.copies() {
+			continue
+		}
+		if size += n; n > largeBuffer {
+			r.conn.reserve(n)
+		}
 	}
+	return size
 }
 
 // blind reports whether the command writes without reading: what it costs does not depend on what is stored.

@@ -26,6 +26,7 @@ type call struct {
 	batch   *store.Batch // nil on a view
 	tx      *store.Tx    // nil outside of writes
 	inExec  bool
+	short   int    // see errShort
 	hasty   bool   // it must not wait: what would have to sets fault to errWouldWait
 	cold    bool   // it waited, or would have had to, for more than a commit: something was not in memory, followers were late
 	fault   error  // of the storage, or errGone; the reply written so far is replaced
@@ -45,10 +46,13 @@ func (c *call) get(key []byte) (v store.Value, found, ok bool) {
 		v, found, err = c.batch.Get(key)
 	default:
 		found, err = c.view.Read(key, func(val store.Value) {
-			c.scratch = append(c.scratch[:0], val.Data...)
-			v = val
-			v.Data = c.scratch
+			if c.affords(len(val.Data)) {
+				c.scratch = append(c.scratch[:0], val.Data...)
+				v = val
+				v.Data = c.scratch
+			}
 		})
+		err = cmp.Or(err, c.fault)
 	}
 	if err != nil {
 		c.fault = err
@@ -126,7 +130,7 @@ func (c *call) gone() bool {
 	if c.conn.killed.Load() {
 		c.fault = errGone
 	}
-	return c.fault != nil
+	return c.fault != nil && !errors.Is(c.fault, errShort) // then it goes on, to find how much is missing
 }
 
 // one is each for a single key on a view, which may be one that waits for nothing.
@@ -135,7 +139,7 @@ func (c *call) one(key []byte, use func(v store.Value, found bool)) bool {
 		return false
 	}
 	found, err := c.view.Read(key, func(v store.Value) { use(v, true) })
-	if c.fault = err; err != nil {
+	if c.fault = cmp.Or(err, c.fault); c.fault != nil {
 		return false
 	}
 	c.srv.stats.lookup(found)

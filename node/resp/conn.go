@@ -27,7 +27,8 @@ type conn struct {
 	created time.Time
 	parser  parser
 	parts   []*part // of Server.ration
-	readErr error   // of the last read
+	allow   allowance
+	readErr error // of the last read
 	onReady func(fd uintptr) bool
 
 	loop *loop // nil: a goroutine serves it always
@@ -118,7 +119,7 @@ func (c *conn) work(waited bool) bool {
 	for !c.cut.Load() && !c.killed.Load() {
 		c.slim()
 		if c.srv.stopping.Load() || !c.leaveAt.IsZero() {
-			if !c.arrived && !c.fillRest() && !((waited || time.Now().Before(c.leaveAt)) && c.awaitLast()) {
+			if !c.arrived && !c.fillRest() && !((waited || c.unfinished() || time.Now().Before(c.leaveAt)) && c.awaitLast()) {
 				return false
 			}
 			c.arrived = false
@@ -160,6 +161,7 @@ func (c *conn) end() {
 	c.disconnect()
 	c.parser.release()
 	c.slim()
+	c.repay()
 	c.srv.clients.remove(c)
 	if orderly {
 		c.linger()
@@ -207,7 +209,7 @@ func (c *conn) proceed(r *round) error {
 	c.parser.compact()
 	if !c.closing && c.over() {
 		c.arrived = c.fillRest()
-		c.closing = !c.arrived
+		c.closing = !c.arrived && !c.unfinished()
 	}
 	if c.closing {
 		c.cork()
@@ -218,6 +220,12 @@ func (c *conn) proceed(r *round) error {
 // over tells whether c is to be closed with the replies that it is sent next, if nothing else has arrived.
 func (c *conn) over() bool {
 	return c.srv.stopping.Load() || !c.leaveAt.IsZero() && !time.Now().Before(c.leaveAt)
+}
+
+// unfinished tells whether a part of a command has arrived, for the rest of which it is worth waiting: its client could not know whether it
+// ran, were the connection closed now.
+func (c *conn) unfinished() bool {
+	return c.parser.pending() > 0 && (c.leaveAt.IsZero() || time.Since(c.leaveAt) < lastWait)
 }
 
 // parse takes the next chunk of commands out of the buffer, and tells whether there are any.
@@ -268,6 +276,7 @@ func (r *round) flush() error {
 	r.srv.stats.round(r)
 	now := r.srv.sinceStart(r.started)
 	c.active.Store(now)
+	defer c.repay()
 	if r.out.over {
 		r.srv.stats.outputLimit.Add(1)
 		r.srv.opt.Log.Info("closing client: its replies exceed client-output-buffer-limit", "client", c.id, "addr", c.remote())

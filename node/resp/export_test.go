@@ -58,3 +58,10 @@ func (s *Server) Rationed() int {
 	defer s.ration.mu.Unlock()
 	return s.ration.used
 }
+
+// Held is what long replies take that wait to be sent.
+func (s *Server) Held() int {
+	s.replies.mu.Lock()
+	defer s.replies.mu.Unlock()
+	return s.replies.used + s.replies.lent
+}

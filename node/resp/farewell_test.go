@@ -3,6 +3,7 @@ package resp_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -70,4 +71,22 @@ func ended(nc net.Conn) bool {
 		return true
 	}
 	return n == 0 && seen == nil || seen != nil && !errors.Is(seen, syscall.EAGAIN)
+}
+
+// A command that is arriving as the member stops is waited for.
+func TestShutdownInTheMiddleOfACommand(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	w := dial(t, n.Addr)
+	w.do("PING", "+PONG")
+	done := shutdown(n)
+	time.Sleep(50 * time.Millisecond)
+	_, _ = io.WriteString(w.nc, "SET a 1\r\nINCR")
+	w.expect("+OK")
+	time.Sleep(100 * time.Millisecond)
+	_, _ = io.WriteString(w.nc, " a\r\n")
+	w.expect(":2")
+	w.closed()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }

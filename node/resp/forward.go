@@ -270,7 +270,7 @@ func (r *round) takeReply(u *upstream, j *job) (ran bool, err error) {
 	if j.cmd.name == "exec" {
 		return r.takeExec(u)
 	}
-	if r.out.buf, err = copyReply(r.out.buf, u.in, r.out.limit); err != nil {
+	if r.out.buf, err = copyReply(r.out.buf, u.in, r.out.limit, r.makeRoom(u)); err != nil {
 		return false, err
 	}
 	return !is(r.codeAt(at), codeNotLeader), nil

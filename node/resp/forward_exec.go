@@ -23,7 +23,7 @@ func (r *round) takeExec(u *upstream) (ran bool, err error) {
 	t := r.conn.multi
 	cause := ""
 	for range 1 + t.sent() {
-		if r.out.buf, err = copyReply(r.out.buf, u.in, r.out.limit); err != nil {
+		if r.out.buf, err = copyReply(r.out.buf, u.in, r.out.limit, r.makeRoom(u)); err != nil {
 			return false, err
 		}
 		if cause == "" {
@@ -47,7 +47,7 @@ func (r *round) takeExec(u *upstream) (ran bool, err error) {
 	for i := range t.jobs {
 		q := &t.jobs[i]
 		if q.cmd.onData() {
-			if r.out.buf, err = copyReply(r.out.buf, u.in, r.out.limit); err != nil {
+			if r.out.buf, err = copyReply(r.out.buf, u.in, r.out.limit, r.makeRoom(u)); err != nil {
 				return false, err
 			}
 			continue

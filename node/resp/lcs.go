@@ -80,7 +80,9 @@ func (c *call) lcsStrings() (a, b []byte, ok bool) {
 	var data [][]byte
 	wrong := false
 	if !c.each(c.args[1:3], func(v store.Value, _ bool) {
-		data = append(data, bytes.Clone(v.Data))
+		if c.affords(len(v.Data)) {
+			data = append(data, bytes.Clone(v.Data))
+		}
 		wrong = wrong || !isStringOrAbsent(v)
 	}) {
 		return nil, nil, false

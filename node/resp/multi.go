@@ -183,7 +183,7 @@ const execTries = 32
 // execView runs a transaction of reads on a follower. The state moves on while it reads; so it notes the applied position,
 // reads, and keeps the result only if nothing was applied meanwhile. False: the leader may run it, and nothing was done.
 func (r *round) execView(j *job, t *transaction) bool {
-	at := len(r.out.buf)
+	at, spent := len(r.out.buf), r.conn.allow.spent
 	if !t.data && r.conn.watched == nil {
 		r.execQueued(t, r.execDirect(t))
 		r.begin(j)
@@ -203,7 +203,7 @@ func (r *round) execView(j *job, t *transaction) bool {
 	r.call.noView = false
 	r.begin(j)
 	done := false
-	for range execTries {
+	for tries := 0; tries < execTries; tries++ {
 		before := r.machine.Applied()
 		if r.conn.watchMoved(r.machine, before.Position) {
 			r.out.nullArray()
@@ -214,11 +214,17 @@ func (r *round) execView(j *job, t *transaction) bool {
 			continue
 		}
 		r.execQueued(t, ready)
-		if r.replaceFault(at) || r.machine.Ceiling() == before {
+		short := r.short
+		if short > 0 && !r.conn.killed.Load() {
+			r.call.fault, r.call.short = nil, 0
+			tries-- // it waits below
+		} else if r.replaceFault(at) || r.machine.Ceiling() == before {
 			done = true
 			break
 		}
 		r.out.rewind(at)
+		r.conn.allow.spent = spent
+		r.conn.earn(short)
 	}
 	if !done {
 		r.out.fail(codeTryAgain + " the state changed too often while the transaction was read")

@@ -12,13 +12,15 @@ const (
 	defaultMaxBulk       = 64 << 20
 	defaultMaxMultibulk  = 1 << 20
 	defaultMaxClients    = 10000
-	defaultMaxOutput     = 512 << 20
 	defaultCommitTimeout = 10 * time.Second
 	defaultReadTimeout   = 2 * time.Second
 	defaultKeepAlive     = 300 * time.Second
 	defaultStallTimeout  = 60 * time.Second
 	defaultPark          = 2500 * time.Millisecond
 )
+
+// DefaultMaxOutput is the default of Options.MaxOutput, in bytes.
+const DefaultMaxOutput = 512 << 20
 
 // Options are what New needs. Zero fields get defaults, except Now.
 type Options struct {
@@ -34,6 +36,9 @@ type Options struct {
 	// MaxOutput bounds the replies kept back for one client, in bytes (default 512 MiB). One reply alone may need that much
 	// (MGET). Above it the client is closed. CONFIG SET client-output-buffer-limit.
 	MaxOutput int64
+	// MaxLong bounds the values longer than 128 KiB in replies that wait to be sent, in bytes over all clients; one that is longer than that
+	// comes alone. Others wait; but where clients are slow to take theirs, it may be twice as much. 0: no bound.
+	MaxLong int
 	// MaxLarge bounds requests longer than 128 KiB that are taken in, or being executed, at a time, in bytes over all clients; one that is
 	// longer than that comes alone. Others wait. 0: no bound.
 	MaxLarge int
@@ -74,7 +79,7 @@ func (o Options) withDefaults() Options {
 	o.Limits.MaxMultibulk = orDefault(o.Limits.MaxMultibulk, defaultMaxMultibulk)
 	o.Limits.MaxRequest = orDefault(o.Limits.MaxRequest, 2*o.Limits.MaxBulk+1<<20)
 	o.MaxClients = orDefault(o.MaxClients, defaultMaxClients)
-	o.MaxOutput = orDefault(o.MaxOutput, defaultMaxOutput)
+	o.MaxOutput = orDefault(o.MaxOutput, DefaultMaxOutput)
 	o.CommitTimeout = orDefault(o.CommitTimeout, defaultCommitTimeout)
 	o.ReadTimeout = orDefault(o.ReadTimeout, defaultReadTimeout)
 	o.KeepAlive = orDefault(o.KeepAlive, defaultKeepAlive)

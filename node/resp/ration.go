@@ -7,26 +7,43 @@ import (
 	"time"
 )
 
-// ration bounds the memory of requests that are longer than the largest pooled buffer. Such a one is in memory several times before it is
-// answered, so many at once would take more than the process has. Who does not get his part yet is not read from meanwhile.
+// ration bounds the memory of what is longer than the largest pooled buffer: of requests, each of which is in memory several times before
+// it is answered, and of replies. Many at once would take more than the process has. Who does not get his part yet is not read from, or
+// not answered, meanwhile.
 type ration struct {
 	mu    sync.Mutex
 	size  int // bytes; 0: no bound
 	used  int
+	lent  int     // by parts that count no more, and were not given back
+	most  int     // of lent
 	parts []*part // that were given, oldest first
 	queue []*part // that are waited for, first come first served
 }
 
 // part of a ration.
 type part struct {
-	n   int
-	own int           // what the same one has beside it
-	got chan struct{} // closed once it is given
-	at  time.Time     // when that was
+	n    int
+	own  int // what the same one has beside it
+	lent bool
+	got  chan struct{} // closed once it is given
+	at   time.Time     // when that was
 }
 
-// rationPatience is for how long a part counts while others wait: who has it may be slow to send, and is not to hold up everybody.
+// rationPatience is for how long a part counts while others wait: who has it may be slow to send or to take a reply, and is not to hold up
+// everybody. Of replies only so much may count no more that memory stays bounded: who takes nothing is cut off in the end.
 const rationPatience = 2 * time.Second
+
+// try is take for whoever does not wait: nil where that would have to be.
+func (r *ration) try(n, own int) *part {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.queue) > 0 || !r.fits(n, own) {
+		return nil
+	}
+	p := &part{n: n, own: own, got: make(chan struct{})}
+	r.hand(p)
+	return p
+}
 
 // take waits for n bytes beside own ones, and returns nil where ctx ended before. A part larger than all there is, is given while nobody
 // else has one.
@@ -69,21 +86,32 @@ func (r *ration) end(p *part) {
 	if i := slices.Index(r.parts, p); i >= 0 {
 		r.parts = slices.Delete(r.parts, i, i+1)
 		r.used -= p.n
+	} else if p.lent {
+		r.lent -= p.n
+		p.lent = false
 	}
+}
+
+// fits tells whether n more bytes may be given to who has own ones.
+func (r *ration) fits(n, own int) bool { return r.used <= own || r.used+n <= r.size }
+
+// hand gives p.
+func (r *ration) hand(p *part) {
+	r.parts = append(r.parts, p)
+	r.used += p.n
+	p.at = time.Now()
+	close(p.got)
 }
 
 // serve gives parts to those that wait, as far as there is something.
 func (r *ration) serve() {
 	for len(r.queue) > 0 {
 		p := r.queue[0]
-		if r.used > p.own && r.used+p.n > r.size {
+		if !r.fits(p.n, p.own) {
 			return
 		}
 		r.queue = slices.Delete(r.queue, 0, 1)
-		r.parts = append(r.parts, p)
-		r.used += p.n
-		p.at = time.Now()
-		close(p.got)
+		r.hand(p)
 	}
 }
 
@@ -91,8 +119,14 @@ func (r *ration) serve() {
 func (r *ration) relent() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for len(r.parts) > 0 && time.Since(r.parts[0].at) >= rationPatience {
-		r.end(r.parts[0])
+	for len(r.parts) > 0 {
+		p := r.parts[0]
+		if time.Since(p.at) < rationPatience || r.lent+p.n > r.most {
+			break
+		}
+		r.end(p)
+		p.lent = true
+		r.lent += p.n
 	}
 	r.serve()
 }
@@ -120,6 +154,17 @@ func (c *conn) mayFill() bool {
 	if want <= have || c.srv.ration.size == 0 {
 		return true
 	}
+	p := c.await(&c.srv.ration, want-have, have)
+	if p == nil {
+		return false
+	}
+	c.parts = append(c.parts, p)
+	c.touch()
+	return true
+}
+
+// await waits for a part of r; nil: something has happened that ends the wait.
+func (c *conn) await(r *ration, n, own int) *part {
 	c.queued.Store(true)
 	defer c.queued.Store(false)
 	ctx, cancel := context.WithCancel(c.srv.blockCtx)
@@ -129,13 +174,7 @@ func (c *conn) mayFill() bool {
 	if c.disturbed() {
 		cancel() // just before wake was set
 	}
-	p := c.srv.ration.take(ctx, want-have, have)
-	if p == nil {
-		return false
-	}
-	c.parts = append(c.parts, p)
-	c.touch()
-	return true
+	return r.take(ctx, n, own)
 }
 
 // slim gives back what a long request took, once it is done.

@@ -76,7 +76,7 @@ func TestRationOfWhoWantsMore(t *testing.T) {
 // Who is slow holds up the others once, and not for long.
 func TestRationOfTheSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &ration{size: 10}
+		r := &ration{size: 10, most: 10}
 		slow := r.taker(10)
 		a := r.taker(5)
 		if !a.waits() {
@@ -113,5 +113,34 @@ func TestRationThatIsWaitedForNoMore(t *testing.T) {
 		if r.used != 7 {
 			t.Fatalf("%d used", r.used)
 		}
+	})
+}
+
+// However many are slow, so much more than the ration is held and no more.
+func TestRationOfManyThatAreSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &ration{size: 10, most: 12}
+		var slow []taker
+		for range 5 {
+			slow = append(slow, r.taker(6))
+		}
+		time.Sleep(10 * rationPatience)
+		for i, s := range slow {
+			if s.waits() != (i > 2) {
+				t.Errorf("%d: two of them may count no more, and one has what there is", i)
+			}
+		}
+		if r.try(1, 0) != nil {
+			t.Error("others wait")
+		}
+		r.give(<-slow[0].got)
+		time.Sleep(rationPatience)
+		if slow[3].waits() || !slow[4].waits() {
+			t.Error("what one gave back is another's")
+		}
+		if r.used+r.lent > 10+12 {
+			t.Errorf("%d and %d", r.used, r.lent)
+		}
+		slow[4].cancel()
 	})
 }

@@ -13,8 +13,9 @@ var (
 	errLongReply = errors.New("the leader's reply exceeds client-output-buffer-limit")
 )
 
-// copyReply appends one whole reply, aggregates with all they hold, as it is; most bounds dst in bytes (0: nothing does).
-func copyReply(dst []byte, in *bufio.Reader, most int) ([]byte, error) {
+// copyReply appends one whole reply, aggregates with all they hold, as it is; most bounds dst in bytes (0: nothing does). before is called
+// with the length of what is longer than the largest pooled buffer.
+func copyReply(dst []byte, in *bufio.Reader, most int, before func(n int)) ([]byte, error) {
 	for left := 1; left > 0; left-- {
 		kind, n, line, err := replyHeader(in)
 		if err != nil {
@@ -23,6 +24,9 @@ func copyReply(dst []byte, in *bufio.Reader, most int) ([]byte, error) {
 		dst = append(dst, line...)
 		switch kind {
 		case '$', '=', '!':
+			if n > largeBuffer && (most == 0 || len(dst)+n <= most) {
+				before(n)
+			}
 			if n >= 0 {
 				if dst, err = copyBytes(dst, in, n+2, most); err != nil {
 					return dst, err

@@ -3,6 +3,7 @@ package resp
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -191,7 +192,7 @@ func (r *round) direct(j *job, class class) bool {
 
 // onView runs a command on the applied state, if this member may serve reads. False: the leader may, and nothing was done.
 func (r *round) onView(j *job) bool {
-	at := len(r.out.buf)
+	at, spent := len(r.out.buf), r.conn.allow.spent
 	r.begin(j)
 	if text := r.openView(j.cmd); text != "" {
 		if r.stuck = r.hasty; r.stuck || r.leaderMay() {
@@ -200,10 +201,17 @@ func (r *round) onView(j *job) bool {
 		r.reject(r.refusedRead(text))
 	} else {
 		j.cmd.run(&r.call)
-		if r.hasty && (errors.Is(r.call.fault, store.ErrNotResident) || errors.Is(r.call.fault, errWouldWait)) {
+		switch fault := r.call.fault; {
+		case r.hasty && (errors.Is(fault, store.ErrNotResident) || errors.Is(fault, errWouldWait) || errors.Is(fault, errShort)):
 			r.out.rewind(at)
 			r.stuck, r.cold = true, true
 			return false
+		case errors.Is(fault, errShort) && r.out.fits(r.call.short):
+			r.out.rewind(at)
+			r.conn.allow.spent = spent
+			r.conn.earn(r.call.short)
+			r.out.buf = slices.Grow(r.out.buf, r.call.short)
+			return false // and now once more
 		}
 		r.replaceFault(at)
 	}
@@ -276,7 +284,7 @@ func gateRefusal(err error) string {
 // begin sets up call for j.
 func (r *round) begin(j *job) {
 	r.call.cmd, r.call.args = j.cmd, j.args
-	r.call.batch, r.call.tx, r.call.fault = nil, nil, nil
+	r.call.batch, r.call.tx, r.call.fault, r.call.short = nil, nil, nil, 0
 	r.errors = r.out.errors
 	if j.cmd != nil {
 		r.conn.last.Store(j.cmd)

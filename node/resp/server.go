@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"runtime"
 	"slices"
@@ -42,7 +43,8 @@ type Server struct {
 	begun    sync.Once
 	loops    []*loop // none where there are no such things
 	nextLoop atomic.Uint32
-	ration   ration
+	ration   ration // of long requests
+	replies  ration // of long replies
 
 	mu        sync.Mutex // orders Serve and Shutdown: nothing joins running after stopping was set
 	listeners map[net.Listener]struct{}
@@ -56,7 +58,8 @@ func New(b Backend, o Options) (*Server, error) {
 	}
 	s := &Server{backend: b, opt: o.withDefaults(), table: newTable()}
 	s.limits = &s.opt.Limits
-	s.ration.size = s.opt.MaxLarge
+	s.ration.size, s.ration.most = s.opt.MaxLarge, math.MaxInt
+	s.replies.size, s.replies.most = s.opt.MaxLong, s.opt.MaxLong
 	s.stats = newStats(s)
 	s.started = s.opt.Now()
 	s.clients.byID = map[int64]*conn{}

@@ -1,6 +1,8 @@
 package resp
 
 import (
+	"cmp"
+
 	"github.com/replicatedstore/replicatedstore/node/store"
 )
 
@@ -38,15 +40,15 @@ func get(c *call) {
 		c.replyString(c.args[1])
 		return
 	}
-	var found bool
-	found, c.fault = c.view.Read(c.args[1], func(v store.Value) {
-		if v.Type == store.TypeString {
-			c.w.bulk(v.Data)
-		} else {
+	found, err := c.view.Read(c.args[1], func(v store.Value) {
+		switch {
+		case v.Type != store.TypeString:
 			c.w.fail(errWrongType)
+		case c.affords(len(v.Data)):
+			c.w.bulk(v.Data)
 		}
 	})
-	if c.fault == nil {
+	if c.fault = cmp.Or(err, c.fault); c.fault == nil {
 		c.srv.stats.lookup(found)
 		if !found {
 			c.w.null()
@@ -69,10 +71,11 @@ func getset(c *call) {
 func mget(c *call) {
 	c.w.array(len(c.args) - 1)
 	c.each(c.args[1:], func(v store.Value, found bool) {
-		if found && v.Type == store.TypeString {
-			c.w.bulk(v.Data)
-		} else {
+		switch {
+		case !found || v.Type != store.TypeString:
 			c.w.null()
+		case c.affords(len(v.Data)):
+			c.w.bulk(v.Data)
 		}
 	})
 }

@@ -106,7 +106,7 @@ func (u *upstream) ask(words ...string) error {
 	if _, err := u.nc.Write(appendCommand(nil, args)); err != nil {
 		return err
 	}
-	reply, err := copyReply(nil, u.in, 1<<20)
+	reply, err := copyReply(nil, u.in, 1<<20, func(int) {})
 	if err == nil && reply[0] == '-' {
 		err = fmt.Errorf("it answers %q", strings.TrimSpace(string(reply[1:])))
 	}

@@ -8,7 +8,7 @@
 //   - Sequencer belongs to a leader. It evaluates commands against the applied state overlaid with everything still in
 //     flight, and queues the resulting entries for the role goroutine to seal into records.
 //
-// May import: the standard library, Pebble and its vfs, logr, xxhash, and replication's value types and records. It knows
+// May import: the standard library, Pebble with its vfs and fifo (of crlib), logr, xxhash, and replication's value types and records. It knows
 // neither the client protocol nor roles, elections or Kubernetes; time is passed in.
 //
 // # Entries

@@ -4,6 +4,7 @@ import (
 	"math"
 	"runtime"
 
+	"github.com/cockroachdb/crlib/fifo"
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -78,6 +79,9 @@ func queueBytes(o Options) uint64 { return (memTablesMax - 2) * memTableSize(o) 
 // stop applying (Pebble's default is 12).
 const mostSublevels = 1000
 
+// mostLoads is how many blocks are read from the disk at a time.
+const mostLoads = 16
+
 // pebbleOptions returns how this use wants Pebble: writes come from one goroutine, in batches, and must never wait for
 // compactions, because a stalled leader delays every acknowledgement; reads are points, often of absent keys; the disk is
 // shared with the log, whose fsyncs are what clients wait for; the machine may be small.
@@ -90,6 +94,8 @@ func pebbleOptions(fs vfs.FS, o Options) *pebble.Options {
 		FormatMajorVersion: pebble.FormatValueSeparation,
 		// One number for all: Pebble takes memtables out of the cache's budget.
 		CacheSize: o.Memory - rowBytes(o.Memory),
+		// A long value is a block of its own, which is in memory beside the cache while it is read.
+		LoadBlockSema: fifo.NewSemaphore(mostLoads),
 		// Large, so that overwrites of hot keys meet in memory and flushes are few.
 		MemTableSize: memTableSize(o),
 		// Machine.admit waits instead, at queueBytes and mostSublevels.

@@ -215,27 +215,28 @@ func (s *Sequencer) advanceClock(t int64) int64 {
 // held over a disk read, which every other connection would wait for. It costs about as much as one Get a key; use it for
 // commands that read before they write, on keys that may be cold. Errors are left to Run, which will meet them again.
 //
-// It tells whether the key was there already.
-func (s *Sequencer) Prefetch(key []byte) (resident bool) {
+// It tells how long the value is, in bytes, and whether it was there already.
+func (s *Sequencer) Prefetch(key []byte) (size int, resident bool) {
 	if !s.m.gate.enter() {
-		return false
+		return 0, false
 	}
 	defer s.m.gate.leave()
-	_, known, err := s.m.remembered(key, func(Value) {})
+	measure := func(v Value) { size = len(v.Data) }
+	_, known, err := s.m.remembered(key, measure)
 	if !known && err == nil {
-		_, _ = s.m.fetch(key, func(Value) {})
+		_, _ = s.m.fetch(key, measure)
 	}
-	return known
+	return size, known
 }
 
 // Resident reports whether Prefetch of key would find it in memory, so that Run may do without; it does not wait.
-func (s *Sequencer) Resident(key []byte) bool {
+func (s *Sequencer) Resident(key []byte) (size int, resident bool) {
 	if !s.m.gate.enter() {
-		return false
+		return 0, false
 	}
 	defer s.m.gate.leave()
-	_, known, _ := s.m.remembered(key, func(Value) {})
-	return known
+	_, known, _ := s.m.remembered(key, func(v Value) { size = len(v.Data) })
+	return size, known
 }
 
 // Leads reports whether the leadership that gave t still goes on.

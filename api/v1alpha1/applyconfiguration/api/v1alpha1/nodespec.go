@@ -13,7 +13,7 @@ import (
 type NodeSpecApplyConfiguration struct {
 	// maxClients bounds the client connections of one member. Default: the node's.
 	MaxClients *int32 `json:"maxClients,omitempty"`
-	// maxValueSize bounds one value. Default: 64Mi, or 1/32 of the memory limit if that is less.
+	// maxValueSize bounds one value. Default: 64Mi, or 1/64 of the memory limit if that is less.
 	MaxValueSize *resource.Quantity `json:"maxValueSize,omitempty"`
 	// memory for the block cache and write buffers. Default: a third of the container's memory limit, or the node's own default
 	// when there is no limit.

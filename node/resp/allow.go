@@ -1,0 +1,100 @@
+package resp
+
+import "errors"
+
+// Long values in replies take turns, as long requests do: fifty clients that read the longest value at once would otherwise hold it fifty
+// times. (Measured with values of 8 MiB: a member with a limit of 256Mi was killed by that at once.)
+
+// allowance is what a connection may hold of replies that it has not sent yet.
+type allowance struct {
+	parts []*part // of Server.replies
+	have  int     // bytes of parts
+	spent int     // bytes of the replies that wait to be sent
+}
+
+// errShort: the reply is longer than the connection may hold now; call.short tells by how much at least.
+var errShort = errors.New("there is no memory for the reply yet")
+
+// affords tells whether a value of n bytes may become a part of the reply. Otherwise the reply is given up, and goes on only to find how
+// long it is.
+func (c *call) affords(n int) bool {
+	if n <= largeBuffer || c.srv.replies.size == 0 {
+		return true
+	}
+	if c.short == 0 && !c.hasty && c.conn.spend(n) {
+		return true
+	}
+	c.short += n
+	c.fault = errShort
+	return false
+}
+
+// spend takes up n bytes, if that needs no waiting.
+func (c *conn) spend(n int) bool {
+	a := &c.allow
+	if a.spent+n > a.have {
+		p := c.srv.replies.try(a.spent+n-a.have, a.have)
+		if p == nil {
+			return false
+		}
+		a.add(p)
+	}
+	a.spent += n
+	return true
+}
+
+func (a *allowance) add(p *part) {
+	a.parts = append(a.parts, p)
+	a.have += p.n
+}
+
+// earn waits until n more bytes may be spent; or until the connection or the server ends, and then they may be, too.
+func (c *conn) earn(n int) {
+	a := &c.allow
+	want := a.spent + n - a.have
+	if want <= 0 {
+		return
+	}
+	if p := c.await(&c.srv.replies, want, a.have); p != nil {
+		a.add(p)
+	} else {
+		a.have += want
+	}
+}
+
+// repay gives back what the replies took that were sent.
+func (c *conn) repay() {
+	for _, p := range c.allow.parts {
+		c.srv.replies.give(p)
+	}
+	c.allow = allowance{}
+}
+
+// reserve spends n bytes as soon as that may be, and tells whether it had to wait.
+func (c *conn) reserve(n int) (waited bool) {
+	if c.srv.replies.size == 0 || c.spend(n) {
+		return false
+	}
+	c.earn(n)
+	c.allow.spent += n
+	return true
+}
+
+// makeRoom returns what reserves room for a long value of the leader's, which has all its time again then.
+func (r *round) makeRoom(u *upstream) func(n int) {
+	return func(n int) {
+		if r.conn.reserve(n) {
+			r.renew(u)
+		}
+	}
+}
+
+// copies reports whether what is stored at the command's keys becomes a part of its reply, or of what it writes.
+func (c *command) copies() bool {
+	switch c.name {
+	case "del", "unlink", "exists", "touch":
+		return false
+	default:
+		return true
+	}
+}
