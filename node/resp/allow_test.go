@@ -75,7 +75,9 @@ func TestLongRepliesTakeTurns(t *testing.T) {
 
 func longValue(n int) string { return strings.Repeat("\x00", n-1) + "v" }
 
-func makeLong(w *wire, key string, n int) { w.do(fmt.Sprintf("SETRANGE %s %d v", key, n-1), fmt.Sprintf(":%d", n)) }
+func makeLong(w *wire, key string, n int) {
+	w.do(fmt.Sprintf("SETRANGE %s %d v", key, n-1), fmt.Sprintf(":%d", n))
+}
 
 // settledHeap is what the heap holds, without garbage.
 func settledHeap() int64 {

@@ -270,3 +270,23 @@ func TestLongRequestsTakeTurns(t *testing.T) {
 		return ""
 	})
 }
+
+// What MULTI queues takes memory for each argument, however short it is.
+func TestTransactionOfManyArguments(t *testing.T) {
+	n := resptest.Start(t, resp.Options{Limits: resp.Limits{MaxBulk: 1 << 20}})
+	w := dial(t, n.Addr)
+	w.do("MULTI", "+OK")
+	del := "*50001\r\n$3\r\nDEL\r\n" + strings.Repeat("$0\r\n\r\n", 50_000)
+	for i := range 10 {
+		if _, err := w.nc.Write([]byte(del)); err != nil {
+			t.Fatal(err)
+		}
+		if line := w.line(); line == "-ERR the transaction is longer than client-query-buffer-limit" {
+			w.do("EXEC", "-EXECABORT...")
+			return
+		} else if line != "+QUEUED" {
+			t.Fatalf("%d: %s", i, line)
+		}
+	}
+	t.Error("ten million bytes of arguments that are empty are in memory")
+}

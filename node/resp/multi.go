@@ -42,11 +42,18 @@ func (c *conn) discard() {
 	c.unwatch()
 }
 
+// What a queued command takes beside the bytes of its arguments.
+const (
+	queuedCommand  = 64
+	queuedArgument = 24
+)
+
 // queue copies a command for EXEC: the buffer it points into is reused before.
 func (c *conn) queue(call *call) {
 	t := c.multi
 	size := argBytes(call.args)
-	if t.bytes+size > c.srv.limits.MaxRequest {
+	cost := size + queuedCommand + len(call.args)*queuedArgument
+	if t.bytes+cost > c.srv.limits.MaxRequest {
 		t.broken = true
 		call.w.fail("ERR the transaction is longer than client-query-buffer-limit")
 		return
@@ -57,7 +64,7 @@ func (c *conn) queue(call *call) {
 		flat = append(flat, arg...)
 		args[i] = flat[len(flat)-len(arg) : len(flat) : len(flat)]
 	}
-	t.bytes += size
+	t.bytes += cost
 	q := job{call.cmd, args}
 	t.jobs = append(t.jobs, q)
 	t.demand = t.demand.and(q.demand())

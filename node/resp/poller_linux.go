@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // poller tells which sockets have input. It is an epoll instance that is waited for like a file, so that no thread is kept.
@@ -119,4 +121,11 @@ func (p *poller) look() (n int) {
 // holdBack has a socket keep what is not a whole segment until it is shut: TCP_CORK in tcp(7).
 func holdBack(fd uintptr) {
 	_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_CORK, 1)
+}
+
+// hungUp tells whether the other side has closed the connection, or its half of it, whatever there is to be read before.
+func hungUp(fd uintptr) bool {
+	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n > 0 && p[0].Revents != 0
 }

@@ -2,7 +2,10 @@
 
 package resp
 
-import "errors"
+import (
+	"errors"
+	"syscall"
+)
 
 // poller is for Linux only; see poller_linux.go.
 type poller struct{}
@@ -17,3 +20,10 @@ func (*poller) remove(*conn)                  {}
 func (*poller) events(func(int64, bool)) bool { return false }
 
 func holdBack(uintptr) {}
+
+// hungUp misses a client that has sent something before.
+func hungUp(fd uintptr) bool {
+	var b [1]byte
+	n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK)
+	return n == 0 && err == nil || err == syscall.ECONNRESET
+}

@@ -149,7 +149,10 @@ func (r *round) execute() {
 		case class == classSettled && r.hasty && r.pending:
 			return // it goes on once that is committed
 		case class == classRead, class == classSettled:
-			if (class == classRead || r.settle()) && !r.onView(j) {
+			if class == classSettled && r.settle() && j.cmd.isWait() && !r.hasty {
+				r.tellSoFar()
+			}
+			if (class == classRead || !r.conn.closing) && !r.onView(j) {
 				continue // at the leader, or later
 			}
 		case class == classExec:

@@ -270,6 +270,38 @@ func TestHangupWhileBlocked(t *testing.T) {
 	})
 }
 
+// Also where it has said something since, as clients do that share a connection.
+func TestHangupWhileBlockedBehindWhatWasSaid(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	a, b := dial(t, n.Addr), dial(t, n.Addr)
+	b.send("WAIT 5 0")
+	time.Sleep(100 * time.Millisecond)
+	b.send("GET a")
+	_ = b.nc.Close()
+	eventually(t, func() string {
+		a.send("INFO clients")
+		if info := a.bulk(); !strings.Contains(info, "connected_clients:1\r\n") {
+			return info
+		}
+		return ""
+	})
+}
+
+// Replies to what came before a command that waits do not wait with it.
+func TestRepliesBeforeAWait(t *testing.T) {
+	leader, follower := forwardingPair(t)
+	for name, n := range map[string]*resptest.Node{"leader": leader, "follower": follower} {
+		w, other := dial(t, n.Addr), dial(t, n.Addr)
+		w.send("SET a 1", "WAIT 5 0", "PING")
+		w.expect("+OK")
+		other.send("CLIENT LIST")
+		if list := other.bulk(); !strings.Contains(list, "cmd=wait") {
+			t.Errorf("%s: nobody waits: %s", name, list)
+		}
+		_ = w.nc.Close()
+	}
+}
+
 func TestGoRedis(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	for _, protocol := range []int{2, 3} {

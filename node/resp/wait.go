@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"syscall"
 	"time"
 )
 
@@ -118,12 +117,20 @@ func (c *call) blocking(timeout time.Duration) (context.Context, func()) {
 	}
 }
 
+// tellSoFar sends the replies to what came before a command that may wait for long.
+func (r *round) tellSoFar() {
+	if r.flush() != nil {
+		r.conn.closing = true
+	}
+}
+
 // waitElsewhere makes a wait at the leader end when the client hangs up or the server stops, as it would here; gone tells whether it
 // did. Other commands have their reply's time-out.
 func (r *round) waitElsewhere(u *upstream, j *job) (gone func() bool, done func()) {
 	if !j.cmd.isWait() {
 		return func() bool { return false }, func() {}
 	}
+	r.tellSoFar()
 	ctx, end := r.call.blocking(0)
 	_ = u.nc.SetDeadline(r.waitDeadline(j))
 	if _, leader := r.srv.backend.Place(); leader != "" {
@@ -157,8 +164,7 @@ const maxWait = 365 * 24 * time.Hour
 // hangupCheck is how often a blocked connection is looked at for its client having gone.
 const hangupCheck = time.Second
 
-// watchHangup calls gone once the peer has closed the connection, until ctx ends. It only peeks: what the client sends
-// meanwhile stays for later.
+// watchHangup calls gone once the peer has closed the connection, until ctx ends. What the client sends meanwhile stays for later.
 func (c *conn) watchHangup(ctx context.Context, gone func()) {
 	if c.raw == nil {
 		return
@@ -172,11 +178,7 @@ func (c *conn) watchHangup(ctx context.Context, gone func()) {
 		case <-tick.C:
 		}
 		closed := false
-		err := c.raw.Control(func(fd uintptr) {
-			var b [1]byte
-			n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-			closed = (n == 0 && err == nil) || err == syscall.ECONNRESET
-		})
+		err := c.raw.Control(func(fd uintptr) { closed = hungUp(fd) })
 		if closed || err != nil {
 			gone()
 			return
