@@ -16,9 +16,9 @@ type allowance struct {
 var errShort = errors.New("there is no memory for the reply yet")
 
 // affords tells whether a value of n bytes may become a part of the reply. Otherwise the reply is given up, and goes on only to find how
-// long it is.
+// long it is. Inside the sequencer it may: see prefetch.
 func (c *call) affords(n int) bool {
-	if n <= largeBuffer || c.srv.replies.size == 0 {
+	if n <= largeBuffer || c.srv.replies.size == 0 || c.batch != nil || c.tx != nil {
 		return true
 	}
 	if c.short == 0 && !c.hasty && c.conn.spend(n) {
@@ -33,7 +33,7 @@ func (c *call) affords(n int) bool {
 func (c *conn) spend(n int) bool {
 	a := &c.allow
 	if a.spent+n > a.have {
-		p := c.srv.replies.try(a.spent+n-a.have, a.have)
+		p := c.srv.replies.try(a.spent+n-a.have, c)
 		if p == nil {
 			return false
 		}
@@ -55,7 +55,7 @@ func (c *conn) earn(n int) {
 	if want <= 0 {
 		return
 	}
-	if p := c.await(&c.srv.replies, want, a.have); p != nil {
+	if p := c.await(&c.srv.replies, want); p != nil {
 		a.add(p)
 	} else {
 		a.have += want

@@ -23,8 +23,10 @@ const longReply = "(long)"
 func TestLongRepliesTakeTurns(t *testing.T) {
 	const clients, most = 7, 2 * longLength
 	for name, tc := range map[string]struct{ ask, want []string }{
-		"GET":               {[]string{"GET long"}, []string{longReply}},
-		"MGET":              {[]string{"MGET long none long"}, []string{"*3", longReply, "$-1", longReply}},
+		"GET":  {[]string{"GET long"}, []string{longReply}},
+		"MGET": {[]string{"MGET long none long"}, []string{"*3", longReply, "$-1", longReply}},
+		"MGET in EXEC": {[]string{"MULTI", "MGET long long", "INCR n-%d", "EXEC"},
+			[]string{"+OK", "+QUEUED", "+QUEUED", "*2", "*2", longReply, longReply, ":1"}},
 		"behind a write":    {[]string{"INCR n-%d", "GET long"}, []string{":1", longReply}},
 		"GETDEL":            {[]string{"GETDEL long-%d"}, []string{longReply}},
 		"in a transaction":  {[]string{"MULTI", "GET long", "EXEC"}, []string{"+OK", "+QUEUED", "*1", longReply}},
@@ -48,7 +50,7 @@ func TestLongRepliesTakeTurns(t *testing.T) {
 				}
 			}
 			time.Sleep(300 * time.Millisecond)
-			if held := settledHeap() - before; name != "MGET" && held > most+longLength+16<<20 {
+			if held := settledHeap() - before; !strings.HasPrefix(name, "MGET") && held > most+longLength+16<<20 {
 				t.Errorf("%d MiB for %d clients that do not take their replies of %d MiB", held>>20, clients, longLength>>20)
 			}
 			if held := n.Server.Held(); held < longLength || held > 2*most+2*longLength {

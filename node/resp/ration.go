@@ -12,9 +12,9 @@ import (
 // not answered, meanwhile.
 type ration struct {
 	mu    sync.Mutex
-	size  int // bytes; 0: no bound
-	used  int
-	lent  int     // by parts that count no more, and were not given back
+	size  int     // bytes; 0: no bound
+	used  int     // by parts that are not lent
+	lent  int     // by those that are
 	most  int     // of lent
 	parts []*part // that were given, oldest first
 	queue []*part // that are waited for, first come first served
@@ -23,8 +23,8 @@ type ration struct {
 // part of a ration.
 type part struct {
 	n    int
-	own  int // what the same one has beside it
-	lent bool
+	who  any           // has it; one may have several
+	lent bool          // it counts no more
 	got  chan struct{} // closed once it is given
 	at   time.Time     // when that was
 }
@@ -34,21 +34,21 @@ type part struct {
 const rationPatience = 2 * time.Second
 
 // try is take for whoever does not wait: nil where that would have to be.
-func (r *ration) try(n, own int) *part {
+func (r *ration) try(n int, who any) *part {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.queue) > 0 || !r.fits(n, own) {
+	p := &part{n: n, who: who, got: make(chan struct{})}
+	if len(r.queue) > 0 && !r.first(p) || !r.fits(p) {
 		return nil
 	}
-	p := &part{n: n, own: own, got: make(chan struct{})}
 	r.hand(p)
 	return p
 }
 
-// take waits for n bytes beside own ones, and returns nil where ctx ended before. A part larger than all there is, is given while nobody
-// else has one.
-func (r *ration) take(ctx context.Context, n, own int) *part {
-	p := &part{n: n, own: own, got: make(chan struct{})}
+// take waits for n bytes, and returns nil where ctx ended before. More than all there is, is given while nobody else has any. Who has had a
+// part for longest waits for nobody: else several who want more could wait for each other.
+func (r *ration) take(ctx context.Context, n int, who any) *part {
+	p := &part{n: n, who: who, got: make(chan struct{})}
 	r.mu.Lock()
 	r.queue = append(r.queue, p)
 	r.serve()
@@ -77,23 +77,32 @@ func (r *ration) take(ctx context.Context, n, own int) *part {
 func (r *ration) give(p *part) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.end(p)
+	if i := slices.Index(r.parts, p); i >= 0 {
+		r.parts = slices.Delete(r.parts, i, i+1)
+		if p.lent {
+			r.lent -= p.n
+		} else {
+			r.used -= p.n
+		}
+	}
 	r.serve()
 }
 
-// end has p count no more, if it does yet. r.mu is held, as for what follows.
-func (r *ration) end(p *part) {
-	if i := slices.Index(r.parts, p); i >= 0 {
-		r.parts = slices.Delete(r.parts, i, i+1)
-		r.used -= p.n
-	} else if p.lent {
-		r.lent -= p.n
-		p.lent = false
-	}
-}
+// first tells whether who wants p has had a part for longest. r.mu is held, as for what follows.
+func (r *ration) first(p *part) bool { return len(r.parts) > 0 && r.parts[0].who == p.who }
 
-// fits tells whether n more bytes may be given to who has own ones.
-func (r *ration) fits(n, own int) bool { return r.used <= own || r.used+n <= r.size }
+// fits tells whether p may be given.
+func (r *ration) fits(p *part) bool {
+	if r.used+p.n <= r.size || r.first(p) {
+		return true
+	}
+	for _, other := range r.parts {
+		if !other.lent && other.who != p.who {
+			return false
+		}
+	}
+	return true // nobody else has any
+}
 
 // hand gives p.
 func (r *ration) hand(p *part) {
@@ -106,11 +115,12 @@ func (r *ration) hand(p *part) {
 // serve gives parts to those that wait, as far as there is something.
 func (r *ration) serve() {
 	for len(r.queue) > 0 {
-		p := r.queue[0]
-		if !r.fits(p.n, p.own) {
+		next := max(0, slices.IndexFunc(r.queue, r.first))
+		p := r.queue[next]
+		if !r.fits(p) {
 			return
 		}
-		r.queue = slices.Delete(r.queue, 0, 1)
+		r.queue = slices.Delete(r.queue, next, next+1)
 		r.hand(p)
 	}
 }
@@ -119,13 +129,15 @@ func (r *ration) serve() {
 func (r *ration) relent() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for len(r.parts) > 0 {
-		p := r.parts[0]
+	for _, p := range r.parts {
+		if p.lent {
+			continue
+		}
 		if time.Since(p.at) < rationPatience || r.lent+p.n > r.most {
 			break
 		}
-		r.end(p)
 		p.lent = true
+		r.used -= p.n
 		r.lent += p.n
 	}
 	r.serve()
@@ -154,7 +166,7 @@ func (c *conn) mayFill() bool {
 	if want <= have || c.srv.ration.size == 0 {
 		return true
 	}
-	p := c.await(&c.srv.ration, want-have, have)
+	p := c.await(&c.srv.ration, want-have)
 	if p == nil {
 		return false
 	}
@@ -164,7 +176,7 @@ func (c *conn) mayFill() bool {
 }
 
 // await waits for a part of r; nil: something has happened that ends the wait.
-func (c *conn) await(r *ration, n, own int) *part {
+func (c *conn) await(r *ration, n int) *part {
 	c.queued.Store(true)
 	defer c.queued.Store(false)
 	ctx, cancel := context.WithCancel(c.srv.blockCtx)
@@ -174,7 +186,7 @@ func (c *conn) await(r *ration, n, own int) *part {
 	if c.disturbed() {
 		cancel() // just before wake was set
 	}
-	return r.take(ctx, n, own)
+	return r.take(ctx, n, c)
 }
 
 // slim gives back what a long request took, once it is done.

@@ -16,7 +16,7 @@ type taker struct {
 func (r *ration) taker(n int) taker {
 	ctx, cancel := context.WithCancel(context.Background())
 	t := taker{make(chan *part, 1), cancel}
-	go func() { t.got <- r.take(ctx, n, 0) }()
+	go func() { t.got <- r.take(ctx, n, t.got) }()
 	synctest.Wait()
 	return t
 }
@@ -60,7 +60,7 @@ func TestRation(t *testing.T) {
 func TestRationOfWhoWantsMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &ration{size: 10}
-		a, b := r.take(t.Context(), 8, 0), r.take(t.Context(), 100, 8)
+		a, b := r.take(t.Context(), 8, t), r.take(t.Context(), 100, t)
 		other := r.taker(1)
 		if !other.waits() {
 			t.Fatal("there is nothing left")
@@ -130,7 +130,7 @@ func TestRationOfManyThatAreSlow(t *testing.T) {
 				t.Errorf("%d: two of them may count no more, and one has what there is", i)
 			}
 		}
-		if r.try(1, 0) != nil {
+		if r.try(1, t) != nil {
 			t.Error("others wait")
 		}
 		r.give(<-slow[0].got)
@@ -142,5 +142,29 @@ func TestRationOfManyThatAreSlow(t *testing.T) {
 			t.Errorf("%d and %d", r.used, r.lent)
 		}
 		slow[4].cancel()
+	})
+}
+
+// Several who have something and want more wait for each other for a moment only, however much counts no more already.
+func TestRationOfSeveralWhoWantMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &ration{size: 10, most: 10}
+		done := make(chan int)
+		for i := range 7 {
+			go func() {
+				a := r.take(t.Context(), 5, i)
+				time.Sleep(time.Second)
+				b := r.take(t.Context(), 5, i)
+				r.give(a)
+				r.give(b)
+				done <- i
+			}()
+		}
+		for range 7 {
+			<-done
+		}
+		if r.used != 0 || r.lent != 0 || len(r.parts)+len(r.queue) != 0 {
+			t.Errorf("%+v", r)
+		}
 	})
 }
