@@ -1,6 +1,8 @@
 package decide
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,7 +18,7 @@ import (
 // the record says Fencing there is no way back, so it is not begun on hope.
 func (d *decision) failOver(rec Record, f finding) Plan {
 	request := d.request()
-	if f.setAside && request != "" && (request == rec.Request && request != v1alpha1.FailoverToAny || request == rec.Leader.Member) {
+	if f.setAside && request != "" && request == rec.Leader.Member {
 		return plan(Promoting, v1alpha1.ReasonFailoverFailed, "%s.", f.message).do(d.outcome(request, v1alpha1.ResultFailed, rec, "%s", f.message))
 	}
 	aside := except(rec.Aside, request) // whom a person asks for has another try
@@ -63,21 +65,35 @@ func (d *decision) refuseTarget(ev evidence, request string) (Plan, bool) {
 	if request == "" || request == v1alpha1.FailoverToAny {
 		return Plan{}, false
 	}
-	h, answers := ev[request]
+	why := d.cannotLead(ev, request)
+	if why == "" {
+		return Plan{}, false
+	}
+	p := d.refuse(request, why)
+	p.State = Fencing // no handover: the store has no leader, and an operator on standby may answer, too
+	return p, true
+}
+
+// cannotLead says why a member cannot be elected by ev; "" when it can.
+func (d *decision) cannotLead(ev evidence, member string) string {
+	m, h := d.Members[member], ev[member]
+	_, answers := ev[member]
 	switch {
-	case d.Members[request].Name == "":
-		return d.refuse(request, "there is no member of that name"), true
+	case m.Name == "":
+		return "there is no member of that name"
 	case !answers:
-		return d.refuse(request, "it does not answer"), true
+		return "it does not answer"
 	case h.seeding:
-		return d.refuse(request, "it is being seeded"), true
+		return "it is being seeded"
+	case m.Pod != nil && m.Pod.Fenced:
+		return "its pod is annotated " + v1alpha1.AnnotationFenced
 	}
 	for name, o := range ev {
 		if !o.seeding && !o.empty && o.last.Compare(h.last) > 0 {
-			return d.refuse(request, "it holds "+h.last.String()+" and "+name+" holds more ("+o.last.String()+")"), true
+			return "it holds " + h.last.String() + " and " + name + " holds more (" + o.last.String() + ")"
 		}
 	}
-	return Plan{}, false
+	return ""
 }
 
 // fencing asks for promises, and elects once the fence condition holds.
@@ -86,6 +102,7 @@ func (d *decision) fencing(rec Record) Plan {
 		d.lasting(factWaking, wakePatience) // in every step, so that it is seen without interruption
 	}
 	waited := d.waitedForOthers(rec)
+	unmet := fmt.Sprintf("request for %s unmet in epoch %d", d.request(), rec.Epoch)
 	if d.Pass.FencedEpoch != rec.Epoch {
 		var ask []string
 		for _, m := range d.byOrdinal() {
@@ -94,6 +111,7 @@ func (d *decision) fencing(rec Record) Plan {
 			}
 		}
 		if len(ask) > 0 {
+			d.keepTiming(unmet)
 			reason := v1alpha1.ReasonFailoverStarted
 			if rec.Kind == v1alpha1.KindWake {
 				reason = v1alpha1.ReasonWaking
@@ -122,8 +140,12 @@ func (d *decision) fencing(rec Record) Plan {
 		return plan(Blocked, g.reason, "Epoch %d has no leader yet: %s", rec.Epoch, g.message).again(soon)
 	}
 	if !permitted {
-		return plan(Blocked, v1alpha1.ReasonManualMode, "Epoch %d has no leader yet: %s cannot lead it, and %s could (%v): annotate the store with %s=%s to let it.",
+		p := plan(Blocked, v1alpha1.ReasonManualMode, "Epoch %d has no leader yet: %s cannot lead it, and %s could (%v): annotate the store with %s=%s to let it.",
 			rec.Epoch, strings.Join(d.mayLead(rec), " or "), chosen.voter.Member, ev, v1alpha1.AnnotationFailover, chosen.voter.Member).again(2 * time.Second)
+		if request := d.request(); request != "" && d.lasting(unmet, d.Settings.LowerAfter) {
+			return p.do(d.outcome(request, v1alpha1.ResultFailed, rec, "%s", cmp.Or(d.cannotLead(ev, request), "it was set aside")))
+		}
+		return p
 	}
 	next := rec.promoting(chosen.voter, chosen.last, d.firstRule(rec, chosen.voter, ev))
 	next.GrantWaitMillis = d.grantWait(rec, ev)

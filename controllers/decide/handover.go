@@ -232,7 +232,7 @@ func (d *decision) outcome(request string, result v1alpha1.FailoverResult, rec R
 		Target: request, Result: result, Epoch: int64(rec.Epoch), Message: fmt.Sprintf(format, args...),
 		SeenTime: rec.Since.Detected, FinishedTime: d.micro(),
 	}
-	if rec.Request != request || o.SeenTime == nil {
+	if rec.Request != request || rec.Phase == PhaseStable || o.SeenTime == nil { // an earlier change, which asked for the same, is over
 		o.SeenTime = new(metav1.NewMicroTime(d.now))
 	}
 	return FinishRequest{o}

@@ -19,11 +19,17 @@ func (d *decision) mayLead(rec Record) []string {
 	case begun && rec.Target == v1alpha1.FailoverToAny && request == "":
 		return nil
 	}
-	may := []string{request, rec.Leader.Member}
+	named := []string{request, rec.Leader.Member}
 	if begun {
-		may = append(may, rec.Target, rec.From)
+		named = append(named, rec.Target, rec.From)
 	}
-	return slices.DeleteFunc(may, func(m string) bool { return m == "" || m == v1alpha1.FailoverToAny })
+	may := []string{}
+	for _, m := range named {
+		if m != "" && m != v1alpha1.FailoverToAny && !slices.Contains(may, m) {
+			may = append(may, m)
+		}
+	}
+	return may
 }
 
 // chosen is who is elected for rec: one of those that may lead, unless none of them would be, or they are set aside. permitted tells whether

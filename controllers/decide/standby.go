@@ -41,7 +41,7 @@ func (d *decision) urgent(p Plan) []Action {
 	if d.Lease.Record == nil {
 		return nil
 	}
-	failover := p.State == Fencing || p.State == Promoting || p.State == Opening
+	failover := p.State == Fencing || p.State == Promoting || p.State == Opening || p.State == Blocked // which may still order the elected member to lead
 	if !failover && p.Risky() {
 		return nil // what comes after it is not known
 	}

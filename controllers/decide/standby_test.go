@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
@@ -104,4 +105,32 @@ func TestStandbyMakesNoStores(t *testing.T) {
 	if len(w.pods) > 0 || w.record != "" {
 		t.Fatalf("pods %s, record %q", w.podNames(), w.record)
 	}
+}
+
+// TestStandbyGoesOnWithAMemberThatWasWaitedForTooLong: the elected member's volume has no room, and nobody else can lead. That is told,
+// and once there is room it leads.
+func TestStandbyGoesOnWithAMemberThatWasWaitedForTooLong(t *testing.T) {
+	w, _, standby := withStandby(t)
+	w.ops = []*operator{standby}
+	w.cluster.Write("orders-1")
+	w.cluster.Sync("orders-1")
+	w.cluster.Ship("orders-2")
+	w.cluster.Fill("orders-2", true)
+	w.cluster.Vanish("orders-1")
+	w.until("it is waited for too long", func() bool { return w.rec().Phase == decide.PhasePromoting && standby.plan.State == decide.Blocked })
+	w.run(20 * time.Second)
+	w.cluster.Fill("orders-2", false)
+	w.until("orders-2 leads", func() bool { return w.rec().Epoch == 2 && w.rec().Phase == decide.PhaseStable })
+}
+
+// TestStandbyRefusesRequests: who may not lead is told so also where the elected operator is lost with the leader.
+func TestStandbyRefusesRequests(t *testing.T) {
+	w, _, standby := withStandby(t)
+	w.ops = []*operator{standby}
+	w.cluster.Vanish("orders-1")
+	w.cluster.Vanish("orders-3")
+	w.store.Spec.Failover.DataLoss = "Allow"
+	w.store.Annotations[v1alpha1.AnnotationFailover] = "orders-3"
+	w.until("an answer", func() bool { return w.store.Status.FailoverRequest != nil })
+	w.until("orders-2 leads", func() bool { return w.rec().Epoch == 2 && w.rec().Leader.Member == "orders-2" })
 }

@@ -236,6 +236,13 @@ func (d *decision) lasting(fact string, enough time.Duration) bool {
 	return d.Held[fact] >= enough
 }
 
+// keepTiming goes on timing what is being timed, in a step that cannot tell whether it still holds.
+func (d *decision) keepTiming(fact string) {
+	if _, timed := d.Held[fact]; timed {
+		d.lasting(fact, 0)
+	}
+}
+
 func names(vs []replication.Voter, member string) bool {
 	return slices.ContainsFunc(vs, func(v replication.Voter) bool { return v.Member == member })
 }
