@@ -85,6 +85,7 @@ func (h *handovers) seen(now time.Time) decide.HandoverFailures {
 type probe struct {
 	uid      types.UID // of the pod that was asked
 	status   *wire.Status
+	statusAt time.Time // when that was asked for
 	failing  time.Time // since when it has not answered; zero while it does
 	answered time.Time // when it, in this pod, answered last
 	at       string    // the address where that was

@@ -99,7 +99,7 @@ func (p *pass) askOne(ctx context.Context, to nodeclient.Target, pr *probe) deci
 		if err != nil {
 			return pr.failed(decide.Unknown, now, p.heard(to.Member))
 		}
-		pr.status, pr.failing, pr.answered, pr.at, pr.foreign = &status, time.Time{}, now, to.Address, ""
+		pr.status, pr.statusAt, pr.failing, pr.answered, pr.at, pr.foreign = &status, pr.askedAt, time.Time{}, now, to.Address, ""
 		return decide.Probe{Reach: decide.Fresh, Status: &status, Met: true}
 	case nodeclient.Refused:
 		pr.refused = true
@@ -134,7 +134,7 @@ func (pr *probe) failed(r decide.Reach, now, heard time.Time) decide.Probe {
 	if heard.After(last) {
 		last = heard
 	}
-	out := decide.Probe{Reach: r, Status: pr.status, For: now.Sub(pr.failing), Met: !pr.answered.IsZero()}
+	out := decide.Probe{Reach: r, Status: pr.status, Age: now.Sub(pr.statusAt), For: now.Sub(pr.failing), Met: !pr.answered.IsZero()}
 	if out.Silent = out.For; !last.IsZero() {
 		out.Silent = max(out.For, now.Sub(last))
 	}

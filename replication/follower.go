@@ -165,6 +165,7 @@ func (r *Replica) OnAppend(a Append, now time.Time) error {
 	if told := (Mark{Epoch: a.Epoch, Position: a.Commit}); told.Compare(r.told) > 0 {
 		r.told = told
 	}
+	r.toldAt = now
 	r.follow.heard = max(r.follow.heard, a.Sent)
 	if until := now.Add(r.opt.Grant); until.After(r.follow.grantedUntil) {
 		r.follow.grantedUntil = until

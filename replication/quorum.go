@@ -90,6 +90,8 @@ type Leadership struct {
 	Epoch  Epoch  `json:"epoch"`
 	Leader Voter  `json:"leader"`
 	Rules  []Rule `json:"rules"`
+	// Start is the log end on which Leader was elected; the zero Mark where that is not known.
+	Start Mark `json:"start,omitzero"`
 }
 
 // Fenced reports whether l can acknowledge nothing more, given the members that durably promised a higher epoch: its

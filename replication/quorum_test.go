@@ -91,16 +91,16 @@ func TestLeadershipFenced(t *testing.T) {
 		has  []string
 		want bool
 	}{
-		"all voters but k-1":                    {Leadership{1, c, []Rule{{voters("a", "b"), 1}}}, []string{"a", "b"}, true},
-		"one of two voters is not enough, k=1":  {Leadership{1, c, []Rule{{voters("a", "b"), 1}}}, []string{"a"}, false},
-		"one of two voters is enough, k=2":      {Leadership{1, c, []Rule{{voters("a", "b"), 2}}}, []string{"a"}, true},
-		"the leader itself is enough":           {Leadership{1, c, []Rule{{voters("a", "b"), 1}}}, []string{"c"}, true},
-		"k=0: voters never suffice":             {Leadership{1, c, []Rule{{voters("a", "b"), 0}}}, []string{"a", "b"}, false},
-		"k=0: the leader does":                  {Leadership{1, c, []Rule{{voters("a", "b"), 0}}}, []string{"c"}, true},
-		"joint: every rule needs its quorum":    {Leadership{1, c, []Rule{{voters("a", "b"), 1}, {voters("b", "d"), 1}}}, []string{"a", "b"}, false},
-		"joint: both have it":                   {Leadership{1, c, []Rule{{voters("a", "b"), 1}, {voters("b", "d"), 1}}}, []string{"a", "b", "d"}, true},
-		"more k than voters: nothing was acked": {Leadership{1, c, []Rule{{voters("a"), 2}}}, nil, true},
-		"no rule recorded is not permission":    {Leadership{1, c, nil}, []string{"a"}, false},
+		"all voters but k-1":                    {Leadership{Epoch: 1, Leader: c, Rules: []Rule{{voters("a", "b"), 1}}}, []string{"a", "b"}, true},
+		"one of two voters is not enough, k=1":  {Leadership{Epoch: 1, Leader: c, Rules: []Rule{{voters("a", "b"), 1}}}, []string{"a"}, false},
+		"one of two voters is enough, k=2":      {Leadership{Epoch: 1, Leader: c, Rules: []Rule{{voters("a", "b"), 2}}}, []string{"a"}, true},
+		"the leader itself is enough":           {Leadership{Epoch: 1, Leader: c, Rules: []Rule{{voters("a", "b"), 1}}}, []string{"c"}, true},
+		"k=0: voters never suffice":             {Leadership{Epoch: 1, Leader: c, Rules: []Rule{{voters("a", "b"), 0}}}, []string{"a", "b"}, false},
+		"k=0: the leader does":                  {Leadership{Epoch: 1, Leader: c, Rules: []Rule{{voters("a", "b"), 0}}}, []string{"c"}, true},
+		"joint: every rule needs its quorum":    {Leadership{Epoch: 1, Leader: c, Rules: []Rule{{voters("a", "b"), 1}, {voters("b", "d"), 1}}}, []string{"a", "b"}, false},
+		"joint: both have it":                   {Leadership{Epoch: 1, Leader: c, Rules: []Rule{{voters("a", "b"), 1}, {voters("b", "d"), 1}}}, []string{"a", "b", "d"}, true},
+		"more k than voters: nothing was acked": {Leadership{Epoch: 1, Leader: c, Rules: []Rule{{voters("a"), 2}}}, nil, true},
+		"no rule recorded is not permission":    {Leadership{Epoch: 1, Leader: c, Rules: nil}, []string{"a"}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := tc.l.Fenced(among(tc.has...)); got != tc.want {
@@ -108,7 +108,7 @@ func TestLeadershipFenced(t *testing.T) {
 			}
 		})
 	}
-	reborn := Leadership{1, c, []Rule{{voters("a", "b"), 1}}}
+	reborn := Leadership{Epoch: 1, Leader: c, Rules: []Rule{{voters("a", "b"), 1}}}
 	if reborn.Fenced(func(v Voter) bool { return v == Voter{"c", "other"} }) {
 		t.Fatal("a leader reborn with another incarnation counted as the fenced leader")
 	}

@@ -111,6 +111,7 @@ type Replica struct {
 	lead   *leading // set exactly while role is Leader
 	led    Epoch    // the highest epoch this process led
 	told   Mark     // see Told
+	toldAt time.Time
 	follow following
 }
 
@@ -152,6 +153,14 @@ func (r *Replica) Self() Voter        { return r.opt.Self }
 // Told is the newest commit position that a leader told this process, and its epoch; no Chain. It may be beyond this member's log: what
 // lies between, nobody may hold but that leader.
 func (r *Replica) Told() Mark { return r.told }
+
+// ToldMillis is how long ago the leader of Told was heard last; nil when none was.
+func (r *Replica) ToldMillis(now time.Time) *int64 {
+	if r.toldAt.IsZero() {
+		return nil
+	}
+	return new(now.Sub(r.toldAt).Milliseconds())
+}
 
 // Empty reports whether the member holds nothing at all: neither a voter nor a source of data.
 func (r *Replica) Empty() bool { return r.log.Last().Position == 0 }

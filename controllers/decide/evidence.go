@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/replication"
@@ -19,6 +21,7 @@ type holding struct {
 	voter   replication.Voter
 	last    replication.Mark
 	told    replication.Mark // see wire.Status
+	toldAgo time.Duration    // since the leader that told was heard last; the longest there is where that is not known
 	empty   bool
 	seeding bool
 }
@@ -31,7 +34,7 @@ func (d *decision) promised(e replication.Epoch) evidence {
 	}
 	for name, f := range d.Pass.Fences {
 		if f.Promised == e && !d.Members[name].Foreign {
-			ev[name] = holding{replication.Voter{Member: name, Incarnation: f.Incarnation}, f.Last, f.Told, f.Empty, f.Seeding}
+			ev[name] = holding{replication.Voter{Member: name, Incarnation: f.Incarnation}, f.Last, f.Told, toldAgo(f.ToldMillis, 0), f.Empty, f.Seeding}
 		}
 	}
 	return ev
@@ -42,10 +45,18 @@ func (d *decision) foreseen() evidence {
 	ev := evidence{}
 	for name, m := range d.Members {
 		if s := m.fresh(); s != nil {
-			ev[name] = holding{replication.Voter{Member: name, Incarnation: s.Incarnation}, s.Durable, s.Told, s.Empty, s.NeedSeed}
+			ev[name] = holding{replication.Voter{Member: name, Incarnation: s.Incarnation}, s.Durable, s.Told, toldAgo(s.ToldMillis, 0), s.Empty, s.NeedSeed}
 		}
 	}
 	return ev
+}
+
+// toldAgo is how long ago a leader was heard by a member that said so some time ago. One from before members said it does not.
+func toldAgo(millis *int64, said time.Duration) time.Duration {
+	if millis == nil {
+		return math.MaxInt64
+	}
+	return time.Duration(*millis)*time.Millisecond + said
 }
 
 // has tells whether v, in this very incarnation, is among the members and holds a prefix of the log.

@@ -36,6 +36,9 @@ func (d *decision) fenceGate(rec Record, ev evidence) (passage, *gate) {
 			return pass, g
 		}
 	}
+	if pass.lossy && d.Store.Spec.Failover.DataLoss == v1alpha1.DataLossBounded {
+		return pass, d.boundGate(rec, ev, &pass)
+	}
 	return pass, nil
 }
 
@@ -82,23 +85,6 @@ func (d *decision) lossGate(l replication.Leadership, ev evidence, pass *passage
 			l.Leader.Member, l.Epoch, round(d.Lease.UnchangedFor), d.leaseDuration()*5/4)}
 	}
 	pass.lossy = true
-	if f.DataLoss == v1alpha1.DataLossAllow {
-		return nil
-	}
-	lost, known := d.lossOf(l, ev)
-	var bound int64
-	if f.MaxLostWrites != nil {
-		bound = *f.MaxLostWrites
-	}
-	switch {
-	case !known:
-		return &gate{v1alpha1.ReasonLossBoundExceeded, fmt.Sprintf("It is unknown how far %s was when it was last heard, so the loss cannot be bounded by %d writes "+
-			"(override: spec.failover.dataLoss Allow).", l.Leader.Member, bound)}
-	case lost > bound:
-		return &gate{v1alpha1.ReasonLossBoundExceeded, fmt.Sprintf("%s was %d writes ahead when it was last heard, more than spec.failover.maxLostWrites %d "+
-			"(override: spec.failover.dataLoss Allow).", l.Leader.Member, lost, bound)}
-	}
-	pass.atMost, pass.bounded = max(pass.atMost, lost), true
 	return nil
 }
 
@@ -121,36 +107,4 @@ func (d *decision) forbidden(l replication.Leadership, ev evidence) *gate {
 	}
 	return &gate{v1alpha1.ReasonLeaderMayBeAlive, fmt.Sprintf("%s led epoch %d without synchronous followers and is neither fenced nor expired beyond doubt: "+
 		"bring it back, or wait until its Lease has been unchanged for %s, and then decide about the loss.", l.Leader.Member, l.Epoch, d.leaseDuration()*5/4)}
-}
-
-// lossOf is by how much the leader of l was ahead of the best evidence when it was last heard, by the operator or by one of the
-// members. It had time to write more since; a bound is on what is known.
-func (d *decision) lossOf(l replication.Leadership, ev evidence) (ahead int64, known bool) {
-	var led replication.Position
-	reached := func(m replication.Mark) {
-		if m.Epoch == l.Epoch {
-			led, known = max(led, m.Position), true
-		}
-	}
-	for name, m := range d.Members {
-		s := m.Probe.Status
-		if s == nil {
-			continue
-		}
-		reached(s.Told) // by each heartbeat; the operator asks the leader itself more seldom
-		if s.Durable.Epoch == l.Epoch {
-			led = max(led, s.Durable.Position) // that far at least; how far in all, that does not tell
-		}
-		if name == l.Leader.Member && s.Incarnation == l.Leader.Incarnation && s.Epoch == l.Epoch {
-			led, known = max(led, s.Last.Position), true
-		}
-	}
-	var best replication.Mark
-	for _, h := range ev {
-		reached(h.told)
-		if !h.seeding && !h.empty && h.last.Compare(best) > 0 {
-			best = h.last
-		}
-	}
-	return max(0, int64(led)-int64(best.Position)), known
 }

@@ -210,6 +210,8 @@ type Probe struct {
 	Reach Reach
 	// Status is the newest one known; older than this pass unless Reach is Fresh. nil: never heard.
 	Status *wire.Status
+	// Age is how long ago Status was asked for; 0 when Fresh.
+	Age time.Duration
 	// Trouble is why the member does not tell its status, where it says so itself.
 	Trouble string
 	// For is how long the member has not answered; 0 when Fresh.

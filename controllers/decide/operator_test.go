@@ -28,6 +28,7 @@ type operator struct {
 	held     map[string]time.Time
 	failing  map[string]time.Time
 	last     map[string]*wire.Status
+	lastAt   map[string]time.Time
 	leaseKey string
 	leaseAt  time.Time
 	touched  int
@@ -50,7 +51,7 @@ type operator struct {
 func newOperator(w *world, name string) *operator {
 	return &operator{
 		w: w, name: name, node: fake.Client{Cluster: w.cluster, From: fake.Operator + name},
-		held: map[string]time.Time{}, failing: map[string]time.Time{}, last: map[string]*wire.Status{},
+		held: map[string]time.Time{}, failing: map[string]time.Time{}, last: map[string]*wire.Status{}, lastAt: map[string]time.Time{},
 	}
 }
 
@@ -116,7 +117,7 @@ func (o *operator) member(n string, now time.Time) decide.Member {
 		switch nodeclient.Classify(err) {
 		case nodeclient.NoFailure:
 			m.Probe.Reach = decide.Fresh
-			o.last[n] = &s
+			o.last[n], o.lastAt[n] = &s, now
 			delete(o.failing, n)
 		case nodeclient.Refused:
 			m.Probe.Reach = decide.Refused
@@ -131,7 +132,7 @@ func (o *operator) member(n string, now time.Time) decide.Member {
 		m.Probe.For = now.Sub(o.failing[n])
 		m.Probe.Silent = m.Probe.For // no streams here
 	}
-	m.Probe.Status = o.last[n]
+	m.Probe.Status, m.Probe.Age = o.last[n], now.Sub(o.lastAt[n])
 	if c := o.w.claims[n]; c != nil {
 		m.Claim = new(*c)
 	}

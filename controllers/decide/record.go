@@ -152,7 +152,7 @@ func (r Record) valid() error {
 func (r Record) Leaderships() []replication.Leadership {
 	ls := slices.Clone(r.Binding)
 	if r.Phase == PhasePromoting || r.Phase == PhaseStable {
-		ls = append(ls, replication.Leadership{Epoch: r.Epoch, Leader: r.Leader, Rules: r.Rules})
+		ls = append(ls, replication.Leadership{Epoch: r.Epoch, Leader: r.Leader, Rules: r.Rules, Start: r.Start})
 	}
 	return ls
 }

@@ -22,7 +22,7 @@ func (m *Member) Fence(ctx context.Context, req wire.FenceRequest) (reply wire.F
 		}
 		p := m.core.Promises()
 		reply = wire.FenceReply{
-			Member: m.opt.Member, Incarnation: m.meta.State().Incarnation, Promised: a.Promised, Last: a.Last, Commit: a.Commit, Told: m.core.Told(),
+			Member: m.opt.Member, Incarnation: m.meta.State().Incarnation, Promised: a.Promised, Last: a.Last, Commit: a.Commit, Told: m.core.Told(), ToldMillis: m.core.ToldMillis(m.opt.Now()),
 			Empty: m.core.Empty(), Seeding: p.NeedSeed,
 			GrantMillis: ceilMillis(a.GrantLeft), WasLeader: m.core.Led(),
 		}

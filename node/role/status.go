@@ -146,7 +146,7 @@ func (m *Member) status() wire.Status {
 		Member: m.opt.Member, Incarnation: m.meta.State().Incarnation, Version: m.opt.Version,
 		Role: m.core.Role(), Promised: p.Promised,
 		Writable: m.leader != nil && m.leader.open, CommitCovered: m.core.CommitCovered(),
-		Last: c.Log.Last(), Durable: c.Log.Durable(), Commit: m.core.Commit(), Applied: c.State.Applied().Position, Told: m.core.Told(),
+		Last: c.Log.Last(), Durable: c.Log.Durable(), Commit: m.core.Commit(), Applied: c.State.Applied().Position, Told: m.core.Told(), ToldMillis: m.core.ToldMillis(now),
 		Empty: m.core.Empty(), NeedSeed: p.NeedSeed, Leaving: m.leaving, Seeding: m.seedingStatus(), Quarantined: m.meta.State().Quarantined, Problem: m.trouble().text, ProblemReason: m.trouble().reason, Disk: m.disk(),
 		StartedUnixMilli: m.start.UnixMilli(),
 	}

@@ -74,6 +74,9 @@ type Status struct {
 	Applied replication.Position `json:"applied"`
 	// Told is the newest commit position that a leader told this process, and that leader's epoch.
 	Told replication.Mark `json:"told,omitzero"`
+	// ToldMillis: since that leader was last heard, on this member's monotonic clock; nil: by nobody, or this member is from before
+	// that was told.
+	ToldMillis *int64 `json:"toldMillis,omitempty"`
 	// Empty: no log and no state: the data directory is new. Such a member is no voter and never seeds anyone.
 	Empty bool `json:"empty"`
 	// Contact (follower): the stream to the leader.
@@ -182,9 +185,10 @@ type FenceReply struct {
 	Promised    replication.Epoch    `json:"promised"`
 	Last        replication.Mark     `json:"last"`
 	Commit      replication.Position `json:"commit"`
-	// Told as in Status.
-	Told  replication.Mark `json:"told,omitzero"`
-	Empty bool             `json:"empty"`
+	// Told and ToldMillis as in Status.
+	Told       replication.Mark `json:"told,omitzero"`
+	ToldMillis *int64           `json:"toldMillis,omitempty"`
+	Empty      bool             `json:"empty"`
 	// Seeding: it waits for a seed because its state is no prefix of the store's log: not promotable and not to be counted.
 	Seeding bool `json:"seeding"`
 	// GrantMillis: what is left of the read window that this member granted to the leader it followed. A promotion waits

@@ -7,7 +7,7 @@ import "github.com/replicatedstore/replicatedstore/replication"
 func (s Status) Essence() Status {
 	s.Last.Position, s.Last.Chain = 0, 0
 	s.Durable.Position, s.Durable.Chain = 0, 0
-	s.Commit, s.Applied, s.Told = 0, 0, replication.Mark{}
+	s.Commit, s.Applied, s.Told, s.ToldMillis = 0, 0, replication.Mark{}, nil
 	s.Disk = Disk{}
 	if s.Contact != nil {
 		s.Contact = &Contact{Connected: s.Contact.Connected, Refused: s.Contact.Refused}

@@ -173,7 +173,7 @@ func (x *pass) judge(name, host string, pr *probe, reply any, err error) decide.
 		if status.Member != name || status.Store != x.store.Name {
 			return pr.failed(decide.Unknown, now, heard)
 		}
-		pr.status, pr.failing, pr.answered = &status, time.Time{}, now
+		pr.status, pr.statusAt, pr.failing, pr.answered = &status, pr.askedAt, time.Time{}, now
 		return decide.Probe{Reach: decide.Fresh, Status: &status, Met: true}
 	case nodeclient.Refused:
 		pr.refused = true
@@ -197,7 +197,7 @@ func (pr *probe) failed(r decide.Reach, now, heard time.Time) decide.Probe {
 	if heard.After(last) {
 		last = heard
 	}
-	out := decide.Probe{Reach: r, Status: pr.status, For: now.Sub(pr.failing), Met: !pr.answered.IsZero()}
+	out := decide.Probe{Reach: r, Status: pr.status, Age: now.Sub(pr.statusAt), For: now.Sub(pr.failing), Met: !pr.answered.IsZero()}
 	if out.Silent = out.For; !last.IsZero() {
 		out.Silent = max(out.For, now.Sub(last))
 	}

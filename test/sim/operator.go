@@ -310,6 +310,7 @@ func newMemory() *memory {
 type probe struct {
 	uid      types.UID
 	status   *wire.Status
+	statusAt time.Time
 	failing  time.Time
 	answered time.Time
 	askedAt  time.Time

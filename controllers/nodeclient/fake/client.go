@@ -72,7 +72,7 @@ func (c Client) Fence(_ context.Context, to nodeclient.Target, r wire.FenceReque
 	c.unlink(m)
 	return wire.FenceReply{
 		Member: m.name, Incarnation: m.self.Incarnation, Promised: a.Promised, Last: a.Last, Commit: a.Commit,
-		Told: m.rep.Told(), Empty: m.rep.Empty(), Seeding: m.rep.Promises().NeedSeed, GrantMillis: a.GrantLeft.Milliseconds(), WasLeader: led,
+		Told: m.rep.Told(), ToldMillis: m.rep.ToldMillis(c.now), Empty: m.rep.Empty(), Seeding: m.rep.Promises().NeedSeed, GrantMillis: a.GrantLeft.Milliseconds(), WasLeader: led,
 	}, nil
 }
 
@@ -173,7 +173,7 @@ func (c *Cluster) status(m *member) wire.Status {
 	s := wire.Status{
 		Store: c.store, Member: m.name, Incarnation: m.self.Incarnation, Version: "fake", Role: m.rep.Role(), Promised: p.Promised,
 		Writable: m.rep.Writable() && m.mayAcknowledge(c.now), CommitCovered: m.rep.CommitCovered(), Last: m.log.Last(), Durable: m.log.Durable(),
-		Commit: m.rep.Commit(), Applied: m.applied, Told: m.rep.Told(), Empty: m.rep.Empty(), Quarantined: m.quarantine, StartedUnixMilli: m.started,
+		Commit: m.rep.Commit(), Applied: m.applied, Told: m.rep.Told(), ToldMillis: m.rep.ToldMillis(c.now), Empty: m.rep.Empty(), Quarantined: m.quarantine, StartedUnixMilli: m.started,
 	}
 	s.Rules, s.ConfigVersion = m.rep.Rules()
 	if p.NeedSeed {

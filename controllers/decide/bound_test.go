@@ -1,0 +1,147 @@
+package decide_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/controllers/nodeclient/fake"
+)
+
+// writes appends n writes that the leader alone has on its disk.
+func (w *world) writes(leader string, n int) {
+	w.t.Helper()
+	for range n {
+		if !w.cluster.Write(leader) {
+			w.t.Fatalf("%s takes no write", leader)
+		}
+	}
+	w.cluster.Sync(leader)
+}
+
+// What a leader wrote that was lost before does not stand in for what the next one wrote: positions of two epochs are not compared.
+func TestBoundedLossAcrossEpochs(t *testing.T) {
+	for bound, want := range map[int64]string{20: "", 31: "31"} {
+		w := started(t, 3, 0, bounded(bound))
+		w.run(time.Second)
+		w.writes("orders-1", 18)
+		w.ops[0].reconcile()
+		w.cluster.Vanish("orders-1")
+		w.until("orders-2 leads", func() bool { return w.rec().Phase == decide.PhaseStable && w.rec().Leader.Member == "orders-2" })
+		if r := w.rec(); r.WritesLost != "18" {
+			t.Fatalf("lost %q", r.WritesLost)
+		}
+		w.run(time.Second)
+		w.cluster.Vanish("orders-3")
+		w.writes("orders-2", 30)
+		w.run(time.Second)
+		w.cluster.Vanish("orders-2")
+		w.cluster.Start("orders-1", "orders-1") // with all that was lost, and nothing of what came after: one barrier and 30 writes
+		if want == "" {
+			w.untilBlocked(v1alpha1.ReasonLossBoundExceeded)
+			w.run(10 * time.Second)
+			if r := w.rec(); r.Epoch != 2 {
+				t.Fatalf("record %+v", r)
+			}
+			continue
+		}
+		w.until("orders-1 leads", func() bool { return w.rec().Phase == decide.PhaseStable && w.rec().Leader.Member == "orders-1" })
+		if r := w.rec(); r.WritesLost != want {
+			t.Fatalf("lost %q, want %s", r.WritesLost, want)
+		}
+	}
+}
+
+// Two leaders are lost in one change, each with writes of its own.
+func TestBoundedLossOfOneChangeAddsUp(t *testing.T) {
+	for bound, want := range map[int64]string{15: "", 16: "16"} {
+		w := started(t, 3, 0, bounded(bound))
+		w.writes("orders-1", 10)
+		w.cluster.Ship("orders-2") // four of them, so that six are lost with orders-1
+		w.cluster.Vanish("orders-1")
+		w.until("orders-2 is elected", func() bool { return w.rec().Phase == decide.PhaseFencing || w.rec().Epoch == 2 })
+		w.stepTo(decide.PhasePromoting)
+		op := w.ops[0]
+		for op.plan.State != decide.Opening { // it is told to lead
+			op.observe()
+			op.decide()
+			if err := op.act(-1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.cluster.Cut("orders-2", "orders-3")
+		w.cluster.Settle()
+		w.renew()
+		w.writes("orders-2", 5)
+		op.pass = decide.Pass{}
+		op.observe() // it hears how far orders-2 is
+		if r := w.rec(); r.Phase != decide.PhasePromoting || r.WritesLost != "6" {
+			t.Fatalf("record %+v", r)
+		}
+		w.cluster.Vanish("orders-2") // with the four, a barrier and five writes that orders-3 does not hold
+		if want == "" {
+			w.untilBlocked(v1alpha1.ReasonLossBoundExceeded)
+			if got := w.condition(v1alpha1.ConditionFailoverBlocked).Message; !strings.Contains(got, "10 writes ahead when it was last heard, and 6 were lost before it led") {
+				t.Fatal(got)
+			}
+			continue
+		}
+		w.until("orders-3 leads", func() bool { return w.rec().Phase == decide.PhaseStable && w.rec().Leader.Member == "orders-3" })
+		if r := w.rec(); r.WritesLost != want {
+			t.Fatalf("lost %q, want %s", r.WritesLost, want)
+		}
+	}
+}
+
+// A follower that lost the leader's stream long before the others does not know how far the leader came.
+func TestBoundedLossAfterOneFollowerLostTheLeader(t *testing.T) {
+	w := started(t, 3, 0, bounded(5))
+	w.run(time.Second)
+	w.cluster.Cut("orders-1", "orders-3")
+	for range 100 {
+		w.cluster.Write("orders-1")
+		w.cluster.Settle()
+		w.renew()
+	}
+	w.run(20 * time.Second)
+	w.cluster.Vanish("orders-1")
+	w.cluster.Vanish("orders-2")
+	w.ops[0].die() // its successor has heard neither
+	w.untilBlocked(v1alpha1.ReasonLossBoundExceeded)
+	w.run(time.Minute)
+	if r := w.rec(); r.Epoch != 1 {
+		t.Fatalf("record %+v", r)
+	}
+	w.cluster.Start("orders-2", "orders-2")
+	w.store.Spec.Failover.DataLoss, w.store.Spec.Failover.MaxLostWrites = v1alpha1.DataLossAllow, nil
+	w.until("orders-2 leads", func() bool { return w.rec().Phase == decide.PhaseStable && w.rec().Leader.Member == "orders-2" })
+}
+
+// Nor does an operator that heard the leader long before.
+func TestBoundedLossAfterTheOperatorLostTheLeader(t *testing.T) {
+	w := started(t, 3, 0, bounded(5))
+	w.run(time.Second)
+	w.cluster.Cut("orders-1", fake.Operator+"a")
+	for range 10 {
+		w.cluster.Write("orders-1")
+	}
+	w.run(20 * time.Second) // the others tell
+	if r := w.rec(); r.Epoch != 1 {
+		t.Fatalf("record %+v", r)
+	}
+	w.cluster.Cut("orders-1", "orders-2")
+	w.cluster.Cut("orders-1", "orders-3")
+	for _, m := range []string{"orders-2", "orders-3"} {
+		w.cluster.Crash(m) // and forget what they were told
+		w.cluster.Start(m, m)
+		w.ops[0].last[m] = nil
+	}
+	w.cluster.Vanish("orders-1")
+	w.untilBlocked(v1alpha1.ReasonLossBoundExceeded)
+	w.run(30 * time.Second)
+	if r := w.rec(); r.Epoch != 1 {
+		t.Fatalf("record %+v", r)
+	}
+}
