@@ -13,6 +13,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -45,6 +46,19 @@ var helpers = map[string]func(args []string) error{
 			return fmt.Errorf("%s: %w", fillerArgument, err)
 		}
 		return fill(context.Background(), args[0], total)
+	},
+	heavyArgument: func(args []string) error {
+		if len(args) != 3 {
+			return fmt.Errorf("%s: want an address, and how many write and read", heavyArgument)
+		}
+		writers, errW := strconv.Atoi(args[1])
+		readers, errR := strconv.Atoi(args[2])
+		if err := errors.Join(errW, errR); err != nil {
+			return fmt.Errorf("%s: %w", heavyArgument, err)
+		}
+		did, err := loadHeavily(args[0], writers, readers)
+		fmt.Println(did)
+		return err
 	},
 	watcherArgument: func(args []string) error {
 		if len(args) != 1 {
