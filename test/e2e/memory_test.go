@@ -56,6 +56,11 @@ const (
 
 // loadHeavily writes and reads the longest values for a while, and returns what it did. An error ends it.
 func loadHeavily(address string, writers, readers int) (string, error) {
+	first := redis.NewClient(ledger.ClientOptions(address, heavyPatience, nil))
+	defer func() { _ = first.Close() }()
+	for begun := time.Now(); first.Ping(context.Background()).Err() != nil && time.Since(begun) < heavyPatience; {
+		time.Sleep(pollPeriod) // a Service that is ready may still be a moment away from leading there
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), heavyTime)
 	defer cancel()
 	value := make([]byte, heavySize)
