@@ -1,9 +1,12 @@
 package role
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -12,6 +15,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/meta"
+	"github.com/replicatedstore/replicatedstore/replication/snapshot"
 )
 
 // tightFS is a volume of 1 GiB. While it is tight, tables find no room unless the log has at most fewSegments files; while it is full, it says
@@ -104,4 +109,23 @@ func TestPruningGoesOnWhileAFlushWaitsForRoom(t *testing.T) {
 		t.Fatal(err)
 	}
 	fills(t, r, fs)
+}
+
+// Nor does a checkpoint that is being made, whose flush waits in the same way: it holds the log from where the state machine is on.
+func TestPruningGoesOnWhileACheckpointWaitsForRoom(t *testing.T) {
+	r, fs := startTight(t)
+	here, there := net.Pipe()
+	var ended sync.WaitGroup
+	ended.Go(func() { _ = errors.Join(r.works.ServeSeed(t.Context(), here), here.Close()) })
+	ended.Go(func() {
+		fs := vfs.NewMem()
+		kept, err := meta.Open(fs, "d", meta.Options{Store: "s", Member: "f", Init: func(string, string) error { return nil }})
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		_, _ = snapshot.Receive(t.Context(), there, snapshot.ReceiveOptions{FS: fs, Meta: kept, Store: "s", From: "m", Now: time.Now})
+	})
+	fills(t, r, fs)
+	ended.Wait()
 }
