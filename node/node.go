@@ -160,7 +160,7 @@ func peerAddress(l net.Listener) string {
 
 // serve starts everything that answers on a port.
 func (n *Node) serve(ctx context.Context) (err error) {
-	if n.probe, err = lease.OpenDiskProbe(n.run.Vital(), n.opt.Data); err != nil {
+	if n.probe, err = lease.OpenDiskProbe(n.run.Vital(), n.opt.Data, n.run.Fail); err != nil {
 		return err
 	}
 	b := &backend{run: n.run, consistency: n.opt.Consistency, clientPort: portOf(n.ports[portClient].Addr())}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
 // diskWrite is the category under which the file system counts the probe's writes.
@@ -24,24 +26,41 @@ const (
 // Invariant: at most one write is under way. While the disk hangs, the goroutine of that write waits for it, and every
 // Check fails when its context ends, without a goroutine of its own.
 type DiskProbe struct {
-	file vfs.File
+	fs   vfs.FS
+	path string
+	fail func(error)
 	turn chan error // cap 1; holds what is final, or nil, while no write is under way
-	next uint64     // numbers the writes; owned by whoever took the turn
+
+	// Owned by whoever took the turn.
+	file vfs.File // nil: the next write makes a fresh one
+	next uint64   // numbers the writes
 }
 
-// OpenDiskProbe opens the probe's file in dir; it writes nothing yet.
-func OpenDiskProbe(fs vfs.FS, dir string) (*DiskProbe, error) {
-	f, err := fs.OpenReadWrite(fs.PathJoin(dir, probeFile), diskWrite)
-	if err != nil {
-		return nil, fmt.Errorf("open the disk probe: %w", err)
+// OpenDiskProbe opens the probe's file in dir; it writes nothing yet. fail is told of a failed sync, once: it must end the process, for the
+// probe never passes again. It is called on a goroutine of the probe's own, also when every Check has given up before.
+func OpenDiskProbe(fs vfs.FS, dir string, fail func(error)) (*DiskProbe, error) {
+	p := &DiskProbe{fs: fs, path: fs.PathJoin(dir, probeFile), fail: fail, turn: make(chan error, 1)}
+	if err := p.open(); err != nil {
+		return nil, err
 	}
-	p := &DiskProbe{file: f, turn: make(chan error, 1)}
 	p.turn <- nil
 	return p, nil
 }
 
+func (p *DiskProbe) open() error {
+	f, err := p.fs.OpenReadWrite(p.path, diskWrite)
+	if err != nil {
+		return fmt.Errorf("open the disk probe: %w", err)
+	}
+	p.file = f
+	return nil
+}
+
 // Check writes and syncs. After a failed sync it fails for ever: the pages that could not be written are forgotten by the
 // kernel, so a later success would prove nothing (Rebello et al., "Can Applications Recover from fsync Failures?", 2020).
+//
+// A sync that found no room, as where blocks are allocated only then, says nothing against the disk. The probe holds no data that could be
+// lost with those pages, so it goes on with a fresh file, whose sync can only tell of what is written to that one.
 func (p *DiskProbe) Check(ctx context.Context) error {
 	var last error
 	select {
@@ -56,6 +75,9 @@ func (p *DiskProbe) Check(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() {
 		final, err := p.write()
+		if final != nil {
+			p.fail(final)
+		}
 		done <- errors.Join(final, err)
 		p.turn <- final
 	}()
@@ -69,16 +91,28 @@ func (p *DiskProbe) Check(ctx context.Context) error {
 
 // write returns what ends the probe for good, or what only this write failed with.
 func (p *DiskProbe) write() (final, err error) {
+	if p.file == nil {
+		if err := errors.Join(durable.Remove(p.fs, p.path), p.open()); err != nil {
+			return nil, err
+		}
+	}
 	p.next++
 	var block [probeBytes]byte
 	binary.LittleEndian.PutUint64(block[:], p.next)
 	if _, err := p.file.WriteAt(block[:], 0); err != nil {
 		return nil, fmt.Errorf("write the disk probe: %w", err)
 	}
-	if err := p.file.Sync(); err != nil {
+	err = p.file.Sync()
+	switch {
+	case err == nil:
+		return nil, nil
+	case durable.IsNoSpace(err):
+		_ = p.file.Close() // it fails with the same, and is not used any more
+		p.file = nil
+		return nil, fmt.Errorf("sync the disk probe: %w", err)
+	default:
 		return fmt.Errorf("sync the disk probe: %w", err), nil
 	}
-	return nil, nil
 }
 
 // Close waits for a write that is under way, or for the end of ctx, and closes the file.
@@ -86,6 +120,9 @@ func (p *DiskProbe) Close(ctx context.Context) error {
 	select {
 	case <-p.turn:
 		p.turn <- errors.New("the disk probe is closed")
+		if p.file == nil {
+			return nil
+		}
 		return p.file.Close()
 	case <-ctx.Done():
 		return fmt.Errorf("close the disk probe: %w", ctx.Err())

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -19,9 +20,12 @@ type badDisk struct {
 	syncErr  atomic.Pointer[error]
 	writeErr atomic.Pointer[error]
 	syncs    atomic.Int32
+	opens    atomic.Int32
+	final    atomic.Int32 // how often it was told that the probe has failed for good
 }
 
 func (d *badDisk) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
+	d.opens.Add(1)
 	f, err := d.FS.OpenReadWrite(name, c, opts...)
 	return badFile{f, d}, err
 }
@@ -52,7 +56,7 @@ func (f badFile) Sync() error {
 func openProbe(t *testing.T) (*badDisk, *DiskProbe) {
 	t.Helper()
 	disk := &badDisk{FS: vfs.Default}
-	p, err := OpenDiskProbe(disk, t.TempDir())
+	p, err := OpenDiskProbe(disk, t.TempDir(), func(error) { disk.final.Add(1) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,5 +120,51 @@ func TestAFailedSyncIsFinalAndAFailedWriteIsNot(t *testing.T) {
 	disk.syncErr.Store(nil)
 	if err := check(t, p, time.Minute); err == nil || !strings.Contains(err.Error(), "sync the disk probe") {
 		t.Fatalf("a sync that failed once is forgotten: %v", err)
+	}
+	if n := disk.final.Load(); n != 1 {
+		t.Errorf("whoever ends the process was told %d times", n)
+	}
+}
+
+// A sync that fails when nobody waits for it any more ends the process all the same, without another Check.
+func TestAFailedSyncIsToldWhenNobodyWaitsForIt(t *testing.T) {
+	disk, p := openProbe(t)
+	hang := make(chan struct{})
+	disk.hang.Store(&hang)
+	if err := check(t, p, 5*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatalf("probe of a hanging disk: %v", err)
+	}
+	broken := error(syscall.EIO)
+	disk.syncErr.Store(&broken)
+	close(hang)
+	for deadline := time.Now().Add(time.Minute); disk.final.Load() == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("nobody is told")
+		}
+	}
+}
+
+// A sync that finds no room is no broken disk: the probe passes again once there is room, with a fresh file.
+func TestASyncThatFindsNoRoomIsNotFinal(t *testing.T) {
+	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT} {
+		disk, p := openProbe(t)
+		disk.syncErr.Store(&full)
+		for range 2 {
+			if err := check(t, p, time.Minute); !errors.Is(err, full) {
+				t.Fatalf("probe of a full disk: %v", err)
+			}
+		}
+		disk.syncErr.Store(nil)
+		for range 2 {
+			if err := check(t, p, time.Minute); err != nil {
+				t.Fatalf("with space again: %v", err)
+			}
+		}
+		if n, told := disk.opens.Load(), disk.final.Load(); n != 3 || told != 0 {
+			t.Errorf("%v: %d files, want one for each sync that found no room, and the first; ended %d times", full, n, told)
+		}
+		if err := p.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -203,7 +203,8 @@ func TestATurnIsNotWaitedForWhereNoCheckpointIsMade(t *testing.T) {
 		hung := make(chan struct{})
 		s, err := newSeedServer(snapshot.SourceOptions{
 			FS: vfs.NewMem(), Dir: "checkpoints", Store: "s", Now: time.Now, SayFor: 24 * time.Hour,
-			Pin: func(replication.Position) func() { return func() {} },
+			Pin:  func(replication.Position) func() { return func() {} },
+			Hold: func() func() { return func() {} },
 			Checkpoint: func(string) (replication.Mark, replication.EpochTable, error) {
 				<-hung
 				return replication.Mark{}, nil, errors.New("the disk is gone")

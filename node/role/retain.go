@@ -14,9 +14,11 @@ import (
 // flushEvery is how long the log may wait for the state machine's memtable: what a restart replays.
 const flushEvery = time.Minute
 
-// retention prunes the log beside the role goroutine, one round at a time.
+// retention prunes the log beside the role goroutine, one round at a time. A flush is not waited for by the rounds after it: it may wait for
+// the room that pruning gives.
 type retention struct {
-	busy      bool // role goroutine only, as all below
+	pruning   bool // role goroutine only, as all below
+	flushing  bool
 	prunedAt  time.Time
 	flushedAt time.Time
 }
@@ -30,24 +32,29 @@ func (m *Member) retain(now time.Time) {
 		// What was deleted is given back, and the log pruned, only after a flush.
 		every, flushing = min(every, lookEvery), lookEvery
 	}
-	if rt.busy || now.Sub(rt.prunedAt) < every {
+	if rt.pruning || now.Sub(rt.prunedAt) < every {
 		return
 	}
+	rt.prunedAt = now
 	m.spareVolume()
 	c := m.Contents()
 	bound := m.pruneBound(c.Log, now)
-	flush := bound > c.State.Durable().Position ||
+	if bound >= c.Log.First() {
+		m.retainBy(&rt.pruning, c, func() error { return prune(c, bound) })
+	}
+	due := bound > c.State.Durable().Position ||
 		now.Sub(rt.flushedAt) >= flushing && c.State.Applied() != c.State.Durable()
-	if bound < c.Log.First() && !flush {
-		rt.prunedAt = now
-		return
-	}
-	rt.busy, rt.prunedAt = true, now
-	if flush {
+	if due && !rt.flushing {
 		rt.flushedAt = now
+		m.retainBy(&rt.flushing, c, func() error { return flushAndPrune(c, bound) })
 	}
-	m.works.Background(func() error { return prune(c, bound, flush) }, func(err error) {
-		rt.busy = false
+}
+
+// retainBy runs f, which is about c, beside the role goroutine; busy is set meanwhile.
+func (m *Member) retainBy(busy *bool, c *Contents, f func() error) {
+	*busy = true
+	m.works.Background(f, func(err error) {
+		*busy = false
 		if m.Contents() == c { // what was replaced meanwhile may fail as it likes
 			_ = m.final(err)
 		}
@@ -76,17 +83,16 @@ func (m *Member) pruneBound(l *wal.Log, now time.Time) replication.Position {
 	return max(bound, short)
 }
 
-func prune(c *Contents, bound replication.Position, flush bool) error {
-	if flush {
-		// A flush waits for room where there is none, and what the log gives back is room.
-		if err := c.Log.Prune(min(bound, c.State.Durable().Position)); err != nil {
-			return err
-		}
-		if _, err := c.State.Flush(context.Background()); durable.IsNoSpace(err) {
-			return fmt.Errorf("%w: %w", replication.ErrNoSpace, err)
-		} else if err != nil {
-			return err
-		}
-	}
+// prune prunes up to what is on disk in the state too.
+func prune(c *Contents, bound replication.Position) error {
 	return c.Log.Prune(min(bound, c.State.Durable().Position))
+}
+
+func flushAndPrune(c *Contents, bound replication.Position) error {
+	if _, err := c.State.Flush(context.Background()); durable.IsNoSpace(err) {
+		return fmt.Errorf("%w: %w", replication.ErrNoSpace, err)
+	} else if err != nil {
+		return err
+	}
+	return prune(c, bound)
 }

@@ -70,7 +70,7 @@ type works struct {
 	opt Options
 	m   *Member
 
-	turn    sync.Mutex // guards what a Member says is for the role's turn only, and stopped
+	turn    turn // guards what a Member says is for the role's turn only, and stopped
 	stopped bool
 	// idle: a batch that is queued may be sealed at once. Written in the turn.
 	idle atomic.Bool
@@ -216,38 +216,12 @@ func (w *works) Fail(err error) {
 // long as ctx lives: whoever has it may be waiting for a disk that hangs.
 func (w *works) Do(ctx context.Context, f func()) error {
 	switch {
-	case ctx.Err() != nil || !w.takeTurn(ctx):
+	case ctx.Err() != nil || !w.turn.lockWhile(ctx):
 		return context.Cause(ctx)
 	case !w.finish(f):
 		return errStopped
 	}
 	return nil
-}
-
-// takeTurn returns false when ctx ended before.
-func (w *works) takeTurn(ctx context.Context) bool {
-	if ctx.Done() == nil {
-		w.turn.Lock()
-		return true
-	}
-	if w.turn.TryLock() {
-		return true
-	}
-	taken := make(chan struct{})
-	go func() {
-		w.turn.Lock()
-		select {
-		case taken <- struct{}{}: // it is the caller's now
-		case <-ctx.Done():
-			w.turn.Unlock()
-		}
-	}()
-	select {
-	case <-taken:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 func (w *works) Post(f func()) {

@@ -22,7 +22,11 @@ func (m *Member) SeedOptions() snapshot.SourceOptions {
 			mark, err := c.State.Checkpoint(dir)
 			return mark, c.Log.Epochs().Truncate(mark.Position), err
 		},
-		Pin:   func(from replication.Position) func() { return m.Contents().Log.Pin(from) },
+		Pin: func(from replication.Position) func() { return m.Contents().Log.Pin(from) },
+		Hold: func() func() {
+			c := m.Contents()
+			return c.Log.Pin(c.State.Applied().Position + 1)
+		},
 		Holds: m.continues,
 	}
 	if m.opt.SeedRate > 0 {

@@ -118,7 +118,8 @@ func FuzzServe(f *testing.F) {
 		fs := vfs.NewMem()
 		src, err := NewSource(SourceOptions{
 			FS: fs, Dir: "checkpoints", Store: "orders", Now: func() time.Time { return time.Unix(0, 0) },
-			Pin: func(replication.Position) func() { return func() {} },
+			Pin:  func(replication.Position) func() { return func() {} },
+			Hold: func() func() { return func() {} },
 			Checkpoint: func(dir string) (replication.Mark, replication.EpochTable, error) {
 				err := errors.Join(durable.MkdirAll(fs, dir), durable.WriteFile(fs, dir, "x", []byte("abc")), durable.WriteFile(fs, dir, "y", []byte("de")))
 				return replication.Mark{Epoch: 1, Position: 2}, replication.EpochTable{{Epoch: 1, Start: 1}}, err

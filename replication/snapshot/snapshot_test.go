@@ -49,6 +49,9 @@ type origin struct {
 	pinSeen []replication.Position
 }
 
+// applied is how many records an origin applies while it makes a checkpoint.
+const applied = 10
+
 func newOrigin(t *testing.T, rng *rand.Rand, sizes ...int) *origin {
 	t.Helper()
 	o := &origin{
@@ -66,6 +69,7 @@ func newOrigin(t *testing.T, rng *rand.Rand, sizes ...int) *origin {
 	var err error
 	o.Source, err = NewSource(SourceOptions{
 		FS: o.fs, Dir: "checkpoints", Store: "orders", Checkpoint: o.checkpoint, Pin: o.pin, Now: func() time.Time { return o.now },
+		Hold: func() func() { return o.pin(o.mark.Position - applied) },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -29,6 +29,9 @@ type SourceOptions struct {
 	Checkpoint func(dir string) (replication.Mark, replication.EpochTable, error)
 	// Pin holds the log from a position on until release; a checkpoint is useless once the log after it is pruned.
 	Pin func(from replication.Position) (release func())
+	// Hold pins the log after what is applied, where a checkpoint that is made from then on ends at the earliest. No more is held while one
+	// is made: that may wait for the room that the log gives back.
+	Hold func() (release func())
 	// Holds reports whether the log in force continues a checkpoint made earlier; one that it does not is not sent any more.
 	// Default: it always does.
 	Holds func(replication.Mark) bool
@@ -267,7 +270,7 @@ func (s *Source) fit(least replication.Position) map[*checkpoint]bool {
 	return fit
 }
 
-// newCheckpoint makes one, in use by the caller. The log is pinned as a whole until the checkpoint's mark is known.
+// newCheckpoint makes one, in use by the caller. The log is held from before on, until the checkpoint's mark is known.
 //
 // It may be of an empty state, where the log begins at its beginning: a leader that has restarted applies nothing before it has voters,
 // and those may need to be seeded first.
@@ -279,8 +282,7 @@ func (s *Source) newCheckpoint(least replication.Position) (*checkpoint, error) 
 	if err := s.o.FS.MkdirAll(s.o.Dir, 0o750); err != nil {
 		return nil, fmt.Errorf("make checkpoint directory: %w", err)
 	}
-	hold := s.o.Pin(0)
-	defer hold()
+	defer s.o.Hold()()
 	mark, epochs, err := s.o.Checkpoint(dir)
 	if err == nil {
 		m := Manifest{Version: manifestVersion, ID: id, Store: s.o.Store, Mark: mark, Epochs: epochs}
