@@ -17,7 +17,8 @@ import (
 // writes, and never goes back.
 //
 // Outcomes: what was never sent, or came back as NOTLEADER, was not run, and is tried again where the next leader is. A write that
-// was sent and not answered is answered with an unknown outcome, and the connection is closed; a read is asked again.
+// was sent and not answered is answered with an unknown outcome, and the connection is closed; a read is asked again, of each leader that there
+// is by then, and of one of them once more.
 
 const (
 	burstBytes = 16 << 10 // arguments sent before replies are read: both sides' socket buffers hold more, so neither gets stuck
@@ -66,16 +67,16 @@ func (r *round) forward(i int) int {
 	}
 	c := r.conn
 	c.bound = true
-	ctx, cancel := r.park()
-	defer func() { cancel() }()
+	p := r.park()
+	defer p.end()
 	exec := r.jobs[i].cmd.name == "exec"
 	if exec && c.watchLost() {
 		r.answer(&r.jobs[i], func() { r.out.nullArray() })
 		c.discard()
 		return i + 1
 	}
-	for wait := time.Duration(0); ; wait = min(max(2*wait, retryFirst), retryMost) {
-		looking := ctx
+	for wait := time.Duration(0); !c.killed.Load(); wait = min(max(2*wait, retryFirst), retryMost) {
+		looking := p.ctx
 		if r.gaveUp() {
 			looking = noPatience
 		}
@@ -85,10 +86,12 @@ func (r *round) forward(i int) int {
 			return r.nowhere(i, err)
 		case here:
 			r.seq = r.srv.backend.Sequencer()
-			r.gated, r.gateErr = false, nil
+			r.gated, r.gateErr, r.silent = false, nil, silence{}
 			return i
+		case r.silent.last(addr):
+			return r.givenUp(i)
 		}
-		u, err := c.connect(ctx, addr)
+		u, err := c.connect(p.ctx, addr)
 		if err != nil {
 			r.lastRefusal = err
 			continue
@@ -103,68 +106,15 @@ func (r *round) forward(i int) int {
 		if exec && c.watchLost() {
 			return i // once more from the top
 		}
-		cancel() // a leader was there: the next one is waited for anew
-		ctx, cancel = r.park()
+		p.renew()
 	}
-}
-
-// park bounds how long commands wait for a leader.
-func (r *round) park() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(r.srv.blockCtx, r.srv.opt.Park)
-}
-
-// place waits until this member takes writes, or it is known which other one does; wait is how long not to look, for it was asked
-// just now. For another member's client only the former will do, and only one that leads is waited for.
-func (s *Server) place(ctx context.Context, forwarded bool, wait time.Duration) (here bool, addr string, err error) {
-	pause := time.NewTimer(wait)
-	defer pause.Stop()
-	for first := true; ; first = false {
-		changed := s.backend.Changed() // before looking: a change in between is seen next time
-		leads, leader := s.backend.Place()
-		switch {
-		case s.backend.Sequencer() != nil:
-			return true, "", nil
-		case forwarded && !leads:
-			return false, "", errNotLeader
-		case leader != "" && (!first || wait == 0):
-			return false, leader, nil // also while stopping: what was read is still answered
-		case ctx.Err() != nil:
-			return false, "", ctx.Err()
-		}
-		select {
-		case <-changed:
-		case <-pause.C:
-		case <-ctx.Done():
-			return false, "", ctx.Err()
-		}
-	}
-}
-
-var errNotLeader = errors.New("this member does not lead")
-
-// nowhere answers the job at i, which did not run: no leader was found in time.
-func (r *round) nowhere(i int, cause error) int {
-	j := &r.jobs[i]
-	if r.conn.forwarded {
-		r.answer(j, func() { r.refuse(codeNotLeader + " nothing was run: " + cause.Error()) })
-		r.conn.closing = true
-		return i + 1
-	}
-	text := fmt.Sprintf("%s nothing was written, no leader was reached within %v", codeTryAgain, r.srv.opt.Park)
-	if r.lastRefusal != nil {
-		text += ": " + r.lastRefusal.Error()
-	}
-	r.leaderless = true
-	if _, long := r.srv.unheard(); long {
-		r.goAstray()
-	}
-	r.answer(j, func() { r.reject(text) })
-	return i + 1
+	return i
 }
 
 // answer writes one reply by f.
 func (r *round) answer(j *job, f func()) {
 	at := len(r.out.buf)
+	r.silent = silence{}
 	r.begin(j)
 	f()
 	r.finish(at, markKeep)
@@ -173,7 +123,7 @@ func (r *round) answer(j *job, f func()) {
 // burst returns the end of the jobs from i on that go to the leader at once.
 func (r *round) burst(i int) int {
 	end, size := i+1, argBytes(r.jobs[i].args)
-	if alone(r.jobs[i].cmd) {
+	if alone(r.jobs[i].cmd) || r.silent.addr != "" { // what comes after it may be why there was no answer
 		return end
 	}
 	for end < len(r.jobs) {
@@ -195,12 +145,16 @@ func alone(cmd *command) bool {
 // converse sends jobs i..end and takes their replies. next is the first one not executed; again says that it may be tried once
 // more.
 func (r *round) converse(u *upstream, i, end int) (next int, again bool) {
+	gone, done := func() bool { return false }, func() {}
+	stopping := r.srv.blockCtx.Err() != nil
+	if !stopping {
+		gone, done = r.waitElsewhere(u, &r.jobs[i])
+	}
+	defer done()
 	r.sent = r.sent[:0]
 	for k := i; k < end; k++ {
-		r.sent = r.encode(r.sent, &r.jobs[k])
+		r.sent = r.encode(r.sent, &r.jobs[k], stopping)
 	}
-	gone, done := r.waitElsewhere(u, &r.jobs[i])
-	defer done()
 	sent := u.send(r.sent)
 	defer sent()
 	r.srv.stats.forwarded.Add(uint64(end - i))
@@ -213,7 +167,7 @@ func (r *round) converse(u *upstream, i, end int) (next int, again bool) {
 			r.out.rewind(at)
 			r.conn.disconnect()
 			switch n, sendErr := sent(); {
-			case gone():
+			case gone() && r.srv.blockCtx.Err() == nil: // else it is asked again, and does not wait
 				r.answer(j, func() { r.out.fail(codeTryAgain + " the wait was ended") })
 				r.conn.closing = true
 				return k + 1, false
@@ -221,7 +175,7 @@ func (r *round) converse(u *upstream, i, end int) (next int, again bool) {
 				r.lastRefusal = sendErr
 				return i, true
 			}
-			return r.unanswered(k, end, err)
+			return r.unanswered(u, k, end, err)
 		case !ran:
 			r.out.rewind(at)
 			r.conn.disconnect()
@@ -250,9 +204,12 @@ func (r *round) renew(u *upstream) {
 	}
 }
 
-// encode appends what is sent for a job: EXEC takes with it what was queued here.
-func (r *round) encode(dst []byte, j *job) []byte {
-	if j.cmd.name != "exec" {
+// encode appends what is sent for a job: EXEC takes with it what was queued here. While this member stops, nothing is waited for.
+func (r *round) encode(dst []byte, j *job, stopping bool) []byte {
+	switch {
+	case j.cmd.isWait() && stopping:
+		return appendCommand(dst, withoutWaiting(j.args))
+	case j.cmd.name != "exec":
 		return appendCommand(dst, j.args)
 	}
 	dst = append(dst, "*1\r\n$5\r\nMULTI\r\n"...)
@@ -262,6 +219,15 @@ func (r *round) encode(dst []byte, j *job) []byte {
 		}
 	}
 	return append(dst, "*1\r\n$4\r\nEXEC\r\n"...)
+}
+
+// withoutWaiting returns the arguments of a WAIT or WAITAOF that is answered at once. What is no timeout stays, for the error that it is.
+func withoutWaiting(args [][]byte) [][]byte {
+	last := len(args) - 1
+	if ms, ok := parseInt(args[last]); !ok || ms < 0 {
+		return args
+	}
+	return append(slices.Clone(args[:last]), []byte("1"))
 }
 
 // takeReply appends the reply to j, as its client is to get it. ran is false when the leader says that nothing was run.
@@ -297,6 +263,7 @@ func (r *round) took(j *job, at int) {
 	r.begin(j)
 	wrote := j.cmd.has(flagWrite)
 	c.wroteElsewhere = true
+	r.silent = silence{}
 	switch j.cmd.name {
 	case "watch":
 		if c.watchesUp == nil {
@@ -333,8 +300,8 @@ func (r *round) tookError(text string) (refused bool) {
 	return false
 }
 
-// unanswered: the connection broke before jobs k..end were answered. If none of them writes, they are asked again.
-func (r *round) unanswered(k, end int, cause error) (next int, again bool) {
+// unanswered: the connection broke before jobs k..end were answered. If none of them writes, they are asked again, though not for ever.
+func (r *round) unanswered(u *upstream, k, end int, cause error) (next int, again bool) {
 	if errors.Is(cause, errLongReply) {
 		r.out.over = true
 		return k + 1, false
@@ -345,6 +312,7 @@ func (r *round) unanswered(k, end int, cause error) (next int, again bool) {
 		return j.cmd.has(flagWrite) || j.cmd.name == "exec" && r.conn.multi != nil && r.conn.multi.writes
 	}
 	if !slices.ContainsFunc(r.jobs[k:end], writes) && !errors.Is(cause, errBadReply) {
+		r.silent.note(u.addr)
 		return k, true
 	}
 	r.conn.closing = true

@@ -60,7 +60,8 @@ type round struct {
 
 	sent        []byte // what is forwarded; reused
 	lastRefusal error  // why the leader was not reached the last time
-	leaderless  bool   // one was waited for in vain; see gaveUp
+	silent      silence
+	leaderless  bool // one was waited for in vain; see gaveUp
 }
 
 // job is a parsed command.
@@ -101,7 +102,7 @@ func (c *conn) takeRound(now time.Time) *round {
 	r.seq, r.machine = c.srv.backend.Sequencer(), c.srv.backend.Machine()
 	r.started, r.lastTick = now, now
 	r.executed, r.refused, r.wrote = 0, 0, false
-	r.lastRefusal, r.malformed, r.leaderless = nil, nil, false
+	r.lastRefusal, r.silent, r.malformed, r.leaderless = nil, silence{}, nil, false
 	r.jobs, r.next, r.stuck, r.astray = r.jobs[:0], 0, false, false
 	if r.seq != nil && c.up != nil && c.watchesUp == nil {
 		c.disconnect() // this member leads now

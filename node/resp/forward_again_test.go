@@ -1,0 +1,184 @@
+package resp_test
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
+)
+
+// A read that the leader cannot answer, for its reply is too long, is asked once more and no oftener; what comes after it is answered.
+func TestForwardedReadThatTheLeaderCannotAnswer(t *testing.T) {
+	o := forwarding()
+	o.MaxOutput = 64 << 10
+	leader := resptest.StartWaiting(t, o)
+	follower := leader.Follow(o)
+	leader.Lead()
+	follower.Point(leader.Addr)
+	f := dial(t, follower.Addr)
+	long := strings.Repeat("x", 40<<10)
+	f.do("SET a "+long, "+OK")
+	f.do("SET b "+long, "+OK")
+	const unanswered = "-ERR the leader did not answer this command, and was asked again..."
+	f.do("MGET a b", unanswered)
+	f.send("STRLEN a", "MGET a b", "STRLEN b", "WAIT 0 0")
+	f.expect(":40960", unanswered, ":40960", ":1")
+	f.do("SET c 1", "+OK")
+	f.send("MULTI", "MGET a b", "EXEC", "GET c")
+	f.expect("+OK", "+QUEUED", "-EXECABORT Transaction discarded because of: the leader did not answer...", "$1", "1")
+	stats := dial(t, leader.Addr)
+	stats.send("INFO stats")
+	var made int
+	for line := range strings.SplitSeq(stats.bulk(), "\r\n") {
+		_, _ = fmt.Sscanf(line, "total_connections_received:%d", &made)
+	}
+	if most := 12; made > most || made < 4 {
+		t.Errorf("%d connections were made to the leader, and %d would do", made, most)
+	}
+}
+
+// startRefusing runs a member that is taken for the leader and is none, and says so; it counts how often.
+func startRefusing(t *testing.T) (addr string, asked *atomic.Int64) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	asked = new(atomic.Int64)
+	refuse := func(c net.Conn) {
+		defer c.Close()
+		for in := bufio.NewScanner(c); in.Scan(); {
+			switch line := in.Text(); {
+			case strings.HasPrefix(line, "replicatedstore"):
+				fmt.Fprint(c, "+OK\r\n")
+			case line == "SET":
+				asked.Add(1)
+				fmt.Fprint(c, "-NOTLEADER nothing was run\r\n")
+				return
+			}
+		}
+	}
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go refuse(c)
+		}
+	}()
+	return l.Addr().String(), asked
+}
+
+// What is tried again and again ends when its client hangs up or is killed.
+func TestTryingAgainEndsWithTheClient(t *testing.T) {
+	for name, end := range map[string]func(c, other *wire){
+		"hangs up": func(c, _ *wire) { _ = c.nc.Close() },
+		"killed":   func(_, other *wire) { other.do("CLIENT KILL TYPE normal SKIPME yes", ":1") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			addr, asked := startRefusing(t)
+			_, follower := forwardingPair(t)
+			follower.Point(addr)
+			c, other := dial(t, follower.Addr), dial(t, follower.Addr)
+			c.send("SET a 1")
+			eventually(t, func() string {
+				if asked.Load() < 3 {
+					return "it is not tried again"
+				}
+				return ""
+			})
+			end(c, other)
+			began := time.Now()
+			eventually(t, func() string {
+				other.send("CLIENT LIST")
+				list := other.bulk()
+				if strings.Contains(list, "cmd=set") {
+					return "the connection is still served"
+				}
+				return ""
+			})
+			if took := time.Since(began); took > 10*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			before := asked.Load()
+			time.Sleep(300 * time.Millisecond)
+			if n := asked.Load(); n > before+1 {
+				t.Errorf("it was asked %d times after the end", n-before)
+			}
+		})
+	}
+}
+
+// A connection that only read so far may write while its member stops, for as long as it is listened to.
+func TestFirstWriteWhileAFollowerStops(t *testing.T) {
+	leader, follower := forwardingPair(t)
+	f := dial(t, follower.Addr)
+	f.do("GET a", "$-1")
+	done := shutdown(follower)
+	time.Sleep(100 * time.Millisecond)
+	f.send("SET a 1", "GET a")
+	f.expect("+OK", "$1", "1")
+	f.closed()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	dial(t, leader.Addr).do("GET a", "$1", "1")
+}
+
+// A member that stops and reaches no leader tells it without waiting for long, however much was asked.
+func TestWritesWhileAFollowerOfNobodyStops(t *testing.T) {
+	_, follower := forwardingPair(t)
+	dead, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never says a word
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dead.Close()
+	follower.Point(dead.Addr().String())
+	f := dial(t, follower.Addr)
+	f.do("PING", "+PONG")
+	began := time.Now()
+	done := shutdown(follower)
+	time.Sleep(100 * time.Millisecond)
+	const n = 100
+	var lines, want []string
+	for range n {
+		lines, want = append(lines, "SET a 1"), append(want, "-TRYAGAIN nothing was written...")
+	}
+	f.send(lines...)
+	f.expect(want...)
+	f.closed()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+}
+
+// A WAIT at the leader tells how many there are when the member between stops, as one does there; what came after it is answered.
+func TestForwardedWaitWhileAFollowerStops(t *testing.T) {
+	leader, follower := forwardingPair(t)
+	f := dial(t, follower.Addr)
+	f.do("SET a 1", "+OK")
+	f.send("WAIT 5 0", "GET a")
+	eventually(t, func() string {
+		l := dial(t, leader.Addr)
+		l.send("CLIENT LIST")
+		if !strings.Contains(l.bulk(), "cmd=wait") {
+			return "the WAIT does not arrive"
+		}
+		return ""
+	})
+	done := shutdown(follower)
+	f.expect(":1", "$1", "1")
+	f.closed()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
