@@ -37,7 +37,7 @@ func (r *round) elsewhere(j *job, class class) bool {
 	switch class {
 	case classExec:
 		t := r.conn.multi
-		return !t.broken && (t.data || r.conn.watchesUp != nil) && (t.writes || r.conn.bound || r.conn.forwarded)
+		return !t.broken && (t.sends || r.conn.watchesUp != nil) && (t.writes || r.conn.bound || r.conn.forwarded)
 	case classBatch, classRead, classSettled:
 		return j.cmd.has(flagWrite) || j.cmd.name == "watch" || (r.conn.bound || r.conn.forwarded) && needsLeader(j.cmd)
 	default:
@@ -214,7 +214,7 @@ func (r *round) encode(dst []byte, j *job, stopping bool) []byte {
 	}
 	dst = append(dst, "*1\r\n$5\r\nMULTI\r\n"...)
 	for _, q := range r.conn.multi.jobs {
-		if q.cmd.onData() {
+		if needsLeader(q.cmd) {
 			dst = appendCommand(dst, q.args)
 		}
 	}

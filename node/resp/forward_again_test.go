@@ -182,3 +182,16 @@ func TestForwardedWaitWhileAFollowerStops(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// WAIT and WAITAOF go to the leader with the transaction that they are part of, and do not wait there.
+func TestWaitInAForwardedTransaction(t *testing.T) {
+	_, follower := forwardingPair(t)
+	f := dial(t, follower.Addr)
+	f.do("MULTI", "+OK")
+	f.do("WAIT 0 10", "+QUEUED")
+	f.do("EXEC", "*1", "-ERR WAIT cannot be used with replica instances...") // as outside of one: nothing was written here
+	f.send("MULTI", "SET a 1", "WAIT 5 0", "PING", "WAITAOF 1 5 0", "EXEC", "GET a")
+	f.expect("+OK", "+QUEUED", "+QUEUED", "+QUEUED", "+QUEUED", "*4", "+OK", ":1", "+PONG", "*2", ":1", ":1", "$1", "1")
+	f.send("MULTI", "WAIT 1 0", "EXEC", "WAIT 1 0")
+	f.expect("+OK", "+QUEUED", "*1", ":1", ":1")
+}

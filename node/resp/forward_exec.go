@@ -9,7 +9,7 @@ func (c *conn) watchLost() bool { return c.watched != nil || c.watchesUp != nil 
 // sent is how many of the queued commands go to the leader.
 func (t *transaction) sent() (n int) {
 	for i := range t.jobs {
-		if t.jobs[i].cmd.onData() {
+		if needsLeader(t.jobs[i].cmd) {
 			n++
 		}
 	}
@@ -17,7 +17,7 @@ func (t *transaction) sent() (n int) {
 }
 
 // takeExec takes the replies to a transaction: of MULTI and of what was queued, which say nothing unless it was refused, and of EXEC.
-// What needs no data was not sent; it runs here, and its replies go where they belong.
+// What does not need the leader was not sent; it runs here, and its replies go where they belong.
 func (r *round) takeExec(u *upstream) (ran bool, err error) {
 	at := len(r.out.buf)
 	t := r.conn.multi
@@ -46,7 +46,7 @@ func (r *round) takeExec(u *upstream) (ran bool, err error) {
 	r.out.array(len(t.jobs))
 	for i := range t.jobs {
 		q := &t.jobs[i]
-		if q.cmd.onData() {
+		if needsLeader(q.cmd) {
 			if r.out.buf, err = copyReply(r.out.buf, u.in, r.out.limit, r.makeRoom(u)); err != nil {
 				return false, err
 			}

@@ -13,6 +13,7 @@ type transaction struct {
 	demand demand
 	writes bool
 	data   bool // it has commands on data
+	sends  bool // it has commands that go to the leader where EXEC does
 	broken bool // a command was refused; EXEC will refuse too
 }
 
@@ -69,6 +70,7 @@ func (c *conn) queue(call *call) {
 	t.jobs = append(t.jobs, q)
 	t.demand = t.demand.and(q.demand())
 	t.data = t.data || call.cmd.onData()
+	t.sends = t.sends || needsLeader(call.cmd)
 	t.writes = t.writes || call.cmd.has(flagWrite)
 	call.w.simple("QUEUED")
 }
