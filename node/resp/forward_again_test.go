@@ -120,6 +120,7 @@ func TestFirstWriteWhileAFollowerStops(t *testing.T) {
 	leader, follower := forwardingPair(t)
 	f := dial(t, follower.Addr)
 	f.do("GET a", "$-1")
+	time.Sleep(50 * time.Millisecond) // until it waits for what is said next; else it ends with that reply
 	done := shutdown(follower)
 	time.Sleep(100 * time.Millisecond)
 	f.send("SET a 1", "GET a")
@@ -142,6 +143,7 @@ func TestWritesWhileAFollowerOfNobodyStops(t *testing.T) {
 	follower.Point(dead.Addr().String())
 	f := dial(t, follower.Addr)
 	f.do("PING", "+PONG")
+	time.Sleep(50 * time.Millisecond) // as above
 	began := time.Now()
 	done := shutdown(follower)
 	time.Sleep(100 * time.Millisecond)
