@@ -294,10 +294,13 @@ func TestRepliesBeforeAWait(t *testing.T) {
 		w, other := dial(t, n.Addr), dial(t, n.Addr)
 		w.send("SET a 1", "WAIT 5 0", "PING")
 		w.expect("+OK")
-		other.send("CLIENT LIST")
-		if list := other.bulk(); !strings.Contains(list, "cmd=wait") {
-			t.Errorf("%s: nobody waits: %s", name, list)
-		}
+		eventually(t, func() string {
+			other.send("CLIENT LIST")
+			if list := other.bulk(); !strings.Contains(list, "cmd=wait") {
+				return fmt.Sprintf("%s: nobody waits: %s", name, list)
+			}
+			return ""
+		})
 		_ = w.nc.Close()
 	}
 }
