@@ -21,16 +21,15 @@ const longReply = "(long)"
 // Long values in replies are in memory for a few clients at a time, however many ask, and whatever they ask with. (A member with a limit of
 // 256Mi was killed by fifty clients that read 8 MiB.)
 func TestLongRepliesTakeTurns(t *testing.T) {
-	const clients, most = 7, 2 * longLength
+	const clients, most = 12, 2 * longLength
 	for name, tc := range map[string]struct{ ask, want []string }{
 		"GET":  {[]string{"GET long"}, []string{longReply}},
 		"MGET": {[]string{"MGET long none long"}, []string{"*3", longReply, "$-1", longReply}},
 		"MGET in EXEC": {[]string{"MULTI", "MGET long long", "INCR n-%d", "EXEC"},
 			[]string{"+OK", "+QUEUED", "+QUEUED", "*2", "*2", longReply, longReply, ":1"}},
-		"behind a write":    {[]string{"INCR n-%d", "GET long"}, []string{":1", longReply}},
-		"GETDEL":            {[]string{"GETDEL long-%d"}, []string{longReply}},
-		"in a transaction":  {[]string{"MULTI", "GET long", "EXEC"}, []string{"+OK", "+QUEUED", "*1", longReply}},
-		"after one another": {[]string{"GET long", "PING", "GET long"}, []string{longReply, "+PONG", longReply}},
+		"behind a write":   {[]string{"INCR n-%d", "GET long"}, []string{":1", longReply}},
+		"GETDEL":           {[]string{"GETDEL long-%d"}, []string{longReply}},
+		"in a transaction": {[]string{"MULTI", "GET long", "EXEC"}, []string{"+OK", "+QUEUED", "*1", longReply}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := resptest.Start(t, resp.Options{MaxLong: most})
@@ -43,17 +42,19 @@ func TestLongRepliesTakeTurns(t *testing.T) {
 				}
 				all = append(all, dial(t, n.Addr))
 			}
+			measured := !strings.HasPrefix(name, "MGET") && name != "GETDEL" // one may take more than its share; what is deleted stays for a while
 			before := settledHeap()
 			for i, c := range all {
 				for _, line := range tc.ask {
 					c.send(strings.ReplaceAll(line, "%d", fmt.Sprint(i)))
 				}
 			}
-			time.Sleep(300 * time.Millisecond)
-			if held := settledHeap() - before; !strings.HasPrefix(name, "MGET") && held > most+longLength+16<<20 {
+			someIsHeld(t, n)
+			time.Sleep(200 * time.Millisecond)
+			if held := settledHeap() - before; measured && held > 2*most+longLength+16<<20 {
 				t.Errorf("%d MiB for %d clients that do not take their replies of %d MiB", held>>20, clients, longLength>>20)
 			}
-			if held := n.Server.Held(); held < longLength || held > 2*most+2*longLength {
+			if held := n.Server.Held(); held > 2*most+2*longLength {
 				t.Errorf("%d MiB are held", held>>20)
 			}
 			var done sync.WaitGroup
@@ -61,12 +62,7 @@ func TestLongRepliesTakeTurns(t *testing.T) {
 				done.Go(func() { takeLong(c, tc.want...) })
 			}
 			done.Wait()
-			eventually(t, func() string {
-				if n := n.Server.Held(); n != 0 {
-					return fmt.Sprintf("%d bytes are held for nobody", n)
-				}
-				return ""
-			})
+			noneIsHeld(t, n)
 		})
 	}
 }
@@ -120,8 +116,8 @@ func TestForwardedLongRepliesTakeTurns(t *testing.T) {
 	for _, c := range all {
 		c.send("GET long")
 	}
-	time.Sleep(300 * time.Millisecond)
-	if held := follower.Server.Held(); held == 0 || held > 2*most {
+	someIsHeld(t, follower)
+	if held := follower.Server.Held(); held > 2*most {
 		t.Errorf("it holds %d MiB", held>>20)
 	}
 	var done sync.WaitGroup
@@ -140,7 +136,25 @@ func TestLongRepliesBeyondTheOutputLimit(t *testing.T) {
 	w.closed()
 	other.send("GET long", "MGET long long")
 	takeLong(other, longReply, "*2", longReply, longReply)
-	if n := n.Server.Held(); n != 0 {
-		t.Errorf("%d bytes are held for nobody", n)
-	}
+	noneIsHeld(t, n)
+}
+
+func someIsHeld(t *testing.T, n *resptest.Node) {
+	t.Helper()
+	eventually(t, func() string {
+		if n.Server.Held() == 0 {
+			return "nothing is held"
+		}
+		return ""
+	})
+}
+
+func noneIsHeld(t *testing.T, n *resptest.Node) {
+	t.Helper()
+	eventually(t, func() string {
+		if n := n.Server.Held(); n != 0 {
+			return fmt.Sprintf("%d bytes are held for nobody", n)
+		}
+		return ""
+	})
 }
