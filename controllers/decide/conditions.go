@@ -30,7 +30,7 @@ func (d *decision) conditions(rec Record, p Plan) []metav1.Condition {
 		{v1alpha1.ConditionReady, d.ready(rec, p)},
 		{v1alpha1.ConditionAvailable, d.available(rec, p)},
 		{v1alpha1.ConditionProgressing, progressing(rec, p)},
-		{v1alpha1.ConditionDegraded, d.degraded(rec)},
+		{v1alpha1.ConditionDegraded, d.degraded(rec, p)},
 		{v1alpha1.ConditionFailoverBlocked, blocked(p)},
 		{v1alpha1.ConditionResizing, d.resizing()},
 	} {

@@ -9,8 +9,8 @@ import (
 )
 
 // degraded names the worst of what is wrong.
-func (d *decision) degraded(rec Record) judgement {
-	if d.sleeping || wakes(rec) {
+func (d *decision) degraded(rec Record, p Plan) judgement {
+	if d.sleeping || wakes(rec) && p.State != Blocked {
 		return judgement{false, v1alpha1.ReasonAsExpected, "A store that hibernates, or wakes up, misses nothing."}
 	}
 	sync := d.replicationStatus(rec)
@@ -121,9 +121,21 @@ func (d *decision) trouble(m Member) string {
 		return m.Name + " has lost its volume (annotate its pod with " + v1alpha1.AnnotationReseed + " to give it a new one)"
 	}
 	if m.Pod.Trouble != "" {
-		return m.Name + " does not run: " + m.Pod.Trouble
+		return m.Name + " does not run: " + m.Pod.Trouble + d.whyNotCured(m)
 	}
 	return m.Name + " does not answer"
+}
+
+// whyNotCured says why a member that does not run keeps a pod of another spec; "" where it does not.
+func (d *decision) whyNotCured(m Member) string {
+	switch {
+	case !d.curable(m) || d.Trial.Refused == "":
+		return ""
+	case d.Trial.Unclear:
+		return " (its pod is made from another spec, and the API server cannot say whether it takes a new one: " + d.Trial.Refused + ")"
+	default:
+		return " (its pod is made from another spec, and the API server refuses a new one: " + d.Trial.Refused + ")"
+	}
 }
 
 // silence is why the leader does not answer, as far as Kubernetes says.

@@ -27,7 +27,7 @@ func (d *decision) upkeep(s State) []Action {
 	if d.sleeping {
 		return out
 	}
-	return append(out, d.create(rec, d.wanted(rec))...)
+	return append(out, d.create(rec, s, d.wanted(rec))...)
 }
 
 // wanted is how many members there are to be now. More than there ever were are made only beside a leader, which seeds them, or
@@ -46,7 +46,7 @@ func (d *decision) wanted(rec Record) int {
 
 // create makes the pods that are missing: of members the store consists of, then of new ones up to size. A member whose pod
 // is being deleted is waited for: two pods must never share a volume.
-func (d *decision) create(rec Record, size int) []Action {
+func (d *decision) create(rec Record, s State, size int) []Action {
 	var out []Action
 	surplus := d.surplus(rec)
 	for _, m := range d.byOrdinal() {
@@ -66,6 +66,7 @@ func (d *decision) create(rec Record, size int) []Action {
 			out = append(out, DeletePod{m.Name, m.Pod.UID, "its claim is gone, and it runs nowhere without"})
 		}
 	}
+	out = append(out, d.cure(rec, s, surplus)...)
 	for _, ordinal := range d.freeOrdinals(members)[:max(0, size-len(members))] {
 		name := v1alpha1.MemberName(d.Store.Name, ordinal)
 		if !d.Members[name].waitsForClaim() {
@@ -73,6 +74,33 @@ func (d *decision) create(rec Record, size int) []Action {
 		}
 	}
 	return out
+}
+
+// cure has members made anew that do not run, where Kubernetes says why and their pods were made from another spec: without a leader
+// nobody else does (see update), and it may be missing for what that spec said. What they promised and hold is in their claims. Silence
+// alone is no such reason: who replays a log is silent too. While a leader is being chosen nobody is kept waiting for a trial, and one
+// that leads has what it throws away thrown away first (see reseed).
+func (d *decision) cure(rec Record, s State, surplus map[string]bool) []Action {
+	if s == Fencing || s == Promoting || s == Suspecting {
+		return nil
+	}
+	led := d.Members[rec.Leader.Member].leads(rec)
+	var out []Action
+	for _, m := range d.able(rec) {
+		switch {
+		case !d.curable(m) || m.Pod.Failed || m.lacksClaim() || surplus[m.Name] || led && m.Pod.Reseed:
+		case d.Trial.rests() == 0:
+			return []Action{TryPod{m.Name, m.Ordinal}}
+		case d.Trial.Refused == "":
+			out = append(out, DeletePod{m.Name, m.Pod.UID, "it does not run, and its template changed"})
+		}
+	}
+	return out
+}
+
+// curable tells whether the member does not run, and its pod was made from another spec than the present one.
+func (d *decision) curable(m Member) bool {
+	return d.Outdated(m) && !m.Pod.Deleting && m.Pod.Trouble != "" && m.fresh() == nil
 }
 
 // freeOrdinals lists as many ordinals as may be needed, those whose claim is already there first, then the lowest. One whose

@@ -1,0 +1,136 @@
+package decide_test
+
+import (
+	"maps"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+)
+
+const noImage = "ImagePullBackOff: no such image"
+
+// ailing keeps members whose pod is made from a template from running, for a reason that Kubernetes tells.
+func (w *world) ailing(hash string) func() {
+	return func() {
+		for name, p := range w.pods {
+			switch {
+			case p.SpecHash == hash:
+				w.cluster.Vanish(name)
+				p.Trouble, p.Ready = noImage, false
+			case p.Trouble != "":
+				p.Trouble = ""
+			}
+		}
+	}
+}
+
+// badUpdate rolls v2 out, which does not run, and then takes the leader's machine away.
+func badUpdate(t *testing.T) (*world, func()) {
+	w := started(t, 3, 1)
+	w.hash = "v2"
+	bad := w.ailing("v2")
+	w.run(20*time.Second, bad)
+	lead := w.rec().Leader.Member
+	each := func() {
+		bad()
+		w.cluster.Vanish(lead)
+		if p := w.pods[lead]; p != nil {
+			p.Deleting = true
+		}
+	}
+	return w, each
+}
+
+// ill are stores without a leader, because a template that was mended since does not run: how they came to be, and what keeps them so.
+var ill = map[string]func(*testing.T) (w *world, each func()){
+	"a new one": func(t *testing.T) (*world, func()) {
+		w := newWorld(t, 3, 1)
+		w.hash = "v2"
+		return w, w.ailing("v2")
+	},
+	"every member ends as it starts": func(t *testing.T) (*world, func()) {
+		w := started(t, 3, 1)
+		w.hash = "v2"
+		for _, p := range w.pods {
+			p.SpecHash = "v2"
+		}
+		return w, w.ailing("v2")
+	},
+	"its leader is lost in an update": badUpdate,
+	"it was woken": func(t *testing.T) (*world, func()) {
+		w := started(t, 3, 1)
+		w.store.Spec.Hibernated = true
+		w.untilState(decide.Hibernated)
+		w.store.Spec.Hibernated, w.hash = false, "v2"
+		return w, w.ailing("v2")
+	},
+}
+
+// TestAMendedTemplateReachesAStoreWithoutALeader: members that do not run for what their template said are made anew from the one that is
+// mended, though nobody leads; and until the API server takes such a pod they stay as they are, and status says why.
+func TestAMendedTemplateReachesAStoreWithoutALeader(t *testing.T) {
+	for name, begin := range ill {
+		t.Run(name, func(t *testing.T) {
+			w, each := begin(t)
+			w.run(150*time.Second, each)
+			if c := w.condition(v1alpha1.ConditionAvailable); c.Status != "False" {
+				t.Fatalf("Available is %s: %s", c.Status, c.Message)
+			}
+			before := w.uids()
+			w.hash, w.trial = "v3", decide.Trial{Refused: noClass}
+			w.run(time.Minute, each)
+			if now := w.uids(); !maps.Equal(now, before) {
+				t.Fatalf("pods %v, before %v\n%s", now, before, w.tail())
+			}
+			if c := w.condition(v1alpha1.ConditionDegraded); !strings.Contains(c.Message+w.ops[0].plan.Message, noImage+" (its pod is made from another spec, and the API server refuses a new one: "+noClass) {
+				t.Errorf("Degraded is %s %s: %s", c.Status, c.Reason, c.Message)
+			}
+			w.trial = decide.Trial{}
+			w.run(time.Minute, each)
+			if c := w.condition(v1alpha1.ConditionAvailable); c.Status != "True" {
+				t.Fatalf("Available is %s: %s\n%s", c.Status, c.Message, w.tail())
+			}
+		})
+	}
+}
+
+// TestWhoIsMadeAnewWithoutALeader: of members that were made from another template, only those that do not run, and only where nobody
+// waits for the next step.
+func TestWhoIsMadeAnewWithoutALeader(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*world)
+		cured  bool
+	}{
+		"they do not run":      {func(*world) {}, true},
+		"silence alone":        {func(w *world) { w.eachPod(func(p *decide.Pod) { p.Trouble = "" }) }, false},
+		"of the same template": {func(w *world) { w.hash = "v1" }, false},
+		"on their way":         {func(w *world) { w.eachPod(func(p *decide.Pod) { p.Deleting = true }) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, 3, 1)
+			bad := w.ailing("v1")
+			w.untilState(decide.Blocked, bad)
+			w.hash = "v2"
+			tc.change(w)
+			op := w.ops[0]
+			op.observe()
+			op.decide()
+			tried := restarts(op)
+			op.seen.Trial = decide.Trial{Asked: true}
+			op.decide()
+			deleted := restarts(op)
+			if op.plan.State != decide.Blocked || (tried != nil) != tc.cured || (deleted != nil) != tc.cured {
+				t.Errorf("%v: %v, then %v", op.plan.State, tried, deleted)
+			}
+		})
+	}
+}
+
+func (w *world) eachPod(f func(*decide.Pod)) {
+	for _, p := range w.pods {
+		f(p)
+	}
+}
