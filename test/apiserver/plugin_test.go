@@ -96,7 +96,7 @@ var _ = Describe("kubectl rstore", Ordered, func() {
 		Eventually(session.Out, bounded).Should(gbytes.Say("HandingOver"))
 		answer(ctx, "orders-2", func(s *api.ReplicatedStoreStatus) {
 			s.Phase, s.Leader, s.Epoch = api.PhaseReady, "orders-2", 4
-			s.FailoverRequest = outcome("orders-2", api.ResultSucceeded, 4, "")
+			s.FailoverRequest = outcome("orders-2", api.ResultSucceeded, 4, "orders-2 leads epoch 4")
 			s.LastFailover = &api.FailoverReport{Kind: api.KindHandover, Result: api.ResultSucceeded, From: "orders-1", To: "orders-2",
 				Epoch: 4, WritesLost: api.LostNone, DetectedTime: ptr.To(metav1.NowMicro())}
 		})
@@ -105,6 +105,34 @@ var _ = Describe("kubectl rstore", Ordered, func() {
 		Expect(session.Out).To(gbytes.Say(`lost: none`))
 		Expect(session.Out).To(gbytes.Say(`succeeded: orders-2 leads epoch 4`))
 		Expect(run(0, "report", "orders").Out).To(gbytes.Say(`Handover of epoch 4`))
+	})
+
+	It("waits for the report of what has succeeded, which the operator writes after the answer", func(ctx SpecContext) {
+		publish(ctx, func(s *api.ReplicatedStoreStatus) {
+			s.LastFailover = &api.FailoverReport{Kind: api.KindBootstrap, Result: api.ResultSucceeded, To: "orders-1", Epoch: 3, WritesLost: api.LostNone}
+		})
+		session := start("failover", "orders", "--to", "orders-2")
+		answer(ctx, "orders-2", func(s *api.ReplicatedStoreStatus) {
+			s.FailoverRequest = outcome("orders-2", api.ResultSucceeded, 4, "orders-2 leads epoch 4")
+		})
+		Consistently(session.Out, "1s").ShouldNot(gbytes.Say("succeeded"))
+		publish(ctx, func(s *api.ReplicatedStoreStatus) {
+			s.Leader, s.Epoch = "orders-2", 4
+			s.LastFailover.From, s.LastFailover.To, s.LastFailover.Epoch = "orders-1", "orders-2", 4
+			s.LastFailover.Kind = api.KindHandover
+		})
+		Eventually(session, bounded).Should(gexec.Exit(0))
+		Expect(session.Out).To(gbytes.Say(`Handover of epoch 4: Succeeded, orders-1 -> orders-2`))
+		Expect(session.Out).To(gbytes.Say(`succeeded: orders-2 leads epoch 4`))
+	})
+
+	It("does not wait for ever for a report", func(ctx SpecContext) {
+		session := start("failover", "orders", "--to", "orders-2")
+		answer(ctx, "orders-2", func(s *api.ReplicatedStoreStatus) {
+			s.FailoverRequest = outcome("orders-2", api.ResultSucceeded, 4, "orders-2 leads epoch 4")
+		})
+		Eventually(session, bounded).Should(gexec.Exit(0))
+		Expect(session.Out).To(gbytes.Say(`succeeded: orders-2 leads epoch 4`))
 	})
 
 	DescribeTable("tells by its exit code how a request ended", func(ctx SpecContext, result api.FailoverResult, code int, saying string) {

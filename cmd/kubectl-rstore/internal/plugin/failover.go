@@ -19,6 +19,8 @@ const (
 	lookEvery = 300 * time.Millisecond
 	// unseenAfter is how long the operator may take to notice a request before a person is told.
 	unseenAfter = 10 * time.Second
+	// reportWithin is how long after a result its report is waited for: the operator answers the request first.
+	reportWithin = 5 * time.Second
 )
 
 // request is the flags of failover.
@@ -99,7 +101,7 @@ func heeded(store *api.ReplicatedStore) error {
 	return nil
 }
 
-// follow reads the store until the request has a result that was not there before, telling what changes on the way.
+// follow reads the store until the request has a result that was not there before, and a report of it, telling what changes on the way.
 func (s session) follow(ctx context.Context, before *api.ReplicatedStore, r request) (*api.ReplicatedStore, error) {
 	asked := ctx
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
@@ -107,21 +109,34 @@ func (s session) follow(ctx context.Context, before *api.ReplicatedStore, r requ
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	said := narrator{session: s, asked: s.now(), last: describe(before)}
-	var problem error // of the newest reading; passing ones are waited out
+	var problem error              // of the newest reading; passing ones are waited out
+	var ended *api.ReplicatedStore // as it was read last with a result
+	var since time.Time            // when that was first
 	for {
 		store, err := s.store(ctx, before.Name)
 		problem = err
 		if err == nil {
 			if finished(before.Status.FailoverRequest, store.Status.FailoverRequest, r.to) {
-				return store, nil
+				if ended == nil {
+					since = s.now()
+				}
+				if ended = store; reported(store) {
+					return store, nil
+				}
 			}
 			if err := said.tell(store); err != nil {
 				return nil, err
 			}
 		}
+		if ended != nil && s.now().Sub(since) >= reportWithin {
+			return ended, nil
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
+			if ended != nil {
+				return ended, nil
+			}
 			if asked.Err() != nil {
 				return nil, fmt.Errorf("interrupted: the request stands; remove annotation %s to withdraw it", api.AnnotationFailover)
 			}
@@ -136,6 +151,19 @@ func finished(before, now *api.FailoverRequestStatus, to string) bool {
 		return false
 	}
 	return before == nil || !now.FinishedTime.Equal(before.FinishedTime)
+}
+
+// reported tells whether status is as new as the result of the request.
+func reported(store *api.ReplicatedStore) bool {
+	outcome, report := store.Status.FailoverRequest, store.Status.LastFailover
+	switch {
+	case outcome.Epoch == 0:
+		return true // it was not begun
+	case report == nil || store.Status.Epoch < outcome.Epoch || report.Epoch < outcome.Epoch:
+		return false
+	default:
+		return report.Epoch > outcome.Epoch || report.Result.Finished()
+	}
 }
 
 func noResult(store *api.ReplicatedStore, problem error, timeout time.Duration) error {
@@ -196,7 +224,7 @@ func (s session) conclude(store *api.ReplicatedStore) error {
 	}
 	switch outcome.Result {
 	case api.ResultSucceeded:
-		_, err := fmt.Fprintf(s.out, "succeeded: %s leads epoch %d\n", store.Status.Leader, outcome.Epoch)
+		_, err := fmt.Fprintf(s.out, "succeeded: %s\n", outcome.Message)
 		return err
 	case api.ResultRefused:
 		return &exitError{exitRefused, fmt.Errorf("refused: %s", outcome.Message)}
