@@ -44,7 +44,10 @@ func (p *pass) tryPod(ctx context.Context, a decide.TryPod) error {
 	}
 	defer done()
 	t := trial{ordinal: a.Ordinal, hash: hash}
-	t.refused, t.unclear = verdict(p.Client.Create(ctx, pod, client.DryRunAll, client.FieldOwner(v1alpha1.FieldOwner)))
+	err = p.Client.Create(ctx, pod, client.DryRunAll, client.FieldOwner(v1alpha1.FieldOwner))
+	if t.refused, t.unclear = verdict(err); t.refused == "" && !p.roomFor(ctx, a.Member, err) {
+		t.refused = brief(reasonOf(err))
+	}
 	t.at = p.Clock.Now()
 	p.trial = t
 	return nil
@@ -58,8 +61,8 @@ func verdict(err error) (refused string, unclear bool) {
 	switch {
 	case err == nil, apierrors.IsAlreadyExists(err):
 		return "", false
-	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), "exceeded quota"):
-		return "", false // the pod that goes frees what it has; the quota is judged last
+	case isOverQuota(err):
+		return "", false // the pod that goes frees what it has, see roomFor; the quota is judged last
 	case apierrors.IsBadRequest(err) && strings.Contains(err.Error(), "does not support dry run"):
 		return "", false // an old webhook that nobody can ask
 	default:
@@ -94,5 +97,6 @@ func (p *pass) trialNow(now time.Time) (decide.Trial, error) {
 		p.trial = trial{}
 		return decide.Trial{}, nil
 	}
-	return decide.Trial{Asked: true, Ago: now.Sub(t.at), Refused: t.refused, Unclear: t.unclear}, nil
+	member := v1alpha1.MemberName(p.store.Name, t.ordinal)
+	return decide.Trial{Asked: true, Member: member, Ago: now.Sub(t.at), Refused: t.refused, Unclear: t.unclear}, nil
 }

@@ -25,6 +25,7 @@ import (
 type trying struct {
 	*cluster
 	says    error
+	running *corev1.Pod // who is read from the API server itself; nil: nobody
 	tried   []*corev1.Pod
 	deleted []string
 }
@@ -36,6 +37,14 @@ func (c *trying) Create(_ context.Context, o client.Object, opts ...client.Creat
 	}
 	c.tried = append(c.tried, pod)
 	return c.says
+}
+
+func (c *trying) Get(ctx context.Context, key client.ObjectKey, into client.Object, o ...client.GetOption) error {
+	if pod, ok := into.(*corev1.Pod); ok && c.running != nil {
+		c.running.DeepCopyInto(pod)
+		return nil
+	}
+	return c.cluster.Get(ctx, key, into, o...)
 }
 
 func (c *trying) Delete(_ context.Context, o client.Object, _ ...client.DeleteOption) error {

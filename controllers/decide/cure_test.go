@@ -119,7 +119,7 @@ func TestWhoIsMadeAnewWithoutALeader(t *testing.T) {
 			op.observe()
 			op.decide()
 			tried := restarts(op)
-			op.seen.Trial = decide.Trial{Asked: true}
+			op.seen.Trial = decide.Trial{Asked: true, Member: "orders-1"}
 			op.decide()
 			deleted := restarts(op)
 			if op.plan.State != decide.Blocked || (tried != nil) != tc.cured || (deleted != nil) != tc.cured {

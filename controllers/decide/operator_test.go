@@ -251,7 +251,7 @@ func (o *operator) do(a decide.Action) error {
 	case decide.TryPod:
 		o.tries++
 		o.trial, o.triedAt, o.triedOf = w.trial, w.cluster.Now(), o.template()
-		o.trial.Asked = true
+		o.trial.Asked, o.trial.Member = true, a.Member
 	case decide.DeletePod:
 		w.remove(a.Name, a.UID)
 	case decide.DeleteClaim:

@@ -85,17 +85,16 @@ func (d *decision) cure(rec Record, s State, surplus map[string]bool) []Action {
 		return nil
 	}
 	led := d.Members[rec.Leader.Member].leads(rec)
-	var out []Action
 	for _, m := range d.able(rec) {
 		switch {
 		case !d.curable(m) || m.Pod.Failed || m.lacksClaim() || surplus[m.Name] || led && m.Pod.Reseed:
-		case d.Trial.rests() == 0:
+		case d.Trial.rests(m.Name) == 0:
 			return []Action{TryPod{m.Name, m.Ordinal}}
 		case d.Trial.Refused == "":
-			out = append(out, DeletePod{m.Name, m.Pod.UID, "it does not run, and its template changed"})
+			return []Action{DeletePod{m.Name, m.Pod.UID, "it does not run, and its template changed"}}
 		}
 	}
-	return out
+	return nil
 }
 
 // curable tells whether the member does not run, and its pod was made from another spec than the present one.

@@ -9,23 +9,26 @@ import (
 // Trial is what the API server said, in a dry run, to a pod made from the template as it is now. The zero value: it was not asked.
 type Trial struct {
 	Asked bool
-	Ago   time.Duration
+	// Member whose pod was tried.
+	Member string
+	Ago    time.Duration
 	// Refused is why it takes no such pod, or why it could not say; "" when it takes one.
 	Refused string
 	// Unclear: it could not say.
 	Unclear bool
 }
 
-// For how long a trial holds: neither each restart of an update nor each look at a refused one is a request of its own.
+// For how long a trial holds: not each look at an update is a request of its own.
 const (
 	trialHolds   = 30 * time.Second
 	unclearAgain = 5 * time.Second
 )
 
-// rests is how long the API server is not asked again.
-func (t Trial) rests() time.Duration {
+// rests is how long the API server is not asked again about a member. That it takes one pod says nothing of the next one: a quota may
+// have no room for that.
+func (t Trial) rests(member string) time.Duration {
 	switch {
-	case !t.Asked:
+	case !t.Asked, t.Refused == "" && t.Member != member:
 		return 0
 	case t.Unclear:
 		return max(0, unclearAgain-t.Ago)
@@ -44,7 +47,7 @@ func (d *decision) try(rec Record, m Member) (Plan, bool) {
 			n++
 		}
 	}
-	rest := t.rests()
+	rest := t.rests(m.Name)
 	var p Plan
 	switch {
 	case t.Refused == "" && rest > 0:

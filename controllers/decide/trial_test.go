@@ -100,9 +100,10 @@ func TestWhatTheAPIServerSaidHoldsForAWhile(t *testing.T) {
 		again time.Duration // 0: not asked about
 	}{
 		"nothing is known": {decide.Trial{}, "try a new pod for orders-3", 0},
-		"taken":            {decide.Trial{Asked: true}, "delete pod orders-3: its template changed", 0},
-		"taken still":      {decide.Trial{Asked: true, Ago: 29 * time.Second}, "delete pod orders-3: its template changed", 0},
-		"taken long ago":   {decide.Trial{Asked: true, Ago: 30 * time.Second}, "try a new pod for orders-3", 0},
+		"taken":            {decide.Trial{Asked: true, Member: "orders-3"}, "delete pod orders-3: its template changed", 0},
+		"taken, another's": {decide.Trial{Asked: true, Member: "orders-2"}, "try a new pod for orders-3", 0},
+		"taken still":      {decide.Trial{Asked: true, Member: "orders-3", Ago: 29 * time.Second}, "delete pod orders-3: its template changed", 0},
+		"taken long ago":   {decide.Trial{Asked: true, Member: "orders-3", Ago: 30 * time.Second}, "try a new pod for orders-3", 0},
 		"refused":          {decide.Trial{Asked: true, Refused: "no", Ago: 10 * time.Second}, "", 20 * time.Second},
 		"refused long ago": {decide.Trial{Asked: true, Refused: "no", Ago: time.Minute}, "try a new pod for orders-3", 0},
 		"unclear":          {decide.Trial{Asked: true, Refused: "no", Unclear: true, Ago: time.Second}, "", 4 * time.Second},

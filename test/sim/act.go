@@ -51,6 +51,9 @@ func (x *pass) do(a decide.Action) error {
 		return nil
 	case decide.CreateMember:
 		return x.client.CreateMember(x.p, a.Member, x.specHash())
+	case decide.TryPod:
+		x.memory.trialOf = a.Member
+		return nil
 	case decide.DeletePod:
 		return x.client.DeletePod(x.p, a.Name, a.UID)
 	case decide.DeleteClaim:

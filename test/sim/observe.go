@@ -63,7 +63,8 @@ func (x *pass) observe() (decide.Observed, error) {
 		Store: x.store, Settings: x.Settings, Lease: lease, Members: members,
 		Held: x.memory.heldFor(now), Pass: x.answers, Promoted: x.memory.promoted,
 		Handovers: x.memory.handovers(now),
-		Standby:   !x.leads, StoodIn: x.memory.stoodIn, Route: x.client.api.route, Trial: decide.Trial{Asked: true}, // it takes every pod
+		Standby:   !x.leads, StoodIn: x.memory.stoodIn, Route: x.client.api.route,
+		Trial:  decide.Trial{Asked: x.memory.trialOf != "", Member: x.memory.trialOf}, // it takes every pod
 		Cached: decide.Reads{Record: !x.uncached.Record, Members: !x.uncached.Members}, Before: x.memory.decided,
 	}, nil
 }

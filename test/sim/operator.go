@@ -288,6 +288,7 @@ type memory struct {
 	known    known
 	decided  decide.Outcome
 	lease    leaseWatch
+	trialOf  string // whose pod was tried last
 	record   string // of the Lease as watched
 	// Of the store as watched.
 	generation  int64

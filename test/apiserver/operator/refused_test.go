@@ -85,14 +85,33 @@ var _ = Describe("a store whose new pods the API server refuses", func() {
 		s.restarted(ctx, before)
 	})
 
+	// full makes a quota that has no room for more.
+	full := func(ctx context.Context, s *site, of corev1.ResourceList) *corev1.ResourceQuota {
+		GinkgoHelper()
+		quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "full"}, Spec: corev1.ResourceQuotaSpec{Hard: of}}
+		Expect(k8s.Create(ctx, quota)).To(Succeed())
+		quota.Status = corev1.ResourceQuotaStatus{Hard: of, Used: maps.Clone(of)} // what the quota controller counts
+		Expect(k8s.Status().Update(ctx, quota)).To(Succeed())
+		return quota
+	}
+
+	It("is not restarted for more than a quota has room for", func(ctx SpecContext) {
+		s := newSite(ctx, "")
+		before := s.uids(ctx)
+		quota := full(ctx, s, corev1.ResourceList{corev1.ResourceRequestsMemory: resource.MustParse("1Gi")})
+		s.change(ctx, func(o *api.ReplicatedStore) {
+			o.Spec.Resources.Requests = corev1.ResourceList{corev1.ResourceMemory: resource.MustParse("64Mi")}
+		})
+		s.refusal(ctx, "exceeded quota: full, requested: requests.memory=64Mi, used: requests.memory=1Gi, limited: requests.memory=1Gi")
+		Expect(s.uids(ctx)).To(Equal(before))
+		Expect(k8s.Delete(ctx, quota)).To(Succeed())
+		s.restarted(ctx, before)
+	})
+
 	It("is restarted where a quota has no room for one pod more", func(ctx SpecContext) {
 		s := newSite(ctx, "")
 		before := s.uids(ctx)
-		full := corev1.ResourceList{corev1.ResourcePods: resource.MustParse("3")}
-		quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "three"}, Spec: corev1.ResourceQuotaSpec{Hard: full}}
-		Expect(k8s.Create(ctx, quota)).To(Succeed())
-		quota.Status = corev1.ResourceQuotaStatus{Hard: full, Used: maps.Clone(full)} // what the quota controller counts
-		Expect(k8s.Status().Update(ctx, quota)).To(Succeed())
+		quota := full(ctx, s, corev1.ResourceList{corev1.ResourcePods: resource.MustParse("3")})
 		s.change(ctx, func(o *api.ReplicatedStore) { o.Spec.Scheduling.NodeSelector = map[string]string{"disk": "fast"} })
 		Eventually(func(g Gomega) { g.Expect(s.uids(ctx)).NotTo(Equal(before)) }, bounded, polling).Should(Succeed())
 		Expect(s.reason(ctx, api.ConditionProgressing)).NotTo(Equal(api.ReasonApplyFailed))
