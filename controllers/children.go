@@ -223,8 +223,9 @@ const growAgain = 5 * time.Minute
 
 // applyClaim takes the spec to a claim that exists.
 func (p *pass) applyClaim(ctx context.Context, m decide.Member) error {
-	return p.fitClaim(m.Name, m.Claim.Requested, p.seen.Grows(m), func(grow bool) error {
-		return p.applyOnce(ctx, render.Claim(p.store, m.Ordinal, m.Claim.Requested, grow).WithUID(m.Claim.UID), m.Claim.UID)
+	have := render.Volume{Size: m.Claim.Requested, Class: m.Claim.Class}
+	return p.fitClaim(m.Name, have.Size, p.seen.Grows(m), func(grow bool) error {
+		return p.applyOnce(ctx, render.Claim(p.store, m.Ordinal, have, grow).WithUID(m.Claim.UID), m.Claim.UID)
 	})
 }
 
@@ -277,6 +278,7 @@ func (p *pass) createMember(ctx context.Context, a decide.CreateMember) error {
 	if !errors.Is(err, errNotOwned) {
 		err = errors.Join(err, p.createBoth(ctx, a))
 	}
+	p.attempted(a.Member, err)
 	if err != nil {
 		p.warn(v1alpha1.ReasonApplyFailed, err)
 	}
@@ -291,22 +293,22 @@ func (p *pass) createBoth(ctx context.Context, a decide.CreateMember) error {
 	return p.applyAnew(ctx, render.Pod(p.store, a.Ordinal, p.Options))
 }
 
-// createClaim makes a member's claim, or takes the spec to the one that is there. One that went meanwhile is made with the size of the
-// spec.
+// createClaim makes a member's claim, or takes the spec to the one that is there. One that went meanwhile is made with the size, and
+// the class, of the spec.
 func (p *pass) createClaim(ctx context.Context, a decide.CreateMember) error {
 	claim := &corev1.PersistentVolumeClaim{}
 	switch err := p.Client.Get(ctx, types.NamespacedName{Namespace: p.store.Namespace, Name: a.Member}, claim); {
 	case apierrors.IsNotFound(err):
-		return p.applyAnew(ctx, render.Claim(p.store, a.Ordinal, resource.Quantity{}, true))
+		return p.applyAnew(ctx, render.Claim(p.store, a.Ordinal, render.Volume{}, true))
 	case err != nil:
 		return fmt.Errorf("get claim: %w", err)
 	case claim.Labels[v1alpha1.LabelStore] != p.store.Name:
 		return fmt.Errorf("claim %s: %w", a.Member, errNotOwned)
 	}
-	have := claim.Spec.Resources.Requests[corev1.ResourceStorage]
-	return p.fitClaim(a.Member, have, true, func(grow bool) error {
+	have := render.VolumeOf(claim)
+	return p.fitClaim(a.Member, have.Size, true, func(grow bool) error {
 		ac := render.Claim(p.store, a.Ordinal, have, grow)
-		if !grow {
+		if !grow || decide.OtherClass(p.store, have.Class) {
 			ac.WithUID(claim.UID)
 		}
 		return p.applyAnew(ctx, ac)

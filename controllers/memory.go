@@ -1,6 +1,8 @@
 package controllers
 
 import (
+	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +26,7 @@ type memory struct {
 	applied  map[string]applied  // children, by kind and name
 	alone    int                 // the time of the election in which they were; see Election.undisturbed
 	refused  map[string]refusal  // claims that may not grow, by member
+	unmade   map[string]string   // why members could not be made, by member; see decide.Observed
 	lates    map[string]lateness // kinds of children that were not applied in time
 	trial    trial
 	// said is what was announced last.
@@ -109,6 +112,16 @@ type refusal struct {
 	at   time.Time
 }
 
+// attempted takes down how making a member ended.
+func (m *memory) attempted(member string, err error) {
+	switch {
+	case err == nil:
+		delete(m.unmade, member)
+	case !errors.Is(err, errOthersFirst):
+		m.unmade[member] = brief(strings.ReplaceAll(distinct(err.Error()), "\n", "; "))
+	}
+}
+
 // trial is what the API server said to a pod that was tried, and when. The zero value: none was.
 type trial struct {
 	ordinal int
@@ -121,7 +134,7 @@ type trial struct {
 func newMemory() *memory {
 	return &memory{
 		held: map[string]time.Time{}, probes: map[string]*probe{}, departed: decide.Departed{}, applied: map[string]applied{},
-		refused: map[string]refusal{}, lates: map[string]lateness{}, warned: map[string]time.Time{},
+		refused: map[string]refusal{}, unmade: map[string]string{}, lates: map[string]lateness{}, warned: map[string]time.Time{},
 	}
 }
 

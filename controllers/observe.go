@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -64,7 +65,7 @@ func (p *pass) observe(ctx context.Context) (decide.Observed, error) {
 	}
 	return decide.Observed{
 		Store: p.store, Settings: p.Settings, Lease: lease, Members: members, Held: p.heldFor(now), Pass: p.answers, Promoted: p.promoted,
-		Handovers: p.handovers.seen(now), Standby: !p.Election.acting(), StoodIn: p.stoodIn, Route: route, Trial: trial,
+		Handovers: p.handovers.seen(now), Standby: !p.Election.acting(), StoodIn: p.stoodIn, Route: route, Trial: trial, Unmade: maps.Clone(p.unmade),
 		Cached: decide.Reads{Record: !p.uncached.Record, Members: !p.uncached.Members}, Before: p.decided,
 	}, nil
 }
@@ -188,6 +189,7 @@ func claimOf(c *corev1.PersistentVolumeClaim, store *v1alpha1.ReplicatedStore) *
 	earlier := metav1.GetControllerOf(c) != nil && !metav1.IsControlledBy(c, store)
 	out := &decide.Claim{
 		UID: c.UID, Deleting: c.DeletionTimestamp != nil || earlier, Finalizers: c.Finalizers, Lost: c.Status.Phase == corev1.ClaimLost,
+		Class:     c.Spec.StorageClassName,
 		Requested: c.Spec.Resources.Requests[corev1.ResourceStorage], Capacity: c.Status.Capacity[corev1.ResourceStorage],
 	}
 	for _, cond := range c.Status.Conditions {

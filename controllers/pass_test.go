@@ -189,6 +189,33 @@ func TestMembersAreMadeWhateverElseCannotBe(t *testing.T) {
 	}
 }
 
+// Why a member cannot be made is told by status from the next look on, until it is made.
+func TestWhyAMemberCannotBeMadeIsPublished(t *testing.T) {
+	s := newScene(t)
+	c := s.whole()
+	s.lose("orders-3")
+	says := func() string {
+		s.memory.published = time.Time{} // of texts, each is published
+		_, _ = s.pass(t)
+		return meta.FindStatusCondition(c.store.Status.Conditions, v1alpha1.ConditionDegraded).Message
+	}
+	c.refuse = func(of child, _ runtime.ApplyConfiguration) error {
+		if of.key() == "Pod/orders-3" {
+			return forbidden(of, "exceeded quota: few")
+		}
+		return nil
+	}
+	says()
+	if got := says(); !strings.Contains(got, "orders-3 cannot be made: apply Pod/orders-3: pod \"orders-3\" is forbidden: exceeded quota: few") {
+		t.Errorf("Degraded: %s", got)
+	}
+	c.refuse = nil
+	says()
+	if got := says(); strings.Contains(got, "quota") {
+		t.Errorf("Degraded: %s", got)
+	}
+}
+
 // Nor does what is somebody else's, and is nothing that a pod refers to.
 func TestMembersAreMadeWhateverElseIsSomebodyElses(t *testing.T) {
 	for _, theirs := range []string{"Service/orders-r", "PodDisruptionBudget/orders-nodes"} {

@@ -29,9 +29,9 @@ func (d *decision) withoutRecord() Plan {
 	case len(used) > 0 || d.Lease.RecordError != "":
 		return d.recordLost(Record{})
 	case there < size:
-		return plan(Creating, v1alpha1.ReasonCreatingMembers, "%d of %d members exist.%s%s", there, size, d.goingClaims(), d.othersWait(silent)).again(soon)
+		return plan(Creating, v1alpha1.ReasonCreatingMembers, "%d of %d members exist.%s%s%s", there, size, d.goingClaims(), d.othersWait(silent), d.whyFewer(Record{})).again(soon)
 	case len(silent) > 0:
-		return plan(Creating, v1alpha1.ReasonBootstrapping, "Waiting for %s to answer.", strings.Join(silent, ", ")).again(soon)
+		return plan(Creating, v1alpha1.ReasonBootstrapping, "Waiting for %s to answer.%s", strings.Join(silent, ", "), d.whyFewer(Record{})).again(soon)
 	default:
 		return d.bootstrap()
 	}

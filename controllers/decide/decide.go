@@ -148,7 +148,7 @@ func (d *decision) settled(rec Record) Plan {
 		return plan(Settling, v1alpha1.ReasonHandoverFailed, "%s leads epoch %d; %s.", rec.Leader.Member, rec.Epoch, n.describe(d.handoverRests(rec))).again(soon)
 	}
 	if there < size {
-		return plan(Settling, v1alpha1.ReasonScalingUp, "%s leads epoch %d; %d of %d members exist.", rec.Leader.Member, rec.Epoch, there, size).again(soon)
+		return plan(Settling, v1alpha1.ReasonScalingUp, "%s leads epoch %d; %d of %d members exist.%s", rec.Leader.Member, rec.Epoch, there, size, d.whyFewer(rec)).again(soon)
 	}
 	return plan(Stable, v1alpha1.ReasonStable, "%s leads epoch %d.", rec.Leader.Member, rec.Epoch)
 }

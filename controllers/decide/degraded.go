@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -47,7 +48,7 @@ func (d *decision) degraded(rec Record, p Plan) judgement {
 
 const quarantineWayOut = "In the pod, `/node quarantine list` and `export` with `--data /data/store` show them, and `remove --all` ends this."
 
-// shortOf lists the members that do not answer, those that are behind, and what members have in quarantine.
+// shortOf lists the members that do not answer or cannot be made, those that are behind, and what members have in quarantine.
 func (d *decision) shortOf(rec Record) (missing, lagging, quarantined []string) {
 	for _, m := range d.roster(rec) {
 		s := m.fresh()
@@ -62,7 +63,7 @@ func (d *decision) shortOf(rec Record) (missing, lagging, quarantined []string) 
 			lagging = append(lagging, d.whyNotCaughtUp(rec, m))
 		}
 	}
-	return missing, lagging, quarantined
+	return append(missing, d.unmade(rec)...), lagging, quarantined
 }
 
 // problemReasons are the reasons of problems that have one of their own, the worst first.
@@ -109,7 +110,7 @@ func (d *decision) trouble(m Member) string {
 		return m.Name + " has no pod: " + m.whyClaimStays()
 	}
 	if m.Pod == nil {
-		return m.Name + " has no pod"
+		return cmp.Or(d.cannotBeMade(m.Name), m.Name+" has no pod")
 	}
 	if m.Foreign {
 		return m.Name + " has a volume with the data of another store, and takes no part (annotate its pod with " + v1alpha1.AnnotationReseed + " to throw that data away)"

@@ -33,6 +33,8 @@ type Observed struct {
 	Handovers HandoverFailures
 	// Trial of a pod made from the template as it is now.
 	Trial Trial
+	// Unmade tells why members could not be made when that was tried last, by name.
+	Unmade map[string]string
 	// Route is where the -rw Service leads; nil when it leads nowhere yet.
 	Route *Route
 	// Pass holds the answers to this pass's earlier actions.
@@ -168,6 +170,8 @@ type Claim struct {
 	Lost     bool // its volume is gone
 	// Finalizers that it still has.
 	Finalizers []string
+	// Class of its volume; nil where it says none.
+	Class *string
 	// Requested is the size it asks for, Capacity that of its volume; zero before it has one.
 	Requested, Capacity resource.Quantity
 	// Growth is the condition that Kubernetes shows while the volume grows: Resizing, FileSystemResizePending, or an error.

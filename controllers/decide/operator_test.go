@@ -3,6 +3,7 @@ package decide_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"net"
 	"strconv"
 	"time"
@@ -42,6 +43,7 @@ type operator struct {
 	triedAt  time.Time
 	triedOf  string // which template
 	tries    int
+	unmade   map[string]string
 
 	seen decide.Observed // what the next act goes by: as stale as the test makes it
 	pass decide.Pass
@@ -51,7 +53,7 @@ type operator struct {
 func newOperator(w *world, name string) *operator {
 	return &operator{
 		w: w, name: name, node: fake.Client{Cluster: w.cluster, From: fake.Operator + name},
-		held: map[string]time.Time{}, failing: map[string]time.Time{}, last: map[string]*wire.Status{}, lastAt: map[string]time.Time{},
+		unmade: map[string]string{}, held: map[string]time.Time{}, failing: map[string]time.Time{}, last: map[string]*wire.Status{}, lastAt: map[string]time.Time{},
 	}
 }
 
@@ -65,6 +67,7 @@ func (o *operator) observe() {
 	obs := decide.Observed{
 		Store: o.w.store.DeepCopy(), Settings: decide.DefaultSettings(), Members: map[string]decide.Member{},
 		Held: map[string]time.Duration{}, Pass: o.pass, Handovers: o.failures, Standby: o.standby, StoodIn: o.stoodIn, Route: o.w.route,
+		Unmade: maps.Clone(o.unmade),
 	}
 	if o.triedOf == o.template() {
 		obs.Trial = o.trial
@@ -247,6 +250,10 @@ func (o *operator) do(a decide.Action) error {
 		}
 		o.pass.Handover = &decide.HandoverHeld{Epoch: a.Request.Epoch, To: a.Request.To, End: reply.End}
 	case decide.CreateMember:
+		if delete(o.unmade, a.Member); w.refuses != "" {
+			o.unmade[a.Member] = w.refuses
+			return nil
+		}
 		w.create(a.Member)
 	case decide.TryPod:
 		o.tries++

@@ -40,19 +40,41 @@ func (d *decision) resizing() judgement {
 			growing = append(growing, m.Name)
 		}
 	}
+	classes := d.otherClasses()
 	done := fmt.Sprintf("%d of %d volumes have %s", volumes-len(refused)-len(failed)-len(pending)-len(growing), volumes, size.String())
 	switch {
 	case len(refused) > 0:
 		return judgement{true, v1alpha1.ReasonVolumeNotExpandable, fmt.Sprintf("%s. %s. Allow expansion in the StorageClass; or replace the volumes, one member at a time "+
-			"and followers first, by annotating its pod with %s: a new volume has the new size.", done, strings.Join(refused, "; "), v1alpha1.AnnotationReseed)}
+			"and followers first, by annotating its pod with %s: a new volume has the new size.%s", done, strings.Join(refused, "; "), v1alpha1.AnnotationReseed, classes)}
 	case len(failed) > 0:
-		return judgement{true, v1alpha1.ReasonResizeFailed, fmt.Sprintf("%s. The storage driver reports: %s.", done, strings.Join(failed, "; "))}
+		return judgement{true, v1alpha1.ReasonResizeFailed, fmt.Sprintf("%s. The storage driver reports: %s.%s", done, strings.Join(failed, "; "), classes)}
 	case len(growing) > 0:
-		return judgement{true, v1alpha1.ReasonGrowing, fmt.Sprintf("%s; growing: %s.", done, strings.Join(append(growing, pending...), ", "))}
+		return judgement{true, v1alpha1.ReasonGrowing, fmt.Sprintf("%s; growing: %s.%s", done, strings.Join(append(growing, pending...), ", "), classes)}
 	case len(pending) > 0:
 		return judgement{true, v1alpha1.ReasonFileSystemResizePending, fmt.Sprintf("%s; the file system is grown by the node of %s, which some drivers do only as the pod starts "+
-			"(kubectl rstore restart %s).", done, strings.Join(pending, ", "), d.Store.Name)}
+			"(kubectl rstore restart %s).%s", done, strings.Join(pending, ", "), d.Store.Name, classes)}
 	default:
-		return judgement{false, v1alpha1.ReasonSizeAsAskedFor, "Every volume has the size of the spec."}
+		return judgement{false, v1alpha1.ReasonSizeAsAskedFor, "Every volume has the size of the spec." + classes}
 	}
+}
+
+// OtherClass tells whether a claim of a class is not of the one that the spec names.
+func OtherClass(store *v1alpha1.ReplicatedStore, class *string) bool {
+	want := store.Spec.Storage.StorageClassName
+	return want != nil && (class == nil || *class != *want)
+}
+
+// otherClasses says whose volumes, which an earlier store of the name left, are not of the class of the spec; "" where all are.
+func (d *decision) otherClasses() string {
+	var names []string
+	for _, m := range d.byOrdinal() {
+		if c := m.Claim; c != nil && !c.Deleting && d.Grows(m) && OtherClass(d.Store, c.Class) {
+			names = append(names, m.Name)
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" Left by an earlier store, and of another class than %s: %s; a volume keeps its class (annotate a follower's pod with %s to give it a new one).",
+		*d.Store.Spec.Storage.StorageClassName, strings.Join(names, ", "), v1alpha1.AnnotationReseed)
 }

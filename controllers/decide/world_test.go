@@ -35,6 +35,8 @@ type world struct {
 	hash   string
 	trial  decide.Trial // what the API server says to a pod that is tried
 
+	refuses string // why no member can be made
+
 	// stranded members do not reach the API server.
 	stranded map[string]bool
 

@@ -8,25 +8,40 @@ import (
 	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// Claim is the volume claim of a member. have is what an existing claim asks for, zero when there is none: a claim that an
-// earlier store of this name left behind may be larger than the spec, and a claim never shrinks.
+// Volume is what an existing claim asks for; the zero value: there is none.
+type Volume struct {
+	Size  resource.Quantity
+	Class *string
+}
+
+// VolumeOf is what a claim asks for.
+func VolumeOf(c *corev1.PersistentVolumeClaim) Volume {
+	return Volume{Size: c.Spec.Resources.Requests[corev1.ResourceStorage], Class: c.Spec.StorageClassName}
+}
+
+// Claim is the volume claim of a member. have is what it has already: a claim that an
+// earlier store of this name left behind may be larger than the spec, and a claim never shrinks; nor does it change its class.
 //
 // grow: it takes the size of the spec. The claims of members that were scaled away keep theirs, for nobody pays for the larger
 // volume of a member that is not there.
 //
 // It belongs to the store (and dies with it) only where the retention policy says so.
-func Claim(s *api.ReplicatedStore, ordinal int, have resource.Quantity, grow bool) *corev1ac.PersistentVolumeClaimApplyConfiguration {
+func Claim(s *api.ReplicatedStore, ordinal int, have Volume, grow bool) *corev1ac.PersistentVolumeClaimApplyConfiguration {
 	member := api.MemberName(s.Name, ordinal)
 	size := s.Spec.Storage.Size
-	if have.Cmp(size) > 0 || !grow {
-		size = have
+	if have.Size.Cmp(size) > 0 || !grow {
+		size = have.Size
+	}
+	class := s.Spec.Storage.StorageClassName
+	if !have.Size.IsZero() {
+		class = have.Class
 	}
 	spec := corev1ac.PersistentVolumeClaimSpec().
 		WithAccessModes(corev1.ReadWriteOnce).
 		WithVolumeMode(corev1.PersistentVolumeFilesystem).
 		WithResources(corev1ac.VolumeResourceRequirements().
 			WithRequests(corev1.ResourceList{corev1.ResourceStorage: size}))
-	if class := s.Spec.Storage.StorageClassName; class != nil {
+	if class != nil {
 		spec.WithStorageClassName(*class)
 	}
 	claim := corev1ac.PersistentVolumeClaim(member, s.Namespace).

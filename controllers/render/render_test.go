@@ -98,7 +98,7 @@ func tuned(s *api.ReplicatedStoreSpec) {
 func objects(s *api.ReplicatedStore, have resource.Quantity) []runtime.ApplyConfiguration {
 	out := render.Shared(s, 0)
 	for ordinal := 1; ordinal <= s.Spec.Size(); ordinal++ {
-		out = append(out, render.Claim(s, ordinal, have, true), render.Pod(s, ordinal, options))
+		out = append(out, render.Claim(s, ordinal, render.Volume{Size: have, Class: s.Spec.Storage.StorageClassName}, true), render.Pod(s, ordinal, options))
 	}
 	return out
 }
@@ -209,10 +209,29 @@ func TestNamesFit(t *testing.T) {
 // TestClaimNeverShrinks: a claim that was left behind may be larger than the spec.
 func TestClaimNeverShrinks(t *testing.T) {
 	for have, want := range map[string]string{"0": "10Gi", "5Gi": "10Gi", "10Gi": "10Gi", "20Gi": "20Gi"} {
-		claim := render.Claim(store("orders"), 1, resource.MustParse(have), true)
+		claim := render.Claim(store("orders"), 1, render.Volume{Size: resource.MustParse(have)}, true)
 		got := (*claim.Spec.Resources.Requests)[corev1.ResourceStorage]
 		if got.Cmp(resource.MustParse(want)) != 0 {
 			t.Errorf("a claim of %s asks for %s, want %s", have, got.String(), want)
+		}
+	}
+}
+
+// TestClaimKeepsItsClass: a claim that was left behind may be of another class than the spec, and none can be given another.
+func TestClaimKeepsItsClass(t *testing.T) {
+	for name, tc := range map[string]struct{ have, spec, want *string }{
+		"another": {new("slow"), new("fast"), new("slow")},
+		"one":     {new("slow"), nil, new("slow")},
+		"none":    {nil, new("fast"), nil},
+	} {
+		s := store("orders")
+		s.Spec.Storage.StorageClassName = tc.spec
+		got := render.Claim(s, 1, render.Volume{Size: resource.MustParse("1Gi"), Class: tc.have}, true).Spec.StorageClassName
+		if (got == nil) != (tc.want == nil) || got != nil && *got != *tc.want {
+			t.Errorf("%s: %v", name, got)
+		}
+		if made := render.Claim(s, 1, render.Volume{}, true).Spec.StorageClassName; (made == nil) != (tc.spec == nil) {
+			t.Errorf("%s: a new one: %v", name, made)
 		}
 	}
 }

@@ -10,7 +10,6 @@ import (
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
@@ -36,7 +35,7 @@ func as(user string) client.Client {
 func children(s *api.ReplicatedStore) []runtime.ApplyConfiguration {
 	out := render.Shared(s, 0)
 	for ordinal := 1; ordinal <= s.Spec.Size(); ordinal++ {
-		out = append(out, render.Claim(s, ordinal, resource.Quantity{}, true), render.Pod(s, ordinal, render.Options{Image: "example/node:v1"}))
+		out = append(out, render.Claim(s, ordinal, render.Volume{}, true), render.Pod(s, ordinal, render.Options{Image: "example/node:v1"}))
 	}
 	return out
 }

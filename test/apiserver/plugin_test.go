@@ -10,7 +10,6 @@ import (
 	"github.com/onsi/gomega/gbytes"
 	"github.com/onsi/gomega/gexec"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -205,7 +204,7 @@ var _ = Describe("kubectl rstore", Ordered, func() {
 
 	It("fences and unfences a member", func(ctx SpecContext) {
 		s := stored(ctx, "orders")
-		Expect(k8s.Apply(ctx, render.Claim(s, 2, resource.Quantity{}, true), client.FieldOwner(api.FieldOwner))).To(Succeed())
+		Expect(k8s.Apply(ctx, render.Claim(s, 2, render.Volume{}, true), client.FieldOwner(api.FieldOwner))).To(Succeed())
 		Expect(k8s.Apply(ctx, render.Pod(s, 2, render.Options{Image: "example/node:v1"}), client.FieldOwner(api.FieldOwner))).To(Succeed())
 		pod := &corev1.Pod{}
 		key := client.ObjectKey{Namespace: namespace, Name: "orders-2"}

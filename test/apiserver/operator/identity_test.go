@@ -61,6 +61,20 @@ var _ = Describe("a store that is deleted and made again under its name", func()
 		s.ledger.verify(ctx, addr)
 	})
 
+	It("takes over volumes of another class than it asks for, and says so", func(ctx SpecContext) {
+		s := emptySite(ctx)
+		class := func(name string) string { return "storage: {size: 1Gi, storageClassName: " + name + "}\n" }
+		s.create(ctx, class("slow"))
+		s.ready(ctx)
+		before := s.store(ctx)
+		Expect(k8s.Delete(ctx, before)).To(Succeed())
+		s.collect(ctx, string(before.UID))
+		s.create(ctx, class("fast"))
+		s.ready(ctx)
+		Expect(s.message(ctx, api.ConditionResizing)).To(ContainSubstring("of another class than fast: orders-1, orders-2, orders-3"))
+		Expect(s.store(ctx).Status.ObservedGeneration).To(Equal(s.store(ctx).Generation))
+	})
+
 	It("asks how many members there were where it is to have more, and makes those beside a leader", func(ctx SpecContext) {
 		s := newSite(ctx, "")
 		s.ledger.writes(ctx, 10)

@@ -1,0 +1,61 @@
+package decide
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+)
+
+// cannotBeMade tells why a member has no pod, in the words of who refused it; "" where nobody did.
+func (d *decision) cannotBeMade(name string) string {
+	why, tried := d.Unmade[name]
+	if !tried || d.Members[name].Pod != nil {
+		return ""
+	}
+	return fmt.Sprintf("%s cannot be made: %s", name, why)
+}
+
+// unmade says why members cannot be made that there should be beside those of the roster.
+func (d *decision) unmade(rec Record) []string {
+	members := d.roster(rec)
+	room := d.Store.Spec.Size() - len(d.able(rec))
+	var out []string
+	for _, name := range d.tried() {
+		listed := slices.ContainsFunc(members, func(m Member) bool { return m.Name == name })
+		if why := d.cannotBeMade(name); why != "" && !listed && len(out) < room {
+			out = append(out, why)
+		}
+	}
+	return out
+}
+
+// tried are the members that could not be made when that was tried last, lowest ordinal first.
+func (d *decision) tried() []string {
+	ordinal := func(name string) int {
+		n, _ := v1alpha1.MemberOrdinal(d.Store.Name, name)
+		return n
+	}
+	return slices.SortedFunc(maps.Keys(d.Unmade), func(a, b string) int { return ordinal(a) - ordinal(b) })
+}
+
+// whyFewer is a sentence for who waits for members: why the first of them cannot be made; "" where that is not so.
+func (d *decision) whyFewer(rec Record) string {
+	var all []string
+	surplus := d.surplus(rec)
+	for _, m := range d.roster(rec) {
+		if why := d.cannotBeMade(m.Name); why != "" && !surplus[m.Name] && !m.waitsForClaim() {
+			all = append(all, why)
+		}
+	}
+	all = append(all, d.unmade(rec)...)
+	switch len(all) {
+	case 0:
+		return ""
+	case 1:
+		return " " + all[0] + "."
+	default:
+		return fmt.Sprintf(" %s; nor can %d more.", all[0], len(all)-1)
+	}
+}
