@@ -31,7 +31,7 @@ func (d *decision) conditions(rec Record, p Plan) []metav1.Condition {
 		{v1alpha1.ConditionAvailable, d.available(rec, p)},
 		{v1alpha1.ConditionProgressing, progressing(rec, p)},
 		{v1alpha1.ConditionDegraded, d.degraded(rec, p)},
-		{v1alpha1.ConditionFailoverBlocked, blocked(p)},
+		{v1alpha1.ConditionFailoverBlocked, d.blocked(rec, p)},
 		{v1alpha1.ConditionResizing, d.resizing()},
 	} {
 		status := metav1.ConditionFalse
@@ -126,10 +126,12 @@ func progressing(rec Record, p Plan) judgement {
 	case Hibernating, Waking, Creating, ChangingVoters, ScalingDown, Reseeding, Updating:
 		return judgement{true, p.Reason, p.Message}
 	case Settling:
-		if p.Reason != v1alpha1.ReasonSeeding && p.Reason != v1alpha1.ReasonScalingUp {
+		switch p.Reason {
+		case v1alpha1.ReasonSeeding, v1alpha1.ReasonScalingUp, v1alpha1.ReasonHandoverFailed:
+			return judgement{true, p.Reason, p.Message}
+		default:
 			return judgement{false, v1alpha1.ReasonStable, p.Message}
 		}
-		return judgement{true, p.Reason, p.Message}
 	case StateInvalid, stateCount:
 		fallthrough
 	default:
@@ -137,11 +139,27 @@ func progressing(rec Record, p Plan) judgement {
 	}
 }
 
-func blocked(p Plan) judgement {
+func (d *decision) blocked(rec Record, p Plan) judgement {
 	if p.State == Blocked || p.State == RecordLost && !p.Risky() {
 		return judgement{true, p.Reason, p.Message}
 	}
+	if p.State == Paused && d.leaderless(rec) {
+		return judgement{true, v1alpha1.ReasonReconcileDisabled, fmt.Sprintf("Epoch %d has no leader that answers, and the annotation %s tells the operator to leave "+
+			"the store alone: remove the annotation.", rec.Epoch, v1alpha1.AnnotationReconcile)}
+	}
 	return judgement{false, v1alpha1.ReasonNotBlocked, "No failover is held back."}
+}
+
+// leaderless tells whether a store that was left alone, and is awake, needs another leader, as far as can be seen.
+func (d *decision) leaderless(rec Record) bool {
+	if rec.Epoch == 0 || rec.Reason == reasonHibernated {
+		return false
+	}
+	leader := d.Members[rec.Leader.Member]
+	if leader.Name != "" && leader.fresh() == nil {
+		return leader.Probe.For >= d.Settings.SuspectAfter
+	}
+	return !leader.leads(rec)
 }
 
 // kindOf is what a change of leader is about; one that is about to be recorded is a failover, for others have states of their

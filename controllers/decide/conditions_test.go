@@ -1,0 +1,56 @@
+package decide_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+)
+
+// TestAPausedStoreWithoutALeaderIsBlocked: what holds the failover back is the annotation, and status says so; while the leader leads, or
+// the store sleeps, it does not.
+func TestAPausedStoreWithoutALeaderIsBlocked(t *testing.T) {
+	for name, tc := range map[string]struct {
+		before, after func(*world)
+		blocked       bool
+	}{
+		"the leader leads":     {func(*world) {}, func(*world) {}, false},
+		"the leader is lost":   {func(*world) {}, func(w *world) { w.cluster.Vanish("orders-1") }, true},
+		"the leader restarted": {func(*world) {}, func(w *world) { w.cluster.Vanish("orders-1"); w.kubelet() }, true},
+		"its pod is gone":      {func(*world) {}, func(w *world) { w.remove("orders-1", "") }, true},
+		"a follower is lost":   {func(*world) {}, func(w *world) { w.cluster.Vanish("orders-2") }, false},
+		"there never was one":  {lose, func(*world) {}, false},
+		"nobody can be elected": {func(w *world) {
+			w.cluster.Vanish("orders-1")
+			w.cluster.Vanish("orders-2")
+			w.untilState(decide.Blocked)
+		}, func(*world) {}, true},
+		"the store sleeps": {func(w *world) { w.store.Spec.Hibernated = true; w.untilState(decide.Hibernated) }, func(*world) {}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, 3, 1)
+			tc.before(w)
+			w.store.Annotations[v1alpha1.AnnotationReconcile] = v1alpha1.ReconcileDisabled
+			w.run(time.Second)
+			tc.after(w)
+			w.run(5 * time.Second)
+			c := w.condition(v1alpha1.ConditionFailoverBlocked)
+			if told := c.Status == "True" && c.Reason == v1alpha1.ReasonReconcileDisabled && strings.Contains(c.Message, "remove the annotation"); told != tc.blocked || w.ops[0].plan.State != decide.Paused {
+				t.Errorf("%v: FailoverBlocked is %s %s: %s", w.ops[0].plan.State, c.Status, c.Reason, c.Message)
+			}
+		})
+	}
+}
+
+// TestHandoversThatFailAreTold: a leader whose machine is cordoned stays where its handovers fail, and status says why.
+func TestHandoversThatFailAreTold(t *testing.T) {
+	w := started(t, 3, 1)
+	w.ops[0].refuse = true
+	w.pods["orders-1"].Cordoned = true
+	w.run(30 * time.Second)
+	if c := w.condition(v1alpha1.ConditionProgressing); c.Status != "True" || c.Reason != v1alpha1.ReasonHandoverFailed || !strings.Contains(c.Message, "handovers failed in a row") {
+		t.Errorf("Progressing is %s %s: %s", c.Status, c.Reason, c.Message)
+	}
+}
