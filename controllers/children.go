@@ -70,10 +70,12 @@ func (p *pass) applyChildren(ctx context.Context) error {
 	return nil
 }
 
-// pods is how many members have one.
+// pods is how many members have one, but for those that are on their way out and that the record counts on no more: a pod on a dead
+// machine stays so until somebody removes it.
 func (p *pass) pods() (n int) {
+	named := p.seen.Lease.Record.Named()
 	for _, m := range p.seen.Members {
-		if m.Pod != nil && !m.Pod.Departed {
+		if m.Pod != nil && !m.Pod.Departed && (!m.Pod.Deleting || slices.Contains(named, m.Name)) {
 			n++
 		}
 	}

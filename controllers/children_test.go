@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
 	policyv1ac "k8s.io/client-go/applyconfigurations/policy/v1"
@@ -73,10 +74,33 @@ func TestChildrenOfManyStoresTakeTurns(t *testing.T) {
 	}
 }
 
-// A store of three that had four, and has them yet: the budget goes by those that are there.
+// A store of three that had four, and has them yet: the budget goes by those that are there, and not by one on its way out that votes no
+// more. Of three, one that is on its way out is missed.
 func TestTheBudgetGoesByThePodsThatThereAre(t *testing.T) {
+	for name, tc := range map[string]struct {
+		pods  int
+		going string
+		want  []int32
+	}{
+		"one of four goes":                {4, "", []int32{3, 2}},
+		"the fourth is on its way out":    {4, "orders-4", []int32{2}},
+		"a voter of four is on its way":   {4, "orders-3", []int32{3, 2}},
+		"one of three is on its way back": {3, "orders-3", []int32{2}},
+	} {
+		t.Run(name, func(t *testing.T) { budgetGoesBy(t, tc.pods, tc.going, tc.want) })
+	}
+}
+
+func budgetGoesBy(t *testing.T, pods int, going string, want []int32) {
 	s, h := newHanging(t, nil)
-	s.cache.pods = append(s.cache.pods, s.podOf(4))
+	if pods == 4 {
+		s.cache.pods = append(s.cache.pods, s.podOf(4))
+	}
+	for i := range s.cache.pods {
+		if s.cache.pods[i].Name == going {
+			s.cache.pods[i].DeletionTimestamp = new(metav1.Now())
+		}
+	}
 	var stay []int32
 	h.refuse = func(_ child, ac runtime.ApplyConfiguration) error {
 		if budget, ok := ac.(*policyv1ac.PodDisruptionBudgetApplyConfiguration); ok {
@@ -87,7 +111,7 @@ func TestTheBudgetGoesByThePodsThatThereAre(t *testing.T) {
 	_, _ = s.pass(t)
 	s.lose("orders-4")
 	_, _ = s.pass(t)
-	if !slices.Equal(stay, []int32{3, 2}) {
-		t.Errorf("of four pods and then three, %v must stay", stay)
+	if !slices.Equal(stay, want) {
+		t.Errorf("of the pods and then without the fourth, %v must stay, want %v", stay, want)
 	}
 }
