@@ -189,6 +189,7 @@ func claimOf(c *corev1.PersistentVolumeClaim, store *v1alpha1.ReplicatedStore) *
 	earlier := metav1.GetControllerOf(c) != nil && !metav1.IsControlledBy(c, store)
 	out := &decide.Claim{
 		UID: c.UID, Deleting: c.DeletionTimestamp != nil || earlier, Finalizers: c.Finalizers, Lost: c.Status.Phase == corev1.ClaimLost,
+		Blank:     c.Spec.VolumeName == "" && c.Status.Phase != corev1.ClaimLost && c.Spec.DataSource == nil && c.Spec.DataSourceRef == nil,
 		Class:     c.Spec.StorageClassName,
 		Requested: c.Spec.Resources.Requests[corev1.ResourceStorage], Capacity: c.Status.Capacity[corev1.ResourceStorage],
 	}

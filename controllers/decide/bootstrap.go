@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -28,13 +29,45 @@ func (d *decision) withoutRecord() Plan {
 	switch size := d.Store.Spec.Size(); {
 	case len(used) > 0 || d.Lease.RecordError != "":
 		return d.recordLost(Record{})
+	case there > size && d.Store.Status.LastFailover == nil && d.unborn() != nil:
+		return d.takeBack(*d.unborn())
 	case there < size:
 		return plan(Creating, v1alpha1.ReasonCreatingMembers, "%d of %d members exist.%s%s%s", there, size, d.goingClaims(), d.othersWait(silent), d.whyFewer(Record{})).again(soon)
 	case len(silent) > 0:
-		return plan(Creating, v1alpha1.ReasonBootstrapping, "Waiting for %s to answer.%s", strings.Join(silent, ", "), d.whyFewer(Record{})).again(soon)
+		return plan(Creating, v1alpha1.ReasonBootstrapping, "Waiting for %s to answer.%s%s", strings.Join(silent, ", "), d.whyFewer(Record{}), d.tooMany(silent, there-size)).again(soon)
 	default:
 		return d.bootstrap()
 	}
+}
+
+// unborn is a member that can hold nothing, for its volume was never there; of several the last; nil where there is none.
+func (d *decision) unborn() *Member {
+	for _, m := range slices.Backward(d.byOrdinal()) {
+		if m.Pod != nil && !m.Pod.Deleting && m.Pod.Node == "" && m.Pod.IP == "" && m.Probe.Status == nil && (m.Claim == nil || m.Claim.Blank) {
+			return &m
+		}
+	}
+	return nil
+}
+
+// takeBack removes a member that nobody asks for any more, before there was a leader.
+func (d *decision) takeBack(m Member) Plan {
+	d.everybody = true
+	p := plan(Creating, v1alpha1.ReasonScalingDown, "%s never ran, and is not asked for any more: it is removed.", m.Name)
+	if m.Claim != nil && !m.Claim.Deleting {
+		return p.do(DeleteClaim{m.Name, m.Claim.UID, "not asked for any more, and never bound"})
+	}
+	return p.do(DeletePod{m.Name, m.Pod.UID, "not asked for any more, and never ran"})
+}
+
+// tooMany says what to do where fewer members are asked for than there are, and some do not answer: what they hold is not known.
+func (d *decision) tooMany(silent []string, n int) string {
+	if n <= 0 {
+		return ""
+	}
+	extra := strings.Join(silent[max(0, len(silent)-n):], ", ")
+	return fmt.Sprintf(" There are more than the %d that are asked for, and it is not known what these hold. Where the others are enough: delete the claims, and then the pods, of %s.",
+		d.Store.Spec.Size(), extra)
 }
 
 // mayHoldData tells whether a member that there is may hold data: it does, or does not say. Where loss is allowed nobody asks.

@@ -168,6 +168,7 @@ type Claim struct {
 	UID      types.UID
 	Deleting bool
 	Lost     bool // its volume is gone
+	Blank    bool // it never had a volume, and asks for an empty one
 	// Finalizers that it still has.
 	Finalizers []string
 	// Class of its volume; nil where it says none.
