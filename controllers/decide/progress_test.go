@@ -101,8 +101,9 @@ func TestResizing(t *testing.T) {
 		"growing":                  {"1Gi", "Resizing", "", v1alpha1.ReasonGrowing, "2 of 3 volumes have 2Gi"},
 		"not begun":                {"1Gi", "", "", v1alpha1.ReasonGrowing, "growing: orders-2"},
 		"the file system is left":  {"1Gi", "FileSystemResizePending", "", v1alpha1.ReasonFileSystemResizePending, "kubectl rstore restart orders"},
-		"the driver cannot":        {"1Gi", "ControllerResizeError", "", v1alpha1.ReasonResizeFailed, "quota"},
+		"the driver cannot":        {"1Gi", "ControllerResizeError", "", v1alpha1.ReasonResizeFailed, "quota exceeded. It tries again by itself: make room for it; or, if it can make a new volume"},
 		"the class does not allow": {"1Gi", "", refusal, v1alpha1.ReasonVolumeNotExpandable, refusal},
+		"and what can be done":     {"1Gi", "", refusal, v1alpha1.ReasonVolumeNotExpandable, "or, if volumes of that size can be made, replace them"},
 		"not bound yet":            {"0", "", "", v1alpha1.ReasonSizeAsAskedFor, ""},
 		"made anew since":          {"2Gi", "", refusal, v1alpha1.ReasonSizeAsAskedFor, ""},
 	} {

@@ -44,10 +44,12 @@ func (d *decision) resizing() judgement {
 	done := fmt.Sprintf("%d of %d volumes have %s", volumes-len(refused)-len(failed)-len(pending)-len(growing), volumes, size.String())
 	switch {
 	case len(refused) > 0:
-		return judgement{true, v1alpha1.ReasonVolumeNotExpandable, fmt.Sprintf("%s. %s. Allow expansion in the StorageClass; or replace the volumes, one member at a time "+
+		return judgement{true, v1alpha1.ReasonVolumeNotExpandable, fmt.Sprintf("%s. %s. Allow expansion in the StorageClass; or, if volumes of that size can be made, replace them, one member at a time "+
 			"and followers first, by annotating its pod with %s: a new volume has the new size.%s", done, strings.Join(refused, "; "), v1alpha1.AnnotationReseed, classes)}
 	case len(failed) > 0:
-		return judgement{true, v1alpha1.ReasonResizeFailed, fmt.Sprintf("%s. The storage driver reports: %s.%s", done, strings.Join(failed, "; "), classes)}
+		return judgement{true, v1alpha1.ReasonResizeFailed, fmt.Sprintf("%s. The storage driver reports: %s. It tries again by itself: make room for it; or, if it can make a new volume of that "+
+			"size, replace these, one member at a time and followers first, by annotating its pod with %s. The size of the spec cannot be lowered "+
+			"again; until then members run with the volumes that they have.%s", done, strings.Join(failed, "; "), v1alpha1.AnnotationReseed, classes)}
 	case len(growing) > 0:
 		return judgement{true, v1alpha1.ReasonGrowing, fmt.Sprintf("%s; growing: %s.%s", done, strings.Join(append(growing, pending...), ", "), classes)}
 	case len(pending) > 0:
