@@ -51,6 +51,34 @@ func TestKinds(t *testing.T) {
 	}
 }
 
+// TestNamesThatAreNumbers: Helm takes names of digits only, for releases and for namespaces, and labels and names are text.
+func TestNamesThatAreNumbers(t *testing.T) {
+	out, problems, err := helm(t, "template", "2024", chartDir, "--namespace", "7", "--kube-version", "1.37.0",
+		"--set-string", "watchNamespaces={1,2}", "--set", "monitoring.operator=true,monitoring.members=true")
+	if err != nil {
+		t.Fatalf("%v: %s", err, problems)
+	}
+	selecting := 0
+	for _, o := range documents(t, out) {
+		for _, path := range [][]string{
+			{"metadata", "labels"}, {"spec", "selector", "matchLabels"}, {"spec", "template", "metadata", "labels"},
+		} {
+			labels, found, err := unstructured.NestedStringMap(o.Object, path...)
+			if err != nil {
+				t.Errorf("%s %s: %v", o.GetKind(), o.GetName(), err)
+			} else if found && labels["app.kubernetes.io/instance"] == "2024" {
+				selecting++
+			}
+		}
+		if ns, _, err := unstructured.NestedString(o.Object, "metadata", "namespace"); err != nil || ns != "" && ns != "7" && ns != "1" && ns != "2" {
+			t.Errorf("%s %s: namespace %q: %v", o.GetKind(), o.GetName(), ns, err)
+		}
+	}
+	if selecting < 5 {
+		t.Errorf("%d maps of labels name the release", selecting)
+	}
+}
+
 // TestEverythingSet: every value finds its way into the Deployment, and labels of the chart cannot be taken over.
 func TestEverythingSet(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("0f", 32)

@@ -22,8 +22,8 @@
 
 {{/* Labels that select the operator's pods: they never change. */}}
 {{- define "operator.selector" -}}
-app.kubernetes.io/name: {{ include "operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "operator.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "operator.labels" -}}
