@@ -25,6 +25,7 @@ const (
 	StepSeed                   // receive a snapshot on this connection
 	StepFetch                  // fetch a snapshot from HelloReply.Source, and keep this connection meanwhile
 	StepLeave                  // close the connection; try again later or wait for the operator
+	StepRenew                  // what HelloReply.Acked says is gone: take a new incarnation, see Renewed; then as StepLeave
 )
 
 // Hello is what to say to the leader now. The log must be synced, and no cut be due.
@@ -59,6 +60,9 @@ func (r *Replica) OnHelloReply(h HelloReply) (step Step, cut uint64, err error) 
 	case VerdictCut:
 		return r.cutBack(h)
 	case VerdictRefuse:
+		if h.Acked > r.log.Durable().Position && !r.promises.NeedSeed {
+			return StepRenew, 0, nil
+		}
 		return StepLeave, 0, nil
 	default:
 		return StepLeave, 0, nil

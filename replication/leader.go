@@ -28,6 +28,7 @@ type progress struct {
 	voter   Voter
 	address string // of its peer port; "": unknown
 	durable Position
+	acked   Position // the most that it ever said to hold, in this incarnation and epoch
 	applied Position
 	grant   time.Duration
 	// grantedFrom is the leader's own time before it sent the newest Append that came back acknowledged.
@@ -159,17 +160,29 @@ func (r *Replica) OnHello(h Hello, now time.Time) HelloReply {
 	p.live, p.grant = false, time.Duration(h.GrantMillis)*time.Millisecond
 	defer r.lead.choosePrompt()
 	p.address, p.applied = h.Address, 0 // a restarted state machine is behind what it said before
+	if h.Last.Position < p.acked && !h.Seed && !h.Probe {
+		return r.outdated(p, h)
+	}
 	last := r.log.Last()
 	reply := judge(h, last, r.log)
 	switch p.seeding = reply.Verdict == VerdictSeed && !h.NoSeed; reply.Verdict {
 	case VerdictStream:
-		p.live, p.heardAt, p.durable = true, now, h.Last.Position
+		p.live, p.heardAt, p.durable, p.acked = true, now, h.Last.Position, h.Last.Position
 		r.advance(now)
 	case VerdictSeed:
 		p.durable = 0
 	case VerdictCut, VerdictRefuse:
 	}
 	return reply
+}
+
+// outdated answers a follower that does not hold what it has acknowledged here: its volume was put back to an older state, or lost what
+// was synced. What its incarnation has said is worth nothing any more. Or this is a Hello of a connection that it has given up, and late:
+// who receives the answer compares it with its log.
+func (r *Replica) outdated(p *progress, h Hello) HelloReply {
+	p.durable = min(p.durable, h.Last.Position)
+	return HelloReply{Verdict: VerdictRefuse, Acked: p.acked, Message: fmt.Sprintf(
+		"%s has acknowledged position %d in epoch %d, and comes back with a log that ends at %d", p.voter, p.acked, h.Epoch, h.Last.Position)}
 }
 
 // judge compares a follower's end with the leader's log: by epoch first, then by position, then by content.
@@ -202,6 +215,7 @@ func (r *Replica) OnAck(from Voter, a Ack, sentAt, now time.Time) {
 	}
 	p.heardAt = now
 	p.durable = max(p.durable, min(a.Durable, r.log.Last().Position))
+	p.acked = max(p.acked, p.durable)
 	p.applied = a.Applied
 	if a.Sent > 0 && sentAt.After(p.grantedFrom) { // 0: it has heard no Append yet, and so granted nothing
 		p.grantedFrom = sentAt

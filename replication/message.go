@@ -67,6 +67,8 @@ type HelloReply struct {
 	Epoch   Epoch    `json:"epoch,omitempty"`
 	End     Position `json:"end,omitempty"`
 	Message string   `json:"message,omitempty"`
+	// Acked (Refuse): the follower has acknowledged this to the leader, in this incarnation, and its log ends before; 0: not so.
+	Acked Position `json:"acked,omitempty"`
 	// Source (Seed): who sends the snapshot in the leader's place; nil: the leader, on this connection. While a source sends,
 	// this connection stays open: it is what the leader holds its log for.
 	Source *SeedSource `json:"source,omitempty"`

@@ -10,14 +10,15 @@ import (
 
 // promptTest is a leader with followers a, b and c, of which c is no voter.
 type promptTest struct {
-	t   *testing.T
-	r   *Replica
-	now time.Time
+	t     *testing.T
+	r     *Replica
+	now   time.Time
+	acked map[string]Position
 }
 
 func newPromptTest(t *testing.T, k int) *promptTest {
 	t.Helper()
-	x := &promptTest{t: t, now: time.Unix(100, 0)}
+	x := &promptTest{t: t, now: time.Unix(100, 0), acked: map[string]Position{}}
 	var err error
 	x.r, err = NewReplica(ReplicaOptions{Store: "s", Self: voter("l")}, newLog(t), &memStable{}, Promises{}, 0, x.now)
 	if err != nil {
@@ -58,13 +59,15 @@ func (x *promptTest) write() Position {
 func (x *promptTest) hello(names ...string) {
 	x.t.Helper()
 	for _, n := range names {
-		if reply := x.r.OnHello(Hello{Store: "s", Member: n, Incarnation: "i", Epoch: 1}, x.now); reply.Verdict != VerdictStream {
+		last, _ := x.r.Log().MarkAt(x.acked[n])
+		if reply := x.r.OnHello(Hello{Store: "s", Member: n, Incarnation: "i", Epoch: 1, Last: last}, x.now); reply.Verdict != VerdictStream {
 			x.t.Fatalf("verdict %s for %s", reply.Verdict, n)
 		}
 	}
 }
 
 func (x *promptTest) ack(name string, p Position) {
+	x.acked[name] = p
 	x.r.OnAck(voter(name), Ack{Epoch: 1, Durable: p}, x.now, x.now)
 }
 
@@ -113,7 +116,10 @@ func TestPrompt(t *testing.T) {
 	t.Run("who is gone is replaced at once", func(t *testing.T) {
 		x := newPromptTest(t, 1)
 		x.hello("a", "b")
-		x.ack("a", x.write())
+		p := x.write()
+		x.ack("a", p)
+		x.ack("b", p)
+		x.want("a")
 		x.r.OnStreamEnd(voter("a"))
 		x.want("b")
 		x.hello("a")

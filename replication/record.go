@@ -72,7 +72,8 @@ type Header struct {
 	Epoch Epoch
 	// First is the position of the first entry, at least 1.
 	First Position
-	// UnixMilli is the leader's clock when it sealed the record; it never goes back within a log.
+	// UnixMilli is the leader's time when it sealed the record. It does not go back within a log, but at the barrier of a leader that had
+	// not applied everything before.
 	UnixMilli int64
 	// Chain is crc32c(previous chain as 4 bytes ‖ this header with chain 0 ‖ payload).
 	Chain Chain

@@ -252,6 +252,10 @@ func (r *Replica) Seeded(log Log, at Mark) error {
 	return nil
 }
 
+// Renewed takes note that this member goes on under another incarnation, which its host has made durable: it is none of the voters that
+// the one before was, because it does not hold what that one acknowledged.
+func (r *Replica) Renewed(incarnation string) { r.opt.Self.Incarnation = incarnation }
+
 // Emptied replaces the log by an empty one, whose state machine is empty too: what was there had to make room for a seed
 // and was of no use (Promises.NeedSeed).
 func (r *Replica) Emptied(log Log) error {

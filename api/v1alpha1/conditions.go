@@ -119,6 +119,8 @@ const (
 	// ReasonLogDamaged: a member found damage in its log on disk; the message names file and offset and what to do. Also an
 	// event.
 	ReasonLogDamaged = "LogDamaged"
+	// ReasonVolumeOlder: a member's volume did not hold what it had acknowledged; the message says what. Also an event.
+	ReasonVolumeOlder = "VolumeOlder"
 	// ReasonMemberLagging: a follower is not caught up with the leader.
 	ReasonMemberLagging = "MemberLagging"
 	// ReasonMemberStuck: a member answers and gets nowhere: its log, its state or its snapshot has not moved for a minute.

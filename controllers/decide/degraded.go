@@ -70,6 +70,7 @@ func (d *decision) shortOf(rec Record) (missing, lagging, quarantined []string) 
 var problemReasons = []struct{ problem, reason string }{
 	{wire.ProblemDiskStuck, v1alpha1.ReasonDiskStuck},
 	{wire.ProblemLogDamaged, v1alpha1.ReasonLogDamaged},
+	{wire.ProblemVolumeOlder, v1alpha1.ReasonVolumeOlder},
 	{wire.ProblemSeedBudget, v1alpha1.ReasonSeedBudgetSpent},
 }
 

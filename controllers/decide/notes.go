@@ -37,7 +37,8 @@ func (d *decision) notes() (out []Note) {
 		if n, ok := storageNote(m.Name, s); ok {
 			out = append(out, n)
 		}
-		if s.ProblemReason == wire.ProblemDiskStuck || s.ProblemReason == wire.ProblemLogDamaged {
+		switch s.ProblemReason {
+		case wire.ProblemDiskStuck, wire.ProblemLogDamaged, wire.ProblemVolumeOlder:
 			out = append(out, Note{
 				Key: "disk/" + m.Name + "/" + s.Incarnation + "/" + s.ProblemReason, Warning: true, Reason: reasonOf(s.ProblemReason), Action: "Check",
 				Message: fmt.Sprintf("%s: %s.", m.Name, s.Problem),

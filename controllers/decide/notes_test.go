@@ -44,6 +44,8 @@ func TestWhatMembersTellIsNoted(t *testing.T) {
 			[]string{"DiskStuck: orders-2: its disk does not finish a write."}, true, v1alpha1.ReasonDiskStuck},
 		"its log is damaged": {func(s *wire.Status) { s.Problem, s.ProblemReason = "bad byte", wire.ProblemLogDamaged }, decide.Fresh,
 			[]string{"LogDamaged: orders-2: bad byte."}, true, v1alpha1.ReasonLogDamaged},
+		"its volume was put back": {func(s *wire.Status) { s.Problem, s.ProblemReason = "ended at 3", wire.ProblemVolumeOlder }, decide.Fresh,
+			[]string{"VolumeOlder: orders-2: ended at 3."}, true, v1alpha1.ReasonVolumeOlder},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := started(t, 3, 1)

@@ -162,6 +162,9 @@ func (s *Session) Reply(ctx context.Context, reply replication.HelloReply) (step
 			s.m.problem = s.m.budgetSpent()
 			step = replication.StepLeave
 		}
+		if step == replication.StepRenew {
+			err = s.m.renew(reply)
+		}
 	})
 	s.streamed = s.streamed || step == replication.StepStream
 	return step, errors.Join(ownErr, err)

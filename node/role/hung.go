@@ -36,7 +36,7 @@ func (m *Member) stopwatch() int64 { return max(1, int64(m.opt.Now().Sub(m.start
 func (m *Member) trouble() problem {
 	d := m.Hung()
 	if d < diskPatience {
-		return cmp.Or(m.damageProblem(), m.problem)
+		return cmp.Or(m.damageProblem(), m.problem, m.outdatedProblem())
 	}
 	return problem{wire.ProblemDiskStuck, fmt.Sprintf("its disk has not finished a write for more than %v: look at the machine and the "+
 		"storage behind the volume; it goes on by itself once that works", max(diskPatience, d.Truncate(10*time.Second)))}

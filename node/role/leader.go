@@ -143,6 +143,18 @@ func (m *Member) openOrClose(now time.Time, c *Contents) {
 		}
 		l.open = true
 		m.opt.Log.Info("accepting writes", "epoch", l.epoch, "position", c.Log.Last().Position)
+		m.compareClocks(c)
+	}
+}
+
+// clockAhead is how far leader time may be ahead of this machine's clock without a word.
+const clockAhead = time.Minute
+
+// compareClocks tells in the log when an earlier leader's clock was far ahead of this one's, or this one was set back.
+func (m *Member) compareClocks(c *Contents) {
+	if ahead := time.Duration(c.State.AppliedTime()-m.opt.Wall()) * time.Millisecond; ahead > clockAhead {
+		m.opt.Log.Info("the newest record is of a time that this machine's clock has not reached: a leader's clock was ahead, or this one's is "+
+			"behind; keys expire by leader time, which goes on from that record", "ahead", ahead.String())
 	}
 }
 

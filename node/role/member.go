@@ -160,6 +160,7 @@ type Member struct {
 	uncut          func() // lets go of what is to be cut from the log; nil: there is nothing
 	space          space
 	problem        problem
+	outdated       outdated
 	logDamage      logDamage
 	replay         replication.Position // the log's end when the process began
 	stamp          int64                // the newest record's wall clock, in unix milliseconds; never goes back

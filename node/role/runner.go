@@ -250,8 +250,9 @@ func (w *works) OpenState(v *volume.Volume, dir string, part int64) (State, Sequ
 	if err != nil {
 		return nil, nil, err
 	}
+	opened := w.opt.Now()
 	return machine, store.NewSequencer(machine, store.SequencerOptions{
-		Clock: w.opt.Wall, WaitTimeout: longestWait, MaxBytes: min(store.DefaultMaxBytes, part), OnQueued: w.queued,
+		Clock: w.opt.Wall, Monotonic: func() time.Duration { return w.opt.Now().Sub(opened) }, WaitTimeout: longestWait, MaxBytes: min(store.DefaultMaxBytes, part), OnQueued: w.queued,
 	}), nil
 }
 

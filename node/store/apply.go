@@ -53,7 +53,7 @@ func (m *Machine) applyBatch(ctx context.Context, recs []replication.Record) (n 
 		if err := check(rec); err != nil {
 			return 0, err
 		}
-		to = applied{mark: rec.Mark(), unixMilli: rec.UnixMilli}
+		to = applied{mark: rec.Mark(), unixMilli: max(to.unixMilli, rec.UnixMilli)}
 		size += len(rec.Raw)
 	}
 	r := m.recent

@@ -48,7 +48,7 @@ func (s *Sequencer) Evaluate(ctx context.Context, f func(*Batch)) (Ticket, error
 	defer s.m.gate.leave()
 	b := &s.batch
 	defer b.finish()
-	b.tx.now = s.advanceClock(s.opt.Clock())
+	b.tx.now = s.clock.now()
 	b.before, b.bytes = s.tail, s.bytes
 	f(b)
 	if b.open {

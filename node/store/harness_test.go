@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -37,10 +38,16 @@ func openMachine(t testing.TB, fs vfs.FS, dir string) *Machine {
 	return m
 }
 
-// fakeClock is a wall clock in unix ms that tests set.
-type fakeClock struct{ now int64 }
+// fakeClock is a wall clock in unix ms, and a monotonic one, that tests set.
+type fakeClock struct {
+	now  int64
+	mono time.Duration
+}
 
-func (c *fakeClock) read() int64 { return c.now }
+func (c *fakeClock) read() int64              { return c.now }
+func (c *fakeClock) elapsed() time.Duration   { return c.mono }
+func (c *fakeClock) pass(d time.Duration)     { c.now, c.mono = c.now+d.Milliseconds(), c.mono+d }
+func (c *fakeClock) setAhead(d time.Duration) { c.now += d.Milliseconds() }
 
 // leader is a machine, its sequencer, and the log between them.
 type leader struct {
@@ -57,7 +64,7 @@ type leader struct {
 func newLeader(t testing.TB, o SequencerOptions) *leader {
 	l := &leader{t: t, m: openMachine(t, vfs.NewMem(), "state"), clock: &fakeClock{now: 1_000_000}}
 	if o.Clock == nil {
-		o.Clock = l.clock.read
+		o.Clock, o.Monotonic = l.clock.read, l.clock.elapsed
 	}
 	l.s = NewSequencer(l.m, o)
 	l.lead()
@@ -102,7 +109,7 @@ func (l *leader) seal(maxBytes int) bool {
 }
 
 func (l *leader) nextSeal() replication.Seal {
-	return replication.Seal{Epoch: l.epoch, First: l.end.Position + 1, UnixMilli: l.s.Now(), Prev: l.end.Chain}
+	return replication.Seal{Epoch: l.epoch, First: l.end.Position + 1, UnixMilli: max(l.s.Now(), l.m.AppliedTime()), Prev: l.end.Chain}
 }
 
 // apply applies records until upTo of the log are applied.

@@ -154,8 +154,8 @@ func (m *Machine) Close() error {
 // Applied returns the prefix of the log that readers see at least. It costs one atomic load.
 func (m *Machine) Applied() replication.Mark { return m.applied.Load().mark }
 
-// AppliedTime returns when the last applied record was sealed, by the leader's clock (unix ms); 0 before the first
-// record.
+// AppliedTime returns the latest time at which an applied record was sealed, by the leader's clock (unix ms); 0 before the first
+// record. It never falls: the barrier of a leader that had not applied its whole log may be of an earlier time than what is before it.
 func (m *Machine) AppliedTime() int64 { return m.applied.Load().unixMilli }
 
 // ReadTime is the time by which a follower judges expiry (unix ms): AppliedTime, but what was read here as expired while this member led

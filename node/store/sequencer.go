@@ -29,6 +29,9 @@ var (
 type SequencerOptions struct {
 	// Clock returns the wall clock in unix milliseconds. Required. It may jump; leader time does not go back.
 	Clock func() int64
+	// Monotonic returns the time since some moment, by a clock that does not jump. Leader time goes by it while it is ahead of Clock.
+	// Default: the process's.
+	Monotonic func() time.Duration
 	// MaxBytes and MaxEntries bound what is queued or in flight; above either, Run blocks. MaxBytes may be exceeded by
 	// one batch. Defaults DefaultMaxBytes and 262144.
 	MaxBytes   int64
@@ -49,6 +52,10 @@ const DefaultMaxBytes = 64 << 20
 const MaxEntryBytes = replication.MaxPayloadBytes - binary.MaxVarintLen32
 
 func (o SequencerOptions) withDefaults() SequencerOptions {
+	if o.Monotonic == nil {
+		began := time.Now()
+		o.Monotonic = func() time.Duration { return time.Since(began) }
+	}
 	if o.MaxBytes == 0 {
 		o.MaxBytes = DefaultMaxBytes
 	}
@@ -97,6 +104,7 @@ type Sequencer struct {
 	m       *Machine
 	opt     SequencerOptions
 	pending chan struct{}
+	clock   leaderClock
 
 	mu       sync.Mutex // guards all below; waits.mu is never held together with it
 	err      error      // why closed; nil while open
@@ -128,6 +136,7 @@ const entryOverhead = 160
 // NewSequencer returns a closed Sequencer on m.
 func NewSequencer(m *Machine, o SequencerOptions) *Sequencer {
 	s := &Sequencer{m: m, opt: o.withDefaults(), pending: make(chan struct{}, 1), err: ErrNotOpen}
+	s.clock.wall, s.clock.mono, s.clock.newest = s.opt.Clock, s.opt.Monotonic, &m.clock
 	s.overlay.reset()
 	s.batch.tx.s = s
 	s.waits.err = ErrNotOpen
@@ -149,7 +158,7 @@ func (s *Sequencer) Open(e replication.Epoch, next replication.Position) error {
 		return fmt.Errorf("open sequencer in epoch %d: epoch %d was opened before (still open: %t)", e, last, open)
 	}
 	s.waits.open(e, next-1) // before the first ticket can be given out
-	s.advanceClock(s.m.AppliedTime())
+	s.clock.raise(s.m.AppliedTime())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.err, s.held, s.epoch = nil, false, e
@@ -193,23 +202,10 @@ func (s *Sequencer) Release() {
 	s.admitNext()
 }
 
-// Now returns leader time in unix milliseconds: it follows Clock but never goes back, and is at or above the time that any
+// Now returns leader time in unix milliseconds: it follows Clock but never goes back (see leaderClock), and is at or above the time that any
 // finished batch was evaluated at. Records are to be sealed with it, so that a record is never older than what was decided
 // for it.
-func (s *Sequencer) Now() int64 { return s.advanceClock(s.opt.Clock()) }
-
-// advanceClock raises leader time to at least t and returns it.
-func (s *Sequencer) advanceClock(t int64) int64 {
-	for {
-		now := s.m.clock.Load()
-		if now >= t {
-			return now
-		}
-		if s.m.clock.CompareAndSwap(now, t) {
-			return t
-		}
-	}
-}
+func (s *Sequencer) Now() int64 { return s.clock.now() }
 
 // Prefetch reads a key from disk into memory, so that the Run that follows finds them in memory: mu is then not
 // held over a disk read, which every other connection would wait for. It costs about as much as one Get a key; use it for

@@ -201,7 +201,7 @@ func TestLeaderTimeNeverFalls(t *testing.T) {
 		t.Errorf("the record is of %d", l.m.AppliedTime()-start)
 	}
 	// A new leader's wall clock is behind: it goes on from the last record.
-	s := NewSequencer(l.m, SequencerOptions{Clock: l.clock.read})
+	s := NewSequencer(l.m, SequencerOptions{Clock: l.clock.read, Monotonic: l.clock.elapsed})
 	if err := s.Open(9, l.end.Position+1); err != nil || s.Now() != start+60 {
 		t.Errorf("the next leader starts at %d (%v)", s.Now()-start, err)
 	}

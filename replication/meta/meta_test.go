@@ -116,6 +116,24 @@ func TestStateIsACopy(t *testing.T) {
 	}
 }
 
+func TestRenewChangesTheIncarnationAlone(t *testing.T) {
+	fs := vfs.NewMem()
+	s := mustOpen(t, fs)
+	if err := s.Update(promise(5)); err != nil {
+		t.Fatal(err)
+	}
+	want := s.State()
+	renewed, err := s.Renew()
+	if err != nil || renewed == want.Incarnation || renewed == "" {
+		t.Fatalf("%q after %q, %v", renewed, want.Incarnation, err)
+	}
+	want.Incarnation = renewed
+	closeStore(t, s)
+	if got := mustOpen(t, fs).State(); got != want {
+		t.Fatalf("reopened %+v, want %+v", got, want)
+	}
+}
+
 func TestUpdateRefuses(t *testing.T) {
 	s := mustOpen(t, vfs.NewMem())
 	if err := s.Update(func(st *State) { st.Promises.Promised, st.Generation = 5, 3 }); err != nil {

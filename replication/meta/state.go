@@ -18,7 +18,7 @@ type State struct {
 	// StoreUID is that of the store whose order was promised last. A volume that outlives its store has another one until the
 	// next store of the name takes it over, which is to promise what that one asks for. "" before the first promise.
 	StoreUID string `json:"storeUID,omitempty"`
-	// Incarnation is made at random with the directory and names it: an emptied or re-created one has another.
+	// Incarnation is made at random with the directory and names it: an emptied or re-created one has another. See also Store.Renew.
 	Incarnation string `json:"incarnation"`
 	// Promises: the promised epoch and the last leadership joined.
 	Promises replication.Promises `json:"promises"`

@@ -216,7 +216,18 @@ func (s *Store) Save(p replication.Promises) error {
 //
 // ErrRefused and a full volume (replication.ErrNoSpace) leave META as it was. Any other error is final (ErrFailed): the change may be found or not
 // after a restart, so the process must end.
-func (s *Store) Update(change func(*State)) error {
+func (s *Store) Update(change func(*State)) error { return s.update(change, State.check) }
+
+// Renew gives the directory another incarnation, for when it does not hold what this one has acknowledged. Errors are those of Update.
+func (s *Store) Renew() (incarnation string, err error) {
+	incarnation = s.opt.NewIncarnation()
+	return incarnation, s.update(func(st *State) { st.Incarnation = incarnation }, func(old, next State) error {
+		old.Incarnation = incarnation
+		return old.check(next)
+	})
+}
+
+func (s *Store) update(change func(*State), check func(old, next State) error) error {
 	s.write.Lock()
 	defer s.write.Unlock()
 	s.mu.Lock()
@@ -227,7 +238,7 @@ func (s *Store) Update(change func(*State)) error {
 	}
 	next := old.clone()
 	change(&next)
-	if err := old.check(next); err != nil {
+	if err := check(old, next); err != nil {
 		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	was, err := old.encode()

@@ -76,7 +76,7 @@ func Follow(ctx context.Context, conn net.Conn, dial Dialer, f Follower) error {
 			defer f.Direct(nil)
 			go func() { cancel(sendAcks(ctx, w, encode, f.Acks())) }()
 			return readAppends(ctx, r, f)
-		case replication.StepLeave:
+		case replication.StepLeave, replication.StepRenew:
 			return fmt.Errorf("leader answered %s: %s", reply.Verdict, reply.Message)
 		default:
 			return fmt.Errorf("step %d after %s", step, reply.Verdict)

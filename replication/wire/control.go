@@ -110,6 +110,8 @@ const (
 	ProblemDiskStuck = "DiskStuck"
 	// ProblemLogDamaged: a check of old segments of the log found damage.
 	ProblemLogDamaged = "LogDamaged"
+	// ProblemVolumeOlder: the volume did not hold what this member had acknowledged.
+	ProblemVolumeOlder = "VolumeOlder"
 )
 
 // Contact is a follower's view of its stream from the leader.

@@ -67,7 +67,7 @@ func (c *Cluster) hello(m, to *member) bool {
 			if err := m.rep.Seeded(m.log, m.log.Last()); err != nil {
 				panic(err)
 			}
-		case replication.StepLeave:
+		case replication.StepLeave, replication.StepRenew:
 			return false
 		}
 	}
