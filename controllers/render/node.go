@@ -52,7 +52,7 @@ func logRetention(s *api.ReplicatedStore) int64 {
 	return min(s.Spec.Storage.Size.Value()/8, 1<<30)
 }
 
-// env tells the Go runtime where the container's memory ends: a tenth, and leastSpare, is left for what it does not count.
+// env tells the Go runtime where the container's memory ends: a tenth, and leastSpare at least, is left for what it does not count.
 func env(s *api.ReplicatedStore) []*corev1ac.EnvVarApplyConfiguration {
 	limit, ok := s.Spec.Resources.Limits[corev1.ResourceMemory]
 	if !ok {

@@ -261,9 +261,14 @@ func TestHangupWhileBlocked(t *testing.T) {
 	a, b := dial(t, n.Addr), dial(t, n.Addr)
 	b.send("WAIT 5 0")
 	_ = b.nc.Close()
-	eventually(t, func() string {
-		a.send("INFO clients")
-		if info := a.bulk(); !strings.Contains(info, "connected_clients:1\r\n") {
+	a.isAlone()
+}
+
+// isAlone waits until nobody else is connected.
+func (w *wire) isAlone() {
+	eventually(w.t, func() string {
+		w.send("INFO clients")
+		if info := w.bulk(); !strings.Contains(info, "connected_clients:1\r\n") {
 			return info
 		}
 		return ""
@@ -278,13 +283,7 @@ func TestHangupWhileBlockedBehindWhatWasSaid(t *testing.T) {
 	time.Sleep(100 * time.Millisecond)
 	b.send("GET a")
 	_ = b.nc.Close()
-	eventually(t, func() string {
-		a.send("INFO clients")
-		if info := a.bulk(); !strings.Contains(info, "connected_clients:1\r\n") {
-			return info
-		}
-		return ""
-	})
+	a.isAlone()
 }
 
 // Replies to what came before a command that waits do not wait with it.
