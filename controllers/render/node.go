@@ -84,7 +84,7 @@ func maxValue(s *api.ReplicatedStore) int64 {
 
 // memory for caches and write buffers, in bytes: as the spec says, or a third of the container's limit, or 0 to leave it to
 // the node. The rest is for connections, values under way and the log's tail. Measured within a memory cgroup, anonymous memory while 8
-// connections write the longest values, and while 50 read them: limit 256Mi 191 and 193 MiB, 512Mi 440 and 452, 1Gi 874 and 874; nothing
+// connections write the longest values, and while 50 read them: limit 256Mi 204 and 200 MiB, 512Mi 440 and 452, 1Gi 874 and 874; nothing
 // was killed. (A quarter instead was no better.)
 func memory(s *api.ReplicatedStore) int64 {
 	if m := s.Spec.Node.Memory; m != nil {
