@@ -3,6 +3,7 @@ package meta
 import (
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -163,12 +164,13 @@ func TestOpenRefuses(t *testing.T) {
 		spoil func(t *testing.T, fs vfs.FS)
 		want  error
 	}{
-		"META lost, data there":     {func(t *testing.T, fs vfs.FS) { remove(t, fs, "d/META") }, ErrNoMeta},
-		"a flipped bit in the body": {func(t *testing.T, fs vfs.FS) { flip(t, fs, -5) }, ErrCorrupt},
-		"a flipped bit in the head": {func(t *testing.T, fs vfs.FS) { flip(t, fs, 3) }, ErrCorrupt},
-		"an empty file":             {func(t *testing.T, fs vfs.FS) { write(t, fs, "") }, ErrCorrupt},
-		"a later version":           {func(t *testing.T, fs vfs.FS) { write(t, fs, "rstore-meta v2 3 00000000\n{}\n") }, ErrVersion},
-		"somebody else's file":      {func(t *testing.T, fs vfs.FS) { write(t, fs, "hello\n") }, ErrCorrupt},
+		"META lost, data there":      {func(t *testing.T, fs vfs.FS) { remove(t, fs, "d/META") }, ErrNoMeta},
+		"a flipped bit in the body":  {func(t *testing.T, fs vfs.FS) { flip(t, fs, -5) }, ErrCorrupt},
+		"a flipped bit in the head":  {func(t *testing.T, fs vfs.FS) { flip(t, fs, 3) }, ErrCorrupt},
+		"an empty file":              {func(t *testing.T, fs vfs.FS) { write(t, fs, "") }, ErrCorrupt},
+		"a later version":            {func(t *testing.T, fs vfs.FS) { write(t, fs, "rstore-meta v2 3 00000000\n{}\n") }, ErrVersion},
+		"a field of a later version": {func(t *testing.T, fs vfs.FS) { write(t, fs, withBody(`{"store": "orders", "later": 1}`)) }, ErrVersion},
+		"somebody else's file":       {func(t *testing.T, fs vfs.FS) { write(t, fs, "hello\n") }, ErrCorrupt},
 	} {
 		t.Run(name, func(t *testing.T) {
 			fs := vfs.NewMem()
@@ -177,6 +179,9 @@ func TestOpenRefuses(t *testing.T) {
 			_, err := Open(fs, "d", options())
 			if !errors.Is(err, c.want) || !strings.Contains(err.Error(), "data directory d") {
 				t.Fatalf("%v, want %v", err, c.want)
+			}
+			if corrupt := errors.Is(err, ErrCorrupt); corrupt != strings.Contains(err.Error(), "empty this directory") {
+				t.Errorf("what to do: %v", err)
 			}
 			// Nothing was made up, and the lock is free again.
 			if _, err := Open(fs, "d", options()); !errors.Is(err, c.want) {
@@ -191,6 +196,12 @@ func TestOpenRefuses(t *testing.T) {
 			t.Errorf("%+v: %v", o, err)
 		}
 	}
+}
+
+// withBody is META with a body of which the checksum is right.
+func withBody(body string) string {
+	body += "\n"
+	return fmt.Sprintf("rstore-meta v%d %d %08x\n%s", formatVersion, len(body), crc32.Checksum([]byte(body), castagnoli), body)
 }
 
 func remove(t *testing.T, fs vfs.FS, path string) {

@@ -125,8 +125,8 @@ func decode(data []byte) (State, error) {
 	var s State
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&s); err != nil {
-		return State{}, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	if err := d.Decode(&s); err != nil { // as it was written, says the checksum
+		return State{}, fmt.Errorf("%w: %w", ErrVersion, err)
 	}
 	if err := s.valid(); err != nil {
 		return State{}, fmt.Errorf("%w: %w", ErrCorrupt, err)

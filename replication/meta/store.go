@@ -118,6 +118,9 @@ func (s *Store) load() error {
 		return err
 	}
 	st, err := decode(data)
+	if errors.Is(err, ErrVersion) {
+		return fmt.Errorf("%w; start the version of this program that wrote it, as a rule a newer one: nothing was changed", err)
+	}
 	if err != nil {
 		return fmt.Errorf("%w; restore it from a copy of the volume, or empty this directory so that the member is seeded "+
 			"again under a new incarnation: its promises and data are then gone, so never do this to a majority of the "+
