@@ -48,6 +48,7 @@ type memory struct {
 	decided   decide.Outcome    // see decide.Observed.Before
 	handovers handovers
 	lease     leaseWatch
+	version   leaseVersion
 	sight     atomic.Uint32 // decide.Sight of the newest pass
 	// routed is what was written of the -rw Service's EndpointSlice and has not come back yet; routeVersion what the cache holds.
 	routed       *routed

@@ -66,6 +66,7 @@ type Reconciler struct {
 	applies  chan struct{} // one for each child that is being applied; nil: no bound
 	memories sync.Map      // types.NamespacedName -> *memory
 	ready    atomic.Bool   // passes are made; see Ready
+	over     chan<- error  // what ends the operator; nil: nothing does
 }
 
 // Reconcile does one pass: steps of observe, decide, act, until nothing risky is left to do, and then publishes.

@@ -35,6 +35,11 @@ func (k known) shows(l *coordinationv1.Lease) bool {
 // moved tells whether leadership has gone on between the two.
 func (k known) moved(to known) bool { return k.epoch != to.epoch || k.phase != to.phase }
 
+// after tells whether what was known, or written, is newer than what a Lease said that was read uncached later.
+func (k known) after(l *coordinationv1.Lease, rec *decide.Record) bool {
+	return l != nil && rec != nil && l.UID == k.uid && rec.Epoch < k.epoch
+}
+
 // maxReads bounds how often one look reads a record that moves on each time.
 const maxReads = 3
 
@@ -58,12 +63,16 @@ func (p *pass) askAndRead(ctx context.Context, members map[string]decide.Member)
 	}
 	for n := 1; ; n++ {
 		p.ask(ctx, members)
+		before := p.version
 		lease, err := p.getLease(ctx, p.Reader)
 		if err != nil {
 			return decide.Lease{}, err
 		}
 		p.lease.see(lease, p.Clock.Now()) // the cache's copies are taken down as they arrive
 		out, was := p.seenLease(lease), p.known
+		if before.after(lease) || was.after(lease, out.Record) {
+			return decide.Lease{}, p.restored(lease)
+		}
 		if p.known = knownOf(lease, out.Record); n == maxReads || !was.moved(p.known) {
 			return out, nil
 		}
@@ -80,6 +89,7 @@ func (p *pass) getLease(ctx context.Context, from client.Reader) (*coordinationv
 	case err != nil:
 		return nil, fmt.Errorf("get Lease: %w", err)
 	default:
+		p.version.see(lease)
 		return lease, nil
 	}
 }

@@ -14,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -299,6 +300,42 @@ func TestMembersAreListedUncachedWhenTheRecordIsOld(t *testing.T) {
 	s.server.pods = s.cache.pods
 	if plan := s.look(t); plan.State != decide.Fencing {
 		t.Errorf("%v: %s", plan.Outcome(), plan.Message)
+	}
+}
+
+// etcd was put back to an older copy. Watches tell nothing of that, so what the caches hold is not acted on any more.
+func TestAnOperatorEndsWhereEtcdWasPutBack(t *testing.T) {
+	for name, tc := range map[string]struct {
+		server func(*scene)
+		ends   bool
+	}{
+		"an older version": {func(s *scene) { s.server.lease.ResourceVersion = "7" }, true},
+		"an older record, of a newer version": {func(s *scene) {
+			s.version = 50
+			s.record(led(1, decide.PhaseStable, "orders-1"), s.server)
+		}, true},
+		"a Lease that was made anew": {func(s *scene) { s.server.lease.UID, s.server.lease.ResourceVersion = "another", "7" }, false},
+		"no Lease":                   {func(s *scene) { s.server.lease = nil }, false},
+		"a newer version":            {func(s *scene) { s.server.lease.ResourceVersion = "21" }, false},
+		"the same":                   {func(*scene) {}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			over := make(chan error, 1)
+			s.over, s.Recorder = over, events.NewFakeRecorder(10)
+			s.version = 19
+			s.record(led(2, decide.PhaseStable, "orders-2"), s.cache, s.server)
+			s.lead(2, "orders-2")
+			s.look(t)
+			s.settled(t)
+			tc.server(s)
+			delete(s.members.is, "orders-2") // so that the record is read
+			p := &pass{Reconciler: s.Reconciler, memory: s.memory, store: s.store, began: s.Clock.Now()}
+			plan, err := p.look(t.Context())
+			if ends := len(over) > 0; ends != tc.ends || ends != (err != nil) || ends && len(plan.Actions) > 0 {
+				t.Errorf("ends %t: %v: %v: %v", ends, err, plan.Outcome(), plan.Actions)
+			}
+		})
 	}
 }
 

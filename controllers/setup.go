@@ -45,7 +45,7 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, o controller.Options) er
 	}
 	o.NeedLeaderElection = new(false) // see decide.Observed.Standby
 	r.applies = make(chan struct{}, maxApplies)
-	return errors.Join(mgr.Add(r.watcher), r.stand(mgr, wakes), ctrl.NewControllerManagedBy(mgr).
+	return errors.Join(mgr.Add(r.watcher), r.endings(mgr), r.stand(mgr, wakes), ctrl.NewControllerManagedBy(mgr).
 		Named("replicatedstore").
 		For(&v1alpha1.ReplicatedStore{}, builder.WithPredicates(storeChanged())).
 		Owns(&corev1.Pod{}).

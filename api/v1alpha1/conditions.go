@@ -184,4 +184,6 @@ const (
 	// ReasonOperatorBlind, on the operators' own Lease: the one that acts does not reach most of the leaders, which live, and leaves
 	// acting to another operator.
 	ReasonOperatorBlind = "OperatorBlind"
+	// ReasonAPIServerRestored: etcd was put back to an older copy, and the operator begins anew.
+	ReasonAPIServerRestored = "APIServerRestored"
 )

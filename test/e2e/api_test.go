@@ -83,6 +83,10 @@ var _ = Describe("the API server", func() {
 		Expect(rs.Status.LastFailover.WritesLost).To(Equal(v1alpha1.LostNone))
 		t.row.read(fmt.Sprintf("report: %s RecordLost, lost %s", rs.Status.LastFailover.Kind, rs.Status.LastFailover.WritesLost))
 		t.sees(ctx, v1alpha1.ConditionAvailable, metav1.ConditionTrue, v1alpha1.ReasonWritable)
+		// The copy's Service leads to who led then. That would be well for as long as that one lives, for it hands writes on.
+		Eventually(ctx, func(g Gomega) {
+			g.Expect(behind(ctx, g, store, v1alpha1.ServiceReadWrite(store.Name))).To(Equal([]string{rs.Status.Leader}))
+		}, changeTimeout, 200*time.Millisecond).Should(Succeed())
 		t.end(ctx)
 	}, SpecTimeout(3*readyTimeout))
 })
