@@ -67,26 +67,26 @@ func loadHeavily(address string, writers, readers int) (string, error) {
 	_, _ = rand.Read(value)
 	all, failed := errgroup.WithContext(context.Background())
 	var wrote, read atomic.Int64
-	client := func(once func(c *redis.Client, key string) error) {
+	client := func(n, of int, once func(c *redis.Client, key string) error) {
 		all.Go(func() error {
 			c := redis.NewClient(ledger.ClientOptions(address, heavyPatience, nil))
 			defer func() { _ = c.Close() }()
 			for i := 0; ctx.Err() == nil && failed.Err() == nil; i++ {
-				if err := once(c, fmt.Sprint("long-", i%heavyKeys)); err != nil {
+				if err := once(c, fmt.Sprint("long-", (n+i*of)%heavyKeys)); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 	}
-	for range writers {
-		client(func(c *redis.Client, key string) error {
+	for n := range writers { // every key is written soon, however slow it is
+		client(n, writers, func(c *redis.Client, key string) error {
 			wrote.Add(1)
 			return c.Set(context.Background(), key, value, 0).Err()
 		})
 	}
-	for range readers {
-		client(func(c *redis.Client, key string) error {
+	for n := range readers {
+		client(n, 1, func(c *redis.Client, key string) error {
 			read.Add(1)
 			return c.Get(context.Background(), key).Err()
 		})
