@@ -2,15 +2,25 @@ package resp
 
 import "errors"
 
-// Long values in replies take turns, as long requests do: fifty clients that read the longest value at once would otherwise hold it fifty
-// times. (Measured with values of 8 MiB: a member with a limit of 256Mi was killed by that at once.)
+// Long replies take turns, as long requests do: fifty clients that read the longest value at once would otherwise hold it fifty times, and
+// so would those that read many shorter ones with one MGET. (Measured with values of 8 MiB: a member with a limit of 256Mi was killed by
+// that at once.)
 
 // allowance is what a connection may hold of replies that it has not sent yet.
 type allowance struct {
 	parts []*part // of Server.replies
 	have  int     // bytes of parts
-	spent int     // bytes of the replies that wait to be sent
+	spent spent
 }
+
+// spent is what the replies that wait to be sent take, in bytes.
+type spent struct {
+	part int // of what the connection has of Server.replies
+	free int // without: up to largeBuffer of values that are no longer than that
+}
+
+// leastPart is what is asked of Server.replies at least, where that is there: short values do not ask for each of them.
+const leastPart = 64 << 10
 
 // errShort: the reply is longer than the connection may hold now; call.short tells by how much at least.
 var errShort = errors.New("there is no memory for the reply yet")
@@ -18,10 +28,10 @@ var errShort = errors.New("there is no memory for the reply yet")
 // affords tells whether a value of n bytes may become a part of the reply. Otherwise the reply is given up, and goes on only to find how
 // long it is. Inside the sequencer it may: see prefetch.
 func (c *call) affords(n int) bool {
-	if n <= largeBuffer || c.srv.replies.size == 0 || c.batch != nil || c.tx != nil {
+	if c.srv.replies.size == 0 || c.batch != nil || c.tx != nil {
 		return true
 	}
-	if c.short == 0 && !c.hasty && c.conn.spend(n) {
+	if c.short == 0 && (c.conn.allow.spendFree(n) || !c.hasty && c.conn.spend(n)) {
 		return true
 	}
 	c.short += n
@@ -29,17 +39,29 @@ func (c *call) affords(n int) bool {
 	return false
 }
 
+// spendFree takes up n bytes if nobody need be asked for them.
+func (a *allowance) spendFree(n int) bool {
+	if a.spent.free+n > largeBuffer {
+		return false
+	}
+	a.spent.free += n
+	return true
+}
+
 // spend takes up n bytes, if that needs no waiting.
 func (c *conn) spend(n int) bool {
 	a := &c.allow
-	if a.spent+n > a.have {
-		p := c.srv.replies.try(a.spent+n-a.have, c)
+	if a.spendFree(n) {
+		return true
+	}
+	if a.spent.part+n > a.have {
+		p := c.srv.replies.try(max(a.spent.part+n-a.have, leastPart), c)
 		if p == nil {
 			return false
 		}
 		a.add(p)
 	}
-	a.spent += n
+	a.spent.part += n
 	return true
 }
 
@@ -51,7 +73,7 @@ func (a *allowance) add(p *part) {
 // earn waits until n more bytes may be spent; or until the connection or the server ends, and then they may be, too.
 func (c *conn) earn(n int) {
 	a := &c.allow
-	want := a.spent + n - a.have
+	want := a.spent.part + n - a.have
 	if want <= 0 {
 		return
 	}
@@ -76,7 +98,7 @@ func (c *conn) reserve(n int) (waited bool) {
 		return false
 	}
 	c.earn(n)
-	c.allow.spent += n
+	c.allow.spent.part += n
 	return true
 }
 
@@ -92,7 +114,7 @@ func (r *round) makeRoom(u *upstream) func(n int) {
 // copies reports whether what is stored at the command's keys becomes a part of its reply, or of what it writes.
 func (c *command) copies() bool {
 	switch c.name {
-	case "del", "unlink", "exists", "touch":
+	case "del", "unlink", "exists", "touch", "msetnx":
 		return false
 	default:
 		return true

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -157,4 +158,71 @@ func noneIsHeld(t *testing.T, n *resptest.Node) {
 		}
 		return ""
 	})
+}
+
+// Many shorter values in one reply are as long as one long one.
+func TestRepliesOfManyValuesTakeTurns(t *testing.T) {
+	const clients, most, size, values = 12, 16 << 20, 100 << 10, 120
+	ask := "MGET" + strings.Repeat(" short", values)
+	for name, tc := range map[string]struct {
+		ask    []string
+		before []string // what is answered before the values
+	}{
+		"MGET":           {[]string{ask}, []string{fmt.Sprintf("*%d", values)}},
+		"behind a write": {[]string{"INCR n-%d", ask}, []string{":1", fmt.Sprintf("*%d", values)}},
+		"in EXEC":        {[]string{"MULTI", ask, "EXEC"}, []string{"+OK", "+QUEUED", "*1", fmt.Sprintf("*%d", values)}},
+		"EXEC of many":   {append(append([]string{"MULTI"}, slices.Repeat([]string{"GET short"}, values)...), "EXEC"), append(append([]string{"+OK"}, slices.Repeat([]string{"+QUEUED"}, values)...), fmt.Sprintf("*%d", values))},
+	} {
+		for _, forwarded := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, forwarded %t", name, forwarded), func(t *testing.T) {
+				o := forwarding()
+				o.MaxLong = most
+				leader := resptest.StartWaiting(t, o)
+				n := leader
+				if forwarded {
+					n = leader.Follow(o)
+				}
+				leader.Lead()
+				w := dial(t, leader.Addr)
+				makeLong(w, "short", size)
+				if forwarded {
+					n.Point(leader.Addr)
+				}
+				var all []*wire
+				for range clients {
+					c := dial(t, n.Addr)
+					c.do("INCR bound", fmt.Sprintf(":%d", len(all)+1)) // from here on the leader answers
+					all = append(all, c)
+				}
+				before := settledHeap()
+				for i, c := range all {
+					for _, line := range tc.ask {
+						c.send(strings.ReplaceAll(line, "%d", fmt.Sprint(i)))
+					}
+				}
+				someIsHeld(t, n)
+				time.Sleep(200 * time.Millisecond)
+				// A reply in memory may have twice its length; and the leader has its own.
+				if held := settledHeap() - before; held > 4*most+32<<20 {
+					t.Errorf("%d MiB for %d clients that do not take their replies of %d MiB", held>>20, clients, size*values>>20)
+				}
+				var done sync.WaitGroup
+				for _, c := range all {
+					done.Go(func() {
+						c.expect(tc.before...)
+						for range values {
+							c.expect(fmt.Sprintf("$%d", size))
+							if _, err := io.CopyN(io.Discard, c.r, size+2); err != nil {
+								c.t.Errorf("in the middle of a value: %v", err)
+								return
+							}
+						}
+					})
+				}
+				done.Wait()
+				noneIsHeld(t, n)
+				noneIsHeld(t, leader)
+			})
+		}
+	}
 }

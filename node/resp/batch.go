@@ -13,10 +13,14 @@ import (
 // the first job that was not executed.
 func (r *round) runBatch(i int) int {
 	r.from, r.end = i, i+1
+	if r.jobs[i].many() {
+		r.foresight = r.seq.Foresee()
+		defer r.aheadEnd()
+	}
 	size := argBytes(r.jobs[i].args) + r.prefetch(&r.jobs[i])
 	for r.end < len(r.jobs) && r.end-i < batchCommands && size < batchBytes {
 		j := &r.jobs[r.end]
-		if class := r.classify(j); class != classBatch && class != classRead {
+		if class := r.classify(j); class != classBatch && class != classRead || j.many() {
 			break
 		}
 		size += argBytes(j.args) + r.prefetch(j)
@@ -25,6 +29,7 @@ func (r *round) runBatch(i int) int {
 	if r.stuck {
 		return r.from
 	}
+	r.aheadAgain()
 	if !r.sequence(r.step) && r.seq != nil && !r.stuck {
 		r.from++
 	}
@@ -103,6 +108,7 @@ func notRun(err error) string {
 func (r *round) inBatch(b *store.Batch) {
 	r.inside = true
 	defer func() { r.inside = false }()
+	b.Use(r.foresight)
 	r.call.now = b.Now()
 	first := len(r.out.buf)
 	for ; r.from < r.end && len(r.out.buf)-first < batchBytes && b.Bytes() < batchBytes; r.from++ {
@@ -247,51 +253,6 @@ func (r *round) release() {
 	r.pending, r.owner = false, nil
 	r.marks = r.marks[:0]
 	r.ctx = nil
-}
-
-// prefetch brings what j will read into memory before the sequencer is locked, and waits until the connection may hold as much. It returns how
-// many bytes there are.
-func (r *round) prefetch(j *job) (size int) {
-	if j.cmd.blind(j.args) {
-		return 0
-	}
-	keys, _ := j.cmd.keysOf(j.args)
-	for _, k := range keys {
-		if r.conn.killed.Load() {
-			return size
-		}
-		key := j.args[k.index]
-		if r.hasty {
-			if n, resident := r.seq.Resident(key); !resident || n > largeBuffer && j.cmd.copies() {
-				r.stuck, r.cold = true, true
-				return size
-			}
-			continue
-		}
-		n, resident := r.seq.Prefetch(key)
-		if !resident {
-			r.cold = true
-		}
-		if !j.cmd.copies() {
-			continue
-		}
-		if size += n; n > largeBuffer {
-			r.conn.reserve(n)
-		}
-	}
-	return size
-}
-
-// blind reports whether the command writes without reading: what it costs does not depend on what is stored.
-func (c *command) blind(args [][]byte) bool {
-	switch c.name {
-	case "set":
-		return len(args) == 3
-	case "mset", "setex", "psetex":
-		return true
-	default:
-		return len(c.keys) == 0
-	}
 }
 
 func argBytes(args [][]byte) int {

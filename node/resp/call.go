@@ -78,15 +78,17 @@ func (c *call) forget(left int) {
 
 // exists is get without the value; what get returned before stays valid.
 func (c *call) exists(key []byte) (found, ok bool) {
-	if c.tx != nil || c.batch != nil {
-		defer c.forget(c.copies())
-		_, found, ok = c.get(key)
-		return found, ok
-	}
-	if c.fault != nil {
+	if c.fault != nil || c.gone() {
 		return false, false
 	}
-	found, c.fault = c.view.Exists(key)
+	switch {
+	case c.tx != nil:
+		found, c.fault = c.tx.Exists(key)
+	case c.batch != nil:
+		found, c.fault = c.batch.Exists(key)
+	default:
+		found, c.fault = c.view.Exists(key)
+	}
 	if c.fault == nil {
 		c.srv.stats.lookup(found)
 	}
@@ -165,7 +167,7 @@ func (c *call) remove(key []byte) {
 // removeAll deletes every key.
 func (c *call) removeAll() {
 	c.srv.watches.touchAll(func(key []byte) bool {
-		_, found, err := c.tx.Get(key)
+		found, err := c.tx.Exists(key)
 		return found || err != nil
 	})
 	c.tx.Flush()

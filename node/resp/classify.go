@@ -57,6 +57,8 @@ func (r *round) classify(j *job) class {
 		return classBatch
 	case cmd.mode != modeAuto:
 		return classSettled
+	case cmd.has(flagReadonly) && j.many(): // not with the sequencer locked
+		return classSettled
 	case cmd.has(flagReadonly):
 		return classRead
 	default:

@@ -94,12 +94,10 @@ func (r *round) exec(i int) bool {
 	case r.seq != nil:
 		ready := r.execDirect(t)
 		r.from = i
-		for i := range t.jobs {
-			if t.jobs[i].cmd.onData() {
-				r.prefetch(&t.jobs[i])
-			}
-		}
-		if !r.sequence(func(b *store.Batch) { r.execBatch(b, j, t, ready) }) && r.seq == nil {
+		r.prefetchAll(t)
+		ran := r.sequence(func(b *store.Batch) { r.execBatch(b, j, t, ready) })
+		r.aheadEnd()
+		if !ran && r.seq == nil {
 			return false
 		}
 	case t.writes:
@@ -143,6 +141,7 @@ func (r *round) execDirect(t *transaction) [][]byte {
 func (r *round) execBatch(b *store.Batch, j *job, t *transaction, ready [][]byte) {
 	r.inside = true
 	defer func() { r.inside = false }()
+	b.Use(r.foresight)
 	at := len(r.out.buf)
 	r.call.now = b.Now()
 	if r.conn.cut.Load() {

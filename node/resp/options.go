@@ -36,8 +36,8 @@ type Options struct {
 	// MaxOutput bounds the replies kept back for one client, in bytes (default 512 MiB). One reply alone may need that much
 	// (MGET). Above it the client is closed. CONFIG SET client-output-buffer-limit.
 	MaxOutput int64
-	// MaxLong bounds the values longer than 128 KiB in replies that wait to be sent, in bytes over all clients; one that is longer than that
-	// comes alone. Others wait; but where clients are slow to take theirs, it may be twice as much. 0: no bound.
+	// MaxLong bounds the values in replies that wait to be sent, in bytes over all clients; each may have 128 KiB of shorter ones beside it.
+	// What is longer than MaxLong comes alone. Others wait; but where clients are slow to take theirs, it may be twice as much. 0: no bound.
 	MaxLong int
 	// MaxLarge bounds requests longer than 128 KiB that are taken in, or being executed, at a time, in bytes over all clients; one that is
 	// longer than that comes alone. Others wait. 0: no bound.

@@ -14,7 +14,7 @@ var (
 )
 
 // copyReply appends one whole reply, aggregates with all they hold, as it is; most bounds dst in bytes (0: nothing does). before is called
-// with the length of what is longer than the largest pooled buffer.
+// with the length of each string in it.
 func copyReply(dst []byte, in *bufio.Reader, most int, before func(n int)) ([]byte, error) {
 	for left := 1; left > 0; left-- {
 		kind, n, line, err := replyHeader(in)
@@ -24,7 +24,7 @@ func copyReply(dst []byte, in *bufio.Reader, most int, before func(n int)) ([]by
 		dst = append(dst, line...)
 		switch kind {
 		case '$', '=', '!':
-			if n > largeBuffer && (most == 0 || len(dst)+n <= most) {
+			if n > 0 && (most == 0 || len(dst)+n <= most) {
 				before(n)
 			}
 			if n >= 0 {

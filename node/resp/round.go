@@ -51,6 +51,7 @@ type round struct {
 	step      func(*store.Batch) // inBatch, bound once so that a batch allocates no closure
 	from, end int                // jobs of the batch; from moves on as they are executed
 	inside    bool               // the sequencer is locked for this round
+	foresight *store.Foresight   // of the next batch; nil: none
 	errors    uint64             // error replies before the current command
 	lastTick  time.Time
 	started   time.Time
@@ -208,6 +209,7 @@ func (r *round) onView(j *job) bool {
 		switch fault := r.call.fault; {
 		case r.hasty && (errors.Is(fault, store.ErrNotResident) || errors.Is(fault, errWouldWait) || errors.Is(fault, errShort)):
 			r.out.rewind(at)
+			r.conn.allow.spent = spent
 			r.stuck, r.cold = true, true
 			return false
 		case errors.Is(fault, errShort) && r.out.fits(r.call.short):

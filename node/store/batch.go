@@ -68,6 +68,7 @@ func (b *Batch) finish() {
 	if b.open {
 		b.Discard()
 	}
+	b.tx.s.foreseen = nil
 	b.scratch = b.scratch[:0]
 	if cap(b.scratch) > maxScratch {
 		b.scratch = nil
@@ -132,6 +133,15 @@ func (s *Sequencer) append(entry []byte) {
 	s.signalPending()
 }
 
+// Use has what follows in the batch read what f foresaw, before the disk is.
+func (b *Batch) Use(f *Foresight) { b.tx.s.foreseen = f }
+
+// Exists reports outside of a transaction whether key has a value; see Tx.Exists.
+func (b *Batch) Exists(key []byte) (bool, error) {
+	v, found, err := b.tx.s.currentHead(key)
+	return found && err == nil && !v.expired(b.tx.now), err
+}
+
 // Get reads outside of a transaction; see Tx.Get.
 func (b *Batch) Get(key []byte) (Value, bool, error) {
 	v, found, err := b.tx.s.current(key)
@@ -146,11 +156,37 @@ func (s *Sequencer) current(key []byte) (v Value, found bool, err error) {
 	if p, known := s.overlay.get(key); known {
 		return p.value, p.present, nil
 	}
-	found, err = s.m.stored(key, func(val Value) {
+	found, err = s.stored(key, true, func(val Value) {
 		scratch := append(s.batch.scratch, val.Data...)
 		v = val
 		v.Data = tail(scratch, len(val.Data))
 		s.batch.scratch = scratch
 	})
 	return v, found, err
+}
+
+// currentHead is current without the value's data, of which nothing is copied.
+func (s *Sequencer) currentHead(key []byte) (v Value, found bool, err error) {
+	if p, known := s.overlay.get(key); known {
+		v, found = p.value, p.present
+	} else {
+		found, err = s.stored(key, false, func(val Value) { v = val })
+	}
+	v.Data = nil
+	return v, found, err
+}
+
+// stored is Machine.stored with the batch's foresight, which need not have the data.
+func (s *Sequencer) stored(key []byte, withData bool, use func(Value)) (found bool, err error) {
+	found, known, err := s.m.remembered(key, use)
+	if known || err != nil {
+		return found, err
+	}
+	if e, known := s.foreseen.find(key, withData); known {
+		if e.found {
+			use(e.value)
+		}
+		return e.found, nil
+	}
+	return s.m.fetch(key, use)
 }

@@ -59,8 +59,9 @@ type Machine struct {
 	// pouringEnded is closed when pourLoop has ended.
 	pouringEnded chan struct{}
 
-	waits appliedWaits
-	rows  *rows
+	waits     appliedWaits
+	rows      *rows
+	foresight purse
 
 	closing context.Context // ends when Close begins, with ErrClosed
 	stop    context.CancelCauseFunc
@@ -82,6 +83,7 @@ func Open(fs vfs.FS, dir string, o Options) (*Machine, error) {
 	}
 	m.recent, m.settleWithin, m.mostSublevels = newRecent(recentBytes(m.opt)), settleWithin, mostSublevels
 	m.rows = newRows(rowBytes(m.opt.Memory))
+	m.foresight.give(foresightBytes(m.opt.Memory))
 	m.queueBytes = queueBytes(m.opt)
 	m.closing, m.stop = context.WithCancelCause(context.Background())
 	m.gate.init()

@@ -25,8 +25,9 @@ const (
 type Options struct {
 	// Memory is what block cache, memtables, recent writes and the rows read last may use together, in bytes. Memtables and recent
 	// writes take at most half of it, rows an eighth, the cache the rest. Default DefaultMemory, at least 16 MiB. Not included: what
-	// is being poured into the database, and one record that is larger than that (a huge value), until it is flushed; and, in builds
-	// without cgo, where all of it is in the Go heap, what the garbage collector has not taken back yet.
+	// is being poured into the database, and one record that is larger than that (a huge value), until it is flushed; a sixteenth more
+	// while batches of many keys are prepared (Foresight); and, in builds without cgo, where all of it is in the Go heap, what the
+	// garbage collector has not taken back yet.
 	Memory int64
 	// Part, unless 0, is how many bytes the database may be about to write: it bounds the memtables together, the base level
 	// and, by smaller tables, what a compaction writes before it can remove anything.

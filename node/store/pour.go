@@ -50,7 +50,8 @@ func (m *Machine) turn() (*generation, applied, error) {
 	if r.err != nil {
 		return nil, applied{}, r.err
 	}
-	g := r.gens.Load().young
+	before := r.gens.Load()
+	g := before.young
 	if m.settled() {
 		return nil, applied{}, nil
 	}
@@ -58,7 +59,8 @@ func (m *Machine) turn() (*generation, applied, error) {
 	if r.full() {
 		expect = len(g.shards[0].index)
 	}
-	r.gens.Store(&generations{young: newGeneration(r.budget, expect), old: g})
+	g.newest = r.last
+	r.gens.Store(&generations{young: newGeneration(r.budget, expect), old: g, poured: before.poured})
 	r.room.Broadcast()
 	return g, *m.applied.Load(), nil
 }
@@ -161,9 +163,9 @@ func (r *recent) fail(err error) {
 func (r *recent) drop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	young := r.gens.Load().young
-	r.gens.Store(&generations{young: young})
-	r.indexed.Store(len(young.expiries) > 0)
+	before := r.gens.Load()
+	r.gens.Store(&generations{young: before.young, poured: before.old.newest})
+	r.indexed.Store(len(before.young.expiries) > 0)
 	r.room.Broadcast()
 }
 

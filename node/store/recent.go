@@ -36,7 +36,10 @@ type recent struct {
 func (r *recent) hash(key []byte) uint64 { return maphash.Bytes(r.seed, key) }
 
 // generations are the younger, which grows, and the older; nil: there is none.
-type generations struct{ young, old *generation }
+type generations struct {
+	young, old *generation
+	poured     uint64 // the newest version that only the database has: later ones are in young or old
+}
 
 const recentShards = 64
 
@@ -51,6 +54,7 @@ type generation struct {
 	flushes atomic.Pointer[[]uint64]
 	// Of who puts in, and of who pours once nobody puts in any more.
 	bytes    int64
+	newest   uint64          // version, once it does not grow any more
 	hashes   int             // of keys
 	expiries map[string]bool // effects on the expiry index, by its keys: whether the key is put
 }

@@ -118,6 +118,7 @@ type Sequencer struct {
 	overlay  overlay
 	arena    []byte // the entries' bytes; appended to, never changed, left to the garbage collector when full
 	batch    Batch
+	foreseen *Foresight // of the batch; nil: none
 	entrance entrance
 
 	waits    commitWaits

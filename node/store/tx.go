@@ -130,6 +130,16 @@ func (tx *Tx) Get(key []byte) (Value, bool, error) {
 	return v, true, nil
 }
 
+// Exists reports whether key has a value, as Get would.
+func (tx *Tx) Exists(key []byte) (bool, error) {
+	v, found, err := tx.s.currentHead(key)
+	if err != nil || !found {
+		return false, err
+	}
+	tx.note(key, v)
+	return !v.expired(tx.now), nil
+}
+
 // note remembers the expiry of a value that was read.
 func (tx *Tx) note(key []byte, v Value) {
 	if v.ExpireAt == 0 {
@@ -170,7 +180,7 @@ func (tx *Tx) Put(key []byte, v Value) {
 
 // Delete removes key and reports whether it was there; if not, there is no effect.
 func (tx *Tx) Delete(key []byte) (existed bool, err error) {
-	_, existed, err = tx.Get(key)
+	existed, err = tx.Exists(key)
 	if existed && err == nil {
 		tx.remove(key)
 	}

@@ -57,7 +57,14 @@ type Node struct {
 
 // Start runs a leading node until the test ends. so bounds its sequencer.
 func Start(t testing.TB, o resp.Options, so ...store.SequencerOptions) *Node {
-	n := newNode(t, o, so...)
+	n := newNode(t, vfs.NewMem(), o, so...)
+	n.Lead()
+	return n
+}
+
+// StartOn is Start with the data on fs.
+func StartOn(t testing.TB, fs vfs.FS, o resp.Options) *Node {
+	n := newNode(t, fs, o)
 	n.Lead()
 	return n
 }
@@ -80,11 +87,13 @@ func (n *Node) SetUnheard(d time.Duration) { n.unheard.Store(int64(d)) }
 func (n *Node) Unheard() time.Duration { return time.Duration(n.unheard.Load()) }
 
 // StartWaiting runs a node that does not lead yet; see Lead.
-func StartWaiting(t testing.TB, o resp.Options) *Node { return newNode(t, o) }
+func StartWaiting(t testing.TB, o resp.Options) *Node {
+	return newNode(t, vfs.NewMem(), o)
+}
 
 // Follow runs a node that applies what n seals from now on; n must be empty so far.
 func (n *Node) Follow(o resp.Options) *Node {
-	f := newNode(n.t, o)
+	f := newNode(n.t, vfs.NewMem(), o)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	f.leader = n
@@ -92,10 +101,10 @@ func (n *Node) Follow(o resp.Options) *Node {
 	return f
 }
 
-func newNode(t testing.TB, o resp.Options, so ...store.SequencerOptions) *Node {
+func newNode(t testing.TB, fs vfs.FS, o resp.Options, so ...store.SequencerOptions) *Node {
 	t.Helper()
 	n := &Node{t: t, expires: true, changed: make(chan struct{}), resume: make(chan struct{}, 1)}
-	m, err := store.Open(vfs.NewMem(), "state", store.Options{Memory: 16 << 20, OnError: func(err error) { t.Errorf("background: %v", err) }})
+	m, err := store.Open(fs, "state", store.Options{Memory: 16 << 20, OnError: func(err error) { t.Errorf("background: %v", err) }})
 	if err != nil {
 		t.Fatal(err)
 	}
