@@ -35,12 +35,12 @@ var _ = Describe("day 2: a node", func() {
 
 	It("is drained, one after the other: leadership leaves first, and one member at a time is away", func(ctx SpecContext) {
 		onOwnCluster()
-		store := own(ctx, nil)
+		store := own(ctx, drained)
 		t := planned(ctx, store)
 		for range workers {
 			leader, node, epoch, err := store.Leader(ctx)
 			Expect(err).NotTo(HaveOccurred())
-			t.asks("drain "+node+" of "+leader, world.Drain(ctx, node))
+			t.asks("drain "+node+" of "+leader, world.Drain(ctx, node, sampleName))
 			r := ledAfter(ctx, store, epoch).Status.LastFailover
 			Expect(r.Kind).To(Equal(v1alpha1.KindHandover), "%s: %s", r.Reason, r.Message)
 			Expect(r.WritesLost).To(Equal(v1alpha1.LostNone))
@@ -60,10 +60,11 @@ var _ = Describe("day 2: a node", func() {
 	It("is drained under a store of one member: it is let go, said, and comes back", func(ctx SpecContext) {
 		onOwnCluster()
 		store := own(ctx, func(rs *v1alpha1.ReplicatedStore) {
+			drained(rs)
 			rs.Spec.Replicas, rs.Spec.Replication.Synchronous.Number = new(int32(1)), new(int32(0))
 		})
 		t := begin(ctx, store)
-		t.asks("drain "+t.node, world.Drain(ctx, t.node))
+		t.asks("drain "+t.node, world.Drain(ctx, t.node, sampleName))
 		t.stopped(ctx, time.Second)
 		t.sees(ctx, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonLeaderUnreachable, t.leader, "unschedulable")
 		t.asks("uncordon it", world.Uncordon(ctx))
@@ -71,6 +72,12 @@ var _ = Describe("day 2: a node", func() {
 		t.end(ctx)
 	}, SpecTimeout(3*readyTimeout))
 })
+
+// sampleName is what every store of the sample is called, also those that a demonstration or a failed case has left.
+const sampleName = "orders"
+
+// drained calls a store by another name.
+func drained(rs *v1alpha1.ReplicatedStore) { rs.Name = "drained" }
 
 // evict asks for an eviction once.
 func evict(ctx context.Context, s *stage.Store, member string) error {

@@ -3,17 +3,21 @@ package stage
 import (
 	"context"
 	"path/filepath"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
 // What a person has at hand.
 
-// Drain empties a node as `kubectl drain` does, and waits until it is empty.
-func (s *Stage) Drain(ctx context.Context, node string) error {
+// Drain empties a node as `kubectl drain` does, and waits until it is empty. Members of stores of one name stay: other people's may
+// have nowhere else to be, and would be waited for.
+func (s *Stage) Drain(ctx context.Context, node, spared string) error {
 	kubectl, err := s.toolPath(ctx, "kubectl")
 	if err != nil {
 		return err
 	}
-	return s.tool(ctx, kubectl, "drain", node, "--kubeconfig", s.Kubeconfig, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=2m")
+	return s.tool(ctx, kubectl, "drain", node, "--kubeconfig", s.Kubeconfig, "--ignore-daemonsets", "--delete-emptydir-data", "--timeout=2m",
+		"--pod-selector="+v1alpha1.LabelStore+"!="+spared)
 }
 
 // Plugin runs kubectl-rstore on a store's namespace.
