@@ -16,7 +16,7 @@ func serverTime(c *call) {
 // role answers in Redis's shape. A member that neither leads nor follows is a replica that looks for its master.
 func role(c *call) {
 	st := c.srv.backend.Status()
-	if st.Role == RoleLeading {
+	if st.Role == RoleLeading || c.conn.byLeader {
 		c.w.array(3)
 		c.w.text("master")
 		c.w.integer(int64(st.Commit))

@@ -226,3 +226,111 @@ func TestRepliesOfManyValuesTakeTurns(t *testing.T) {
 		}
 	}
 }
+
+// The tables of LCS take turns, too; its length alone needs none.
+func TestLCSTakesTurns(t *testing.T) {
+	const clients, size, most = 12, 2000, 20 << 20 // tables of 16 MB
+	n := resptest.Start(t, resp.Options{MaxLong: most})
+	w := dial(t, n.Addr)
+	for key, c := range map[string]string{"a": "x", "b": "y"} {
+		w.do(fmt.Sprintf("SET %s %s", key, strings.Repeat(c, size)+"z"), "+OK")
+	}
+	before := settledHeap()
+	var heap int64
+	var all []*wire
+	for i := range clients {
+		c := dial(t, n.Addr)
+		c.send(fmt.Sprintf("SET n%d 1", i), "LCS a b", "LCS a b LEN")
+		all = append(all, c)
+	}
+	for range 20 {
+		heap = max(heap, settledHeap()-before)
+	}
+	for _, c := range all {
+		c.expect("+OK", "$1", "z", ":1")
+	}
+	if heap > 2*most+32<<20 {
+		t.Errorf("%d MiB for tables of 16 MB", heap>>20)
+	}
+	noneIsHeld(t, n)
+}
+
+// Where others wait for it, a long LCS is refused.
+func TestLongLCSInATransaction(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	w := dial(t, n.Addr)
+	w.do(fmt.Sprintf("MSET a %s b %[1]s short x", strings.Repeat("x", 2000)), "+OK")
+	w.send("MULTI", "LCS a b LEN", "LCS a short", "EXEC", "LCS a b LEN")
+	w.expect("+OK", "+QUEUED", "+QUEUED", "*2", "-ERR LCS of strings this long is refused in a transaction...", "$1", "x", ":2000")
+}
+
+// What many transactions have queued takes turns with long requests; who holds it for long does not hold up the others for ever.
+func TestQueuedTransactionsTakeTurns(t *testing.T) {
+	const clients, sets, most = 24, 60, 8 << 20
+	n := resptest.Start(t, resp.Options{MaxLarge: most})
+	set := fmt.Sprintf("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$%d\r\n%s", 100<<10, strings.Repeat("v", 100<<10))
+	var all []*wire
+	for range clients {
+		all = append(all, dial(t, n.Addr))
+	}
+	before := settledHeap()
+	for _, c := range all {
+		go func() {
+			c.send("MULTI")
+			for range sets {
+				c.send(set)
+			}
+		}()
+	}
+	eventually(t, func() string {
+		if n.Server.Rationed() == 0 {
+			return "nothing is rationed"
+		}
+		return ""
+	})
+	if heap := settledHeap() - before; heap > 7*most { // of 144 MB
+		t.Errorf("%d MiB are queued at once", heap>>20)
+	}
+	var done sync.WaitGroup
+	for i, c := range all {
+		done.Go(func() {
+			c.expect("+OK")
+			for range sets {
+				c.expect("+QUEUED")
+			}
+			if i%3 == 0 {
+				c.do("DISCARD", "+OK")
+				return
+			}
+			c.send("EXEC")
+			c.expect(fmt.Sprintf("*%d", sets))
+			for range sets {
+				c.expect("+OK")
+			}
+		})
+	}
+	done.Wait()
+	eventually(t, func() string {
+		if held := n.Server.Rationed(); held != 0 {
+			return fmt.Sprintf("%d bytes are rationed for nobody", held)
+		}
+		return ""
+	})
+}
+
+// A connection that has read more than it may hold at once, all of which was sent, still needs no goroutine.
+func TestReadsStayInTheLoop(t *testing.T) {
+	n := resptest.Start(t, resp.Options{MaxLong: 8 << 20})
+	w := dial(t, n.Addr)
+	value := strings.Repeat("v", 1000)
+	w.do("SET k "+value, "+OK")
+	inLoop := 0
+	const reads = 2000
+	for range reads {
+		w.do("GET k", "$1000", value)
+		inLoop += n.Server.Parked()
+	}
+	if inLoop < reads*9/10 {
+		t.Errorf("after %d of %d reads the loop had the connection", inLoop, reads)
+	}
+}

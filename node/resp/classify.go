@@ -57,7 +57,7 @@ func (r *round) classify(j *job) class {
 		return classBatch
 	case cmd.mode != modeAuto:
 		return classSettled
-	case cmd.has(flagReadonly) && j.many(): // not with the sequencer locked
+	case cmd.has(flagReadonly) && (j.many() || cmd.name == "lcs"): // not with the sequencer locked
 		return classSettled
 	case cmd.has(flagReadonly):
 		return classRead

@@ -58,6 +58,7 @@ type conn struct {
 	noTouch bool
 
 	bound     bool // commands on data need the leader; see forward.go
+	byLeader  bool // all it does with data is done at the leader, and it is told what a leader would tell; see Server.ServeByLeader
 	forwarded bool // another member speaks, for a client of its own
 	// wroteElsewhere: the client may have written at another leader, or over a connection of that member's before this one.
 	wroteElsewhere bool
@@ -157,7 +158,7 @@ func (c *conn) touch() (now time.Time) {
 // end releases what the connection holds.
 func (c *conn) end() {
 	orderly := (c.closing || !c.leaveAt.IsZero()) && c.shut()
-	c.unwatch()
+	c.discard()
 	c.disconnect()
 	c.parser.release()
 	c.slim()

@@ -114,7 +114,7 @@ func hello(c *call) {
 
 func (c *call) describe() {
 	role := "replica"
-	if c.srv.backend.Status().Role == RoleLeading {
+	if c.conn.byLeader || c.srv.backend.Status().Role == RoleLeading {
 		role = "master"
 	}
 	proto := int64(2)

@@ -426,6 +426,24 @@ func TestClientsOfTheLeaderAreServedByTheLeader(t *testing.T) {
 	f.send("MULTI", "GET a", "EXEC", "PING")
 	f.expect("+OK", "+QUEUED", "*1", "$1", "1", "+PONG")
 	dial(t, follower.Addr).do("GET a", "-LOADING...")
+	// Some clients look, and refuse to write to a replica, for as long as the connection lasts.
+	for _, c := range []struct {
+		conn  *wire
+		leads bool
+	}{{f, true}, {dial(t, follower.Addr), false}, {dial(t, leader.Addr), true}} {
+		c.conn.send("INFO replication")
+		if info := c.conn.bulk(); strings.Contains(info, "role:master") != c.leads {
+			t.Errorf("leads %t: %s", c.leads, info)
+		}
+		c.conn.send("ROLE")
+		role := map[bool][]string{true: {"*3", "$6", "master"}, false: {"*5", "$5", "slave"}}[c.leads]
+		c.conn.expect(role...)
+	}
+	h := dial(t, l.Addr().String())
+	h.send("HELLO 3")
+	for want := "role"; h.line() != want; {
+	}
+	h.expect("$6", "master")
 }
 
 // A transaction without commands on data needs nobody's data.

@@ -14,14 +14,14 @@ type Section struct {
 	Extra bool
 }
 
-func (s *Server) sections() []Section {
+func (s *Server) sections(byLeader bool) []Section {
 	list := []Section{
 		{Name: "Server", Fill: s.infoServer},
 		{Name: "Clients", Fill: s.infoClients},
 		{Name: "Memory", Fill: s.infoMemory},
 		{Name: "Persistence", Fill: s.infoPersistence},
 		{Name: "Stats", Fill: s.infoStats},
-		{Name: "Replication", Fill: s.infoReplication},
+		{Name: "Replication", Fill: func(add adder) { s.infoReplication(byLeader, add) }},
 		{Name: "CPU", Fill: s.infoCPU},
 		{Name: "Modules", Fill: func(func(string, any)) {}},
 		{Name: "Commandstats", Fill: s.infoCommandstats, Extra: true},
@@ -43,7 +43,7 @@ func info(c *call) {
 	}
 	standard := len(wanted) == 0 || wanted["default"]
 	var out strings.Builder
-	for _, sec := range c.srv.sections() {
+	for _, sec := range c.srv.sections(c.conn.byLeader) {
 		if !wanted[strings.ToLower(sec.Name)] && !everything && !(standard && !sec.Extra) {
 			continue
 		}

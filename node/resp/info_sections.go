@@ -114,9 +114,9 @@ func (s *Server) infoStats(add adder) {
 	add("client_output_buffer_limit_disconnections", s.stats.outputLimit.Load())
 }
 
-func (s *Server) infoReplication(add adder) {
+func (s *Server) infoReplication(byLeader bool, add adder) {
 	st := s.backend.Status()
-	if st.Role == RoleLeading {
+	if st.Role == RoleLeading || byLeader {
 		add("role", "master")
 		n := 0
 		for _, f := range st.Followers {

@@ -53,6 +53,16 @@ func lcs(c *call) {
 		c.w.fail("ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len")
 		return
 	}
+	switch onView := c.tx == nil && c.batch == nil; {
+	case !onView && cells > lcsInExec:
+		c.w.fail(errLCSInExec)
+		return
+	case o.length:
+		c.w.integer(lcsLength(a, b))
+		return
+	case onView:
+		c.conn.reserve(int(4 * cells)) // many tables at once would take more memory than there is
+	}
 	t := newLCSTable(a, b)
 	switch {
 	case o.ranges:
@@ -67,8 +77,6 @@ func lcs(c *call) {
 		})
 		c.w.insertArray(at, n)
 		c.w.text("len")
-		c.w.integer(int64(t.at(len(a), len(b))))
-	case o.length:
 		c.w.integer(int64(t.at(len(a), len(b))))
 	default:
 		c.w.bulk(t.walk(func(lcsRange) {}))
@@ -116,6 +124,32 @@ type lcsRange struct{ aFrom, aTo, bFrom, bTo int }
 
 func (r lcsRange) size() int64 { return int64(r.aTo - r.aFrom + 1) }
 
+// lcsInExec bounds the cells of LCS in a transaction, where nobody else can write meanwhile.
+const lcsInExec = 1 << 20
+
+const errLCSInExec = "ERR LCS of strings this long is refused in a transaction, for others would wait for it"
+
+// lcsLength is the last cell of the table, of which it needs two rows.
+func lcsLength(a, b []byte) int64 {
+	above, row := make([]uint32, len(b)+1), make([]uint32, len(b)+1)
+	for i := range a {
+		lcsRow(above, row, a[i], b)
+		above, row = row, above
+	}
+	return int64(above[len(b)])
+}
+
+// lcsRow computes a row of the table from the one above it; c is the row's byte of the first string.
+func lcsRow(above, row []uint32, c byte, b []byte) {
+	for j := range b {
+		if c == b[j] {
+			row[j+1] = above[j] + 1
+		} else {
+			row[j+1] = max(above[j+1], row[j])
+		}
+	}
+}
+
 // lcsTable holds in cell (i, j) the length of the longest common subsequence of a[:i] and b[:j].
 type lcsTable struct {
 	a, b  []byte
@@ -127,14 +161,7 @@ func newLCSTable(a, b []byte) *lcsTable {
 	t := &lcsTable{a: a, b: b, width: len(b) + 1}
 	t.cells = make([]uint32, (len(a)+1)*t.width)
 	for i := 1; i <= len(a); i++ {
-		above, row := t.cells[(i-1)*t.width:i*t.width], t.cells[i*t.width:(i+1)*t.width]
-		for j := 1; j <= len(b); j++ {
-			if a[i-1] == b[j-1] {
-				row[j] = above[j-1] + 1
-			} else {
-				row[j] = max(above[j], row[j-1])
-			}
-		}
+		lcsRow(t.cells[(i-1)*t.width:i*t.width], t.cells[i*t.width:(i+1)*t.width], a[i-1], b)
 	}
 	return t
 }

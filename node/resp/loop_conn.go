@@ -44,6 +44,7 @@ func (c *conn) trySend(r *round) bool {
 		return false
 	}
 	r.out.buf = r.out.buf[:0]
+	c.repay()
 	return true
 }
 

@@ -12,9 +12,11 @@ type transaction struct {
 	bytes  int
 	demand demand
 	writes bool
-	data   bool // it has commands on data
-	sends  bool // it has commands that go to the leader where EXEC does
-	broken bool // a command was refused; EXEC will refuse too
+	data   bool    // it has commands on data
+	sends  bool    // it has commands that go to the leader where EXEC does
+	broken bool    // a command was refused; EXEC will refuse too
+	parts  []*part // of Server.ration
+	have   int     // bytes that were waited for
 }
 
 func multi(c *call) {
@@ -39,8 +41,26 @@ func discard(c *call) {
 func exec(c *call) { c.w.fail("ERR EXEC without MULTI") }
 
 func (c *conn) discard() {
+	if t := c.multi; t != nil {
+		for _, p := range t.parts {
+			c.srv.ration.give(p)
+		}
+	}
 	c.multi = nil
 	c.unwatch()
+}
+
+// await waits until there is memory for a transaction of so many bytes, or something has happened that ends the wait: beyond the largest
+// pooled buffer what is queued takes turns with long requests.
+func (t *transaction) await(c *conn, bytes int) {
+	if bytes <= largeBuffer || bytes <= t.have || c.srv.ration.size == 0 {
+		return
+	}
+	n := max(bytes-t.have, largeBuffer)
+	if p := c.await(&c.srv.ration, n); p != nil {
+		t.parts = append(t.parts, p)
+	}
+	t.have += n
 }
 
 // What a queued command takes beside the bytes of its arguments.
@@ -59,6 +79,7 @@ func (c *conn) queue(call *call) {
 		call.w.fail("ERR the transaction is longer than client-query-buffer-limit")
 		return
 	}
+	t.await(c, t.bytes+cost)
 	flat := make([]byte, 0, size)
 	args := make([][]byte, len(call.args))
 	for i, arg := range call.args {

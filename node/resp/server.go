@@ -87,7 +87,8 @@ func (s *Server) Serve(l net.Listener) error {
 	return s.serve(l, false)
 }
 
-// ServeByLeader is Serve for clients that want the leader, wherever it is: all that they do with data is done there.
+// ServeByLeader is Serve for clients that want the leader, wherever it is: all that they do with data is done there. So they are told, by HELLO,
+// ROLE and INFO, that this is a leader: some clients (StackExchange.Redis) ask now and then, and refuse to write to anything else.
 func (s *Server) ServeByLeader(l net.Listener) error { return s.serve(l, true) }
 
 func (s *Server) serve(l net.Listener, byLeader bool) error {
@@ -163,7 +164,8 @@ func (s *Server) sleep(d time.Duration) {
 // welcome starts serving nc, or refuses it.
 func (s *Server) welcome(nc net.Conn, byLeader bool) {
 	c := &conn{srv: s, nc: nc, created: s.opt.Now(), parser: newParser(s.limits), warm: warmEnough}
-	c.bound = s.forwards() && (byLeader || s.backend.Sequencer() != nil)
+	c.byLeader = s.forwards() && byLeader
+	c.bound = c.byLeader || s.forwards() && s.backend.Sequencer() != nil
 	c.onReady = c.ready
 	c.touch()
 	if sc, ok := nc.(syscall.Conn); ok {
