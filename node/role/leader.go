@@ -110,6 +110,7 @@ func (m *Member) endLeadership(why error) {
 		m.hold = nil
 	}
 	m.writable.Store(false)     // first: nobody may be sent to a closed sequencer
+	m.readUntil.Store(0)        // as the member ends, nothing is published any more
 	m.Contents().Seq.Close(why) // what the hold kept back is refused, so its outcome is known
 	for _, s := range m.leader.streams {
 		close(s.done)

@@ -136,6 +136,7 @@ type Member struct {
 	changed       broadcast     // something the operator cares for
 	acks          broadcast     // acknowledgements, commit, durability
 	held          held
+	ending        <-chan struct{} // closed before the process ends anything of this member; nil: it never is
 	ended         chan struct{}
 	syncTimes     latency.Histogram
 
