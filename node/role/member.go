@@ -241,6 +241,7 @@ func (m *Member) Tick() {
 	m.keepUncut()
 	m.retain(now)
 	m.recount(now)
+	m.compareClocks()
 	if m.MaySeal() && m.leader.unsealed.count > 0 {
 		m.Seal()
 	}
