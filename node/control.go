@@ -64,9 +64,12 @@ func (n *Node) Ready() error {
 		return nil
 	case replication.RoleFollower:
 		switch now := time.Now(); {
-		case n.run.Following():
+		case n.run.Following() && n.run.Current():
 			n.followed.Store(&now)
-		case n.followed.Load() == nil || now.Sub(*n.followed.Load()) >= leaderless:
+		case n.followed.Load() != nil && now.Sub(*n.followed.Load()) < leaderless:
+		case n.run.Following():
+			return errors.New("follower that has not applied yet what its log held when it began: reads wait for that")
+		default:
 			return errors.New("follower without a stream from its leader")
 		}
 		return nil

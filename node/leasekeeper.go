@@ -19,7 +19,7 @@ type leaseKeeper struct {
 
 func newLeaseKeeper(n *Node) *leaseKeeper {
 	return &leaseKeeper{holder: lease.New(lease.Options{
-		Client: n.opt.LeaseClient, Name: n.opt.LeaseName, Self: n.opt.Member, Log: n.opt.Log, Now: wallClock,
+		Client: n.opt.LeaseClient, Name: n.opt.LeaseName, Self: n.opt.Member, Log: n.opt.Log, Wall: wallClock,
 		Probe: func(ctx context.Context) error { return n.probe.Check(ctx) },
 	})}
 }

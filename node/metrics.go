@@ -25,6 +25,7 @@ var (
 	descPosition    = desc("position", "Log positions: last, durable, commit, applied.", "end")
 	descConnected   = desc("leader_connected", "1 while this follower hears its leader.")
 	descFollowerLag = desc("follower_lag_entries", "Entries of the leader's log that a follower has not made durable.", "follower")
+	descTimeAhead   = desc("leader_time_ahead_seconds", "On the leader: by how much the time by which keys expire is ahead of its machine's clock.")
 	descSeedDone    = desc("seed_bytes_done", "Bytes received of the snapshot under way.")
 	descSeedTotal   = desc("seed_bytes_total", "Bytes of the snapshot under way; 0 when there is none.")
 	descQuarantined = desc("quarantined_entries", "Entries cut from the log by rejoins and kept in quarantine.")
@@ -34,7 +35,7 @@ var (
 )
 
 func (c memberCollector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descRole, descEpoch, descWritable, descPosition, descConnected, descFollowerLag,
+	for _, d := range []*prometheus.Desc{descRole, descEpoch, descWritable, descPosition, descConnected, descFollowerLag, descTimeAhead,
 		descSeedDone, descSeedTotal, descQuarantined, descLogDamage, descSyncs, descDisk} {
 		ch <- d
 	}
@@ -67,6 +68,9 @@ func (c memberCollector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descConnected, flag(s.Contact != nil && s.Contact.Connected))
 	for name, f := range s.Followers {
 		gauge(descFollowerLag, float64(max(s.Last.Position, f.Durable)-f.Durable), name)
+	}
+	if ahead, leads := c.run.TimeAhead(); leads {
+		gauge(descTimeAhead, ahead.Seconds())
 	}
 	seed := s.Seeding
 	if seed == nil {

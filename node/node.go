@@ -31,7 +31,7 @@ type Node struct {
 	// writeTimeout is what a leader told last; 0: nothing.
 	writeTimeout atomic.Int64
 	probe        *lease.DiskProbe
-	followed     atomic.Pointer[time.Time] // when it was seen last, by Ready, that a leader is heard
+	followed     atomic.Pointer[time.Time] // when it was seen last, by Ready, that a leader is heard, and reads are not behind what the process before has shown
 	ports        [4]net.Listener           // client, peer, control, leader; nil where closed
 	cancel       context.CancelFunc
 	running      sync.WaitGroup

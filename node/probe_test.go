@@ -12,10 +12,10 @@ import (
 	"github.com/go-logr/logr"
 )
 
-// probeFS fails the next sync of the disk probe with what next holds.
+// probeFS fails the next sync of the disk probe with what next holds, and every write to it while there is write.
 type probeFS struct {
 	vfs.FS
-	next atomic.Pointer[error]
+	next, write atomic.Pointer[error]
 }
 
 func (f *probeFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
@@ -29,6 +29,13 @@ func (f *probeFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.O
 type probeFile struct {
 	vfs.File
 	fs *probeFS
+}
+
+func (f probeFile) WriteAt(p []byte, off int64) (int, error) {
+	if err := f.fs.write.Load(); err != nil {
+		return 0, *err
+	}
+	return f.File.WriteAt(p, off)
 }
 
 func (f probeFile) Sync() error {
@@ -75,5 +82,29 @@ func TestAFailedProbeEndsTheNode(t *testing.T) {
 		if err := n.Stop(); err != nil && !c.ends {
 			t.Errorf("%v: %v", c.err, err)
 		}
+	}
+}
+
+// A file system that was made read-only under a member that has nothing to write ends it: it must not pass for a voter.
+func TestAReadOnlyVolumeEndsAnIdleNode(t *testing.T) {
+	fs, readOnly := &probeFS{FS: vfs.NewMem()}, error(syscall.EROFS)
+	fs.write.Store(&readOnly)
+	n, err := Start(t.Context(), Options{
+		FS: fs, Data: "d", Listen: "127.0.0.1:0", PeerListen: "127.0.0.1:0", ControlListen: "127.0.0.1:0", Memory: 32 << 20,
+		Managed: true, Store: "s", Member: "m", Log: logr.Discard(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- n.Wait() }()
+	select {
+	case err := <-ended:
+		if !errors.Is(err, readOnly) {
+			t.Errorf("ended by %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("it lives on")
+		_ = n.Stop()
 	}
 }

@@ -33,6 +33,8 @@ type Options struct {
 	Log   logr.Logger
 	// Now is the clock; its monotonic reading is what deadlines rest on. Nil: the machine's.
 	Now func() time.Time
+	// Wall is the calendar that renew times are of; nobody orders by them. Nil: Now.
+	Wall func() time.Time
 	// Random gives the jitter, in [0, 1). Nil: math/rand's.
 	Random func() float64
 }
@@ -71,6 +73,9 @@ type Holder struct {
 func New(opt Options) *Holder {
 	if opt.Now == nil {
 		opt.Now = time.Now
+	}
+	if opt.Wall == nil {
+		opt.Wall = opt.Now
 	}
 	if opt.Random == nil {
 		opt.Random = rand.Float64
@@ -191,7 +196,7 @@ func heldFor(d time.Duration, l *coordinationv1.Lease) time.Duration {
 
 // patch writes a renewTime that differs from the last one, if the object is still the one seen.
 func (h *Holder) patch(ctx context.Context) (*coordinationv1.Lease, error) {
-	at := metav1.NewMicroTime(h.opt.Now().Round(0).Truncate(time.Microsecond))
+	at := metav1.NewMicroTime(h.opt.Wall().Round(0).Truncate(time.Microsecond))
 	if last := h.seen.Spec.RenewTime; last != nil && last.Time.Equal(at.Time) {
 		at.Time = at.Add(time.Microsecond)
 	}

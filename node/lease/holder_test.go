@@ -401,3 +401,22 @@ func TestAnotherDurationIsTakenUpAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// Renew times are of the calendar; how long the Lease is held is not, whatever that does.
+func TestTheCalendarIsNoClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, "a", epoch7)
+		h := hold(t, s, func(o *Options) { o.Wall = func() time.Time { return time.Now().Add(time.Hour) } })
+		time.Sleep(time.Second)
+		if ahead := time.Until(s.now().Spec.RenewTime.Time); ahead < 59*time.Minute {
+			t.Errorf("renewed with a time %v ahead", ahead)
+		}
+		if held := time.Until(h.Deadline()); held <= 0 || held > duration {
+			t.Errorf("held for %v", held)
+		}
+		h.stop()
+		if err := <-h.ended; err != nil {
+			t.Error(err)
+		}
+	})
+}

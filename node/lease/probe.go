@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
@@ -36,7 +37,7 @@ type DiskProbe struct {
 	next uint64   // numbers the writes
 }
 
-// OpenDiskProbe opens the probe's file in dir; it writes nothing yet. fail is told of a failed sync, once: it must end the process, for the
+// OpenDiskProbe opens the probe's file in dir; it writes nothing yet. fail is told of a failed write or sync, once: it must end the process, for the
 // probe never passes again. It is called on a goroutine of the probe's own, also when every Check has given up before.
 func OpenDiskProbe(fs vfs.FS, dir string, fail func(error)) (*DiskProbe, error) {
 	p := &DiskProbe{fs: fs, path: fs.PathJoin(dir, probeFile), fail: fail, turn: make(chan error, 1)}
@@ -57,9 +58,11 @@ func (p *DiskProbe) open() error {
 }
 
 // Check writes and syncs. After a failed sync it fails for ever: the pages that could not be written are forgotten by the
-// kernel, so a later success would prove nothing (Rebello et al., "Can Applications Recover from fsync Failures?", 2020).
+// kernel, so a later success would prove nothing (Rebello et al., "Can Applications Recover from fsync Failures?", 2020). So it does after a
+// failed write: the file system was made read-only, has shut down, or has lost its device, and a member that has nothing to write would hear
+// of that nowhere else, and pass for a whole voter.
 //
-// A sync that found no room, as where blocks are allocated only then, says nothing against the disk. The probe holds no data that could be
+// What found no room, the sync too where blocks are allocated only then, says nothing against the disk. The probe holds no data that could be
 // lost with those pages, so it goes on with a fresh file, whose sync can only tell of what is written to that one.
 func (p *DiskProbe) Check(ctx context.Context) error {
 	var last error
@@ -91,16 +94,11 @@ func (p *DiskProbe) Check(ctx context.Context) error {
 
 // write returns what ends the probe for good, or what only this write failed with.
 func (p *DiskProbe) write() (final, err error) {
-	if p.file == nil {
-		if err := errors.Join(durable.Remove(p.fs, p.path), p.open()); err != nil {
+	if err = p.writeBlock(); err != nil {
+		if passes(err) {
 			return nil, err
 		}
-	}
-	p.next++
-	var block [probeBytes]byte
-	binary.LittleEndian.PutUint64(block[:], p.next)
-	if _, err := p.file.WriteAt(block[:], 0); err != nil {
-		return nil, fmt.Errorf("write the disk probe: %w", err)
+		return err, nil
 	}
 	err = p.file.Sync()
 	switch {
@@ -113,6 +111,26 @@ func (p *DiskProbe) write() (final, err error) {
 	default:
 		return fmt.Errorf("sync the disk probe: %w", err), nil
 	}
+}
+
+func (p *DiskProbe) writeBlock() error {
+	if p.file == nil {
+		if err := errors.Join(durable.Remove(p.fs, p.path), p.open()); err != nil {
+			return err
+		}
+	}
+	p.next++
+	var block [probeBytes]byte
+	binary.LittleEndian.PutUint64(block[:], p.next)
+	if _, err := p.file.WriteAt(block[:], 0); err != nil {
+		return fmt.Errorf("write the disk probe: %w", err)
+	}
+	return nil
+}
+
+// passes reports whether err says nothing against the disk: there is no room on it, or the process has too many files open.
+func passes(err error) bool {
+	return durable.IsNoSpace(err) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 // Close waits for a write that is under way, or for the end of ctx, and closes the file.

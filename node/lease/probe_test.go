@@ -101,9 +101,9 @@ func TestProbeOfAHangingDisk(t *testing.T) {
 	}
 }
 
-func TestAFailedSyncIsFinalAndAFailedWriteIsNot(t *testing.T) {
+func TestAFailedSyncIsFinalAndAFullDiskIsNot(t *testing.T) {
 	disk, p := openProbe(t)
-	full := errors.New("no space left on device")
+	full := error(syscall.ENOSPC)
 	disk.writeErr.Store(&full)
 	if err := check(t, p, time.Minute); !errors.Is(err, full) {
 		t.Fatalf("probe of a full disk: %v", err)
@@ -123,6 +123,27 @@ func TestAFailedSyncIsFinalAndAFailedWriteIsNot(t *testing.T) {
 	}
 	if n := disk.final.Load(); n != 1 {
 		t.Errorf("whoever ends the process was told %d times", n)
+	}
+}
+
+// A write that fails ends the process, as on a file system that was made read-only: a member that has nothing to write finds out by nothing
+// else. What only says that the disk is full does not, nor that the process has too many files open.
+func TestAFailedWriteIsFinal(t *testing.T) {
+	for err, final := range map[error]int32{
+		syscall.EROFS: 1, syscall.EIO: 1, syscall.ENODEV: 1, syscall.ENOSPC: 0, syscall.EDQUOT: 0, syscall.EMFILE: 0,
+	} {
+		disk, p := openProbe(t)
+		disk.writeErr.Store(&err)
+		if got := check(t, p, time.Minute); !errors.Is(got, err) {
+			t.Errorf("%v: the probe says %v", err, got)
+		}
+		disk.writeErr.Store(nil)
+		if got := check(t, p, time.Minute); (got != nil) != (final > 0) {
+			t.Errorf("%v: the probe after it says %v", err, got)
+		}
+		if n := disk.final.Load(); n != final {
+			t.Errorf("%v: whoever ends the process was told %d times", err, n)
+		}
 	}
 }
 

@@ -87,12 +87,19 @@ const maxHold = 10 * time.Second
 func (m *Member) Handover(ctx context.Context, req wire.HandoverRequest) (wire.HandoverReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, holdOf(req))
 	defer cancel()
+	lacks := m.opt.Member + " did not come round to holding its writes"
 	for begin := true; ; begin = false {
 		acked := m.acks.next()
-		reply, done, err := m.TryHandover(ctx, req, begin)
-		if err != nil || done {
+		reply, missing, err := m.TryHandover(ctx, req, begin)
+		switch {
+		case replication.IsRefusal(err):
 			return reply, err
+		case err != nil:
+			return reply, &replication.Refusal{Reason: "NotInTime", Message: fmt.Sprintf("%s within %v", lacks, holdOf(req))}
+		case missing == "":
+			return reply, nil
 		}
+		lacks = missing
 		select {
 		case <-acked:
 		case <-ctx.Done():
@@ -104,20 +111,19 @@ func holdOf(req wire.HandoverRequest) time.Duration {
 	return min(time.Duration(req.HoldMillis)*time.Millisecond, maxHold)
 }
 
-// TryHandover is one look of Handover; the first begins the hold.
-func (m *Member) TryHandover(ctx context.Context, req wire.HandoverRequest, begin bool) (reply wire.HandoverReply, done bool, err error) {
+// TryHandover is one look of Handover; the first begins the hold. It tells what was not done yet; "" when all is.
+func (m *Member) TryHandover(ctx context.Context, req wire.HandoverRequest, begin bool) (reply wire.HandoverReply, missing string, err error) {
 	if callErr := m.works.Do(ctx, func() {
 		if begin {
 			err = m.beginHold(req, holdOf(req))
 		}
 		if err == nil {
-			reply.End, done, err = m.handedOver(req)
+			reply.End, missing, err = m.handedOver(req)
 		}
 	}); callErr != nil {
-		return reply, false, &replication.Refusal{Reason: "NotInTime",
-			Message: fmt.Sprintf("%s did not reach the log's end within %v", req.To, holdOf(req))}
+		return reply, "", callErr
 	}
-	return reply, done, err
+	return reply, missing, err
 }
 
 // hold is a handover's pause of writes.
@@ -125,6 +131,9 @@ type hold struct {
 	stop func() // its timer
 	// end is the log's end: nothing comes after it while the hold lasts.
 	end replication.Position
+	// short: end is where the log ends, which had no room for the rest of what was queued before the hold. That is in no log, so nobody has to
+	// take it over; while the hold lasts it stays so, also if there is room again.
+	short bool
 	// applied is what was applied at the last look.
 	applied replication.Position
 }
@@ -173,24 +182,45 @@ func (m *Member) leads(e replication.Epoch) error {
 		Message: fmt.Sprintf("%s in epoch %d accepts no writes of epoch %d", m.core.Role(), m.core.Promises().Epoch, e)}
 }
 
-// handedOver reports whether everything before the hold is committed, applied, and on the targets.
-func (m *Member) handedOver(req wire.HandoverRequest) (end replication.Mark, done bool, err error) {
+// shorten has a hold end where the log does, while that takes no more: else a leader without room could never hand over.
+func (h *hold) shorten(c *Contents) {
+	if last := c.Log.Last().Position; last < h.end {
+		h.end, h.short = last, true
+	}
+}
+
+// handedOver tells what is not done yet of: everything before the hold is committed, applied, and on the targets.
+func (m *Member) handedOver(req wire.HandoverRequest) (end replication.Mark, missing string, err error) {
 	if err := m.leads(req.Epoch); err != nil {
-		return end, false, err
+		return end, "", err
 	}
 	if m.hold == nil {
-		return end, false, &replication.Refusal{Reason: "NotInTime", Message: "the hold on writes ended"}
+		return end, "", &replication.Refusal{Reason: "NotInTime", Message: "the hold on writes ended"}
 	}
-	end = m.Contents().Log.Durable()
-	// Applied too, or a client that waits for that would not learn that its write was committed.
-	done = end.Position == m.hold.end && m.core.Commit() == end.Position && m.Contents().State.Applied().Position >= end.Position
+	c := m.Contents()
+	if m.space.noRoom {
+		m.hold.shorten(c)
+	}
+	end = c.Log.Durable()
+	if end.Position != m.hold.end {
+		missing = m.opt.Member + " itself did not make its log durable up to its end"
+	}
 	followers := m.core.Followers(m.opt.Now())
 	for _, name := range append([]string{req.To}, req.Also...) {
 		f, known := followers[name]
 		if !known {
-			return end, false, &replication.Refusal{Reason: "NotFollowing", Message: fmt.Sprintf("%s does not follow this leader", name)}
+			return end, "", &replication.Refusal{Reason: "NotFollowing", Message: fmt.Sprintf("%s does not follow this leader", name)}
 		}
-		done = done && f.Durable == end.Position
+		if f.Durable != end.Position && missing == "" {
+			missing = name + " did not reach the log's end"
+		}
 	}
-	return end, done, nil
+	switch {
+	case missing != "":
+	case m.core.Commit() != end.Position:
+		missing = "too few voters reached the log's end"
+	case c.State.Applied().Position < end.Position: // a client that waits for that would not learn that its write was committed
+		missing = m.opt.Member + " did not apply its log up to its end"
+	}
+	return end, missing, nil
 }

@@ -14,9 +14,11 @@ const diskPatience = 3 * time.Second
 
 // Hung is for how long the disk has not finished what it was asked to: an fsync of the log, or whatever the role goroutine or
 // the disk probe waits for. Called from anywhere.
-func (m *Member) Hung() time.Duration {
+func (m *Member) Hung() time.Duration { return max(m.Stuck(), m.unfinished()) }
+
+// unfinished is for how long an fsync of the log, or the disk probe, has not come back; 0: none is under way. Called from anywhere.
+func (m *Member) unfinished() (d time.Duration) {
 	now := m.opt.Now().Sub(m.start)
-	d := now - time.Duration(m.beat.Load())
 	for _, since := range []int64{m.syncBegan.Load(), m.probeBegan.Load()} {
 		if since != 0 {
 			d = max(d, now-time.Duration(since))
@@ -38,6 +40,11 @@ func (m *Member) trouble() problem {
 	if d < diskPatience {
 		return cmp.Or(m.damageProblem(), m.problem, m.outdatedProblem())
 	}
-	return problem{wire.ProblemDiskStuck, fmt.Sprintf("its disk has not finished a write for more than %v: look at the machine and the "+
-		"storage behind the volume; it goes on by itself once that works", max(diskPatience, d.Truncate(10*time.Second)))}
+	text := "its disk has not finished a write for more than %v: look at the machine and the storage behind the volume; it goes on by itself " +
+		"once that works"
+	if m.unfinished() < diskPatience {
+		text = "nothing has moved in it for more than %v: its disk holds it up, or its processor or memory limit, or its machine has too much " +
+			"to do; it goes on by itself"
+	}
+	return problem{wire.ProblemDiskStuck, fmt.Sprintf(text, max(diskPatience, d.Truncate(10*time.Second)))}
 }

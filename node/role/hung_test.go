@@ -139,6 +139,27 @@ func TestALeaderWhoseDiskHangsFallsSilent(t *testing.T) {
 	}
 }
 
+// A member that does not come round although no write is under way does not blame its disk alone: it may get no processor time.
+func TestAMemberThatGetsNoTimeDoesNotBlameItsDisk(t *testing.T) {
+	var ahead atomic.Int64
+	o := options()
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	r := start(t, o)
+	if err := r.works.Do(t.Context(), func() {
+		ahead.Store(int64(20 * time.Second))
+		if p := r.trouble(); p.reason != wire.ProblemDiskStuck || !strings.Contains(p.text, "processor") {
+			t.Errorf("%q %q", p.reason, p.text)
+		}
+		r.ProbeBegan()
+		ahead.Store(int64(time.Minute))
+		if p := r.trouble(); p.reason != wire.ProblemDiskStuck || strings.Contains(p.text, "processor") {
+			t.Errorf("with a write under way: %q %q", p.reason, p.text)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A write that only looks whether the disk works, and does not return, is said too, on a member that has nothing to write.
 func TestAnIdleMemberWhoseDiskHangsSaysSo(t *testing.T) {
 	var ahead atomic.Int64

@@ -22,9 +22,11 @@ type leaderState struct {
 	writeTimeout time.Duration
 	// unsealed was taken from the sequencer when the volume had no room for it in the log; it comes next.
 	unsealed batch
-	streams  map[string]*stream    // by follower
-	restDue  bool                  // see ship
-	seeds    map[string]*seedOrder // by follower
+	// clockTold: it was said in the log how far leader time is ahead, and it still is.
+	clockTold bool
+	streams   map[string]*stream    // by follower
+	restDue   bool                  // see ship
+	seeds     map[string]*seedOrder // by follower
 }
 
 // batch is what Take gave, and may be kept until the next Take.
@@ -110,6 +112,7 @@ func (m *Member) endLeadership(why error) {
 		m.hold = nil
 	}
 	m.writable.Store(false)     // first: nobody may be sent to a closed sequencer
+	m.readUntil.Store(0)        // as the member ends, nothing is published any more
 	m.Contents().Seq.Close(why) // what the hold kept back is refused, so its outcome is known
 	for _, s := range m.leader.streams {
 		close(s.done)
@@ -143,19 +146,35 @@ func (m *Member) openOrClose(now time.Time, c *Contents) {
 		}
 		l.open = true
 		m.opt.Log.Info("accepting writes", "epoch", l.epoch, "position", c.Log.Last().Position)
-		m.compareClocks(c)
 	}
 }
 
 // clockAhead is how far leader time may be ahead of this machine's clock without a word.
 const clockAhead = time.Minute
 
-// compareClocks tells in the log when an earlier leader's clock was far ahead of this one's, or this one was set back.
-func (m *Member) compareClocks(c *Contents) {
-	if ahead := time.Duration(c.State.AppliedTime()-m.opt.Wall()) * time.Millisecond; ahead > clockAhead {
-		m.opt.Log.Info("the newest record is of a time that this machine's clock has not reached: a leader's clock was ahead, or this one's is "+
-			"behind; keys expire by leader time, which goes on from that record", "ahead", ahead.String())
+// compareClocks tells in the log when leader time is far ahead of this machine's clock: an earlier leader's was ahead, or this one's was, and
+// is set back. It is told once for each time.
+func (m *Member) compareClocks() {
+	ahead, leads := m.TimeAhead()
+	if !leads || m.leader == nil {
+		return
 	}
+	if ahead > clockAhead && !m.leader.clockTold {
+		m.opt.Log.Info("leader time is ahead of this machine's clock: that of a leader was ahead, or this one's is behind; keys expire by leader "+
+			"time, which goes on until the clock has caught up: what is given a time on the calendar (EXAT, EXPIREAT) expires that much early",
+			"ahead", ahead.String())
+	}
+	m.leader.clockTold = ahead > clockAhead
+}
+
+// TimeAhead is by how much leader time is ahead of this machine's clock; false where this member does not lead, or not yet. Called from
+// anywhere.
+func (m *Member) TimeAhead() (time.Duration, bool) {
+	if !m.Open() {
+		return 0, false
+	}
+	wall := m.opt.Wall() // first: leader time is never behind it
+	return time.Duration(m.Contents().Seq.Now()-wall) * time.Millisecond, true
 }
 
 // protected reports whether no other leader can have been promoted: by the voters' promises where k >= 1, by the Lease

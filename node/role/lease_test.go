@@ -118,3 +118,38 @@ func TestAsynchronousLeaderReadsOnlyWhileItsLeaseIsValid(t *testing.T) {
 		t.Fatal("a read was served after the Lease had run out")
 	}
 }
+
+// Where both ports of a leader refuse, others take it for dead and do not wait for what was granted to it. So it serves no linearizable read
+// from before that on: from the end of its context, also while whoever has the turn waits for a disk.
+func TestAMemberThatEndsServesNoRead(t *testing.T) {
+	ctx, end := context.WithCancel(t.Context())
+	r, err := Start(ctx, options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	lead(t, r, 1, replication.Rule{})
+	until(t, "the leader serves reads", func() bool { return mayRead(r) })
+	r.works.turn.Lock()
+	end()
+	if mayRead(r) {
+		t.Error("its context has ended, and it still serves reads")
+	}
+	r.works.turn.Unlock()
+	<-r.Done()
+}
+
+// Nor does it rely on its state being published once more: as a member ends, nobody does that.
+func TestALeadershipThatEndsServesNoRead(t *testing.T) {
+	r := start(t, options())
+	lead(t, r, 1, replication.Rule{})
+	until(t, "the leader serves reads", func() bool { return mayRead(r) })
+	if err := r.works.Do(t.Context(), func() {
+		r.core.Resign()
+		r.endLeadership(errLeaseLost)
+		if r.MayRead() {
+			t.Error("it leads no more, and still serves reads")
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+}

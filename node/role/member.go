@@ -136,6 +136,7 @@ type Member struct {
 	changed       broadcast     // something the operator cares for
 	acks          broadcast     // acknowledgements, commit, durability
 	held          held
+	ending        <-chan struct{} // closed before the process ends anything of this member; nil: it never is
 	ended         chan struct{}
 	syncTimes     latency.Histogram
 
@@ -240,6 +241,7 @@ func (m *Member) Tick() {
 	m.keepUncut()
 	m.retain(now)
 	m.recount(now)
+	m.compareClocks()
 	if m.MaySeal() && m.leader.unsealed.count > 0 {
 		m.Seal()
 	}
@@ -247,7 +249,7 @@ func (m *Member) Tick() {
 
 // MaySeal reports whether Seal has a use: one batch at a time is being synced, and meanwhile the next gathers.
 func (m *Member) MaySeal() bool {
-	return m.leader != nil && m.leader.open && !m.syncing && !m.space.noRoom
+	return m.leader != nil && m.leader.open && !m.syncing && !m.space.noRoom && !(m.hold != nil && m.hold.short)
 }
 
 // final passes on err unless it is an orderly refusal, or a want of space that changed nothing; a fatal one also ends the

@@ -61,8 +61,11 @@ func (m *Member) retainBy(busy *bool, c *Contents, f func() error) {
 	})
 }
 
+// goneFor is how long a follower may be gone that a full leader keeps its log for.
+const goneFor = time.Minute
+
 // pruneBound is up to where the log may be pruned; a damaged segment always may. The less room there is on the volume, the less is kept; but what a follower
-// of this epoch lacks goes only once the log itself has no room any more: else that one needs a snapshot, for which there is
+// of this epoch lacks, and can use, goes only once the log itself has no room any more: else that one needs a snapshot, for which there is
 // less room still.
 func (m *Member) pruneBound(l *wal.Log, now time.Time) replication.Position {
 	_, damaged := m.damage()
@@ -77,10 +80,19 @@ func (m *Member) pruneBound(l *wal.Log, now time.Time) replication.Position {
 	short := l.PruneBound(retain)
 	if !m.space.noRoom {
 		for _, f := range m.core.Followers(now) {
-			short = min(short, f.Durable)
+			if m.needsLog(l, f) {
+				short = min(short, f.Durable)
+			}
 		}
 	}
 	return max(bound, short)
+}
+
+// needsLog tells whether the log is kept for f although there is little room. One that needs a snapshot has no use for it: what must follow
+// on that is held where it is sent. Nor is it kept by a full leader for one that is gone for long, or for good: that may come to cost a
+// snapshot, and to keep it costs the writes of all clients.
+func (m *Member) needsLog(l *wal.Log, f replication.Follower) bool {
+	return !f.Seeding && f.Durable+1 >= l.First() && (f.Live || m.space.Level != volume.Full || f.Silent < goneFor)
 }
 
 // prune prunes up to what is on disk in the state too.

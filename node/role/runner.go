@@ -32,6 +32,9 @@ type Generation struct {
 var errStopped = errors.New("the member is stopping")
 
 // Start opens the member's directory and runs it until ctx ends. Failed tells what else should end it.
+//
+// Guarantee: no linearizable read is served any more once ctx has ended, and so none once anything that ends with ctx has ended, as the ports
+// do. Where both refuse, others take the leader for dead.
 func Start(ctx context.Context, opt Options) (*Runner, error) {
 	opt.complete()
 	w := newWorks(opt)
@@ -39,6 +42,7 @@ func Start(ctx context.Context, opt Options) (*Runner, error) {
 	if err != nil {
 		return nil, err
 	}
+	m.ending = ctx.Done()
 	if err := w.begin(m); err != nil {
 		return nil, errors.Join(err, m.Close())
 	}

@@ -199,6 +199,8 @@ func (m *Member) AwaitReadWindow(ctx context.Context) error {
 		case <-acked:
 		case <-ctx.Done():
 			return context.Cause(ctx)
+		case <-m.ending:
+			return errStopped
 		case <-m.ended:
 			return errStopped
 		}
@@ -206,8 +208,14 @@ func (m *Member) AwaitReadWindow(ctx context.Context) error {
 }
 
 // MayRead reports whether a linearizable read may be served now. It goes by the clock, not by what the role goroutine
-// noticed: the process may just have been paused.
+// noticed: the process may just have been paused. Nor does it wait for what ends the leadership as the member ends, which a
+// disk that hangs may hold up.
 func (m *Member) MayRead() bool {
+	select {
+	case <-m.ending:
+		return false
+	default:
+	}
 	now := m.opt.Now()
 	if until := m.readUntil.Load(); until != math.MaxInt64 {
 		return until > int64(now.Sub(m.start))

@@ -17,6 +17,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/meta"
 	"github.com/replicatedstore/replicatedstore/replication/snapshot"
+	"github.com/replicatedstore/replicatedstore/replication/volume"
 )
 
 // tightFS is a volume of 1 GiB. While it is tight, tables find no room unless the log has at most fewSegments files; while it is full, it says
@@ -128,4 +129,48 @@ func TestPruningGoesOnWhileACheckpointWaitsForRoom(t *testing.T) {
 	})
 	fills(t, r, fs)
 	ended.Wait()
+}
+
+// With little room the log is kept for followers that can use it, and by a full leader not for those that are gone for long: writes would be
+// refused until they come back, and they may never.
+func TestWhomAFullLeaderKeepsItsLogFor(t *testing.T) {
+	r, _ := startTight(t)
+	if err := r.works.Do(t.Context(), func() {
+		l, now := r.Contents().Log, r.opt.Now()
+		full := l.PruneBound(1)
+		r.space.Level = volume.NearlyFull
+		tight := r.pruneBound(l, now)
+		keeps := func(what string, level volume.Level, after time.Duration, want replication.Position) {
+			t.Helper()
+			r.space.Level = level
+			if got := r.pruneBound(l, now.Add(after)); got != want {
+				t.Errorf("%s: the log is pruned up to %d, want %d of %d", what, got, want, l.Last().Position)
+			}
+		}
+		keeps("nobody follows", volume.Full, 0, full)
+		hello := replication.Hello{Store: "s", Member: "f", Incarnation: "i", Epoch: 1}
+		if reply := r.core.OnHello(hello, now); reply.Verdict != replication.VerdictStream {
+			t.Fatalf("an empty follower: %+v", reply)
+		}
+		keeps("it follows", volume.Full, 2*goneFor, 0)
+		keeps("it follows, nearly full", volume.NearlyFull, 2*goneFor, 0)
+		r.core.OnStreamEnd(replication.Voter{Member: "f", Incarnation: "i"})
+		keeps("it is gone", volume.Full, goneFor/2, 0)
+		keeps("it is gone for long, nearly full", volume.NearlyFull, 2*goneFor, 0)
+		keeps("it is gone for long", volume.Full, 2*goneFor, full)
+		seeded := hello
+		seeded.Seed = true
+		r.core.OnHello(seeded, now)
+		keeps("it is sent a snapshot", volume.Full, 0, full)
+		keeps("it is sent a snapshot, nearly full", volume.NearlyFull, 0, tight)
+		if err := l.Prune(l.PruneBound(64 << 10)); err != nil || l.First() == 1 {
+			t.Fatalf("the log begins at %d: %v", l.First(), err)
+		}
+		hello.NoSeed = true
+		r.core.OnHello(hello, now)
+		keeps("it needs a snapshot", volume.Full, 0, l.PruneBound(1))
+		r.space.Level = volume.Ample
+	}); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -46,50 +46,73 @@ func (m *Machine) bounded(ctx context.Context) (context.Context, func()) {
 	return ctx, func() { stop(); cancel(nil) }
 }
 
-// flush writes out what is applied now. A goroutine starts it, because that may stall as writes do (on a full
-// disk, for as long as it is full).
+// flush writes out what is applied now.
 func (m *Machine) flush(ctx context.Context) error {
 	ctx, cancel := m.bounded(ctx)
 	defer cancel()
-	type begun struct {
-		flushed <-chan struct{}
-		err     error
-	}
-	started := make(chan begun, 1)
+	return m.beginFlush().wait(ctx)
+}
+
+// flushing is a flush on a goroutine of its own, because it may stall as writes do (on a full disk, for as long as it is full).
+type flushing struct {
+	done chan struct{}
+	err  error // once done is closed
+}
+
+// beginFlush begins to write out what is applied now.
+func (m *Machine) beginFlush() *flushing {
+	f := &flushing{done: make(chan struct{})}
 	go func() {
-		if !m.gate.enter() {
-			started <- begun{err: ErrClosed}
+		defer close(f.done)
+		flushed, err := m.startFlush()
+		if err != nil {
+			f.err = err
 			return
 		}
-		defer m.gate.leave()
-		if err := m.pour(); err != nil {
-			started <- begun{err: err}
-			return
+		select {
+		case <-flushed:
+		case <-m.closing.Done():
+			f.err = ErrClosed
 		}
-		m.queueMu.Lock()
-		defer m.queueMu.Unlock()
-		if err := m.admit(); err != nil {
-			started <- begun{err: err}
-			return
-		}
-		flushed, err := m.db.AsyncFlush()
-		started <- begun{flushed, err}
 	}()
-	var b begun
+	return f
+}
+
+// wait returns when the flush is over, or ctx ends; the flush goes on by itself then.
+func (f *flushing) wait(ctx context.Context) error {
 	select {
-	case b = <-started:
+	case <-f.done:
+		return f.err
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	if b.err != nil {
-		return b.err
-	}
+}
+
+// over reports whether the flush is.
+func (f *flushing) over() bool {
 	select {
-	case <-b.flushed:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+	case <-f.done:
+		return true
+	default:
+		return false
 	}
+}
+
+// startFlush has the database begin to flush what is applied now.
+func (m *Machine) startFlush() (flushed <-chan struct{}, err error) {
+	if !m.gate.enter() {
+		return nil, ErrClosed
+	}
+	defer m.gate.leave()
+	if err := m.pour(); err != nil {
+		return nil, err
+	}
+	m.queueMu.Lock()
+	defer m.queueMu.Unlock()
+	if err := m.admit(); err != nil {
+		return nil, err
+	}
+	return m.db.AsyncFlush()
 }
 
 // refreshDurable reads the applied mark as it stands in the tables on disk, past the memtables. Flushes install

@@ -56,6 +56,7 @@ type Machine struct {
 	// The constants of these names, except in tests.
 	settleWithin  time.Duration
 	mostSublevels int32
+	pieceTime     time.Duration
 	// pouringEnded is closed when pourLoop has ended.
 	pouringEnded chan struct{}
 
@@ -71,6 +72,8 @@ type Machine struct {
 	flushed    chan struct{} // cap 1: a flush ended; durableLoop looks how far it reached
 	done       chan struct{} // closed when durableLoop has ended
 
+	reclaiming *flushing // Reclaim's caller only: the flush that it began last
+
 	count counter
 }
 
@@ -81,7 +84,7 @@ func Open(fs vfs.FS, dir string, o Options) (*Machine, error) {
 		fs: fs, dir: dir, opt: o.withDefaults(),
 		drained: make(chan struct{}, 1), flushed: make(chan struct{}, 1), done: make(chan struct{}), filled: make(chan struct{}, 1), pouringEnded: make(chan struct{}),
 	}
-	m.recent, m.settleWithin, m.mostSublevels = newRecent(recentBytes(m.opt)), settleWithin, mostSublevels
+	m.recent, m.settleWithin, m.mostSublevels, m.pieceTime = newRecent(recentBytes(m.opt)), settleWithin, mostSublevels, pieceTime
 	m.rows = newRows(rowBytes(m.opt.Memory))
 	m.foresight.give(foresightBytes(m.opt.Memory))
 	m.queueBytes = queueBytes(m.opt)

@@ -21,7 +21,7 @@ const (
 
 // Reclaim gives back to the volume what deleted values take, which the database does in its own time otherwise, or not at all while
 // nothing is written. It writes the tables anew, one piece of the keys after the other, and needs room for a piece or two meanwhile. Where
-// there is none, or something takes too long, it leaves it at that.
+// there is none, or something takes too long, it leaves it at that. One caller at a time.
 func (m *Machine) Reclaim() error {
 	if !m.gate.enter() {
 		return ErrClosed
@@ -31,9 +31,12 @@ func (m *Machine) Reclaim() error {
 	if !worth {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), pieceTime)
+	ctx, cancel := context.WithTimeout(context.Background(), m.pieceTime)
 	defer cancel()
-	err := m.flush(ctx) // so that the pieces do not wait for memtables
+	if m.reclaiming == nil || m.reclaiming.over() {
+		m.reclaiming = m.beginFlush() // so that the pieces do not wait for memtables
+	} // else: the one before waits for room yet, and would be in the way of another
+	err := m.reclaiming.wait(ctx)
 	for _, r := range m.pieces(size) {
 		if err != nil {
 			break
@@ -58,7 +61,7 @@ func (m *Machine) Reclaim() error {
 func (m *Machine) merge(r keyRange) error {
 	began := time.Now()
 	err := m.db.Compact(m.closing, r.lower, r.upper, false)
-	if err == nil && time.Since(began) > pieceTime {
+	if err == nil && time.Since(began) > m.pieceTime {
 		err = fmt.Errorf("merging tables took %v: %w", time.Since(began), context.DeadlineExceeded)
 	}
 	return err

@@ -2,6 +2,8 @@ package store
 
 import (
 	"fmt"
+	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
@@ -60,5 +62,60 @@ func TestReclaim(t *testing.T) {
 		if v, found, err := m.View(0).Get(fmt.Append(nil, "key", i)); err != nil || found != (i%4 == 0) || found && len(v.Data) != large {
 			t.Fatalf("key%d: %d bytes, %t, %v", i, len(v.Data), found, err)
 		}
+	}
+}
+
+// On a volume that stays full, each try to give back what was deleted leaves it to one flush to wait for room: they do not add up.
+func TestReclaimOnAFullVolumeBeginsOneFlush(t *testing.T) {
+	fs := &fullDisk{FS: vfs.NewMem(), why: syscall.ENOSPC, spare: true}
+	m, err := Open(fs, "state", Options{Memory: minMemory})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = m.Close() }()
+	m.pieceTime = 10 * time.Millisecond
+	flush := func() {
+		t.Helper()
+		if _, err := m.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const keys = 2 * reclaimKeys
+	for i := range keys {
+		applyEntries(t, m, entryOf(putOf(fmt.Sprint("key", i), "value", 0)))
+	}
+	flush()
+	fs.full.Store(true) // tables are flushed, and not compacted: what is deleted stays
+	for i := range keys {
+		applyEntries(t, m, entryOf(deleteOf(fmt.Sprint("key", i))))
+	}
+	flush()
+	for began := time.Now(); ; time.Sleep(time.Millisecond) { // the database counts a little later
+		if _, worth := m.garbage(); worth {
+			break
+		}
+		if time.Since(began) > 20*time.Second {
+			t.Fatal("nothing to reclaim")
+		}
+	}
+	m.pourMu.Lock() // as who waits for room has it
+	before := runtime.NumGoroutine()
+	for range 10 {
+		if err := m.Reclaim(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := runtime.NumGoroutine() - before; n > 5 {
+		t.Errorf("%d goroutines wait for room", n)
+	}
+	first := m.reclaiming
+	m.pourMu.Unlock()
+	select {
+	case <-first.done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("it does not end when there is room")
+	}
+	if err := m.Reclaim(); err != nil || m.reclaiming == first {
+		t.Errorf("with room again no flush begins: %v", err)
 	}
 }

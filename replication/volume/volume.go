@@ -27,6 +27,7 @@ type Volume struct {
 	logf func(format string, args ...any)
 
 	refill sync.Mutex // held while the reserve is set aside, which may take long; before mu
+	taking sync.Mutex // held while a piece is given back, which waits for the disk; before mu
 
 	mu    sync.Mutex // never held while anything is written; a leaf
 	level Level
@@ -149,8 +150,8 @@ func (v *Volume) release(u Use) (bool, error) {
 		keep = 0
 	case Growth, Ordinary:
 	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
+	v.taking.Lock()
+	defer v.taking.Unlock()
 	for i := pieces - 1; i >= keep; i-- {
 		err := v.fs.Remove(v.piece(i))
 		if durable.IsNotExist(err) {
@@ -163,7 +164,7 @@ func (v *Volume) release(u Use) (bool, error) {
 		if err != nil {
 			return false, fmt.Errorf("use the reserve of the volume: %w", err)
 		}
-		v.held = -1
+		v.recount()
 		v.logf("the volume is full: using piece %d of the reserve", i)
 		return true, nil
 	}

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -171,5 +173,47 @@ func TestFailedSyncOfTheReserveIsNoFullVolume(t *testing.T) {
 	v := volume.New(broken, "data", t.Logf)
 	if _, err := v.View(volume.Vital).Create("data/META", durable.Category); !errors.Is(err, syscall.EIO) || durable.IsNoSpace(err) {
 		t.Fatal(err)
+	}
+}
+
+// While a piece of the reserve is given back, which waits for the disk, the volume may be measured: a member does that in its role's turn.
+func TestMeasuringDoesNotWaitForTheDisk(t *testing.T) {
+	mem := vfs.NewMem()
+	if err := mem.MkdirAll("data/"+volume.Dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	f, err := mem.Create("data/"+volume.Dir+"/0", durable.Category)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var full atomic.Bool
+	full.Store(true)
+	hangs, goesOn := make(chan struct{}), make(chan struct{})
+	v := volume.New(errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		switch {
+		case op.Kind == errorfs.OpCreate && full.Load():
+			return syscall.ENOSPC
+		case op.Kind == errorfs.OpFileSync && full.Swap(false):
+			close(hangs)
+			<-goesOn
+		}
+		return nil
+	})), "data", t.Logf)
+	made := make(chan error, 1)
+	go func() { made <- write(v.View(volume.Vital), "data/vital", 1) }()
+	<-hangs
+	measured := make(chan struct{})
+	go func() { v.Measure(); close(measured) }()
+	select {
+	case <-measured:
+	case <-time.After(20 * time.Second):
+		t.Error("it waits for the disk")
+	}
+	close(goesOn)
+	if err := <-made; err != nil {
+		t.Error(err)
 	}
 }

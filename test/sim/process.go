@@ -242,12 +242,12 @@ func (p *process) Handover(c *Proc, r wire.HandoverRequest) (wire.HandoverReply,
 	p.ready(c)
 	end := p.now().Add(time.Duration(r.HoldMillis) * time.Millisecond)
 	for begin := true; ; begin = false {
-		reply, done, err := p.m.TryHandover(context.Background(), r, begin)
-		if err != nil || done {
+		reply, missing, err := p.m.TryHandover(context.Background(), r, begin)
+		if err != nil || missing == "" {
 			return reply, err
 		}
 		if p.now().After(end) {
-			return reply, &replication.Refusal{Reason: "NotInTime", Message: "not in time"}
+			return reply, &replication.Refusal{Reason: "NotInTime", Message: missing + " in time"}
 		}
 		c.Sleep(2 * time.Millisecond)
 		p.ready(c)

@@ -1,0 +1,66 @@
+package node
+
+import (
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// slowTables makes the last flush take a while, as where there is much to flush.
+type slowTables struct{ vfs.FS }
+
+func (f slowTables) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	if strings.HasSuffix(name, ".sst") {
+		time.Sleep(time.Second)
+	}
+	return f.FS.Create(name, c)
+}
+
+// A leader that ends after an error gives its clients a moment to say something once more, and has closed its other ports by then. Where those
+// refuse, another one is promoted at once: it answers no read that would have to be linearizable.
+func TestALeaderThatEndsServesNoRead(t *testing.T) {
+	c := newCluster(t, 2, 1, func(o *Options) { o.Consistency, o.FS = ConsistencyLeaderWindow, slowTables{vfs.Default} })
+	n := c.nodes["m-1"]
+	conn, err := net.Dial("tcp", n.Addr().String()) // before it leads: what this one reads is read here
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	ask := func(what string) string {
+		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		_, _ = conn.Write([]byte(what))
+		b := make([]byte, 256)
+		k, _ := conn.Read(b)
+		return string(b[:k])
+	}
+	ask("PING\r\n")
+	if leader := c.promote("m-1", "m-2"); leader != "m-1" {
+		t.Fatalf("%s leads", leader)
+	}
+	if err := c.client("m-1").Set(t.Context(), "x", "1", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if got := ask("GET x\r\n"); got != "$1\r\n1\r\n" {
+		t.Fatalf("%q", got)
+	}
+	control, peers := n.ControlAddr().String(), n.PeerAddr().String()
+	n.end(errors.New("the disk has failed"))
+	for _, address := range []string{control, peers} { // as the operator and a follower look
+		c.eventually(address+" refuses", func() bool {
+			p, err := net.Dial("tcp", address)
+			if err == nil {
+				_ = p.Close()
+			}
+			return err != nil
+		})
+	}
+	if got := ask("GET x\r\n"); strings.HasPrefix(got, "$") {
+		t.Errorf("its ports refuse, and it answers a read with %q", got)
+	}
+	_ = n.Wait()
+	delete(c.nodes, "m-1")
+}
