@@ -104,6 +104,9 @@ const (
 	ReasonMemberMissing = "MemberMissing"
 	// ReasonClaimStuck: a volume claim is being deleted and does not go; the message says what holds it.
 	ReasonClaimStuck = "ClaimStuck"
+	// ReasonClaimDeleting: the claim of a member that has a pod was deleted, so that its volume goes as soon as the pod does. Also why the
+	// operator takes no such pod away.
+	ReasonClaimDeleting = "ClaimDeleting"
 	// ReasonMemberProblem: a member reports a problem that needs a person; the message repeats it.
 	ReasonMemberProblem = "MemberProblem"
 	// ReasonSeedBudgetSpent: a member was seeded too often of late and waits before it takes another snapshot; the message

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
 // claimPatience is how long a claim may take to go before its member counts as one that cannot be made.
@@ -22,6 +24,29 @@ func (d *decision) findStuckClaims() {
 
 // waitsForClaim tells whether the member cannot be made before its claim, which is being deleted, is gone.
 func (m Member) waitsForClaim() bool { return m.Pod == nil && m.Claim != nil && m.Claim.Deleting }
+
+// losesData tells whether the member's volume goes as soon as its pod does: its claim was deleted, and Kubernetes keeps it only while a
+// pod uses it.
+func (m Member) losesData() bool {
+	return m.Pod != nil && !m.Pod.Deleting && m.Claim != nil && m.Claim.Deleting
+}
+
+// losing names the members that lose their data with their pods, but for those of which that is wanted.
+func (d *decision) losing(rec Record) (out []string) {
+	for _, m := range d.roster(rec) {
+		if m.losesData() && !m.Pod.Reseed && !d.surplus(rec)[m.Name] {
+			out = append(out, m.Name)
+		}
+	}
+	return out
+}
+
+// whatGoes says what members lose with their pods, and how to get out of that: nobody can take the deletion of a claim back.
+func whatGoes(members []string) string {
+	return fmt.Sprintf("The volume claims of %s were deleted, and stay only as long as the pods: with a pod goes all that its member holds. "+
+		"Reseed the followers among them, one after another (annotation %s of the pod), then let one of those lead and reseed the "+
+		"last; where there is one member only, raise spec.replicas first.", strings.Join(members, ", "), v1alpha1.AnnotationReseed)
+}
 
 // claimLag is how much later a claim may be seen than the pod that was made after it.
 const claimLag = 5 * time.Second

@@ -11,6 +11,9 @@ import (
 
 // degraded names the worst of what is wrong.
 func (d *decision) degraded(rec Record, p Plan) judgement {
+	if losing := d.losing(rec); len(losing) > 0 {
+		return judgement{true, v1alpha1.ReasonClaimDeleting, whatGoes(losing)}
+	}
 	if d.sleeping || wakes(rec) && p.State != Blocked {
 		return judgement{false, v1alpha1.ReasonAsExpected, "A store that hibernates, or wakes up, misses nothing."}
 	}

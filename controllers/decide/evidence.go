@@ -40,11 +40,11 @@ func (d *decision) promised(e replication.Epoch) evidence {
 	return ev
 }
 
-// foreseen is the evidence that fencing would bring if every member that answers now answers again.
+// foreseen is the evidence that fencing would bring if every member that answers now answers again. One whose disk hangs would not.
 func (d *decision) foreseen() evidence {
 	ev := evidence{}
 	for name, m := range d.Members {
-		if s := m.fresh(); s != nil {
+		if s := m.fresh(); s != nil && !m.hung() {
 			ev[name] = holding{replication.Voter{Member: name, Incarnation: s.Incarnation}, s.Durable, s.Told, toldAgo(s.ToldMillis, 0), s.Empty, s.NeedSeed}
 		}
 	}

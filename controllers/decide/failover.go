@@ -81,6 +81,8 @@ func (d *decision) cannotLead(ev evidence, member string) string {
 	switch {
 	case m.Name == "":
 		return "there is no member of that name"
+	case m.hung():
+		return "its disk does not finish its writes"
 	case !answers:
 		return "it does not answer"
 	case h.seeding:

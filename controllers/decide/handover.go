@@ -213,6 +213,8 @@ func (d *decision) whyNotCaughtUp(rec Record, m Member) string {
 		return m.Name + " is being seeded"
 	case !m.follows(rec):
 		return m.Name + " does not follow yet"
+	case m.hung():
+		return "the disk of " + m.Name + " does not finish its writes"
 	}
 	f, ok := leader.Followers[m.Name]
 	if !ok || f.Incarnation != s.Incarnation || !f.CaughtUp {

@@ -37,6 +37,9 @@ func (d *decision) hibernate(rec Record) Plan {
 	if p, ok := d.configure(rec); ok {
 		return p
 	}
+	if losing := d.losing(rec); len(losing) > 0 {
+		return d.staysAwake(losing)
+	}
 	var behind, ready []string
 	for _, m := range d.able(rec) {
 		if m.Name == rec.Leader.Member {
@@ -90,7 +93,7 @@ func (d *decision) asleep(rec Record) Plan {
 			going = m.Name
 		}
 	}
-	lead := d.Members[leader]
+	lead, losing := d.Members[leader], d.losing(rec)
 	// Whichever step comes first, so that it is seen without interruption.
 	waits := slices.ContainsFunc(unfenced, func(m Member) bool { return m.Name == leader }) && !d.lasting("the leader is not fenced", sleepPatience)
 	switch {
@@ -102,6 +105,8 @@ func (d *decision) asleep(rec Record) Plan {
 		return plan(Hibernating, v1alpha1.ReasonHibernating, "Fencing %s before the pods go.", strings.Join(names, ", ")).do(FenceMembers{rec.Epoch, names})
 	case waits:
 		return plan(Hibernating, v1alpha1.ReasonHibernating, "%s does not promise epoch %d yet.", leader, rec.Epoch).again(soon)
+	case len(losing) > 0:
+		return d.staysAwake(losing)
 	case len(followers) > 0:
 		return d.stop(followers[0])
 	case going != "":
@@ -115,6 +120,11 @@ func (d *decision) asleep(rec Record) Plan {
 	}
 }
 
+// staysAwake is what happens to a store that is to hibernate, and would lose what members hold.
+func (d *decision) staysAwake(losing []string) Plan {
+	return plan(Hibernating, v1alpha1.ReasonClaimDeleting, "The pods stay, for it would not keep its volumes: set spec.hibernated to false. %s", whatGoes(losing)).again(soon)
+}
+
 func (d *decision) stop(m Member) Plan {
 	return plan(Hibernating, v1alpha1.ReasonHibernating, "%s stops.", m.Name).do(DeletePod{m.Name, m.Pod.UID, "the store hibernates"})
 }
@@ -122,6 +132,9 @@ func (d *decision) stop(m Member) Plan {
 // neverWoke takes the pods of a store away that has no record and is to hibernate.
 func (d *decision) neverWoke() Plan {
 	d.sleeping = true
+	if losing := d.losing(Record{}); len(losing) > 0 {
+		return d.staysAwake(losing)
+	}
 	for _, m := range slices.Backward(d.byOrdinal()) {
 		if m.Pod != nil && !m.Pod.Deleting {
 			return d.stop(m)

@@ -267,6 +267,13 @@ func (m Member) leaves() bool {
 	return s != nil && s.Leaving
 }
 
+// hung tells whether the member says that its disk does not finish a write. It may answer its leader's heartbeats all the same, and nothing
+// that is to be on its disk: neither entries nor a fence.
+func (m Member) hung() bool {
+	s := m.fresh()
+	return s != nil && s.ProblemReason == wire.ProblemDiskStuck
+}
+
 // voter is who the member says it is; false unless fresh.
 func (m Member) voter() (replication.Voter, bool) {
 	s := m.fresh()

@@ -87,7 +87,7 @@ func (d *decision) cure(rec Record, s State, surplus map[string]bool) []Action {
 	led := d.Members[rec.Leader.Member].leads(rec)
 	for _, m := range d.able(rec) {
 		switch {
-		case !d.curable(m) || m.Pod.Failed || m.lacksClaim() || surplus[m.Name] || led && m.Pod.Reseed:
+		case !d.curable(m) || m.Pod.Failed || m.lacksClaim() || surplus[m.Name] || led && m.Pod.Reseed || m.losesData():
 		case d.Trial.rests(m.Name) == 0:
 			return []Action{TryPod{m.Name, m.Ordinal}}
 		case d.Trial.Refused == "":
@@ -149,14 +149,14 @@ func (d *decision) reseed(rec Record) (Plan, bool) {
 // update restarts members whose pod was made from another spec, one at a time and the leader last, each only while
 // everybody else is caught up. A member that does not run anyway is replaced without waiting for others: a bad template must
 // be curable. One that only missed a look is not such a member, nor is one that the leader hears, unless that one alone is missed. Nobody is
-// restarted whose new pod the API server refuses (see try).
+// restarted whose new pod the API server refuses (see try), nor one that would lose its data by it (see losing) before all others hold it.
 func (d *decision) update(rec Record) (Plan, bool) {
 	var outdated, missed []Member
 	others := ""
 	for _, m := range slices.Backward(d.roster(rec)) {
 		old := d.Outdated(m) && !m.Pod.Deleting
 		switch {
-		case old && m.fresh() == nil && (m.Pod.Trouble != "" || d.silent(m) && !d.heard(rec, m.Name)):
+		case old && !m.losesData() && m.fresh() == nil && (m.Pod.Trouble != "" || d.silent(m) && !d.heard(rec, m.Name)):
 			return d.replace(rec, m)
 		case old:
 			outdated = append(outdated, m)
@@ -170,7 +170,7 @@ func (d *decision) update(rec Record) (Plan, bool) {
 		return Plan{}, false
 	case there < d.Store.Spec.Size():
 		others = cmp.Or(others, fmt.Sprintf("%d of %d members exist", there, d.Store.Spec.Size()))
-	case len(missed) == 1 && d.Outdated(missed[0]) && d.silent(missed[0]):
+	case len(missed) == 1 && d.Outdated(missed[0]) && !missed[0].losesData() && d.silent(missed[0]):
 		return d.replace(rec, missed[0]) // what keeps it from answering may be its template
 	}
 	if others != "" {
@@ -194,6 +194,8 @@ func (d *decision) updateLeader(rec Record, leader Member) (Plan, bool) {
 	to, why := d.heir(rec, v1alpha1.FailoverToAny)
 	rest := d.handoverRests(rec)
 	switch {
+	case len(d.roster(rec)) == 1 && leader.losesData():
+		return plan(Updating, v1alpha1.ReasonClaimDeleting, "%s is to be restarted, and stays as it is. %s", leader.Name, whatGoes([]string{leader.Name})).again(soon), true
 	case len(d.roster(rec)) == 1:
 		return d.replace(rec, leader)
 	case why != "":

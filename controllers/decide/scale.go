@@ -37,8 +37,8 @@ func (d *decision) counted(rec Record, name string) bool {
 	return slices.Contains(rec.EveryMember, name)
 }
 
-// surplus names the members to remove: never the leader; first those already leaving, then those that the leader has not heard for long,
-// then those that do not vote, then the highest ordinals.
+// surplus names the members to remove: never the leader; first those already leaving, then those that the leader has not heard for long, or
+// whose disks have hung for long, then those that do not vote, then the highest ordinals.
 func (d *decision) surplus(rec Record) map[string]bool {
 	var followers []Member
 	members := d.roster(rec)

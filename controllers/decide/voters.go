@@ -44,13 +44,15 @@ func (d *decision) changeRules(rec Record) (Plan, bool) {
 }
 
 // finishRules drops the older rule once everything committed is held under the newer; or goes back, which is always
-// safe while both hold, when the newer cannot be met any more.
+// safe while both hold, when the newer cannot be met any more, or is not what is wanted.
 func (d *decision) finishRules(rec Record) Plan {
 	s := d.Members[rec.Leader.Member].fresh()
 	older, newer := rec.Rules[0], rec.Rules[1]
 	switch {
 	case covers(s, newer, rec.Start):
 		return d.writeRules(rec, "Every committed write is held under the newer rule", []replication.Rule{newer})
+	case equalRule(d.wantedRule(rec, older), older):
+		return d.writeRules(rec, "The newer rule is not asked for any more", []replication.Rule{older})
 	case d.live(s, newer.Voters) < newer.K:
 		return d.writeRules(rec, "The newer rule cannot be met any more", []replication.Rule{older})
 	default:
@@ -165,7 +167,7 @@ func (d *decision) wantedK(now, live int) int {
 	}
 }
 
-// live counts the voters that the leader hears and that are not being seeded.
+// live counts the voters that the leader hears, that are not being seeded, and whose disks do not hang.
 func (d *decision) live(leader *wire.Status, voters []replication.Voter) int {
 	n := 0
 	for _, v := range voters {
@@ -178,7 +180,7 @@ func (d *decision) live(leader *wire.Status, voters []replication.Voter) int {
 
 func (d *decision) hears(leader *wire.Status, v replication.Voter) bool {
 	f, ok := leader.Followers[v.Member]
-	return ok && f.Incarnation == v.Incarnation && !f.Seeding &&
+	return ok && f.Incarnation == v.Incarnation && !f.Seeding && !d.Members[v.Member].hung() &&
 		time.Duration(f.SilentMillis)*time.Millisecond < 2*d.Settings.SuspectAfter
 }
 
@@ -192,7 +194,7 @@ func (d *decision) heard(rec Record, name string) bool {
 	return ok && time.Duration(f.SilentMillis)*time.Millisecond < 2*d.Settings.SuspectAfter
 }
 
-// findUnheard notes which followers a leader that answers has not heard for long. One that says itself that it is being seeded is not one
+// findUnheard notes which followers a leader that answers has not heard for long, or whose disks have hung for long. One that says itself that it is being seeded is not one
 // of them: it acknowledges nothing meanwhile. It is done first, so that the time runs without interruption whatever else is decided.
 func (d *decision) findUnheard() {
 	d.unheard = map[string]bool{}
@@ -202,7 +204,7 @@ func (d *decision) findUnheard() {
 	}
 	for _, m := range d.byOrdinal() {
 		s := m.fresh()
-		if m.Name == rec.Leader.Member || d.heard(*rec, m.Name) || s != nil && s.Seeding != nil {
+		if m.Name == rec.Leader.Member || d.heard(*rec, m.Name) && !m.hung() || s != nil && s.Seeding != nil {
 			continue
 		}
 		d.unheard[m.Name] = d.lastingQuietly("unheard: "+m.Name, d.Settings.VoterGoneAfter)

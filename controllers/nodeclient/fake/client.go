@@ -64,6 +64,9 @@ func (c Client) Fence(_ context.Context, to nodeclient.Target, r wire.FenceReque
 	if err != nil {
 		return wire.FenceReply{}, err
 	}
+	if c.hung(m) {
+		return wire.FenceReply{}, fmt.Errorf("fence %s: %w", m.name, context.DeadlineExceeded)
+	}
 	led := m.rep.Led()
 	a, err := m.rep.Fence(r.Epoch, c.now)
 	if err != nil {
@@ -176,6 +179,9 @@ func (c *Cluster) status(m *member) wire.Status {
 		Commit: m.rep.Commit(), Applied: m.applied, Told: m.rep.Told(), ToldMillis: m.rep.ToldMillis(c.now), Empty: m.rep.Empty(), Quarantined: m.quarantine, StartedUnixMilli: m.started,
 	}
 	s.Rules, s.ConfigVersion = m.rep.Rules()
+	if c.Hung[m.name] != "" {
+		s.Problem, s.ProblemReason = "an fsync does not return", c.Hung[m.name]
+	}
 	if p.NeedSeed {
 		s.NeedSeed, s.Seeding = true, &wire.Seeding{From: p.Leader}
 	}

@@ -26,6 +26,8 @@ type Cluster struct {
 	now     time.Time
 	members map[string]*member // by host
 	cut     map[[2]string]bool
+	// Hung are the members whose fsyncs do not return, with the reason of the problem that they tell.
+	Hung    map[string]string
 	written uint64
 	acked   map[replication.Position]Acked
 	leaders map[replication.Epoch]string
@@ -228,7 +230,15 @@ func (c *Cluster) Sync(name string) {
 	}
 }
 
+func (c *Cluster) hung(m *member) bool {
+	_, hung := c.Hung[m.name]
+	return hung
+}
+
 func (c *Cluster) sync(m *member) {
+	if c.hung(m) {
+		return
+	}
 	_, _ = m.log.Sync()
 	m.rep.OnDurable(c.now)
 	c.note(m)

@@ -82,8 +82,10 @@ func (c *Cluster) exchange(m, to *member, epoch replication.Epoch) {
 		return
 	}
 	m.heard = c.now
-	_, _ = m.log.Sync()
-	m.rep.OnDurable(c.now)
+	if !c.hung(m) {
+		_, _ = m.log.Sync()
+		m.rep.OnDurable(c.now)
+	}
 	to.rep.OnAck(m.self, m.rep.Ack(m.applied), c.now, c.now)
 	c.note(to)
 	c.note(m)

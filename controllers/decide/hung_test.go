@@ -1,0 +1,152 @@
+package decide_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// hang makes fsyncs of a member's disk not return, which it says. It goes on to answer the leader's heartbeats.
+func (w *world) hang(name string) { w.cluster.Hung = map[string]string{name: wire.ProblemDiskStuck} }
+
+// writing offers writes all the time, whether they are acknowledged or not.
+func (w *world) writing() { w.cluster.Write(w.cluster.Writable()) }
+
+// acknowledged is how many writes are in a while.
+func (w *world) acknowledged(d time.Duration) int {
+	before := w.cluster.Acknowledged()
+	w.run(d, w.writing)
+	return w.cluster.Acknowledged() - before
+}
+
+// TestAVoterWhoseDiskHangsLeaves: it answers and holds nothing new, so the next failure must not need it.
+func TestAVoterWhoseDiskHangsLeaves(t *testing.T) {
+	w := started(t, 3, 1)
+	w.hang("orders-3")
+	w.run(10*time.Second, w.writing)
+	if len(w.rec().Rules[0].Voters) != 2 {
+		t.Fatal("no patience with a disk that is slow")
+	}
+	w.run(20*time.Second, w.writing)
+	if r := w.rec().Rules; len(r) != 1 || len(r[0].Voters) != 1 || r[0].Voters[0].Member != "orders-2" {
+		t.Fatalf("the voters are %+v\n%s", r, w.tail())
+	}
+	w.cluster.Vanish("orders-1")
+	w.until("another leads", func() bool { return w.rec().Leader.Member == "orders-2" })
+	w.cluster.Start("orders-1", "orders-1")
+	w.until("writes go on", func() bool { w.writing(); return w.condition(v1alpha1.ConditionAvailable).Status == "True" })
+	w.cluster.Hung = nil
+	w.until("it votes again", func() bool { return w.ops[0].plan.State == decide.Stable && len(w.rec().Rules[0].Voters) == 2 })
+}
+
+// TestAnIdleVoterWhoseDiskHangsStaysAway: with nothing to write it is as good as the others, by what the leader hears.
+func TestAnIdleVoterWhoseDiskHangsStaysAway(t *testing.T) {
+	w := started(t, 3, 1)
+	w.hang("orders-3")
+	w.run(20 * time.Second)
+	version := w.rec().ConfigVersion
+	if w.run(time.Minute); w.rec().ConfigVersion != version || len(w.rec().Rules[0].Voters) != 1 {
+		t.Fatalf("%+v, version %d before\n%s", w.rec(), version, w.tail())
+	}
+}
+
+// TestNoFailoverOnTheWordOfAHungDisk: a member that would not promise is not counted on before an epoch is given up for it.
+func TestNoFailoverOnTheWordOfAHungDisk(t *testing.T) {
+	w := started(t, 3, 1)
+	w.hang("orders-3")
+	w.cluster.Vanish("orders-1")
+	w.untilState(decide.Blocked)
+	if r := w.rec(); r.Phase != decide.PhaseStable || w.ops[0].plan.Reason != v1alpha1.ReasonFenceQuorumMissing {
+		t.Fatalf("%s: %s", r.Phase, w.ops[0].plan.Message)
+	}
+	w.store.Annotations[v1alpha1.AnnotationFailover] = "orders-3"
+	w.run(time.Second)
+	if o := w.store.Status.FailoverRequest; o == nil || !strings.Contains(o.Message, "disk") {
+		t.Fatalf("%+v", o)
+	}
+	w.cluster.Start("orders-1", "orders-1")
+	w.until("it goes on", func() bool { return w.rec().Phase == decide.PhaseStable && w.cluster.Writable() != "" })
+}
+
+// TestADiskThatHangsIsNoVoterOfWrites: writes that need it are not acknowledged, which is said, and weakened where that is allowed.
+func TestADiskThatHangsIsNoVoterOfWrites(t *testing.T) {
+	t.Run("Required", func(t *testing.T) {
+		w := started(t, 2, 1)
+		w.hang("orders-2")
+		w.run(time.Second, w.writing)
+		if c := w.condition(v1alpha1.ConditionAvailable); c.Reason != v1alpha1.ReasonVotersMissing {
+			t.Errorf("Available is %s %s: %s", c.Status, c.Reason, c.Message)
+		}
+		if w.run(time.Minute, w.writing); w.rec().Rules[0].K != 1 {
+			t.Errorf("%+v", w.rec().Rules)
+		}
+	})
+	t.Run("Preferred", func(t *testing.T) {
+		w := started(t, 2, 1, preferred)
+		w.hang("orders-2")
+		w.run(5*time.Second, w.writing)
+		if n := w.acknowledged(time.Second); n == 0 {
+			t.Fatalf("no write is acknowledged: %+v", w.rec().Rules)
+		}
+		w.cluster.Hung = nil
+		w.until("it counts again", func() bool { return w.rec().Rules[0].K == 1 && w.ops[0].plan.State == decide.Stable })
+	})
+}
+
+// TestRulesChangeBesideAHungDisk: no change of the rules stops writes because of it.
+func TestRulesChangeBesideAHungDisk(t *testing.T) {
+	for name, tc := range map[string]struct {
+		number int32
+		change func(*world)
+	}{
+		"fewer members": {1, func(w *world) { w.store.Spec.Replicas = new(int32(2)) }},
+		"fewer members, and all were needed": {2, func(w *world) {
+			w.store.Spec.Replicas, w.store.Spec.Replication.Synchronous.Number = new(int32(2)), new(int32(1))
+		}},
+		"more followers to ask": {1, func(w *world) { w.store.Spec.Replication.Synchronous.Number = new(int32(2)) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, 3, tc.number)
+			w.hang("orders-2")
+			w.run(20*time.Second, w.writing)
+			tc.change(w)
+			w.run(20*time.Second, w.writing)
+			if n := w.acknowledged(10 * time.Second); n == 0 {
+				t.Fatalf("no write is acknowledged: %+v; %v: %s", w.rec().Rules, w.ops[0].plan.State, w.ops[0].plan.Message)
+			}
+			if *w.store.Spec.Replicas == 2 && w.podNames() != "orders-1 orders-3" {
+				t.Error(w.podNames())
+			}
+		})
+	}
+	t.Run("it begins to hang in between", func(t *testing.T) {
+		w := started(t, 3, 1)
+		w.hang("orders-2")
+		w.cluster.Hung["orders-2"] = "" // it does not say so yet
+		w.run(time.Second, w.writing)
+		w.store.Spec.Replication.Synchronous.Number = new(int32(2))
+		w.until("both rules hold", func() bool { return len(w.rec().Rules) == 2 }, w.writing)
+		w.hang("orders-2")
+		w.run(time.Second, w.writing)
+		if n := w.acknowledged(time.Second); n == 0 || len(w.rec().Rules) != 1 {
+			t.Fatalf("%d writes are acknowledged: %+v", n, w.rec().Rules)
+		}
+	})
+	t.Run("a member gets nowhere, and the spec is put back", func(t *testing.T) {
+		w := started(t, 3, 1)
+		w.hang("orders-2")
+		w.cluster.Hung["orders-2"] = ""
+		w.run(time.Second, w.writing)
+		w.store.Spec.Replication.Synchronous.Number = new(int32(2))
+		w.run(5*time.Second, w.writing)
+		w.store.Spec.Replication.Synchronous.Number = new(int32(1))
+		w.run(time.Second, w.writing)
+		if n := w.acknowledged(time.Second); n == 0 || len(w.rec().Rules) != 1 {
+			t.Fatalf("%d writes are acknowledged: %+v", n, w.rec().Rules)
+		}
+	})
+}
