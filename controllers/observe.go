@@ -170,6 +170,9 @@ func (p *pass) place(ctx context.Context, pod *corev1.Pod) (zone string, cordone
 
 // troubleOf is why a pod does not run, in Kubernetes' own words.
 func troubleOf(pod *corev1.Pod) string {
+	if pod.Status.Phase == corev1.PodFailed && pod.Status.Reason != "" {
+		return pod.Status.Reason + ": " + pod.Status.Message
+	}
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
 			return c.Reason + ": " + c.Message
