@@ -97,19 +97,32 @@ func (p *pass) applyShared(ctx context.Context, ac runtime.ApplyConfiguration) e
 	if err != nil {
 		return err
 	}
+	there, err := p.applyOwn(ctx, c, hash, ac)
+	switch {
+	case err == nil:
+		delete(p.unapplied, c.key())
+	case !errors.Is(err, errOthersFirst):
+		p.unapplied[c.key()] = decide.Unapplied{Why: brief(err.Error()), Missing: !there, NotOwned: errors.Is(err, errNotOwned)}
+	}
+	return err
+}
+
+// applyOwn applies what is not somebody else's, and tells whether the store has one already.
+func (p *pass) applyOwn(ctx context.Context, c child, hash string, ac runtime.ApplyConfiguration) (there bool, err error) {
 	live := &metav1.PartialObjectMetadata{TypeMeta: c.TypeMeta}
 	switch err := p.Client.Get(ctx, types.NamespacedName{Namespace: c.Metadata.Namespace, Name: c.Metadata.Name}, live); {
 	case apierrors.IsNotFound(err):
 	case err != nil:
-		return fmt.Errorf("get %s: %w", c.key(), err)
+		return true, fmt.Errorf("get %s: %w", c.key(), err)
 	case !metav1.IsControlledBy(live, p.store) && !p.leftBehind(live):
-		return fmt.Errorf("%s: %w", c.key(), errNotOwned)
+		return false, fmt.Errorf("%s: %w", c.key(), errNotOwned)
 	}
+	there = live.UID != ""
 	was, ok := p.applied[c.key()]
 	if ok && was.hash == hash && was.uid == live.UID && was.version == live.ResourceVersion {
-		return nil
+		return there, nil
 	}
-	return p.apply(ctx, c, hash, ac)
+	return there, p.apply(ctx, c, hash, ac)
 }
 
 // leftBehind tells whether an object belongs to nobody and was made for a store of this name, which was deleted without it:
@@ -288,7 +301,7 @@ func (p *pass) createMember(ctx context.Context, a decide.CreateMember) error {
 	delete(p.vain, a.Member)
 	if err != nil {
 		p.vain[a.Member] = was.again(hash, p.Clock.Now(), err)
-		p.warn(v1alpha1.ReasonApplyFailed, err)
+		p.warnOf("Create", a.Member, v1alpha1.ReasonApplyFailed, err)
 	}
 	return err
 }
