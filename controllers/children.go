@@ -97,19 +97,32 @@ func (p *pass) applyShared(ctx context.Context, ac runtime.ApplyConfiguration) e
 	if err != nil {
 		return err
 	}
+	there, err := p.applyOwn(ctx, c, hash, ac)
+	switch {
+	case err == nil:
+		delete(p.unapplied, c.key())
+	case !errors.Is(err, errOthersFirst):
+		p.unapplied[c.key()] = decide.Unapplied{Why: brief(err.Error()), Missing: !there, NotOwned: errors.Is(err, errNotOwned)}
+	}
+	return err
+}
+
+// applyOwn applies what is not somebody else's, and tells whether the store has one already.
+func (p *pass) applyOwn(ctx context.Context, c child, hash string, ac runtime.ApplyConfiguration) (there bool, err error) {
 	live := &metav1.PartialObjectMetadata{TypeMeta: c.TypeMeta}
 	switch err := p.Client.Get(ctx, types.NamespacedName{Namespace: c.Metadata.Namespace, Name: c.Metadata.Name}, live); {
 	case apierrors.IsNotFound(err):
 	case err != nil:
-		return fmt.Errorf("get %s: %w", c.key(), err)
+		return true, fmt.Errorf("get %s: %w", c.key(), err)
 	case !metav1.IsControlledBy(live, p.store) && !p.leftBehind(live):
-		return fmt.Errorf("%s: %w", c.key(), errNotOwned)
+		return false, fmt.Errorf("%s: %w", c.key(), errNotOwned)
 	}
+	there = live.UID != ""
 	was, ok := p.applied[c.key()]
 	if ok && was.hash == hash && was.uid == live.UID && was.version == live.ResourceVersion {
-		return nil
+		return there, nil
 	}
-	return p.apply(ctx, c, hash, ac)
+	return there, p.apply(ctx, c, hash, ac)
 }
 
 // leftBehind tells whether an object belongs to nobody and was made for a store of this name, which was deleted without it:
@@ -276,13 +289,19 @@ func (p *pass) applyOnce(ctx context.Context, ac runtime.ApplyConfiguration, uid
 // ServiceAccount is missing is refused, and no pod gets an account that is somebody else's. What else the store has is applied after
 // that, and whatever comes of it keeps no member away.
 func (p *pass) createMember(ctx context.Context, a decide.CreateMember) error {
+	was, hash := p.vain[a.Member], render.SpecHash(p.store)
+	if was.rests(hash, p.Clock.Now()) {
+		return was.err
+	}
 	err := p.applyEach(ctx, render.Accounts(p.store))
 	if !errors.Is(err, errNotOwned) {
 		err = errors.Join(err, p.createBoth(ctx, a))
 	}
 	p.attempted(a.Member, err)
+	delete(p.vain, a.Member)
 	if err != nil {
-		p.warn(v1alpha1.ReasonApplyFailed, err)
+		p.vain[a.Member] = was.again(hash, p.Clock.Now(), err)
+		p.warnOf("Create", a.Member, v1alpha1.ReasonApplyFailed, err)
 	}
 	return err
 }

@@ -23,12 +23,16 @@ type memory struct {
 	looked   time.Time            // when a look saw what there is, last
 	probes   map[string]*probe    // by member
 	departed decide.Departed
-	applied  map[string]applied  // children, by kind and name
-	alone    int                 // the time of the election in which they were; see Election.undisturbed
-	refused  map[string]refusal  // claims that may not grow, by member
-	unmade   map[string]string   // why members could not be made, by member; see decide.Observed
-	lates    map[string]lateness // kinds of children that were not applied in time
-	trial    trial
+	applied  map[string]applied // children, by kind and name
+	alone    int                // the time of the election in which they were; see Election.undisturbed
+	refused  map[string]refusal // claims that may not grow, by member
+	unmade   map[string]string  // why members could not be made, by member; see decide.Observed
+	vain     map[string]vain    // attempts at that, by member
+	// unapplied and unrouted: see decide.Observed.
+	unapplied map[string]decide.Unapplied
+	unrouted  string
+	lates     map[string]lateness // kinds of children that were not applied in time
+	trial     trial
 	// said is what was announced last.
 	said struct {
 		state  decide.State
@@ -135,7 +139,7 @@ type trial struct {
 func newMemory() *memory {
 	return &memory{
 		held: map[string]time.Time{}, probes: map[string]*probe{}, departed: decide.Departed{}, applied: map[string]applied{},
-		refused: map[string]refusal{}, unmade: map[string]string{}, lates: map[string]lateness{}, warned: map[string]time.Time{},
+		refused: map[string]refusal{}, unmade: map[string]string{}, vain: map[string]vain{}, unapplied: map[string]decide.Unapplied{}, lates: map[string]lateness{}, warned: map[string]time.Time{},
 	}
 }
 

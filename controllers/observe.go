@@ -66,6 +66,7 @@ func (p *pass) observe(ctx context.Context) (decide.Observed, error) {
 	return decide.Observed{
 		Store: p.store, Settings: p.Settings, Lease: lease, Members: members, Held: p.heldFor(now), Pass: p.answers, Promoted: p.promoted,
 		Handovers: p.handovers.seen(now), Standby: !p.Election.acting(), StoodIn: p.stoodIn, Route: route, Trial: trial, Unmade: maps.Clone(p.unmade),
+		Unapplied: maps.Clone(p.unapplied), Unrouted: p.unrouted,
 		Cached: decide.Reads{Record: !p.uncached.Record, Members: !p.uncached.Members}, Before: p.decided,
 	}, nil
 }
@@ -170,6 +171,9 @@ func (p *pass) place(ctx context.Context, pod *corev1.Pod) (zone string, cordone
 
 // troubleOf is why a pod does not run, in Kubernetes' own words.
 func troubleOf(pod *corev1.Pod) string {
+	if pod.Status.Phase == corev1.PodFailed && pod.Status.Reason != "" {
+		return pod.Status.Reason + ": " + pod.Status.Message
+	}
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
 			return c.Reason + ": " + c.Message

@@ -29,6 +29,38 @@ type lateness struct {
 	err   error
 }
 
+// The pause before a member that could not be made is tried again: it doubles with each attempt, up to lastVainRest. What keeps it away,
+// as a quota, may go on for days.
+const (
+	firstVainRest = 100 * time.Millisecond
+	lastVainRest  = 30 * time.Second
+)
+
+// vain is how often in a row a member could not be made from one spec, when that was last, and why.
+type vain struct {
+	hash  string // of the spec
+	times int
+	at    time.Time
+	err   error
+}
+
+// again is v after one more attempt.
+func (v vain) again(hash string, now time.Time, err error) vain {
+	if v.hash != hash || errors.Is(err, errOthersFirst) {
+		v.times = 0
+	}
+	return vain{hash, v.times + 1, now, err}
+}
+
+// rests tells whether it is too early for the next attempt. Another spec is tried at once.
+func (v vain) rests(hash string, now time.Time) bool {
+	rest := lastVainRest
+	if v.times < 10 {
+		rest = min(rest, firstVainRest<<max(0, v.times-1))
+	}
+	return v.times > 0 && v.hash == hash && now.Sub(v.at) < rest
+}
+
 // patience is how long the next one is waited for.
 func (l lateness) patience() time.Duration {
 	if l.times < 2 {

@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -121,7 +122,7 @@ func (p *pass) announce(ctx context.Context, plan decide.Plan) {
 			kind = corev1.EventTypeWarning
 		}
 		log.FromContext(ctx).Info("Noted", keyReason, n.Reason, keyMessage, n.Message)
-		p.Recorder.Eventf(p.store, nil, kind, n.Reason, n.Action, "%s", n.Message)
+		p.Recorder.Eventf(p.store, p.related(n.Member), kind, n.Reason, n.Action, "%s", n.Message)
 	}
 	if plan.Standby || p.said.state == plan.State && p.said.reason == plan.Reason {
 		return
@@ -147,8 +148,24 @@ func (p *pass) announce(ctx context.Context, plan decide.Plan) {
 // warnAgain is after how long a failure that goes on is told anew.
 const warnAgain = 10 * time.Minute
 
+// related is the pod of a member that an event tells about; nil for none. Events about one version of the store that agree in all but
+// their text become one, with the text of the first: those of two members must differ in something else.
+func (p *pass) related(member string) runtime.Object {
+	if member == "" {
+		return nil
+	}
+	ref := &corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: p.store.Namespace, Name: member}
+	if m := p.seen.Members[member]; m.Pod != nil {
+		ref.UID = m.Pod.UID
+	}
+	return ref
+}
+
 // warn records an event about something that failed, and not again while it goes on.
-func (p *pass) warn(reason string, err error) {
+func (p *pass) warn(reason string, err error) { p.warnOf("Apply", "", reason, err) }
+
+// warnOf is warn about what was to be done, as one word, and with which member; "" for none.
+func (p *pass) warnOf(action, member, reason string, err error) {
 	if errors.Is(err, errNotOwned) {
 		reason = v1alpha1.ReasonNotOwned
 	}
@@ -161,7 +178,7 @@ func (p *pass) warn(reason string, err error) {
 		return
 	}
 	p.warned[note] = now
-	p.Recorder.Eventf(p.store, nil, corev1.EventTypeWarning, reason, "Apply", "%s", note)
+	p.Recorder.Eventf(p.store, p.related(member), corev1.EventTypeWarning, reason, action, "%s", note)
 }
 
 // distinct drops the lines that a text has already: errors that were joined may be the same one.

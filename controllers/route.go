@@ -66,10 +66,12 @@ func (p *pass) route(ctx context.Context, a decide.RouteClients) error {
 	defer cancel()
 	if err := p.Client.Apply(ctx, render.Route(p.store, to, p.routeFamily), client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership); err != nil {
 		log.FromContext(ctx).Info("Clients are not led to the leader", keyMember, a.Member, keyMessage, err.Error())
-		p.warn(v1alpha1.ReasonApplyFailed, fmt.Errorf("lead clients to %q: %w", a.Member, err))
+		p.warnOf("Lead", a.Member, v1alpha1.ReasonApplyFailed, fmt.Errorf("lead clients to %q: %w", a.Member, err))
+		p.unrouted = brief(err.Error())
 		p.within(routeAgain)
 		return nil
 	}
+	p.unrouted = ""
 	p.routed = &routed{route: route, before: p.routeVersion}
 	return nil
 }

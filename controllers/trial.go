@@ -21,7 +21,7 @@ import (
 // the pod refers to is applied, as before a pod is made.
 func (p *pass) tryPod(ctx context.Context, a decide.TryPod) error {
 	if err := p.applyEach(ctx, render.Accounts(p.store)); err != nil {
-		p.warn(v1alpha1.ReasonApplyFailed, err)
+		p.warnOf("Try", a.Member, v1alpha1.ReasonApplyFailed, err)
 	}
 	ac := render.Pod(p.store, a.Ordinal, p.Options)
 	_, hash, err := identify(ac)

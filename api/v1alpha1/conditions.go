@@ -179,10 +179,11 @@ const (
 	ReasonSeedBegun = "SeedBegun"
 	// ReasonReseeding: a member's data is thrown away on request.
 	ReasonReseeding = "Reseeding"
-	// ReasonApplyFailed: the API server refused a child object. Also of ConditionProgressing: it refuses, or cannot say whether it
-	// takes, the pods that members are to be restarted with.
+	// ReasonApplyFailed: the API server refused a child object. Also of ConditionReady, and of ConditionAvailable where no clients are led
+	// to the leader for that; and of ConditionProgressing: it refuses, or cannot say whether it takes, the pods that members are to be
+	// restarted with.
 	ReasonApplyFailed = "ApplyFailed"
-	// ReasonNotOwned: an object of the name of a child exists and belongs to somebody else.
+	// ReasonNotOwned: an object of the name of a child exists and belongs to somebody else. Also of ConditionReady and ConditionAvailable.
 	ReasonNotOwned = "NotOwned"
 	// ReasonOperatorBlind, on the operators' own Lease: the one that acts does not reach most of the leaders, which live, and leaves
 	// acting to another operator.

@@ -53,6 +53,9 @@ func (d *decision) ready(rec Record, p Plan) judgement {
 	if a := d.available(rec, p); !a.status {
 		return judgement{false, a.reason, a.message}
 	}
+	if j := d.unapplied(); j.reason != "" {
+		return j
+	}
 	var not []string
 	for _, m := range d.roster(rec) {
 		if m.Pod == nil || !m.Pod.Ready || m.Name != rec.Leader.Member && !d.caughtUp(rec, m) {
@@ -103,6 +106,9 @@ func (d *decision) available(rec Record, p Plan) judgement {
 		if n := d.live(s, r.Voters); n < r.K {
 			return judgement{false, v1alpha1.ReasonVotersMissing, fmt.Sprintf("A write needs %d of %s, and %d answer.", r.K, describe(rec.Rules), n)}
 		}
+	}
+	if j := d.unreachable(rec); j.reason != "" {
+		return j
 	}
 	return judgement{true, v1alpha1.ReasonWritable, fmt.Sprintf("%s acknowledges writes in epoch %d.", leader.Name, rec.Epoch)}
 }

@@ -22,6 +22,7 @@ type decision struct {
 	quietly []string        // held facts for which nobody looks again sooner
 	stuck   map[string]bool // members whose claim has been going for too long
 	unheard map[string]bool // followers that the leader has not heard for long
+	resting map[string]bool // members whose failed pod is left for a while
 	// ahead is whom clients are led to while it is not sure yet that the leader is lost; "" to the leader.
 	ahead string
 	// sleeping: pods go, and none is made.
@@ -37,6 +38,7 @@ func Decide(o Observed, now time.Time) Plan {
 	d := &decision{Observed: o, now: now}
 	d.setForeignApart()
 	d.findStuckClaims()
+	d.findFailing()
 	d.findUnheard()
 	p := d.choose()
 	if !p.Risky() || p.promotes() {

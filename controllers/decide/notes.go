@@ -11,6 +11,7 @@ import (
 type Note struct {
 	// Key names the fact; it is the same in every pass that sees it.
 	Key     string
+	Member  string
 	Warning bool
 	Reason  string
 	// Action is what happened to the member, in one word.
@@ -34,6 +35,7 @@ func (d *decision) notes() (out []Note) {
 		if s == nil {
 			continue
 		}
+		before := len(out)
 		if n, ok := storageNote(m.Name, s); ok {
 			out = append(out, n)
 		}
@@ -55,6 +57,9 @@ func (d *decision) notes() (out []Note) {
 				Key: "budget/" + m.Name + "/" + s.Incarnation, Warning: true, Reason: v1alpha1.ReasonSeedBudgetSpent, Action: "Seed",
 				Message: fmt.Sprintf("%s: %s. Raise spec.node.logRetention, or annotate its pod with %s.", m.Name, s.Problem, v1alpha1.AnnotationReseed),
 			})
+		}
+		for i := before; i < len(out); i++ {
+			out[i].Member = m.Name
 		}
 	}
 	return out

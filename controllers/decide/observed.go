@@ -35,6 +35,10 @@ type Observed struct {
 	Trial Trial
 	// Unmade tells why members could not be made when that was tried last, by name.
 	Unmade map[string]string
+	// Unapplied are the children that the store has once and that could not be applied when that was tried last, by kind and name.
+	Unapplied map[string]Unapplied
+	// Unrouted is why the -rw Service could not be led elsewhere when that was tried last; "" when it could.
+	Unrouted string
 	// Route is where the -rw Service leads; nil when it leads nowhere yet.
 	Route *Route
 	// Pass holds the answers to this pass's earlier actions.

@@ -59,7 +59,7 @@ func (d *decision) create(rec Record, s State, size int) []Action {
 		switch {
 		case m.Pod == nil && !surplus[m.Name] && !m.waitsForClaim():
 			out = append(out, CreateMember{m.Name, m.Ordinal})
-		case m.Pod != nil && m.Pod.Failed && !m.Pod.Deleting:
+		case m.Pod != nil && m.Pod.Failed && !m.Pod.Deleting && !d.resting[m.Name]:
 			out = append(out, DeletePod{m.Name, m.Pod.UID, "it has ended and will not run again"})
 		case m.lacksClaim() && d.lasting("no claim for "+string(m.Pod.UID), claimLag):
 			d.everybody = true

@@ -31,8 +31,9 @@ func (d *decision) status(p Plan) v1alpha1.ReplicatedStoreStatus {
 	if d.Lease.Record != nil {
 		rec = *d.Lease.Record
 		st.Epoch = int64(rec.Epoch)
-		st.Leader = rec.Leader.Member
-		st.LeaderSince = rec.Since.Writable
+		if st.Leader = d.leading(rec, p); st.Leader != "" {
+			st.LeaderSince = rec.Since.Writable
+		}
 		if rec.Reason != reasonHibernated {
 			d.reportInto(&st, rec, p)
 		}
@@ -51,6 +52,16 @@ func (d *decision) status(p Plan) v1alpha1.ReplicatedStoreStatus {
 	st.Phase = d.phase(rec, p, st.Conditions)
 	st.Summary = d.summary(st)
 	return st
+}
+
+// leading is the member that leads as far as is known; "" where it answers that it does not, and where another one is needed in its place.
+// One that has not answered for a moment, or is heard by its voters alone, goes on.
+func (d *decision) leading(rec Record, p Plan) string {
+	m := d.Members[rec.Leader.Member]
+	if m.leads(rec) || m.fresh() == nil && rec.Phase == PhaseStable && !d.blocked(rec, p).status {
+		return rec.Leader.Member
+	}
+	return ""
 }
 
 func (d *decision) replicationStatus(rec Record) v1alpha1.ReplicationStatus {
