@@ -2,6 +2,7 @@ package role
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"time"
 
@@ -38,6 +39,20 @@ func (m *Member) trouble() problem {
 	if d < diskPatience {
 		return cmp.Or(m.damageProblem(), m.problem, m.outdatedProblem())
 	}
-	return problem{wire.ProblemDiskStuck, fmt.Sprintf("its disk has not finished a write for more than %v: look at the machine and the "+
-		"storage behind the volume; it goes on by itself once that works", max(diskPatience, d.Truncate(10*time.Second)))}
+	return problem{wire.ProblemDiskStuck, hungFor(d)}
+}
+
+func hungFor(d time.Duration) string {
+	return fmt.Sprintf("its disk has not finished a write for more than %v: look at the machine and the "+
+		"storage behind the volume; it goes on by itself once that works", max(diskPatience, d.Truncate(10*time.Second)))
+}
+
+// HeldUp is what trouble would say while the role goroutine itself waits for the disk, and so tells nobody anything; nil when it does
+// not. Called from anywhere.
+func (m *Member) HeldUp() error {
+	d := m.Stuck()
+	if d < diskPatience {
+		return nil
+	}
+	return errors.New(hungFor(d))
 }
