@@ -101,6 +101,7 @@ type probe struct {
 	askedAt  time.Time
 	timedOut bool
 	refused  bool
+	trouble  string // see decide.Probe
 }
 
 // applied is what was sent for one child, so that it is not sent again in vain.

@@ -19,6 +19,10 @@ var (
 		Name: "replicatedstore_failover_phase_seconds", Help: "How long the phases of changes of leader took.",
 		Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
 	}, []string{"kind", "phase"})
+	operatorActs = prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "replicatedstore_operator_acts",
+		Help: "1 while this operator is the elected one and looks at stores.",
+	})
 	steppedDown = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "replicatedstore_operator_stepped_down_total",
 		Help: "How often this operator left acting to another one because it reached few of the leaders that live.",
@@ -26,7 +30,7 @@ var (
 )
 
 func init() {
-	metrics.Registry.MustRegister(failovers, failoverSeconds, steppedDown, stores)
+	metrics.Registry.MustRegister(failovers, failoverSeconds, steppedDown, operatorActs, stores)
 }
 
 // lostWrites is FailoverReport.WritesLost as a number; false before it is known at all.

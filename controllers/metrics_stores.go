@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,11 +14,13 @@ import (
 
 // stores tells of every store as it was published last. Its figures are made when somebody reads them, so that a pass costs the same
 // however many stores there are.
-var stores = &storeMetrics{shown: map[types.NamespacedName]shown{}}
+var stores = &storeMetrics{shown: map[types.NamespacedName]shown{}, seen: map[types.NamespacedName]time.Time{}}
 
 type storeMetrics struct {
 	mu    sync.Mutex
 	shown map[types.NamespacedName]shown
+	// seen is when a store was looked at last, successfully: what is shown of it is no newer.
+	seen map[types.NamespacedName]time.Time
 }
 
 // shown is one store; its status is not changed any more.
@@ -35,6 +38,7 @@ var (
 	descCondition = descOf("store_condition", "1 while a condition of a store is True.", "condition")
 	descMembers   = descOf("store_members", "Members of a store by what they do.", "role")
 	descLag       = descOf("member_lag_writes", "By how many writes a follower's disk is behind the leader.", "member")
+	descSeen      = descOf("store_seen_timestamp_seconds", "When the operator looked at a store last and saw it; all else that it tells of it is as old.")
 	descEpoch     = descOf("store_epoch", "The epoch of a store.")
 
 	// The newest report of each store, figure by figure. A figure that it does not have is not shown.
@@ -50,15 +54,32 @@ func (s *storeMetrics) show(key types.NamespacedName, plan decide.Plan) {
 	s.shown[key] = shown{plan.State, plan.Status.DeepCopy()}
 }
 
+// expect is called before every look at a store, and saw after one that succeeded. A store that was never seen counts as seen when it was
+// first looked at: so that its age shows.
+func (s *storeMetrics) expect(key types.NamespacedName, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.seen[key].IsZero() {
+		s.seen[key] = now
+	}
+}
+
+func (s *storeMetrics) saw(key types.NamespacedName, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.seen[key] = at
+}
+
 func (s *storeMetrics) forget(key types.NamespacedName) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.shown, key)
+	delete(s.seen, key)
 }
 
 // Describe is prometheus.Collector's.
 func (s *storeMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descState, descCondition, descMembers, descLag, descEpoch, descSeconds, descLost, descAt, descPosition} {
+	for _, d := range []*prometheus.Desc{descState, descCondition, descMembers, descLag, descSeen, descEpoch, descSeconds, descLost, descAt, descPosition} {
 		ch <- d
 	}
 }
@@ -67,6 +88,9 @@ func (s *storeMetrics) Describe(ch chan<- *prometheus.Desc) {
 func (s *storeMetrics) Collect(ch chan<- prometheus.Metric) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for key, at := range s.seen {
+		ch <- prometheus.MustNewConstMetric(descSeen, prometheus.GaugeValue, float64(at.UnixMilli())/1000, key.Namespace, key.Name)
+	}
 	for key, is := range s.shown {
 		gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{key.Namespace, key.Name}, labels...)...)

@@ -1,6 +1,8 @@
 package controllers
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
@@ -105,6 +108,79 @@ func TestMetricsOfAStoreAreTakenBackOnStandby(t *testing.T) {
 	}
 }
 
+// A store whose looks fail is shown as it was last, with when that was; one that was never seen, with when it was looked at first.
+func TestMetricsTellOfAStoreThatIsNotSeen(t *testing.T) {
+	key := types.NamespacedName{Namespace: "shop", Name: "orders"}
+	stores.forget(key)
+	defer stores.forget(key)
+	s := newScene(t)
+	s.whole()
+	now := clocktesting.NewFakePassiveClock(time.Unix(1000, 0))
+	s.Clock = now
+	pass := func(at int64, fails bool, want string) {
+		t.Helper()
+		now.SetTime(time.Unix(at, 0))
+		s.Reader = s.Client
+		if fails {
+			s.Reader = failing{errors.New("no API server")}
+			s.store.Annotations = map[string]string{v1alpha1.AnnotationFailover: "any"} // so that it is read uncached
+		}
+		if _, err := s.pass(t); (err != nil) != fails {
+			t.Fatal(err)
+		}
+		var seen string
+		for _, s := range series(t, stores) {
+			if text, ok := strings.CutPrefix(s, "replicatedstore_store_seen_timestamp_seconds shop orders = "); ok {
+				seen = text
+			}
+		}
+		if seen != want {
+			t.Errorf("at %d: seen at %q, want %q", at, seen, want)
+		}
+		s.store.Annotations = nil
+	}
+	pass(1000, true, "1000")
+	pass(1010, true, "1000")
+	pass(1020, false, "1020")
+	pass(1030, true, "1020")
+	s.Election = newElection(&shelfLock{shelf: &shelf{}}, ElectionOptions{})
+	pass(1040, false, "")
+	pass(1050, true, "")
+}
+
+// An operator acts once it is elected and its caches are there, whichever comes last.
+func TestMetricsTellWhoActs(t *testing.T) {
+	for _, election := range []*Election{nil, newElection(&shelfLock{shelf: &shelf{}}, ElectionOptions{})} {
+		r := &Reconciler{Election: election}
+		tell := func(want bool, when string) {
+			t.Helper()
+			if got := len(series(t, operatorActs)) > 0; got != want {
+				t.Errorf("%s: %v, want %v", when, got, want)
+			}
+		}
+		r.tellActing()
+		tell(false, "without its caches")
+		if _, err := r.Reconcile(t.Context(), started); err != nil {
+			t.Fatal(err)
+		}
+		tell(election == nil, "with its caches")
+		if election == nil {
+			continue
+		}
+		wakes := make(chan types.NamespacedName, 1)
+		election.changed = r.electionChanged(wakes)
+		term, end := context.WithCancel(t.Context())
+		if !election.won(term) {
+			t.Fatal("not elected")
+		}
+		election.changed(term)
+		tell(true, "elected")
+		election.lost(term)
+		tell(false, "not elected any more")
+		end()
+	}
+}
+
 func TestMetricsAreDocumented(t *testing.T) {
-	metricdocs.Compare(t, "Operator", failovers, failoverSeconds, steppedDown, stores)
+	metricdocs.Compare(t, "Operator", failovers, failoverSeconds, steppedDown, operatorActs, stores)
 }

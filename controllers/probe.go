@@ -61,7 +61,7 @@ func (p *pass) probeOf(name string, pod *decide.Pod) *probe {
 		p.probes[name] = pr
 	}
 	if pod != nil && pr.uid != pod.UID {
-		pr.uid, pr.timedOut, pr.refused, pr.answered, pr.at, pr.foreign = pod.UID, false, false, time.Time{}, "", ""
+		pr.uid, pr.timedOut, pr.refused, pr.trouble, pr.answered, pr.at, pr.foreign = pod.UID, false, false, "", time.Time{}, "", ""
 	}
 	return pr
 }
@@ -89,7 +89,7 @@ func (p *pass) askOne(ctx context.Context, to nodeclient.Target, pr *probe) deci
 	}
 	status, err := p.Nodes.Status(ctx, to)
 	now := p.Clock.Now()
-	pr.timedOut, pr.refused = false, false
+	pr.timedOut, pr.refused, pr.trouble = false, false, ""
 	if errors.Is(err, nodeclient.ErrNotAddressed) || err == nil && (!to.Is(status) || status.Store != p.store.Name) {
 		pr.foreign = to.Address
 		return pr.failed(decide.Unknown, now, p.heard(to.Member))
@@ -105,6 +105,9 @@ func (p *pass) askOne(ctx context.Context, to nodeclient.Target, pr *probe) deci
 		pr.refused = true
 		return pr.failed(decide.Refused, now, p.heard(to.Member))
 	case nodeclient.TimedOut:
+		if why, said := errors.AsType[*nodeclient.HeldUpError](err); said {
+			pr.trouble = why.Why
+		}
 		pr.timedOut = true
 		return pr.failed(decide.TimedOut, now, p.heard(to.Member))
 	default:
@@ -134,7 +137,7 @@ func (pr *probe) failed(r decide.Reach, now, heard time.Time) decide.Probe {
 	if heard.After(last) {
 		last = heard
 	}
-	out := decide.Probe{Reach: r, Status: pr.status, Age: now.Sub(pr.statusAt), For: now.Sub(pr.failing), Met: !pr.answered.IsZero()}
+	out := decide.Probe{Reach: r, Trouble: pr.trouble, Status: pr.status, Age: now.Sub(pr.statusAt), For: now.Sub(pr.failing), Met: !pr.answered.IsZero()}
 	if out.Silent = out.For; !last.IsZero() {
 		out.Silent = max(out.For, now.Sub(last))
 	}

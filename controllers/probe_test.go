@@ -9,6 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
+	clocktesting "k8s.io/utils/clock/testing"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
@@ -87,6 +88,49 @@ func TestWhereAMemberHasAnswered(t *testing.T) {
 	ask("it has moved, and the cache is late", decide.Pod{UID: "u", IP: "192.0.2.2"}, false, true)
 	nodes.at["192.0.2.2:6381"] = "orders-1"
 	ask("it is back", decide.Pod{UID: "u", IP: "192.0.2.2"}, false, false)
+}
+
+// late are nodes that answer nothing, but why where there is a why.
+type late struct {
+	nodeclient.Client
+	why string
+}
+
+func (n *late) Status(context.Context, nodeclient.Target) (wire.Status, error) {
+	if n.why != "" {
+		return wire.Status{}, fmt.Errorf("call: %w", &nodeclient.HeldUpError{Why: n.why})
+	}
+	return wire.Status{}, context.DeadlineExceeded
+}
+
+// A member that says why it does not answer counts as one that does not, and what it says is told as long as it says it.
+func TestWhyAMemberDoesNotAnswer(t *testing.T) {
+	nodes := &late{why: "the disk hangs"}
+	now := clocktesting.NewFakePassiveClock(time.Unix(1000, 0))
+	p := &pass{
+		Reconciler: &Reconciler{Nodes: nodes, Clock: now, watcher: nodeclient.NewWatcher(nodes, 0, func(types.NamespacedName) {})},
+		memory:     newMemory(),
+		store:      &v1alpha1.ReplicatedStore{ObjectMeta: metav1.ObjectMeta{Name: "orders", UID: "1"}},
+	}
+	ask := func(when string, pod types.UID, want string) {
+		t.Helper()
+		p.began = now.Now()
+		members := map[string]decide.Member{"orders-1": {Name: "orders-1", Pod: &decide.Pod{UID: pod, IP: "192.0.2.1"}}}
+		for _, again := range []string{"", ", and again in the same pass"} {
+			p.ask(t.Context(), members)
+			if got := members["orders-1"].Probe; got.Trouble != want || got.Reach != decide.TimedOut {
+				t.Errorf("%s%s: %v, %q", when, again, got.Reach, got.Trouble)
+			}
+		}
+		now.SetTime(now.Now().Add(time.Minute))
+	}
+	ask("it says why", "u", "the disk hangs")
+	nodes.why = ""
+	ask("it does not any more", "u", "")
+	nodes.why = "the disk hangs"
+	ask("it says why anew", "u", "the disk hangs")
+	nodes.why = ""
+	ask("it is another one", "v", "")
 }
 
 // A member that takes longer to answer than a silent one is asked for, and talks on its stream, does not stay timed out.

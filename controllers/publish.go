@@ -35,6 +35,7 @@ func (p *pass) publish(ctx context.Context, plan decide.Plan) error {
 	}
 	if plan.StandsIn == 0 { // else it is soon another operator's again
 		stores.show(client.ObjectKeyFromObject(p.store), plan)
+		stores.saw(client.ObjectKeyFromObject(p.store), p.began)
 	}
 	status := plan.Status.DeepCopy()
 	status.FailoverRequest = p.store.Status.FailoverRequest // finishRequest has written the newest

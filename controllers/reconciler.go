@@ -67,12 +67,14 @@ type Reconciler struct {
 	memories sync.Map      // types.NamespacedName -> *memory
 	ready    atomic.Bool   // passes are made; see Ready
 	over     chan<- error  // what ends the operator; nil: nothing does
+	telling  sync.Mutex    // held by tellActing, over its metric only
 }
 
 // Reconcile does one pass: steps of observe, decide, act, until nothing risky is left to do, and then publishes.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	if req == started {
 		r.ready.Store(true)
+		r.tellActing()
 		return ctrl.Result{}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, maxPass)
@@ -87,6 +89,9 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 	p := &pass{Reconciler: r, memory: r.remember(req.NamespacedName), store: store, began: r.Clock.Now()}
 	p.resume(r.Election.undisturbed())
+	if r.Election.acting() {
+		stores.expect(req.NamespacedName, p.began) // whatever becomes of this pass
+	}
 	p.uncached.Members, p.replaced = p.replaced, false
 	plan, err := p.run(ctx)
 	p.sight.Store(uint32(p.seen.Sight()))

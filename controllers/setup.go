@@ -92,13 +92,27 @@ func (r *Reconciler) Ready(*http.Request) error {
 	return nil
 }
 
+// tellActing says in the metrics whether this operator acts: elected, and with passes being made.
+func (r *Reconciler) tellActing() {
+	r.telling.Lock() // so that who tells last has seen both
+	defer r.telling.Unlock()
+	operatorActs.Set(truth(r.ready.Load() && r.Election.acting()))
+}
+
 // stand has this operator stand for election, if there is one. Whatever comes of it, every store is looked at in that light at once.
 func (r *Reconciler) stand(mgr ctrl.Manager, wakes chan<- types.NamespacedName) error {
 	if r.Election == nil {
 		return nil
 	}
 	r.Election.sights = r.sights
-	r.Election.changed = func(ctx context.Context) {
+	r.Election.changed = r.electionChanged(wakes)
+	return mgr.Add(r.Election)
+}
+
+// electionChanged makes what is called when this operator was elected, or is not any more.
+func (r *Reconciler) electionChanged(wakes chan<- types.NamespacedName) func(context.Context) {
+	return func(ctx context.Context) {
+		r.tellActing()
 		r.memories.Range(func(store, _ any) bool {
 			select {
 			case wakes <- store.(types.NamespacedName):
@@ -108,7 +122,6 @@ func (r *Reconciler) stand(mgr ctrl.Manager, wakes chan<- types.NamespacedName) 
 			}
 		})
 	}
-	return mgr.Add(r.Election)
 }
 
 // retries paces the passes of a store whose last one failed. What failed may be a Service that cannot be applied, while the

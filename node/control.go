@@ -32,6 +32,9 @@ func (n *Node) Handover(ctx context.Context, r wire.HandoverRequest) (wire.Hando
 	return n.run.Handover(ctx, r)
 }
 
+// HeldUp is nil unless the role goroutine, which answers for the member, waits for its disk.
+func (n *Node) HeldUp() error { return n.run.HeldUp() }
+
 // stuckTooLong is when a role goroutine that does not come round asks for a restart: long after the Lease is lost, so that
 // a slow disk is given time, and a hung one does not keep the member for ever.
 const stuckTooLong = time.Minute

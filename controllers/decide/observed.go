@@ -221,7 +221,7 @@ type Probe struct {
 	Status *wire.Status
 	// Age is how long ago Status was asked for; 0 when Fresh.
 	Age time.Duration
-	// Trouble is why the member does not tell its status, where it says so itself.
+	// Trouble is why the member does not tell its status, where it says so itself: its disk holds it up. Reach is TimedOut then.
 	Trouble string
 	// For is how long the member has not answered; 0 when Fresh.
 	For time.Duration

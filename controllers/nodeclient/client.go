@@ -162,6 +162,11 @@ func newRequest(ctx context.Context, method string, to Target, path string, body
 // ErrNotAddressed: another member, or that of another store, has this address.
 var ErrNotAddressed = errors.New("somebody else answers there")
 
+// HeldUpError is why a member does not tell its status, in its own words: its disk holds it up. It proves no more than silence does.
+type HeldUpError struct{ Why string }
+
+func (e *HeldUpError) Error() string { return e.Why }
+
 // refusal makes a *wire.Error of a 409 only: that alone says that the member's state forbids the order.
 func refusal(addr, path string, code int, body []byte) error {
 	var e wire.Error
@@ -171,6 +176,8 @@ func refusal(addr, path string, code int, body []byte) error {
 	switch {
 	case code == http.StatusConflict:
 		return fmt.Errorf("call %s%s: %w", addr, path, &e)
+	case e.Reason == wire.ProblemDiskStuck:
+		return fmt.Errorf("call %s%s: %w", addr, path, &HeldUpError{e.Message})
 	case e.Reason == wire.ReasonNotAddressed:
 		return fmt.Errorf("call %s%s: %w: %s", addr, path, ErrNotAddressed, e.Message)
 	default:
@@ -186,7 +193,7 @@ const (
 	NoFailure Failure = iota
 	// Refused: its host is there and nothing listens: the process is not running.
 	Refused
-	// TimedOut: nothing came back in time.
+	// TimedOut: nothing came back in time, or only why nothing does (HeldUpError).
 	TimedOut
 	// Unclear: anything else.
 	Unclear
@@ -195,13 +202,14 @@ const (
 // Classify tells what an error of a Client says about the member.
 func Classify(err error) Failure {
 	var answered *wire.Error
+	var heldUp *HeldUpError
 	var timeout net.Error
 	switch {
 	case err == nil || errors.As(err, &answered):
 		return NoFailure
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return Refused
-	case errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout():
+	case errors.As(err, &heldUp) || errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout():
 		return TimedOut
 	default:
 		return Unclear

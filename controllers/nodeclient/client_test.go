@@ -58,6 +58,7 @@ func TestClassify(t *testing.T) {
 		"an answer":          {serve(t, answer(200, `{}`)), nodeclient.NoFailure, ""},
 		"an orderly refusal": {serve(t, answer(409, `{"reason":"Promised","message":"no"}`)), nodeclient.NoFailure, "Promised"},
 		"not open yet":       {serve(t, answer(503, `{"reason":"NotOpen","message":"no"}`)), nodeclient.Unclear, ""},
+		"only why not":       {serve(t, answer(503, `{"reason":"DiskStuck","message":"it hangs"}`)), nodeclient.TimedOut, ""},
 		"something else":     {serve(t, answer(200, `<html>`)), nodeclient.Unclear, ""},
 		"nothing listens":    {closed, nodeclient.Refused, ""},
 		"nothing comes back": {serve(t, hang), nodeclient.TimedOut, ""},

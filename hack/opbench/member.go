@@ -199,6 +199,8 @@ func (m *member) Handover(ctx context.Context, r wire.HandoverRequest) (wire.Han
 	return reply, ordered(err)
 }
 
+func (m *member) HeldUp() error { return nil }
+
 func (m *member) Live() error { return nil }
 
 // Ready tells nothing of a process that is frozen: kubelet takes longer to find out than a failover takes.

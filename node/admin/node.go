@@ -21,6 +21,8 @@ type Node interface {
 	Follow(ctx context.Context, r wire.FollowRequest) error
 	Configure(ctx context.Context, r wire.ConfigureRequest) error
 	Handover(ctx context.Context, r wire.HandoverRequest) (wire.HandoverReply, error)
+	// HeldUp returns nil while Status answers at once, else one sentence: what the member waits for. It waits for nothing itself.
+	HeldUp() error
 	// Live returns nil while the process can make progress: an error asks for a restart.
 	Live() error
 	// Ready returns nil while the member can do its role's work, else one sentence.

@@ -46,8 +46,21 @@ func thenStatus[Req any](s *Server, give func(context.Context, Req) error) func(
 	}
 }
 
+// heldUpPatience is for how long a member that is held up is asked for its status all the same: less than whoever asks waits.
+const heldUpPatience = 100 * time.Millisecond
+
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
-	st, err := s.node.Status(r.Context())
+	ctx, why := r.Context(), s.node.HeldUp()
+	if why != nil {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, heldUpPatience)
+		defer cancel()
+	}
+	st, err := s.node.Status(ctx)
+	if why != nil && errors.Is(err, context.DeadlineExceeded) {
+		writeJSON(w, http.StatusServiceUnavailable, &wire.Error{Reason: wire.ProblemDiskStuck, Message: why.Error()})
+		return
+	}
 	if err != nil {
 		s.writeError(w, r, err)
 		return

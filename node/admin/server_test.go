@@ -28,6 +28,7 @@ type script struct {
 	orders  []any
 	err     error // of every order
 	statErr error
+	heldUp  error
 	live    error
 	ready   error
 	asked   int
@@ -74,8 +75,9 @@ func (s *script) Configure(_ context.Context, r wire.ConfigureRequest) error { r
 func (s *script) Handover(_ context.Context, r wire.HandoverRequest) (wire.HandoverReply, error) {
 	return wire.HandoverReply{End: replication.Mark{Epoch: r.Epoch, Position: 9}}, s.take(r)
 }
-func (s *script) Live() error  { return s.live }
-func (s *script) Ready() error { return s.ready }
+func (s *script) HeldUp() error { return s.heldUp }
+func (s *script) Live() error   { return s.live }
+func (s *script) Ready() error  { return s.ready }
 
 // serve starts a server on loopback and returns its URL and a function that stops it and waits for that.
 func serve(t *testing.T, node Node, opt Options) (url string, stop func()) {
@@ -128,6 +130,30 @@ func get(t *testing.T, url string) (int, string) {
 		t.Fatal(err)
 	}
 	return r.StatusCode, string(b)
+}
+
+// waiting is a Node whose status waits for something that does not come.
+type waiting struct{ *script }
+
+func (waiting) Status(ctx context.Context) (wire.Status, error) {
+	<-ctx.Done()
+	return wire.Status{}, fmt.Errorf("wait: %w", ctx.Err())
+}
+
+// A member that cannot tell its status says why, to whoever has no patience; one that can, tells it.
+func TestAMemberThatIsHeldUpSaysSo(t *testing.T) {
+	held := &script{heldUp: errors.New("the disk hangs"), status: wire.Status{Member: "orders-1"}}
+	url, _ := serve(t, waiting{held}, Options{})
+	code, body := get(t, url+wire.PathStatus)
+	var said wire.Error
+	if err := json.Unmarshal([]byte(body), &said); err != nil || code != http.StatusServiceUnavailable ||
+		said.Reason != wire.ProblemDiskStuck || said.Message != "the disk hangs" {
+		t.Errorf("%d: %s", code, body)
+	}
+	url, _ = serve(t, held, Options{})
+	if code, body = get(t, url+wire.PathStatus); code != http.StatusOK || !strings.Contains(body, `"member":"orders-1"`) {
+		t.Errorf("%d: %s", code, body)
+	}
 }
 
 const oneRule = `[{"voters":[{"member":"orders-2","incarnation":"b"}],"k":1}]`

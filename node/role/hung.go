@@ -2,6 +2,7 @@ package role
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"time"
 
@@ -40,11 +41,26 @@ func (m *Member) trouble() problem {
 	if d < diskPatience {
 		return cmp.Or(m.damageProblem(), m.problem, m.outdatedProblem())
 	}
+	return problem{wire.ProblemDiskStuck, m.hungFor(d)}
+}
+
+// hungFor words that nothing has moved for d.
+func (m *Member) hungFor(d time.Duration) string {
 	text := "its disk has not finished a write for more than %v: look at the machine and the storage behind the volume; it goes on by itself " +
 		"once that works"
 	if m.unfinished() < diskPatience {
 		text = "nothing has moved in it for more than %v: its disk holds it up, or its processor or memory limit, or its machine has too much " +
 			"to do; it goes on by itself"
 	}
-	return problem{wire.ProblemDiskStuck, fmt.Sprintf(text, max(diskPatience, d.Truncate(10*time.Second)))}
+	return fmt.Sprintf(text, max(diskPatience, d.Truncate(10*time.Second)))
+}
+
+// HeldUp is what trouble would say while the role goroutine itself waits for the disk, and so tells nobody anything; nil when it does
+// not. Called from anywhere.
+func (m *Member) HeldUp() error {
+	d := m.Stuck()
+	if d < diskPatience {
+		return nil
+	}
+	return errors.New(m.hungFor(d))
 }

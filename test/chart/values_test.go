@@ -79,6 +79,27 @@ func TestNamesThatAreNumbers(t *testing.T) {
 	}
 }
 
+// TestTwoReleasesShareNothing: releases of one name in two namespaces have no object in common, or the second takes the first one's
+// permissions; but for the CRD, which one of them has.
+func TestTwoReleasesShareNothing(t *testing.T) {
+	made := map[string]bool{}
+	for _, r := range []struct{ namespace, values string }{
+		{"team-a", "watchNamespaces={shop}"}, {"7", "watchNamespaces={bank},crds.install=false"}, {"team-b", "crds.install=false"},
+	} {
+		out, problems, err := helm(t, "template", "replicatedstore-operator", chartDir, "--namespace", r.namespace, "--kube-version", "1.37.0", "--set", r.values)
+		if err != nil {
+			t.Fatalf("%v: %s", err, problems)
+		}
+		for _, o := range documents(t, out) {
+			id := o.GetKind() + " " + o.GetNamespace() + "/" + o.GetName()
+			if name, _, err := unstructured.NestedString(o.Object, "metadata", "name"); err != nil || name == "" || made[id] {
+				t.Errorf("%s: %s of the release in %s: is that another release's? %v", name, id, r.namespace, err)
+			}
+			made[id] = true
+		}
+	}
+}
+
 // TestEverythingSet: every value finds its way into the Deployment, and labels of the chart cannot be taken over.
 func TestEverythingSet(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("0f", 32)

@@ -70,7 +70,7 @@ var _ = Describe("the leader's disk", func() {
 		})
 		t.fault("freeze the disk of "+t.leader, d.Freeze(ctx))
 		t.led(ctx)
-		t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonMemberMissing+"|"+v1alpha1.ReasonDiskStuck, t.leader)
+		t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonDiskStuck, t.leader)
 		t.fault("thaw it", d.Thaw(ctx))
 		frozen = false
 		t.end(ctx)

@@ -12,6 +12,11 @@
 {{- end -}}
 {{- end -}}
 
+{{/* Begins the names of what has no namespace: another release, of whatever name, in another namespace has other ones. */}}
+{{- define "operator.clusterName" -}}
+{{- printf "%s:%s" .Release.Namespace (include "operator.fullname" .) -}}
+{{- end -}}
+
 {{- define "operator.serviceAccount" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- default (include "operator.fullname" .) .Values.serviceAccount.name -}}

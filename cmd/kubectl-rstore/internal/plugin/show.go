@@ -11,14 +11,21 @@ import (
 )
 
 func newStatus(connect connector) *cobra.Command {
-	return &cobra.Command{
-		Use:   "status [NAME]",
-		Short: "Show a store: leader, members, conditions and last failover. Without a name: every store of the namespace",
+	var everywhere bool
+	c := &cobra.Command{
+		Use:   "status [NAME | --all-namespaces]",
+		Short: "Show a store: leader, members, conditions and last failover. Without a name: every store of the namespace, or of all",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if everywhere && len(args) == 1 {
+				return errors.New("a store of a name is in one namespace: leave --all-namespaces out")
+			}
 			s, err := connect(cmd)
 			if err != nil {
 				return err
+			}
+			if everywhere {
+				s.namespace = ""
 			}
 			if len(args) == 1 {
 				store, err := s.store(cmd.Context(), args[0])
@@ -30,15 +37,22 @@ func newStatus(connect connector) *cobra.Command {
 			return s.showAll(cmd)
 		},
 	}
+	c.Flags().BoolVarP(&everywhere, "all-namespaces", "A", false, "show the stores of every namespace")
+	return c
 }
 
+// showAll shows every store of the session's namespace, or of all where it has none.
 func (s session) showAll(cmd *cobra.Command) error {
+	of := "namespace " + s.namespace
+	if s.namespace == "" {
+		of = "any namespace"
+	}
 	var all api.ReplicatedStoreList
 	if err := s.client.List(cmd.Context(), &all, inNamespace(s.namespace)); err != nil {
-		return fmt.Errorf("list stores of namespace %s: %w", s.namespace, err)
+		return fmt.Errorf("list stores of %s: %w", of, err)
 	}
 	if len(all.Items) == 0 {
-		_, err := fmt.Fprintf(s.out, "No stores in namespace %s.\n", s.namespace)
+		_, err := fmt.Fprintf(s.out, "No stores in %s.\n", of)
 		return err
 	}
 	for i := range all.Items {
