@@ -148,7 +148,7 @@ func (d *decision) reseed(rec Record) (Plan, bool) {
 
 // update restarts members whose pod was made from another spec, one at a time and the leader last, each only while
 // everybody else is caught up. A member that does not run anyway is replaced without waiting for others: a bad template must
-// be curable. One that only missed a look is not such a member, nor is one that the leader hears, unless that one alone is missed. Nobody is
+// be curable. So is one that answers, and gets nowhere for long. One that only missed a look is not such a member, nor is one that the leader hears, unless that one alone is missed. Nobody is
 // restarted whose new pod the API server refuses (see try), nor one that would lose its data by it (see losing) before all others hold it.
 func (d *decision) update(rec Record) (Plan, bool) {
 	var outdated, missed []Member
@@ -172,6 +172,8 @@ func (d *decision) update(rec Record) (Plan, bool) {
 		others = cmp.Or(others, fmt.Sprintf("%d of %d members exist", there, d.Store.Spec.Size()))
 	case len(missed) == 1 && d.Outdated(missed[0]) && !missed[0].losesData() && d.silent(missed[0]):
 		return d.replace(rec, missed[0]) // what keeps it from answering may be its template
+	case d.getNowhere(missed):
+		return d.replace(rec, missed[0])
 	}
 	if others != "" {
 		return plan(Updating, v1alpha1.ReasonUpdating, "%d members are to be restarted; waiting: %s.", len(outdated), others).again(soon), true
@@ -182,6 +184,24 @@ func (d *decision) update(rec Record) (Plan, bool) {
 		}
 	}
 	return d.updateLeader(rec, outdated[0])
+}
+
+// getNowhere tells whether nobody is missed but members that answer, and have made no progress for long with pods of an older template, which
+// may be why. To restart one of them costs nothing that is not missed already, and the next one waits for it.
+func (d *decision) getNowhere(missed []Member) bool {
+	all := len(missed) > 0
+	for _, m := range missed {
+		s := m.fresh()
+		if s == nil || !d.Outdated(m) || m.Pod.Deleting || m.losesData() {
+			return false
+		}
+		var seeded int64
+		if s.Seeding != nil {
+			seeded = s.Seeding.DoneBytes
+		}
+		all = d.lasting(fmt.Sprintf("not whole: %s at %d, %d", m.Pod.UID, s.Durable.Position, seeded), stuckAfter) && all
+	}
+	return all
 }
 
 // silent tells whether a member whose pod is there has not answered for long.
