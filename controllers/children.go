@@ -289,18 +289,16 @@ func (p *pass) applyOnce(ctx context.Context, ac runtime.ApplyConfiguration, uid
 // ServiceAccount is missing is refused, and no pod gets an account that is somebody else's. What else the store has is applied after
 // that, and whatever comes of it keeps no member away.
 func (p *pass) createMember(ctx context.Context, a decide.CreateMember) error {
-	was, hash := p.vain[a.Member], render.SpecHash(p.store)
-	if was.rests(hash, p.Clock.Now()) {
+	hash := render.SpecHash(p.store)
+	if was := p.vain[a.Member]; was.rests(hash, p.Clock.Now()) {
 		return was.err
 	}
 	err := p.applyEach(ctx, render.Accounts(p.store))
 	if !errors.Is(err, errNotOwned) {
 		err = errors.Join(err, p.createBoth(ctx, a))
 	}
-	p.attempted(a.Member, err)
-	delete(p.vain, a.Member)
+	p.attempted(a.Member, hash, err, p.Clock.Now())
 	if err != nil {
-		p.vain[a.Member] = was.again(hash, p.Clock.Now(), err)
 		p.warnOf("Create", a.Member, v1alpha1.ReasonApplyFailed, err)
 	}
 	return err

@@ -118,12 +118,14 @@ type refusal struct {
 	at   time.Time
 }
 
-// attempted takes down how making a member ended.
-func (m *memory) attempted(member string, err error) {
+// attempted takes down how making a member from a spec ended. That others came first says nothing about it.
+func (m *memory) attempted(member, hash string, err error, now time.Time) {
 	switch {
 	case err == nil:
 		delete(m.unmade, member)
+		delete(m.vain, member)
 	case !errors.Is(err, errOthersFirst):
+		m.vain[member] = m.vain[member].again(hash, now, err)
 		m.unmade[member] = brief(strings.ReplaceAll(distinct(err.Error()), "\n", "; "))
 	}
 }

@@ -46,7 +46,7 @@ type vain struct {
 
 // again is v after one more attempt.
 func (v vain) again(hash string, now time.Time, err error) vain {
-	if v.hash != hash || errors.Is(err, errOthersFirst) {
+	if v.hash != hash {
 		v.times = 0
 	}
 	return vain{hash, v.times + 1, now, err}

@@ -35,7 +35,7 @@ const (
 //  3. The leader of Epoch acknowledges only what satisfies every one of Rules: rules are weakened here before there,
 //     and strengthened there before the weaker one is dropped here (see nextRules).
 //  4. Every leadership whose acknowledged writes a later one has not certainly taken over is in Binding, or is
-//     (Epoch, Leader, Rules) itself.
+//     (Epoch, Leader, Rules) itself; or one of the same leader and rules is, which binds as it would (see distinct).
 type Record struct {
 	Epoch replication.Epoch `json:"epoch"`
 	Phase Phase             `json:"phase"`
@@ -209,8 +209,24 @@ func (r Record) Voter(member string) (replication.Voter, bool) {
 func (r Record) fencing(e replication.Epoch, c Change) Record {
 	return Record{
 		Epoch: e, Phase: PhaseFencing, ConfigVersion: r.ConfigVersion,
-		Binding: r.Leaderships(), EveryMember: r.EveryMember, Stores: r.Stores, Aside: r.Aside, Change: c,
+		Binding: distinct(r.Leaderships()), EveryMember: r.EveryMember, Stores: r.Stores, Aside: r.Aside, Change: c,
 	}
+}
+
+// distinct leaves out leaderships that a newer one of ls has the leader and all rules of. Whoever fences the newer one fences the older
+// one too, and has the same members' logs for it; where that may lose writes the same members are missing for both. So a member that
+// dies each time it is to lead does not let the record grow until its Lease has no room. How far the log of one reached matters for the
+// newest alone (see lossOf), which stays.
+func distinct(ls []replication.Leadership) []replication.Leadership {
+	var out []replication.Leadership
+	for i, l := range ls {
+		if !slices.ContainsFunc(ls[i+1:], func(n replication.Leadership) bool {
+			return n.Leader == l.Leader && slices.EqualFunc(n.Rules, l.Rules, equalRule)
+		}) {
+			out = append(out, l)
+		}
+	}
+	return out
 }
 
 // promoting is the record that names the leader of the epoch being fenced.
