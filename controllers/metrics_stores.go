@@ -111,6 +111,9 @@ func (s shown) collect(gauge func(*prometheus.Desc, float64, ...string)) {
 	}
 	gauge(descEpoch, float64(s.status.Epoch))
 	roles := map[string]float64{}
+	for _, role := range []v1alpha1.MemberRole{v1alpha1.MemberLeader, v1alpha1.MemberFollower, v1alpha1.MemberWaiting, v1alpha1.MemberFenced, v1alpha1.MemberUnknown} {
+		roles[string(role)] = 0 // that nobody has it is told, too
+	}
 	for _, m := range s.status.Members {
 		roles[string(m.Role)]++
 		if m.Lag != nil {

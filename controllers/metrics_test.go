@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -85,6 +86,31 @@ func TestMetricsTellOfEveryStoreAsItWasPublishedLast(t *testing.T) {
 	m.forget(bills)
 	if got := series(t, m); len(got) > 0 {
 		t.Errorf("%q", got)
+	}
+}
+
+// What no member does is told as 0, not left out: else nobody can be alerted to it.
+func TestMetricsTellOfRolesThatNobodyHas(t *testing.T) {
+	m := &storeMetrics{shown: map[types.NamespacedName]shown{}}
+	plan := decide.Plan{State: decide.Blocked}
+	plan.Status.Members = []v1alpha1.MemberStatus{{Name: "orders-1", Role: v1alpha1.MemberUnknown}}
+	m.show(types.NamespacedName{Namespace: "shop", Name: "orders"}, plan)
+	r := prometheus.NewPedanticRegistry()
+	r.MustRegister(m)
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	roles := map[string]float64{}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if f.GetName() == "replicatedstore_store_members" {
+				roles[m.GetLabel()[1].GetValue()] = m.GetGauge().GetValue()
+			}
+		}
+	}
+	if want := map[string]float64{"Leader": 0, "Follower": 0, "Waiting": 0, "Fenced": 0, "Unknown": 1}; !maps.Equal(roles, want) {
+		t.Errorf("%v, want %v", roles, want)
 	}
 }
 

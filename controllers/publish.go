@@ -123,7 +123,7 @@ func (p *pass) announce(ctx context.Context, plan decide.Plan) {
 			kind = corev1.EventTypeWarning
 		}
 		log.FromContext(ctx).Info("Noted", keyReason, n.Reason, keyMessage, n.Message)
-		p.Recorder.Eventf(p.store, p.related(n.Member), kind, n.Reason, n.Action, "%s", n.Message)
+		p.Recorder.Eventf(p.store, p.related(n.Member), kind, n.Reason, n.Action, "%s", noted(n.Message))
 	}
 	if plan.Standby || p.said.state == plan.State && p.said.reason == plan.Reason {
 		return
@@ -143,7 +143,7 @@ func (p *pass) announce(ctx context.Context, plan decide.Plan) {
 			kind = corev1.EventTypeWarning
 		}
 	}
-	p.Recorder.Eventf(p.store, nil, kind, plan.Reason, plan.State.String(), "%s", plan.Message)
+	p.Recorder.Eventf(p.store, nil, kind, plan.Reason, plan.State.String(), "%s", noted(plan.Message))
 }
 
 // warnAgain is after how long a failure that goes on is told anew.

@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
@@ -165,5 +166,20 @@ func TestALongErrorFitsIntoAnEvent(t *testing.T) {
 	}
 	if told := s.told(); len(told) > 1024 || strings.Count(told, v1alpha1.ReasonApplyFailed) != 1 || !strings.HasSuffix(told, "ä ...") {
 		t.Errorf("%d bytes: %s", len(told), told)
+	}
+}
+
+// So it does with what a plan, or a note, says in the words of the scheduler, kubelet or the API server.
+func TestALongPlanFitsIntoAnEvent(t *testing.T) {
+	s := newScene(t)
+	s.whole()
+	p := &pass{Reconciler: s.Reconciler, memory: s.memory, store: s.store}
+	p.memory.noted = map[string]time.Time{}
+	long := strings.Repeat("0/3 nodes are available. ", 100)
+	p.announce(t.Context(), decide.Plan{State: decide.Blocked, Reason: "Blocked", Message: "why: " + long, Notes: []decide.Note{{Key: "k", Reason: "Noted", Message: "note: " + long}}})
+	for range 2 {
+		if told := <-s.Recorder.(*events.FakeRecorder).Events; len(told) > 1024 || !strings.HasSuffix(told, " ...") {
+			t.Errorf("%d bytes: %s", len(told), told)
+		}
 	}
 }

@@ -70,10 +70,14 @@ func verdict(err error) (refused string, unclear bool) {
 	}
 }
 
-// brief is a text as it fits into a sentence, and into an event, which takes 1024 bytes.
-func brief(text string) string {
-	const most = 640
-	text = strings.TrimRight(text, ". \n")
+// brief is a text as it fits into a sentence, and into an event with others.
+func brief(text string) string { return cut(strings.TrimRight(text, ". \n"), 640) }
+
+// noted is a text as it fits into an event: the API server refuses one whose note is longer than 1024 bytes.
+func noted(text string) string { return cut(text, 1000) }
+
+// cut is a text of most bytes, or some more where it says that there was more.
+func cut(text string, most int) string {
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + " ..."
 	}

@@ -39,7 +39,7 @@ type ReplicatedStoreSpec struct {
 	// +kubebuilder:default={}
 	Failover FailoverSpec `json:"failover,omitzero"`
 
-	// reads are the defaults of a connection.
+	// reads of every connection, which cannot choose otherwise.
 	// +optional
 	// +kubebuilder:default={}
 	Reads ReadsSpec `json:"reads,omitzero"`

@@ -9,6 +9,16 @@ import (
 	"testing"
 )
 
+// An image for other machines than this one is built by the command of the guide, too.
+func TestMakePassesTheArchitectureOn(t *testing.T) {
+	for arg, want := range map[string]string{"IMAGE_ARCH=arm64": " --arch arm64", "IMAGE_ARCH=": "--output dist/replicatedstore.tar"} {
+		out, err := exec.CommandContext(t.Context(), "make", "--no-print-directory", "-C", "../..", "-n", "image", arg, "VERSION=v1").CombinedOutput()
+		if command := strings.TrimSpace(string(out)); err != nil || !strings.HasSuffix(command, want) {
+			t.Errorf("%s: %q, %v", arg, command, err)
+		}
+	}
+}
+
 // Programs of an image say which version they are.
 func TestProgramsSayTheirVersion(t *testing.T) {
 	dir := t.TempDir()

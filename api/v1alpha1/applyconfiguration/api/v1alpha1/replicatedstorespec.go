@@ -23,7 +23,7 @@ type ReplicatedStoreSpecApplyConfiguration struct {
 	Replication *ReplicationSpecApplyConfiguration `json:"replication,omitempty"`
 	// failover says what happens when the leader is lost.
 	Failover *FailoverSpecApplyConfiguration `json:"failover,omitempty"`
-	// reads are the defaults of a connection.
+	// reads of every connection, which cannot choose otherwise.
 	Reads *ReadsSpecApplyConfiguration `json:"reads,omitempty"`
 	// image of the data node. Default: the image that the operator was installed with. Upgrading the operator restarts nobody:
 	// a member takes up the operator's newer image when its pod is made next (kubectl rstore restart). An image named here is
