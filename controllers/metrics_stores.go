@@ -23,6 +23,7 @@ type storeMetrics struct {
 // shown is one store; its status is not changed any more.
 type shown struct {
 	state  decide.State
+	lost   *decide.Loss
 	status *v1alpha1.ReplicatedStoreStatus
 }
 
@@ -36,6 +37,8 @@ var (
 	descMembers   = descOf("store_members", "Members of a store by what they do.", "role")
 	descLag       = descOf("member_lag_writes", "By how many writes a follower's disk is behind the leader.", "member")
 	descEpoch     = descOf("store_epoch", "The epoch of a store.")
+	descKept      = descOf("store_writes_lost", "1 while acknowledged writes that an election may have given up may be on some member's volume.")
+	descChanges   = descOf("store_leader_changes_total", "Changes of leader since a store was created, as its status counts them.", "count")
 
 	// The newest report of each store, figure by figure. A figure that it does not have is not shown.
 	descSeconds  = descOf("last_failover_phase_seconds", "How long the phases of the newest change of leader took.", "phase")
@@ -47,7 +50,7 @@ var (
 func (s *storeMetrics) show(key types.NamespacedName, plan decide.Plan) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.shown[key] = shown{plan.State, plan.Status.DeepCopy()}
+	s.shown[key] = shown{plan.State, plan.Lost, plan.Status.DeepCopy()}
 }
 
 func (s *storeMetrics) forget(key types.NamespacedName) {
@@ -58,7 +61,7 @@ func (s *storeMetrics) forget(key types.NamespacedName) {
 
 // Describe is prometheus.Collector's.
 func (s *storeMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descState, descCondition, descMembers, descLag, descEpoch, descSeconds, descLost, descAt, descPosition} {
+	for _, d := range []*prometheus.Desc{descState, descCondition, descMembers, descLag, descEpoch, descKept, descChanges, descSeconds, descLost, descAt, descPosition} {
 		ch <- d
 	}
 }
@@ -72,6 +75,10 @@ func (s *storeMetrics) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{key.Namespace, key.Name}, labels...)...)
 		}
 		is.collect(gauge)
+		c := is.status.Counters
+		for count, n := range map[string]int64{"failovers": c.Failovers, "handovers": c.Handovers, "failed": c.Failed, "lossy": c.Lossy} {
+			ch <- prometheus.MustNewConstMetric(descChanges, prometheus.CounterValue, float64(n), key.Namespace, key.Name, count)
+		}
 		if r := is.status.LastFailover; r != nil {
 			collectReport(r, gauge)
 		}
@@ -86,6 +93,7 @@ func (s shown) collect(gauge func(*prometheus.Desc, float64, ...string)) {
 		gauge(descCondition, truth(c.Status == metav1.ConditionTrue), c.Type)
 	}
 	gauge(descEpoch, float64(s.status.Epoch))
+	gauge(descKept, truth(s.lost != nil))
 	roles := map[string]float64{}
 	for _, m := range s.status.Members {
 		roles[string(m.Role)]++
