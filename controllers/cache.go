@@ -24,7 +24,7 @@ func Cached() map[client.Object]cache.ByObject {
 	}
 }
 
-// slimNode keeps zone and cordon of a node, whose status alone may have tens of KiB.
+// slimNode keeps zone, cordon and readiness of a node, whose status alone may have tens of KiB.
 func slimNode(o any) (any, error) {
 	n, ok := o.(*corev1.Node)
 	if !ok {
@@ -34,6 +34,11 @@ func slimNode(o any) (any, error) {
 	slim.Spec.Unschedulable = n.Spec.Unschedulable
 	if zone := n.Labels[corev1.LabelTopologyZone]; zone != "" {
 		slim.Labels = map[string]string{corev1.LabelTopologyZone: zone}
+	}
+	for _, c := range n.Status.Conditions {
+		if c.Type == corev1.NodeReady {
+			slim.Status.Conditions = []corev1.NodeCondition{{Type: c.Type, Status: c.Status, Reason: c.Reason, Message: c.Message}}
+		}
 	}
 	return slim, nil
 }

@@ -26,6 +26,7 @@ type storeMetrics struct {
 // shown is one store; its status is not changed any more.
 type shown struct {
 	state  decide.State
+	lost   *decide.Loss
 	status *v1alpha1.ReplicatedStoreStatus
 }
 
@@ -40,6 +41,8 @@ var (
 	descLag       = descOf("member_lag_writes", "By how many writes a follower's disk is behind the leader.", "member")
 	descSeen      = descOf("store_seen_timestamp_seconds", "When the operator looked at a store last and saw it; all else that it tells of it is as old.")
 	descEpoch     = descOf("store_epoch", "The epoch of a store.")
+	descKept      = descOf("store_writes_lost", "1 while acknowledged writes that an election may have given up may be on some member's volume.")
+	descChanges   = descOf("store_leader_changes_total", "Changes of leader since a store was created, as its status counts them.", "count")
 
 	// The newest report of each store, figure by figure. A figure that it does not have is not shown.
 	descSeconds  = descOf("last_failover_phase_seconds", "How long the phases of the newest change of leader took.", "phase")
@@ -51,7 +54,7 @@ var (
 func (s *storeMetrics) show(key types.NamespacedName, plan decide.Plan) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.shown[key] = shown{plan.State, plan.Status.DeepCopy()}
+	s.shown[key] = shown{plan.State, plan.Lost, plan.Status.DeepCopy()}
 }
 
 // expect is called before every look at a store, and saw after one that succeeded. A store that was never seen counts as seen when it was
@@ -79,7 +82,9 @@ func (s *storeMetrics) forget(key types.NamespacedName) {
 
 // Describe is prometheus.Collector's.
 func (s *storeMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descState, descCondition, descMembers, descLag, descSeen, descEpoch, descSeconds, descLost, descAt, descPosition} {
+	for _, d := range []*prometheus.Desc{
+		descState, descCondition, descMembers, descLag, descSeen, descEpoch, descKept, descChanges, descSeconds, descLost, descAt, descPosition,
+	} {
 		ch <- d
 	}
 }
@@ -96,6 +101,10 @@ func (s *storeMetrics) Collect(ch chan<- prometheus.Metric) {
 			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, append([]string{key.Namespace, key.Name}, labels...)...)
 		}
 		is.collect(gauge)
+		c := is.status.Counters
+		for count, n := range map[string]int64{"failovers": c.Failovers, "handovers": c.Handovers, "failed": c.Failed, "lossy": c.Lossy} {
+			ch <- prometheus.MustNewConstMetric(descChanges, prometheus.CounterValue, float64(n), key.Namespace, key.Name, count)
+		}
 		if r := is.status.LastFailover; r != nil {
 			collectReport(r, gauge)
 		}
@@ -110,6 +119,7 @@ func (s shown) collect(gauge func(*prometheus.Desc, float64, ...string)) {
 		gauge(descCondition, truth(c.Status == metav1.ConditionTrue), c.Type)
 	}
 	gauge(descEpoch, float64(s.status.Epoch))
+	gauge(descKept, truth(s.lost != nil))
 	roles := map[string]float64{}
 	for _, role := range []v1alpha1.MemberRole{v1alpha1.MemberLeader, v1alpha1.MemberFollower, v1alpha1.MemberWaiting, v1alpha1.MemberFenced, v1alpha1.MemberUnknown} {
 		roles[string(role)] = 0 // that nobody has it is told, too

@@ -33,7 +33,7 @@ func series(t *testing.T, c prometheus.Collector) (out []string) {
 	}
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
-			if v := m.GetGauge().GetValue(); v != 0 {
+			if v := m.GetGauge().GetValue() + m.GetCounter().GetValue(); v != 0 {
 				text := f.GetName()
 				for _, l := range m.GetLabel() {
 					text += " " + l.GetValue()
@@ -50,9 +50,10 @@ func series(t *testing.T, c prometheus.Collector) (out []string) {
 func TestMetricsTellOfEveryStoreAsItWasPublishedLast(t *testing.T) {
 	m := &storeMetrics{shown: map[types.NamespacedName]shown{}}
 	orders, bills := types.NamespacedName{Namespace: "shop", Name: "orders"}, types.NamespacedName{Namespace: "shop", Name: "bills"}
-	plan := decide.Plan{State: decide.Stable}
+	plan := decide.Plan{State: decide.Stable, Lost: &decide.Loss{Epoch: 2}}
 	plan.Status = v1alpha1.ReplicatedStoreStatus{
-		Epoch: 2, Conditions: []metav1.Condition{{Type: "Ready", Status: metav1.ConditionTrue}, {Type: "Degraded", Status: metav1.ConditionFalse}},
+		Counters: v1alpha1.FailoverCounters{Failovers: 2, Lossy: 1},
+		Epoch:    2, Conditions: []metav1.Condition{{Type: "Ready", Status: metav1.ConditionTrue}, {Type: "Degraded", Status: metav1.ConditionFalse}},
 		Members: []v1alpha1.MemberStatus{{Name: "orders-1", Role: "Leader"}, {Name: "orders-2", Role: "Follower", Lag: new(int64(3))}},
 		LastFailover: &v1alpha1.FailoverReport{
 			Kind: v1alpha1.KindFailover, Reason: "LeaderRefused", Result: v1alpha1.ResultSucceeded, WritesLost: v1alpha1.LostUnknown,
@@ -70,9 +71,12 @@ func TestMetricsTellOfEveryStoreAsItWasPublishedLast(t *testing.T) {
 		"replicatedstore_member_lag_writes orders-2 shop orders = 3",
 		"replicatedstore_store_condition Ready shop orders = 1",
 		"replicatedstore_store_epoch shop orders = 2",
+		"replicatedstore_store_leader_changes_total failovers shop orders = 2",
+		"replicatedstore_store_leader_changes_total lossy shop orders = 1",
 		"replicatedstore_store_members shop Follower orders = 1",
 		"replicatedstore_store_members shop Leader orders = 1",
 		"replicatedstore_store_state shop Stable orders = 1",
+		"replicatedstore_store_writes_lost shop orders = 1",
 	}
 	if got := series(t, m); !slices.Equal(got, want) {
 		t.Errorf("%q\nwant %q", got, want)

@@ -7,6 +7,7 @@ import (
 	"maps"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -140,7 +141,8 @@ func (p *pass) pod(ctx context.Context, pod *corev1.Pod) *decide.Pod {
 		Fenced:   pod.Annotations[v1alpha1.AnnotationFenced] == v1alpha1.FencedTrue,
 		Trouble:  troubleOf(pod),
 	}
-	out.Zone, out.Cordoned = p.place(ctx, pod)
+	out.Creating, out.Ended = containerOf(pod)
+	p.place(ctx, pod, out)
 	_, out.Reseed = pod.Annotations[v1alpha1.AnnotationReseed]
 	for _, c := range pod.Status.Conditions {
 		if c.Type == corev1.PodReady {
@@ -155,36 +157,22 @@ func (p *pass) pod(ctx context.Context, pod *corev1.Pod) *decide.Pod {
 	return out
 }
 
-// place tells a pod's zone, from the pod, where the API server copies it (Kubernetes 1.35), or from its node; and whether that
-// node takes no new pods. Both break ties, and move leadership early; so a node that cannot be read is no error.
-func (p *pass) place(ctx context.Context, pod *corev1.Pod) (zone string, cordoned bool) {
-	zone = pod.Labels[corev1.LabelTopologyZone]
+// place tells a pod's zone, from the pod, where the API server copies it (Kubernetes 1.35), or from its node; whether that
+// node takes no new pods, and what is wrong with it. The first two break ties, and move leadership early; so a node that cannot be read is
+// no error.
+func (p *pass) place(ctx context.Context, pod *corev1.Pod, out *decide.Pod) {
+	out.Zone = pod.Labels[corev1.LabelTopologyZone]
 	if pod.Spec.NodeName == "" {
-		return zone, false
+		return
 	}
 	node := &corev1.Node{}
-	if err := p.Client.Get(ctx, client.ObjectKey{Name: pod.Spec.NodeName}, node); err != nil {
-		return zone, false
+	switch err := p.Client.Get(ctx, client.ObjectKey{Name: pod.Spec.NodeName}, node); {
+	case apierrors.IsNotFound(err):
+		out.NodeTrouble = "its node " + pod.Spec.NodeName + " is gone"
+	case err == nil:
+		out.Zone, out.Cordoned = cmp.Or(out.Zone, node.Labels[corev1.LabelTopologyZone]), node.Spec.Unschedulable
+		out.NodeTrouble = nodeTroubleOf(node)
 	}
-	return cmp.Or(zone, node.Labels[corev1.LabelTopologyZone]), node.Spec.Unschedulable
-}
-
-// troubleOf is why a pod does not run, in Kubernetes' own words.
-func troubleOf(pod *corev1.Pod) string {
-	if pod.Status.Phase == corev1.PodFailed && pod.Status.Reason != "" {
-		return pod.Status.Reason + ": " + pod.Status.Message
-	}
-	for _, c := range pod.Status.Conditions {
-		if c.Type == corev1.PodScheduled && c.Status == corev1.ConditionFalse {
-			return c.Reason + ": " + c.Message
-		}
-	}
-	for _, c := range pod.Status.ContainerStatuses {
-		if w := c.State.Waiting; w != nil && w.Reason != "" && w.Reason != "ContainerCreating" && w.Reason != "PodInitializing" {
-			return w.Reason + ": " + w.Message
-		}
-	}
-	return ""
 }
 
 // claimOf is what a decision needs of a claim. One that belongs to an earlier store of the same name was to go with that

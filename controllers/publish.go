@@ -207,7 +207,11 @@ func (p *pass) recorded(rec decide.Record) {
 			reason = v1alpha1.ReasonLeaderElected
 		case v1alpha1.KindFailover:
 		}
-		p.Recorder.Eventf(p.store, nil, corev1.EventTypeNormal, reason, string(rec.Kind), "%s leads epoch %d; writes lost: %s.",
+		kind := corev1.EventTypeNormal
+		if rec.WritesLost != v1alpha1.LostNone {
+			kind = corev1.EventTypeWarning
+		}
+		p.Recorder.Eventf(p.store, nil, kind, reason, string(rec.Kind), "%s leads epoch %d; writes lost: %s.",
 			rec.Leader.Member, rec.Epoch, rec.WritesLost)
 	case before != nil && before.Phase == decide.PhasePromoting && rec.Epoch > before.Epoch:
 		countFailover(*before, v1alpha1.ResultFailed)

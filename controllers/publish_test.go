@@ -183,3 +183,19 @@ func TestALongPlanFitsIntoAnEvent(t *testing.T) {
 		}
 	}
 }
+
+// TestAFailoverThatLostWritesIsAWarning: one that lost none is not.
+func TestAFailoverThatLostWritesIsAWarning(t *testing.T) {
+	for lost, want := range map[string]string{v1alpha1.LostNone: "Normal FailoverSucceeded", "12": "Warning FailoverSucceeded", v1alpha1.LostUnknown: "Warning FailoverSucceeded"} {
+		s := newScene(t)
+		s.whole()
+		before, now := led(2, decide.PhasePromoting, "orders-2"), led(2, decide.PhaseStable, "orders-2")
+		now.WritesLost = lost
+		p := &pass{Reconciler: s.Reconciler, memory: s.memory, store: s.store}
+		p.seen.Lease.Record = &before
+		p.recorded(now)
+		if told := s.told(); !strings.Contains(told, want) || !strings.Contains(told, "writes lost: "+lost) {
+			t.Errorf("%s lost: %s", lost, told)
+		}
+	}
+}

@@ -133,7 +133,8 @@ const (
 	// ReasonNoFailoverTarget: one more failure could not be survived: no follower could take over with every acknowledged
 	// write.
 	ReasonNoFailoverTarget = "NoFailoverTarget"
-	// ReasonWritesQuarantined: a member holds entries that were cut from its log when it rejoined, for a person to look at.
+	// ReasonWritesQuarantined: a member holds entries that may have been acknowledged and that the store does not have: they were cut from
+	// its log when it rejoined, for a person to look at, or will be when it does.
 	ReasonWritesQuarantined = "WritesQuarantined"
 )
 

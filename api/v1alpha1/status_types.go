@@ -70,7 +70,7 @@ type ReplicatedStoreStatus struct {
 	// summary is for people: the columns of `kubectl get`.
 	// +optional
 	Summary StatusSummary `json:"summary,omitzero"`
-	// replication is the commit rule in force.
+	// replication is the commit rule in force; while nobody leads, that of the newest leadership.
 	// +optional
 	Replication ReplicationStatus `json:"replication,omitzero"`
 	// members, one entry each, by name.
@@ -104,7 +104,8 @@ type StatusSummary struct {
 	// members, as "ready/asked for".
 	// +optional
 	Members string `json:"members,omitempty"`
-	// sync, as "K of V": a write waits for K of the V voters there are; "async" when it waits for none.
+	// sync, as "K of V": a write waits for K of the V voters there are; "async" when it waits for none; "-" when no rule is known.
+	// While nobody leads it is that of the newest leadership.
 	// +optional
 	Sync string `json:"sync,omitempty"`
 	// lag is by how many writes the slowest follower is behind the leader; "-" when that is unknown.
@@ -112,7 +113,7 @@ type StatusSummary struct {
 	Lag string `json:"lag,omitempty"`
 }
 
-// ReplicationStatus is the commit rule in force.
+// ReplicationStatus is the commit rule in force; while nobody leads, that of the newest leadership.
 type ReplicationStatus struct {
 	// number of voters that must hold a write before it is acknowledged. It is below the spec's while durability is lowered.
 	// +optional

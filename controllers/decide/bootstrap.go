@@ -149,6 +149,7 @@ func (d *decision) recordLost(old Record) Plan {
 		// epoch must still be nobody else's.
 		next.Epoch += unheardEpochs
 	}
+	next.Lost = d.lossKept(old, next.Epoch)
 	whole := d.whole()
 	switch there := len(d.Members); {
 	case there < whole && d.known() == 0:
@@ -260,7 +261,7 @@ func (d *decision) adopt(old Record) (Record, bool) {
 			Leader: replication.Voter{Member: m.Name, Incarnation: s.Incarnation},
 			Change: d.change(old, v1alpha1.KindFailover, reasonRecordLost, "", ""), Stores: old.Stores,
 		}
-		rec.WritesLost = v1alpha1.LostNone
+		rec.WritesLost, rec.Lost = v1alpha1.LostNone, d.lossKept(old, e)
 		return rec, rec.valid() == nil
 	}
 	return Record{}, false

@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
@@ -58,7 +60,7 @@ func (d *decision) ready(rec Record, p Plan) judgement {
 	}
 	var not []string
 	for _, m := range d.roster(rec) {
-		if m.Pod == nil || !m.Pod.Ready || m.Name != rec.Leader.Member && !d.caughtUp(rec, m) {
+		if m.Pod == nil || !m.Pod.Ready || m.Name != rec.Leader.Member && !d.keepsUp(rec, m) {
 			not = append(not, m.Name)
 		}
 	}
@@ -103,14 +105,37 @@ func (d *decision) available(rec Record, p Plan) judgement {
 		return judgement{false, v1alpha1.ReasonStorageFull, fmt.Sprintf("The volume of %s: it refuses what adds data, serves reads, and takes DEL, UNLINK and FLUSHALL.", volume(leader.Name, s.Disk))}
 	}
 	for _, r := range rec.Rules {
-		if n := d.live(s, r.Voters); n < r.K {
-			return judgement{false, v1alpha1.ReasonVotersMissing, fmt.Sprintf("A write needs %d of %s, and %d answer.", r.K, describe(rec.Rules), n)}
+		if d.live(s, r.Voters) < r.K {
+			return judgement{false, v1alpha1.ReasonVotersMissing, d.writesWait(rec, r)}
 		}
 	}
 	if j := d.unreachable(rec); j.reason != "" {
 		return j
 	}
 	return judgement{true, v1alpha1.ReasonWritable, fmt.Sprintf("%s acknowledges writes in epoch %d.", leader.Name, rec.Epoch)}
+}
+
+// writesWait says which voters a leader misses that writes need by r, and what to do.
+func (d *decision) writesWait(rec Record, r replication.Rule) string {
+	leader := d.Members[rec.Leader.Member].fresh()
+	var missing []string
+	for _, v := range r.Voters {
+		m := d.Members[v.Member]
+		switch {
+		case d.hears(leader, v):
+		case m.fresh() == nil:
+			missing = append(missing, d.trouble(m))
+		default:
+			missing = append(missing, cmp.Or(d.whyNotCaughtUp(rec, m), "the leader does not hear "+v.Member))
+		}
+	}
+	n := d.live(leader, r.Voters)
+	text := fmt.Sprintf("A write needs %s, and %d of these answer; missing: %s.", describe([]replication.Rule{r}), n, strings.Join(missing, "; "))
+	if d.Store.Spec.Replication.Synchronous.Durability == v1alpha1.DurabilityPreferred {
+		return text + " Writes go on with fewer in a moment, for durability is Preferred."
+	}
+	return text + fmt.Sprintf(" Bring back as many as are needed; or, to have writes acknowledged with fewer, lower spec.replication.synchronous.number to %d, "+
+		"or set its durability to Preferred.", n)
 }
 
 // wakes tells whether the store is on its way out of hibernation.

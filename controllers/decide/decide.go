@@ -54,6 +54,9 @@ func Decide(o Observed, now time.Time) Plan {
 		p.RequeueAfter = min(p.RequeueAfter, 2*soon) // something is being timed
 	}
 	p.Reread = d.reread(p)
+	if rec := d.Lease.Record; rec != nil {
+		p.Lost = rec.Lost
+	}
 	p.Notes = d.notes()
 	p.Status = d.status(p)
 	p.Holding = append(d.holding, d.quietly...)
@@ -129,7 +132,7 @@ func (d *decision) tend(rec Record) Plan {
 		d.keepsUp(rec, m) // as above
 	}
 	for _, step := range []func(Record) (Plan, bool){
-		d.configure, d.requested, d.evacuate, d.changeRules, d.reseed, d.scaleDown, d.update, d.returnHome,
+		d.configure, d.requested, d.evacuate, d.changeRules, d.reseed, d.scaleDown, d.update, d.returnHome, d.forgetLoss,
 	} {
 		if p, ok := step(rec); ok {
 			return p

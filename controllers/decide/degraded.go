@@ -3,7 +3,9 @@ package decide
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
@@ -17,39 +19,55 @@ func (d *decision) degraded(rec Record, p Plan) judgement {
 	if d.sleeping || wakes(rec) && p.State != Blocked {
 		return judgement{false, v1alpha1.ReasonAsExpected, "A store that hibernates, or wakes up, misses nothing."}
 	}
-	sync := d.replicationStatus(rec)
-	full, nearly := d.storage(rec)
-	problems := d.problems(rec)
-	stuck := d.stuckMembers(rec)
-	missing, lagging, quarantined := d.shortOf(rec)
-	switch {
-	case sync.Degraded:
-		return judgement{true, v1alpha1.ReasonDurabilityLowered, fmt.Sprintf("Writes are acknowledged with %d followers instead of %d.", sync.Number, d.Store.Spec.SynchronousNumber())}
-	case full.status:
-		return full
-	case problems.status:
-		return problems
-	case len(d.stuck) > 0:
-		return judgement{true, v1alpha1.ReasonClaimStuck, d.stuckClaims()}
-	case len(missing) > 0:
-		return judgement{true, v1alpha1.ReasonMemberMissing, strings.Join(missing, "; ") + "."}
-	case len(stuck) > 0:
-		return judgement{true, v1alpha1.ReasonMemberStuck, strings.Join(stuck, "; ") + "."}
-	case len(lagging) > 0:
-		return judgement{true, v1alpha1.ReasonMemberLagging, strings.Join(lagging, "; ") + "."}
-	case nearly.status:
-		return nearly
-	case rec.Phase == PhaseStable && !d.survivesOneMore(rec):
-		return judgement{true, v1alpha1.ReasonNoFailoverTarget, "If the leader were lost now, no follower could take over with every acknowledged write: bring back " +
-			"the members that are missing, or add some (spec.replicas)."}
-	case len(quarantined) > 0 && d.acknowledgedAlone(rec):
-		return judgement{true, v1alpha1.ReasonWritesQuarantined, "Entries cut by a rejoin are kept for a person: " + strings.Join(quarantined, ", ") + ". " + quarantineWayOut}
-	default:
+	wrong := d.wrong(rec)
+	if len(wrong) == 0 {
 		return judgement{false, v1alpha1.ReasonAsExpected, "Nothing is missing."}
 	}
+	worst := wrong[0]
+	if worst.reason == v1alpha1.ReasonDurabilityLowered && len(wrong) > 1 {
+		worst.message += " " + wrong[1].message // why, and what to do
+	}
+	return worst
 }
 
-const quarantineWayOut = "In the pod, `/node quarantine list` and `export` with `--data /data/store` show them, and `remove --all` ends this."
+// wrong is everything that is, the worst first.
+func (d *decision) wrong(rec Record) []judgement {
+	full, nearly := d.storage(rec)
+	missing, lagging, quarantined := d.shortOf(rec)
+	all := []judgement{
+		d.lowered(rec), full, d.problems(rec),
+		{len(d.stuck) > 0, v1alpha1.ReasonClaimStuck, d.stuckClaims()},
+		d.missed(rec, missing),
+		told(v1alpha1.ReasonMemberStuck, d.stuckMembers(rec)),
+		told(v1alpha1.ReasonMemberLagging, lagging),
+		nearly,
+		{rec.Phase == PhaseStable && !d.survivesOneMore(rec), v1alpha1.ReasonNoFailoverTarget, "If the leader were lost now, no follower could take over with " +
+			"every acknowledged write: bring back the members that are missing, or add some (spec.replicas)."},
+		d.keptWrites(rec, quarantined),
+	}
+	return slices.DeleteFunc(all, func(j judgement) bool { return !j.status })
+}
+
+// told is true where there are texts.
+func told(reason string, texts []string) judgement {
+	return judgement{len(texts) > 0, reason, strings.Join(texts, "; ") + "."}
+}
+
+func (d *decision) missed(rec Record, missing []string) judgement {
+	j := told(v1alpha1.ReasonMemberMissing, missing)
+	if only := d.onlyCopy(rec); only != "" {
+		j.message += " " + only
+	}
+	return j
+}
+
+// lowered tells that the rule in force asks for fewer followers than the spec, as durability Preferred allows.
+func (d *decision) lowered(rec Record) judgement {
+	rule, led := rec.Rule()
+	sync := d.replicationStatus(rec)
+	return judgement{led && sync.Degraded, v1alpha1.ReasonDurabilityLowered,
+		fmt.Sprintf("Writes are acknowledged with %d followers instead of %d.", rule.K, d.Store.Spec.SynchronousNumber())}
+}
 
 // shortOf lists the members that do not answer or cannot be made, those that are behind, and what members have in quarantine.
 func (d *decision) shortOf(rec Record) (missing, lagging, quarantined []string) {
@@ -102,13 +120,6 @@ func (d *decision) problems(rec Record) judgement {
 	return judgement{true, reason, strings.Join(texts, "; ") + "."}
 }
 
-// acknowledgedAlone tells whether entries that were cut from a log may have been acknowledged: under k = 0, or by a change
-// of leader that gave up what was not provably safe. Otherwise they never were, and are kept but no reason to worry.
-func (d *decision) acknowledgedAlone(rec Record) bool {
-	rule, ok := rec.Rule()
-	return ok && rule.K == 0 || rec.WritesLost != "" && rec.WritesLost != v1alpha1.LostNone
-}
-
 func (d *decision) trouble(m Member) string {
 	if m.waitsForClaim() {
 		return m.Name + " has no pod: " + m.whyClaimStays()
@@ -120,15 +131,52 @@ func (d *decision) trouble(m Member) string {
 		return m.Name + " has a volume with the data of another store, and takes no part (annotate its pod with " + v1alpha1.AnnotationReseed + " to throw that data away)"
 	}
 	if m.Pod.Orphaned || m.Pod.Deleting && m.Pod.IP == "" {
-		return m.Name + " is made once the pod of that name is gone"
+		text := m.Name + " is made once the pod of that name is gone"
+		if m.Pod.NodeTrouble != "" {
+			text += ": " + d.clue(m)
+		}
+		return text
 	}
 	if m.Claim != nil && m.Claim.Lost {
 		return m.Name + " has lost its volume (annotate its pod with " + v1alpha1.AnnotationReseed + " to give it a new one)"
 	}
+	clue := prefixed(": ", d.clue(m))
 	if m.Pod.Trouble != "" {
-		return m.Name + " does not run: " + m.Pod.Trouble + d.whyNotCured(m)
+		return m.Name + " does not run: " + m.Pod.Trouble + d.whyNotCured(m) + clue
 	}
-	return m.Name + " does not answer"
+	return m.Name + " does not answer" + clue
+}
+
+// creatingPatience is how long a container may take to be made before that is told.
+const creatingPatience = time.Minute
+
+// clue is what Kubernetes tells that may be why a member with a pod does not answer, and what to do; "" where that is nothing.
+func (d *decision) clue(m Member) string {
+	creating := m.Pod.Creating && d.lastingQuietly("creating: "+string(m.Pod.UID), creatingPatience)
+	switch {
+	case m.Pod.NodeTrouble != "" && m.Pod.Deleting:
+		return m.Pod.NodeTrouble + ", and its pod, which is being deleted, stays until that is back: once the machine is known to be off, delete the node, " +
+			"or the pod with force (kubectl delete pod " + m.Name + " --force)"
+	case m.Pod.NodeTrouble != "":
+		return m.Pod.NodeTrouble
+	case m.Pod.Deleting:
+		return "its pod is being deleted"
+	case creating:
+		return fmt.Sprintf("its container is not made after %s: its volume may be attached to another machine or not be mounted, or its image is slow to come (kubectl describe pod %s)",
+			creatingPatience, m.Name)
+	case m.Pod.Trouble == "" && m.Pod.Ended != "":
+		return "its container " + m.Pod.Ended
+	default:
+		return ""
+	}
+}
+
+// prefixed is text behind a prefix; "" where there is none.
+func prefixed(prefix, text string) string {
+	if text == "" {
+		return ""
+	}
+	return prefix + text
 }
 
 // whyNotCured says why a member that does not run keeps a pod of another spec; "" where it does not.
@@ -149,9 +197,9 @@ func (d *decision) silence(leader Member) string {
 	case leader.Pod == nil:
 		return "has no pod"
 	case leader.Pod.Trouble != "":
-		return "does not run: " + leader.Pod.Trouble
+		return "does not run: " + leader.Pod.Trouble + prefixed(": ", d.clue(leader))
 	default:
-		return "does not answer the operator"
+		return "does not answer the operator" + prefixed(": ", d.clue(leader))
 	}
 }
 

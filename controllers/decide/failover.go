@@ -154,6 +154,9 @@ func (d *decision) fencing(rec Record) Plan {
 	next.Since.Fenced = d.micro()
 	next.Positions = d.compared(rec, everybody, chosen.voter.Member)
 	next.WritesLost = moreLost(rec.WritesLost, lostWrites(pass))
+	if pass.lossy {
+		next.Lost = rec.Lost.and(rec.Epoch, ev.unseen(rec))
+	}
 	return plan(Promoting, v1alpha1.ReasonLeaderElected, "%s holds %v and will lead epoch %d.", chosen.voter.Member, chosen.last, rec.Epoch).
 		do(d.write(next))
 }

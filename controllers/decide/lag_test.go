@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
+
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
@@ -24,8 +26,9 @@ func TestAMomentsLagIsNotSaid(t *testing.T) {
 		return op.plan
 	}
 	for range 4 {
-		if p := look(); p.State != decide.Stable {
-			t.Fatalf("%v (%s): %s", p.State, p.Reason, p.Message)
+		p := look()
+		if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionReady); p.State != decide.Stable || c.Status != "True" || p.Status.Phase != v1alpha1.PhaseReady {
+			t.Fatalf("%v (%s): %s; phase %s, Ready is %s: %s", p.State, p.Reason, p.Message, p.Status.Phase, c.Status, c.Message)
 		}
 		w.cluster.Advance(time.Second)
 		w.cluster.Settle()
@@ -37,7 +40,8 @@ func TestAMomentsLagIsNotSaid(t *testing.T) {
 		w.renew()
 		look()
 	}
-	if p := look(); p.State != decide.Settling || p.Reason != v1alpha1.ReasonMemberLagging {
-		t.Fatalf("a follower stays behind: %v (%s): %s", p.State, p.Reason, p.Message)
+	p := look()
+	if c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionReady); p.State != decide.Settling || p.Reason != v1alpha1.ReasonMemberLagging || c.Status != "False" {
+		t.Fatalf("a follower stays behind: %v (%s): %s; Ready is %s", p.State, p.Reason, p.Message, c.Status)
 	}
 }

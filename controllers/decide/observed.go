@@ -165,6 +165,11 @@ type Pod struct {
 	Fenced    bool   // annotated: it must not lead
 	Reseed    bool   // annotated: throw its data away
 	Trouble   string // why it does not run, when Kubernetes says so
+
+	// What else may be why it does not answer. It is told, and nothing is decided from it.
+	NodeTrouble string // what is wrong with its node
+	Creating    bool   // its container is being made
+	Ended       string // how its container ended last
 }
 
 // Claim is what a decision needs of a volume claim.

@@ -136,6 +136,8 @@ type Plan struct {
 	// Reread: this plan rests on a cache where it must not. Nothing of it is done, said or published; these are read from the API
 	// server itself, and another one is made.
 	Reread Reads
+	// Lost as in the record.
+	Lost *Loss
 	// Notes are what deserves an event when it is first seen.
 	Notes []Note
 	// Status to publish.

@@ -14,17 +14,16 @@ import (
 func TestOnlyWhatMayHaveBeenAcknowledgedDegrades(t *testing.T) {
 	for name, tc := range map[string]struct {
 		rules []replication.Rule
-		lost  string
+		lost  *Loss
 		want  bool
 	}{
-		"synchronous, nothing lost":      {[]replication.Rule{rule(1, "a", "b")}, v1alpha1.LostNone, false},
-		"synchronous, first leadership":  {[]replication.Rule{rule(1, "a", "b")}, "", false},
-		"synchronous, loss was accepted": {[]replication.Rule{rule(1, "a", "b")}, v1alpha1.LostUnknown, true},
-		"asynchronous":                   {[]replication.Rule{rule(0, "a", "b")}, v1alpha1.LostNone, true},
+		"synchronous, nothing lost":      {[]replication.Rule{rule(1, "a", "b")}, nil, false},
+		"synchronous, loss was accepted": {[]replication.Rule{rule(1, "a", "b")}, &Loss{Epoch: 2}, true},
+		"asynchronous":                   {[]replication.Rule{rule(0, "a", "b")}, nil, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := &decision{}
-			if got := d.acknowledgedAlone(Record{Rules: tc.rules, Change: Change{WritesLost: tc.lost}}); got != tc.want {
+			if got := d.acknowledgedAlone(Record{Rules: tc.rules, Lost: tc.lost}); got != tc.want {
 				t.Fatalf("got %v, want %v", got, tc.want)
 			}
 		})

@@ -62,6 +62,8 @@ type Record struct {
 	LeaderDead bool `json:"leaderDead,omitempty"`
 	// Aside names the members that were to lead since the newest Stable epoch, and were of no use: see finding.setAside.
 	Aside []string `json:"aside,omitempty"`
+	// Lost is what elections may have given up, until nobody has anything of it: see forgetLoss. It decides nothing; people are told by it.
+	Lost *Loss `json:"lost,omitempty"`
 
 	Change
 }
@@ -124,6 +126,7 @@ func (r Record) valid() error {
 	}
 	check(r.Epoch > 0, "epoch is 0")
 	check(len(r.Rules) <= 2, "more than two rules")
+	check(r.Lost == nil || r.Lost.Epoch <= r.Epoch, "writes lost in an epoch to come")
 	switch r.Phase {
 	case PhaseFencing:
 		check(r.Leader == replication.Voter{} && len(r.Rules) == 0, "a leader or rules while fencing")
@@ -193,6 +196,17 @@ func (r Record) Rule() (replication.Rule, bool) {
 	return r.Rules[len(r.Rules)-1], true
 }
 
+// BindingRule is the newest rule that binds: Rule, or while Fencing that of the newest leadership that is not taken over. False where
+// none is known.
+func (r Record) BindingRule() (replication.Rule, bool) {
+	ls := r.Leaderships()
+	if len(ls) == 0 {
+		return replication.Rule{}, false
+	}
+	rules := ls[len(ls)-1].Rules
+	return rules[len(rules)-1], true
+}
+
 // Voter finds a member among the voters of every rule in force.
 func (r Record) Voter(member string) (replication.Voter, bool) {
 	for _, rule := range r.Rules {
@@ -209,7 +223,7 @@ func (r Record) Voter(member string) (replication.Voter, bool) {
 func (r Record) fencing(e replication.Epoch, c Change) Record {
 	return Record{
 		Epoch: e, Phase: PhaseFencing, ConfigVersion: r.ConfigVersion,
-		Binding: distinct(r.Leaderships()), EveryMember: r.EveryMember, Stores: r.Stores, Aside: r.Aside, Change: c,
+		Binding: distinct(r.Leaderships()), EveryMember: r.EveryMember, Stores: r.Stores, Aside: r.Aside, Lost: r.Lost, Change: c,
 	}
 }
 

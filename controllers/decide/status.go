@@ -50,7 +50,7 @@ func (d *decision) status(p Plan) v1alpha1.ReplicatedStoreStatus {
 	st.Replication = d.replicationStatus(rec)
 	st.Conditions = d.conditions(rec, p)
 	st.Phase = d.phase(rec, p, st.Conditions)
-	st.Summary = d.summary(st)
+	st.Summary = d.summary(rec, st)
 	return st
 }
 
@@ -65,7 +65,7 @@ func (d *decision) leading(rec Record, p Plan) string {
 }
 
 func (d *decision) replicationStatus(rec Record) v1alpha1.ReplicationStatus {
-	rule, ok := rec.Rule()
+	rule, ok := rec.BindingRule()
 	if !ok {
 		return v1alpha1.ReplicationStatus{}
 	}
@@ -147,13 +147,15 @@ func seeding(s *wire.Seeding) *v1alpha1.SeedingStatus {
 	return out
 }
 
-func (d *decision) summary(st v1alpha1.ReplicatedStoreStatus) v1alpha1.StatusSummary {
+func (d *decision) summary(rec Record, st v1alpha1.ReplicatedStoreStatus) v1alpha1.StatusSummary {
 	out := v1alpha1.StatusSummary{
 		Members: fmt.Sprintf("%d/%d", st.ReadyReplicas, d.Store.Spec.Size()),
 		Sync:    fmt.Sprintf("%d of %d", st.Replication.Number, len(st.Replication.Voters)),
 		Lag:     "-",
 	}
-	if st.Replication.Number == 0 {
+	if rule, known := rec.BindingRule(); !known {
+		out.Sync = "-"
+	} else if rule.K == 0 {
 		out.Sync = "async"
 	}
 	lags := map[int64]bool{}

@@ -74,6 +74,7 @@ func podSpec(s *api.ReplicatedStore, member string, o Options) *corev1ac.PodSpec
 	return spec
 }
 
+// container is the data node's. Why it ended is taken from its log: the operator repeats it in status.
 func container(s *api.ReplicatedStore, member string, o Options) *corev1ac.ContainerApplyConfiguration {
 	image := s.Spec.Image
 	if image == "" {
@@ -90,6 +91,7 @@ func container(s *api.ReplicatedStore, member string, o Options) *corev1ac.Conta
 			containerPort(api.PortNamePeer, api.PortPeer),
 			containerPort(api.PortNameControl, api.PortControl),
 			containerPort(api.PortNameLeader, api.PortLeader(s.UID))).
+		WithTerminationMessagePolicy(corev1.TerminationMessageFallbackToLogsOnError).
 		WithVolumeMounts(corev1ac.VolumeMount().WithName(volumeName).WithMountPath(mountPath)).
 		WithSecurityContext(corev1ac.SecurityContext().
 			WithAllowPrivilegeEscalation(false).

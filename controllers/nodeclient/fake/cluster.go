@@ -147,6 +147,15 @@ func (c *Cluster) Wipe(name string) {
 	}
 }
 
+// Discard removes what the member has in quarantine, as a person does.
+func (c *Cluster) Discard(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if m := c.find(name); m != nil {
+		m.quarantine = 0
+	}
+}
+
 // Fill leaves no room for a barrier on the member's volume, or makes room again.
 func (c *Cluster) Fill(name string, full bool) {
 	c.mu.Lock()

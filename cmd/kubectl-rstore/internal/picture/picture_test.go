@@ -83,6 +83,7 @@ func blocked() *api.ReplicatedStore {
 	s.Spec.Failover.DataLoss, s.Spec.Failover.MaxLostWrites = api.DataLossBounded, ptr.To[int64](100)
 	s.Status = api.ReplicatedStoreStatus{
 		ObservedGeneration: 2, Phase: api.PhaseBlocked, Epoch: 8,
+		Replication: api.ReplicationStatus{Voters: []string{"orders-2"}},
 		Members: []api.MemberStatus{
 			{Name: "orders-1", Role: api.MemberUnknown, Problem: "The disk is full."},
 			{Name: "orders-2", Role: api.MemberFenced, Ready: false, Epoch: 7, Position: 500, Lag: ptr.To[int64](123456789)},

@@ -74,6 +74,9 @@ func acknowledgement(s *api.ReplicatedStore) string {
 		return "No leader has been elected yet."
 	}
 	rule := s.Status.Replication
+	if s.Status.Leader == "" {
+		return "Nobody leads: no write is acknowledged." + before(rule)
+	}
 	text := "A write is acknowledged by the leader alone (asynchronous)."
 	if rule.Number > 0 {
 		text = fmt.Sprintf("A write is on the leader and %d of %d voters before it is acknowledged.", rule.Number, len(rule.Voters))
@@ -85,6 +88,18 @@ func acknowledgement(s *api.ReplicatedStore) string {
 		text += " The rule is changing: the older one holds too."
 	}
 	return text
+}
+
+// before says what a write had to be on while the newest leader led, where that is known.
+func before(rule api.ReplicationStatus) string {
+	switch {
+	case rule.Number > 0:
+		return fmt.Sprintf(" Before, a write was on the leader and %d of %d voters.", rule.Number, len(rule.Voters))
+	case len(rule.Voters) > 0:
+		return " Before, the leader alone acknowledged writes (asynchronous)."
+	default:
+		return ""
+	}
 }
 
 // members draws one line for each.

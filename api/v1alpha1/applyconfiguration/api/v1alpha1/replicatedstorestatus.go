@@ -31,7 +31,7 @@ type ReplicatedStoreStatusApplyConfiguration struct {
 	Selector *string `json:"selector,omitempty"`
 	// summary is for people: the columns of `kubectl get`.
 	Summary *StatusSummaryApplyConfiguration `json:"summary,omitempty"`
-	// replication is the commit rule in force.
+	// replication is the commit rule in force; while nobody leads, that of the newest leadership.
 	Replication *ReplicationStatusApplyConfiguration `json:"replication,omitempty"`
 	// members, one entry each, by name.
 	Members []MemberStatusApplyConfiguration `json:"members,omitempty"`

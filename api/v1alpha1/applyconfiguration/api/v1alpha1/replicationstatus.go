@@ -5,7 +5,7 @@ package v1alpha1
 // ReplicationStatusApplyConfiguration represents a declarative configuration of the ReplicationStatus type for use
 // with apply.
 //
-// ReplicationStatus is the commit rule in force.
+// ReplicationStatus is the commit rule in force; while nobody leads, that of the newest leadership.
 type ReplicationStatusApplyConfiguration struct {
 	// number of voters that must hold a write before it is acknowledged. It is below the spec's while durability is lowered.
 	Number *int32 `json:"number,omitempty"`

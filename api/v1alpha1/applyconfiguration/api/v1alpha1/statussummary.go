@@ -9,7 +9,8 @@ package v1alpha1
 type StatusSummaryApplyConfiguration struct {
 	// members, as "ready/asked for".
 	Members *string `json:"members,omitempty"`
-	// sync, as "K of V": a write waits for K of the V voters there are; "async" when it waits for none.
+	// sync, as "K of V": a write waits for K of the V voters there are; "async" when it waits for none; "-" when no rule is known.
+	// While nobody leads it is that of the newest leadership.
 	Sync *string `json:"sync,omitempty"`
 	// lag is by how many writes the slowest follower is behind the leader; "-" when that is unknown.
 	Lag *string `json:"lag,omitempty"`

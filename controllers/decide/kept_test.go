@@ -1,0 +1,133 @@
+package decide_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+)
+
+// lossy returns a world in which orders-1 was lost with three acknowledged writes that nobody else has, and was replaced.
+func lossy(t *testing.T) *world {
+	t.Helper()
+	w := started(t, 3, 0, allow)
+	for range 3 {
+		w.cluster.Write("orders-1")
+		w.cluster.Sync("orders-1")
+	}
+	w.cluster.Vanish("orders-1")
+	w.until("another leader", func() bool { return w.rec().Epoch == 2 && w.rec().Phase == decide.PhaseStable })
+	if r := w.rec(); r.WritesLost == v1alpha1.LostNone {
+		t.Fatalf("nothing is lost: %+v", r)
+	}
+	return w
+}
+
+// handedOver is after a planned handover, which loses nothing, and with k = 1.
+func (w *world) handedOver() {
+	w.t.Helper()
+	w.store.Spec.Replication.Synchronous.Number = new(int32(1))
+	epoch := w.rec().Epoch
+	w.store.Annotations[v1alpha1.AnnotationFailover] = v1alpha1.FailoverToAny
+	w.until("another leader", func() bool {
+		return w.rec().Epoch > epoch && w.rec().Phase == decide.PhaseStable && w.rec().Rules[0].K == 1
+	})
+	if r := w.rec(); r.WritesLost != v1alpha1.LostNone {
+		w.t.Fatalf("record %+v", r)
+	}
+}
+
+// rest lets time pass in long steps: nothing is to happen but by patience.
+func (w *world) rest(d time.Duration) {
+	w.t.Helper()
+	for end := w.cluster.Now().Add(d); w.cluster.Now().Before(end); {
+		w.cluster.Advance(time.Second)
+		w.cluster.Settle()
+		w.renew()
+		w.ops[0].reconcile()
+	}
+	w.check()
+}
+
+// tells asserts that Degraded says so, for that reason.
+func (w *world) tells(reason string, texts ...string) {
+	w.t.Helper()
+	c := w.condition(v1alpha1.ConditionDegraded)
+	for _, text := range texts {
+		if !strings.Contains(c.Message, text) {
+			w.t.Errorf("Degraded does not say %q: %s %s: %s", text, c.Status, c.Reason, c.Message)
+		}
+	}
+	if c.Status != "True" || c.Reason != reason {
+		w.t.Errorf("Degraded is %s %s: %s", c.Status, c.Reason, c.Message)
+	}
+}
+
+// TestALossIsToldUntilNobodyHasIt: the next planned handover lost nothing, and changes nothing about what was lost before it.
+func TestALossIsToldUntilNobodyHasIt(t *testing.T) {
+	w := lossy(t)
+	w.handedOver()
+	w.tells(v1alpha1.ReasonMemberMissing, "of which orders-1 may have the only copy")
+	w.cluster.Start("orders-1", "orders-1")
+	w.until("it is cut", func() bool { return w.condition(v1alpha1.ConditionDegraded).Reason == v1alpha1.ReasonWritesQuarantined })
+	w.handedOver()
+	w.rest(6 * time.Minute)
+	w.tells(v1alpha1.ReasonWritesQuarantined, "orders-1: 3", "/node quarantine list")
+	if l := w.ops[0].plan.Lost; l == nil || l.Epoch != 2 {
+		t.Errorf("the plan tells of %+v", l)
+	}
+	w.cluster.Discard("orders-1")
+	w.rest(time.Minute)
+	if c := w.condition(v1alpha1.ConditionDegraded); c.Status != "False" || w.rec().Lost == nil {
+		t.Errorf("it was removed a minute ago: Degraded is %s: %s; %+v", c.Status, c.Message, w.rec().Lost)
+	}
+	w.rest(5 * time.Minute)
+	if p := w.ops[0].plan; w.rec().Lost != nil || p.Lost != nil || p.State != decide.Stable {
+		t.Errorf("nobody has it: %v, %+v", p.State, w.rec().Lost)
+	}
+}
+
+// TestALossIsToldUntilItsVolumeIsGone: a member that is scaled away, and not back since, keeps the only copy on the claim that is kept.
+func TestALossIsToldUntilItsVolumeIsGone(t *testing.T) {
+	w := lossy(t)
+	w.store.Spec.Replicas = new(int32(2))
+	w.until("two members", func() bool { return w.ops[0].plan.State == decide.Stable && w.pods["orders-1"] == nil })
+	w.handedOver()
+	w.rest(6 * time.Minute)
+	w.tells(v1alpha1.ReasonWritesQuarantined, "of which orders-1 may have the only copy")
+	w.deleteClaim("orders-1", w.claims["orders-1"].UID)
+	w.rest(6 * time.Minute)
+	if c := w.condition(v1alpha1.ConditionDegraded); c.Status != "False" || w.rec().Lost != nil {
+		t.Errorf("Degraded is %s: %s; %+v", c.Status, c.Message, w.rec().Lost)
+	}
+}
+
+// TestALossOutlivesTheRecord: nobody can tell any more whether what is in quarantine was acknowledged, so it is told.
+func TestALossOutlivesTheRecord(t *testing.T) {
+	w := lossy(t)
+	w.cluster.Start("orders-1", "orders-1")
+	w.until("it is cut", func() bool { return w.condition(v1alpha1.ConditionDegraded).Reason == v1alpha1.ReasonWritesQuarantined })
+	w.handedOver()
+	lose(w)
+	w.until("there is a record again", func() bool { return w.record != "" && w.ops[0].plan.State == decide.Stable })
+	w.tells(v1alpha1.ReasonWritesQuarantined, "orders-1: 3")
+}
+
+// TestNothingIsToldOfWhatWasNotAcknowledged: every crash of a leader leaves a tail that nobody else has.
+func TestNothingIsToldOfWhatWasNotAcknowledged(t *testing.T) {
+	w := started(t, 3, 1)
+	w.cluster.Write("orders-1")
+	w.cluster.Sync("orders-1")
+	w.cluster.Vanish("orders-1")
+	w.until("another leader", func() bool { return w.rec().Epoch == 2 && w.rec().Phase == decide.PhaseStable })
+	w.cluster.Start("orders-1", "orders-1")
+	w.untilState(decide.Stable)
+	if m := w.store.Status.Members[0]; m.Quarantined != 1 {
+		t.Fatalf("%+v", m)
+	}
+	if c := w.condition(v1alpha1.ConditionDegraded); c.Status != "False" || w.rec().Lost != nil {
+		t.Errorf("Degraded is %s: %s; %+v", c.Status, c.Message, w.rec().Lost)
+	}
+}
