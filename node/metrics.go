@@ -30,13 +30,14 @@ var (
 	descSeedTotal   = desc("seed_bytes_total", "Bytes of the snapshot under way; 0 when there is none.")
 	descQuarantined = desc("quarantined_entries", "Entries cut from the log by rejoins and kept in quarantine.")
 	descLogDamage   = desc("log_damage_total", "Segments of the log that were found damaged on disk since the process began.")
+	descOlder       = desc("volume_older_total", "How often the volume was found to hold less than the member had acknowledged.")
 	descSyncs       = desc("log_sync_seconds", "Fsyncs of the log, and how long they took until the member heard of their end.")
 	descDisk        = desc("disk_bytes", "The data volume: used, free, total, and the reserve, which is in used.", "kind")
 )
 
 func (c memberCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{descRole, descEpoch, descWritable, descPosition, descConnected, descFollowerLag, descTimeAhead,
-		descSeedDone, descSeedTotal, descQuarantined, descLogDamage, descSyncs, descDisk} {
+		descSeedDone, descSeedTotal, descQuarantined, descLogDamage, descOlder, descSyncs, descDisk} {
 		ch <- d
 	}
 }
@@ -46,6 +47,7 @@ func (c memberCollector) Collect(ch chan<- prometheus.Metric) {
 	defer cancel()
 	// What may be told while the member waits for a disk comes first.
 	ch <- prometheus.MustNewConstMetric(descLogDamage, prometheus.CounterValue, float64(c.run.Damages()))
+	ch <- prometheus.MustNewConstMetric(descOlder, prometheus.CounterValue, float64(c.run.VolumesOlder()))
 	syncs, seconds, buckets := c.run.Syncs()
 	ch <- prometheus.MustNewConstHistogram(descSyncs, syncs, seconds, buckets)
 	s, err := c.run.Status(ctx)

@@ -36,6 +36,10 @@ func (m *Member) renew(reply replication.HelloReply) error {
 	return nil
 }
 
+// VolumesOlder counts how often this member's volume was found to hold less than the member had acknowledged, over restarts. Called from
+// anywhere.
+func (m *Member) VolumesOlder() uint64 { return m.meta.State().Renewals }
+
 // outdatedProblem is what status says of it.
 func (m *Member) outdatedProblem() problem {
 	if m.outdated.text == "" || m.opt.Now().Sub(m.outdated.at) >= outdatedTold {

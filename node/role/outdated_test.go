@@ -43,11 +43,14 @@ func TestVolumeThatWasPutBack(t *testing.T) {
 	if s.ProblemReason != wire.ProblemVolumeOlder || !strings.Contains(s.Problem, "had acknowledged position 7 to l in epoch 1") {
 		t.Errorf("it says %q: %s", s.ProblemReason, s.Problem)
 	}
-	// It stays so, and the next process has nothing to tell.
+	// It stays so, and the next process tells of it by the count only.
 	again := s.Incarnation
 	c.start("f")
 	c.agrees("f")
 	if s := c.status("f"); s.Incarnation != again || s.ProblemReason != "" {
 		t.Errorf("after a restart it is %s, and says %q", s.Incarnation, s.Problem)
+	}
+	if f, l := c.members["f"].VolumesOlder(), c.members["l"].VolumesOlder(); f != 1 || l != 0 {
+		t.Errorf("after a restart its volume counts %d times, and its leader's %d times", f, l)
 	}
 }

@@ -117,7 +117,7 @@ func TestStateIsACopy(t *testing.T) {
 	}
 }
 
-func TestRenewChangesTheIncarnationAlone(t *testing.T) {
+func TestRenewChangesTheIncarnationAndCountsIt(t *testing.T) {
 	fs := vfs.NewMem()
 	s := mustOpen(t, fs)
 	if err := s.Update(promise(5)); err != nil {
@@ -128,7 +128,7 @@ func TestRenewChangesTheIncarnationAlone(t *testing.T) {
 	if err != nil || renewed == want.Incarnation || renewed == "" {
 		t.Fatalf("%q after %q, %v", renewed, want.Incarnation, err)
 	}
-	want.Incarnation = renewed
+	want.Incarnation, want.Renewals = renewed, 1
 	closeStore(t, s)
 	if got := mustOpen(t, fs).State(); got != want {
 		t.Fatalf("reopened %+v, want %+v", got, want)

@@ -30,6 +30,8 @@ type State struct {
 	SeedsUntil int64 `json:"seedsUntil,omitempty"`
 	// Quarantined counts entries that were cut from this member's logs and are kept in its quarantine directory.
 	Quarantined uint64 `json:"quarantined,omitempty"`
+	// Renewals counts how often the directory was given another incarnation, as far as it knows: it may itself be an older copy.
+	Renewals uint64 `json:"renewals,omitempty"`
 }
 
 // Seed is a snapshot being received. It survives restarts, so that the transfer resumes.

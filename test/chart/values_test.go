@@ -39,8 +39,8 @@ func TestKinds(t *testing.T) {
 			"RoleBinding", "RoleBinding")))},
 		"no rbac":               {"rbac: {create: false, aggregate: false}", without("ClusterRole", "ClusterRoleBinding")},
 		"operator's monitoring": {"monitoring: {operator: true}", slices.Sorted(slices.Values(append(slices.Clone(all), "PodMonitor")))},
-		"all monitoring": {"monitoring: {operator: true, members: true, labels: {release: prometheus}}",
-			slices.Sorted(slices.Values(append(slices.Clone(all), "PodMonitor", "PodMonitor")))},
+		"all monitoring": {"monitoring: {operator: true, members: true, alerts: true, labels: {release: prometheus}}",
+			slices.Sorted(slices.Values(append(slices.Clone(all), "PodMonitor", "PodMonitor", "PrometheusRule")))},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -54,7 +54,7 @@ func TestKinds(t *testing.T) {
 // TestNamesThatAreNumbers: Helm takes names of digits only, for releases and for namespaces, and labels and names are text.
 func TestNamesThatAreNumbers(t *testing.T) {
 	out, problems, err := helm(t, "template", "2024", chartDir, "--namespace", "7", "--kube-version", "1.37.0",
-		"--set-string", "watchNamespaces={1,2}", "--set", "monitoring.operator=true,monitoring.members=true")
+		"--set-string", "watchNamespaces={1,2}", "--set", "monitoring.operator=true,monitoring.members=true,monitoring.alerts=true")
 	if err != nil {
 		t.Fatalf("%v: %s", err, problems)
 	}
