@@ -1,6 +1,8 @@
 package chart_test
 
 import (
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -157,6 +159,27 @@ fullnameOverride: rstore
 	}
 }
 
+// TestAsAPartOfAnotherChart: which turns it on and off in the way that charts do, by a value beside its own ones.
+func TestAsAPartOfAnotherChart(t *testing.T) {
+	whole := t.TempDir()
+	if err := os.CopyFS(filepath.Join(whole, "charts", "replicatedstore-operator"), os.DirFS(chartDir)); err != nil {
+		t.Fatal(err)
+	}
+	const about = "apiVersion: v2\nname: whole\nversion: 1.0.0\ndependencies: [{name: replicatedstore-operator, version: '*', condition: replicatedstore-operator.enabled}]\n"
+	if err := os.WriteFile(filepath.Join(whole, "Chart.yaml"), []byte(about), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for enabled, want := range map[string]int{"true": 1, "false": 0} {
+		out, problems, err := helm(t, "template", "x", whole, "--kube-version", "1.37.0", "--set", "replicatedstore-operator.replicas=3,replicatedstore-operator.enabled="+enabled)
+		if err != nil {
+			t.Fatalf("enabled %s: %v: %s", enabled, err, problems)
+		}
+		if n := strings.Count(out, "kind: Deployment"); n != want {
+			t.Errorf("enabled %s: %d Deployments", enabled, n)
+		}
+	}
+}
+
 // TestNodeImage: members run the operator's image unless they are given another.
 func TestNodeImage(t *testing.T) {
 	for values, want := range map[string]string{
@@ -194,6 +217,7 @@ func TestRefusedValues(t *testing.T) {
 		"secret without a name": {"imagePullSecrets: [{}]", "/imagePullSecrets/0"},
 		"label that is no text": {"podLabels: {a: [b]}", "/podLabels/a"},
 		"scrape interval":       {"monitoring: {interval: 15}", "/monitoring/interval"},
+		"disabled alone":        {"enabled: false", "/enabled"},
 		"name with capitals":    {"fullnameOverride: Operator", "/fullnameOverride"},
 	}
 	for name, c := range cases {
