@@ -26,8 +26,7 @@ type memory struct {
 	applied  map[string]applied // children, by kind and name
 	alone    int                // the time of the election in which they were; see Election.undisturbed
 	refused  map[string]refusal // claims that may not grow, by member
-	unmade   map[string]string  // why members could not be made, by member; see decide.Observed
-	vain     map[string]vain    // attempts at that, by member
+	vain     map[string]vain    // attempts to make members, by member
 	// unapplied and unrouted: see decide.Observed.
 	unapplied map[string]decide.Unapplied
 	unrouted  string
@@ -122,12 +121,19 @@ type refusal struct {
 func (m *memory) attempted(member, hash string, err error, now time.Time) {
 	switch {
 	case err == nil:
-		delete(m.unmade, member)
 		delete(m.vain, member)
 	case !errors.Is(err, errOthersFirst):
 		m.vain[member] = m.vain[member].again(hash, now, err)
-		m.unmade[member] = brief(strings.ReplaceAll(distinct(err.Error()), "\n", "; "))
 	}
+}
+
+// unmade is why members could not be made, by member; see decide.Observed.
+func (m *memory) unmade() map[string]string {
+	out := make(map[string]string, len(m.vain))
+	for member, v := range m.vain {
+		out[member] = brief(strings.ReplaceAll(distinct(v.err.Error()), "\n", "; "))
+	}
+	return out
 }
 
 // trial is what the API server said to a pod that was tried, and when. The zero value: none was.
@@ -142,7 +148,8 @@ type trial struct {
 func newMemory() *memory {
 	return &memory{
 		held: map[string]time.Time{}, probes: map[string]*probe{}, departed: decide.Departed{}, applied: map[string]applied{},
-		refused: map[string]refusal{}, unmade: map[string]string{}, vain: map[string]vain{}, unapplied: map[string]decide.Unapplied{}, lates: map[string]lateness{}, warned: map[string]time.Time{},
+		refused: map[string]refusal{}, vain: map[string]vain{}, unapplied: map[string]decide.Unapplied{}, lates: map[string]lateness{},
+		warned: map[string]time.Time{},
 	}
 }
 

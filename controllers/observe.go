@@ -66,7 +66,7 @@ func (p *pass) observe(ctx context.Context) (decide.Observed, error) {
 	}
 	return decide.Observed{
 		Store: p.store, Settings: p.Settings, Lease: lease, Members: members, Held: p.heldFor(now), Pass: p.answers, Promoted: p.promoted,
-		Handovers: p.handovers.seen(now), Standby: !p.Election.acting(), StoodIn: p.stoodIn, Route: route, Trial: trial, Unmade: maps.Clone(p.unmade),
+		Handovers: p.handovers.seen(now), Standby: !p.Election.acting(), StoodIn: p.stoodIn, Route: route, Trial: trial, Unmade: p.unmade(),
 		Unapplied: maps.Clone(p.unapplied), Unrouted: p.unrouted,
 		Cached: decide.Reads{Record: !p.uncached.Record, Members: !p.uncached.Members}, Before: p.decided,
 	}, nil

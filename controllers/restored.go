@@ -13,8 +13,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// leaseVersion is the newest version of a Lease that was seen. Versions of one object are numbers that grow (Kubernetes KEP-5504), and what is read
-// uncached is never older than what somebody was shown before: unless etcd was put back to an older copy.
+// leaseVersion is the newest version of a Lease that was seen. Versions of one object are numbers that grow (Kubernetes KEP-5504), and what
+// is read uncached is never older than what somebody was shown before: unless etcd was put back to an older copy.
 type leaseVersion struct {
 	uid    types.UID
 	newest uint64
@@ -44,7 +44,7 @@ func (v leaseVersion) after(l *coordinationv1.Lease) bool {
 // what was there before the copy for as long as nothing else becomes of it, and so the leader that the -rw Service had led to.
 // Kubernetes asks whoever restores etcd to restart everything that remembers newer things.
 func (p *pass) restored(l *coordinationv1.Lease) error {
-	err := fmt.Errorf("the API server shows an older Lease %s, version %s, than before: its etcd was put back to an older copy. "+
+	err := fmt.Errorf("the API server shows an older Lease %s, version %s, than before: its etcd, or that Lease, was put back to an older copy. "+
 		"This operator begins anew, for its caches hold what is no more", l.Name, l.ResourceVersion)
 	p.warn(v1alpha1.ReasonAPIServerRestored, err)
 	select {

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -68,9 +67,7 @@ func (p *pass) route(ctx context.Context, a decide.RouteClients) error {
 	if err := p.Client.Apply(ctx, render.Route(p.store, to, p.routeFamily), client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership); err != nil {
 		log.FromContext(ctx).Info("Clients are not led to the leader", keyMember, a.Member, keyMessage, err.Error())
 		p.warnOf("Lead", a.Member, v1alpha1.ReasonApplyFailed, fmt.Errorf("lead clients to %q: %w", a.Member, err))
-		if p.unrouted = ""; !apierrors.IsInvalid(err) { // an address that no slice takes, as on loopback: who uses such reaches members otherwise
-			p.unrouted = brief(err.Error())
-		}
+		p.unrouted = brief(err.Error())
 		p.within(routeAgain)
 		return nil
 	}

@@ -148,8 +148,9 @@ func (d *decision) reseed(rec Record) (Plan, bool) {
 
 // update restarts members whose pod was made from another spec, one at a time and the leader last, each only while
 // everybody else is caught up. A member that does not run anyway is replaced without waiting for others: a bad template must
-// be curable. So is one that answers, and gets nowhere for long. One that only missed a look is not such a member, nor is one that the leader hears, unless that one alone is missed. Nobody is
-// restarted whose new pod the API server refuses (see try), nor one that would lose its data by it (see losing) before all others hold it.
+// be curable. So is one that answers, and gets nowhere for long. One that only missed a look is not such a member, nor is one that the
+// leader hears, unless that one alone is missed. Nobody is restarted whose new pod the API server refuses (see try), nor one that would lose
+// its data by it (see losing) before all others hold it.
 func (d *decision) update(rec Record) (Plan, bool) {
 	var outdated, missed []Member
 	others := ""

@@ -194,8 +194,9 @@ func (d *decision) heard(rec Record, name string) bool {
 	return ok && time.Duration(f.SilentMillis)*time.Millisecond < 2*d.Settings.SuspectAfter
 }
 
-// findUnheard notes which followers a leader that answers has not heard for long, or whose disks have hung for long. One that says itself that it is being seeded is not one
-// of them: it acknowledges nothing meanwhile. It is done first, so that the time runs without interruption whatever else is decided.
+// findUnheard notes which followers a leader that answers has not heard for long, or whose disks have hung for long. One that says itself
+// that it is being seeded is not one of them: it acknowledges nothing meanwhile. It is done first, so that the time runs without
+// interruption whatever else is decided.
 func (d *decision) findUnheard() {
 	d.unheard = map[string]bool{}
 	rec := d.Lease.Record

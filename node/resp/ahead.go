@@ -7,26 +7,27 @@ func (r *round) prefetch(j *job) (size int) {
 		return 0
 	}
 	keys, _ := j.cmd.keysOf(j.args)
+	copies, replied := j.cmd.copies(), j.cmd.has(flagReadonly)
 	for _, k := range keys {
 		if r.conn.killed.Load() {
 			return size
 		}
 		key := j.args[k.index]
 		if r.hasty {
-			if n, resident := r.seq.Resident(key); !resident || n > largeBuffer && j.cmd.copies() {
+			if n, resident := r.seq.Resident(key); !resident || n > largeBuffer && copies {
 				r.stuck, r.cold = true, true
 				return size
 			}
 			continue
 		}
-		n, resident := r.ahead(key, j.cmd.copies())
+		n, resident := r.ahead(key, copies)
 		if !resident {
 			r.cold = true
 		}
-		if !j.cmd.copies() {
+		if !copies {
 			continue
 		}
-		if size += n; n > largeBuffer || j.cmd.has(flagReadonly) {
+		if size += n; n > largeBuffer || replied {
 			r.conn.reserve(n) // what is read to be written is bounded otherwise, unless it is long
 		}
 	}

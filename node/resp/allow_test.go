@@ -152,8 +152,14 @@ func someIsHeld(t *testing.T, n *resptest.Node) {
 
 func noneIsHeld(t *testing.T, n *resptest.Node) {
 	t.Helper()
+	eventuallyNone(t, n.Server.Held)
+}
+
+// eventuallyNone waits until nothing is held any more.
+func eventuallyNone(t *testing.T, held func() int) {
+	t.Helper()
 	eventually(t, func() string {
-		if n := n.Server.Held(); n != 0 {
+		if n := held(); n != 0 {
 			return fmt.Sprintf("%d bytes are held for nobody", n)
 		}
 		return ""
@@ -310,12 +316,7 @@ func TestQueuedTransactionsTakeTurns(t *testing.T) {
 		})
 	}
 	done.Wait()
-	eventually(t, func() string {
-		if held := n.Server.Rationed(); held != 0 {
-			return fmt.Sprintf("%d bytes are rationed for nobody", held)
-		}
-		return ""
-	})
+	eventuallyNone(t, n.Server.Rationed)
 }
 
 // A connection that has read more than it may hold at once, all of which was sent, still needs no goroutine.

@@ -263,12 +263,7 @@ func TestLongRequestsTakeTurns(t *testing.T) {
 	}
 	slow.send(strings.Repeat("x", 1_999_998)) // send adds two bytes
 	slow.expect("+OK")
-	eventually(t, func() string {
-		if used := n.Server.Rationed(); used != 0 {
-			return fmt.Sprintf("%d bytes are not given back", used)
-		}
-		return ""
-	})
+	eventuallyNone(t, n.Server.Rationed)
 }
 
 // What MULTI queues takes memory for each argument, however short it is.

@@ -5,7 +5,7 @@ import "sync/atomic"
 // Foresight is what keys held a moment before the batch that reads them. A batch of many keys is given one, for what Prefetch reads may
 // be out of memory again when its turn comes: the disk would then be read with the sequencer locked, while nobody can write.
 //
-// Measured (30,000 keys with values of 1 KiB, none of them in memory, one DEL): the lock is held for 0.02 of the time.
+// Measured (one DEL of 30,000 of 300,000 keys with values of 1 KiB, memory 64 MiB): the lock is held for 0.06 to 0.09 of the time.
 //
 // What it tells of a key holds for as long as everything that was applied since it was made is still found among the recent writes,
 // where it is looked for first.

@@ -146,9 +146,9 @@ func TestWithoutUsage(t *testing.T) {
 	}
 }
 
-// What frees a piece of the reserve is synced, and a sync that fails ends the process like any other: it is no full volume. (Simulation,
-// seed 33074.)
-func TestFailedSyncOfTheReserveIsNoFullVolume(t *testing.T) {
+// onePiece is a volume whose reserve is one empty piece.
+func onePiece(t *testing.T) *vfs.MemFS {
+	t.Helper()
 	mem := vfs.NewMem()
 	if err := mem.MkdirAll("data/"+volume.Dir, 0o755); err != nil {
 		t.Fatal(err)
@@ -160,6 +160,13 @@ func TestFailedSyncOfTheReserveIsNoFullVolume(t *testing.T) {
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
+	return mem
+}
+
+// What frees a piece of the reserve is synced, and a sync that fails ends the process like any other: it is no full volume. (Simulation,
+// seed 33074.)
+func TestFailedSyncOfTheReserveIsNoFullVolume(t *testing.T) {
+	mem := onePiece(t)
 	broken := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		switch op.Kind {
 		case errorfs.OpCreate:
@@ -178,17 +185,7 @@ func TestFailedSyncOfTheReserveIsNoFullVolume(t *testing.T) {
 
 // While a piece of the reserve is given back, which waits for the disk, the volume may be measured: a member does that in its role's turn.
 func TestMeasuringDoesNotWaitForTheDisk(t *testing.T) {
-	mem := vfs.NewMem()
-	if err := mem.MkdirAll("data/"+volume.Dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	f, err := mem.Create("data/"+volume.Dir+"/0", durable.Category)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
-		t.Fatal(err)
-	}
+	mem := onePiece(t)
 	var full atomic.Bool
 	full.Store(true)
 	hangs, goesOn := make(chan struct{}), make(chan struct{})
