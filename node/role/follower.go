@@ -196,6 +196,7 @@ func (m *Member) replied(reply replication.HelloReply) (step replication.Step, e
 }
 
 func (s *Session) Append(ctx context.Context, a replication.Append) (err error) {
+	s.prepare(a.Records)
 	ownErr := s.own(ctx, func() {
 		now := s.m.opt.Now()
 		if err = s.m.final(s.m.core.OnAppend(a, now)); err != nil {
