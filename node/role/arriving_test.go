@@ -263,8 +263,8 @@ func TestAFollowerWhoseDiskIsBehindHearsItsLeader(t *testing.T) {
 	}
 	end = barrier.Mark()
 	r.Store(m)
-	add(8 << 20)
-	add(8 << 20)
+	add(6 << 20)
+	add(6 << 20)
 	if steps.Load() < 3 || unheard.Load() > 0 {
 		t.Errorf("%d steps of the disk while the second waits, in %d of which the leader was not heard", steps.Load(), unheard.Load())
 	}
