@@ -20,7 +20,7 @@ type leaderState struct {
 	open bool
 	// writeTimeout is how long writes may wait for voters; 0: nobody said so.
 	writeTimeout time.Duration
-	// unsealed was taken from the sequencer when the volume had no room for it in the log, or that makes room; it comes next.
+	// unsealed was taken from the sequencer when the volume had no room for it in the log, or while the file for it is made; it comes next.
 	unsealed  batch
 	preparing bool // see readyFor
 	// clockTold: it was said in the log how far leader time is ahead, and it still is.
