@@ -14,6 +14,13 @@ type following struct {
 	matched      bool   // the leader accepted our log end: what arrives now extends it
 	version      uint64 // the newest of the leader's commit rules, in this epoch
 	probe        Mark   // the upper bound to ask about next, while looking for where the logs part; else zero
+	cut          *Cut   // what the leader's answer asks for, and is not done; nil: nothing
+}
+
+// Cut is what has to leave the log: everything after After, for Reason.
+type Cut struct {
+	After  Position
+	Reason string
 }
 
 // Step tells the follower's host what to do after a HelloReply.
@@ -42,30 +49,30 @@ func (r *Replica) Hello() Hello {
 	return h
 }
 
-// OnHelloReply acts on the leader's answer. A cut happens here, by epoch and never by commit position alone (KIP-101);
-// what is cut is kept in quarantine. cut counts the entries that left the log.
-func (r *Replica) OnHelloReply(h HelloReply) (step Step, cut uint64, err error) {
+// OnHelloReply acts on the leader's answer. A cut is decided here, by epoch and never by commit position alone (KIP-101); it is due
+// before the next Hello.
+func (r *Replica) OnHelloReply(h HelloReply) (Step, error) {
 	if r.role != RoleFollower {
-		return StepLeave, 0, nil
+		return StepLeave, nil
 	}
 	switch h.Verdict {
 	case VerdictStream:
 		r.follow.matched = true
-		return StepStream, 0, nil
+		return StepStream, nil
 	case VerdictSeed:
 		if h.Source != nil {
-			return StepFetch, 0, nil
+			return StepFetch, nil
 		}
-		return StepSeed, 0, nil
+		return StepSeed, nil
 	case VerdictCut:
 		return r.cutBack(h)
 	case VerdictRefuse:
 		if h.Acked > r.log.Durable().Position && !r.promises.NeedSeed {
-			return StepRenew, 0, nil
+			return StepRenew, nil
 		}
-		return StepLeave, 0, nil
+		return StepLeave, nil
 	default:
-		return StepLeave, 0, nil
+		return StepLeave, nil
 	}
 }
 
@@ -84,12 +91,12 @@ func (r *Replica) onFetch(h Hello) HelloReply {
 
 // cutBack follows protocol.md, rejoin: take the smaller of the two ends of the named epoch, ask again while that epoch is
 // unknown here, and cut once the place is sure.
-func (r *Replica) cutBack(h HelloReply) (Step, uint64, error) {
+func (r *Replica) cutBack(h HelloReply) (Step, error) {
 	last := r.log.Last()
 	common, sure := CutTo(r.log.Epochs(), last.Position, h.Epoch, h.End)
 	if !sure {
 		r.follow.probe = common
-		return StepAgain, 0, nil
+		return StepAgain, nil
 	}
 	r.follow.probe = Mark{}
 	to := max(common.Position, r.log.First()-1) // what was pruned cannot be cut, nor is it needed any more
@@ -102,46 +109,54 @@ func (r *Replica) cutBack(h HelloReply) (Step, uint64, error) {
 			p.Uncut, p.CutAfter = true, to
 		}
 		if err := r.save(p); err != nil {
-			return StepLeave, 0, err
+			return StepLeave, err
 		}
 	}
-	if to >= last.Position {
-		return StepAgain, 0, nil
+	if to < last.Position {
+		r.follow.cut = &Cut{to, fmt.Sprintf("epoch %d of the leader of epoch %d ends at %d", h.Epoch, r.promises.Epoch, h.End)}
 	}
-	n, err := r.cut(to, fmt.Sprintf("epoch %d of the leader of epoch %d ends at %d", h.Epoch, r.promises.Epoch, h.End))
-	if err != nil {
-		return StepLeave, n, err
-	}
-	return StepAgain, n, nil
+	return StepAgain, nil
 }
 
-// cut returns how many entries it has cut, also where it failed after that.
-func (r *Replica) cut(to Position, why string) (uint64, error) {
-	n, err := r.log.Cut(to, why)
+// CutDue is what the leader has asked to be cut and is not; also what an earlier process was to cut, that ended before, or had no room
+// for it. nil: nothing.
+func (r *Replica) CutDue() *Cut {
+	last := r.log.Last()
+	switch {
+	case r.follow.cut != nil && r.follow.cut.After < last.Position:
+		return r.follow.cut
+	case r.promises.Uncut && r.promises.CutAfter < last.Position:
+		return &Cut{max(r.promises.CutAfter, r.log.First()-1), fmt.Sprintf("it was not in the log of a later leader than that of epoch %d", last.Epoch)}
+	default:
+		return nil
+	}
+}
+
+// FinishCut does what is due. It comes before Hello: what a seed replaces must be in quarantine by then. It returns how many entries it
+// has cut, also where it failed after that.
+func (r *Replica) FinishCut() (cut uint64, err error) {
+	c := r.CutDue()
+	if c == nil {
+		return 0, nil
+	}
+	cut, err = r.log.Cut(c.After, c.Reason)
 	switch {
 	case errors.Is(err, ErrNoSpace):
-		return 0, noRoom("the log cannot be cut after %d: %v", to, err)
+		return 0, noRoom("the log cannot be cut after %d: %v", c.After, err)
 	case err != nil:
-		return 0, fmt.Errorf("cut the log after %d: %w", to, err)
+		return 0, fmt.Errorf("cut the log after %d: %w", c.After, err)
 	case r.promises.Uncut:
 		err = r.save(r.promises.Replaced(true))
 	}
-	return n, err
-}
-
-// CutIsDue reports whether the log was to be cut and is not: the process ended, or there was no room for what is cut.
-func (r *Replica) CutIsDue() bool {
-	return r.promises.Uncut && r.promises.CutAfter < r.log.Last().Position
-}
-
-// FinishCut does that. It comes before Hello: what a seed replaces must be in quarantine by then. Errors are those of OnHelloReply.
-func (r *Replica) FinishCut() (cut uint64, err error) {
-	to := max(r.promises.CutAfter, r.log.First()-1)
-	return r.cut(to, fmt.Sprintf("it was not in the log of a later leader than that of epoch %d", r.log.Last().Epoch))
+	r.follow.cut = nil
+	return cut, err
 }
 
 // ForgoCut is for a cut that can never be done: what is to be kept cannot be read.
-func (r *Replica) ForgoCut() error { return r.save(r.promises.Replaced(true)) }
+func (r *Replica) ForgoCut() error {
+	r.follow.cut = nil
+	return r.save(r.promises.Replaced(true))
+}
 
 // OnAppend takes records and the commit position from the leader. An error that is a Refusal ends the stream; any other
 // is final.

@@ -45,21 +45,24 @@ func TestCutThatHadNoRoomIsMadeUpFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	var refusal *Refusal
-	step, _, err := r.OnHelloReply(HelloReply{Verdict: VerdictCut, Epoch: 0, End: 0})
-	if step != StepLeave || !errors.As(err, &refusal) || !r.CutIsDue() {
-		t.Fatalf("step %v, %v; due: %t", step, err, r.CutIsDue())
+	step, err := r.OnHelloReply(HelloReply{Verdict: VerdictCut, Epoch: 0, End: 0})
+	if step != StepAgain || err != nil || r.CutDue() == nil || !disk.p.Uncut || !disk.p.NeedSeed {
+		t.Fatalf("step %v, %v; due: %v, promised: %+v", step, err, r.CutDue(), disk.p)
+	}
+	if _, err := r.FinishCut(); !errors.As(err, &refusal) || r.CutDue() == nil {
+		t.Fatalf("%v; due: %v", err, r.CutDue())
 	}
 	// The next process knows of it, too.
 	if r, err = NewReplica(self, log, disk, disk.p, 1, now); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.FinishCut(); !errors.As(err, &refusal) || !r.CutIsDue() {
-		t.Fatalf("%v; due: %t", err, r.CutIsDue())
+	if _, err := r.FinishCut(); !errors.As(err, &refusal) || r.CutDue() == nil {
+		t.Fatalf("%v; due: %v", err, r.CutDue())
 	}
 	log.full = false
 	cut, err := r.FinishCut()
-	if err != nil || cut != 1 || r.CutIsDue() || log.Last().Position != 0 {
-		t.Fatalf("cut %d, %v; due: %t, the log ends at %d", cut, err, r.CutIsDue(), log.Last().Position)
+	if err != nil || cut != 1 || r.CutDue() != nil || log.Last().Position != 0 {
+		t.Fatalf("cut %d, %v; due: %v, the log ends at %d", cut, err, r.CutDue(), log.Last().Position)
 	}
 	if h := r.Hello(); !h.Seed {
 		t.Errorf("it does not ask for a seed: %+v", h)

@@ -88,7 +88,7 @@ func TestFollowerRenewsItselfOnlyIfThatIsGone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if step, _, err := f.OnHelloReply(HelloReply{Verdict: VerdictRefuse, Acked: tc.acked}); step != tc.want || err != nil {
+		if step, err := f.OnHelloReply(HelloReply{Verdict: VerdictRefuse, Acked: tc.acked}); step != tc.want || err != nil {
 			t.Errorf("%s: step %d, %v", name, step, err)
 		}
 		f.Renewed("j")

@@ -248,7 +248,7 @@ func (r *Replica) Seeded(log Log, at Mark) error {
 	if err := r.save(r.promises.Replaced(false)); err != nil {
 		return err
 	}
-	r.log, r.commit = log, at.Position
+	r.log, r.commit, r.follow.cut = log, at.Position, nil
 	return nil
 }
 
@@ -262,6 +262,6 @@ func (r *Replica) Emptied(log Log) error {
 	if err := r.save(r.promises.Replaced(true)); err != nil {
 		return err
 	}
-	r.log, r.commit = log, 0
+	r.log, r.commit, r.follow.cut = log, 0, nil
 	return nil
 }

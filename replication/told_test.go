@@ -18,7 +18,7 @@ func TestToldMillis(t *testing.T) {
 	if err := r.Follow(1, "l", ""); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := r.OnHelloReply(HelloReply{Verdict: VerdictStream}); err != nil {
+	if _, err := r.OnHelloReply(HelloReply{Verdict: VerdictStream}); err != nil {
 		t.Fatal(err)
 	}
 	ago := func(want int64) {

@@ -41,6 +41,9 @@ func TestCutBelowWhatIsBeingApplied(t *testing.T) {
 	if _, err := s.Reply(t.Context(), replication.HelloReply{Verdict: replication.VerdictCut, Epoch: 1, End: 1}); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := s.Hello(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if end := g.Log.Last().Position; end != 1 {
 		t.Fatalf("the log ends at %d", end)
 	}
@@ -122,6 +125,9 @@ func TestCutWhileApplyingWaitsForRoom(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() {
 		_, err := s.Reply(t.Context(), replication.HelloReply{Verdict: replication.VerdictCut, Epoch: 1, End: last.First - 1})
+		if err == nil {
+			_, err = s.Hello(t.Context())
+		}
 		ended <- err
 	}()
 	ctx, end := context.WithTimeout(t.Context(), time.Minute)

@@ -61,7 +61,7 @@ func (m *Member) putInForce(c *Contents) {
 // logOptions are those of a log that a seed may replace.
 func (m *Member) logOptions() wal.Options {
 	o := m.opt.Segments
-	o.Logf = m.logf
+	o.Logf, o.Wrote = m.logf, m.wrote
 	o.Growth, o.Vital = m.volume.View(volume.Growth), m.volume.View(volume.Vital)
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = min(wal.DefaultSegmentBytes, m.part()/2)

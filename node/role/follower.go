@@ -3,14 +3,12 @@ package role
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"strconv"
 	"sync/atomic"
 	"time"
 
 	"github.com/replicatedstore/replicatedstore/replication"
-	"github.com/replicatedstore/replicatedstore/replication/wal"
 )
 
 // target is whom a follower should be connected to; the zero value is nobody.
@@ -137,12 +135,13 @@ func (s *Session) own(ctx context.Context, f func()) error {
 }
 
 func (s *Session) Hello(ctx context.Context) (h replication.Hello, err error) {
+	kept := s.keepCut(ctx)
 	ownErr := s.own(ctx, func() {
 		if err = s.m.settleSync(); err == nil {
 			_, err = s.m.Contents().Log.Sync()
 		}
-		if err == nil && s.m.core.CutIsDue() {
-			err = s.m.finishCut()
+		if err == nil && s.m.core.CutDue() != nil {
+			err = s.m.finishCut(kept)
 		}
 		if s.m.final(err) == nil {
 			h = s.m.hello()
@@ -170,56 +169,15 @@ func (s *Session) Reply(ctx context.Context, reply replication.HelloReply) (step
 	return step, errors.Join(ownErr, err)
 }
 
-// finishCut does what is left of a cut; role goroutine.
-func (m *Member) finishCut() error {
-	m.works.StopApply()
-	defer func() { m.works.StartApply(m.Contents()) }()
-	cut, err := m.core.FinishCut()
-	for _, lost := range []error{wal.ErrDamaged, wal.ErrPruned, wal.ErrBoundary} {
-		if errors.Is(err, lost) && !errors.Is(err, wal.ErrFailed) {
-			m.opt.Log.Error(err, "what this member's log holds beyond the leader's cannot be kept, and will be replaced by a snapshot")
-			return m.core.ForgoCut()
-		}
-	}
-	if errors.Is(err, wal.ErrUnreadable) { // perhaps not for ever
-		return fmt.Errorf("%w; what this member alone holds cannot be kept: where it matters, copy the data directory, and then reseed the member", err)
-	}
-	if cut > 0 {
-		m.opt.Log.Info("cut the log; what was cut is in quarantine", "entries", cut)
-		m.quarantine(cut)
-	}
-	m.keepUncut()
-	return err
-}
-
-// keepUncut keeps what is to be cut from being pruned before it is in quarantine: it is applied, as all that is pruned; role goroutine.
-func (m *Member) keepUncut() {
-	switch due := m.core.CutIsDue(); {
-	case due && m.uncut == nil:
-		m.uncut = m.Contents().Log.Pin(m.core.Promises().CutAfter + 1)
-	case !due && m.uncut != nil:
-		m.uncut()
-		m.uncut = nil
-	}
-}
-
 // replied acts on the leader's answer to hello; role goroutine.
 func (m *Member) replied(reply replication.HelloReply) (step replication.Step, err error) {
-	var cut uint64
 	if reply.Verdict == replication.VerdictCut {
-		// What is cut is not read meanwhile, nor waited for afterwards.
-		m.works.StopApply()
-		defer func() { m.works.StartApply(m.Contents()) }()
-		// Nor is it pruned, by a round that began before.
+		// What is to be cut is not pruned, by a round that began before.
 		defer m.Contents().Log.Pin(1)()
 		defer m.keepUncut()
 	}
 	if err = m.settleSync(); err == nil {
-		step, cut, err = m.core.OnHelloReply(reply)
-	}
-	if cut > 0 {
-		m.opt.Log.Info("cut the log; what was cut is in quarantine", "entries", cut, "epoch", reply.Epoch, "position", reply.End)
-		m.quarantine(cut)
+		step, err = m.core.OnHelloReply(reply)
 	}
 	if m.final(err) != nil {
 		m.noRoomFor(err)
@@ -238,6 +196,7 @@ func (m *Member) replied(reply replication.HelloReply) (step replication.Step, e
 }
 
 func (s *Session) Append(ctx context.Context, a replication.Append) (err error) {
+	s.prepare(a.Records)
 	ownErr := s.own(ctx, func() {
 		now := s.m.opt.Now()
 		if err = s.m.final(s.m.core.OnAppend(a, now)); err != nil {

@@ -10,7 +10,7 @@ import (
 )
 
 // diskPatience is how long a write or fsync may take before the disk counts as hung: the leader then sends no heartbeats, so
-// that its followers do not speak for it, and every member says so.
+// that its followers do not speak for it, and every member says so. What is long is written in pieces, and each of them counts for itself.
 const diskPatience = 3 * time.Second
 
 // Hung is for how long the disk has not finished what it was asked to: an fsync of the log, or whatever the role goroutine or
@@ -20,9 +20,10 @@ func (m *Member) Hung() time.Duration { return max(m.Stuck(), m.unfinished()) }
 // unfinished is for how long an fsync of the log, or the disk probe, has not come back; 0: none is under way. Called from anywhere.
 func (m *Member) unfinished() (d time.Duration) {
 	now := m.opt.Now().Sub(m.start)
+	wrote := m.wroteAt.Load()
 	for _, since := range []int64{m.syncBegan.Load(), m.probeBegan.Load()} {
 		if since != 0 {
-			d = max(d, now-time.Duration(since))
+			d = max(d, now-time.Duration(max(since, wrote)))
 		}
 	}
 	return d

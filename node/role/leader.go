@@ -20,8 +20,9 @@ type leaderState struct {
 	open bool
 	// writeTimeout is how long writes may wait for voters; 0: nobody said so.
 	writeTimeout time.Duration
-	// unsealed was taken from the sequencer when the volume had no room for it in the log; it comes next.
-	unsealed batch
+	// unsealed was taken from the sequencer when the volume had no room for it in the log, or while the file for it is made; it comes next.
+	unsealed  batch
+	preparing bool // see readyFor
 	// clockTold: it was said in the log how far leader time is ahead, and it still is.
 	clockTold bool
 	streams   map[string]*stream    // by follower
@@ -31,9 +32,10 @@ type leaderState struct {
 
 // batch is what Take gave, and may be kept until the next Take.
 type batch struct {
-	first   replication.Position
-	count   int
-	payload []byte
+	first    replication.Position
+	count    int
+	payload  []byte
+	prepared bool // the log has made room for it, as far as it could
 }
 
 // stream is one follower's connection.
@@ -195,7 +197,7 @@ func (m *Member) protected(now time.Time) bool {
 // Seal makes one record of what the sequencer has queued, after what an earlier one could not append for want of room.
 func (m *Member) Seal() {
 	b := &m.leader.unsealed
-	if b.count > 0 && !m.seal(b) {
+	if m.leader.preparing || b.count > 0 && !m.seal(b) {
 		return
 	}
 	if b.first, b.count, b.payload = m.Contents().Seq.Take(maxSeal); b.count > 0 {
@@ -206,6 +208,9 @@ func (m *Member) Seal() {
 // seal appends b as one record and tells whether that is done. Where the volume has no room for it, it is kept: nothing of it
 // is in the log, and nothing may come before it.
 func (m *Member) seal(b *batch) bool {
+	if !m.readyFor(b) {
+		return false
+	}
 	// Leader time is read after Take, so no entry was evaluated later than its record says.
 	err := m.core.Extend(b.first, b.count, b.payload, m.Contents().Seq.Now())
 	if m.noRoomFor(err) {
@@ -217,6 +222,26 @@ func (m *Member) seal(b *batch) bool {
 		m.endLeadership(errLogFailed)
 	}
 	return err == nil
+}
+
+// readyFor tells whether the log takes b without having the role's turn wait for the disk. If it does not, it is made ready beside the turn,
+// and b is sealed then.
+func (m *Member) readyFor(b *batch) bool {
+	log, l, size := m.Contents().Log, m.leader, len(b.payload)+replication.HeaderSize
+	if size <= maxSeal || b.prepared || log.Takes(size) {
+		return true
+	}
+	l.preparing = true
+	m.works.Background(func() error {
+		log.Prepare(size)
+		return nil
+	}, func(error) {
+		l.preparing, l.unsealed.prepared = false, true
+		if m.leader == l && m.MaySeal() {
+			m.Seal()
+		}
+	})
+	return false
 }
 
 // Hello implements peer.Leader.

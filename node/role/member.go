@@ -121,13 +121,15 @@ type Member struct {
 	beat          atomic.Int64  // when Settle last ran, in nanoseconds since start
 	syncBegan     atomic.Int64  // when the fsync began that runs, in nanoseconds since start; 0: none does
 	probeBegan    atomic.Int64  // the same of the disk probe
-	readUntil     atomic.Int64  // nanoseconds since start; see readDeadline
-	unheard       atomic.Int64  // see Unheard
-	heardAt       atomic.Int64  // when enough voters were heard last to commit anything by, in nanoseconds since start
-	writable      atomic.Bool   // the sequencer takes writes
-	following     atomic.Bool   // the leader is heard
-	readable      atomic.Bool   // the state is a prefix of the store's log (it may be old)
-	current       atomic.Bool   // see isCurrent
+	wroteAt       atomic.Int64  // when a write to the log's disk ended last, in nanoseconds since start
+	taking        atomic.Pointer[taking]
+	readUntil     atomic.Int64 // nanoseconds since start; see readDeadline
+	unheard       atomic.Int64 // see Unheard
+	heardAt       atomic.Int64 // when enough voters were heard last to commit anything by, in nanoseconds since start
+	writable      atomic.Bool  // the sequencer takes writes
+	following     atomic.Bool  // the leader is heard
+	readable      atomic.Bool  // the state is a prefix of the store's log (it may be old)
+	current       atomic.Bool  // see isCurrent
 	leaderAddress atomic.Pointer[string]
 	leaderClient  atomic.Pointer[string]
 	configVersion atomic.Uint64 // of the commit rules in force

@@ -36,6 +36,9 @@ func TestQuarantineIsToldOfUntilItIsRemoved(t *testing.T) {
 	if _, err := s.Reply(t.Context(), replication.HelloReply{Verdict: replication.VerdictCut, Epoch: 1, End: 1}); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := s.Hello(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	told := func() uint64 {
 		status, err := r.Status(t.Context())
 		if err != nil {

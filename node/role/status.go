@@ -117,8 +117,8 @@ func (m *Member) connected(now time.Time) bool {
 // acknowledgements do not arrive, or it does not come round to take them. Called from any goroutine.
 func (m *Member) Deaf() bool {
 	now := m.opt.Now().Sub(m.start)
-	unheard := now - time.Duration(m.heardAt.Load())
-	return unheard >= peer.Silence && (m.Stuck() < peer.Silence || unheard >= stuckSilence)
+	unheard, away := now-time.Duration(m.heardAt.Load()), now-time.Duration(m.beat.Load())
+	return unheard >= peer.Silence && (away < peer.Silence || unheard >= stuckSilence && m.Stuck() >= peer.Silence)
 }
 
 // Unheard is for how long too few voters had been heard to commit anything by when the role goroutine last came round, so it does
@@ -127,7 +127,7 @@ func (m *Member) Deaf() bool {
 func (m *Member) Unheard() time.Duration { return time.Duration(m.unheard.Load()) }
 
 // stuckSilence is for how long nothing may move here before a leader says that it hears nobody: a busy disk stops it for
-// moments.
+// moments, or for as long as it gets on with a long write.
 const stuckSilence = 3 * time.Second
 
 // Changed returns a channel that is closed at the next change that the operator cares for.
@@ -282,8 +282,8 @@ func (m *Member) Open() bool { return m.writable.Load() }
 // Following reports whether this follower hears its leader.
 func (m *Member) Following() bool { return m.following.Load() }
 
-// Stuck is for how long the role goroutine has not come round; it does so at least every heartbeat, unless the disk holds
-// it up.
+// Stuck is for how long the role goroutine has not come round, nor the disk got on with what it was asked to write. It comes round at
+// least every heartbeat, unless the disk holds it up.
 func (m *Member) Stuck() time.Duration {
-	return m.opt.Now().Sub(m.start) - time.Duration(m.beat.Load())
+	return m.opt.Now().Sub(m.start) - time.Duration(max(m.beat.Load(), m.wroteAt.Load()))
 }

@@ -21,6 +21,8 @@ type Follower interface {
 	Reply(ctx context.Context, h replication.HelloReply) (replication.Step, error)
 	// Append takes what the leader sent; it may return before that is durable. An error ends the stream.
 	Append(ctx context.Context, a replication.Append) error
+	// Arriving is called every Heartbeat while bytes of one message arrive. It does not wait.
+	Arriving()
 	// Acks has a token whenever Ack has something new to say.
 	Acks() <-chan struct{}
 	Ack() replication.Ack
@@ -69,13 +71,13 @@ func Follow(ctx context.Context, conn net.Conn, dial Dialer, f Follower) error {
 			return fetch(ctx, dial, f)
 		case replication.StepStream:
 			_ = conn.SetDeadline(time.Time{})
-			in.idle = 2 * Silence
+			in.idle, in.arriving = 2*Silence, f.Arriving
 			w := newWriter(conn)
 			encode := func(b []byte) []byte { return wire.AppendAck(b, f.Ack()) }
 			f.Direct(func() bool { return w.atOnce(encode) })
 			defer f.Direct(nil)
 			go func() { cancel(sendAcks(ctx, w, encode, f.Acks())) }()
-			return readAppends(ctx, r, f)
+			return readAppends(ctx, in, r, f)
 		case replication.StepLeave, replication.StepRenew:
 			return fmt.Errorf("leader answered %s: %s", reply.Verdict, reply.Message)
 		default:
@@ -166,13 +168,27 @@ func awaitEnd(r *bufio.Reader) error {
 type steadyReader struct {
 	conn net.Conn
 	idle time.Duration // 0: the connection's deadline is left alone
+	// arriving is told every Heartbeat while one frame arrives; nil: nobody is. since is when it was last, or when the frame's first bytes
+	// came; zero: none have.
+	arriving func()
+	since    time.Time
 }
 
 func (r *steadyReader) Read(p []byte) (int, error) {
 	if r.idle > 0 {
 		_ = r.conn.SetReadDeadline(time.Now().Add(r.idle))
 	}
-	return r.conn.Read(p)
+	n, err := r.conn.Read(p)
+	if r.arriving != nil && n > 0 {
+		switch now := time.Now(); {
+		case r.since.IsZero():
+			r.since = now
+		case now.Sub(r.since) >= Heartbeat:
+			r.since = now
+			r.arriving()
+		}
+	}
+	return n, err
 }
 
 // seedIdle is how long either side of a seed waits for the other to take or to send anything: what hangs must not hold up
@@ -201,8 +217,10 @@ func (c steadyConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-func readAppends(ctx context.Context, r *bufio.Reader, f Follower) error {
+// readAppends reads from r, which reads from in.
+func readAppends(ctx context.Context, in *steadyReader, r *bufio.Reader, f Follower) error {
 	for {
+		in.since = time.Time{}
 		frame, err := wire.ReadFrame(r)
 		if err != nil {
 			if cause := context.Cause(ctx); cause != nil {

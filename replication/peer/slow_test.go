@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,7 +14,10 @@ import (
 )
 
 // fakeFollower takes every Append.
-type fakeFollower struct{ appends chan replication.Append }
+type fakeFollower struct {
+	appends  chan replication.Append
+	arriving atomic.Int64 // how often it was told
+}
 
 func (f *fakeFollower) Hello(context.Context) (replication.Hello, error) {
 	return replication.Hello{}, nil
@@ -25,6 +29,7 @@ func (f *fakeFollower) Append(_ context.Context, a replication.Append) error {
 	f.appends <- a
 	return nil
 }
+func (f *fakeFollower) Arriving()                                 { f.arriving.Add(1) }
 func (f *fakeFollower) Acks() <-chan struct{}                     { return nil }
 func (f *fakeFollower) Ack() replication.Ack                      { return replication.Ack{} }
 func (f *fakeFollower) Direct(func() bool)                        {}
@@ -68,6 +73,39 @@ func TestRecordMayTakeLongerThanSilence(t *testing.T) {
 	}
 	_ = there.Close()
 	<-followed
+	if f.arriving.Load() == 0 {
+		t.Error("the follower was not told that it arrives")
+	}
+}
+
+// Messages that come one by one are heard by what they are; nobody is told beside that.
+func TestHeartbeatsDoNotArriveSlowly(t *testing.T) {
+	here, there := net.Pipe()
+	f := &fakeFollower{appends: make(chan replication.Append, 1)}
+	followed := make(chan error, 1)
+	go func() { followed <- Follow(t.Context(), here, nil, f) }()
+	r := bufio.NewReader(there)
+	if _, err := r.Discard(len(wire.Preface)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := wire.ReadFrame(r); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeJSON(there, wire.FrameHelloReply, replication.HelloReply{Verdict: replication.VerdictStream}); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		time.Sleep(Heartbeat * 3 / 2)
+		if _, err := there.Write(wire.AppendHeader(nil, replication.Append{Epoch: 1})); err != nil {
+			t.Fatal(err)
+		}
+		<-f.appends
+	}
+	_ = there.Close()
+	<-followed
+	if n := f.arriving.Load(); n != 0 {
+		t.Errorf("told %d times", n)
+	}
 }
 
 // A record of many batches arrives whole.

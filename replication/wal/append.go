@@ -9,12 +9,13 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// writeChunk bounds the bytes that recovery and TruncateAfter read and write at once.
+// writeChunk bounds the bytes that are read or written at once.
 const writeChunk = 1 << 20
 
 // Append adds records that continue Last: it verifies them and makes them readable. They are in memory only until a Sync that began
 // after it has written them. It never waits for a running Sync, except when a second segment would fill up before the first is
-// synced, or where more than mostUnwritten bytes wait to be written. The log keeps the records' Raw; nobody may change it any more.
+// synced, or where more than mostUnwritten bytes wait to be written beside one record that is longer. The log keeps the records' Raw;
+// nobody may change it any more.
 //
 // After ErrNoSpace or a record that does not fit, the records before it are in (see Last) and the log works on. Any other
 // error is final.
@@ -95,7 +96,7 @@ func (l *Log) grow(s *segment, size int64, vital bool) error {
 		return l.spaceOrFail(fmt.Errorf("open segment %s to grow it: %w", s.path, err))
 	}
 	if err = f.Preallocate(s.size, size-s.size); !durable.IsNoSpace(err) {
-		err = zeroRange(f, s.size, size)
+		err = zeroRange(f, s.size, size, l.opt.Wrote)
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return l.spaceOrFail(fmt.Errorf("grow segment %s to %d bytes: %w", s.path, size, err))
@@ -128,7 +129,7 @@ func (l *Log) write(recs []replication.Record) error {
 
 	if due {
 		n := note{kind: noteSynced, salt: s.header.salt, offset: noted}
-		if err := l.put(s, n.appendTo(l.scratch[:0])); err != nil {
+		if err := l.put(s, n.appendTo(nil)); err != nil {
 			return err
 		}
 		at += noteSize
@@ -149,14 +150,12 @@ func (l *Log) write(recs []replication.Record) error {
 
 // put leaves b to the next Sync, and writes what is too much for that.
 func (l *Log) put(s *segment, b []byte) error {
-	for {
-		if b = b[s.out.put(b):]; len(b) == 0 {
-			return nil
-		}
+	for !s.out.put(b) {
 		if err := l.relieve(); err != nil {
 			return err
 		}
 	}
+	return nil
 }
 
 // relieve writes what waits to be written, without making it durable.
@@ -186,19 +185,47 @@ func (l *Log) writeOut(s *segment) error {
 	l.mu.Lock()
 	to := place{off: s.off, prev: s.end} // before take: no more than what that takes
 	l.mu.Unlock()
-	if b, at := s.out.take(); b != nil {
+	for {
+		b, at := s.out.take()
+		if b == nil {
+			break
+		}
 		l.mu.Lock()
-		n := min(int64(len(b)), s.size-at) // after take: what was put had room
+		b = b[:min(int64(len(b)), s.size-at)] // after take: what was put had room
 		l.mu.Unlock()
-		if err := s.syncFile.write(b[:n], at); err != nil {
-			return l.fail(fmt.Errorf("write %d bytes at %d of segment %s: %w", n, at, s.path, err))
+		if err := l.writeAt(s, b, at); err != nil {
+			return l.fail(fmt.Errorf("write %d bytes at %d of segment %s: %w", len(b), at, s.path, err))
 		}
 		s.out.done(b)
+		left := to.off - at - int64(len(b))
+		if left <= 0 {
+			break
+		}
+		if left < writeChunk {
+			continue
+		}
+		// No fsync is of all of a long record.
+		if err := s.syncFile.SyncData(); err != nil {
+			return l.fail(fmt.Errorf("fsync segment %s: %w", s.path, err))
+		}
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.wrote = to
 	l.tail.wrote(l.writtenTo())
+	return nil
+}
+
+// writeAt writes b, which begins and ends blocks, to s in pieces. Caller holds syncMu.
+func (l *Log) writeAt(s *segment, b []byte, at int64) error {
+	for len(b) > 0 {
+		n := min(len(b), writeChunk)
+		if err := s.syncFile.write(b[:n], at); err != nil {
+			return err
+		}
+		l.opt.Wrote()
+		b, at = b[n:], at+int64(n)
+	}
 	return nil
 }
 
@@ -279,13 +306,13 @@ func (l *Log) next(size, need int64, vital bool) (blank, error) {
 	least := max(need, smallSegment)
 	b, err := l.spare.take(l.opt.Growth, path, size, need)
 	for size /= 4; durable.IsNoSpace(err) && size > least; size /= 4 {
-		b, err = makeBlank(l.opt.Growth, path, size)
+		b, err = l.spare.make(l.opt.Growth, path, size)
 	}
 	if durable.IsNoSpace(err) {
-		b, err = makeBlank(l.opt.Growth, path, least)
+		b, err = l.spare.make(l.opt.Growth, path, least)
 	}
 	if durable.IsNoSpace(err) && vital {
-		b, err = makeBlank(l.opt.Vital, path, least)
+		b, err = l.spare.make(l.opt.Vital, path, least)
 	}
 	return b, err
 }

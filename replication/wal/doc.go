@@ -18,7 +18,8 @@
 //
 // # From memory to the disk
 //
-// Append leaves records in memory, where readers find them, and Sync writes all there is with one call and fsyncs it. On Linux it writes
+// Append leaves records in memory, where readers find them, and Sync writes all there is and fsyncs it: with one call, unless it is long;
+// then in pieces, so that whoever waits can tell a disk that gets on from one that hangs. On Linux it writes
 // past the page cache where the file system can do that (O_DIRECT); readers of what is no longer in memory, and all else, go
 // through the page cache, whose pages the kernel drops where they are written beside it. A killed process loses what it had not synced,
 // as it does with the power.
@@ -36,6 +37,7 @@
 //     cuts can come back.
 //   - A segment after a roll counts only once the one before it, the directory and its own header are durable: the
 //     "settled" mark at the end of the header says so. At most one segment is unsettled at any time.
+//   - What a cut takes out is in a quarantine file first, which Keep may have written ahead, under another name.
 //   - TruncateAfter and Reset write a new segment beside the log and rename it into place: that is the one step. Its
 //     sequence number is higher than that of every segment it makes obsolete, so leftovers are recognised and removed.
 //   - Prune removes or renames oldest first and syncs the directory each time, so that no gap can appear. Only then may the file be

@@ -21,10 +21,8 @@ type Log struct {
 	opt Options
 
 	appendMu sync.Mutex
-	scratch  [noteSize]byte // guarded by appendMu
-
-	pruneMu sync.Mutex
-	syncMu  sync.Mutex
+	pruneMu  sync.Mutex
+	syncMu   sync.Mutex
 
 	mu       sync.Mutex
 	err      error // final: ErrFailed or ErrClosed
@@ -37,6 +35,7 @@ type Log struct {
 	seq       uint64 // of the newest segment made
 	tail      tail
 	pins      map[*pin]struct{}
+	kept      Quarantine // what Keep has copied; Path is "" when nothing is
 
 	spare spare
 }
@@ -144,6 +143,7 @@ func (l *Log) Close() error {
 		err = errors.Join(err, s.closeSyncFile())
 		s.release()
 	}
+	l.spare.wait()
 	return errors.Join(err, l.spare.discard(l.fs))
 }
 

@@ -17,7 +17,7 @@ import (
 // open: the caller holds the member's lock.
 func Open(fs vfs.FS, dir string, o Options) (*Log, Recovery, error) {
 	o = o.withDefaults(fs, dir)
-	l := &Log{fs: fs, dir: dir, opt: o, pins: map[*pin]struct{}{}, tail: tail{limit: o.TailBytes}, spare: spare{limit: reuseMost}}
+	l := &Log{fs: fs, dir: dir, opt: o, pins: map[*pin]struct{}{}, tail: tail{limit: o.TailBytes}, spare: spare{limit: reuseMost, wrote: o.Wrote}}
 	r := &recovery{Log: l}
 	if err := r.run(); err != nil {
 		for _, s := range l.segments {

@@ -31,6 +31,9 @@ type Options struct {
 	Growth, Vital vfs.FS
 	// Logf reports what recovery and background work did; default: nothing is reported.
 	Logf func(format string, args ...any)
+	// Wrote is told of each write to the disk that has ended, of the many that what takes long is made of: a disk may be slow and work.
+	// Called from anywhere; default: nobody is told.
+	Wrote func()
 	// Spawn runs f beside the caller, or at once where nothing may run beside it; default: a goroutine.
 	Spawn func(f func())
 }
@@ -54,6 +57,9 @@ func (o Options) withDefaults(fs vfs.FS, dir string) Options {
 	}
 	if o.Logf == nil {
 		o.Logf = func(string, ...any) {}
+	}
+	if o.Wrote == nil {
+		o.Wrote = func() {}
 	}
 	if o.Spawn == nil {
 		o.Spawn = func(f func()) { go f() }

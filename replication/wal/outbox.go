@@ -2,6 +2,7 @@ package wal
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"syscall"
 	"unsafe"
@@ -15,7 +16,7 @@ const (
 	// block is what the end of a segment is written in, and what the memory for that is aligned to: what direct I/O asks for, on disks
 	// whose sectors are no larger. A segment's header ends at a block's end.
 	block = headerAlign
-	// mostUnwritten bounds what Append leaves to the next Sync, in bytes. More is written by Append.
+	// mostUnwritten bounds what Append leaves to the next Sync, in bytes, beside one record that is longer. More is written by Append.
 	mostUnwritten = 4 << 20
 	// An outbox begins with buffers of leastBuffer bytes, and keeps none above keptBuffer.
 	leastBuffer = 64 << 10
@@ -30,9 +31,29 @@ const (
 type outbox struct {
 	mu      sync.Mutex // never held across I/O; a leaf
 	at      int64      // where buf goes; a multiple of block
-	buf     []byte     // aligned
+	buf     []byte     // aligned; at most mostUnwritten bytes
 	written int        // bytes at the front of buf that are in the file
 	idle    []byte     // the other buffer, when it is not being written
+	rest    []piece    // what comes behind buf, which is full then
+	waits   amount     // all that is to be written
+	inBuf   amount     // of that, what is in buf
+}
+
+// piece is what is left of a record, or of a note, that is not in buf yet. Nobody changes it any more.
+type piece struct {
+	b     []byte
+	large bool
+}
+
+// amount counts bytes: of the one record that is longer than mostUnwritten, and of all others.
+type amount struct{ large, small int }
+
+func (a *amount) add(n int, large bool) {
+	if large {
+		a.large += n
+	} else {
+		a.small += n
+	}
 }
 
 // begin has what is put go behind the end of a segment, in whose last block head comes first.
@@ -43,23 +64,64 @@ func (o *outbox) begin(at int64, head []byte) {
 	o.buf = append(aligned(o.buf, len(head))[:0], head...)
 }
 
-// put takes what it has room for and returns how much that is.
-func (o *outbox) put(b []byte) int {
+// put takes b, unless too much waits to be written: then it is false. Nobody changes b any more.
+func (o *outbox) put(b []byte) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	n := min(len(b), mostUnwritten-len(o.buf))
+	if !o.takes(len(b)) {
+		return false
+	}
+	p := piece{b, len(b) > mostUnwritten}
+	o.waits.add(len(b), p.large)
+	if len(o.rest) == 0 {
+		o.fill(&p)
+	}
+	if len(p.b) > 0 {
+		o.rest = append(o.rest, p)
+	}
+	return true
+}
+
+// hasRoom tells whether put would take n bytes.
+func (o *outbox) hasRoom(n int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.takes(n)
+}
+
+// takes tells whether n bytes may wait to be written beside those that do. Caller holds mu.
+func (o *outbox) takes(n int) bool {
+	if n > mostUnwritten {
+		return o.waits.large == 0
+	}
+	return o.waits.small+n <= mostUnwritten
+}
+
+// fill moves from p to buf what that has room for. Caller holds mu.
+func (o *outbox) fill(p *piece) {
+	n := min(len(p.b), mostUnwritten-len(o.buf))
 	if need := len(o.buf) + n; need > cap(o.buf) {
 		o.buf = append(aligned(nil, max(need, min(2*cap(o.buf), mostUnwritten)))[:0], o.buf...)
 	}
-	o.buf = append(o.buf, b[:n]...)
-	return n
+	o.buf, p.b = append(o.buf, p.b[:n]...), p.b[n:]
+	o.inBuf.add(n, p.large)
 }
 
-// take returns what is to be written, and where; nil when all is in the file. The slice ends with a whole block, beyond what was put
-// with zeros. It is the caller's until done.
+// refill fills buf from what comes behind it. Caller holds mu.
+func (o *outbox) refill() {
+	for len(o.rest) > 0 && len(o.buf) < mostUnwritten {
+		if o.fill(&o.rest[0]); len(o.rest[0].b) == 0 {
+			o.rest = slices.Delete(o.rest, 0, 1)
+		}
+	}
+}
+
+// take returns what is to be written next, and where; nil when all is in the file. The slice ends with a whole block, beyond what was put
+// with zeros, which are there only if nothing is left to take. It is the caller's until done.
 func (o *outbox) take() (b []byte, at int64) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.refill()
 	n := len(o.buf)
 	if o.written == n {
 		return nil, 0
@@ -68,6 +130,7 @@ func (o *outbox) take() (b []byte, at int64) {
 	whole := n / block * block
 	o.buf = append(aligned(o.idle, n-whole)[:0], b[whole:]...)
 	o.at, o.written, o.idle = at+int64(whole), n-whole, nil
+	o.waits, o.inBuf = amount{o.waits.large - o.inBuf.large, o.waits.small - o.inBuf.small}, amount{}
 	end := roundUp(n)
 	clear(b[n:end])
 	return b[:end], at
@@ -87,6 +150,7 @@ func (o *outbox) drop() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.buf, o.idle, o.written = nil, nil, 0
+	o.rest, o.waits, o.inBuf = nil, amount{}, amount{}
 }
 
 func roundUp[T int | int64](n T) T { return (n + block - 1) / block * block }

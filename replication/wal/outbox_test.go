@@ -30,8 +30,8 @@ func TestOutboxWritesWhatWasPut(t *testing.T) {
 		if rng.IntN(40) == 0 {
 			b = randomBytes(rng, rng.IntN(2*keptBuffer))
 		}
-		if n := o.put(b); n != len(b) {
-			t.Fatalf("put %d of %d bytes", n, len(b))
+		if !o.put(b) {
+			t.Fatalf("%d bytes are not taken", len(b))
 		}
 		want = append(want, b...)
 		if rng.IntN(3) == 0 {

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -91,9 +92,66 @@ func decodeQuarantine(b []byte) (Quarantine, int, error) {
 	return q, quarantineFixed + n, nil
 }
 
-// quarantine writes the records after base to a file of their own and makes it durable. Caller holds appendMu.
-func (l *Log) quarantine(base replication.Mark, reason string) (Quarantine, error) {
-	q := Quarantine{Base: base, Last: l.Last(), Reason: reason[:min(len(reason), maxReason)]}
+// Keep does ahead what takes long of a cut after position p: it copies what that takes out of the log, so that TruncateAfter has but to
+// give the copy its name. It runs beside everything else. What is appended meanwhile makes the copy worth nothing. The caller has pinned the
+// records. Errors are those of TruncateAfter, and that of ctx, with which it ends.
+func (l *Log) Keep(ctx context.Context, p replication.Position, reason string) error {
+	if p >= l.Last().Position {
+		return l.Err()
+	}
+	if _, err := l.Sync(); err != nil {
+		return err
+	}
+	base, err := l.FindMark(p)
+	if err != nil {
+		return fmt.Errorf("keep the log after %d: %w", p, err)
+	}
+	last := l.Last()
+	l.mu.Lock()
+	kept := l.kept.Base == base && l.kept.Last == last && l.kept.Path != ""
+	l.mu.Unlock()
+	if kept {
+		return nil
+	}
+	q, err := l.copyOut(ctx, base, last, reason)
+	switch {
+	case ctx.Err() != nil && errors.Is(err, ctx.Err()), errors.Is(err, ErrPruned):
+		return err
+	case err != nil:
+		return l.spaceOrFail(fmt.Errorf("keep the log after %d: %w", p, err))
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.kept = q
+	return nil
+}
+
+// quarantine has the records after base in a durable file of their own: Keep's, or a new one. Caller holds appendMu.
+func (l *Log) quarantine(base replication.Mark, reason string) (q Quarantine, err error) {
+	last := l.Last()
+	l.mu.Lock()
+	q, l.kept = l.kept, Quarantine{}
+	l.mu.Unlock()
+	if q.Base != base || q.Last != last {
+		if q.Path != "" {
+			err = durable.Remove(l.fs, q.Path+durable.TempSuffix)
+		}
+		if err == nil {
+			q, err = l.copyOut(context.Background(), base, last, reason)
+		}
+		if err != nil {
+			return Quarantine{}, err
+		}
+	}
+	if err := l.fs.Rename(q.Path+durable.TempSuffix, q.Path); err != nil {
+		return Quarantine{}, fmt.Errorf("rename %s to %s: %w", q.Path+durable.TempSuffix, q.Path, err)
+	}
+	return q, durable.SyncDir(l.fs, l.opt.QuarantineDir)
+}
+
+// copyOut writes the records from base to last to a file, durable but for its name: it is Path with durable.TempSuffix behind it.
+func (l *Log) copyOut(ctx context.Context, base, last replication.Mark, reason string) (Quarantine, error) {
+	q := Quarantine{Base: base, Last: last, Reason: reason[:min(len(reason), maxReason)]}
 	if err := durable.MkdirAll(l.fs, l.opt.QuarantineDir); err != nil {
 		return Quarantine{}, err
 	}
@@ -111,16 +169,13 @@ func (l *Log) quarantine(base replication.Mark, reason string) (Quarantine, erro
 		name = fmt.Sprintf("%d-%d-%d-%d%s", q.Last.Epoch, base.Position+1, q.Last.Position, n, segmentSuffix)
 	}
 	tmp := q.Path + durable.TempSuffix
-	if err := l.writeQuarantine(tmp, &q); err != nil {
+	if err := l.writeQuarantine(ctx, tmp, &q); err != nil {
 		return Quarantine{}, errors.Join(fmt.Errorf("write quarantine file %s: %w", tmp, err), durable.Remove(l.fs, tmp))
 	}
-	if err := l.fs.Rename(tmp, q.Path); err != nil {
-		return Quarantine{}, fmt.Errorf("rename %s: %w", tmp, err)
-	}
-	return q, durable.SyncDir(l.fs, l.opt.QuarantineDir)
+	return q, nil
 }
 
-func (l *Log) writeQuarantine(path string, q *Quarantine) (err error) {
+func (l *Log) writeQuarantine(ctx context.Context, path string, q *Quarantine) (err error) {
 	f, err := l.fs.Create(path, durable.Category)
 	if err != nil {
 		return err
@@ -132,17 +187,29 @@ func (l *Log) writeQuarantine(path string, q *Quarantine) (err error) {
 		return err
 	}
 	var recs []replication.Record
+	unsynced := int64(0)
 	for next := q.Base.Position + 1; next <= q.Last.Position; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if recs, err = l.Read(next, writeChunk, recs[:0]); err != nil {
 			return err
 		}
 		for i := range recs {
 			// A copy: vfs lets Write change the slice it is given, and Raw is shared.
-			if _, err := f.Write(slices.Clone(recs[i].Raw)); err != nil {
+			n, err := f.Write(slices.Clone(recs[i].Raw))
+			if err != nil {
 				return err
 			}
-			q.Bytes += int64(len(recs[i].Raw))
+			q.Bytes, unsynced = q.Bytes+int64(n), unsynced+int64(n)
 			next = recs[i].Last() + 1
+		}
+		if unsynced >= syncStep {
+			if err := f.SyncData(); err != nil {
+				return err
+			}
+			unsynced = 0
+			l.opt.Wrote()
 		}
 	}
 	return f.Sync()

@@ -181,7 +181,7 @@ func (r *recovery) cutTorn(found scan, s *segment) error {
 	if found.rest == 0 {
 		return nil
 	}
-	if err := zeroRange(&blockFile{File: s.file}, s.off, s.off+found.rest); err != nil {
+	if err := zeroRange(&blockFile{File: s.file}, s.off, s.off+found.rest, r.opt.Wrote); err != nil {
 		return fmt.Errorf("zero the torn tail of segment %s: %w", s.path, err)
 	}
 	return nil
@@ -198,7 +198,7 @@ func (r *recovery) settleEnd(found scan, unsettled bool) error {
 		}
 	}
 	from := max(found.vouched, s.header.length)
-	if err := copyRange(s.file, s.file, from, s.off); err != nil {
+	if err := copyRange(s.file, s.file, from, s.off, r.opt.Wrote); err != nil {
 		return fmt.Errorf("rewrite the end of segment %s: %w", s.path, err)
 	}
 	if err := s.file.Sync(); err != nil {
@@ -224,7 +224,7 @@ func (r *recovery) settleEnd(found scan, unsettled bool) error {
 // rewriteBefore does for the segment before an unsettled one, and for the header of that, what settleEnd does for the end.
 func (r *recovery) rewriteBefore(s *segment) error {
 	before := r.segments[len(r.segments)-2]
-	if err := copyRange(before.file, before.file, before.header.length, before.off); err != nil {
+	if err := copyRange(before.file, before.file, before.header.length, before.off, r.opt.Wrote); err != nil {
 		return fmt.Errorf("rewrite segment %s: %w", before.path, err)
 	}
 	if _, err := s.file.WriteAt(s.header.encode(), 0); err != nil {

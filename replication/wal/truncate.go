@@ -22,7 +22,7 @@ func (l *Log) Cut(p replication.Position, reason string) (uint64, error) {
 }
 
 // TruncateAfter cuts everything after position p, which must be a record end or the log's base. The cut records are in a
-// durable quarantine file before the log is touched. Then the segment that holds p is copied up to there and renamed over
+// durable quarantine file before the log is touched, which Keep may have written ahead. Then the segment that holds p is copied up to there and renamed over
 // the old one: a crash leaves the old end or the new one, and the new file's bytes after the end are zeros, so that
 // nothing cut can come back. Cutting at or after the end does nothing. A concurrent Read may still return cut records.
 //
@@ -90,9 +90,9 @@ func (l *Log) cut(mark replication.Mark) error {
 // salt is the old one's: the notes that are copied carry it.
 func (l *Log) copySegment(path string, old *segment, h segmentHeader, end int64) error {
 	least := end + 2*noteSize
-	err := createZeroed(l.opt.Growth, path, max(old.size, least))
+	err := createZeroed(l.opt.Growth, path, max(old.size, least), l.opt.Wrote)
 	if durable.IsNoSpace(err) {
-		err = createZeroed(l.fs, path, least)
+		err = createZeroed(l.fs, path, least, l.opt.Wrote)
 	}
 	if err != nil {
 		return err
@@ -101,21 +101,21 @@ func (l *Log) copySegment(path string, old *segment, h segmentHeader, end int64)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", path, err)
 	}
-	if err := errors.Join(writeDurable(f, old.file, h, end), f.Close()); err != nil {
+	if err := errors.Join(writeDurable(f, old.file, h, end, l.opt.Wrote), f.Close()); err != nil {
 		return fmt.Errorf("write segment %s: %w", path, err)
 	}
 	return nil
 }
 
 // writeDurable writes header, settled note, the content of from between header and end, and a note that vouches for it.
-func writeDurable(f vfs.File, from io.ReaderAt, h segmentHeader, end int64) error {
+func writeDurable(f vfs.File, from io.ReaderAt, h segmentHeader, end int64, wrote func()) error {
 	head := h.encode()
 	settled := note{kind: noteSettled, salt: h.salt, offset: h.length}
 	head = settled.appendTo(head[:h.length-settledSize])
 	if _, err := f.WriteAt(head, 0); err != nil {
 		return err
 	}
-	if err := copyRange(f, from, h.length, end); err != nil {
+	if err := copyRange(f, from, h.length, end, wrote); err != nil {
 		return err
 	}
 	vouch := note{kind: noteSynced, salt: h.salt, offset: end}
@@ -125,10 +125,10 @@ func writeDurable(f vfs.File, from io.ReaderAt, h segmentHeader, end int64) erro
 	return f.Sync()
 }
 
-// copyRange copies the bytes [at, end) from one file to the same place in another.
-func copyRange(to io.WriterAt, from io.ReaderAt, at, end int64) error {
+// copyRange copies the bytes [at, end) from one file to the same place in another. Not all of it is fsynced. wrote is told of each write.
+func copyRange(to vfs.File, from io.ReaderAt, at, end int64, wrote func()) error {
 	buf := make([]byte, min(writeChunk, end-at))
-	for at < end {
+	for unsynced := int64(0); at < end; {
 		b := buf[:min(int64(len(buf)), end-at)]
 		if n, err := from.ReadAt(b, at); n < len(b) {
 			return fmt.Errorf("read %d of %d bytes at %d: %w", n, len(b), at, err)
@@ -136,7 +136,14 @@ func copyRange(to io.WriterAt, from io.ReaderAt, at, end int64) error {
 		if _, err := to.WriteAt(b, at); err != nil {
 			return err
 		}
-		at += int64(len(b))
+		at, unsynced = at+int64(len(b)), unsynced+int64(len(b))
+		if unsynced >= syncStep {
+			if err := to.SyncData(); err != nil {
+				return err
+			}
+			unsynced = 0
+		}
+		wrote()
 	}
 	return nil
 }

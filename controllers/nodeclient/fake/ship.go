@@ -51,7 +51,11 @@ func (c *Cluster) hello(m, to *member) bool {
 	_, _ = m.log.Sync()
 	for range 64 {
 		reply := to.rep.OnHello(m.rep.Hello(), c.now)
-		step, cut, err := m.rep.OnHelloReply(reply)
+		step, err := m.rep.OnHelloReply(reply)
+		if err != nil {
+			panic(err)
+		}
+		cut, err := m.rep.FinishCut()
 		if err != nil {
 			panic(err)
 		}

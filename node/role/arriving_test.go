@@ -1,0 +1,318 @@
+package role
+
+import (
+	"context"
+	"encoding/binary"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/node/store"
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wal"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// putLong queues a write of size bytes.
+func putLong(t *testing.T, r *Runner, size int) store.Ticket {
+	t.Helper()
+	ticket, err := r.Generation().Seq.Run(t.Context(), func(b *store.Batch) {
+		b.Begin().Put([]byte("long"), store.Value{Type: store.TypeString, Data: make([]byte, size)})
+		if err := b.End(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ticket
+}
+
+// follower makes r follow another member over s, as if a connection had come as far as its stream.
+func follower(t *testing.T, r *Runner, e replication.Epoch) *Session {
+	t.Helper()
+	s := &Session{m: r.Member, acks: make(chan struct{}, 1)}
+	var err error
+	if doErr := r.works.Do(t.Context(), func() {
+		if err = r.core.Follow(e, "other", ""); err != nil {
+			return
+		}
+		r.session = s
+		_, err = r.core.OnHelloReply(replication.HelloReply{Verdict: replication.VerdictStream})
+	}); doErr != nil || err != nil {
+		t.Fatal(doErr, err)
+	}
+	return s
+}
+
+// While a record takes long to arrive, its leader is heard, and told so; nothing is granted by that.
+func TestWhatArrivesIsHeard(t *testing.T) {
+	var ahead atomic.Int64
+	o := options()
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	r := start(t, o)
+	s := follower(t, r, 2)
+	if err := s.Append(t.Context(), replication.Append{Epoch: 2, Sent: 7}); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the leader is heard", r.Following)
+	<-s.Acks()
+	ahead.Store(int64(time.Hour))
+	until(t, "nothing comes", func() bool { return !r.Following() })
+	s.Arriving()
+	until(t, "the leader is heard again", r.Following)
+	<-s.Acks()
+	if a := s.Ack(); a.Sent != 7 || a.Epoch != 2 {
+		t.Errorf("acknowledged %+v", a)
+	}
+	if err := s.Append(t.Context(), replication.Append{Epoch: 2, Sent: 8, Deaf: true}); err != nil {
+		t.Fatal(err)
+	}
+	ahead.Add(int64(time.Hour))
+	s.Arriving()
+	if status, err := r.Status(t.Context()); err != nil || status.Contact.Connected || status.Contact.SilentMillis < time.Minute.Milliseconds() {
+		t.Errorf("a leader that hears nobody counts: %+v, %v", status.Contact, err)
+	}
+	f, err := r.Fence(t.Context(), wire.FenceRequest{Epoch: 3})
+	if err != nil || f.GrantMillis != 0 {
+		t.Errorf("%d ms are granted, %v", f.GrantMillis, err)
+	}
+}
+
+// A leader hears a follower that says again what it has said, and serves no linearizable read by that.
+func TestAcknowledgedAgainIsHeard(t *testing.T) {
+	var ahead atomic.Int64
+	o := options()
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	r := start(t, o)
+	f := replication.Voter{Member: "f", Incarnation: "i"}
+	lead(t, r, 1, replication.Rule{K: 1, Voters: []replication.Voter{f}})
+	hello := replication.Hello{Store: "s", Member: f.Member, Incarnation: f.Incarnation, Epoch: 1, GrantMillis: 1000}
+	if reply, _, err := r.Hello(t.Context(), hello); err != nil || reply.Verdict != replication.VerdictStream {
+		t.Fatal(reply, err)
+	}
+	ack := replication.Ack{Epoch: 1, Durable: r.Contents().Log.Last().Position, Sent: r.stopwatch()}
+	r.Ack(f, ack)
+	until(t, "the leader opens", r.Open)
+	if !r.MayRead() && time.Duration(r.stopwatch()-ack.Sent) < time.Second/2 {
+		t.Error("no read may be served")
+	}
+	ahead.Store(int64(time.Minute))
+	until(t, "it hears nobody", r.Deaf)
+	r.Ack(f, ack)
+	until(t, "it hears its follower", func() bool { return !r.Deaf() })
+	if r.MayRead() {
+		t.Error("a read may be served that nobody granted")
+	}
+}
+
+// A leader whose turn is held by a disk that gets on does not say that it hears nobody, nor that it is stuck; one whose disk does not get
+// on says so in time.
+func TestADiskThatGetsOnDeafensNobody(t *testing.T) {
+	var ahead atomic.Int64
+	o := options()
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	r := start(t, o)
+	lead(t, r, 1, replication.Rule{K: 1, Voters: []replication.Voter{{Member: "f", Incarnation: "i"}}})
+	held, release := make(chan struct{}), make(chan struct{})
+	r.works.Post(func() { close(held); <-release })
+	<-held
+	defer close(release)
+	ahead.Store(int64(time.Hour))
+	if !r.Deaf() || r.Stuck() < time.Minute || r.Hung() < time.Minute {
+		t.Errorf("deaf: %v, stuck for %v, hung for %v", r.Deaf(), r.Stuck(), r.Hung())
+	}
+	r.wrote()
+	if r.Deaf() || r.Stuck() > time.Minute || r.Hung() > time.Minute {
+		t.Errorf("deaf: %v, stuck for %v, hung for %v, although the disk gets on", r.Deaf(), r.Stuck(), r.Hung())
+	}
+}
+
+// pacedFS tells before of every write to a log, and how long it is.
+type pacedFS struct {
+	vfs.FS
+	before func(n int)
+}
+
+func (f *pacedFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
+	file, err := f.FS.OpenReadWrite(name, c, o...)
+	if err == nil && strings.HasSuffix(name, ".log") {
+		file = pacedFile{file, f}
+	}
+	return file, err
+}
+
+type pacedFile struct {
+	vfs.File
+	fs *pacedFS
+}
+
+func (f pacedFile) WriteAt(p []byte, off int64) (int, error) {
+	f.fs.before(len(p))
+	return f.File.WriteAt(p, off)
+}
+
+// A disk that takes long for a long record, and gets on with it, does not count as hung.
+func TestADiskThatGetsOnIsNotHung(t *testing.T) {
+	var ahead, took, hung atomic.Int64
+	var r atomic.Pointer[Runner]
+	const most = 1 << 20
+	o := options()
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	o.FS = &pacedFS{vfs.NewMem(), func(n int) {
+		if n < most/2 || r.Load() == nil {
+			return
+		}
+		d := diskPatience / 2 * time.Duration(n) / most
+		took.Add(int64(d))
+		ahead.Add(int64(d))
+		hung.Store(max(hung.Load(), int64(r.Load().Hung())))
+	}}
+	m := start(t, o)
+	lead(t, m, 1, replication.Rule{})
+	until(t, "the leader opens", m.Open)
+	r.Store(m)
+	if err := m.Generation().Seq.Wait(t.Context(), putLong(t, m, 10*most)); err != nil {
+		t.Fatal(err)
+	}
+	if d := time.Duration(took.Load()); d < 4*diskPatience {
+		t.Fatalf("it took %v only", d)
+	}
+	if d := time.Duration(hung.Load()); d >= diskPatience {
+		t.Errorf("it counted as hung for %v", d)
+	}
+}
+
+// A member answers while the disk takes a long record, however long that takes.
+func TestALongRecordIsWrittenBesideTheTurn(t *testing.T) {
+	fs := &hangFS{FS: vfs.NewMem()}
+	o := options()
+	o.FS = fs
+	r := start(t, o)
+	lead(t, r, 1, replication.Rule{})
+	until(t, "the leader opens", r.Open)
+	write(t, r, "a") // in a segment of its own size
+	hang := make(chan struct{})
+	fs.hangWrites.Store(&hang)
+	ticket := putLong(t, r, 10<<20)
+	until(t, "it is being written", func() bool { return r.syncBegan.Load() != 0 })
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if s, err := r.Status(ctx); err != nil || s.Last.Position <= s.Durable.Position {
+		t.Errorf("%v; the log ends in %v, and is durable up to %v", err, s.Last, s.Durable)
+	}
+	fs.hangWrites.Store(nil)
+	close(hang)
+	if err := r.Generation().Seq.Wait(t.Context(), ticket); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A follower whose disk is behind hears its leader, and answers, while it waits with the next long record for the one before.
+func TestAFollowerWhoseDiskIsBehindHearsItsLeader(t *testing.T) {
+	var ahead atomic.Int64
+	var r atomic.Pointer[Runner]
+	var steps, unheard atomic.Int64
+	o := options()
+	o.Segments = wal.Options{SegmentBytes: 64 << 20}
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	o.FS = &pacedFS{vfs.NewMem(), func(n int) {
+		if n < 1<<20 || r.Load() == nil {
+			return
+		}
+		for end := time.Now().Add(20 * time.Second); r.Load().taking.Load() == nil && steps.Load() == 0 && time.Now().Before(end); {
+			time.Sleep(time.Millisecond) // until the second one is there
+		}
+		if r.Load().taking.Load() == nil {
+			r.Store(nil)
+			return
+		}
+		steps.Add(1)
+		for end := time.Now().Add(20 * time.Second); !r.Load().Following(); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				unheard.Add(1)
+				return
+			}
+		}
+		ahead.Add(int64(900 * time.Millisecond))
+	}}
+	m := start(t, o)
+	s := follower(t, m, 2)
+	end := replication.Mark{}
+	add := func(size int) {
+		t.Helper()
+		payload := append(binary.AppendUvarint(nil, uint64(size)), make([]byte, size)...)
+		rec, err := replication.EncodeRecord(replication.Seal{Epoch: 2, First: end.Position + 1, UnixMilli: 1, Prev: end.Chain}, 1, payload)
+		if err == nil {
+			err = s.Append(t.Context(), replication.Append{Epoch: 2, Sent: 1, Records: []replication.Record{rec}})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		end = rec.Mark()
+	}
+	barrier, err := replication.EncodeBarrier(replication.Seal{Epoch: 2, First: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Append(t.Context(), replication.Append{Epoch: 2, Sent: 1, Records: []replication.Record{barrier}}); err != nil {
+		t.Fatal(err)
+	}
+	end = barrier.Mark()
+	r.Store(m)
+	add(6 << 20)
+	add(6 << 20)
+	if steps.Load() < 3 || unheard.Load() > 0 {
+		t.Errorf("%d steps of the disk while the second waits, in %d of which the leader was not heard", steps.Load(), unheard.Load())
+	}
+	until(t, "all is durable", func() bool { return m.Contents().Log.Durable() == end })
+}
+
+// fillFS is a file system on which no file of a segment to come is filled before goOn is closed.
+type fillFS struct {
+	vfs.FS
+	goOn chan struct{}
+}
+
+func (f fillFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	file, err := f.FS.Create(name, c)
+	if err == nil && strings.HasSuffix(name, "next.tmp") {
+		<-f.goOn
+	}
+	return file, err
+}
+
+// A leader answers while the file for a record that is longer than a segment is made; the record is written once it is, and before
+// those that came after it.
+func TestTheFileForALongRecordIsMadeBesideTheTurn(t *testing.T) {
+	o := options()
+	fs := fillFS{vfs.NewMem(), make(chan struct{})}
+	o.FS = fs
+	r := start(t, o)
+	lead(t, r, 1, replication.Rule{})
+	until(t, "the leader opens", r.Open)
+	write(t, r, "a")
+	before := r.Contents().Log.Last().Position
+	long := putLong(t, r, 10<<20)
+	after, err := put(t, r, "b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if s, err := r.Status(ctx); err != nil || s.Last.Position != before {
+		t.Errorf("%v; the log ends in %v, before in %d", err, s.Last, before)
+	}
+	close(fs.goOn)
+	for _, ticket := range []store.Ticket{long, after} {
+		if err := r.Generation().Seq.Wait(t.Context(), ticket); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if last := r.Contents().Log.Last().Position; last != before+2 {
+		t.Errorf("the log ends at %d", last)
+	}
+}

@@ -1,0 +1,66 @@
+package role
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wal"
+)
+
+// keepCut copies what is to be cut from the log to quarantine, ahead of the cut and beside the role's turn: it may be gigabytes, and the
+// member has to answer meanwhile.
+func (s *Session) keepCut(ctx context.Context) error {
+	var cut *replication.Cut
+	var log *wal.Log
+	release := func() {}
+	defer func() { release() }()
+	if s.own(ctx, func() {
+		if cut = s.m.core.CutDue(); cut != nil {
+			log = s.m.Contents().Log
+			release = log.Pin(cut.After + 1)
+		}
+	}) != nil || cut == nil {
+		return nil // who is stale does not get as far as to cut
+	}
+	return log.Keep(ctx, cut.After, cut.Reason)
+}
+
+// finishCut does the cut that is due; kept is how it went to keep what is cut. Role goroutine.
+func (m *Member) finishCut(kept error) error {
+	// What is cut is not read meanwhile, nor waited for afterwards.
+	m.works.StopApply()
+	defer func() { m.works.StartApply(m.Contents()) }()
+	defer m.keepUncut()
+	cut, err := uint64(0), kept
+	if err == nil {
+		cut, err = m.core.FinishCut()
+	}
+	for _, lost := range []error{wal.ErrDamaged, wal.ErrPruned, wal.ErrBoundary} {
+		if m.core.Promises().Uncut && errors.Is(err, lost) && !errors.Is(err, wal.ErrFailed) {
+			m.opt.Log.Error(err, "what this member's log holds beyond the leader's cannot be kept, and will be replaced by a snapshot")
+			return m.core.ForgoCut()
+		}
+	}
+	if errors.Is(err, wal.ErrUnreadable) { // perhaps not for ever
+		return fmt.Errorf("%w; what this member alone holds cannot be kept: where it matters, copy the data directory, and then reseed the member", err)
+	}
+	if cut > 0 {
+		m.opt.Log.Info("cut the log; what was cut is in quarantine", "entries", cut, "position", m.core.Log().Last().String())
+		m.quarantine(cut)
+	}
+	return err
+}
+
+// keepUncut keeps what is to be cut from being pruned before it is in quarantine: it may be applied, as all that is pruned; role goroutine.
+func (m *Member) keepUncut() {
+	switch due := m.core.CutDue(); {
+	case due != nil && m.uncut == nil:
+		m.uncut = m.Contents().Log.Pin(due.After + 1)
+	case due == nil && m.uncut != nil:
+		m.uncut()
+		m.uncut = nil
+	default:
+	}
+}

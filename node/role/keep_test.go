@@ -1,0 +1,140 @@
+package role
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wal"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// heldFS is a file system on which no write to a quarantine file returns before goOn is closed.
+type heldFS struct {
+	vfs.FS
+	writes, goOn chan struct{}
+}
+
+func (f heldFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
+	file, err := f.FS.Create(name, c)
+	if err == nil && strings.Contains(name, "quarantine") {
+		file = heldFile{file, f}
+	}
+	return file, err
+}
+
+type heldFile struct {
+	vfs.File
+	fs heldFS
+}
+
+func (f heldFile) Write(p []byte) (int, error) {
+	select {
+	case f.fs.writes <- struct{}{}:
+	default:
+	}
+	<-f.fs.goOn
+	return f.File.Write(p)
+}
+
+// deposed makes r, which leads epoch 1, follow another leader over the session it returns.
+func deposed(t *testing.T, r *Runner) *Session {
+	t.Helper()
+	s := &Session{m: r.Member}
+	if err := r.works.Do(t.Context(), func() {
+		if err := r.core.Follow(2, "other", ""); err != nil {
+			t.Error(err)
+		}
+		r.session = s
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// sayHello has s told to cut all but the first record, and do it.
+func sayHello(ctx context.Context, s *Session) error {
+	step, err := s.Reply(ctx, replication.HelloReply{Verdict: replication.VerdictCut, Epoch: 1, End: 1})
+	if err == nil && step != replication.StepAgain {
+		err = fmt.Errorf("step %d", step)
+	}
+	if err == nil {
+		_, err = s.Hello(ctx)
+	}
+	return err
+}
+
+// A member answers for as long as it takes to keep what it is to cut, and says meanwhile that its state is of no use.
+func TestAMemberAnswersWhileItKeepsWhatItCuts(t *testing.T) {
+	fs := heldFS{vfs.NewMem(), make(chan struct{}, 1), make(chan struct{})}
+	o := options()
+	o.FS = fs
+	r := start(t, o)
+	lead(t, r, 1, replication.Rule{})
+	until(t, "the leader opens", r.Open)
+	write(t, r, "a", "b")
+	s := deposed(t, r)
+	said := make(chan error, 1)
+	go func() { said <- sayHello(t.Context(), s) }()
+	<-fs.writes
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if status, err := r.Status(ctx); err != nil || !status.NeedSeed || status.Quarantined != 0 || status.Last.Position != 3 {
+		t.Errorf("%+v, %v", status, err)
+	}
+	if f, err := r.Fence(ctx, wire.FenceRequest{Epoch: 3}); err != nil || !f.Seeding {
+		t.Errorf("%+v, %v", f, err)
+	}
+	close(fs.goOn)
+	if err := <-said; err != nil {
+		t.Fatal(err)
+	}
+	if status, err := r.Status(t.Context()); err != nil || status.Quarantined != 2 || status.Last.Position != 1 {
+		t.Errorf("%+v, %v", status, err)
+	}
+	files, err := wal.ListQuarantine(o.FS, r.meta.QuarantineDir())
+	if err != nil || len(files) != 1 || files[0].Entries() != 2 {
+		t.Errorf("%+v, %v", files, err)
+	}
+}
+
+// What is being kept for a leader that is followed no more is given up: the next one is not waited with for that.
+func TestKeepingEndsWithTheConnection(t *testing.T) {
+	fs := heldFS{vfs.NewMem(), make(chan struct{}, 1), make(chan struct{})}
+	o := options()
+	o.FS = fs
+	r := start(t, o)
+	lead(t, r, 1, replication.Rule{})
+	until(t, "the leader opens", r.Open)
+	write(t, r, "a", "b")
+	s := deposed(t, r)
+	ctx, cancel := context.WithCancel(t.Context())
+	said := make(chan error, 1)
+	go func() { said <- sayHello(ctx, s) }()
+	<-fs.writes
+	cancel()
+	close(fs.goOn)
+	if err := <-said; !errors.Is(err, context.Canceled) {
+		t.Errorf("it ended with %v", err)
+	}
+	if status, err := r.Status(t.Context()); err != nil || status.Last.Position != 3 || !status.NeedSeed {
+		t.Errorf("%+v, %v", status, err)
+	}
+	if _, err := s.Hello(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if status, err := r.Status(t.Context()); err != nil || status.Quarantined != 2 || status.Last.Position != 1 {
+		t.Errorf("%+v, %v", status, err)
+	}
+	select {
+	case err := <-r.Failed():
+		t.Errorf("the member ended: %v", err)
+	default:
+	}
+}
