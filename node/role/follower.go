@@ -100,7 +100,7 @@ type Session struct {
 	// Connection's goroutine only.
 	streamed bool
 	source   *replication.SeedSource // nil: the leader
-	noSeed   bool                    // hello said that no snapshot would be taken
+	noSeed   problem                 // why hello said that no snapshot would be taken; the zero value: it did not
 }
 
 // End tells that the connection is gone.
@@ -144,12 +144,11 @@ func (s *Session) Hello(ctx context.Context) (h replication.Hello, err error) {
 			err = s.m.finishCut(kept)
 		}
 		if s.m.final(err) == nil {
-			h = s.m.hello()
+			h, s.noSeed = s.m.hello()
 		} else {
 			s.m.noRoomFor(err)
 		}
 	})
-	s.noSeed = h.NoSeed
 	return h, errors.Join(ownErr, err)
 }
 
@@ -157,8 +156,8 @@ func (s *Session) Reply(ctx context.Context, reply replication.HelloReply) (step
 	s.source = reply.Source
 	ownErr := s.own(ctx, func() {
 		step, err = s.m.replied(reply)
-		if (step == replication.StepSeed || step == replication.StepFetch) && s.noSeed {
-			s.m.problem = s.m.budgetSpent()
+		if (step == replication.StepSeed || step == replication.StepFetch) && s.noSeed != (problem{}) {
+			s.m.problem = s.noSeed
 			step = replication.StepLeave
 		}
 		if step == replication.StepRenew {

@@ -260,8 +260,11 @@ func (m *Member) Hello(ctx context.Context, h replication.Hello) (reply replicat
 		switch {
 		case reply.Verdict == replication.VerdictStream:
 			s = m.attach(h)
-		case reply.Verdict == replication.VerdictSeed && !h.NoSeed && !h.Fetch:
+		case reply.Verdict != replication.VerdictSeed || h.Fetch:
+		case !h.NoSeed:
 			reply = m.orderSeed(h, m.opt.Now())
+		case h.Begun == nil:
+			m.forgoSeed(h.Member)
 		}
 	})
 	m.opt.Log.Info("follower said hello", "member", h.Member, "position", h.Last.String(), "verdict", string(reply.Verdict), "message", reply.Message)

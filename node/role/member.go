@@ -163,6 +163,7 @@ type Member struct {
 	uncut          func() // lets go of what is to be cut from the log; nil: there is nothing
 	space          space
 	problem        problem
+	lack           lack
 	outdated       outdated
 	logDamage      logDamage
 	replay         replication.Position // the log's end when the process began

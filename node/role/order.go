@@ -99,6 +99,17 @@ func (m *Member) orderSeed(h replication.Hello, now time.Time) replication.Hello
 	return replication.HelloReply{Verdict: replication.VerdictSeed, Source: src}
 }
 
+// forgoSeed holds nothing any more for a follower that has begun no seed and would begin none now; role goroutine.
+func (m *Member) forgoSeed(member string) {
+	if m.leader == nil {
+		return
+	}
+	if o := m.leader.seeds[member]; o != nil {
+		o.end()
+		delete(m.leader.seeds, member)
+	}
+}
+
 // chooseSource finds the follower that is to send a snapshot, so that the leader keeps its disk for writing: the one that
 // the seed was begun with, or else the one that sends least. nil: the leader, because there is none, or one has failed.
 // there is false when the one that it was begun with is missing: going on with it would spare what has arrived.

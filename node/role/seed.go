@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/meta"
@@ -35,15 +36,39 @@ func (m *Member) SeedOptions() snapshot.SourceOptions {
 	return o
 }
 
-// hello is what this follower says of itself; role goroutine.
-func (m *Member) hello() replication.Hello {
-	h := m.core.Hello()
+// hello is what this follower says of itself, and why it would take no snapshot; role goroutine.
+func (m *Member) hello() (h replication.Hello, noSeed problem) {
+	h = m.core.Hello()
 	h.Address, h.Direct = m.opt.Peer, m.direct
 	if seed := m.meta.State().Seed; seed != nil && seed.ID != "" {
 		h.Begun = &replication.Begun{From: seed.From, Mark: seed.Mark}
 	}
-	h.NoSeed = h.Begun == nil && m.seedWait() > 0
-	return h
+	noSeed = m.noSeed()
+	h.NoSeed = noSeed != problem{}
+	return h, noSeed
+}
+
+// lack is what the volume had no room for: need bytes of a snapshot.
+type lack struct {
+	need  int64
+	until time.Time // then it is asked for again all the same: by then it may need less
+	text  string
+}
+
+// lackFor is for how long no snapshot is asked for where there was no room for it and none has come free. Each question has the source make
+// a checkpoint, or keep the one it has.
+const lackFor = time.Minute
+
+// noSeed is why this member would take no snapshot now; the zero value: it would. Role goroutine.
+func (m *Member) noSeed() problem {
+	switch seed := m.meta.State().Seed; {
+	case m.lack.need > m.space.Free && m.opt.Now().Before(m.lack.until):
+		return problem{wire.ProblemNoRoom, m.lack.text}
+	case (seed == nil || seed.ID == "") && m.seedWait() > 0:
+		return m.budgetSpent()
+	default:
+		return problem{}
+	}
 }
 
 // Source is where the leader sends this follower for a snapshot, and what to say there. It belongs to a Reply of StepFetch.
@@ -192,6 +217,7 @@ func (m *Member) makeRoom(ctx context.Context, s *Session, room *snapshot.NoRoom
 	ownErr := s.own(ctx, func() {
 		m.problem = problem{wire.ProblemNoRoom, room.Error()}
 		if !m.core.Promises().NeedSeed || room.Need > room.Free+room.Held || room.Held == 0 {
+			m.lack = lack{room.Need, m.opt.Now().Add(lackFor), room.Error()}
 			return
 		}
 		m.opt.Log.Info("giving up the old state to make room for the snapshot", "bytes", room.Held)

@@ -133,7 +133,7 @@ func FuzzServe(f *testing.F) {
 			t.Fatal(err)
 		}
 		c.manifest.ID = "a" // a name that the script can know
-		src.done(c)
+		src.done(c, false)
 		var said bytes.Buffer
 		err = src.Serve(context.Background(), duplex{script(t, data), &said})
 		for out := (framer{rw: duplex{&said, nil}}); ; {

@@ -115,7 +115,8 @@ func (s *Source) Close() error {
 	return s.remove(all)
 }
 
-// Serve has one conversation with a receiver. An error leaves the Source usable, and the seed resumable for Linger.
+// Serve has one conversation with a receiver. An error leaves the Source usable, and the seed resumable for Linger, unless the receiver
+// has refused to begin it.
 func (s *Source) Serve(ctx context.Context, rw io.ReadWriter) error {
 	f := &framer{rw: rw}
 	payload, err := f.expect(frameRequest)
@@ -135,8 +136,10 @@ func (s *Source) Serve(ctx context.Context, rw io.ReadWriter) error {
 	if err != nil {
 		return f.refuse(fmt.Errorf("serve snapshot: %w", err))
 	}
-	defer s.done(c)
-	if err := s.serve(ctx, f, c); err != nil {
+	err = s.serve(ctx, f, c)
+	// Who has begun with it may still want the rest.
+	s.done(c, errors.Is(err, ErrRefused) && req.ID != c.manifest.ID)
+	if err != nil {
 		return fmt.Errorf("serve snapshot %s: %w", c.manifest.ID, err)
 	}
 	return nil

@@ -149,6 +149,9 @@ func TestNoRoom(t *testing.T) {
 	if st := store.State(); st.Seed != nil {
 		t.Fatalf("a seed is on record: %+v", st.Seed)
 	}
+	if o.Checkpoints() != 0 || len(o.pins) != 0 {
+		t.Fatalf("%d checkpoints and %d holds on the log are kept for whoever has refused", o.Checkpoints(), len(o.pins))
+	}
 	fs.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 105_000, TotalBytes: 1 << 20})
 	if _, _, err := transfer(t, o.Source, opt, nil); err != nil {
 		t.Fatal(err)

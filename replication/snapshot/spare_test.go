@@ -26,7 +26,7 @@ func TestASendersCheckpointIsSparedOnANearlyFullVolume(t *testing.T) {
 	if o.Spare(volume.NearlyFull) != nil || o.Checkpoints() != 1 || len(o.pins) != 0 {
 		t.Fatalf("nearly full, while it is being sent: %d checkpoints, %d holds", o.Checkpoints(), len(o.pins))
 	}
-	o.done(c)
+	o.done(c, false)
 	if o.Checkpoints() != 0 {
 		t.Fatal("nearly full, and nobody is being sent it")
 	}
@@ -54,7 +54,7 @@ func TestASparedCheckpointIsSentToNobodyElse(t *testing.T) {
 			t.Fatalf("asked for %q: the same %v, %d holds, %v", id, c == first, len(o.pins), err)
 		}
 	}
-	o.done(first)
+	o.done(first, false)
 	if names, err := o.fs.List("checkpoints"); err != nil || len(names) != 1 || o.Checkpoints() != 1 {
 		t.Fatalf("on disk when nobody is sent it any more: %v, %v", names, err)
 	}
