@@ -113,8 +113,9 @@ func (b *backend) Status() resp.Status {
 		s.Role = resp.RoleWaiting
 	}
 	for name, f := range w.Followers {
+		host, port := b.clientAddress(f.Address)
 		s.Followers = append(s.Followers, resp.Follower{
-			Member: name, Host: name, Port: b.clientPort, Acked: f.Durable, Applied: f.Applied,
+			Member: name, Host: host, Port: port, Acked: f.Durable, Applied: f.Applied,
 			Voter: isVoter(w.Rules, replication.Voter{Member: name, Incarnation: f.Incarnation}),
 			Link:  followerLink(f), LagMs: f.SilentMillis,
 		})

@@ -261,6 +261,27 @@ func TestFollowersServeReadsAndForwardWrites(t *testing.T) {
 	}
 }
 
+// Who asks the leader for its followers can reach them: by the address they were heard from, where they name none.
+func TestTheLeaderTellsWhereItsFollowersAre(t *testing.T) {
+	for _, listen := range []string{"127.0.0.1:0", ":0"} {
+		c := newCluster(t, 0, 1)
+		c.peers = listen
+		for _, name := range []string{"m-1", "m-2"} {
+			c.dirs[name] = t.TempDir()
+			c.start(name)
+		}
+		c.promote("m-1", "m-2")
+		c.eventually("it follows", func() bool { return c.status(c.lead).Followers[c.others()[0]].Live })
+		role, err := c.client(c.lead).Do(t.Context(), "ROLE").Slice()
+		if err != nil || len(role) != 3 {
+			t.Fatalf("%v, %v", role, err)
+		}
+		if s := fmt.Sprint(role[2]); !strings.HasPrefix(s, "[[127.0.0.1 ") {
+			t.Errorf("peer port at %s: %s", listen, s)
+		}
+	}
+}
+
 func TestHandoverLosesNothingAndHoldsBriefly(t *testing.T) {
 	c := newCluster(t, 3, 1)
 	c.promote("m-1", "m-2", "m-3")

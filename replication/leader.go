@@ -344,6 +344,7 @@ type Follower struct {
 	Live     bool
 	Silent   time.Duration
 	Seeding  bool
+	Address  string // of its peer port, host:port; "" when it has none
 }
 
 // Followers lists every follower that said hello in this epoch, by name.
@@ -356,7 +357,7 @@ func (r *Replica) Followers(now time.Time) map[string]Follower {
 		out[name] = Follower{
 			Voter: p.voter, Durable: p.durable, Applied: p.applied, Silent: now.Sub(p.heardAt),
 			Live: p.live, Seeding: p.seeding,
-			CaughtUp: r.lead.caughtUp(p),
+			CaughtUp: r.lead.caughtUp(p), Address: p.address,
 		}
 	}
 	return out

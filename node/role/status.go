@@ -168,6 +168,7 @@ func (m *Member) status() wire.Status {
 			s.Followers[name] = wire.FollowerView{
 				Incarnation: f.Voter.Incarnation, Durable: f.Durable, Applied: f.Applied,
 				CaughtUp: f.CaughtUp, Live: f.Live, SilentMillis: f.Silent.Milliseconds(), Seeding: f.Seeding,
+				Address: f.Address,
 			}
 		}
 	}

@@ -138,6 +138,8 @@ type FollowerView struct {
 	// SilentMillis since its last acknowledgement or heartbeat answer.
 	SilentMillis int64 `json:"silentMillis"`
 	Seeding      bool  `json:"seeding,omitempty"`
+	// Address is host:port of its peer port; "" when it has none.
+	Address string `json:"address,omitempty"`
 }
 
 // Seeding is the progress of a snapshot being received.
