@@ -7,6 +7,7 @@ import (
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/controllers/nodeclient/fake"
 )
 
 func TestHandover(t *testing.T) {
@@ -232,6 +233,40 @@ func TestHeld(t *testing.T) {
 	delete(w.store.Annotations, v1alpha1.AnnotationFenced)
 	w.untilState(decide.Stable)
 	w.write()
+}
+
+// TestHeldIsNotSaidBeforeItIsShown: a leader that the operator does not reach may go on with its voters; once they have promised, or its
+// Lease is over where it has none, it cannot.
+func TestHeldIsNotSaidBeforeItIsShown(t *testing.T) {
+	for name, c := range map[string]struct {
+		k     int32
+		alone []string // whom the operator does not reach
+		until string
+	}{
+		"with voters":          {1, []string{"orders-1", "orders-2"}, ""},
+		"its voters answer":    {1, []string{"orders-1"}, "keeps every member"},
+		"without voters":       {0, []string{"orders-1", "orders-2", "orders-3"}, "keeps every member"},
+		"everybody is reached": {1, nil, "keeps every member"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, 3, c.k)
+			for _, m := range c.alone {
+				w.cluster.Cut(fake.Operator+w.ops[0].name, m)
+			}
+			w.store.Annotations[v1alpha1.AnnotationFenced] = v1alpha1.FencedTrue
+			said := func() string { return w.condition(v1alpha1.ConditionAvailable).Message }
+			if len(c.alone) > 1 {
+				w.until("it says who may go on", func() bool { return strings.Contains(said(), "orders-1 has not promised it") })
+			}
+			if c.until != "" {
+				w.until("it says that they are fenced", func() bool { return strings.Contains(said(), c.until) })
+			}
+			w.run(time.Minute)
+			if got := strings.Contains(said(), "keeps every member"); got != (c.until != "") {
+				t.Fatal(said())
+			}
+		})
+	}
 }
 
 // TestPaused: nothing at all is done, also when the leader dies.

@@ -169,34 +169,6 @@ func unsettled(m Member) string {
 	}
 }
 
-// held fences every member and keeps it so, for as long as the store is annotated.
-func (d *decision) held(rec Record) Plan {
-	msg := "The annotation " + v1alpha1.AnnotationFenced + " keeps every member fenced."
-	if rec.Phase != PhaseFencing {
-		target := ""
-		if d.request() == "" { // else it will be refused
-			target = d.wish(rec, rec.Aside)
-		}
-		next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindFailover, v1alpha1.ReasonFenced, target, ""))
-		return plan(Held, v1alpha1.ReasonFenced, "%s", msg).do(d.write(next))
-	}
-	var left []string
-	for _, m := range d.byOrdinal() {
-		if s := m.fresh(); s != nil && s.Promised < rec.Epoch {
-			left = append(left, m.Name)
-		}
-	}
-	p := plan(Held, v1alpha1.ReasonFenced, "%s", msg)
-	switch request := d.request(); {
-	case len(left) > 0 && d.Pass.FencedEpoch != rec.Epoch:
-		return p.do(FenceMembers{rec.Epoch, left})
-	case request != "":
-		return d.refuse(request, "the annotation "+v1alpha1.AnnotationFenced+" keeps every member fenced")
-	default:
-		return p
-	}
-}
-
 // write is the swap to next, with what the Lease itself must say from then on.
 //
 // The leader goes by the shorter of the Lease's duration and its order, and the operator by the longer of the Lease's and
