@@ -131,3 +131,44 @@ func TestNothingIsToldOfWhatWasNotAcknowledged(t *testing.T) {
 		t.Errorf("Degraded is %s: %s; %+v", c.Status, c.Message, w.rec().Lost)
 	}
 }
+
+// TestALossOfASynchronousStore: where a person allowed it, orders-3 leads alone without what orders-1 and orders-2 acknowledged together.
+// Each of them may have the only copy, until both are back.
+func TestALossOfASynchronousStore(t *testing.T) {
+	w := started(t, 3, 1, preferred)
+	for range 3 {
+		w.cluster.Write("orders-1")
+		w.cluster.Sync("orders-1")
+		w.cluster.Ship("orders-2")
+	}
+	acked := w.cluster.Acknowledged()
+	w.cluster.Vanish("orders-1")
+	w.cluster.Vanish("orders-2")
+	w.run(20 * time.Second)
+	if c := w.condition(v1alpha1.ConditionFailoverBlocked); c.Reason != v1alpha1.ReasonFenceQuorumMissing || w.rec().Epoch != 1 {
+		t.Fatalf("it is not asked first: %+v, %+v", c, w.rec())
+	}
+	w.lossy = true
+	allow(&w.store.Spec)
+	w.until("orders-3 leads", func() bool { return w.rec().Leader.Member == "orders-3" && w.rec().Phase == decide.PhaseStable })
+	if r := w.rec(); r.WritesLost != v1alpha1.LostUnknown || r.Lost == nil || strings.Join(r.Lost.Members, " ") != "orders-1 orders-2" || acked < 3 {
+		t.Fatalf("%d were acknowledged; record %+v, lost %+v", acked, r, r.Lost)
+	}
+	w.tells(v1alpha1.ReasonDurabilityLowered, "of which orders-1 or orders-2 may have the only copy")
+	w.cluster.Start("orders-2", "orders-2")
+	w.until("it is cut", func() bool { return w.store.Status.Members[1].Quarantined == 3 })
+	w.rest(time.Minute)
+	w.tells(v1alpha1.ReasonMemberMissing, "of which orders-1 may have the only copy")
+	w.cluster.Start("orders-1", "orders-1")
+	w.until("it is cut, too", func() bool { return w.condition(v1alpha1.ConditionDegraded).Reason == v1alpha1.ReasonWritesQuarantined })
+	w.tells(v1alpha1.ReasonWritesQuarantined, "orders-1: 3, orders-2: 3")
+	w.handedOver()
+	w.cluster.Discard("orders-1")
+	w.rest(6 * time.Minute)
+	w.tells(v1alpha1.ReasonWritesQuarantined, "orders-2: 3")
+	w.cluster.Discard("orders-2")
+	w.rest(6 * time.Minute)
+	if c := w.condition(v1alpha1.ConditionDegraded); c.Status != "False" || w.rec().Lost != nil {
+		t.Errorf("nobody has it: Degraded is %s: %s; %+v", c.Status, c.Message, w.rec().Lost)
+	}
+}
