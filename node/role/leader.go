@@ -321,9 +321,32 @@ func (m *Member) End(from replication.Voter, s *peer.Stream) {
 			return
 		}
 		if cur := m.leader.streams[from.Member]; cur != nil && cur.pub == s {
-			delete(m.leader.streams, from.Member)
-			m.core.OnStreamEnd(from)
-			m.acked = true
+			m.streamEnded(cur)
 		}
 	})
+}
+
+func (m *Member) streamEnded(s *stream) {
+	delete(m.leader.streams, s.to.Member)
+	m.core.OnStreamEnd(s.to)
+	m.acked = true
+}
+
+// longSilence is after how long the stream to a follower that says nothing is ended. A kernel tries for a quarter of an hour to reach a
+// machine that is gone, and that long its follower would look connected.
+const longSilence = 30 * time.Second
+
+// endSilent ends streams to followers that are gone without a word. One that is there after all comes again.
+func (m *Member) endSilent(now time.Time) {
+	if m.leader == nil || len(m.leader.streams) == 0 {
+		return
+	}
+	followers := m.core.Followers(now)
+	for _, name := range inOrder(m.leader.streams) {
+		if s, f := m.leader.streams[name], followers[name]; f.Live && f.Silent > longSilence {
+			m.opt.Log.Info("a follower has said nothing for long; its stream is ended", "member", name, "silent", f.Silent.String())
+			m.streamEnded(s)
+			close(s.done)
+		}
+	}
 }

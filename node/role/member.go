@@ -240,6 +240,7 @@ func (m *Member) Tick() {
 	m.core.Tick(now)
 	m.caughtUp = m.core.CaughtUpDigest()
 	m.tendSeeds(now)
+	m.endSilent(now)
 	m.tendVolume(now)
 	m.keepUncut()
 	m.retain(now)
