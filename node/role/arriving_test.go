@@ -279,7 +279,7 @@ type fillFS struct {
 
 func (f fillFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	file, err := f.FS.Create(name, c)
-	if err == nil && strings.HasSuffix(name, "next.tmp") {
+	if err == nil && strings.Contains(name, "next-") {
 		<-f.goOn
 	}
 	return file, err

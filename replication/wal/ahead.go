@@ -2,9 +2,10 @@ package wal
 
 // need is what Append of records of size bytes together asks for.
 type need struct {
-	s         *segment
-	file      int64 // the least size of the next segment's file; 0: the last segment has room for them
-	unsettled bool
+	s *segment
+	// file is the least size of the next segment's file, size what it is to have; 0: the last segment has room for the records.
+	file, size int64
+	unsettled  bool
 }
 
 func (l *Log) need(size int) need {
@@ -13,7 +14,7 @@ func (l *Log) need(size int) need {
 	n := need{s: l.active(), unsettled: l.unsettled}
 	// A segment without records grows instead.
 	if n.s.end.Position > n.s.base() && n.s.size-n.s.off-2*noteSize < int64(size) {
-		n.file = headerLength(len(l.epochs)) + int64(size) + 2*noteSize
+		n.file, n.size = headerLength(len(l.epochs))+int64(size)+2*noteSize, l.sizeAfter(n.s)
 	}
 	return n
 }
@@ -37,6 +38,6 @@ func (l *Log) Prepare(size int) {
 		return
 	}
 	if n.file > 0 && l.Err() == nil {
-		l.spare.ensure(l.opt.Growth, l.fs.PathJoin(l.dir, spareName), l.sizeAfter(n.s), n.file)
+		l.spare.ensure(l.opt.Growth, n.size, n.file)
 	}
 }

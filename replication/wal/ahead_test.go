@@ -1,7 +1,9 @@
 package wal
 
 import (
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -106,5 +108,91 @@ func TestPrepareMakesRoom(t *testing.T) {
 			t.Fatal("it went elsewhere")
 		}
 		mustSync(t, l)
+	}
+}
+
+// What Prepare makes, beside an Append that makes a file itself, is another file: nothing is written to what is in the log by then.
+func TestPrepareBesideAnAppendThatRolls(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	var armed atomic.Bool
+	var fills atomic.Int64
+	begun := [2]chan struct{}{make(chan struct{}), make(chan struct{})}
+	goOn := [2]chan struct{}{make(chan struct{}), make(chan struct{})}
+	l, _ := mustOpen(t, errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if armed.Load() && op.Kind == errorfs.OpFileWriteAt && strings.Contains(op.Path, sparePrefix) {
+			if n := fills.Add(1) - 1; n < 2 {
+				close(begun[n])
+				<-goOn[n]
+			}
+		}
+		return nil
+	})), "wal", Options{Create: true, Spawn: func(f func()) { f() }})
+	appendSome(t, l, 1, 1, 10)
+	mustSync(t, l)
+	if err := l.spare.discard(); err != nil { // as where the volume had no room for one
+		t.Fatal(err)
+	}
+	armed.Store(true)
+	appended, prepared := make(chan error, 1), make(chan struct{})
+	r := dataAfter(t, l.Last(), 1, 1, 2*testSegment)
+	go func() { appended <- l.Append(r) }()
+	<-begun[0]
+	go func() {
+		defer close(prepared)
+		l.Prepare(4 * testSegment)
+	}()
+	<-begun[1]
+	close(goOn[0])
+	if err := <-appended; err != nil {
+		t.Fatal(err)
+	}
+	durable := mustSync(t, l)
+	close(goOn[1])
+	<-prepared
+	crashed, _ := mustOpen(t, fs.CrashClone(vfs.CrashCloneCfg{}), "wal", Options{})
+	defer closeLog(t, crashed)
+	if crashed.Last() != durable || crashed.Last() != r.Mark() {
+		t.Fatalf("durable up to %v, and after a crash %v", durable, crashed.Last())
+	}
+	closeLog(t, l)
+}
+
+// Prepares that nothing holds back, beside Appends each of which begins a segment, and beside the log's end.
+func TestPreparesBesideAppends(t *testing.T) {
+	for _, real := range []bool{false, true} {
+		for range 10 {
+			var fs vfs.FS = vfs.NewMem()
+			dir := "wal"
+			if real {
+				fs, dir = vfs.Default, t.TempDir()+"/wal"
+			}
+			l, _ := mustOpen(t, fs, dir, Options{Create: true})
+			var stop atomic.Bool
+			var beside sync.WaitGroup
+			beside.Go(func() {
+				for !stop.Load() {
+					l.Prepare(2 * testSegment)
+				}
+			})
+			var want []replication.Record
+			for i := range 20 {
+				r := dataAfter(t, l.Last(), 1, byte(i), 2*testSegment)
+				if err := l.Append(r); err != nil {
+					t.Fatal(err)
+				}
+				want = append(want, r)
+				mustSync(t, l)
+			}
+			closeLog(t, l)
+			stop.Store(true)
+			beside.Wait()
+			names, err := fs.List(dir)
+			if err != nil || slices.ContainsFunc(names, func(n string) bool { return strings.HasPrefix(n, sparePrefix) }) {
+				t.Errorf("after its end: %v, %v", names, err)
+			}
+			l, _ = mustOpen(t, fs, dir, Options{})
+			sameRecords(t, readAll(t, l), want)
+			closeLog(t, l)
+		}
 	}
 }

@@ -302,17 +302,16 @@ const smallSegment = 64 << 10
 // next returns a file for the next segment: of size bytes where there is room for that, else of what there is room for, at least need.
 // For a barrier, it takes what the volume has set aside.
 func (l *Log) next(size, need int64, vital bool) (blank, error) {
-	path := l.fs.PathJoin(l.dir, spareName)
 	least := max(need, smallSegment)
-	b, err := l.spare.take(l.opt.Growth, path, size, need)
+	b, err := l.spare.take(l.opt.Growth, size, need)
 	for size /= 4; durable.IsNoSpace(err) && size > least; size /= 4 {
-		b, err = l.spare.make(l.opt.Growth, path, size)
+		b, err = l.spare.make(l.opt.Growth, size)
 	}
 	if durable.IsNoSpace(err) {
-		b, err = l.spare.make(l.opt.Growth, path, least)
+		b, err = l.spare.make(l.opt.Growth, least)
 	}
 	if durable.IsNoSpace(err) && vital {
-		b, err = l.spare.make(l.opt.Vital, path, least)
+		b, err = l.spare.make(l.opt.Vital, least)
 	}
 	return b, err
 }
@@ -321,7 +320,7 @@ func (l *Log) next(size, need int64, vital bool) (blank, error) {
 func (l *Log) prepare(s *segment) {
 	if !s.prepared {
 		s.prepared = true
-		l.spare.start(l.opt.Spawn, l.opt.Growth, l.fs.PathJoin(l.dir, spareName), l.sizeAfter(s))
+		l.spare.start(l.opt.Spawn, l.opt.Growth, l.sizeAfter(s))
 	}
 }
 

@@ -207,21 +207,22 @@ func TestFileForTheNextSegment(t *testing.T) {
 		"prepared":                         {have: &spare{prepared: small, freed: []blank{full}}, left: &spare{freed: []blank{full}}, need: 100, want: small},
 		"freed":                            {have: &spare{freed: []blank{full}}, need: 100, want: full},
 		"prepared too small, freed":        {have: &spare{prepared: small, freed: []blank{full}}, left: &spare{prepared: small}, need: 10 << 10, want: full},
-		"prepared too small":               {have: &spare{prepared: small}, need: 10 << 10, want: blank{path: "next", size: 16 << 10}},
-		"what was freed is too small":      {have: &spare{freed: []blank{full}}, left: &spare{freed: []blank{full}}, need: 100 << 10, want: blank{path: "next", size: 100 << 10}},
-		"freed and prepared are too small": {have: &spare{prepared: full}, left: &spare{prepared: full}, need: 100 << 10, want: blank{path: "next", size: 100 << 10}},
+		"prepared too small":               {have: &spare{prepared: small}, need: 10 << 10, want: blank{path: "next-1.tmp", size: 16 << 10}},
+		"what was freed is too small":      {have: &spare{freed: []blank{full}}, left: &spare{freed: []blank{full}}, need: 100 << 10, want: blank{path: "next-1.tmp", size: 100 << 10}},
+		"freed and prepared are too small": {have: &spare{prepared: full}, left: &spare{prepared: full}, need: 100 << 10, want: blank{path: "next-1.tmp", size: 100 << 10}},
 	} {
 		if c.left == nil {
 			c.left = &spare{}
 		}
-		got, err := c.have.take(fs, "next", 16<<10, c.need)
+		c.have.fs = fs
+		got, err := c.have.take(fs, 16<<10, c.need)
 		if err != nil || got != c.want || c.have.prepared != c.left.prepared || !slices.Equal(c.have.freed, c.left.freed) {
 			t.Errorf("%s: took %+v (%v), left %+v and %+v", name, got, err, c.have.prepared, c.have.freed)
 		}
 	}
 	// What is prepared stays so, whatever is too many.
 	s := &spare{freed: []blank{full, full}}
-	s.start(func(func()) { t.Error("made one") }, fs, "next", 1)
+	s.start(func(func()) { t.Error("made one") }, fs, 1)
 	if s.prepared != full || len(s.freed) != 1 {
 		t.Errorf("prepared %+v, left %+v", s.prepared, s.freed)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -125,5 +126,41 @@ func TestKeepThatFails(t *testing.T) {
 				t.Errorf("left: %v, %v", names, err)
 			}
 		})
+	}
+}
+
+// A copy that no cut has used does not stay: not when another is made, nor when the log is closed, nor after a crash.
+func TestKeepLeavesNothing(t *testing.T) {
+	fs := vfs.NewCrashableMem()
+	l, _ := mustOpen(t, fs, "wal", Options{Create: true})
+	recs := appendSome(t, l, 1, 20, 3000)
+	files := func(fs vfs.FS) []string {
+		t.Helper()
+		names, err := fs.List("wal/quarantine")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return names
+	}
+	for _, after := range []int{9, 4} {
+		if err := l.Keep(t.Context(), recs[after].Last(), "test"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if names := files(fs); len(names) != 1 || !strings.HasPrefix(names[0], "1-16-60") {
+		t.Errorf("after another copy: %v", names)
+	}
+	crashed := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 100, RNG: rand.New(rand.NewPCG(1, 1))})
+	if len(files(crashed)) == 0 {
+		t.Error("the crash has taken it, and this shows nothing")
+	}
+	again, _ := mustOpen(t, crashed, "wal", Options{})
+	if names := files(crashed); len(names) > 0 {
+		t.Errorf("after a crash: %v", names)
+	}
+	closeLog(t, again)
+	closeLog(t, l)
+	if names := files(fs); len(names) > 0 {
+		t.Errorf("after its end: %v", names)
 	}
 }

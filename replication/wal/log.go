@@ -143,8 +143,8 @@ func (l *Log) Close() error {
 		err = errors.Join(err, s.closeSyncFile())
 		s.release()
 	}
-	l.spare.wait()
-	return errors.Join(err, l.spare.discard(l.fs))
+	l.spare.close()
+	return errors.Join(err, l.spare.discard(), l.forgetKept())
 }
 
 // noteClose vouches for everything that is in the last segment. Caller holds appendMu; everything is synced.

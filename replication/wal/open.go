@@ -17,7 +17,7 @@ import (
 // open: the caller holds the member's lock.
 func Open(fs vfs.FS, dir string, o Options) (*Log, Recovery, error) {
 	o = o.withDefaults(fs, dir)
-	l := &Log{fs: fs, dir: dir, opt: o, pins: map[*pin]struct{}{}, tail: tail{limit: o.TailBytes}, spare: spare{limit: reuseMost, wrote: o.Wrote}}
+	l := &Log{fs: fs, dir: dir, opt: o, pins: map[*pin]struct{}{}, tail: tail{limit: o.TailBytes}, spare: spare{fs: fs, dir: dir, wrote: o.Wrote, limit: reuseMost}}
 	r := &recovery{Log: l}
 	if err := r.run(); err != nil {
 		for _, s := range l.segments {
@@ -50,6 +50,9 @@ type found struct {
 
 func (r *recovery) run() error {
 	if err := r.list(); err != nil {
+		return err
+	}
+	if err := r.dropKept(); err != nil {
 		return err
 	}
 	if len(r.files) == 0 {
@@ -118,6 +121,22 @@ func (r *recovery) list() error {
 		}
 		return 1
 	})
+	return nil
+}
+
+// dropKept removes what Keep copied for a cut that did not come.
+func (r *recovery) dropKept() error {
+	names, err := r.fs.List(r.opt.QuarantineDir)
+	if err != nil && !durable.IsNotExist(err) {
+		return fmt.Errorf("list quarantine files: %w", err)
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, segmentSuffix+durable.TempSuffix) {
+			if err := r.removeLeftover(r.fs.PathJoin(r.opt.QuarantineDir, name)); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 

@@ -113,7 +113,10 @@ func (l *Log) Keep(ctx context.Context, p replication.Position, reason string) e
 	if kept {
 		return nil
 	}
-	q, err := l.copyOut(ctx, base, last, reason)
+	q, err := Quarantine{}, l.forgetKept()
+	if err == nil {
+		q, err = l.copyOut(ctx, base, last, reason)
+	}
 	switch {
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()), errors.Is(err, ErrPruned):
 		return err
@@ -121,28 +124,44 @@ func (l *Log) Keep(ctx context.Context, p replication.Position, reason string) e
 		return l.spaceOrFail(fmt.Errorf("keep the log after %d: %w", p, err))
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.kept = q
+	over := l.err
+	l.mu.Unlock()
+	if over != nil {
+		return errors.Join(over, l.forgetKept())
+	}
 	return nil
+}
+
+// forgetKept removes what Keep has copied and no cut has used.
+func (l *Log) forgetKept() error {
+	l.mu.Lock()
+	q := l.kept
+	l.kept = Quarantine{}
+	l.mu.Unlock()
+	if q.Path == "" {
+		return nil
+	}
+	return durable.Remove(l.fs, q.Path+durable.TempSuffix)
 }
 
 // quarantine has the records after base in a durable file of their own: Keep's, or a new one. Caller holds appendMu.
 func (l *Log) quarantine(base replication.Mark, reason string) (q Quarantine, err error) {
 	last := l.Last()
 	l.mu.Lock()
-	q, l.kept = l.kept, Quarantine{}
+	q = l.kept
 	l.mu.Unlock()
 	if q.Base != base || q.Last != last {
-		if q.Path != "" {
-			err = durable.Remove(l.fs, q.Path+durable.TempSuffix)
-		}
-		if err == nil {
+		if err = l.forgetKept(); err == nil {
 			q, err = l.copyOut(context.Background(), base, last, reason)
 		}
 		if err != nil {
 			return Quarantine{}, err
 		}
 	}
+	l.mu.Lock()
+	l.kept = Quarantine{}
+	l.mu.Unlock()
 	if err := l.fs.Rename(q.Path+durable.TempSuffix, q.Path); err != nil {
 		return Quarantine{}, fmt.Errorf("rename %s to %s: %w", q.Path+durable.TempSuffix, q.Path, err)
 	}

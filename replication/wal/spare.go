@@ -10,21 +10,27 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// spareName is the file of the next segment until it gets its header and its name; Open removes a leftover one.
-const spareName = "next" + durable.TempSuffix
+// sparePrefix begins the name of a file that is made for a segment to come, until it gets its header and its name. Each has a number: Prepare
+// makes them beside Append. Open removes leftover ones.
+const sparePrefix = "next-"
 
 // syncStep is how much of a file that is long is written between two fsyncs, so that none takes long, and none of the log's own waits long
 // for it.
 const syncStep = 4 << 20
 
-// spare has files for segments to come: one that was prepared in the background, and those that pruning has left.
+// spare has files for segments to come, in dir: one that was prepared in the background, and those that pruning has left.
 type spare struct {
+	fs    vfs.FS // where files are removed
+	dir   string
+	wrote func() // Options.Wrote
+
 	mu       sync.Mutex
+	made     int           // files that were begun
+	closed   bool          // none is begun any more
 	busy     chan struct{} // closed when the running preparation ends; nil when none runs
 	prepared blank         // for the next segment; when it is new, zero-filled and fsynced
 	freed    []blank       // oldest first; see free.go
 	limit    int           // of freed
-	wrote    func()        // Options.Wrote; nil: nobody is told
 }
 
 // blank is a file that may become a segment; the zero value is none.
@@ -35,49 +41,58 @@ type blank struct {
 }
 
 // start prepares a file of size bytes, beside the caller by way of spawn, unless there is one or one is being made.
-func (s *spare) start(spawn func(func()), fs vfs.FS, path string, size int64) {
+func (s *spare) start(spawn func(func()), fs vfs.FS, size int64) {
 	s.mu.Lock()
 	if s.busy == nil && s.prepared.path == "" && len(s.freed) > 0 {
 		s.prepared, s.freed = s.freed[0], s.freed[1:]
 	}
-	if s.busy != nil || s.prepared.path != "" {
+	if s.closed || s.busy != nil || s.prepared.path != "" {
 		s.mu.Unlock()
 		return
 	}
 	done := make(chan struct{})
 	s.busy = done
 	s.mu.Unlock()
-	spawn(func() { s.prepare(fs, path, size, done) })
+	spawn(func() { s.prepare(fs, size, done) })
 }
 
 // prepare makes the file that busy tells of, which is done.
-func (s *spare) prepare(fs vfs.FS, path string, size int64, done chan struct{}) {
-	err := createZeroed(fs, path, size, s.wrote)
+func (s *spare) prepare(fs vfs.FS, size int64, done chan struct{}) {
+	b, err := s.make(fs, size)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err == nil { // or else whoever needs the file makes it, and learns why that does not work
-		s.prepared = blank{path: path, size: size}
+		s.prepared = b
 	}
 	s.busy = nil
 	close(done)
 }
 
 // ensure has a file of at least need bytes there, where that is possible: it makes one of size bytes if none is.
-func (s *spare) ensure(fs vfs.FS, path string, size, need int64) {
+func (s *spare) ensure(fs vfs.FS, size, need int64) {
 	s.wait()
 	s.mu.Lock()
-	if s.busy != nil || s.fits(need) {
+	if s.closed || s.busy != nil || s.fits(need) {
 		s.mu.Unlock()
 		return
 	}
-	if s.prepared.used {
-		s.freed = append([]blank{s.prepared}, s.freed...)
-	}
-	s.prepared = blank{} // the new one has its name
+	small := s.makeWay()
 	done := make(chan struct{})
 	s.busy = done
 	s.mu.Unlock()
-	s.prepare(fs, path, max(size, need), done)
+	_ = removeBlanks(s.fs, small) // a leftover is removed by Open
+	s.prepare(fs, max(size, need), done)
+}
+
+// makeWay leaves the place of what is prepared to another file; what is too small and was no segment yet is to be removed. Caller holds mu.
+func (s *spare) makeWay() (small []blank) {
+	if s.prepared.used {
+		s.freed = append([]blank{s.prepared}, s.freed...)
+	} else {
+		small = []blank{s.prepared}
+	}
+	s.prepared = blank{}
+	return small
 }
 
 // has tells whether a file of at least need bytes is there and need not be waited for.
@@ -92,7 +107,7 @@ func (s *spare) fits(need int64) bool {
 	return s.prepared.size >= need || len(s.freed) > 0 && s.freed[0].size >= need
 }
 
-// wait returns when no preparation runs.
+// wait returns when no preparation runs that ran before.
 func (s *spare) wait() {
 	s.mu.Lock()
 	busy := s.busy
@@ -102,19 +117,21 @@ func (s *spare) wait() {
 	}
 }
 
-// take returns a file of at least need bytes: the prepared one, one that was freed, or else a new one at path, of size bytes. The caller
-// renames it.
-func (s *spare) take(fs vfs.FS, path string, size, need int64) (blank, error) {
+// take returns a file of at least need bytes: the prepared one, one that was freed, or else a new one of size bytes. The caller renames it.
+func (s *spare) take(fs vfs.FS, size, need int64) (blank, error) {
 	s.wait()
-	if b := s.ready(need); b.path != "" {
+	b, small := s.ready(need)
+	if err := removeBlanks(s.fs, small); err != nil {
+		return blank{}, err
+	}
+	if b.path != "" {
 		return b, nil
 	}
-	return s.make(fs, path, max(size, need))
+	return s.make(fs, max(size, need))
 }
 
-// ready takes a file that is there; none when none is large enough. What is prepared and too small is written over by the new one, which
-// has its name.
-func (s *spare) ready(need int64) (b blank) {
+// ready takes a file that is there, none when none is large enough, and what is to be removed.
+func (s *spare) ready(need int64) (b blank, small []blank) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -122,24 +139,37 @@ func (s *spare) ready(need int64) (b blank) {
 		b, s.prepared = s.prepared, blank{}
 	case len(s.freed) > 0 && s.freed[0].size >= need:
 		b, s.freed = s.freed[0], s.freed[1:]
-	case s.prepared.used: // it has another name
+	case !s.prepared.used:
+		small = s.makeWay()
 	default:
-		s.prepared = blank{}
 	}
-	return b
+	return b, small
 }
 
-func (s *spare) make(fs vfs.FS, path string, size int64) (blank, error) {
+// make makes a file of size bytes under a name that no other has.
+func (s *spare) make(fs vfs.FS, size int64) (blank, error) {
+	s.mu.Lock()
+	s.made++
+	path := fs.PathJoin(s.dir, fmt.Sprintf("%s%d%s", sparePrefix, s.made, durable.TempSuffix))
+	s.mu.Unlock()
 	return blank{path: path, size: size}, createZeroed(fs, path, size, s.wrote)
 }
 
+// close returns when nothing is being prepared, and has nothing be prepared any more.
+func (s *spare) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.wait()
+}
+
 // discard removes every file.
-func (s *spare) discard(fs vfs.FS) error {
+func (s *spare) discard() error {
 	s.mu.Lock()
 	all := append(s.freed, s.prepared)
 	s.freed, s.prepared = nil, blank{}
 	s.mu.Unlock()
-	return removeBlanks(fs, all)
+	return removeBlanks(s.fs, all)
 }
 
 func removeBlanks(fs vfs.FS, all []blank) (err error) {

@@ -213,7 +213,7 @@ func (l *Log) Reset(at replication.Mark, t replication.EpochTable) error {
 	}
 	// Positions may begin anew, at ones that what is in them has.
 	l.spare.wait()
-	if err := l.spare.discard(l.fs); err != nil {
+	if err := l.spare.discard(); err != nil {
 		return l.fail(err)
 	}
 	l.mu.Lock()
