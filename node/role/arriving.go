@@ -46,7 +46,7 @@ func (s *Session) prepare(recs []replication.Record) {
 	t.toldAt.Store(s.m.stopwatch())
 	s.m.taking.Store(t)
 	defer s.m.taking.CompareAndSwap(t, nil)
-	log.Prepare(size)
+	s.m.prepare(log, size)
 }
 
 // wrote is told that a write to the log's disk has ended. Called from anywhere.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/replicatedstore/replicatedstore/replication/wal"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
@@ -13,20 +14,41 @@ import (
 // that its followers do not speak for it, and every member says so. What is long is written in pieces, and each of them counts for itself.
 const diskPatience = 3 * time.Second
 
+// A disk that gets on is slow and does not hang, but for so long only: whoever waits for what it does not finish gives it up in the end, and
+// a member that waits in the role's turn answers nobody meanwhile.
+const (
+	turnExcused = 10 * time.Second
+	diskExcused = 30 * time.Second
+)
+
+// idleSince is since when nothing has got on of what began at began: a write to the log's disk that ended later counts, for so long.
+func (m *Member) idleSince(began int64, excused time.Duration) time.Duration {
+	return time.Duration(max(began, min(m.wroteAt.Load(), began+int64(excused))))
+}
+
 // Hung is for how long the disk has not finished what it was asked to: an fsync of the log, or whatever the role goroutine or
 // the disk probe waits for. Called from anywhere.
 func (m *Member) Hung() time.Duration { return max(m.Stuck(), m.unfinished()) }
 
-// unfinished is for how long an fsync of the log, or the disk probe, has not come back; 0: none is under way. Called from anywhere.
+// unfinished is for how long an fsync of the log, what is prepared for it, or the disk probe, has not come back; 0: none is under way. Called
+// from anywhere.
 func (m *Member) unfinished() (d time.Duration) {
 	now := m.opt.Now().Sub(m.start)
-	wrote := m.wroteAt.Load()
-	for _, since := range []int64{m.syncBegan.Load(), m.probeBegan.Load()} {
-		if since != 0 {
-			d = max(d, now-time.Duration(max(since, wrote)))
+	for _, began := range []int64{m.syncBegan.Load(), m.prepareBegan.Load(), m.probeBegan.Load()} {
+		if began != 0 {
+			d = max(d, now-m.idleSince(began, diskExcused))
 		}
 	}
 	return d
+}
+
+// prepare has log do ahead what an Append of size bytes would wait for the disk for. Called from anywhere but the role's turn.
+func (m *Member) prepare(log *wal.Log, size int) {
+	began := m.stopwatch()
+	if m.prepareBegan.CompareAndSwap(0, began) { // else one for an earlier leadership, or following, has not ended
+		defer m.prepareBegan.Store(0)
+	}
+	log.Prepare(size)
 }
 
 // ProbeBegan and ProbeEnded tell of a write that is made only to see whether the disk works. Called from anywhere.

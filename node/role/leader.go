@@ -228,12 +228,12 @@ func (m *Member) seal(b *batch) bool {
 // and b is sealed then.
 func (m *Member) readyFor(b *batch) bool {
 	log, l, size := m.Contents().Log, m.leader, len(b.payload)+replication.HeaderSize
-	if size <= maxSeal || b.prepared || log.Takes(size) {
+	if b.prepared || log.Takes(size) {
 		return true
 	}
 	l.preparing = true
 	m.works.Background(func() error {
-		log.Prepare(size)
+		m.prepare(log, size)
 		return nil
 	}, func(error) {
 		l.preparing, l.unsealed.prepared = false, true

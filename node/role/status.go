@@ -283,8 +283,8 @@ func (m *Member) Open() bool { return m.writable.Load() }
 // Following reports whether this follower hears its leader.
 func (m *Member) Following() bool { return m.following.Load() }
 
-// Stuck is for how long the role goroutine has not come round, nor the disk got on with what it was asked to write. It comes round at
-// least every heartbeat, unless the disk holds it up.
+// Stuck is for how long the role goroutine has not come round, nor, for so long, the disk got on with what it was asked to write. It comes
+// round at least every heartbeat, unless the disk holds it up.
 func (m *Member) Stuck() time.Duration {
-	return m.opt.Now().Sub(m.start) - time.Duration(max(m.beat.Load(), m.wroteAt.Load()))
+	return m.opt.Now().Sub(m.start) - m.idleSince(m.beat.Load(), turnExcused)
 }

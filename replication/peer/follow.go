@@ -21,7 +21,7 @@ type Follower interface {
 	Reply(ctx context.Context, h replication.HelloReply) (replication.Step, error)
 	// Append takes what the leader sent; it may return before that is durable. An error ends the stream.
 	Append(ctx context.Context, a replication.Append) error
-	// Arriving is called every Heartbeat while bytes of one message arrive. It does not wait.
+	// Arriving is called every Heartbeat while one message arrives, no slower than leastRate. It does not wait.
 	Arriving()
 	// Acks has a token whenever Ack has something new to say.
 	Acks() <-chan struct{}
@@ -168,11 +168,15 @@ func awaitEnd(r *bufio.Reader) error {
 type steadyReader struct {
 	conn net.Conn
 	idle time.Duration // 0: the connection's deadline is left alone
-	// arriving is told every Heartbeat while one frame arrives; nil: nobody is. since is when it was last, or when the frame's first bytes
-	// came; zero: none have.
+	// arriving is told every Heartbeat while one frame arrives at leastRate; nil: nobody is. since is when it was last, or when the frame's
+	// first bytes came; zero: none have. got is what came since.
 	arriving func()
 	since    time.Time
+	got      int
 }
+
+// leastRate is what arrives at least of a frame whose sender counts as heard by that, in bytes a second: no less than it takes to send.
+const leastRate = maxBatch / int(writeStall/time.Second)
 
 func (r *steadyReader) Read(p []byte) (int, error) {
 	if r.idle > 0 {
@@ -180,11 +184,13 @@ func (r *steadyReader) Read(p []byte) (int, error) {
 	}
 	n, err := r.conn.Read(p)
 	if r.arriving != nil && n > 0 {
-		switch now := time.Now(); {
-		case r.since.IsZero():
-			r.since = now
-		case now.Sub(r.since) >= Heartbeat:
-			r.since = now
+		now := time.Now()
+		if r.since.IsZero() {
+			r.since, r.got = now, 0
+		}
+		r.got += n
+		if d := now.Sub(r.since); d >= Heartbeat && float64(r.got) >= d.Seconds()*float64(leastRate) {
+			r.since, r.got = now, 0
 			r.arriving()
 		}
 	}

@@ -71,6 +71,9 @@ func (s *Stream) Due(a replication.Append) bool {
 	return len(a.Records) > 0 || s.Hung == nil || !s.Hung()
 }
 
+// mute tells whether the leader is not to be heard now.
+func (s *Stream) mute() bool { return s.Hung != nil && s.Hung() || s.Deaf != nil && s.Deaf() }
+
 // Serve speaks to one follower until the connection or ctx ends. The error says why; io.EOF when the follower left.
 func Serve(ctx context.Context, conn net.Conn, l Leader) error {
 	defer closeOn(ctx, conn)()
@@ -203,7 +206,7 @@ func writeAppends(ctx context.Context, conn net.Conn, s *Stream, acks <-chan err
 		}
 		if due && s.Due(a) {
 			head = wire.AppendHeader(head[:0], a)
-			if err := send(conn, head, a.Records); err != nil {
+			if err := send(conn, head, a.Records, s.mute); err != nil {
 				return fmt.Errorf("send up to %d: %w", sender.next-1, err)
 			}
 			if len(a.Records) > 0 {
@@ -224,8 +227,11 @@ func writeAppends(ctx context.Context, conn net.Conn, s *Stream, acks <-chan err
 	}
 }
 
-// send writes one Append. A record that is larger than a batch goes in pieces, each of which may take writeStall.
-func send(conn net.Conn, head []byte, recs []replication.Record) error {
+var errMute = errors.New("this leader's disk hangs, or it hears too few voters: it is not to be heard by a record that arrives")
+
+// send writes one Append. A record that is larger than a batch goes in pieces, each of which may take writeStall. Once mute, no more follows:
+// what arrives has its follower take the leader for alive.
+func send(conn net.Conn, head []byte, recs []replication.Record, mute func() bool) error {
 	bufs := make(net.Buffers, 0, 1+len(recs))
 	bufs = append(bufs, head)
 	flush := func() error {
@@ -241,6 +247,9 @@ func send(conn net.Conn, head []byte, recs []replication.Record) error {
 			bufs, raw = append(bufs, raw[:maxBatch]), raw[maxBatch:]
 			if err := flush(); err != nil {
 				return err
+			}
+			if mute() {
+				return errMute
 			}
 		}
 		bufs = append(bufs, raw)

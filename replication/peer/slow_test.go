@@ -3,6 +3,7 @@ package peer
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"sync/atomic"
@@ -54,7 +55,7 @@ func TestRecordMayTakeLongerThanSilence(t *testing.T) {
 	if err := writeJSON(there, wire.FrameHelloReply, replication.HelloReply{Verdict: replication.VerdictStream}); err != nil {
 		t.Fatal(err)
 	}
-	rec := newOneRecord(t).rec
+	rec := recordOf(t, 2<<20)
 	frame := append(wire.AppendHeader(nil, replication.Append{Epoch: 1, Records: []replication.Record{rec}}), rec.Raw...)
 	const pieces = 5
 	for i := range pieces {
@@ -108,20 +109,88 @@ func TestHeartbeatsDoNotArriveSlowly(t *testing.T) {
 	}
 }
 
-// A record of many batches arrives whole.
-func TestLargeRecordIsSentInPieces(t *testing.T) {
+// recordOf is a record of one entry.
+func recordOf(t *testing.T, size int) replication.Record {
+	t.Helper()
 	var b replication.Builder
-	if err := b.Add(make([]byte, 2*maxBatch+17)); err != nil {
+	if err := b.Add(make([]byte, size)); err != nil {
 		t.Fatal(err)
 	}
 	rec, err := b.Seal(replication.Seal{Epoch: 1, First: 1, UnixMilli: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return rec
+}
+
+// A few bytes now and then are no leader that is heard: nothing may be left of it but what a network holds.
+func TestATrickleIsNotHeard(t *testing.T) {
+	told := 0
+	here, there := net.Pipe()
+	r := &steadyReader{conn: here, arriving: func() { told++ }}
+	go func() {
+		for _, n := range []int{1, 1, 1, 1, 1, 1, leastRate} {
+			_, _ = there.Write(make([]byte, n))
+			time.Sleep(Heartbeat)
+		}
+		_ = there.Close()
+	}()
+	buf := make([]byte, leastRate)
+	for n := 0; n < 6; n++ {
+		if _, err := r.Read(buf); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if told > 0 {
+		t.Errorf("told %d times", told)
+	}
+	if _, err := r.Read(buf); err != nil || told != 1 {
+		t.Errorf("%v; told %d times once more arrives", err, told)
+	}
+}
+
+// A leader that is not to be heard any more does not go on with a long record either, by which its follower would take it for alive.
+func TestAMuteLeaderEndsItsRecord(t *testing.T) {
+	for name, set := range map[string]func(*Stream, func() bool){
+		"its disk hangs":  func(s *Stream, mute func() bool) { s.Hung = mute },
+		"it hears nobody": func(s *Stream, mute func() bool) { s.Deaf = mute },
+	} {
+		t.Run(name, func(t *testing.T) {
+			here, there := net.Pipe()
+			var mute atomic.Bool
+			l := &fakeLeader{ended: make(chan *Stream, 1), stream: &Stream{
+				Epoch: 1, Log: oneRecord{recordOf(t, 8*maxBatch)}, Wake: make(chan struct{}, 1), Done: make(chan struct{}),
+				Ends:  func() (replication.Position, replication.Position) { return 1, 0 },
+				Clock: func() time.Duration { return time.Second },
+			}}
+			set(l.stream, mute.Load)
+			served := make(chan error, 1)
+			go func() { served <- Serve(t.Context(), here, l) }()
+			if err := greetLeader(there); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.CopyN(io.Discard, there, 2*maxBatch); err != nil {
+				t.Fatal(err)
+			}
+			mute.Store(true)
+			if n, err := io.Copy(io.Discard, there); n > 2*maxBatch || err != nil {
+				t.Errorf("%d bytes more, %v", n, err)
+			}
+			if err := <-served; !errors.Is(err, errMute) {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A record of many batches arrives whole.
+func TestLargeRecordIsSentInPieces(t *testing.T) {
 	here, there := net.Pipe()
 	sent := make(chan error, 1)
-	recs := []replication.Record{rec}
-	go func() { sent <- send(here, wire.AppendHeader(nil, replication.Append{Epoch: 1, Records: recs}), recs) }()
+	recs := []replication.Record{recordOf(t, 2*maxBatch+17)}
+	go func() {
+		sent <- send(here, wire.AppendHeader(nil, replication.Append{Epoch: 1, Records: recs}), recs, func() bool { return false })
+	}()
 	f, err := wire.ReadFrame(bufio.NewReader(there))
 	if err != nil {
 		t.Fatal(err)
