@@ -197,7 +197,7 @@ func (m *Member) protected(now time.Time) bool {
 // Seal makes one record of what the sequencer has queued, after what an earlier one could not append for want of room.
 func (m *Member) Seal() {
 	b := &m.leader.unsealed
-	if m.leader.preparing || b.count > 0 && !m.seal(b) {
+	if b.count > 0 && !m.seal(b) {
 		return
 	}
 	if b.first, b.count, b.payload = m.Contents().Seq.Take(maxSeal); b.count > 0 {

@@ -254,7 +254,7 @@ func (m *Member) Tick() {
 
 // MaySeal reports whether Seal has a use: one batch at a time is being synced, and meanwhile the next gathers.
 func (m *Member) MaySeal() bool {
-	return m.leader != nil && m.leader.open && !m.syncing && !m.space.noRoom && !(m.hold != nil && m.hold.short)
+	return m.leader != nil && m.leader.open && !m.leader.preparing && !m.syncing && !m.space.noRoom && !(m.hold != nil && m.hold.short)
 }
 
 // final passes on err unless it is an orderly refusal, or a want of space that changed nothing; a fatal one also ends the
