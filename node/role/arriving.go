@@ -25,14 +25,17 @@ func (s *Session) Arriving() {
 	})
 }
 
-// taking is a session that waits for the disk to take what arrived before, and when it was told last that the disk gets on.
+// taking is a session that waits for the disk to take what arrived before. began and toldAt, when it was told last that the disk gets on, are
+// nanoseconds since the member's start.
 type taking struct {
 	s      *Session
-	toldAt atomic.Int64 // in nanoseconds since the member's start
+	began  int64
+	toldAt atomic.Int64
 }
 
 // prepare has the log do ahead, beside the role's turn, what it would have to wait for the disk for in it, before it takes recs. As long as
-// the disk gets on, that is as if they were still arriving.
+// the disk gets on, but for no longer than that would excuse this member, that is as if they were still arriving: nobody looks meanwhile
+// whether their leader is there.
 func (s *Session) prepare(recs []replication.Record) {
 	size := 0
 	for i := range recs {
@@ -42,8 +45,8 @@ func (s *Session) prepare(recs []replication.Record) {
 	if size == 0 || log.Takes(size) {
 		return
 	}
-	t := &taking{s: s}
-	t.toldAt.Store(s.m.stopwatch())
+	t := &taking{s: s, began: s.m.stopwatch()}
+	t.toldAt.Store(t.began)
 	s.m.taking.Store(t)
 	defer s.m.taking.CompareAndSwap(t, nil)
 	s.m.prepare(log, size)
@@ -54,7 +57,7 @@ func (m *Member) wrote() {
 	now := m.stopwatch()
 	m.wroteAt.Store(now)
 	t := m.taking.Load()
-	if t == nil {
+	if t == nil || time.Duration(now-t.began) > turnExcused {
 		return
 	}
 	if told := t.toldAt.Load(); time.Duration(now-told) >= peer.Heartbeat && t.toldAt.CompareAndSwap(told, now) {

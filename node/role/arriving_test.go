@@ -378,3 +378,88 @@ func TestAProbeThatHangsIsNoticedBesideABusyLog(t *testing.T) {
 	r.ProbeEnded()
 	until(t, "it hangs no more", func() bool { return r.Hung() < diskPatience })
 }
+
+// What the disk does with what arrived before is as good as bytes that arrive for so long only: the leader may be gone meanwhile, and nobody
+// looks.
+func TestADiskThatGetsOnIsNoLeader(t *testing.T) {
+	var ahead atomic.Int64
+	o := options()
+	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	r := start(t, o)
+	s := follower(t, r, 2)
+	r.taking.Store(&taking{s: s, began: r.stopwatch()})
+	for _, heard := range []bool{true, false} {
+		ahead.Add(int64(turnExcused * 2 / 3))
+		until(t, "nothing comes", func() bool { return !r.Following() })
+		r.wrote()
+		if heard {
+			until(t, "the leader is heard", r.Following)
+		} else if time.Sleep(200 * time.Millisecond); r.Following() {
+			t.Error("the leader is heard still")
+		}
+	}
+}
+
+// The first record after a snapshot is long: the member answers while its file grows.
+func TestALogWithoutRecordsGrowsBesideTheTurn(t *testing.T) {
+	var hang atomic.Pointer[chan struct{}]
+	o := options()
+	o.FS = &pacedFS{vfs.NewMem(), func(int) {
+		if hang := hang.Load(); hang != nil {
+			<-*hang
+		}
+	}}
+	r := start(t, o)
+	s := follower(t, r, 2)
+	log := r.Contents().Log
+	if err := log.Reset(replication.Mark{Epoch: 1, Position: 7}, replication.EpochTable{{Epoch: 1, Start: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	barrier, err := replication.EncodeBarrier(replication.Seal{Epoch: 2, First: 8})
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload := binary.AppendUvarint(nil, 10<<20)
+	long, err := replication.EncodeRecord(replication.Seal{Epoch: 2, First: 9, Prev: barrier.Chain}, 1, append(payload, make([]byte, 10<<20)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := make(chan struct{})
+	hang.Store(&held)
+	appended := make(chan error, 1)
+	go func() {
+		appended <- s.Append(t.Context(), replication.Append{Epoch: 2, Sent: 1, Records: []replication.Record{barrier, long}})
+	}()
+	until(t, "it prepares", func() bool { return r.prepares.first.Load() != 0 })
+	time.Sleep(50 * time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if st, err := r.Status(ctx); err != nil || st.Last.Position != 7 {
+		t.Errorf("%+v, %v", st.Last, err)
+	}
+	hang.Store(nil)
+	close(held)
+	if err := <-appended; err != nil {
+		t.Fatal(err)
+	}
+	if last := log.Last(); last != long.Mark() {
+		t.Errorf("the log ends in %v", last)
+	}
+}
+
+// Of two that are under way, as one that an earlier leadership has left, each counts.
+func TestPreparesAreTimedEach(t *testing.T) {
+	var p prepares
+	first, second := p.begin(5), p.begin(7)
+	for _, want := range []int64{5, 7, 0} {
+		if got := p.first.Load(); got != want {
+			t.Errorf("the first began at %d, want %d", got, want)
+		}
+		switch want {
+		case 5:
+			first()
+		case 7:
+			second()
+		}
+	}
+}

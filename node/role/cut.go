@@ -10,8 +10,8 @@ import (
 )
 
 // keepCut copies what is to be cut from the log to quarantine, ahead of the cut and beside the role's turn: it may be gigabytes, and the
-// member has to answer meanwhile.
-func (s *Session) keepCut(ctx context.Context) error {
+// member has to answer meanwhile. drop removes what was copied where the cut did not come.
+func (s *Session) keepCut(ctx context.Context) (drop func(), err error) {
 	var cut *replication.Cut
 	var log *wal.Log
 	release := func() {}
@@ -22,9 +22,14 @@ func (s *Session) keepCut(ctx context.Context) error {
 			release = log.Pin(cut.After + 1)
 		}
 	}) != nil || cut == nil {
-		return nil // who is stale does not get as far as to cut
+		return func() {}, nil // who is stale does not get as far as to cut
 	}
-	return log.Keep(ctx, cut.After, cut.Reason)
+	drop = func() {
+		if err := log.DropKept(); err != nil {
+			s.m.opt.Log.Error(err, "remove the copy of what was not cut") // the next start does
+		}
+	}
+	return drop, log.Keep(ctx, cut.After, cut.Reason)
 }
 
 // finishCut does the cut that is due; kept is how it went to keep what is cut. Role goroutine.

@@ -135,7 +135,8 @@ func (s *Session) own(ctx context.Context, f func()) error {
 }
 
 func (s *Session) Hello(ctx context.Context) (h replication.Hello, err error) {
-	kept := s.keepCut(ctx)
+	drop, kept := s.keepCut(ctx)
+	defer drop()
 	ownErr := s.own(ctx, func() {
 		if err = s.m.settleSync(); err == nil {
 			_, err = s.m.Contents().Log.Sync()

@@ -4,6 +4,9 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/replicatedstore/replicatedstore/replication/wal"
@@ -34,7 +37,7 @@ func (m *Member) Hung() time.Duration { return max(m.Stuck(), m.unfinished()) }
 // from anywhere.
 func (m *Member) unfinished() (d time.Duration) {
 	now := m.opt.Now().Sub(m.start)
-	for _, began := range []int64{m.syncBegan.Load(), m.prepareBegan.Load(), m.probeBegan.Load()} {
+	for _, began := range []int64{m.syncBegan.Load(), m.prepares.first.Load(), m.probeBegan.Load()} {
 		if began != 0 {
 			d = max(d, now-m.idleSince(began, diskExcused))
 		}
@@ -44,11 +47,31 @@ func (m *Member) unfinished() (d time.Duration) {
 
 // prepare has log do ahead what an Append of size bytes would wait for the disk for. Called from anywhere but the role's turn.
 func (m *Member) prepare(log *wal.Log, size int) {
-	began := m.stopwatch()
-	if m.prepareBegan.CompareAndSwap(0, began) { // else one for an earlier leadership, or following, has not ended
-		defer m.prepareBegan.Store(0)
-	}
+	defer m.prepares.begin(m.stopwatch())()
 	log.Prepare(size)
+}
+
+// prepares are those under way: one, and what an earlier leadership or following has left.
+type prepares struct {
+	mu    sync.Mutex
+	began []int64
+	first atomic.Int64 // the least of them; 0: there is none
+}
+
+func (p *prepares) begin(at int64) (end func()) {
+	change := func(f func()) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		f()
+		p.first.Store(0)
+		if len(p.began) > 0 {
+			p.first.Store(slices.Min(p.began))
+		}
+	}
+	change(func() { p.began = append(p.began, at) })
+	return func() {
+		change(func() { i := slices.Index(p.began, at); p.began = slices.Delete(p.began, i, i+1) })
+	}
 }
 
 // ProbeBegan and ProbeEnded tell of a write that is made only to see whether the disk works. Called from anywhere.

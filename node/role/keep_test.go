@@ -138,3 +138,28 @@ func TestKeepingEndsWithTheConnection(t *testing.T) {
 	default:
 	}
 }
+
+// What was kept for a cut that does not come, because another leader is followed by then, does not stay on the volume.
+func TestWhatWasKeptForNoCutGoes(t *testing.T) {
+	fs := heldFS{vfs.NewMem(), make(chan struct{}, 1), make(chan struct{})}
+	o := options()
+	o.FS = fs
+	r := start(t, o)
+	lead(t, r, 1, replication.Rule{})
+	until(t, "the leader opens", r.Open)
+	write(t, r, "a", "b")
+	s := deposed(t, r)
+	said := make(chan error, 1)
+	go func() { said <- sayHello(t.Context(), s) }()
+	<-fs.writes
+	if err := r.works.Do(t.Context(), func() { r.session = nil }); err != nil {
+		t.Fatal(err)
+	}
+	close(fs.goOn)
+	if err := <-said; !errors.Is(err, errRetargeted) {
+		t.Errorf("it ended with %v", err)
+	}
+	if names, err := fs.List(r.meta.QuarantineDir()); err != nil || len(names) > 0 {
+		t.Errorf("%v, %v", names, err)
+	}
+}

@@ -214,6 +214,7 @@ func (m *Member) seal(b *batch) bool {
 	// Leader time is read after Take, so no entry was evaluated later than its record says.
 	err := m.core.Extend(b.first, b.count, b.payload, m.Contents().Seq.Now())
 	if m.noRoomFor(err) {
+		b.prepared = false
 		return false
 	}
 	*b = batch{}

@@ -120,9 +120,9 @@ type Member struct {
 	last, commit  atomic.Uint64 // the log's end and the commit position
 	beat          atomic.Int64  // when Settle last ran, in nanoseconds since start
 	syncBegan     atomic.Int64  // when the fsync began that runs, in nanoseconds since start; 0: none does
-	prepareBegan  atomic.Int64  // the same of what is done ahead for the log
 	probeBegan    atomic.Int64  // the same of the disk probe
 	wroteAt       atomic.Int64  // when a write to the log's disk ended last, in nanoseconds since start
+	prepares      prepares      // what is done ahead for the log
 	taking        atomic.Pointer[taking]
 	readUntil     atomic.Int64 // nanoseconds since start; see readDeadline
 	unheard       atomic.Int64 // see Unheard

@@ -68,11 +68,13 @@ type Stream struct {
 
 // Due tells whether a, which the stream's Sender has made, is to be sent.
 func (s *Stream) Due(a replication.Append) bool {
-	return len(a.Records) > 0 || s.Hung == nil || !s.Hung()
+	return len(a.Records) > 0 || !s.hung()
 }
 
-// mute tells whether the leader is not to be heard now.
-func (s *Stream) mute() bool { return s.Hung != nil && s.Hung() || s.Deaf != nil && s.Deaf() }
+func (s *Stream) deaf() bool { return s.Deaf != nil && s.Deaf() }
+
+// hung tells whether the leader is not to be heard now.
+func (s *Stream) hung() bool { return s.Hung != nil && s.Hung() }
 
 // Serve speaks to one follower until the connection or ctx ends. The error says why; io.EOF when the follower left.
 func Serve(ctx context.Context, conn net.Conn, l Leader) error {
@@ -182,7 +184,7 @@ func (s *Stream) Next(sender *Sender) (replication.Append, bool, error) {
 	if s.Version != nil {
 		a.Version = s.Version()
 	}
-	a.Deaf = due && len(a.Records) == 0 && s.Deaf != nil && s.Deaf()
+	a.Deaf = due && len(a.Records) == 0 && s.deaf()
 	return a, due, err
 }
 
@@ -205,8 +207,12 @@ func writeAppends(ctx context.Context, conn net.Conn, s *Stream, acks <-chan err
 		default:
 		}
 		if due && s.Due(a) {
-			head = wire.AppendHeader(head[:0], a)
-			if err := send(conn, head, a.Records, s.mute); err != nil {
+			head = head[:0]
+			if long(a.Records) && s.deaf() {
+				head = wire.AppendHeader(head, replication.Append{Epoch: a.Epoch, Commit: a.Commit, Sent: a.Sent, Version: a.Version, Deaf: true})
+			}
+			head = wire.AppendHeader(head, a)
+			if err := send(conn, head, a.Records, s.hung); err != nil {
 				return fmt.Errorf("send up to %d: %w", sender.next-1, err)
 			}
 			if len(a.Records) > 0 {
@@ -227,11 +233,15 @@ func writeAppends(ctx context.Context, conn net.Conn, s *Stream, acks <-chan err
 	}
 }
 
-var errMute = errors.New("this leader's disk hangs, or it hears too few voters: it is not to be heard by a record that arrives")
+// long tells whether recs is a record by which, while it arrives, its sender is heard; a leader that hears too few voters says so before it.
+// Whoever receives it may be the follower that it lacks.
+func long(recs []replication.Record) bool { return len(recs) > 0 && len(recs[0].Raw) > maxBatch }
 
-// send writes one Append. A record that is larger than a batch goes in pieces, each of which may take writeStall. Once mute, no more follows:
+var errHung = errors.New("this leader's disk hangs: it is not to be heard by a record that arrives")
+
+// send writes one Append. A record that is larger than a batch goes in pieces, each of which may take writeStall. Once hung, no more follows:
 // what arrives has its follower take the leader for alive.
-func send(conn net.Conn, head []byte, recs []replication.Record, mute func() bool) error {
+func send(conn net.Conn, head []byte, recs []replication.Record, hung func() bool) error {
 	bufs := make(net.Buffers, 0, 1+len(recs))
 	bufs = append(bufs, head)
 	flush := func() error {
@@ -248,8 +258,8 @@ func send(conn net.Conn, head []byte, recs []replication.Record, mute func() boo
 			if err := flush(); err != nil {
 				return err
 			}
-			if mute() {
-				return errMute
+			if hung() {
+				return errHung
 			}
 		}
 		bufs = append(bufs, raw)

@@ -149,38 +149,57 @@ func TestATrickleIsNotHeard(t *testing.T) {
 	}
 }
 
-// A leader that is not to be heard any more does not go on with a long record either, by which its follower would take it for alive.
-func TestAMuteLeaderEndsItsRecord(t *testing.T) {
-	for name, set := range map[string]func(*Stream, func() bool){
-		"its disk hangs":  func(s *Stream, mute func() bool) { s.Hung = mute },
-		"it hears nobody": func(s *Stream, mute func() bool) { s.Deaf = mute },
-	} {
-		t.Run(name, func(t *testing.T) {
-			here, there := net.Pipe()
-			var mute atomic.Bool
-			l := &fakeLeader{ended: make(chan *Stream, 1), stream: &Stream{
-				Epoch: 1, Log: oneRecord{recordOf(t, 8*maxBatch)}, Wake: make(chan struct{}, 1), Done: make(chan struct{}),
-				Ends:  func() (replication.Position, replication.Position) { return 1, 0 },
-				Clock: func() time.Duration { return time.Second },
-			}}
-			set(l.stream, mute.Load)
-			served := make(chan error, 1)
-			go func() { served <- Serve(t.Context(), here, l) }()
-			if err := greetLeader(there); err != nil {
-				t.Fatal(err)
-			}
-			if _, err := io.CopyN(io.Discard, there, 2*maxBatch); err != nil {
-				t.Fatal(err)
-			}
-			mute.Store(true)
-			if n, err := io.Copy(io.Discard, there); n > 2*maxBatch || err != nil {
-				t.Errorf("%d bytes more, %v", n, err)
-			}
-			if err := <-served; !errors.Is(err, errMute) {
-				t.Error(err)
-			}
-		})
+// longRecordOf serves a long record to a follower that is there, and returns what the follower receives.
+func longRecordOf(t *testing.T, change func(*Stream)) (there net.Conn, served chan error) {
+	t.Helper()
+	here, there := net.Pipe()
+	l := &fakeLeader{ended: make(chan *Stream, 1), stream: &Stream{
+		Epoch: 1, Log: oneRecord{recordOf(t, 8*maxBatch)}, Wake: make(chan struct{}, 1), Done: make(chan struct{}),
+		Ends:  func() (replication.Position, replication.Position) { return 1, 0 },
+		Clock: func() time.Duration { return time.Second },
+	}}
+	change(l.stream)
+	served = make(chan error, 1)
+	go func() { served <- Serve(t.Context(), here, l) }()
+	if err := greetLeader(there); err != nil {
+		t.Fatal(err)
 	}
+	return there, served
+}
+
+// A leader whose disk hangs does not go on with a long record, by which its follower would take it for alive.
+func TestAHungLeaderEndsItsRecord(t *testing.T) {
+	var hung atomic.Bool
+	there, served := longRecordOf(t, func(s *Stream) { s.Hung = hung.Load })
+	if _, err := io.CopyN(io.Discard, there, 2*maxBatch); err != nil {
+		t.Fatal(err)
+	}
+	hung.Store(true)
+	if n, err := io.Copy(io.Discard, there); n > 2*maxBatch || err != nil {
+		t.Errorf("%d bytes more, %v", n, err)
+	}
+	if err := <-served; !errors.Is(err, errHung) {
+		t.Error(err)
+	}
+}
+
+// A leader that hears too few voters says so before a long record, and then sends it: whoever receives it may be who it lacks.
+func TestADeafLeaderSendsItsRecord(t *testing.T) {
+	there, _ := longRecordOf(t, func(s *Stream) { s.Deaf = func() bool { return true } })
+	r := bufio.NewReader(there)
+	if _, err := wire.ReadFrame(r); err != nil { // its answer to hello
+		t.Fatal(err)
+	}
+	for _, records := range []int{0, 1} {
+		f, err := wire.ReadFrame(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, err := f.Append(); err != nil || len(a.Records) != records || a.Deaf != (records == 0) {
+			t.Fatalf("%d records, deaf: %v, %v", len(a.Records), a.Deaf, err)
+		}
+	}
+	_ = there.Close()
 }
 
 // A record of many batches arrives whole.

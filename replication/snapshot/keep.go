@@ -79,13 +79,13 @@ func (s *Source) makeRoom() error {
 	return s.remove(gone)
 }
 
-// done ends a use of c. One that holds no log any more goes with its last user, and so does one that was refused.
+// done ends a use of c. One that holds no log any more goes with its last user, and so does one that was refused and that nobody has begun with.
 func (s *Source) done(c *checkpoint, refused bool) {
 	now := s.o.Now()
 	s.mu.Lock()
 	c.users--
 	c.lastUsed = now
-	gone := (c.spared || refused) && c.users == 0
+	gone := (c.spared || refused && !c.begun) && c.users == 0
 	if gone {
 		s.checkpoints = slices.DeleteFunc(s.checkpoints, func(other *checkpoint) bool { return other == c })
 	}

@@ -70,6 +70,7 @@ type checkpoint struct {
 	// Guarded by Source.mu.
 	users    int
 	lastUsed time.Time
+	begun    bool // somebody has a part of it, and may come back for the rest
 	spared   bool // it holds no log any more: nobody else is sent it
 }
 
@@ -137,8 +138,7 @@ func (s *Source) Serve(ctx context.Context, rw io.ReadWriter) error {
 		return f.refuse(fmt.Errorf("serve snapshot: %w", err))
 	}
 	err = s.serve(ctx, f, c)
-	// Who has begun with it may still want the rest.
-	s.done(c, errors.Is(err, ErrRefused) && req.ID != c.manifest.ID)
+	s.done(c, errors.Is(err, ErrRefused))
 	if err != nil {
 		return fmt.Errorf("serve snapshot %s: %w", c.manifest.ID, err)
 	}
@@ -157,6 +157,9 @@ func (s *Source) serve(ctx context.Context, f *framer, c *checkpoint) error {
 	if err != nil {
 		return f.refuse(err)
 	}
+	s.mu.Lock()
+	c.begun = true
+	s.mu.Unlock()
 	for i, n := range has {
 		if n == complete {
 			continue

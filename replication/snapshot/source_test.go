@@ -158,6 +158,27 @@ func TestNoRoom(t *testing.T) {
 	}
 }
 
+// Who was interrupted comes back for the rest, also where another one without room has refused the same meanwhile.
+func TestWhatOneRefusesAnotherGoesOnWith(t *testing.T) {
+	o := newOrigin(t, seeded(t), 2*ChunkBytes, 2*ChunkBytes)
+	fs := vfs.NewMem()
+	store := openMeta(t, fs)
+	cut := func(rw io.ReadWriter) io.ReadWriter { return &cutter{rw, 3*ChunkBytes + 3000} }
+	if _, _, err := transfer(t, o.Source, receiveOptions(fs, store), cut); !errors.Is(err, errCut) {
+		t.Fatal(err)
+	}
+	begun := store.State().Seed.ID
+	full := vfs.NewMem()
+	full.TestingSetDiskUsage(vfs.DiskUsage{AvailBytes: 1000, TotalBytes: 1 << 20, UsedBytes: 1<<20 - 1000})
+	var room *NoRoomError
+	if _, _, err := transfer(t, o.Source, receiveOptions(full, openMeta(t, full)), nil); !errors.As(err, &room) {
+		t.Fatal(err)
+	}
+	if m, _, err := transfer(t, o.Source, receiveOptions(fs, store), nil); err != nil || m.ID != begun {
+		t.Fatalf("begun with %s, and again with %s: %v", begun, m.ID, err)
+	}
+}
+
 // A member that must give up its old state first knows at every moment that it holds nothing.
 func TestStartOverThenSeed(t *testing.T) {
 	o := newOrigin(t, seeded(t), 1000)

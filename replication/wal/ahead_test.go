@@ -111,6 +111,35 @@ func TestPrepareMakesRoom(t *testing.T) {
 	}
 }
 
+// A segment without records grows for a long one, ahead as well.
+func TestPrepareGrowsALogWithoutRecords(t *testing.T) {
+	var writes atomic.Int64
+	l, _ := mustOpen(t, errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileWriteAt {
+			writes.Add(1)
+		}
+		return nil
+	})), "wal", Options{Create: true})
+	defer closeLog(t, l)
+	appendSome(t, l, 1, 3, 100)
+	if err := l.Reset(l.Last(), l.Epochs()); err != nil {
+		t.Fatal(err)
+	}
+	r := dataAfter(t, l.Last(), 1, 7, 20*testSegment)
+	if l.Takes(r.Size()) {
+		t.Fatal("there is room")
+	}
+	l.Prepare(r.Size())
+	if !l.Takes(r.Size()) {
+		t.Fatal("there is no room")
+	}
+	writes.Store(0)
+	if err := l.Append(r); err != nil || writes.Load() > 0 {
+		t.Fatalf("%v; %d writes", err, writes.Load())
+	}
+	sameRecords(t, readAll(t, l), []replication.Record{r})
+}
+
 // What Prepare makes, beside an Append that makes a file itself, is another file: nothing is written to what is in the log by then.
 func TestPrepareBesideAnAppendThatRolls(t *testing.T) {
 	fs := vfs.NewCrashableMem()

@@ -144,7 +144,7 @@ func (l *Log) Close() error {
 		s.release()
 	}
 	l.spare.close()
-	return errors.Join(err, l.spare.discard(), l.forgetKept())
+	return errors.Join(err, l.spare.discard(), l.DropKept())
 }
 
 // noteClose vouches for everything that is in the last segment. Caller holds appendMu; everything is synced.

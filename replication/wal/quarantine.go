@@ -113,7 +113,7 @@ func (l *Log) Keep(ctx context.Context, p replication.Position, reason string) e
 	if kept {
 		return nil
 	}
-	q, err := Quarantine{}, l.forgetKept()
+	q, err := Quarantine{}, l.DropKept()
 	if err == nil {
 		q, err = l.copyOut(ctx, base, last, reason)
 	}
@@ -128,13 +128,13 @@ func (l *Log) Keep(ctx context.Context, p replication.Position, reason string) e
 	over := l.err
 	l.mu.Unlock()
 	if over != nil {
-		return errors.Join(over, l.forgetKept())
+		return errors.Join(over, l.DropKept())
 	}
 	return nil
 }
 
-// forgetKept removes what Keep has copied and no cut has used.
-func (l *Log) forgetKept() error {
+// DropKept removes what Keep has copied and no cut has used; nothing where there is none.
+func (l *Log) DropKept() error {
 	l.mu.Lock()
 	q := l.kept
 	l.kept = Quarantine{}
@@ -152,7 +152,7 @@ func (l *Log) quarantine(base replication.Mark, reason string) (q Quarantine, er
 	q = l.kept
 	l.mu.Unlock()
 	if q.Base != base || q.Last != last {
-		if err = l.forgetKept(); err == nil {
+		if err = l.DropKept(); err == nil {
 			q, err = l.copyOut(context.Background(), base, last, reason)
 		}
 		if err != nil {

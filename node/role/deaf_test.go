@@ -1,0 +1,44 @@
+package role
+
+import (
+	"testing"
+
+	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/wire"
+)
+
+// A leader whose only voter is gone for good hears nobody. A follower that is no voter and could take its place has to get the leader's log, a
+// long record in it as well.
+func TestADeafLeaderBringsAnotherFollowerUp(t *testing.T) {
+	retain := func(o *Options) { o.LogRetain = 256 << 20 }
+	c := newCluster(t)
+	c.start("l", retain)
+	c.start("a", retain)
+	c.start("c", retain)
+	c.epoch, c.leader = 1, "l"
+	a := replication.Voter{Member: "a", Incarnation: c.status("a").Incarnation}
+	cv := replication.Voter{Member: "c", Incarnation: c.status("c").Incarnation}
+	for _, n := range []string{"l", "a", "c"} {
+		if _, err := c.members[n].Fence(t.Context(), wire.FenceRequest{Epoch: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lead(t, c.members["l"].Runner, 1, replication.Rule{K: 1, Voters: []replication.Voter{a}})
+	c.follow("a")
+	until(t, "writes", c.members["l"].Open)
+	c.fill("some", 2)
+	if err := c.members["l"].Generation().Seq.Wait(t.Context(), putLong(t, c.members["l"].Runner, 3<<20)); err != nil {
+		t.Fatal(err)
+	}
+	c.agrees("a")
+	c.members["a"].end()
+	until(t, "the leader hears nobody", c.members["l"].Deaf)
+	c.follow("c")
+	until(t, "c holds what the leader holds", func() bool { return c.status("c").Last == c.status("l").Last })
+	if err := c.members["l"].Configure(t.Context(), wire.ConfigureRequest{
+		Epoch: 1, Version: 2, Rules: []replication.Rule{{K: 1, Voters: []replication.Voter{a, cv}}},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	c.fill("more", 1)
+}
