@@ -41,10 +41,10 @@ func (d *decision) held(rec Record) Plan {
 
 // unshown says which leadership may still acknowledge writes, although it is to be fenced; "" when none can.
 func (d *decision) unshown(rec Record) string {
-	ev := d.foreseen()
-	for name := range ev {
-		if d.Members[name].fresh().Promised < rec.Epoch {
-			delete(ev, name)
+	ev := evidence{}
+	for name, m := range d.Members {
+		if s := m.fresh(); s != nil && s.Promised >= rec.Epoch {
+			ev[name] = holding{voter: replication.Voter{Member: name, Incarnation: s.Incarnation}, seeding: s.NeedSeed}
 		}
 	}
 	if missing := ev.without(rec.EveryMember); len(missing) > 0 {

@@ -1,11 +1,47 @@
 package role
 
 import (
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
+
+// A leader whose disk hangs says nothing, so that its followers do not take it for alive: it answers no hello either.
+func TestAHungLeaderIsNotHeardByItsAnswers(t *testing.T) {
+	c := newCluster(t)
+	fs := &hangFS{FS: vfs.NewMem()}
+	var ahead atomic.Int64
+	c.start("l", func(o *Options) {
+		o.FS, o.Now = fs, func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	c.start("f")
+	c.lead("l")
+	c.fill("some", 2)
+	if _, err := c.members["f"].Fence(t.Context(), wire.FenceRequest{Epoch: c.epoch}); err != nil {
+		t.Fatal(err)
+	}
+	hang := make(chan struct{})
+	fs.hang.Store(&hang)
+	if _, err := put(t, c.members["l"].Runner, "k"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "an fsync hangs", func() bool { return c.members["l"].syncBegan.Load() != 0 })
+	ahead.Store(int64(time.Minute))
+	c.follow("f")
+	for end := time.Now().Add(3 * RedialMost); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		if s := c.status("f"); s.Contact != nil && s.Contact.Connected {
+			t.Fatalf("it is heard: %+v", s.Contact)
+		}
+	}
+	fs.hang.Store(nil)
+	close(hang)
+	c.agrees("f")
+}
 
 // A leader whose only voter is gone for good hears nobody. A follower that is no voter and could take its place has to get the leader's log, a
 // long record in it as well.

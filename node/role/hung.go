@@ -17,8 +17,8 @@ import (
 // that its followers do not speak for it, and every member says so. What is long is written in pieces, and each of them counts for itself.
 const diskPatience = 3 * time.Second
 
-// A disk that gets on is slow and does not hang, but for so long only: whoever waits for what it does not finish gives it up in the end, and
-// a member that waits in the role's turn answers nobody meanwhile.
+// A disk that gets on is slow and does not hang, but for so long only: whoever waits for what it does not finish gives it up in the end. A
+// member that waits in the role's turn answers nobody meanwhile; one that prepares for what it took seals and acknowledges nothing.
 const (
 	turnExcused = 10 * time.Second
 	diskExcused = 30 * time.Second
@@ -37,10 +37,13 @@ func (m *Member) Hung() time.Duration { return max(m.Stuck(), m.unfinished()) }
 // from anywhere.
 func (m *Member) unfinished() (d time.Duration) {
 	now := m.opt.Now().Sub(m.start)
-	for _, began := range []int64{m.syncBegan.Load(), m.prepares.first.Load(), m.probeBegan.Load()} {
+	for _, began := range []int64{m.syncBegan.Load(), m.probeBegan.Load()} {
 		if began != 0 {
 			d = max(d, now-m.idleSince(began, diskExcused))
 		}
+	}
+	if began := m.prepares.first.Load(); began != 0 {
+		d = max(d, now-m.idleSince(began, turnExcused))
 	}
 	return d
 }

@@ -248,6 +248,10 @@ func (m *Member) readyFor(b *batch) bool {
 // Hello implements peer.Leader.
 func (m *Member) Hello(ctx context.Context, h replication.Hello) (reply replication.HelloReply, s *peer.Stream, err error) {
 	err = m.works.Do(ctx, func() {
+		if !h.Fetch && m.Hung() >= diskPatience { // it sends no heartbeats, and is not to be heard by an answer either
+			reply = replication.HelloReply{Verdict: replication.VerdictRefuse, Message: "this leader's disk hangs"}
+			return
+		}
 		reply = m.core.OnHello(h, m.opt.Now())
 		if reply.Verdict == replication.VerdictStream && !h.NoSeed && !m.readableAfter(h.Last.Position) && m.pastDamage() {
 			h.Seed = true // a stream would end where it begins, as the one before

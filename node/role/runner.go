@@ -159,6 +159,9 @@ func (w *works) sealable() bool {
 	if !may {
 		return false
 	}
+	if b := &w.m.leader.unsealed; b.count > 0 && b.prepared {
+		return true
+	}
 	select {
 	case <-w.m.Contents().Seq.(*store.Sequencer).Pending():
 		return true

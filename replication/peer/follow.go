@@ -189,9 +189,12 @@ func (r *steadyReader) Read(p []byte) (int, error) {
 			r.since, r.got = now, 0
 		}
 		r.got += n
-		if d := now.Sub(r.since); d >= Heartbeat && float64(r.got) >= d.Seconds()*float64(leastRate) {
+		switch d := now.Sub(r.since); {
+		case d >= Heartbeat && float64(r.got) >= d.Seconds()*float64(leastRate):
 			r.since, r.got = now, 0
 			r.arriving()
+		case d >= 2*Heartbeat: // a pause is not to be made up for
+			r.since, r.got = now, 0
 		}
 	}
 	return n, err

@@ -208,11 +208,12 @@ func writeAppends(ctx context.Context, conn net.Conn, s *Stream, acks <-chan err
 		}
 		if due && s.Due(a) {
 			head = head[:0]
-			if long(a.Records) && s.deaf() {
+			told := long(a.Records) && s.deaf()
+			if told {
 				head = wire.AppendHeader(head, replication.Append{Epoch: a.Epoch, Commit: a.Commit, Sent: a.Sent, Version: a.Version, Deaf: true})
 			}
 			head = wire.AppendHeader(head, a)
-			if err := send(conn, head, a.Records, s.hung); err != nil {
+			if err := send(conn, head, a.Records, s.mute(told)); err != nil {
 				return fmt.Errorf("send up to %d: %w", sender.next-1, err)
 			}
 			if len(a.Records) > 0 {
@@ -237,11 +238,35 @@ func writeAppends(ctx context.Context, conn net.Conn, s *Stream, acks <-chan err
 // Whoever receives it may be the follower that it lacks.
 func long(recs []replication.Record) bool { return len(recs) > 0 && len(recs[0].Raw) > maxBatch }
 
-var errHung = errors.New("this leader's disk hangs: it is not to be heard by a record that arrives")
+var (
+	errHung = errors.New("this leader's disk hangs: it is not to be heard by a record that arrives")
+	errDeaf = errors.New("this leader hears too few voters, and has to say so")
+)
 
-// send writes one Append. A record that is larger than a batch goes in pieces, each of which may take writeStall. Once hung, no more follows:
-// what arrives has its follower take the leader for alive.
-func send(conn net.Conn, head []byte, recs []replication.Record, hung func() bool) error {
+// mute returns what tells, between the pieces of a record, that no more is to follow: what arrives has its follower take the leader for alive.
+// A leader that hears too few voters for longer than a moment, and has not told so before the record, tells it before it sends that again.
+func (s *Stream) mute(told bool) func() error {
+	deaf, since := false, time.Duration(0)
+	return func() error {
+		if s.hung() {
+			return errHung
+		}
+		if told || !s.deaf() {
+			deaf = false
+			return nil
+		}
+		if !deaf {
+			deaf, since = true, s.Clock()
+		}
+		if s.Clock()-since >= writeStall {
+			return errDeaf
+		}
+		return nil
+	}
+}
+
+// send writes one Append. A record that is larger than a batch goes in pieces, each of which may take writeStall, until mute ends that.
+func send(conn net.Conn, head []byte, recs []replication.Record, mute func() error) error {
 	bufs := make(net.Buffers, 0, 1+len(recs))
 	bufs = append(bufs, head)
 	flush := func() error {
@@ -258,8 +283,8 @@ func send(conn net.Conn, head []byte, recs []replication.Record, hung func() boo
 			if err := flush(); err != nil {
 				return err
 			}
-			if hung() {
-				return errHung
+			if err := mute(); err != nil {
+				return err
 			}
 		}
 		bufs = append(bufs, raw)

@@ -183,6 +183,34 @@ func TestAHungLeaderEndsItsRecord(t *testing.T) {
 	}
 }
 
+// A leader that hears too few voters once a long record has begun goes on with it for a while, and then begins anew with saying so.
+func TestALeaderThatGoesDeafSaysSoInTime(t *testing.T) {
+	var deaf, hung bool
+	var now time.Duration
+	s := &Stream{Deaf: func() bool { return deaf }, Hung: func() bool { return hung }, Clock: func() time.Duration { return now }}
+	mute, told := s.mute(false), s.mute(true)
+	for i, c := range []struct {
+		pass time.Duration
+		deaf bool
+		want error
+	}{
+		{0, false, nil}, {time.Hour, true, nil}, {writeStall - 1, true, nil}, {writeStall, false, nil}, {time.Hour, true, nil},
+		{writeStall - 1, true, nil}, {1, true, errDeaf},
+	} {
+		now, deaf = now+c.pass, c.deaf
+		if got := mute(); got != c.want {
+			t.Errorf("step %d: %v, want %v", i, got, c.want)
+		}
+		if got := told(); got != nil {
+			t.Errorf("step %d: %v, although it was told", i, got)
+		}
+	}
+	hung = true
+	if mute() != errHung || told() != errHung {
+		t.Error("goes on while its disk hangs")
+	}
+}
+
 // A leader that hears too few voters says so before a long record, and then sends it: whoever receives it may be who it lacks.
 func TestADeafLeaderSendsItsRecord(t *testing.T) {
 	there, _ := longRecordOf(t, func(s *Stream) { s.Deaf = func() bool { return true } })
@@ -208,7 +236,7 @@ func TestLargeRecordIsSentInPieces(t *testing.T) {
 	sent := make(chan error, 1)
 	recs := []replication.Record{recordOf(t, 2*maxBatch+17)}
 	go func() {
-		sent <- send(here, wire.AppendHeader(nil, replication.Append{Epoch: 1, Records: recs}), recs, func() bool { return false })
+		sent <- send(here, wire.AppendHeader(nil, replication.Append{Epoch: 1, Records: recs}), recs, func() error { return nil })
 	}()
 	f, err := wire.ReadFrame(bufio.NewReader(there))
 	if err != nil {

@@ -82,11 +82,14 @@ func (o *outbox) put(b []byte) bool {
 	return true
 }
 
-// hasRoom tells whether put would take n bytes.
+// hasRoom tells whether put would take a note and a record of n bytes.
 func (o *outbox) hasRoom(n int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.takes(n)
+	if n > mostUnwritten {
+		return o.takes(n) && o.takes(noteSize)
+	}
+	return o.takes(noteSize + n)
 }
 
 // takes tells whether n bytes may wait to be written beside those that do. Caller holds mu.

@@ -159,12 +159,12 @@ func (l *Log) quarantine(base replication.Mark, reason string) (q Quarantine, er
 			return Quarantine{}, err
 		}
 	}
-	l.mu.Lock()
-	l.kept = Quarantine{}
-	l.mu.Unlock()
 	if err := l.fs.Rename(q.Path+durable.TempSuffix, q.Path); err != nil {
 		return Quarantine{}, fmt.Errorf("rename %s to %s: %w", q.Path+durable.TempSuffix, q.Path, err)
 	}
+	l.mu.Lock()
+	l.kept = Quarantine{}
+	l.mu.Unlock()
 	return q, durable.SyncDir(l.fs, l.opt.QuarantineDir)
 }
 
