@@ -70,19 +70,26 @@ func sayHello(ctx context.Context, s *Session) error {
 	return err
 }
 
-// A member answers for as long as it takes to keep what it is to cut, and says meanwhile that its state is of no use.
-func TestAMemberAnswersWhileItKeepsWhatItCuts(t *testing.T) {
-	fs := heldFS{vfs.NewMem(), make(chan struct{}, 1), make(chan struct{})}
+// keeping is a member that is keeping what it has to cut, its first write held, and how its hello ends.
+func keeping(t *testing.T, ctx context.Context) (fs heldFS, r *Runner, s *Session, said chan error) {
+	t.Helper()
+	fs = heldFS{vfs.NewMem(), make(chan struct{}, 1), make(chan struct{})}
 	o := options()
 	o.FS = fs
-	r := start(t, o)
+	r = start(t, o)
 	lead(t, r, 1, replication.Rule{})
 	until(t, "the leader opens", r.Open)
 	write(t, r, "a", "b")
-	s := deposed(t, r)
-	said := make(chan error, 1)
-	go func() { said <- sayHello(t.Context(), s) }()
+	s = deposed(t, r)
+	said = make(chan error, 1)
+	go func() { said <- sayHello(ctx, s) }()
 	<-fs.writes
+	return fs, r, s, said
+}
+
+// A member answers for as long as it takes to keep what it is to cut, and says meanwhile that its state is of no use.
+func TestAMemberAnswersWhileItKeepsWhatItCuts(t *testing.T) {
+	fs, r, _, said := keeping(t, t.Context())
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	if status, err := r.Status(ctx); err != nil || !status.NeedSeed || status.Quarantined != 0 || status.Last.Position != 3 {
@@ -98,7 +105,7 @@ func TestAMemberAnswersWhileItKeepsWhatItCuts(t *testing.T) {
 	if status, err := r.Status(t.Context()); err != nil || status.Quarantined != 2 || status.Last.Position != 1 {
 		t.Errorf("%+v, %v", status, err)
 	}
-	files, err := wal.ListQuarantine(o.FS, r.meta.QuarantineDir())
+	files, err := wal.ListQuarantine(fs, r.meta.QuarantineDir())
 	if err != nil || len(files) != 1 || files[0].Entries() != 2 {
 		t.Errorf("%+v, %v", files, err)
 	}
@@ -106,18 +113,8 @@ func TestAMemberAnswersWhileItKeepsWhatItCuts(t *testing.T) {
 
 // What is being kept for a leader that is followed no more is given up: the next one is not waited with for that.
 func TestKeepingEndsWithTheConnection(t *testing.T) {
-	fs := heldFS{vfs.NewMem(), make(chan struct{}, 1), make(chan struct{})}
-	o := options()
-	o.FS = fs
-	r := start(t, o)
-	lead(t, r, 1, replication.Rule{})
-	until(t, "the leader opens", r.Open)
-	write(t, r, "a", "b")
-	s := deposed(t, r)
 	ctx, cancel := context.WithCancel(t.Context())
-	said := make(chan error, 1)
-	go func() { said <- sayHello(ctx, s) }()
-	<-fs.writes
+	fs, r, s, said := keeping(t, ctx)
 	cancel()
 	close(fs.goOn)
 	if err := <-said; !errors.Is(err, context.Canceled) {
@@ -141,17 +138,7 @@ func TestKeepingEndsWithTheConnection(t *testing.T) {
 
 // What was kept for a cut that does not come, because another leader is followed by then, does not stay on the volume.
 func TestWhatWasKeptForNoCutGoes(t *testing.T) {
-	fs := heldFS{vfs.NewMem(), make(chan struct{}, 1), make(chan struct{})}
-	o := options()
-	o.FS = fs
-	r := start(t, o)
-	lead(t, r, 1, replication.Rule{})
-	until(t, "the leader opens", r.Open)
-	write(t, r, "a", "b")
-	s := deposed(t, r)
-	said := make(chan error, 1)
-	go func() { said <- sayHello(t.Context(), s) }()
-	<-fs.writes
+	fs, r, _, said := keeping(t, t.Context())
 	if err := r.works.Do(t.Context(), func() { r.session = nil }); err != nil {
 		t.Fatal(err)
 	}

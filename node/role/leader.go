@@ -236,14 +236,12 @@ func (m *Member) readyFor(b *batch) bool {
 	m.works.Background(func() error {
 		m.prepare(log, size)
 		return nil
-	}, func(error) {
-		l.preparing, l.unsealed.prepared = false, true
-		if m.leader == l && m.MaySeal() {
-			m.Seal()
-		}
-	})
+	}, func(error) { l.preparing, l.unsealed.prepared = false, true })
 	return false
 }
+
+// Unsealed reports whether Seal has a batch to begin with that the log was made ready for. Only where MaySeal does.
+func (m *Member) Unsealed() bool { return m.leader.unsealed.count > 0 && m.leader.unsealed.prepared }
 
 // Hello implements peer.Leader.
 func (m *Member) Hello(ctx context.Context, h replication.Hello) (reply replication.HelloReply, s *peer.Stream, err error) {

@@ -159,7 +159,7 @@ func (w *works) sealable() bool {
 	if !may {
 		return false
 	}
-	if b := &w.m.leader.unsealed; b.count > 0 && b.prepared {
+	if w.m.Unsealed() {
 		return true
 	}
 	select {

@@ -38,12 +38,11 @@ func (f *fakeFollower) Seed(context.Context, io.ReadWriter) error { return nil }
 func (f *fakeFollower) Source() (string, replication.Hello)       { return "", replication.Hello{} }
 func (f *fakeFollower) SourceFailed(context.Context, error)       {}
 
-// A record that takes longer to arrive than a leader may be silent is not silence: the follower would ask for it again and
-// again, and never get past it.
-func TestRecordMayTakeLongerThanSilence(t *testing.T) {
+// streamTo has f follow the leader at the other end of there, as far as its stream.
+func streamTo(t *testing.T, f Follower) (there net.Conn, followed chan error) {
+	t.Helper()
 	here, there := net.Pipe()
-	f := &fakeFollower{appends: make(chan replication.Append, 1)}
-	followed := make(chan error, 1)
+	followed = make(chan error, 1)
 	go func() { followed <- Follow(t.Context(), here, nil, f) }()
 	r := bufio.NewReader(there)
 	if _, err := r.Discard(len(wire.Preface)); err != nil {
@@ -55,6 +54,14 @@ func TestRecordMayTakeLongerThanSilence(t *testing.T) {
 	if err := writeJSON(there, wire.FrameHelloReply, replication.HelloReply{Verdict: replication.VerdictStream}); err != nil {
 		t.Fatal(err)
 	}
+	return there, followed
+}
+
+// A record that takes longer to arrive than a leader may be silent is not silence: the follower would ask for it again and
+// again, and never get past it.
+func TestRecordMayTakeLongerThanSilence(t *testing.T) {
+	f := &fakeFollower{appends: make(chan replication.Append, 1)}
+	there, followed := streamTo(t, f)
 	rec := recordOf(t, 2<<20)
 	frame := append(wire.AppendHeader(nil, replication.Append{Epoch: 1, Records: []replication.Record{rec}}), rec.Raw...)
 	const pieces = 5
@@ -81,20 +88,8 @@ func TestRecordMayTakeLongerThanSilence(t *testing.T) {
 
 // Messages that come one by one are heard by what they are; nobody is told beside that.
 func TestHeartbeatsDoNotArriveSlowly(t *testing.T) {
-	here, there := net.Pipe()
 	f := &fakeFollower{appends: make(chan replication.Append, 1)}
-	followed := make(chan error, 1)
-	go func() { followed <- Follow(t.Context(), here, nil, f) }()
-	r := bufio.NewReader(there)
-	if _, err := r.Discard(len(wire.Preface)); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := wire.ReadFrame(r); err != nil {
-		t.Fatal(err)
-	}
-	if err := writeJSON(there, wire.FrameHelloReply, replication.HelloReply{Verdict: replication.VerdictStream}); err != nil {
-		t.Fatal(err)
-	}
+	there, followed := streamTo(t, f)
 	for range 3 {
 		time.Sleep(Heartbeat * 3 / 2)
 		if _, err := there.Write(wire.AppendHeader(nil, replication.Append{Epoch: 1})); err != nil {

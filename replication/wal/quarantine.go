@@ -106,31 +106,38 @@ func (l *Log) Keep(ctx context.Context, p replication.Position, reason string) e
 	if err != nil {
 		return fmt.Errorf("keep the log after %d: %w", p, err)
 	}
-	last := l.Last()
-	l.mu.Lock()
-	kept := l.kept.Base == base && l.kept.Last == last && l.kept.Path != ""
-	l.mu.Unlock()
-	if kept {
-		return nil
-	}
-	q, err := Quarantine{}, l.DropKept()
-	if err == nil {
-		q, err = l.copyOut(ctx, base, last, reason)
-	}
-	switch {
+	switch _, err = l.keep(ctx, base, reason); {
 	case ctx.Err() != nil && errors.Is(err, ctx.Err()), errors.Is(err, ErrPruned):
 		return err
 	case err != nil:
 		return l.spaceOrFail(fmt.Errorf("keep the log after %d: %w", p, err))
 	}
-	l.mu.Lock()
-	l.kept = q
-	over := l.err
-	l.mu.Unlock()
-	if over != nil {
-		return errors.Join(over, l.DropKept())
+	if err := l.Err(); err != nil { // what Close does not know of yet
+		return errors.Join(err, l.DropKept())
 	}
 	return nil
+}
+
+// keep has the records after base in a file that is durable but for its name, which Keep may have made before.
+func (l *Log) keep(ctx context.Context, base replication.Mark, reason string) (Quarantine, error) {
+	last := l.Last()
+	l.mu.Lock()
+	q := l.kept
+	l.mu.Unlock()
+	if q.Path != "" && q.Base == base && q.Last == last {
+		return q, nil
+	}
+	err := l.DropKept()
+	if err == nil {
+		q, err = l.copyOut(ctx, base, last, reason)
+	}
+	if err != nil {
+		return Quarantine{}, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.kept = q
+	return q, nil
 }
 
 // DropKept removes what Keep has copied and no cut has used; nothing where there is none.
@@ -145,19 +152,11 @@ func (l *Log) DropKept() error {
 	return durable.Remove(l.fs, q.Path+durable.TempSuffix)
 }
 
-// quarantine has the records after base in a durable file of their own: Keep's, or a new one. Caller holds appendMu.
-func (l *Log) quarantine(base replication.Mark, reason string) (q Quarantine, err error) {
-	last := l.Last()
-	l.mu.Lock()
-	q = l.kept
-	l.mu.Unlock()
-	if q.Base != base || q.Last != last {
-		if err = l.DropKept(); err == nil {
-			q, err = l.copyOut(context.Background(), base, last, reason)
-		}
-		if err != nil {
-			return Quarantine{}, err
-		}
+// quarantine has the records after base in a durable file of their own. Caller holds appendMu.
+func (l *Log) quarantine(base replication.Mark, reason string) (Quarantine, error) {
+	q, err := l.keep(context.Background(), base, reason)
+	if err != nil {
+		return Quarantine{}, err
 	}
 	if err := l.fs.Rename(q.Path+durable.TempSuffix, q.Path); err != nil {
 		return Quarantine{}, fmt.Errorf("rename %s to %s: %w", q.Path+durable.TempSuffix, q.Path, err)

@@ -136,7 +136,7 @@ func (p *process) tick() {
 // settle is what the role goroutine does after every event.
 func (p *process) settle() {
 	p.m.Settle()
-	for p.m.MaySeal() && p.sequencer().taken <= p.sequencer().tail {
+	for p.m.MaySeal() && (p.m.Unsealed() || p.sequencer().taken <= p.sequencer().tail) {
 		p.m.Seal()
 		p.m.Settle()
 	}
