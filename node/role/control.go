@@ -2,6 +2,7 @@ package role
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -92,7 +93,7 @@ func (m *Member) Handover(ctx context.Context, req wire.HandoverRequest) (wire.H
 		acked := m.acks.next()
 		reply, missing, err := m.TryHandover(ctx, req, begin)
 		switch {
-		case replication.IsRefusal(err):
+		case replication.IsRefusal(err) && !errors.Is(err, errHoldOver):
 			return reply, err
 		case err != nil:
 			return reply, &replication.Refusal{Reason: "NotInTime", Message: fmt.Sprintf("%s within %v", lacks, holdOf(req))}
@@ -148,6 +149,8 @@ func (h *hold) progressed(c *Contents) bool {
 	return h.applied != before
 }
 
+var errHoldOver = &replication.Refusal{Reason: "NotInTime", Message: "the hold on writes ended"}
+
 func (m *Member) beginHold(req wire.HandoverRequest, d time.Duration) error {
 	if err := m.leads(req.Epoch); err != nil {
 		return err
@@ -195,7 +198,7 @@ func (m *Member) handedOver(req wire.HandoverRequest) (end replication.Mark, mis
 		return end, "", err
 	}
 	if m.hold == nil {
-		return end, "", &replication.Refusal{Reason: "NotInTime", Message: "the hold on writes ended"}
+		return end, "", errHoldOver
 	}
 	c := m.Contents()
 	if m.space.noRoom {

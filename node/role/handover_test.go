@@ -1,6 +1,7 @@
 package role
 
 import (
+	"context"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -77,5 +78,41 @@ func TestAHandoverThatFailsTellsWhy(t *testing.T) {
 		disks[name].hang.Store(nil)
 		close(hang)
 		c.agrees("b")
+	}
+}
+
+// Who was short is told also where the hold ends just before the last look.
+func TestAHandoverWhoseHoldIsOverTellsWhy(t *testing.T) {
+	c := newCluster(t)
+	fs := &hangFS{FS: vfs.NewMem()}
+	c.start("a")
+	c.start("b", func(o *Options) { o.FS = fs })
+	c.lead("a", "b")
+	until(t, "the follower follows", c.members["b"].Following)
+	hang := make(chan struct{})
+	fs.hang.Store(&hang)
+	defer c.agrees("b")
+	defer close(hang)
+	defer fs.hang.Store(nil)
+	a := c.members["a"]
+	if _, err := put(t, a.Runner, "k"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the leader itself has written it", func() bool { s := c.status("a"); return s.Durable == s.Last })
+	failed := make(chan error, 1)
+	go func() {
+		_, err := a.Handover(context.Background(), wire.HandoverRequest{Epoch: c.epoch, To: "b", HoldMillis: maxHold.Milliseconds()})
+		failed <- err
+	}()
+	until(t, "the writes are held, and the hold ends", func() (held bool) {
+		_ = a.works.Do(context.Background(), func() {
+			held = a.hold != nil
+			a.endHold()
+		})
+		return held
+	})
+	a.acks.signal()
+	if err := <-failed; err == nil || !strings.Contains(err.Error(), "b did not reach the log's end") {
+		t.Errorf("said: %v", err)
 	}
 }

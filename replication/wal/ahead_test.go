@@ -114,13 +114,16 @@ func TestPrepareMakesRoom(t *testing.T) {
 // A segment without records grows for a long one, ahead as well.
 func TestPrepareGrowsALogWithoutRecords(t *testing.T) {
 	var writes atomic.Int64
+	appended := make(chan struct{}) // only then the file for the next segment is made, which is written as well
+	spawn := func(f func()) { f() }
 	l, _ := mustOpen(t, errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if op.Kind == errorfs.OpFileWriteAt {
 			writes.Add(1)
 		}
 		return nil
-	})), "wal", Options{Create: true})
+	})), "wal", Options{Create: true, Spawn: func(f func()) { spawn(f) }})
 	defer closeLog(t, l)
+	defer close(appended)
 	appendSome(t, l, 1, 3, 100)
 	if err := l.Reset(l.Last(), l.Epochs()); err != nil {
 		t.Fatal(err)
@@ -132,6 +135,12 @@ func TestPrepareGrowsALogWithoutRecords(t *testing.T) {
 	l.Prepare(r.Size())
 	if !l.Takes(r.Size()) {
 		t.Fatal("there is no room")
+	}
+	spawn = func(f func()) {
+		go func() {
+			<-appended
+			f()
+		}()
 	}
 	writes.Store(0)
 	if err := l.Append(r); err != nil || writes.Load() > 0 {
