@@ -168,7 +168,7 @@ func eventuallyNone(t *testing.T, held func() int) {
 
 // Many shorter values in one reply are as long as one long one.
 func TestRepliesOfManyValuesTakeTurns(t *testing.T) {
-	const clients, most, size, values = 12, 16 << 20, 100 << 10, 120
+	const clients, most, size, values = 24, 8 << 20, 100 << 10, 60
 	ask := "MGET" + strings.Repeat(" short", values)
 	for name, tc := range map[string]struct {
 		ask    []string
@@ -208,8 +208,8 @@ func TestRepliesOfManyValuesTakeTurns(t *testing.T) {
 				}
 				someIsHeld(t, n)
 				time.Sleep(200 * time.Millisecond)
-				// A reply in memory may have twice its length; and the leader has its own.
-				if held := settledHeap() - before; held > 4*most+32<<20 {
+				// A reply in memory may have twice its length; slow takers may have as much again; and the leader has its own.
+				if held := settledHeap() - before; held > 2*4*most+32<<20 {
 					t.Errorf("%d MiB for %d clients that do not take their replies of %d MiB", held>>20, clients, size*values>>20)
 				}
 				var done sync.WaitGroup
