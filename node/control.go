@@ -12,8 +12,16 @@ import (
 
 // Node implements admin.Node by its role goroutine.
 
-func (n *Node) Status(ctx context.Context) (wire.Status, error) { return n.run.Status(ctx) }
-func (n *Node) Changed() <-chan struct{}                        { return n.run.Changed() }
+// Status tells of passwords only what is wrong with them, where nothing worse is.
+func (n *Node) Status(ctx context.Context) (wire.Status, error) {
+	s, err := n.run.Status(ctx)
+	if s.Problem == "" {
+		s.Problem = n.passwords.problem()
+	}
+	return s, err
+}
+
+func (n *Node) Changed() <-chan struct{} { return n.run.Changed() }
 
 func (n *Node) Fence(ctx context.Context, r wire.FenceRequest) (wire.FenceReply, error) {
 	return n.run.Fence(ctx, r)

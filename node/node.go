@@ -24,10 +24,12 @@ import (
 
 // Node is one running data node.
 type Node struct {
-	opt     Options
-	run     *role.Runner
-	clients *resp.Server
-	serving atomic.Pointer[resp.Server] // clients, for the role goroutine, which begins before it is there
+	opt Options
+	run *role.Runner
+	// passwords of clients; nil: none.
+	passwords *passwords
+	clients   *resp.Server
+	serving   atomic.Pointer[resp.Server] // clients, for the role goroutine, which begins before it is there
 	// writeTimeout is what a leader told last; 0: nothing.
 	writeTimeout atomic.Int64
 	probe        *lease.DiskProbe
@@ -54,6 +56,9 @@ func Start(ctx context.Context, opt Options) (_ *Node, err error) {
 		return nil, err
 	}
 	n := &Node{opt: opt, ended: make(chan struct{})}
+	if n.passwords, err = openPasswords(opt.PasswordFile); err != nil {
+		return nil, err
+	}
 	ctx, n.cancel = context.WithCancel(ctx)
 	defer func() {
 		if err != nil {
@@ -167,7 +172,7 @@ func (n *Node) serve(ctx context.Context) (err error) {
 	n.clients, err = resp.New(b, resp.Options{
 		Now: wallClock, Log: n.opt.Log, Limits: resp.Limits{MaxBulk: int(n.opt.MaxValueBytes)},
 		MaxClients: n.opt.MaxClients, CommitTimeout: n.opt.WriteTimeout, ReadTimeout: gateWait, EnableDebug: n.opt.EnableDebug,
-		Dial: n.dialLeader, Store: n.opt.Store + "/" + n.opt.StoreUID, Park: n.opt.park, Owned: n.owned(), Version: n.opt.Version,
+		Dial: n.dialLeader, Store: n.opt.Store + "/" + n.opt.StoreUID, Park: n.opt.park, Passwords: n.passwords.forClients(), Owned: n.owned(), Version: n.opt.Version,
 		MaxLarge: int(n.opt.Memory / largeShare), MaxLong: n.opt.longReplies(), MaxOutput: n.opt.maxOutput(),
 	})
 	if err != nil {
@@ -183,6 +188,9 @@ func (n *Node) serve(ctx context.Context) (err error) {
 	n.running.Go(func() { n.serveClients(n.clients.Serve, n.ports[portClient]) })
 	if l := n.ports[portLeader]; l != nil {
 		n.running.Go(func() { n.serveClients(n.clients.ServeByLeader, l) })
+	}
+	if n.passwords != nil {
+		n.running.Go(func() { n.passwords.watch(ctx, n.opt.Log) })
 	}
 	n.running.Go(func() { b.expire(ctx) })
 	if l := n.ports[portControl]; l != nil {

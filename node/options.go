@@ -59,6 +59,8 @@ type Options struct {
 	// MaxValueBytes, MaxClients: limits of the client protocol.
 	MaxValueBytes int64
 	MaxClients    int
+	// PasswordFile has what clients have to give one of, a line each; "": everybody may do everything.
+	PasswordFile string
 	// LogRetain and Memory in bytes.
 	LogRetain, Memory int64
 	// SeedRate bounds what this member sends to seed others, in bytes per second over all of them; 0: no bound.

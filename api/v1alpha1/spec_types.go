@@ -44,6 +44,10 @@ type ReplicatedStoreSpec struct {
 	// +kubebuilder:default={}
 	Reads ReadsSpec `json:"reads,omitzero"`
 
+	// auth says whom the members let in. A change restarts them one by one, the leader last.
+	// +optional
+	Auth AuthSpec `json:"auth,omitzero"`
+
 	// image of the data node. Default: the image that the operator was installed with. Upgrading the operator restarts nobody:
 	// a member takes up the operator's newer image when its pod is made next (kubectl rstore restart). An image named here is
 	// the only one that counts, and changing it restarts the members.
@@ -182,6 +186,32 @@ type ReadsSpec struct {
 	// +optional
 	// +kubebuilder:default=Session
 	Consistency Consistency `json:"consistency,omitempty"`
+}
+
+// AuthSpec says whom the members let in.
+type AuthSpec struct {
+	// passwordSecret is where the password of clients is. Without, everybody who reaches the ports of clients may do everything.
+	// +optional
+	PasswordSecret *SecretKey `json:"passwordSecret,omitempty"`
+}
+
+// SecretKey is one value of a Secret.
+type SecretKey struct {
+	// name of a Secret of the store's namespace.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
+	Name string `json:"name"`
+	// key of the password in the Secret's data. Where that has several lines, each is a password (8 at most, of 4 KiB at most): to
+	// replace one, put the new one before it, and take the old one away once nobody uses it. Members take that up within two minutes or so,
+	// without a restart.
+	// +optional
+	// +kubebuilder:default=password
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+$`
+	Key string `json:"key,omitempty"`
 }
 
 // Consistency of reads.

@@ -82,6 +82,7 @@ func parse(args []string) (opt node.Options, leaseName string, verbosity int, er
 	f.StringVar((*string)(&opt.Consistency), "consistency", string(node.ConsistencySession), "default of reads: Eventual, Session, LeaderWindow or Linearizable")
 	f.Int64Var(&opt.MaxValueBytes, "max-value-bytes", node.DefaultMaxValueBytes, "largest value in `bytes`")
 	f.IntVar(&opt.MaxClients, "max-clients", node.DefaultMaxClients, "most client connections")
+	f.StringVar(&opt.PasswordFile, "password-file", "", "`file` of the passwords that clients are let in with, one a line; it is read anew when it changes. Without, everybody is")
 	f.Int64Var(&opt.LogRetain, "log-retain-bytes", node.DefaultLogRetain, "log kept for followers that come back, in `bytes`")
 	f.Int64Var(&opt.SeedRate, "seed-rate-bytes", 0, "most `bytes` a second that this member sends to seed others; 0: no bound")
 	f.Int64Var(&opt.Memory, "memory", node.DefaultMemory, "memory of caches and write buffers in `bytes`")

@@ -24,6 +24,7 @@ type restarts struct {
 	Limits           corev1.ResourceList           `json:"limits,omitempty"`
 	Requests         corev1.ResourceList           `json:"requests,omitempty"`
 	Consistency      api.Consistency               `json:"consistency,omitempty"`
+	Password         string                        `json:"password,omitempty"` // the Secret's name and key
 
 	MaxClients   *int32             `json:"maxClients,omitempty"`
 	MaxValueSize *resource.Quantity `json:"maxValueSize,omitempty"`
@@ -49,6 +50,9 @@ func SpecHash(s *api.ReplicatedStore) string {
 		LogRetention: spec.Node.LogRetention, SeedRate: spec.Node.SeedRate,
 		NodeSelector: spec.Scheduling.NodeSelector, Affinity: spec.Scheduling.Affinity, Tolerations: spec.Scheduling.Tolerations,
 		Spread: spec.Scheduling.TopologySpreadConstraints, PriorityClassName: spec.Scheduling.PriorityClassName,
+	}
+	if p := spec.Auth.PasswordSecret; p != nil {
+		r.Password = p.Name + "/" + p.Key
 	}
 	if c := spec.Reads.Consistency; c != api.ConsistencySession {
 		r.Consistency = c

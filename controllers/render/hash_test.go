@@ -36,6 +36,8 @@ func TestSpecHash(t *testing.T) {
 		"pull":      func(s *api.ReplicatedStoreSpec) { s.ImagePullPolicy = corev1.PullAlways },
 		"secrets":   func(s *api.ReplicatedStoreSpec) { s.ImagePullSecrets = []corev1.LocalObjectReference{{Name: "mirror"}} },
 		"memory":    withMemoryLimit("1Gi"),
+		"password":  withPassword("orders-auth", "password"),
+		"its key":   withPassword("orders-auth", "clients"),
 		"reads":     func(s *api.ReplicatedStoreSpec) { s.Reads.Consistency = api.ConsistencyEventual },
 		"clients":   func(s *api.ReplicatedStoreSpec) { s.Node.MaxClients = ptr.To[int32](7) },
 		"values":    func(s *api.ReplicatedStoreSpec) { s.Node.MaxValueSize = ptr.To(resource.MustParse("1Mi")) },
@@ -73,6 +75,7 @@ func TestRecordedHashes(t *testing.T) {
 	}{
 		"the smallest":      {store("orders"), "44136fa355b3678a"},
 		"a memory limit":    {store("limited", sized(1, 0), withMemoryLimit("1Gi")), "c733134a9f94898d"},
+		"a password":        {store("orders", withPassword("orders-auth", "password")), "f89bee7d240a0350"},
 		"everything is set": {store("orders", sized(1, 0), tuned), "abe45cb85e7eef2c"},
 	} {
 		if got := render.SpecHash(tc.store); got != tc.hash {

@@ -63,15 +63,16 @@ func podSpec(s *api.ReplicatedStore, member string, o Options) *corev1ac.PodSpec
 			WithFSGroup(userID).
 			WithFSGroupChangePolicy(corev1.FSGroupChangeOnRootMismatch).
 			WithSeccompProfile(corev1ac.SeccompProfile().WithType(corev1.SeccompProfileTypeRuntimeDefault))).
-		WithContainers(container(s, member, o)).
 		WithVolumes(corev1ac.Volume().
 			WithName(volumeName).
 			WithPersistentVolumeClaim(corev1ac.PersistentVolumeClaimVolumeSource().WithClaimName(member)))
 	for _, secret := range s.Spec.ImagePullSecrets {
 		spec.WithImagePullSecrets(corev1ac.LocalObjectReference().WithName(secret.Name))
 	}
+	c := container(s, member, o)
+	withPassword(spec, c, s.Spec.Auth.PasswordSecret)
 	schedule(spec, s)
-	return spec
+	return spec.WithContainers(c)
 }
 
 // container is the data node's. Why it ended is taken from its log: the operator repeats it in status.

@@ -84,6 +84,8 @@ func (r *round) rejection(j *job) string {
 		return unknownCommand(r.srv.table, j.args)
 	case !cmd.accepts(len(j.args)):
 		return arityError(cmd)
+	case r.conn.parser.locked && !cmd.has(flagNoAuth):
+		return errNoAuth
 	case r.conn.multi != nil && cmd.has(flagNoMulti):
 		return errNoMulti
 	case cmd.has(flagWrite) && r.seq == nil && !r.srv.forwards():

@@ -28,7 +28,7 @@ func (s *Server) params() map[string]Param {
 	list := []Param{
 		constant("appendonly", "yes"), constant("appendfsync", "always"), constant("save", ""),
 		constant("maxmemory", "0"), constant("maxmemory-policy", "noeviction"),
-		constant("databases", "1"), constant("cluster-enabled", "no"), constant("requirepass", ""),
+		constant("databases", "1"), constant("cluster-enabled", "no"), s.requirepass(),
 		constant("replica-read-only", "yes"), constant("replica-serve-stale-data", "no"),
 		constant("proto-max-bulk-len", strconv.Itoa(s.limits.MaxBulk)),
 		constant("client-query-buffer-limit", strconv.Itoa(s.limits.MaxRequest)),
@@ -65,6 +65,14 @@ func (s *Server) intParam(name string, v interface {
 			return nil
 		},
 	}
+}
+
+// requirepass shows whether there is a password, and never which.
+func (s *Server) requirepass() Param {
+	if s.opt.Passwords == nil {
+		return constant("requirepass", "")
+	}
+	return constant("requirepass", "(secret)")
 }
 
 // outputLimitParam has Redis's form "<class> <hard> <soft> <soft seconds>" of which only the hard limit of ordinary

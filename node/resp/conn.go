@@ -62,6 +62,7 @@ type conn struct {
 	forwarded bool // another member speaks, for a client of its own
 	// wroteElsewhere: the client may have written at another leader, or over a connection of that member's before this one.
 	wroteElsewhere bool
+	given          string    // as a password, where none is asked for; see words
 	up             *upstream // to the leader; nil: none. Changed under mu, for others look at it
 	watchesUp      *upstream // over which keys are watched; nil: over none
 
@@ -233,7 +234,7 @@ func (c *conn) unfinished() bool {
 func (r *round) parse() bool {
 	c := r.conn
 	r.jobs, r.arena, r.next = r.jobs[:0], r.arena[:0], 0
-	for len(r.jobs) < chunkCommands && r.malformed == nil {
+	for len(r.jobs) < c.parser.chunk() && r.malformed == nil {
 		from := len(r.arena)
 		args, err := c.parser.next(r.arena)
 		if r.malformed = err; err != nil || args == nil {

@@ -46,30 +46,29 @@ func reset(c *call) {
 	c.conn.setName(nil)
 	c.conn.quiet = replyOn
 	c.conn.noEvict, c.conn.noTouch = false, false
+	c.conn.lock()
 	c.w.resp3 = false
 	c.conn.resp3.Store(false)
 	c.w.simple("RESET")
 }
 
-// auth answers as a Redis without a password: the default user takes any password, but AUTH <password> alone is refused
-// because the client seems to expect one.
+// auth without a password to give answers as such a Redis does: the default user takes any, but AUTH <password> alone is refused because the
+// client seems to expect one.
 func auth(c *call) {
+	user := []byte(defaultUser)
 	switch {
 	case len(c.args) > 3:
 		c.w.fail(errSyntax)
-	case len(c.args) == 2:
+		return
+	case len(c.args) == 3:
+		user = c.args[1]
+	case c.srv.opt.Passwords == nil:
 		c.w.fail("ERR AUTH <password> called without any password configured for the default user. Are you sure your configuration is correct?")
-	case c.knownUser(c.args[1]):
+		return
+	}
+	if c.login(user, c.args[len(c.args)-1]) {
 		c.w.ok()
 	}
-}
-
-func (c *call) knownUser(name []byte) bool {
-	if string(name) == "default" {
-		return true
-	}
-	c.w.fail("WRONGPASS invalid username-password pair or user is disabled.")
-	return false
 }
 
 // hello switches the protocol and describes the server. Nothing changes when an option is wrong, but as in Redis the
@@ -91,7 +90,7 @@ func hello(c *call) {
 	for len(args) > 0 {
 		switch {
 		case is(args[0], "AUTH") && len(args) > 2:
-			if !c.knownUser(args[1]) {
+			if !c.login(args[1], args[2]) {
 				return
 			}
 			args = args[3:]
@@ -104,6 +103,10 @@ func hello(c *call) {
 			c.w.fail(fmt.Sprintf("ERR Syntax error in HELLO option '%s'", clip(args[0], len(args[0]))))
 			return
 		}
+	}
+	if c.conn.parser.locked {
+		c.w.fail(errHelloNoAuth)
+		return
 	}
 	if version != 0 {
 		c.w.resp3 = version == 3

@@ -56,6 +56,9 @@ type Options struct {
 	// Dial reaches the client port of another member, to which commands that need the leader are forwarded. nil: they are refused
 	// with READONLY instead.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
+	// Passwords are asked of clients, by AUTH or HELLO, before anything else, and given to the member that leads. nil: everybody may do
+	// everything.
+	Passwords *Passwords
 	// Store tells this store from others, as "name/UID": it is compared with that of the member there, for an address may be another
 	// store's by now.
 	Store string

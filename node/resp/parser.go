@@ -30,6 +30,7 @@ type span struct{ from, to int }
 // Invariant: buf[start:pos] is the scanned part of the current command, spans its arguments found so far.
 type parser struct {
 	limits *Limits
+	locked bool // no password was given yet; see password.go
 	buf    []byte
 	start  int
 	pos    int
@@ -88,6 +89,9 @@ func (p *parser) multibulkHeader() (bool, error) {
 	if !ok || n > int64(min(p.limits.MaxMultibulk, math.MaxInt32)) {
 		return false, protocolError("invalid multibulk length")
 	}
+	if p.locked && n > lockedArgs {
+		return false, protocolError("unauthenticated multibulk length")
+	}
 	p.left, p.bulk = int(max(n, 0)), -1
 	return true, nil
 }
@@ -103,6 +107,9 @@ func (p *parser) arguments() (bool, error) {
 			n, ok := parseInt(line[1:])
 			if !ok || n < 0 || n > int64(p.limits.MaxBulk) {
 				return false, protocolError("invalid bulk length")
+			}
+			if p.locked && n > lockedBulk {
+				return false, protocolError("unauthenticated bulk length")
 			}
 			p.bulk = int(n)
 		}
@@ -158,6 +165,14 @@ func (p *parser) nextInline(arena [][]byte) (_ [][]byte, ok bool, _ error) {
 		return nil, true, nil
 	}
 	return args, true, nil
+}
+
+// chunk is how many commands may be cut out at once. A locked connection's next one may unlock it.
+func (p *parser) chunk() int {
+	if p.locked {
+		return 1
+	}
+	return chunkCommands
 }
 
 // pending returns how many bytes of an unfinished command are buffered.

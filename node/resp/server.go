@@ -167,6 +167,7 @@ func (s *Server) welcome(nc net.Conn, byLeader bool) {
 	c.byLeader = s.forwards() && byLeader
 	c.bound = c.byLeader || s.forwards() && s.backend.Sequencer() != nil
 	c.onReady = c.ready
+	c.lock()
 	c.touch()
 	if sc, ok := nc.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {

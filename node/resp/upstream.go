@@ -48,14 +48,17 @@ func sameStore(a, b string) bool {
 }
 
 // dialUpstream connects to the leader.
-func (s *Server) dialUpstream(ctx context.Context, addr string) (*upstream, error) {
+func (s *Server) dialUpstream(ctx context.Context, addr string, words []string) (*upstream, error) {
 	nc, err := s.opt.Dial(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
 	u := &upstream{addr: addr, nc: nc, in: bufio.NewReaderSize(nc, 16<<10)}
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
-	if err = u.greet(s.opt.Store); err == nil && !stop() {
+	if err = u.login(words); err == nil {
+		err = u.greet(s.opt.Store)
+	}
+	if err == nil && !stop() {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
@@ -75,7 +78,7 @@ func (u *upstream) greet(store string) error {
 }
 
 // dialWhile is dialUpstream for as long as the leader at addr is the one that is known: a lost one's machine does not even refuse.
-func (s *Server) dialWhile(ctx context.Context, addr string) (*upstream, error) {
+func (s *Server) dialWhile(ctx context.Context, addr string, words []string) (*upstream, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
@@ -92,7 +95,7 @@ func (s *Server) dialWhile(ctx context.Context, addr string) (*upstream, error) 
 			}
 		}
 	}()
-	return s.dialUpstream(ctx, addr)
+	return s.dialUpstream(ctx, addr, words)
 }
 
 var errLeaderChanged = errors.New("it does not lead any more")
@@ -187,7 +190,7 @@ func (c *conn) connect(ctx context.Context, addr string) (*upstream, error) {
 		c.disconnect()
 	}
 	if c.up == nil {
-		u, err := c.srv.dialWhile(ctx, addr)
+		u, err := c.srv.dialWhile(ctx, addr, c.words())
 		if err != nil {
 			return nil, err
 		}

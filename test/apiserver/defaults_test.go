@@ -46,6 +46,9 @@ var _ = Describe("defaults", func() {
 			Expect(s.Failover.LeaseDurationSeconds).To(HaveValue(BeEquivalentTo(6)))
 			Expect(s.Failover.DataLoss).To(Equal(api.DataLossForbid))
 		}),
+		Entry("auth", "auth: {passwordSecret: {name: orders-auth}}", func(s api.ReplicatedStoreSpec) {
+			Expect(s.Auth.PasswordSecret).To(HaveValue(Equal(api.SecretKey{Name: "orders-auth", Key: "password"})))
+		}),
 		Entry("scheduling", "scheduling: {priorityClassName: high}", func(s api.ReplicatedStoreSpec) {
 			Expect(s.Scheduling.TerminationGracePeriodSeconds).To(HaveValue(BeEquivalentTo(30)))
 		}),

@@ -33,7 +33,8 @@ var _ = Describe("programs take the flags they are started with", func() {
 		Entry("the smallest spec", storage),
 		Entry("a spec that says everything about the node", storage+
 			"resources: {limits: {memory: 1Gi}}\nreads: {consistency: Linearizable}\n"+
-			"node: {maxClients: 7, maxValueSize: 1Mi, memory: 64Mi, logRetention: 64Mi, seedRate: 50Mi}"),
+			"node: {maxClients: 7, maxValueSize: 1Mi, memory: 64Mi, logRetention: 64Mi, seedRate: 50Mi}\n"+
+			"auth: {passwordSecret: {name: orders-auth}}"),
 	)
 
 	It("the operator, as in config/manager", func() {

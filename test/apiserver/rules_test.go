@@ -236,6 +236,21 @@ var _ = DescribeTable("a rule of the spec", func(ctx SpecContext, c creation) {
 		refused:  storage + "services: {annotations: {replicatedstore.io/store: x}}",
 		saying:   []string{"annotations below replicatedstore.io/ are the operator's own"},
 	}),
+	Entry("a password is in a Secret that has a name", creation{
+		accepted: storage + "auth: {passwordSecret: {name: orders-auth, key: clients.txt}}",
+		refused:  storage + "auth: {passwordSecret: {key: clients.txt}}",
+		saying:   []string{"spec.auth.passwordSecret.name", "Required value"},
+	}),
+	Entry("a Secret's name is one", creation{
+		accepted: storage + "auth: {passwordSecret: {name: orders.auth}}",
+		refused:  storage + "auth: {passwordSecret: {name: Orders/auth}}",
+		saying:   []string{"spec.auth.passwordSecret.name", "should match"},
+	}),
+	Entry("a Secret's key is one", creation{
+		accepted: storage + "auth: {passwordSecret: {name: a, key: a_B.c-1}}",
+		refused:  storage + "auth: {passwordSecret: {name: a, key: ../password}}",
+		saying:   []string{"spec.auth.passwordSecret.key", "should match"},
+	}),
 	Entry("members get a while to close their files", creation{
 		accepted: storage + "scheduling: {terminationGracePeriodSeconds: 5}",
 		refused:  storage + "scheduling: {terminationGracePeriodSeconds: 0}",

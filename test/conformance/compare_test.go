@@ -16,7 +16,7 @@ type pair struct {
 }
 
 func newPair(t testing.TB, protocol string) *pair {
-	return &pair{t: t, redis: startRedis(t), node: startNode(t), protocol: protocol}
+	return &pair{t: t, redis: startRedis(t), node: startNode(t, ""), protocol: protocol}
 }
 
 // mismatch is the first difference of a list of commands.

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -29,29 +30,41 @@ func program(t testing.TB, name string) string {
 	return path
 }
 
-// startRedis runs a redis-server for the test and returns its address.
-func startRedis(t testing.TB) string {
+// startRedis runs a redis-server for the test, with flags beside the usual ones, and returns its address.
+func startRedis(t testing.TB, flags ...string) string {
 	t.Helper()
 	path := program(t, "redis-server")
 	return run(t, func(port string) *exec.Cmd {
-		return exec.Command(path, "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--databases", "1",
-			"--proto-max-bulk-len", strconv.Itoa(maxBulk), "--dir", t.TempDir(), "--enable-debug-command", "yes")
+		return exec.Command(path, append([]string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--databases", "1",
+			"--proto-max-bulk-len", strconv.Itoa(maxBulk), "--dir", t.TempDir(), "--enable-debug-command", "yes"}, flags...)...)
 	})
 }
 
 // startNode runs the server under test and returns its address: the client protocol alone, or the node's binary that
-// CONFORMANCE_BINARY names.
-func startNode(t testing.TB) string {
+// CONFORMANCE_BINARY names. It asks for the password, if that is none of "".
+func startNode(t testing.TB, password string) string {
 	t.Helper()
 	binary := os.Getenv("CONFORMANCE_BINARY")
 	if binary == "" {
-		return resptest.Start(t, resp.Options{EnableDebug: true, Limits: resp.Limits{MaxBulk: maxBulk}}).Addr
+		o := resp.Options{EnableDebug: true, Limits: resp.Limits{MaxBulk: maxBulk}}
+		if password != "" {
+			o.Passwords = resp.NewPasswords(password)
+		}
+		return resptest.Start(t, o).Addr
+	}
+	var flags []string
+	if password != "" {
+		file := filepath.Join(t.TempDir(), "password")
+		if err := os.WriteFile(file, []byte(password+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		flags = []string{"--password-file", file}
 	}
 	addr := run(t, func(port string) *exec.Cmd {
-		return exec.Command(binary, "--data", t.TempDir(), "--listen", "127.0.0.1:"+port, "--max-value-bytes", strconv.Itoa(maxBulk))
+		return exec.Command(binary, append(flags, "--data", t.TempDir(), "--listen", "127.0.0.1:"+port, "--max-value-bytes", strconv.Itoa(maxBulk))...)
 	})
 	for end := time.Now().Add(replyTimeout); ; time.Sleep(20 * time.Millisecond) { // it listens a moment before it leads
-		reply := dial(t, addr).do(command{"FLUSHALL"})[0]
+		reply := dial(t, addr).do(command{"AUTH", "default", password}, command{"FLUSHALL"})[1]
 		if reply == "+OK\r\n" {
 			return addr
 		}

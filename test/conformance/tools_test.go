@@ -8,7 +8,7 @@ import (
 
 // TestTools runs the programs that come with Redis against the node.
 func TestTools(t *testing.T) {
-	addr := startNode(t)
+	addr := startNode(t, "")
 	host, port, _ := strings.Cut(addr, ":")
 	for name, args := range map[string][]string{
 		"redis-benchmark": {"-t", "ping,set,get,incr,mset", "-n", "5000", "-c", "20", "-P", "16", "-r", "1000", "-q"},

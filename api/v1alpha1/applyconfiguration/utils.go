@@ -16,6 +16,8 @@ import (
 func ForKind(kind schema.GroupVersionKind) interface{} {
 	switch kind {
 	// Group=replicatedstore.io, Version=v1alpha1
+	case v1alpha1.SchemeGroupVersion.WithKind("AuthSpec"):
+		return &apiv1alpha1.AuthSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ChildMetadata"):
 		return &apiv1alpha1.ChildMetadataApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ComparedPosition"):
@@ -50,6 +52,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.RetentionPolicyApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SchedulingSpec"):
 		return &apiv1alpha1.SchedulingSpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("SecretKey"):
+		return &apiv1alpha1.SecretKeyApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SeedingStatus"):
 		return &apiv1alpha1.SeedingStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ServicesSpec"):

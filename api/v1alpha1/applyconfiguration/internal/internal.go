@@ -23,6 +23,12 @@ func Parser() *typed.Parser {
 var parserOnce sync.Once
 var parser *typed.Parser
 var schemaYAML = typed.YAMLObject(`types:
+- name: com.github.replicatedstore.replicatedstore.api.v1alpha1.AuthSpec
+  map:
+    fields:
+    - name: passwordSecret
+      type:
+        namedType: com.github.replicatedstore.replicatedstore.api.v1alpha1.SecretKey
 - name: com.github.replicatedstore.replicatedstore.api.v1alpha1.ChildMetadata
   map:
     fields:
@@ -304,6 +310,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.replicatedstore.replicatedstore.api.v1alpha1.ReplicatedStoreSpec
   map:
     fields:
+    - name: auth
+      type:
+        namedType: com.github.replicatedstore.replicatedstore.api.v1alpha1.AuthSpec
     - name: failover
       type:
         namedType: com.github.replicatedstore.replicatedstore.api.v1alpha1.FailoverSpec
@@ -491,6 +500,16 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: io.k8s.api.core.v1.TopologySpreadConstraint
           elementRelationship: atomic
+- name: com.github.replicatedstore.replicatedstore.api.v1alpha1.SecretKey
+  map:
+    fields:
+    - name: key
+      type:
+        scalar: string
+      default: password
+    - name: name
+      type:
+        scalar: string
 - name: com.github.replicatedstore.replicatedstore.api.v1alpha1.SeedingStatus
   map:
     fields:

@@ -25,6 +25,8 @@ type ReplicatedStoreSpecApplyConfiguration struct {
 	Failover *FailoverSpecApplyConfiguration `json:"failover,omitempty"`
 	// reads of every connection, which cannot choose otherwise.
 	Reads *ReadsSpecApplyConfiguration `json:"reads,omitempty"`
+	// auth says whom the members let in. A change restarts them one by one, the leader last.
+	Auth *AuthSpecApplyConfiguration `json:"auth,omitempty"`
 	// image of the data node. Default: the image that the operator was installed with. Upgrading the operator restarts nobody:
 	// a member takes up the operator's newer image when its pod is made next (kubectl rstore restart). An image named here is
 	// the only one that counts, and changing it restarts the members.
@@ -96,6 +98,14 @@ func (b *ReplicatedStoreSpecApplyConfiguration) WithFailover(value *FailoverSpec
 // If called multiple times, the Reads field is set to the value of the last call.
 func (b *ReplicatedStoreSpecApplyConfiguration) WithReads(value *ReadsSpecApplyConfiguration) *ReplicatedStoreSpecApplyConfiguration {
 	b.Reads = value
+	return b
+}
+
+// WithAuth sets the Auth field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Auth field is set to the value of the last call.
+func (b *ReplicatedStoreSpecApplyConfiguration) WithAuth(value *AuthSpecApplyConfiguration) *ReplicatedStoreSpecApplyConfiguration {
+	b.Auth = value
 	return b
 }
 

@@ -1,0 +1,150 @@
+package node
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/go-logr/logr"
+	"github.com/redis/go-redis/v9"
+)
+
+func passwordFile(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+func TestReadPasswords(t *testing.T) {
+	for text, want := range map[string]string{
+		"secret":                              "secret",
+		"secret\n":                            "secret",
+		"secret\r\n":                          "secret",
+		"  two words \n\nsecond\n":            "  two words |second",
+		"":                                    "has 0 passwords",
+		"\n\r\n":                              "has 0 passwords",
+		strings.Repeat("x\n", 8):              "x|x|x|x|x|x|x|x",
+		strings.Repeat("x\n", 9):              "has 9 passwords",
+		strings.Repeat("x", 4096):             strings.Repeat("x", 4096),
+		strings.Repeat("x", 4097):             "a line of",
+		"short\n" + strings.Repeat("x", 4097): "longer than 4096 bytes",
+	} {
+		words, err := readPasswords(passwordFile(t, text))
+		if err == nil && strings.Join(words, "|") != want || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%.20q: %.50q, %v", text, words, err)
+		}
+	}
+	if _, err := readPasswords(filepath.Join(t.TempDir(), "none")); err == nil || !strings.Contains(err.Error(), "spec.auth.passwordSecret") {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+// A member that was told of passwords does not serve without.
+func TestNoStartWithoutPasswords(t *testing.T) {
+	n, err := Start(context.Background(), Options{Data: t.TempDir(), Listen: "127.0.0.1:0", PasswordFile: passwordFile(t, "\n"), Log: logr.Discard()})
+	if err == nil {
+		_ = n.Stop()
+	}
+	if err == nil || !strings.Contains(err.Error(), "--password-file") {
+		t.Errorf("%v", err)
+	}
+}
+
+// Clients are let in by a password at every member, and what a follower sends on is, too, while passwords are replaced: no member knows the new
+// file at the same time as another.
+func TestPasswordsOfAStore(t *testing.T) {
+	files := map[string]string{"m-1": passwordFile(t, "old"), "m-2": passwordFile(t, "old")}
+	c := newCluster(t, 2, 1, func(o *Options) { o.PasswordFile = files[o.Member] })
+	c.promote("m-1", "m-2")
+	try := func(member, password string) error {
+		cl := redis.NewClient(&redis.Options{Addr: c.nodes[member].Addr().String(), MaxRetries: -1, Password: password})
+		defer func() { _ = cl.Close() }()
+		return cl.Set(t.Context(), "a", password, 0).Err()
+	}
+	follower := c.others()[0]
+	is := func(member, text string) {
+		t.Helper()
+		if err := os.WriteFile(files[member], []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c.nodes[member].passwords.look(logr.Discard())
+	}
+	admits := func(when string, password string, members ...string) {
+		t.Helper()
+		for _, m := range members {
+			if err := try(m, password); err != nil {
+				t.Errorf("%s: %s refuses %q: %v", when, m, password, err)
+			}
+		}
+	}
+	refuses := func(when, password, code string, members ...string) {
+		t.Helper()
+		for _, m := range members {
+			if err := try(m, password); err == nil || !strings.Contains(err.Error(), code) {
+				t.Errorf("%s: %s answers %q with %v", when, m, password, err)
+			}
+		}
+	}
+	admits("at first", "old", "m-1", "m-2")
+	refuses("at first", "", "NOAUTH", "m-1", "m-2")
+	refuses("at first", "new", "WRONGPASS", "m-1", "m-2")
+	is(follower, "new\nold\n")
+	admits("one knows both, the other the old one", "old", "m-1", "m-2")
+	admits("one knows both, the other the old one", "new", follower)
+	is(c.lead, "new\nold\n")
+	admits("both know both", "new", "m-1", "m-2")
+	is(c.lead, "new\n")
+	admits("one knows both, the other the new one", "new", "m-1", "m-2")
+	refuses("one knows both, the other the new one", "old", "WRONGPASS", c.lead)
+	is(follower, "new\n")
+	refuses("at last", "old", "WRONGPASS", "m-1", "m-2")
+	admits("at last", "new", "m-1", "m-2")
+	// A file that is of no use changes nothing, and is told of.
+	is(follower, "\n")
+	admits("no password in the file", "new", "m-1", "m-2")
+	if s := c.status(follower); !strings.Contains(s.Problem, "has 0 passwords") {
+		t.Errorf("it says %q", s.Problem)
+	}
+	is(follower, "new\n")
+	if s := c.status(follower); s.Problem != "" {
+		t.Errorf("it says %q still", s.Problem)
+	}
+}
+
+// While passwords are given to a store that had none, member by member, those that have one send on to one that has none.
+func TestAMemberWithAPasswordForwardsToOneWithout(t *testing.T) {
+	files := map[string]string{"m-2": passwordFile(t, "secret")}
+	c := newCluster(t, 2, 1, func(o *Options) { o.PasswordFile = files[o.Member] })
+	if c.promote("m-1", "m-2"); c.lead != "m-1" {
+		t.Fatalf("%s leads", c.lead)
+	}
+	cl := redis.NewClient(&redis.Options{Addr: c.nodes["m-2"].Addr().String(), MaxRetries: -1, Password: "secret"})
+	defer func() { _ = cl.Close() }()
+	if err := cl.Set(t.Context(), "a", "1", 0).Err(); err != nil {
+		t.Error(err)
+	}
+}
+
+// What is to replace passwords is looked at without being told.
+func TestPasswordsAreWatched(t *testing.T) {
+	path := passwordFile(t, "old")
+	n, err := Start(context.Background(), Options{Data: t.TempDir(), Listen: "127.0.0.1:0", Memory: 32 << 20, PasswordFile: path, Log: logr.Discard()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = n.Stop() }()
+	if err := os.WriteFile(path, []byte("new"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := &cluster{t: t}
+	c.eventually("the new one is taken", func() bool {
+		cl := redis.NewClient(&redis.Options{Addr: n.Addr().String(), MaxRetries: -1, Password: "new"})
+		defer func() { _ = cl.Close() }()
+		return cl.Set(t.Context(), "a", "1", 0).Err() == nil
+	})
+}
