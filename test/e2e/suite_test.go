@@ -47,6 +47,12 @@ var helpers = map[string]func(args []string) error{
 		}
 		return fill(context.Background(), args[0], total)
 	},
+	visitorArgument: func(args []string) error {
+		if len(args) != 2 {
+			return fmt.Errorf("%s: want an address and a password", visitorArgument)
+		}
+		return visit(context.Background(), args[0], args[1])
+	},
 	heavyArgument: func(args []string) error {
 		if len(args) != 3 {
 			return fmt.Errorf("%s: want an address, and how many write and read", heavyArgument)

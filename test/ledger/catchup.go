@@ -14,10 +14,10 @@ const pollPeriod = 50 * time.Millisecond
 
 // catchUp waits until exactly one of members leads and every other follows it, connected, at or beyond the position that
 // the leader had when it was asked first in its leadership. The error names what was missing when ctx ended.
-func catchUp(ctx context.Context, members []Member, dial Dial) error {
+func catchUp(ctx context.Context, members []Member, opt Options) error {
 	clients := make([]*redis.Client, len(members))
 	for i, m := range members {
-		clients[i] = redis.NewClient(ClientOptions(m.Address, 2*time.Second, dial))
+		clients[i] = opt.client(m.Address, 2*time.Second)
 		defer clients[i].Close()
 	}
 	target, missing := goal{}, ""

@@ -225,7 +225,7 @@ func TestALateFollowerIsWaitedFor(t *testing.T) {
 	}()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	if err := catchUp(ctx, []Member{{"orders-1", f.address()}, {"orders-2", g.address()}}, nil); err != nil {
+	if err := catchUp(ctx, []Member{{"orders-1", f.address()}, {"orders-2", g.address()}}, Options{}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 // refusals are the codes by which a store says that a write was not done. Everything else that is an error, also one that a
 // later version invents, leaves the outcome unknown.
 var refusals = []string{
-	"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", "OOM", "MISCONF", "NOAUTH", "NOPERM",
+	"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", "OOM", "MISCONF", "NOAUTH", "WRONGPASS", "NOPERM",
 	"WRONGTYPE", "BUSY", "NOREPLICAS", "ERR",
 }
 

@@ -66,7 +66,7 @@ func (w *Writer) Verify(ctx context.Context, members []Member) (Report, error) {
 	if len(members) == 0 {
 		return Report{}, errors.New("verify: no members given")
 	}
-	if err := catchUp(ctx, members, w.opt.Dial); err != nil {
+	if err := catchUp(ctx, members, w.opt); err != nil {
 		return Report{}, err
 	}
 	w.journal.mu.Lock()
@@ -76,7 +76,7 @@ func (w *Writer) Verify(ctx context.Context, members []Member) (Report, error) {
 	phantoms := map[string]bool{}
 	for _, m := range members {
 		r.Members = append(r.Members, m.Name)
-		err := readAll(ctx, m, w.opt.Dial, w.journal.keys, func(h *history, held string, ok bool) {
+		err := readAll(ctx, m, w.opt, w.journal.keys, func(h *history, held string, ok bool) {
 			f := h.judge(w.journal.writer, held, ok)
 			found := "absent"
 			if ok {
@@ -102,8 +102,8 @@ func (w *Writer) Verify(ctx context.Context, members []Member) (Report, error) {
 }
 
 // readAll reads every key on one member and hands it over.
-func readAll(ctx context.Context, m Member, dial Dial, keys []*history, each func(h *history, held string, ok bool)) error {
-	c := redis.NewClient(ClientOptions(m.Address, 10*time.Second, dial))
+func readAll(ctx context.Context, m Member, opt Options, keys []*history, each func(h *history, held string, ok bool)) error {
+	c := opt.client(m.Address, 10*time.Second)
 	defer c.Close()
 	for batch := range slices.Chunk(keys, readBatch) {
 		replies := make([]*redis.StringCmd, len(batch))

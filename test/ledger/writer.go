@@ -25,6 +25,8 @@ type Options struct {
 	Rate int `json:"rate"`
 	// Timeout of one write, and of making one connection; default 2 s. After it, the outcome is unknown.
 	Timeout time.Duration `json:"timeout"`
+	// Password is given by every connection, also those of Verify; "": none is.
+	Password string `json:"password,omitempty"`
 	// Dial makes connections, also those of Verify; nil is TCP.
 	Dial Dial `json:"-"`
 	// Now is the clock; nil is the machine's.
@@ -71,7 +73,7 @@ func Start(ctx context.Context, opt Options) (*Writer, error) {
 	}
 	w := &Writer{opt: opt, journal: newJournal(opt.ID, opt.Slots)}
 	for i := range opt.Connections {
-		c := redis.NewClient(ClientOptions(opt.Address, opt.Timeout, opt.Dial))
+		c := opt.client(opt.Address, opt.Timeout)
 		w.clients = append(w.clients, c)
 		for err := c.Ping(ctx).Err(); err != nil; err = c.Ping(ctx).Err() {
 			if sleep(ctx, pollPeriod); ctx.Err() != nil {
@@ -86,6 +88,14 @@ func Start(ctx context.Context, opt Options) (*Writer, error) {
 		w.done.Go(func() { w.run(running, i) })
 	}
 	return w, nil
+}
+
+func (o Options) client(address string, timeout time.Duration) *redis.Client {
+	c := ClientOptions(address, timeout, o.Dial)
+	if o.Password != "" {
+		c.Username, c.Password = "default", o.Password
+	}
+	return redis.NewClient(c)
 }
 
 // ClientOptions are those of one client with one connection that neither retries nor hides what happens to it.
