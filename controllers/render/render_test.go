@@ -113,8 +113,7 @@ func TestGolden(t *testing.T) {
 		"single":             store("cache", sized(1, 0)),
 		"small-volume":       store("small", sized(1, 0), func(s *api.ReplicatedStoreSpec) { s.Storage.Size = resource.MustParse("1Gi") }),
 		"memory-limit":       store("limited", sized(1, 0), withMemoryLimit("1Gi")),
-		"password":           store("orders", sized(1, 0), withPassword("orders-auth", "password")),
-		"everything-is-set":  store("orders", sized(1, 0), tuned),
+		"everything-is-set":  store("orders", sized(1, 0), tuned, withPassword("orders-auth", "password")),
 		"longest-name":       store(strings.Repeat("n", api.MaxNameLength), sized(1, 0)),
 		"two-asynchronously": store("metrics", sized(2, 0)),
 	}
