@@ -18,6 +18,17 @@ const (
 	ConditionFailoverBlocked = "FailoverBlocked"
 	// ConditionResizing is True while volumes are smaller than spec.storage.size: they grow, or cannot.
 	ConditionResizing = "Resizing"
+	// ConditionSpread is True while no machine has so many members that its loss, with its disks, could cost an acknowledged write (or, of a
+	// store that is asynchronous, all data).
+	ConditionSpread = "Spread"
+)
+
+// Reasons of ConditionSpread.
+const (
+	// ReasonMembersApart (True): members are on different machines, or as few on one as the store can lose.
+	ReasonMembersApart = "MembersApart"
+	// ReasonMembersTogether: the message names the machine, its members, and what its loss could cost.
+	ReasonMembersTogether = "MembersTogether"
 )
 
 // Reasons of ConditionResizing.

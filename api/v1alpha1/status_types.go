@@ -78,7 +78,7 @@ type ReplicatedStoreStatus struct {
 	// +listType=map
 	// +listMapKey=name
 	Members []MemberStatus `json:"members,omitempty"`
-	// conditions: Ready, Available, Progressing, Degraded, FailoverBlocked, Resizing.
+	// conditions: Ready, Available, Progressing, Degraded, FailoverBlocked, Resizing, Spread.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

@@ -22,7 +22,7 @@ type judgement struct {
 	message string
 }
 
-// conditions judges all six; each is always set.
+// conditions judges all; each is always set.
 func (d *decision) conditions(rec Record, p Plan) []metav1.Condition {
 	conds := slices.Clone(d.Store.Status.Conditions)
 	for _, c := range []struct {
@@ -35,6 +35,7 @@ func (d *decision) conditions(rec Record, p Plan) []metav1.Condition {
 		{v1alpha1.ConditionDegraded, d.degraded(rec, p)},
 		{v1alpha1.ConditionFailoverBlocked, d.blocked(rec, p)},
 		{v1alpha1.ConditionResizing, d.resizing()},
+		{v1alpha1.ConditionSpread, d.spread(rec)},
 	} {
 		status := metav1.ConditionFalse
 		if c.j.status {

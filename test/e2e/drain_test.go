@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	. "github.com/onsi/ginkgo/v2"
@@ -115,6 +116,31 @@ var _ = Describe("day 2: where members and leaders are", func() {
 		returns()
 		t.end(ctx)
 	}, SpecTimeout(5*readyTimeout))
+
+	It("on one node for want of others: told, and no more once one was made anew elsewhere", func(ctx SpecContext) {
+		onOwnCluster()
+		nodes, err := world.Kube.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
+		Expect(err).NotTo(HaveOccurred())
+		nodes.Items = slices.DeleteFunc(nodes.Items, func(n corev1.Node) bool { return len(n.Spec.Taints) > 0 })
+		Expect(world.Cordon(ctx, nodes.Items[0].Name)).To(Succeed())
+		store := sample(ctx, nil)
+		t := planned(ctx, store)
+		rs, err := store.Get(ctx)
+		Expect(err).NotTo(HaveOccurred())
+		followers := t.followers(ctx)
+		victim := followers[0]
+		if victim.node != followers[1].node && victim.node != t.node {
+			victim = followers[1]
+		}
+		t.sees(ctx, v1alpha1.ConditionSpread, metav1.ConditionFalse, v1alpha1.ReasonMembersTogether, victim.member, "are on node "+victim.node, v1alpha1.AnnotationReseed)
+		Expect(rs.Status.Phase).To(Equal(v1alpha1.PhaseReady), "it is a warning")
+		Expect(world.Uncordon(ctx)).To(Succeed())
+		t.asks("reseed "+victim.member, reseed(ctx, store, victim.member, "there is a node of its own"))
+		t.sees(ctx, v1alpha1.ConditionSpread, metav1.ConditionTrue, v1alpha1.ReasonMembersApart)
+		ready(ctx, store)
+		t.spread(ctx, 1)
+		t.undisturbed(ctx)
+	}, SpecTimeout(4*readyTimeout))
 })
 
 func zoneOf(ctx context.Context, node string) string {

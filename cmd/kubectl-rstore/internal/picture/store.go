@@ -198,11 +198,11 @@ func conditions(b *strings.Builder, all []metav1.Condition, now time.Time) {
 	_ = t.Flush()
 }
 
-// worrying tells whether a condition asks for attention: Ready and Available should be True, Degraded and FailoverBlocked
-// False; Progressing says nothing either way, unless the API server stands in the way.
+// worrying tells whether a condition asks for attention: Ready, Available and Spread should be True, Degraded, FailoverBlocked
+// and Resizing False; Progressing says nothing either way, unless the API server stands in the way.
 func worrying(c metav1.Condition) bool {
 	switch c.Type {
-	case api.ConditionReady, api.ConditionAvailable:
+	case api.ConditionReady, api.ConditionAvailable, api.ConditionSpread:
 		return c.Status != metav1.ConditionTrue
 	case api.ConditionDegraded, api.ConditionFailoverBlocked, api.ConditionResizing:
 		return c.Status == metav1.ConditionTrue

@@ -35,7 +35,7 @@ type ReplicatedStoreStatusApplyConfiguration struct {
 	Replication *ReplicationStatusApplyConfiguration `json:"replication,omitempty"`
 	// members, one entry each, by name.
 	Members []MemberStatusApplyConfiguration `json:"members,omitempty"`
-	// conditions: Ready, Available, Progressing, Degraded, FailoverBlocked, Resizing.
+	// conditions: Ready, Available, Progressing, Degraded, FailoverBlocked, Resizing, Spread.
 	Conditions []metav1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// lastFailover is the report of the newest change of leader, under way or finished.
 	LastFailover *FailoverReportApplyConfiguration `json:"lastFailover,omitempty"`

@@ -1,0 +1,41 @@
+package decide
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+)
+
+// spread tells whether a machine has more members than the store can lose with their volumes: those that hold an acknowledged write besides
+// the leader, or, where it is asynchronous, all but one.
+func (d *decision) spread(rec Record) judgement {
+	on := map[string][]string{}
+	for _, m := range d.roster(rec) {
+		if m.Pod != nil && m.Pod.Node != "" {
+			on[m.Pod.Node] = append(on[m.Pod.Node], m.Name)
+		}
+	}
+	size, k := d.Store.Spec.Size(), d.Store.Spec.SynchronousNumber()
+	can, cost := k, fmt.Sprintf("writes could be lost that were acknowledged, for each is on %d members only", k+1)
+	if k == 0 {
+		can, cost = size-1, "everything would be"
+	}
+	if size == 1 {
+		return judgement{true, v1alpha1.ReasonMembersApart, "The store has one member."}
+	}
+	var together []string
+	for _, node := range slices.Sorted(maps.Keys(on)) {
+		if members := on[node]; len(members) > can {
+			together = append(together, fmt.Sprintf("%s are on node %s", strings.Join(members, ", "), node))
+		}
+	}
+	if len(together) == 0 {
+		return judgement{true, v1alpha1.ReasonMembersApart, fmt.Sprintf("No node has more than %d of the members.", can)}
+	}
+	return judgement{false, v1alpha1.ReasonMembersTogether, fmt.Sprintf("%s: were that machine lost with its disks, %s. Have a node for each member "+
+		"(spec.scheduling can ask for that), and have one of these made anew there: delete its pod, or annotate that with %s where its volume "+
+		"cannot follow.", strings.Join(together, "; "), cost, v1alpha1.AnnotationReseed)}
+}
