@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +20,8 @@ import (
 const (
 	mostPasswords   = 8
 	longestPassword = 4 << 10 // bytes
+	// shortestOfMany is for the rest of a password that a tool broke into lines, which is no password anybody chose.
+	shortestOfMany = 8 // bytes
 )
 
 // readPasswords returns the lines of a file: each is a password, in full, and empty ones are none.
@@ -43,6 +46,10 @@ func readPasswords(path string) ([]string, error) {
 	if len(words) == 0 || len(words) > mostPasswords {
 		return nil, fmt.Errorf("--password-file: %s has %d passwords, one a line, where 1 to %d are allowed", path, len(words), mostPasswords)
 	}
+	if short := slices.MinFunc(words, func(a, b string) int { return len(a) - len(b) }); len(words) > 1 && len(short) < shortestOfMany {
+		return nil, fmt.Errorf("--password-file: %s has %d passwords, one a line, and one of them is shorter than %d bytes: is it one password, broken into lines?",
+			path, len(words), shortestOfMany)
+	}
 	return words, nil
 }
 
@@ -52,8 +59,9 @@ const passwordsEvery = 2 * time.Second
 // passwords are those of a file; nil: there is none.
 type passwords struct {
 	path  string
-	words []string // as read last
 	given *resp.Passwords
+	mu    sync.Mutex // one looks at a time
+	words []string   // as read last
 	// trouble is why the file as it is now is of no use; those before stay.
 	trouble atomic.Pointer[string]
 }
@@ -104,6 +112,8 @@ func (p *passwords) watch(ctx context.Context, log logr.Logger) {
 }
 
 func (p *passwords) look(log logr.Logger) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	words, err := readPasswords(p.path)
 	switch {
 	case err != nil:

@@ -25,11 +25,12 @@ func TestReadPasswords(t *testing.T) {
 		"secret":                              "secret",
 		"secret\n":                            "secret",
 		"secret\r\n":                          "secret",
-		"  two words \n\nsecond\n":            "  two words |second",
+		"  two words \n\nthe second\n":        "  two words |the second",
 		"":                                    "has 0 passwords",
 		"\n\r\n":                              "has 0 passwords",
-		strings.Repeat("x\n", 8):              "x|x|x|x|x|x|x|x",
-		strings.Repeat("x\n", 9):              "has 9 passwords",
+		strings.Repeat("password\n", 8):       strings.TrimSuffix(strings.Repeat("password|", 8), "|"),
+		strings.Repeat("password\n", 9):       "has 9 passwords",
+		"a long password, wrapp\ned==":        "shorter than 8 bytes",
 		strings.Repeat("x", 4096):             strings.Repeat("x", 4096),
 		strings.Repeat("x", 4097):             "a line of",
 		"short\n" + strings.Repeat("x", 4097): "longer than 4096 bytes",
@@ -58,7 +59,7 @@ func TestNoStartWithoutPasswords(t *testing.T) {
 // Clients are let in by a password at every member, and what a follower sends on is, too, while passwords are replaced: no member knows the new
 // file at the same time as another.
 func TestPasswordsOfAStore(t *testing.T) {
-	files := map[string]string{"m-1": passwordFile(t, "old"), "m-2": passwordFile(t, "old")}
+	files := map[string]string{"m-1": passwordFile(t, "old-password"), "m-2": passwordFile(t, "old-password")}
 	c := newCluster(t, 2, 1, func(o *Options) { o.PasswordFile = files[o.Member] })
 	c.promote("m-1", "m-2")
 	try := func(member, password string) error {
@@ -90,27 +91,27 @@ func TestPasswordsOfAStore(t *testing.T) {
 			}
 		}
 	}
-	admits("at first", "old", "m-1", "m-2")
+	admits("at first", "old-password", "m-1", "m-2")
 	refuses("at first", "", "NOAUTH", "m-1", "m-2")
-	refuses("at first", "new", "WRONGPASS", "m-1", "m-2")
-	is(follower, "new\nold\n")
-	admits("one knows both, the other the old one", "old", "m-1", "m-2")
-	admits("one knows both, the other the old one", "new", follower)
-	is(c.lead, "new\nold\n")
-	admits("both know both", "new", "m-1", "m-2")
-	is(c.lead, "new\n")
-	admits("one knows both, the other the new one", "new", "m-1", "m-2")
-	refuses("one knows both, the other the new one", "old", "WRONGPASS", c.lead)
-	is(follower, "new\n")
-	refuses("at last", "old", "WRONGPASS", "m-1", "m-2")
-	admits("at last", "new", "m-1", "m-2")
+	refuses("at first", "new-password", "WRONGPASS", "m-1", "m-2")
+	is(follower, "new-password\nold-password\n")
+	admits("one knows both, the other the old one", "old-password", "m-1", "m-2")
+	admits("one knows both, the other the old one", "new-password", follower)
+	is(c.lead, "new-password\nold-password\n")
+	admits("both know both", "new-password", "m-1", "m-2")
+	is(c.lead, "new-password\n")
+	admits("one knows both, the other the new one", "new-password", "m-1", "m-2")
+	refuses("one knows both, the other the new one", "old-password", "WRONGPASS", c.lead)
+	is(follower, "new-password\n")
+	refuses("at last", "old-password", "WRONGPASS", "m-1", "m-2")
+	admits("at last", "new-password", "m-1", "m-2")
 	// A file that is of no use changes nothing, and is told of.
 	is(follower, "\n")
-	admits("no password in the file", "new", "m-1", "m-2")
+	admits("no password in the file", "new-password", "m-1", "m-2")
 	if s := c.status(follower); !strings.Contains(s.Problem, "has 0 passwords") {
 		t.Errorf("it says %q", s.Problem)
 	}
-	is(follower, "new\n")
+	is(follower, "new-password\n")
 	if s := c.status(follower); s.Problem != "" {
 		t.Errorf("it says %q still", s.Problem)
 	}
@@ -132,18 +133,18 @@ func TestAMemberWithAPasswordForwardsToOneWithout(t *testing.T) {
 
 // What is to replace passwords is looked at without being told.
 func TestPasswordsAreWatched(t *testing.T) {
-	path := passwordFile(t, "old")
+	path := passwordFile(t, "old-password")
 	n, err := Start(context.Background(), Options{Data: t.TempDir(), Listen: "127.0.0.1:0", Memory: 32 << 20, PasswordFile: path, Log: logr.Discard()})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = n.Stop() }()
-	if err := os.WriteFile(path, []byte("new"), 0o600); err != nil {
+	if err := os.WriteFile(path, []byte("new-password"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	c := &cluster{t: t}
 	c.eventually("the new one is taken", func() bool {
-		cl := redis.NewClient(&redis.Options{Addr: n.Addr().String(), MaxRetries: -1, Password: "new"})
+		cl := redis.NewClient(&redis.Options{Addr: n.Addr().String(), MaxRetries: -1, Password: "new-password"})
 		defer func() { _ = cl.Close() }()
 		return cl.Set(t.Context(), "a", "1", 0).Err() == nil
 	})

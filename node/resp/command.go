@@ -111,7 +111,7 @@ func newTable() *table {
 			t.order = append(t.order, c)
 		}
 	}
-	hidden := newCommand(&spec{name: forwardedCommand, arity: -1, flags: "noscript loading stale fast", group: "connection", run: forwarded})
+	hidden := newCommand(&spec{name: forwardedCommand, arity: -1, flags: "noscript loading stale fast no_auth", group: "connection", run: forwarded})
 	t.byName[hidden.name] = hidden
 	return t
 }

@@ -242,7 +242,10 @@ func (r *round) parse() bool {
 		}
 		r.arena = args
 		words := args[from:len(args):len(args)]
-		r.jobs = append(r.jobs, job{c.srv.table.find(words), words})
+		cmd := c.srv.table.find(words)
+		if r.jobs = append(r.jobs, job{cmd, words}); cmd != nil && cmd.name == "reset" && c.srv.opt.Passwords != nil {
+			break // other bounds may hold for what comes next
+		}
 	}
 	return len(r.jobs) > 0
 }

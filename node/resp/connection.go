@@ -44,9 +44,12 @@ func reset(c *call) {
 	c.conn.discard()
 	c.conn.unwatch()
 	c.conn.setName(nil)
-	c.conn.quiet = replyOn
+	if c.conn.quiet != replySkip { // which is about this command
+		c.conn.quiet = replyOn
+	}
 	c.conn.noEvict, c.conn.noTouch = false, false
 	c.conn.lock()
+	c.conn.disconnect() // the leader was given a password
 	c.w.resp3 = false
 	c.conn.resp3.Store(false)
 	c.w.simple("RESET")

@@ -88,6 +88,9 @@ func (c *conn) ready(fd uintptr) bool {
 	p := &c.parser
 	got := 0
 	for {
+		if got > 0 && p.locked && len(p.buf) == cap(p.buf) {
+			return true // what is there may unlock it
+		}
 		if c.readErr = p.makeRoom(); c.readErr != nil {
 			return true
 		}
@@ -139,7 +142,7 @@ func (p *parser) makeRoom() error {
 	if len(p.buf) < cap(p.buf) {
 		return nil
 	}
-	if p.pending() > p.limits.MaxRequest {
+	if p.pending() > p.limits.MaxRequest || p.locked && cap(p.buf) > 0 {
 		return errRequestTooLong
 	}
 	size := max(2*cap(p.buf), smallBuffer)

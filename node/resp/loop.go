@@ -366,7 +366,7 @@ func (l *loop) handOverLate() {
 // simple tells whether a loop may try to execute the round.
 func (r *round) simple() bool {
 	c := r.conn
-	if r.malformed != nil || c.multi != nil || c.watched != nil || len(r.jobs) > batchCommands {
+	if c.parser.locked || r.malformed != nil || c.multi != nil || c.watched != nil || len(r.jobs) > batchCommands {
 		return false
 	}
 	size, writes, views := 0, false, false

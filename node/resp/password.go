@@ -16,7 +16,8 @@ const (
 	defaultUser = "default"
 )
 
-// Bounds of what a connection that gave no password may send, as in Redis: whoever may not use the server must not fill its memory.
+// Bounds of what a connection that gave no password may send, as in Redis: whoever may not use the server must not fill its memory. Besides,
+// a request of it has to fit a small buffer.
 const (
 	lockedArgs = 10
 	lockedBulk = 16 << 10 // bytes
@@ -26,7 +27,12 @@ const (
 
 // Passwords are what a client has to give one of. There may be several, so that one can be replaced while clients that know only the old one,
 // or only the new one, go on. Members give each other theirs.
-type Passwords struct{ words atomic.Pointer[[]string] }
+type Passwords struct{ now atomic.Pointer[passwords] }
+
+type passwords struct {
+	words []string
+	sums  [][sha256.Size]byte // of words
+}
 
 // NewPasswords returns what Set makes of words.
 func NewPasswords(words ...string) *Passwords {
@@ -36,13 +42,18 @@ func NewPasswords(words ...string) *Passwords {
 }
 
 // Set replaces all of them. Connections that gave one before stay as they are.
-func (p *Passwords) Set(words []string) { p.words.Store(&words) }
+func (p *Passwords) Set(words []string) {
+	now := &passwords{words: words}
+	for _, w := range words {
+		now.sums = append(now.sums, sha256.Sum256([]byte(w)))
+	}
+	p.now.Store(now)
+}
 
 // accepts compares in a time that tells nothing of the passwords but their number.
 func (p *Passwords) accepts(given []byte) bool {
 	sum, found := sha256.Sum256(given), 0
-	for _, w := range *p.words.Load() {
-		want := sha256.Sum256([]byte(w))
+	for _, want := range p.now.Load().sums {
 		found |= subtle.ConstantTimeCompare(sum[:], want[:])
 	}
 	return found == 1
@@ -58,8 +69,9 @@ func (c *call) login(user, password []byte) bool {
 		return false
 	}
 	c.conn.parser.locked = false
-	if c.conn.given = ""; c.srv.opt.Passwords == nil && len(password) <= longestGiven {
+	if c.srv.opt.Passwords == nil && len(password) <= longestGiven {
 		c.conn.given = string(password)
+		c.conn.disconnect() // the next one gives this
 	}
 	return true
 }
@@ -69,7 +81,7 @@ func (c *call) login(user, password []byte) bool {
 func (c *conn) words() []string {
 	switch p := c.srv.opt.Passwords; {
 	case p != nil:
-		return *p.words.Load()
+		return p.now.Load().words
 	case c.given != "":
 		return []string{c.given}
 	default:

@@ -1,6 +1,7 @@
 package resp_test
 
 import (
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -38,8 +39,10 @@ func TestForwardingWithPasswords(t *testing.T) {
 			f.do("SET k 3", "+OK")
 			f.do("GET missing", "_")
 			l := dial(t, leader.Addr)
-			l.do("replicatedstore.forwarded", "-NOAUTH...")
 			l.do("GET k", "-NOAUTH...")
+			l.do("replicatedstore.forwarded", "+OK") // and that is all
+			l.send("GET k", "SET k 4", "AUTH "+words[0][0], "GET k")
+			l.expect("-NOAUTH...", "-NOAUTH...", "+OK", "$1", "3")
 		})
 	}
 }
@@ -69,13 +72,17 @@ func TestForwardingWithTheClientsPassword(t *testing.T) {
 	leader.Lead()
 	follower.Point(leader.Addr)
 	f := dial(t, follower.Addr)
-	f.do("SET k 1", "-TRYAGAIN...")
+	f.do("SET k 1", "-NOAUTH...") // the leader says so
+	f.send("MULTI", "SET k 1", "EXEC")
+	f.expect("+OK", "+QUEUED", "-EXECABORT...")
 	f.do("AUTH default b", "+OK")
 	f.do("SET k 1", "-TRYAGAIN...")
 	f.do("AUTH default a", "+OK")
 	f.do("SET k 1", "+OK")
 	f.do("RESET", "+RESET")
-	f.do("SET k 2", "+OK") // over the connection that is there
+	f.do("SET k 2", "-NOAUTH...")
+	f.do("AUTH default wrong", "+OK")
+	f.do("SET k 2", "-TRYAGAIN...")
 	other := dial(t, follower.Addr)
 	other.do("HELLO 3 AUTH default a", "%7")
 	for other.line() != "*0" {
@@ -97,4 +104,56 @@ func TestPasswordsAreReplaced(t *testing.T) {
 	out.do("AUTH new", "+OK")
 	in.do("RESET", "+RESET")
 	in.do("AUTH old", "-WRONGPASS...")
+}
+
+// Whoever gave no password yet takes a small buffer, and none of what long requests share.
+func TestALockedConnectionHoldsLittle(t *testing.T) {
+	n := resptest.Start(t, resp.Options{Passwords: resp.NewPasswords("a"), MaxLarge: 1 << 20})
+	word := "$16000\r\n" + strings.Repeat("x", 16000) + "\r\n"
+	w := dial(t, n.Addr)
+	w.send("*3\r\n$4\r\nAUTH\r\n" + word + word[:10000])
+	w.closed()
+	w = dial(t, n.Addr)
+	w.send("*2\r\n$4\r\nAUTH\r\n"+word[:len(word)-2], "AUTH a", "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n"+word[:len(word)-2], "STRLEN k")
+	w.expect("-WRONGPASS...", "+OK", "+OK", ":16000")
+}
+
+// A member of another store, which has an address that a leader had, learns of no password.
+func TestAnotherStoreLearnsOfNoPassword(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	heard := make(chan string, 100)
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				close(heard)
+				return
+			}
+			b := make([]byte, 1000)
+			n, _ := c.Read(b)
+			_, _ = c.Write([]byte("-ERR this is a member of the store \"other\"\r\n"))
+			more, _ := c.Read(b[n:])
+			select {
+			case heard <- string(b[:n+more]):
+			default:
+			}
+			_ = c.Close()
+		}
+	}()
+	o := forwardingWith("secret")
+	o.Park = 200 * time.Millisecond
+	follower := resptest.StartWaiting(t, o)
+	follower.Point(l.Addr().String())
+	f := dial(t, follower.Addr)
+	f.do("AUTH secret", "+OK")
+	f.do("SET k 1", "-TRYAGAIN...")
+	_ = l.Close()
+	for text := range heard {
+		if strings.Contains(text, "secret") {
+			t.Errorf("it heard %q", text)
+		}
+	}
 }

@@ -29,7 +29,7 @@ const forwardedCommand = "replicatedstore.forwarded"
 // that comes after it is run either, so all of it may be tried elsewhere. Clients never see it.
 const codeNotLeader = "NOTLEADER"
 
-// forwarded notes that another member speaks, whose client may have written over a connection before this one.
+// forwarded notes that another member speaks, whose client may have written over a connection before this one. A password it gives next.
 func forwarded(c *call) {
 	if own := c.srv.opt.Store; len(c.args) > 1 && !sameStore(own, string(c.args[1])) {
 		c.conn.closing = true
@@ -55,8 +55,8 @@ func (s *Server) dialUpstream(ctx context.Context, addr string, words []string) 
 	}
 	u := &upstream{addr: addr, nc: nc, in: bufio.NewReaderSize(nc, 16<<10)}
 	stop := context.AfterFunc(ctx, func() { _ = nc.SetDeadline(time.Unix(1, 0)) })
-	if err = u.login(words); err == nil {
-		err = u.greet(s.opt.Store)
+	if err = u.greet(s.opt.Store); err == nil { // first: a member of another store must not learn of passwords
+		err = u.login(words)
 	}
 	if err == nil && !stop() {
 		err = context.Cause(ctx)

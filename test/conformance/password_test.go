@@ -35,7 +35,10 @@ var auths = map[string][]command{
 	"many arguments":         {slices.Repeat(command{"MGET"}, 11), {"PING"}},
 	"ten arguments":          {slices.Repeat(command{"MGET"}, 10), {"AUTH", password}, slices.Repeat(command{"MGET"}, 11)},
 	"long argument":          {{"AUTH", strings.Repeat("x", 16385)}, {"PING"}},
-	"longest argument":       {{"AUTH", strings.Repeat("x", 16384)}, {"PING"}},
+	"argument not so long":   {{"AUTH", strings.Repeat("x", 16000)}, {"PING"}},
+	"WAIT before":            {{"WAIT", "0", "0"}, {"EXEC"}, {"AUTH", password}, {"PING"}},
+	"many behind RESET":      {{"AUTH", password}, {"RESET"}, slices.Repeat(command{"MGET"}, 12), {"PING"}},
+	"long one behind RESET":  {{"AUTH", password}, {"RESET"}, {"AUTH", strings.Repeat("x", 20000)}, {"PING"}},
 	"long one behind AUTH":   {{"AUTH", password}, {"SET", "a", strings.Repeat("x", 1<<20)}, slices.Repeat(command{"EXISTS", "a"}, 50), {"DEL", "a"}},
 	"long one before AUTH":   {{"PING"}, {"SET", "a", strings.Repeat("x", 20000)}, {"AUTH", password}, {"PING"}},
 }

@@ -57,6 +57,7 @@ var streams = map[string]string{
 	"quit in a pipeline":        "PING\r\nQUIT\r\nPING\r\n",
 	"replies off":               "CLIENT REPLY OFF\r\nPING\r\nSET a b\r\nnosuch\r\nCLIENT REPLY ON\r\nPING\r\n",
 	"reply skipped":             "CLIENT REPLY SKIP\r\nSET a b\r\nGET a\r\nCLIENT REPLY SKIP\r\nCLIENT REPLY SKIP\r\nPING\r\nPING\r\n",
+	"skipped reset":             "CLIENT REPLY SKIP\r\nRESET\r\nPING\r\n",
 	"skip while off":            "CLIENT REPLY OFF\r\nCLIENT REPLY SKIP\r\nPING\r\nCLIENT REPLY ON\r\n",
 	"skip in a transaction":     "MULTI\r\nSET a b\r\nCLIENT REPLY SKIP\r\nEXEC\r\nPING\r\n",
 }

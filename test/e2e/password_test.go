@@ -25,7 +25,7 @@ const passwordSecret = "orders-auth"
 var _ = Describe("day 2: a password of clients", func() {
 	It("comes to a store, is replaced, and goes; no client that gives it is told of an error", func(ctx SpecContext) {
 		store := own(ctx, nil)
-		load := ledger.Options{Connections: 6, Rate: 300, Timeout: patience, Password: "first"}
+		load := ledger.Options{Connections: 6, Rate: 300, Timeout: patience, Password: "first password"}
 		t := beginWith(ctx, store, load)
 		t.rolls(ctx, "a password", func() error {
 			t.asks("a Secret that is not there", store.Patch(ctx, func(rs *v1alpha1.ReplicatedStore) {
@@ -34,7 +34,7 @@ var _ = Describe("day 2: a password of clients", func() {
 			t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonMemberMissing, "--password-file", "Secret")
 			t.writes(ctx, "while the Secret is missing")
 			return world.Client.Create(ctx, &corev1.Secret{
-				ObjectMeta: metav1.ObjectMeta{Namespace: store.Namespace, Name: passwordSecret}, StringData: map[string]string{"password": "first"},
+				ObjectMeta: metav1.ObjectMeta{Namespace: store.Namespace, Name: passwordSecret}, StringData: map[string]string{"password": "first password"},
 			})
 		})
 		for _, service := range []string{v1alpha1.ServiceReadWrite(store.Name), v1alpha1.ServiceReadOnly(store.Name), v1alpha1.ServiceRead(store.Name)} {
@@ -42,21 +42,21 @@ var _ = Describe("day 2: a password of clients", func() {
 			Expect(err).NotTo(HaveOccurred())
 			Expect(admits(ctx, address, "")).To(MatchError(ContainSubstring("NOAUTH")), service)
 			Expect(admits(ctx, address, "guess")).To(MatchError(ContainSubstring("WRONGPASS")), service)
-			Expect(admits(ctx, address, "first")).To(Succeed(), service)
+			Expect(admits(ctx, address, "first password")).To(Succeed(), service)
 		}
 		t.row.read("without the password, or with a wrong one, nobody was let in")
 
-		password(ctx, store, "second\nfirst\n")
-		each(ctx, store, "second", Succeed())
+		password(ctx, store, "second password\nfirst password\n")
+		each(ctx, store, "second password", Succeed())
 		t.undisturbed(ctx)
 
-		load.Password = "second"
+		load.Password = "second password"
 		t = beginWith(ctx, store, load)
-		password(ctx, store, "second\n")
-		each(ctx, store, "first", MatchError(ContainSubstring("WRONGPASS")))
+		password(ctx, store, "second password\n")
+		each(ctx, store, "first password", MatchError(ContainSubstring("WRONGPASS")))
 		password(ctx, store, "\n")
 		t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonMemberProblem, "passwords stay as they are", "0 passwords")
-		password(ctx, store, "second\n")
+		password(ctx, store, "second password\n")
 		ready(ctx, store)
 		t.rolls(ctx, "no password", func() error {
 			return store.Patch(ctx, func(rs *v1alpha1.ReplicatedStore) { rs.Spec.Auth.PasswordSecret = nil })
