@@ -203,9 +203,9 @@ type SecretKey struct {
 	// +kubebuilder:validation:MaxLength=253
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
 	Name string `json:"name"`
-	// key of the password in the Secret's data. Where that has several lines, each is a password (8 at most, of 4 KiB at most): to
-	// replace one, put the new one before it, and take the old one away once nobody uses it. Members take that up within two minutes or so,
-	// without a restart.
+	// key of the password in the Secret's data. Every line of it that is not empty is a password, blanks included: 8 at most, of 4 KiB at
+	// most, and of 8 bytes at least where there are several. To replace one, put the new one before it, and take the old one away once nobody
+	// uses it. Members take that up within two minutes or so, without a restart.
 	// +optional
 	// +kubebuilder:default=password
 	// +kubebuilder:validation:MinLength=1

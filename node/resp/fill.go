@@ -88,7 +88,7 @@ func (c *conn) ready(fd uintptr) bool {
 	p := &c.parser
 	got := 0
 	for {
-		if got > 0 && p.locked && len(p.buf) == cap(p.buf) {
+		if got > 0 && p.stuffed() {
 			return true // what is there may unlock it
 		}
 		if c.readErr = p.makeRoom(); c.readErr != nil {
@@ -142,7 +142,7 @@ func (p *parser) makeRoom() error {
 	if len(p.buf) < cap(p.buf) {
 		return nil
 	}
-	if p.pending() > p.limits.MaxRequest || p.locked && cap(p.buf) > 0 {
+	if p.pending() > p.limits.MaxRequest || p.stuffed() {
 		return errRequestTooLong
 	}
 	size := max(2*cap(p.buf), smallBuffer)
@@ -155,6 +155,9 @@ func (p *parser) makeRoom() error {
 	p.buf = growBuffer(p.buf, size)
 	return nil
 }
+
+// stuffed tells that no more may be taken in before what is there was looked at.
+func (p *parser) stuffed() bool { return p.locked && len(p.buf) > 0 && len(p.buf) == cap(p.buf) }
 
 // rest makes room in the buffer, or gives it back when nothing is left in it.
 func (p *parser) rest() {

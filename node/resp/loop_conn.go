@@ -25,7 +25,7 @@ func (c *conn) take() took {
 		return tookNothing
 	}
 	// There may be more than was taken, of which nobody tells again.
-	c.input = c.readErr != nil || len(c.parser.buf) >= maxBuffered
+	c.input = c.readErr != nil || len(c.parser.buf) >= maxBuffered || c.parser.stuffed()
 	return tookInput
 }
 
