@@ -77,6 +77,8 @@ func (c *conn) earn(n int) {
 	if want <= 0 {
 		return
 	}
+	c.hold(false) // others may be slow to take theirs
+	defer c.hold(true)
 	if p := c.await(&c.srv.replies, want); p != nil {
 		a.add(p)
 	} else {

@@ -191,6 +191,7 @@ func (c *conn) proceed(r *round) error {
 			r.settle()
 			return errSpeaksHTTP
 		}
+		c.hold(true)
 		r.execute()
 		if err := r.flushIfLarge(); err != nil {
 			return err
@@ -233,6 +234,8 @@ func (c *conn) unfinished() bool {
 // parse takes the next chunk of commands out of the buffer, and tells whether there are any.
 func (r *round) parse() bool {
 	c := r.conn
+	clear(r.jobs) // or they would keep a buffer that was given back
+	clear(r.arena)
 	r.jobs, r.arena, r.next = r.jobs[:0], r.arena[:0], 0
 	for len(r.jobs) < c.parser.chunk() && r.malformed == nil {
 		from := len(r.arena)
@@ -290,6 +293,7 @@ func (r *round) flush() error {
 	if len(r.out.buf) == 0 {
 		return nil
 	}
+	c.hold(false) // who is slow to take the replies is not to hold up others
 	c.writing.Store(max(1, now))
 	n, err := c.nc.Write(r.out.buf)
 	c.writing.Store(0)

@@ -65,3 +65,20 @@ func (s *Server) Held() int {
 	defer s.replies.mu.Unlock()
 	return s.replies.used + s.replies.lent
 }
+
+// LeftInRound looks at a round that was given back: at how many arguments it has had place for, and how many of them it still keeps.
+func LeftInRound() (places, kept int) {
+	r := rounds.Get().(*round)
+	defer rounds.Put(r)
+	for _, arg := range r.arena[:cap(r.arena)] {
+		if places++; arg != nil {
+			kept++
+		}
+	}
+	for _, j := range r.jobs[:cap(r.jobs)] {
+		if j.args != nil {
+			kept++
+		}
+	}
+	return places, kept
+}

@@ -137,7 +137,8 @@ func (c *conn) fillPlain() error {
 	return err
 }
 
-// makeRoom makes sure that something can be read. A buffer grows with what has arrived, not with what was announced.
+// makeRoom makes sure that something can be read. A buffer grows with what has arrived, not with what was announced, but for the last seven
+// eighths of an argument: it would have been there twice, and as much left to the garbage collector.
 func (p *parser) makeRoom() error {
 	if len(p.buf) < cap(p.buf) {
 		return nil
@@ -147,7 +148,9 @@ func (p *parser) makeRoom() error {
 	}
 	size := max(2*cap(p.buf), smallBuffer)
 	if need := p.missing(); need > 0 {
-		size = min(size, len(p.buf)+need)
+		if size = min(size, len(p.buf)+need); 8*len(p.buf) > need {
+			size = len(p.buf) + need
+		}
 	}
 	if size > smallBuffer && size <= largeBuffer {
 		size = largeBuffer

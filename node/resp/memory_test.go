@@ -96,3 +96,20 @@ func inUse() (heap, stack int64) {
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc), int64(m.StackInuse)
 }
+
+// A request's buffer is no longer in use once it was answered: rounds go from one connection to the next, and must keep none.
+func TestRoundsKeepNoRequests(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	w := dial(t, n.Addr)
+	eventually(t, func() string {
+		w.send("SET a 1", "GET a", "SET b 2")
+		w.expect("+OK", "$1", "1", "+OK")
+		switch places, kept := resp.LeftInRound(); {
+		case places == 0:
+			return "the round is not the one that was used"
+		case kept > 0:
+			t.Fatalf("a round that was given back keeps %d", kept)
+		}
+		return ""
+	})
+}

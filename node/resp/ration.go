@@ -25,12 +25,14 @@ type part struct {
 	n    int
 	who  any           // has it; one may have several
 	lent bool          // it counts no more
+	held bool          // it counts however long ago it was given
 	got  chan struct{} // closed once it is given
 	at   time.Time     // when that was
 }
 
 // rationPatience is for how long a part counts while others wait: who has it may be slow to send or to take a reply, and is not to hold up
-// everybody. Of replies only so much may count no more that memory stays bounded: who takes nothing is cut off in the end.
+// everybody. Of replies only so much may count no more that memory stays bounded: who takes nothing is cut off in the end. What is being
+// executed counts as long as that takes: while the disk or the voters are slow, more would only wait for them in memory.
 const rationPatience = 2 * time.Second
 
 // try is take for whoever does not wait: nil where that would have to be.
@@ -130,7 +132,7 @@ func (r *ration) relent() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, p := range r.parts {
-		if p.lent {
+		if p.lent || p.held {
 			continue
 		}
 		if time.Since(p.at) < rationPatience || r.lent+p.n > r.most {
@@ -141,6 +143,19 @@ func (r *ration) relent() {
 		r.lent += p.n
 	}
 	r.serve()
+}
+
+// hold has parts count until they are let go, or no longer than others do.
+func (r *ration) hold(parts []*part, held bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, p := range parts {
+		if p.held = held; held && p.lent {
+			p.lent = false
+			r.lent -= p.n
+			r.used += p.n
+		}
+	}
 }
 
 // leave ends the wait for p, and reports false where it was over already.
@@ -193,6 +208,7 @@ func (c *conn) await(r *ration, n int) *part {
 func (c *conn) slim() {
 	p := &c.parser
 	if len(p.buf) >= largeBuffer {
+		c.hold(false)
 		return
 	}
 	if cap(p.buf) > largeBuffer {
@@ -202,6 +218,13 @@ func (c *conn) slim() {
 		c.srv.ration.give(p)
 	}
 	c.parts = nil
+}
+
+// hold tells whether what c was given for its request is for one that is being executed.
+func (c *conn) hold(executing bool) {
+	if len(c.parts) > 0 {
+		c.srv.ration.hold(c.parts, executing)
+	}
 }
 
 // wants is how long the buffer gets for the current argument, where that is more than a pooled one; else 0.

@@ -2,6 +2,7 @@ package resp
 
 import (
 	"context"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -165,6 +166,36 @@ func TestRationOfSeveralWhoWantMore(t *testing.T) {
 		}
 		if r.used != 0 || r.lent != 0 || len(r.parts)+len(r.queue) != 0 {
 			t.Errorf("%+v", r)
+		}
+	})
+}
+
+// What is being executed counts as long as that takes; who only is slow does not.
+func TestRationOfWhatIsExecuted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &ration{size: 10, most: math.MaxInt}
+		a := r.take(t.Context(), 8, "a")
+		r.hold([]*part{a}, true)
+		b := r.taker(8)
+		time.Sleep(3 * rationPatience)
+		if !b.waits() {
+			t.Fatal("what is executed was lent")
+		}
+		r.hold([]*part{a}, false)
+		time.Sleep(rationPatience)
+		if b.waits() {
+			t.Fatal("who is slow holds up others")
+		}
+		r.hold([]*part{a}, true)
+		c := r.taker(1)
+		time.Sleep(3 * rationPatience)
+		if r.used != 8 && r.used != 9 { // b's was lent meanwhile
+			t.Fatalf("%d used", r.used)
+		}
+		r.give(a)
+		r.give(<-b.got)
+		if c.waits() || r.used != 1 || r.lent != 0 {
+			t.Fatalf("%d used, %d lent", r.used, r.lent)
 		}
 	})
 }
