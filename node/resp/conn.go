@@ -109,35 +109,35 @@ func (c *conn) suppressed() bool {
 	}
 }
 
-// serve works until the client or the server ends the connection, or the loop takes it back. waited: for input, since the last reply.
-func (c *conn) serve(waited bool) {
-	if !c.work(waited) {
+// serve works until the client or the server ends the connection, or the loop takes it back.
+func (c *conn) serve() {
+	if !c.work() {
 		c.end()
 	}
 }
 
-// work returns true when the loop has taken c.
-func (c *conn) work(waited bool) bool {
+// work returns true when the loop has taken c. Whoever is not told of the end with the reply before is waited for once more: also who was sent
+// that the moment before, and may be saying the next thing.
+func (c *conn) work() bool {
 	for !c.cut.Load() && !c.killed.Load() {
 		c.slim()
 		if c.srv.stopping.Load() || !c.leaveAt.IsZero() {
-			if !c.arrived && !c.fillRest() && !((waited || c.unfinished() || time.Now().Before(c.leaveAt)) && c.awaitLast()) {
+			if !c.arrived && !c.fillRest() && !c.awaitLast() {
 				return false
 			}
 			c.arrived = false
 		} else if c.mayPark() && c.loop.adopt(c) {
 			return true
 		} else if !c.mayFill() {
-			waited = true
 			continue
 		} else if err := c.fill(); err != nil {
 			if !isTimeout(err) || c.nc.SetReadDeadline(time.Time{}) != nil {
 				return false
 			}
-			waited, c.idle = true, true
+			c.idle = true
 			continue // who ended the wait has said why before, unless it was a nudge; what has arrived is still answered
 		}
-		waited, c.idle = false, false
+		c.idle = false
 		c.busy.Store(true)
 		c.simple = c.loop != nil
 		err := c.pipeline(c.touch())

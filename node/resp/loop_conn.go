@@ -71,7 +71,7 @@ func (c *conn) resume(r *round) {
 			return
 		}
 	}
-	c.serve(r == nil)
+	c.serve()
 }
 
 // mayPark tells whether the loop may take c: all is answered, and what it said last was simple or is long ago.

@@ -85,16 +85,24 @@ func TestStopWhileConnectionsRest(t *testing.T) {
 	w.closed()
 }
 
-// Who says something just as the server stops is answered, also when a nudge came before the word that it stops.
+// Who says something just as the server stops is answered, also when a nudge came before the word that it stops, or the last reply left the
+// moment before.
 func TestLastWordsAfterANudge(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
-	w := dial(t, n.Addr)
-	w.do("PING", "+PONG") // a goroutine waits now
+	var all []*wire
+	for range 30 {
+		all = append(all, dial(t, n.Addr))
+	}
+	for _, w := range all {
+		w.do("PING", "+PONG") // a goroutine waits now, or is about to
+	}
 	n.Server.StopSlowly(func() {
 		n.Server.Nudge()
 		time.Sleep(20 * time.Millisecond)
 	})
 	n.Server.Nudge()
 	time.Sleep(20 * time.Millisecond)
-	w.do("SET a 1", "+OK")
+	for _, w := range all {
+		w.do("SET a 1", "+OK")
+	}
 }

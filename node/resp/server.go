@@ -191,7 +191,7 @@ func (s *Server) welcome(nc net.Conn, byLeader bool) {
 	s.stats.accepted.Add(1)
 	s.running.Add(1)
 	if c.loop == nil || !c.loop.adopt(c) {
-		go c.serve(false)
+		go c.serve()
 	}
 	if s.stopping.Load() { // Shutdown may have gone through the list just before
 		c.interrupt()
