@@ -26,13 +26,19 @@ func catchUp(ctx context.Context, members []Member, opt Options) error {
 		if now == "" {
 			return nil
 		}
-		if ctx.Err() == nil || missing == "" { // whoever was being asked when ctx ended had no time to answer
+		if !over(ctx) || missing == "" { // whoever was being asked when ctx ended had no time to answer
 			missing = now
 		}
 		if sleep(ctx, pollPeriod); ctx.Err() != nil {
 			return fmt.Errorf("wait until every member has caught up: %s: %w", missing, context.Cause(ctx))
 		}
 	}
+}
+
+// over tells whether ctx has ended, or is to end by now: connections have the same deadline, and may tell of it first.
+func over(ctx context.Context) bool {
+	end, ends := ctx.Deadline()
+	return ctx.Err() != nil || ends && !time.Now().Before(end)
 }
 
 // goal is the position to reach: the leader's end when it was first seen.
