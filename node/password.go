@@ -16,10 +16,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/resp"
 )
 
-// Bounds of a file of passwords. A client that gave none yet may send words of 16 KiB at most.
+// Bounds of a file of passwords.
 const (
-	mostPasswords   = 8
-	longestPassword = 4 << 10 // bytes
+	mostPasswords = 8
 	// shortestOfMany is for the rest of a password that a tool broke into lines, which is no password anybody chose.
 	shortestOfMany = 8 // bytes
 )
@@ -36,8 +35,8 @@ func readPasswords(path string) ([]string, error) {
 	var words []string
 	for line := range strings.Lines(string(b)) {
 		word := strings.TrimRight(line, "\r\n")
-		if len(word) > longestPassword {
-			return nil, fmt.Errorf("--password-file: a line of %s is longer than %d bytes", path, longestPassword)
+		if len(word) > resp.LongestPassword {
+			return nil, fmt.Errorf("--password-file: a line of %s is longer than %d bytes", path, resp.LongestPassword)
 		}
 		if word != "" {
 			words = append(words, word)

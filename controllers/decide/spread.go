@@ -12,19 +12,19 @@ import (
 // spread tells whether a machine has more members than the store can lose with their volumes: those that hold an acknowledged write besides
 // the leader, or, where it is asynchronous, all but one.
 func (d *decision) spread(rec Record) judgement {
+	size, k := d.Store.Spec.Size(), d.Store.Spec.SynchronousNumber()
+	if size == 1 {
+		return judgement{true, v1alpha1.ReasonMembersApart, "The store has one member."}
+	}
 	on := map[string][]string{}
 	for _, m := range d.roster(rec) {
 		if m.Pod != nil && m.Pod.Node != "" {
 			on[m.Pod.Node] = append(on[m.Pod.Node], m.Name)
 		}
 	}
-	size, k := d.Store.Spec.Size(), d.Store.Spec.SynchronousNumber()
 	can, cost := k, fmt.Sprintf("writes could be lost that were acknowledged, for each is on %d members only", k+1)
 	if k == 0 {
 		can, cost = size-1, "everything would be"
-	}
-	if size == 1 {
-		return judgement{true, v1alpha1.ReasonMembersApart, "The store has one member."}
 	}
 	var together []string
 	for _, node := range slices.Sorted(maps.Keys(on)) {

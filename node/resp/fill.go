@@ -137,8 +137,8 @@ func (c *conn) fillPlain() error {
 	return err
 }
 
-// makeRoom makes sure that something can be read. A buffer grows with what has arrived, not with what was announced, but for the last seven
-// eighths of an argument: it would have been there twice, and as much left to the garbage collector.
+// makeRoom makes sure that something can be read. A buffer grows with what has arrived, not with what was announced, but for the rest
+// of an argument of which a ninth is there: it would be there twice, and as much left to the garbage collector.
 func (p *parser) makeRoom() error {
 	if len(p.buf) < cap(p.buf) {
 		return nil
@@ -148,8 +148,8 @@ func (p *parser) makeRoom() error {
 	}
 	size := max(2*cap(p.buf), smallBuffer)
 	if need := p.missing(); need > 0 {
-		if size = min(size, len(p.buf)+need); 8*len(p.buf) > need {
-			size = len(p.buf) + need
+		if whole := len(p.buf) + need; size > whole || 9*len(p.buf) > whole {
+			size = whole
 		}
 	}
 	if size > smallBuffer && size <= largeBuffer {

@@ -21,9 +21,10 @@ const (
 const (
 	lockedArgs = 10
 	lockedBulk = 16 << 10 // bytes
-	// longestGiven is the longest password of a client that is kept to be passed on, in bytes.
-	longestGiven = 4 << 10
 )
+
+// LongestPassword is the length of the longest, in bytes.
+const LongestPassword = 4 << 10
 
 // Passwords are what a client has to give one of. There may be several, so that one can be replaced while clients that know only the old one,
 // or only the new one, go on. Members give each other theirs.
@@ -64,12 +65,13 @@ func (c *conn) lock() { c.parser.locked, c.given = c.srv.opt.Passwords != nil, "
 
 // login lets the connection in, or answers that it may not.
 func (c *call) login(user, password []byte) bool {
-	if p := c.srv.opt.Passwords; string(user) != defaultUser || p != nil && !p.accepts(password) {
+	p := c.srv.opt.Passwords
+	if string(user) != defaultUser || p != nil && !p.accepts(password) {
 		c.w.fail(errWrongPass)
 		return false
 	}
 	c.conn.parser.locked = false
-	if c.srv.opt.Passwords == nil && len(password) <= longestGiven {
+	if p == nil && len(password) <= LongestPassword {
 		c.conn.given = string(password)
 		c.conn.disconnect() // the next one gives this
 	}
