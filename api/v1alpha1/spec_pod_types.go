@@ -20,7 +20,7 @@ type NodeSpec struct {
 	// maxValueSize bounds one value. Default: 64Mi, or 1/64 of the memory limit if that is less.
 	// +optional
 	MaxValueSize *resource.Quantity `json:"maxValueSize,omitempty"`
-	// memory for the block cache and write buffers. Default: a third of the container's memory limit, or the node's own default
+	// memory for the block cache and write buffers. Default: a quarter of the container's memory limit, or the node's own default
 	// when there is no limit.
 	// +optional
 	Memory *resource.Quantity `json:"memory,omitempty"`

@@ -130,17 +130,12 @@ func (r *recent) note(e effect) {
 // Pebble queues it for flushing as a whole) would leave readers, who may not see the new version yet, without any: they would find an
 // older table's version of the key, or none, the applied mark's included. The snapshot makes the flush keep what is visible.
 func (m *Machine) commit(b *pebble.Batch) (err error) {
-	m.queueMu.Lock()
-	defer m.queueMu.Unlock()
-	if err := m.admit(); err != nil {
-		return err
-	}
 	snap := m.db.NewSnapshot()
 	defer func() { err = errors.Join(err, snap.Close()) }()
 	return b.Commit(noSync)
 }
 
-// admit waits until there is room for one more memtable: until those that are to be flushed have been, and what was flushed does not
+// admit waits until there is room for one more batch or memtable: until those that are to be flushed have been, and what was flushed does not
 // wait in too many layers to be compacted. On a full volume that takes as long as it is full. Pebble would stall where that is not waited
 // for, and then not even Close could end it. queueMu is held, so that nobody else takes the room.
 func (m *Machine) admit() error {

@@ -42,7 +42,7 @@ type Machine struct {
 	gate gate // held by every use of db
 
 	applyMu sync.Mutex // one Apply at a time; taken before all others
-	queueMu sync.Mutex // see commit and admit; a leaf
+	queueMu sync.Mutex // held from admit until what was admitted waits to be flushed
 	applied atomic.Pointer[applied]
 	ceiling atomic.Pointer[applied]
 	clock   atomic.Int64 // leader time: the highest that any batch here was evaluated at

@@ -15,19 +15,21 @@ const (
 	// DefaultMemory is Options.Memory when it is 0.
 	DefaultMemory = 256 << 20
 	minMemory     = 16 << 20
-	minMemTable   = 1 << 20
-	maxMemTable   = 64 << 20
+	// minGeneration and maxGeneration bound what a generation of recent writes may take, in bytes.
+	minGeneration = 1 << 20
+	maxGeneration = 64 << 20
 	// batchBytes is where Apply closes a batch, in bytes of log: it bounds how long nothing of it is seen.
 	batchBytes = 4 << 20
 )
 
 // Options are fixed while a Machine is open. The zero value is usable.
 type Options struct {
-	// Memory is what block cache, memtables, recent writes and the rows read last may use together, in bytes. Memtables and recent
-	// writes take at most half of it, rows an eighth, the cache the rest. Default DefaultMemory, at least 16 MiB. Not included: what
-	// is being poured into the database, and one record that is larger than that (a huge value), until it is flushed; a sixteenth more
-	// while batches of many keys are prepared (Foresight); and, in builds without cgo, where all of it is in the Go heap, what the
-	// garbage collector has not taken back yet.
+	// Memory is what block cache, memtables, recent writes and the rows read last may use together, in bytes: a quarter is for recent
+	// writes, an eighth for rows, and the cache has what memtables leave of the rest. Default DefaultMemory, at least 16 MiB. Not included:
+	// by how much a generation of recent writes outgrows its share, a quarter and one record, of which there are three until they are
+	// flushed; what flushes and compactions have in hand, a few blocks and one of each table that is read, where a long value is a block; a
+	// sixteenth more while batches of many keys are prepared (Foresight); and, in builds without cgo, where all of it is in the Go heap, what
+	// the garbage collector has not taken back yet.
 	Memory int64
 	// Part, unless 0, is how many bytes the database may be about to write: it bounds the memtables together, the base level
 	// and, by smaller tables, what a compaction writes before it can remove anything.
@@ -52,29 +54,26 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// recentBytes is what a generation of recent writes may take; two of them are in the place of two memtables. The larger it is, the more
-// of what overwrites itself does so there, and the fewer and larger are the tables to compact. Measured (values of 128 bytes of a
-// hundred thousand keys, 50 connections with a pipeline of 16, rate): 4 MiB 0.69, 8 MiB 0.89, 16 MiB 1, 32 MiB 1.16.
-func recentBytes(o Options) int64 { return int64(memTableSize(o)) }
+// recentBytes is the share of a generation of recent writes; there are two of them. The larger it is, the more of what overwrites itself
+// does so there, and the fewer and larger are the tables to compact. Measured (values of 128 bytes of a hundred thousand keys, 50
+// connections with a pipeline of 16, rate): 4 MiB 0.69, 8 MiB 0.89, 16 MiB 1, 32 MiB 1.16.
+func recentBytes(o Options) int64 {
+	size := min(max(o.Memory/8, minGeneration), maxGeneration)
+	if o.Part > 0 {
+		size = max(min(size, o.Part/5), minGeneration) // twice as much is being written, and a generation may take half as much again
+	}
+	return size
+}
 
 // rowBytes is how much of memory the rows take.
 func rowBytes(memory int64) int64 { return memory / 8 }
 
-// memTablesMax counts the recent writes as two.
-const memTablesMax = 4
+// memTableSize is half of a generation. Most of what is poured is a batch of a whole one, which Pebble keeps as it is until it is flushed;
+// what readers have had poured before it was full goes into memtables.
+func memTableSize(o Options) uint64 { return uint64(recentBytes(o)) / 2 }
 
-// memTableSize is such that memTablesMax of them fill half of memory.
-func memTableSize(o Options) uint64 {
-	size := min(max(o.Memory/(2*memTablesMax), minMemTable), maxMemTable)
-	if o.Part > 0 {
-		size = max(min(size, o.Part/(memTablesMax+1)), minMemTable) // recent writes may take half as much again
-	}
-	return uint64(size)
-}
-
-// queueBytes is how large memtables may be together before nothing more is poured: one may wait to be flushed while another is, so that a
-// burst outlasts one slow flush.
-func queueBytes(o Options) uint64 { return (memTablesMax - 2) * memTableSize(o) }
+// queueBytes is how much may wait to be flushed before nothing more is poured: while one generation is, the next one fills.
+func queueBytes(o Options) uint64 { return uint64(recentBytes(o)) }
 
 // mostSublevels is how many layers of tables may wait to be compacted before nothing more is poured: rather read slowly for a while than
 // stop applying (Pebble's default is 12).
@@ -93,12 +92,11 @@ func pebbleOptions(fs vfs.FS, o Options) *pebble.Options {
 		DisableWAL: true,
 		// Named, so that a new Pebble does not change the format of directories behind our back.
 		FormatMajorVersion: pebble.FormatValueSeparation,
-		// One number for all: Pebble takes memtables out of the cache's budget.
-		CacheSize: o.Memory - rowBytes(o.Memory),
+		// One number for all: Pebble takes what is not flushed yet out of the cache's budget.
+		CacheSize: o.Memory - rowBytes(o.Memory) - 2*recentBytes(o),
 		// A long value is a block of its own, which is in memory beside the cache while it is read.
 		LoadBlockSema: fifo.NewSemaphore(mostLoads),
-		// Large, so that overwrites of hot keys meet in memory and flushes are few.
-		MemTableSize: memTableSize(o),
+		MemTableSize:  memTableSize(o),
 		// Machine.admit waits instead, at queueBytes and mostSublevels.
 		MemTableStopWritesThreshold: math.MaxInt32,
 		L0StopWritesThreshold:       math.MaxInt32,
@@ -128,9 +126,9 @@ func pebbleOptions(fs vfs.FS, o Options) *pebble.Options {
 	if o.Part > 0 {
 		// A compaction takes one table and some ten times as much from the level below, or all of L0 and the base level.
 		p.TargetFileSizes[0] = min(4<<20, max(o.Part/32, 128<<10))
-		p.LBaseMaxBytes = min(p.LBaseMaxBytes, max(o.Part, minMemTable))
+		p.LBaseMaxBytes = min(p.LBaseMaxBytes, max(o.Part, minGeneration))
 		p.FlushSplitBytes = min(p.FlushSplitBytes, p.TargetFileSizes[0])
-		if int64(p.L0CompactionThreshold)*int64(p.MemTableSize) > o.Part {
+		if int64(p.L0CompactionThreshold)*recentBytes(o) > o.Part {
 			p.L0CompactionThreshold = 2
 		}
 	}

@@ -171,6 +171,11 @@ func (r *recent) drop() {
 
 // pourOut writes one generation as one batch, sorted: a batch of half a memtable's size becomes a table without having been in one.
 func (m *Machine) pourOut(g *generation, to applied) error {
+	m.queueMu.Lock()
+	defer m.queueMu.Unlock()
+	if err := m.admit(); err != nil {
+		return err
+	}
 	keys, size := g.sorted()
 	b := m.db.NewBatchWithSize(size + 1024)
 	defer b.Close()

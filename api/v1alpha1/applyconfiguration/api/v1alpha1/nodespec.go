@@ -15,7 +15,7 @@ type NodeSpecApplyConfiguration struct {
 	MaxClients *int32 `json:"maxClients,omitempty"`
 	// maxValueSize bounds one value. Default: 64Mi, or 1/64 of the memory limit if that is less.
 	MaxValueSize *resource.Quantity `json:"maxValueSize,omitempty"`
-	// memory for the block cache and write buffers. Default: a third of the container's memory limit, or the node's own default
+	// memory for the block cache and write buffers. Default: a quarter of the container's memory limit, or the node's own default
 	// when there is no limit.
 	Memory *resource.Quantity `json:"memory,omitempty"`
 	// logRetention is how much log is kept beyond what is needed, so that a member that was away for a while catches up
