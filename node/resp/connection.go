@@ -120,7 +120,7 @@ func hello(c *call) {
 
 func (c *call) describe() {
 	role := "replica"
-	if c.conn.byLeader || c.srv.backend.Status().Role == RoleLeading {
+	if leads, _ := c.srv.backend.Place(); leads || c.conn.byLeader {
 		role = "master"
 	}
 	proto := int64(2)

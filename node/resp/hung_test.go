@@ -3,6 +3,7 @@ package resp_test
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -129,4 +130,26 @@ func TestDeposedInTheLoop(t *testing.T) {
 		t.Fatalf("the others were answered after %v", took)
 	}
 	w.expect("-TRYAGAIN ...")
+}
+
+// silentStatus does not tell its status for as long as its disk hangs.
+type silentStatus struct {
+	*resptest.Node
+	end chan struct{}
+}
+
+func (s *silentStatus) Status() resp.Status {
+	<-s.end
+	return resp.Status{}
+}
+
+// HELLO, which clients say first, tells who leads without asking for the whole status.
+func TestHelloAsksForNoStatus(t *testing.T) {
+	s := &silentStatus{Node: resptest.Start(t, resp.Options{}), end: make(chan struct{})}
+	w := dial(t, serve(t, s, resp.Options{Now: time.Now}))
+	defer close(s.end)
+	w.send("HELLO 2", "QUIT")
+	if reply, err := io.ReadAll(w.r); err != nil || !strings.Contains(string(reply), "role\r\n$6\r\nmaster") {
+		t.Errorf("%q %v", reply, err)
+	}
 }

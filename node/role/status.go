@@ -139,6 +139,20 @@ func (m *Member) Status(ctx context.Context) (s wire.Status, err error) {
 	return s, err
 }
 
+// Glimpse is what can be told of Status at once, whoever has the turn: no epoch, rules or followers. Called from anywhere.
+func (m *Member) Glimpse() wire.Status {
+	s := wire.Status{
+		Store: m.opt.Store, StoreUID: m.opt.StoreUID, Member: m.opt.Member, Version: m.opt.Version, Role: m.Role(), Writable: m.Open(),
+		Last:   replication.Mark{Position: replication.Position(m.last.Load())},
+		Commit: replication.Position(m.commit.Load()), Applied: m.Contents().State.Applied().Position,
+		StartedUnixMilli: m.start.UnixMilli(),
+	}
+	if m.Following() {
+		s.Contact = &wire.Contact{Connected: true}
+	}
+	return s
+}
+
 func (m *Member) status() wire.Status {
 	now, c, p := m.opt.Now(), m.Contents(), m.core.Promises()
 	s := wire.Status{

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/replicatedstore/replicatedstore/replication"
 )
 
 // What was posted comes before what its poster does next.
@@ -123,5 +125,22 @@ func TestTheTurnGoesAlongTheLine(t *testing.T) {
 	all.Wait()
 	if len(order) != 4 || order[0] != 0 || order[1] != 2 || order[2] != 3 || order[3] != 4 {
 		t.Errorf("served in the order %v", order)
+	}
+}
+
+// What clients are told first, who leads, does not wait for whoever has the turn: its disk may hang.
+func TestAGlimpseNeedsNoTurn(t *testing.T) {
+	r := start(t, options())
+	lead(t, r, 1, replication.Rule{})
+	until(t, "it takes writes", r.Open)
+	want, err := r.Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.works.turn.Lock()
+	defer r.works.turn.Unlock()
+	got := r.Glimpse()
+	if got.Role != want.Role || !got.Writable || got.Last.Position != want.Last.Position || got.Commit != want.Commit || got.Member != want.Member {
+		t.Errorf("%+v, but it is %+v", got, want)
 	}
 }
