@@ -34,7 +34,7 @@ type Node struct {
 	writeTimeout atomic.Int64
 	probe        *lease.DiskProbe
 	followed     atomic.Pointer[time.Time] // when it was seen last, by Ready, that a leader is heard, and reads are not behind what the process before has shown
-	ports        [4]net.Listener           // client, peer, control, leader; nil where closed
+	ports        [5]net.Listener           // client, peer, control, leader, metrics; nil where closed
 	cancel       context.CancelFunc
 	running      sync.WaitGroup
 
@@ -48,6 +48,7 @@ const (
 	portPeer
 	portControl
 	portLeader
+	portMetrics
 )
 
 // Start opens the data directory and the ports. The node runs until ctx ends or something final happens; Wait tells which.
@@ -88,13 +89,13 @@ func Start(ctx context.Context, opt Options) (_ *Node, err error) {
 
 func (n *Node) listen(ctx context.Context) error {
 	var lc net.ListenConfig
-	for i, address := range []string{n.opt.Listen, n.opt.PeerListen, n.opt.ControlListen, n.opt.LeaderListen} {
+	for i, address := range []string{n.opt.Listen, n.opt.PeerListen, n.opt.ControlListen, n.opt.LeaderListen, n.opt.MetricsListen} {
 		if address == "" {
 			continue
 		}
 		l, err := lc.Listen(ctx, "tcp", address)
 		if err != nil {
-			return fmt.Errorf("open the %s port: %w", [...]string{"client", "peer", "control", "leader"}[i], err)
+			return fmt.Errorf("open the %s port: %w", [...]string{"client", "peer", "control", "leader", "metrics"}[i], err)
 		}
 		n.ports[i] = l
 	}
@@ -193,9 +194,12 @@ func (n *Node) serve(ctx context.Context) (err error) {
 		n.running.Go(func() { n.passwords.watch(ctx, n.opt.Log) })
 	}
 	n.running.Go(func() { b.expire(ctx) })
+	control := admin.New(n, admin.Options{Registry: registry, StoreUID: n.opt.StoreUID, Member: n.opt.Member, Log: n.opt.Log})
 	if l := n.ports[portControl]; l != nil {
-		control := admin.New(n, admin.Options{Registry: registry, StoreUID: n.opt.StoreUID, Member: n.opt.Member, Log: n.opt.Log})
 		n.running.Go(func() { n.end(control.Serve(ctx, l)) })
+	}
+	if l := n.ports[portMetrics]; l != nil {
+		n.running.Go(func() { n.end(control.ServeMetrics(ctx, l)) })
 	}
 	if l := n.ports[portPeer]; l != nil {
 		n.running.Go(func() { n.servePeers(ctx, l) })
@@ -327,11 +331,12 @@ func (n *Node) Stop() error {
 	return n.Wait()
 }
 
-// Addr, PeerAddr, ControlAddr and LeaderAddr are the addresses of the open ports; nil where closed.
+// Addr, PeerAddr, ControlAddr, LeaderAddr and MetricsAddr are the addresses of the open ports; nil where closed.
 func (n *Node) Addr() net.Addr        { return addr(n.ports[portClient]) }
 func (n *Node) PeerAddr() net.Addr    { return addr(n.ports[portPeer]) }
 func (n *Node) ControlAddr() net.Addr { return addr(n.ports[portControl]) }
 func (n *Node) LeaderAddr() net.Addr  { return addr(n.ports[portLeader]) }
+func (n *Node) MetricsAddr() net.Addr { return addr(n.ports[portMetrics]) }
 
 func addr(l net.Listener) net.Addr {
 	if l == nil {

@@ -49,6 +49,8 @@ type Options struct {
 	// LeaderListen is that of a second client port, whose clients are served by the leader in all they do with data: here while
 	// this member leads, else forwarded. "" leaves it closed.
 	LeaderListen string
+	// MetricsListen is that of a port that tells metrics and takes no orders; "" leaves it closed.
+	MetricsListen string
 	// Managed: wait to be told whom to follow or to lead. Otherwise the node leads by itself, alone, from the start.
 	Managed bool
 	// Store and Member are names; a managed node needs both.

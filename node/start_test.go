@@ -2,10 +2,15 @@ package node
 
 import (
 	"context"
+	"io"
 	"net"
+	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/go-logr/logr"
+
+	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
 // A node that cannot start says why, and gives its ports back: it panicked where the volume was in use, as by the pod before it that was
@@ -33,4 +38,43 @@ func TestStartInADirectoryInUse(t *testing.T) {
 		t.Fatalf("the port of the node that did not start: %v", err)
 	}
 	_ = l.Close()
+}
+
+// The metrics port tells metrics, and nothing else: who may scrape a member may not tell it to lead.
+func TestTheMetricsPortTakesNoOrders(t *testing.T) {
+	n, err := Start(context.Background(), Options{
+		Data: t.TempDir(), Listen: "127.0.0.1:0", MetricsListen: "127.0.0.1:0", Memory: 32 << 20, Log: logr.Discard(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = n.Stop() }()
+	if n.ControlAddr() != nil {
+		t.Error("the control port is open")
+	}
+	url := "http://" + n.MetricsAddr().String()
+	r, err := http.Get(url + wire.PathMetrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if page, err := io.ReadAll(r.Body); err != nil || r.StatusCode != http.StatusOK || !strings.Contains(string(page), "\nreplicatedstore_") {
+		t.Errorf("%s %v: %.200s", r.Status, err, page)
+	}
+	for _, path := range []string{wire.PathFence, wire.PathPromote, wire.PathFollow, wire.PathConfigure, wire.PathHandover, wire.PathStatus, "/debug/pprof/heap"} {
+		for _, method := range []string{http.MethodGet, http.MethodPost} {
+			req, err := http.NewRequestWithContext(t.Context(), method, url+path, strings.NewReader("{}"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := http.DefaultClient.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = r.Body.Close()
+			if r.StatusCode != http.StatusNotFound {
+				t.Errorf("%s %s: %s", method, path, r.Status)
+			}
+		}
+	}
 }

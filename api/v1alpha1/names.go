@@ -73,6 +73,8 @@ const (
 const (
 	// AnnotationRecord on the Lease is the authority record: JSON, written by the operator only.
 	AnnotationRecord = GroupName + "/record"
+	// AnnotationMetricsPort on a pod is where it tells metrics and takes no orders; members of earlier versions have no such port.
+	AnnotationMetricsPort = GroupName + "/metrics-port"
 	// AnnotationSpecHash on a pod names the pod template it was made from; a different one asks for a restart.
 	AnnotationSpecHash = GroupName + "/spec-hash"
 )
@@ -86,10 +88,12 @@ const (
 	PortNamePeer    = "peer"
 	PortNameControl = "control"
 	PortNameLeader  = "leader"
+	PortNameMetrics = "metrics"
 
 	PortClient  = 6379
 	PortPeer    = 6380
 	PortControl = 6381
+	PortMetrics = 6383 // 6382 was once where leaders were
 
 	firstPortLeader, portsLeader = 16_000, 14_000 // below are sidecars', above are those that the kernel gives out
 )

@@ -74,6 +74,7 @@ func parse(args []string) (opt node.Options, leaseName string, verbosity int, er
 	f.StringVar(&opt.LeaderListen, "leader-listen", "", "`address` of a client port at which the leader serves, through this member where that is another")
 	f.StringVar(&opt.PeerListen, "peer-listen", "", "`address` of the port followers connect to")
 	f.StringVar(&opt.ControlListen, "control-listen", "", "`address` of the control port: orders, probes, metrics")
+	f.StringVar(&opt.MetricsListen, "metrics-listen", "", "`address` of a port that tells metrics and takes no orders")
 	f.BoolVar(&opt.Managed, "managed", false, "wait for orders on the control port instead of leading alone")
 	f.StringVar(&opt.Store, "store", "", "`name` of the store (managed)")
 	f.StringVar(&opt.StoreUID, "store-uid", "", "`uid` of the store's object: orders and followers of another one are refused")

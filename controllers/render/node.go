@@ -52,15 +52,14 @@ func logRetention(s *api.ReplicatedStore) int64 {
 	return min(s.Spec.Storage.Size.Value()/8, 1<<30)
 }
 
-// env tells the Go runtime where the container's memory ends: a tenth, and leastSpare at least, is left for what it does not count.
+// env has what a node of an earlier version, which spec.image may name, is to leave alone: it does not start with a flag that it does not
+// know. And it tells the Go runtime where the container's memory ends: a tenth, and leastSpare at least, is left for what that does not count.
 func env(s *api.ReplicatedStore) []*corev1ac.EnvVarApplyConfiguration {
-	limit, ok := s.Spec.Resources.Limits[corev1.ResourceMemory]
-	if !ok {
-		return nil
+	out := []*corev1ac.EnvVarApplyConfiguration{corev1ac.EnvVar().WithName("RSTORE_METRICS_LISTEN").WithValue(fmt.Sprintf(":%d", api.PortMetrics))}
+	if limit, ok := s.Spec.Resources.Limits[corev1.ResourceMemory]; ok {
+		out = append(out, corev1ac.EnvVar().WithName("GOMEMLIMIT").WithValue(fmt.Sprintf("%d", limit.Value()-max(limit.Value()/10, leastSpare))))
 	}
-	return []*corev1ac.EnvVarApplyConfiguration{
-		corev1ac.EnvVar().WithName("GOMEMLIMIT").WithValue(fmt.Sprintf("%d", limit.Value()-max(limit.Value()/10, leastSpare))),
-	}
+	return out
 }
 
 // leastSpare is for the program's own pages, the kernel's buffers, and pages of files that are being written, in bytes.

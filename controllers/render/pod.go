@@ -1,6 +1,8 @@
 package render
 
 import (
+	"strconv"
+
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
@@ -31,6 +33,7 @@ func Pod(s *api.ReplicatedStore, ordinal int, o Options) *corev1ac.PodApplyConfi
 		WithLabels(api.MemberLabels(s.Name, member)).
 		WithAnnotations(s.Spec.PodMetadata.Annotations).
 		WithAnnotations(map[string]string{
+			api.AnnotationMetricsPort:                 strconv.Itoa(api.PortMetrics),
 			api.AnnotationSpecHash:                    SpecHash(s),
 			"kubectl.kubernetes.io/default-container": Container,
 		}).
@@ -91,7 +94,8 @@ func container(s *api.ReplicatedStore, member string, o Options) *corev1ac.Conta
 			containerPort(api.PortNameClient, api.PortClient),
 			containerPort(api.PortNamePeer, api.PortPeer),
 			containerPort(api.PortNameControl, api.PortControl),
-			containerPort(api.PortNameLeader, api.PortLeader(s.UID))).
+			containerPort(api.PortNameLeader, api.PortLeader(s.UID)),
+			containerPort(api.PortNameMetrics, api.PortMetrics)).
 		WithTerminationMessagePolicy(corev1.TerminationMessageFallbackToLogsOnError).
 		WithVolumeMounts(corev1ac.VolumeMount().WithName(volumeName).WithMountPath(mountPath)).
 		WithSecurityContext(corev1ac.SecurityContext().

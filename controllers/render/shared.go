@@ -59,7 +59,8 @@ func nodesService(s *api.ReplicatedStore) *corev1ac.ServiceApplyConfiguration {
 			WithPorts(
 				servicePort(api.PortNameClient, api.PortClient).WithAppProtocol("redis"),
 				servicePort(api.PortNamePeer, api.PortPeer),
-				servicePort(api.PortNameControl, api.PortControl).WithAppProtocol("http")))
+				servicePort(api.PortNameControl, api.PortControl).WithAppProtocol("http"),
+				servicePort(api.PortNameMetrics, api.PortMetrics).WithAppProtocol("http")))
 }
 
 func service(s *api.ReplicatedStore, name string) *corev1ac.ServiceApplyConfiguration {

@@ -66,10 +66,21 @@ func New(node Node, opt Options) *Server {
 // Serve answers on l until ctx ends; then it ends the streams, gives the rest a second, and closes l. It returns nil after
 // ctx has ended.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	return s.serve(ctx, l, "control", s.addressed(s.handler(s.opt.Profiling || isLoopback(l.Addr()))))
+}
+
+// ServeMetrics is Serve for a port that tells metrics and takes no orders: whoever watches need not reach the other.
+func (s *Server) ServeMetrics(ctx context.Context, l net.Listener) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET "+wire.PathMetrics, s.metrics())
+	return s.serve(ctx, l, "metrics", mux)
+}
+
+func (s *Server) serve(ctx context.Context, l net.Listener, port string, h http.Handler) error {
 	streams, endStreams := context.WithCancel(context.WithoutCancel(ctx))
 	defer endStreams()
 	srv := &http.Server{
-		Handler:           s.addressed(s.handler(s.opt.Profiling || isLoopback(l.Addr()))),
+		Handler:           h,
 		BaseContext:       func(net.Listener) context.Context { return streams },
 		ReadHeaderTimeout: readTimeout,
 		// No ReadTimeout: it would end the context of a request that is still being answered. decode bounds the body.
@@ -90,7 +101,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	})
 	err := srv.Serve(l)
 	if stop() { // ctx lives: the listener itself failed
-		return fmt.Errorf("serve the control port on %s: %w", l.Addr(), err)
+		return fmt.Errorf("serve the %s port on %s: %w", port, l.Addr(), err)
 	}
 	<-stopped
 	return nil
@@ -108,10 +119,7 @@ func (s *Server) handler(profiling bool) http.Handler {
 	mux.HandleFunc("GET "+wire.PathLive, probe(s.node.Live))
 	mux.HandleFunc("GET "+wire.PathReady, probe(s.node.Ready))
 	if s.opt.Registry != nil {
-		mux.Handle("GET "+wire.PathMetrics, promhttp.HandlerFor(s.opt.Registry, promhttp.HandlerOpts{
-			ErrorLog: slog.NewLogLogger(logr.ToSlogHandler(s.log), slog.LevelWarn), MaxRequestsInFlight: 4,
-			ErrorHandling: promhttp.ContinueOnError, // a member that waits for its disk still tells of its disk
-		}))
+		mux.Handle("GET "+wire.PathMetrics, s.metrics())
 	}
 	if profiling {
 		mux.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -121,6 +129,13 @@ func (s *Server) handler(profiling bool) http.Handler {
 		mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	}
 	return mux
+}
+
+func (s *Server) metrics() http.Handler {
+	return promhttp.HandlerFor(s.opt.Registry, promhttp.HandlerOpts{
+		ErrorLog: slog.NewLogLogger(logr.ToSlogHandler(s.log), slog.LevelWarn), MaxRequestsInFlight: 4,
+		ErrorHandling: promhttp.ContinueOnError, // a member that waits for its disk still tells of its disk
+	})
 }
 
 // addressed turns away what is meant for somebody else: who had this address before, or the member of another store of the

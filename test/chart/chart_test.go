@@ -18,6 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/yaml"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
 const (
@@ -221,13 +223,30 @@ func TestDeploymentIsThatOfConfig(t *testing.T) {
 	}
 }
 
+// TestMembersAreScrapedOnce: on the port that takes no orders, and those from before there was that port on the other.
+func TestMembersAreScrapedOnce(t *testing.T) {
+	list, _, err := unstructured.NestedSlice(fromFile(t, "monitoring/members.yaml")[0].Object, "spec", "podMetricsEndpoints")
+	if err != nil || len(list) != 2 {
+		t.Fatal(list, err)
+	}
+	first, second := list[0].(map[string]any), list[1].(map[string]any)
+	if first["port"] != v1alpha1.PortNameMetrics || first["relabelings"] != nil || second["port"] != v1alpha1.PortNameControl {
+		t.Errorf("%v, then %v", first, second)
+	}
+	present := "__meta_kubernetes_pod_annotationpresent_" + strings.NewReplacer(".", "_", "/", "_", "-", "_").Replace(v1alpha1.AnnotationMetricsPort)
+	want := []any{map[string]any{"action": "drop", "sourceLabels": []any{present}, "regex": "true"}}
+	if !reflect.DeepEqual(second["relabelings"], want) {
+		t.Errorf("%v, want %v", second["relabelings"], want)
+	}
+}
+
 // TestMonitorsScrapeAsThoseOfConfig: and what the operator's series say of namespaces is left as it is.
 func TestMonitorsScrapeAsThoseOfConfig(t *testing.T) {
 	objects := mustRender(t, "monitoring: {operator: true, members: true}")
 	for file, suffix := range map[string]string{"operator": "-operator", "members": "-members"} {
 		endpoints := func(o unstructured.Unstructured) []any {
 			list, _, err := unstructured.NestedSlice(o.Object, "spec", "podMetricsEndpoints")
-			if err != nil || len(list) != 1 {
+			if err != nil || len(list) == 0 {
 				t.Fatalf("%s: %v, %v", file, list, err)
 			}
 			return list
