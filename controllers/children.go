@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -233,9 +232,6 @@ func (p *pass) applyRunning(ctx context.Context, m decide.Member) error {
 	return nil // gone or replaced meanwhile: the next look sees
 }
 
-// growAgain is after how long a claim that may not grow is tried again: its StorageClass may allow it by then.
-const growAgain = 5 * time.Minute
-
 // applyClaim takes the spec to a claim that exists.
 func (p *pass) applyClaim(ctx context.Context, m decide.Member) error {
 	have := render.Volume{Size: m.Claim.Requested, Class: m.Claim.Class}
@@ -248,7 +244,7 @@ func (p *pass) applyClaim(ctx context.Context, m decide.Member) error {
 // owner and labels are brought up to date all the same, and its member is made.
 func (p *pass) fitClaim(member string, have resource.Quantity, grow bool, apply func(grow bool) error) error {
 	size, now := p.store.Spec.Storage.Size, p.Clock.Now()
-	if was, ok := p.refused[member]; ok && was.size == size.String() && now.Sub(was.at) < growAgain {
+	if was, ok := p.refused[member]; ok && was.size == size.String() && now.Sub(was.at) < decide.GrowAgain {
 		grow = false
 	}
 	err := apply(grow)

@@ -37,7 +37,7 @@ func (d *decision) wanted(rec Record) int {
 	switch {
 	case rec.Epoch == 0 && d.mayHoldData():
 		return min(d.Store.Spec.Size(), d.known())
-	case rec.Epoch == 0 || rec.Kind == v1alpha1.KindWake || d.Members[rec.Leader.Member].leads(rec):
+	case rec.Epoch == 0 || wakes(rec) || d.Members[rec.Leader.Member].leads(rec):
 		return d.Store.Spec.Size()
 	default:
 		return d.whole()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 
@@ -17,10 +18,13 @@ func (o Observed) Grows(m Member) bool {
 	return m.Pod != nil || o.Store.Spec.Hibernated && (rec == nil || slices.Contains(rec.Named(), m.Name))
 }
 
+// GrowAgain is after how long a claim that may not grow is tried again: its StorageClass, or a quota, may allow it by then.
+const GrowAgain = 5 * time.Minute
+
 // resizing judges whether the volumes have the size that the spec asks for.
 func (d *decision) resizing() judgement {
 	size := d.Store.Spec.Storage.Size
-	var refused, failed, pending, growing []string
+	var refused, overQuota, failed, pending, growing []string
 	volumes := 0
 	for _, m := range d.byOrdinal() {
 		c := m.Claim
@@ -30,7 +34,11 @@ func (d *decision) resizing() judgement {
 		volumes++
 		switch small := !c.Capacity.IsZero() && c.Capacity.Cmp(size) < 0; {
 		case c.Refused != "" && c.Requested.Cmp(size) < 0: // else the claim was made anew since
-			refused = append(refused, m.Name+": "+c.Refused)
+			if why := m.Name + ": " + c.Refused; strings.Contains(c.Refused, "exceeded quota") { // its reason is Forbidden, like others'
+				overQuota = append(overQuota, why)
+			} else {
+				refused = append(refused, why)
+			}
 		case !small:
 		case c.Growth == string(corev1.PersistentVolumeClaimControllerResizeError), c.Growth == string(corev1.PersistentVolumeClaimNodeResizeError):
 			failed = append(failed, m.Name+": "+c.GrowthMessage)
@@ -41,8 +49,11 @@ func (d *decision) resizing() judgement {
 		}
 	}
 	classes := d.otherClasses()
-	done := fmt.Sprintf("%d of %d volumes have %s", volumes-len(refused)-len(failed)-len(pending)-len(growing), volumes, size.String())
+	done := fmt.Sprintf("%d of %d volumes have %s", volumes-len(refused)-len(overQuota)-len(failed)-len(pending)-len(growing), volumes, size.String())
 	switch {
+	case len(overQuota) > 0:
+		return judgement{true, v1alpha1.ReasonApplyFailed, fmt.Sprintf("%s. A ResourceQuota of the namespace leaves no room to grow: %s. Raise it: the operator asks again within %s. Until then members run "+
+			"with the volumes that they have.%s", done, strings.Join(append(overQuota, refused...), "; "), GrowAgain, classes)}
 	case len(refused) > 0:
 		return judgement{true, v1alpha1.ReasonVolumeNotExpandable, fmt.Sprintf("%s. %s. Allow expansion in the StorageClass; or, if volumes of that size can be made, replace them, one member at a time "+
 			"and followers first, by annotating its pod with %s: a new volume has the new size.%s", done, strings.Join(refused, "; "), v1alpha1.AnnotationReseed, classes)}

@@ -77,7 +77,7 @@ func (s session) failover(ctx context.Context, name string, r request) error {
 
 // allowed refuses what would have no result, or another request's.
 func allowed(store *api.ReplicatedStore, to string) error {
-	if other, ok := store.Annotations[api.AnnotationFailover]; ok {
+	if other := store.Annotations[api.AnnotationFailover]; other != "" {
 		return fmt.Errorf("another request is under way: annotation %s is %q", api.AnnotationFailover, other)
 	}
 	if err := heeded(store); err != nil {
@@ -194,7 +194,7 @@ func (n *narrator) tell(store *api.ReplicatedStore) error {
 			return err
 		}
 	}
-	_, waiting := store.Annotations[api.AnnotationFailover]
+	waiting := store.Annotations[api.AnnotationFailover] != ""
 	if waiting && !n.warned && since > unseenAfter && store.Status.Phase == api.PhaseReady {
 		n.warned = true
 		_, err := fmt.Fprintf(n.out, "%6.1fs  the operator has not taken up the request yet: is it running?\n", since.Seconds())
