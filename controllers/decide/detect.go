@@ -17,6 +17,7 @@ const (
 	reasonLeaseExpired     = "LeaseExpired"
 	reasonPromotionRefused = "PromotionRefused"
 	reasonNoBarrier        = "NoBarrier"
+	reasonNotWritable      = "NotWritable"
 	reasonRecordLost       = "RecordLost"
 	reasonTakenOver        = "TakenOver"
 	reasonHibernated       = "Hibernated"

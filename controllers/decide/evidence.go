@@ -138,6 +138,7 @@ const (
 	weighZone     = 1_000     // a place in spec.failover.preferredZones; at most 8
 	weighNonVoter = 10_000    // see heir
 	weighOutdated = 20_000    // see heir
+	weighFailed   = 50_000    // it was elected last, in the same change, and did not get as far as to take writes
 	weighLeaving  = 100_000   // it does not stay
 	weighAside    = 200_000   // see Record.Aside
 	weighWish     = 1_000_000 // it is not the one asked for
@@ -150,6 +151,9 @@ func (d *decision) preference(rec Record, name string, ev evidence) int {
 	p := m.Ordinal
 	if m.Pod == nil || m.Pod.Deleting || m.leaves() || m.Pod.Cordoned || d.surplus(rec)[name] {
 		p += weighLeaving
+	}
+	if n := len(rec.Binding); n > 1 && rec.Binding[n-1].Leader.Member == name {
+		p += weighFailed
 	}
 	if slices.Contains(rec.Aside, name) {
 		p += weighAside

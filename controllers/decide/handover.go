@@ -169,6 +169,8 @@ func (d *decision) unfit(rec Record, m Member) string {
 		return "its data is to be thrown away"
 	case d.surplus(rec)[m.Name]:
 		return "it is being removed"
+	case m.full() && !d.Members[rec.Leader.Member].full():
+		return "its volume is full"
 	case !d.caughtUp(rec, m):
 		return d.whyNotCaughtUp(rec, m)
 	default:

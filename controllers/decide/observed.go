@@ -269,6 +269,12 @@ func (m Member) fresh() *wire.Status {
 	return m.Probe.Status
 }
 
+// full tells whether the member says that its volume takes no more data.
+func (m Member) full() bool {
+	s := m.fresh()
+	return s != nil && s.Disk.Level == wire.DiskFull
+}
+
 // leaves tells whether the member says that it was told to end. It knows when its machine is shut down, or while the operator hears
 // nothing of the API server.
 func (m Member) leaves() bool {

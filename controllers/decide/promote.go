@@ -86,7 +86,10 @@ func (d *decision) promote(rec Record) PromoteMember {
 
 // opening waits for the barrier. Voters may be added meanwhile, for it may need them. blocked: it has been waited for too long.
 func (d *decision) opening(rec Record, blocked *Plan) Plan {
-	if f := d.unprotected(rec); f.verdict == leaderDown {
+	for _, f := range []finding{d.unprotected(rec), d.idle(rec)} {
+		if f.verdict != leaderDown {
+			continue
+		}
 		p := d.failOver(rec, f)
 		if p.State != Blocked {
 			return p
@@ -99,9 +102,35 @@ func (d *decision) opening(rec Record, blocked *Plan) Plan {
 	if p, ok := d.changeRules(rec); ok {
 		return p
 	}
+	if s := d.Members[rec.Leader.Member].fresh(); committed(rec, s) {
+		return plan(Opening, v1alpha1.ReasonLeaderNotWritable, "%s leads epoch %d, committed its barrier, and takes writes once it has applied its log up to position %d (now %d).",
+			rec.Leader.Member, rec.Epoch, s.Last.Position, s.Applied).again(shortly).but(blocked)
+	}
 	rule, _ := rec.Rule()
 	return plan(Opening, v1alpha1.ReasonLeaderNotWritable, "%s leads epoch %d and waits for its barrier on %d of %d voters.",
 		rec.Leader.Member, rec.Epoch, rule.K, len(rule.Voters)).again(shortly).but(blocked)
+}
+
+// committed tells whether a leader's barrier is.
+func committed(rec Record, s *wire.Status) bool {
+	return s != nil && s.Role == replication.RoleLeader && s.Epoch == rec.Epoch && s.Commit > rec.Start.Position
+}
+
+// idle finds a leader down that committed its barrier and for long applies nothing, without which it takes no writes, as where its volume
+// takes no tables; while there is another who may do better, so that each is tried once.
+func (d *decision) idle(rec Record) finding {
+	s := d.Members[rec.Leader.Member].fresh()
+	better := func(name string) bool {
+		other := d.Members[name]
+		return name != rec.Leader.Member && !slices.Contains(rec.Aside, name) && other.fresh() != nil && !other.full()
+	}
+	if !committed(rec, s) || s.Writable || !slices.ContainsFunc(rec.Named(), better) ||
+		!d.lasting(fmt.Sprintf("applies nothing in epoch %d: %d", rec.Epoch, s.Applied), 2*d.leaseDuration()) {
+		return finding{verdict: leaderAlive}
+	}
+	f := found(leaderDown, reasonNotWritable, "%s committed its barrier of epoch %d, and applies nothing, without which it takes no writes", rec.Leader.Member, rec.Epoch)
+	f.setAside = true
+	return f
 }
 
 // unprotected finds a leader down that nothing but its Lease protects (k = 0), and that has its barrier and not that.

@@ -50,3 +50,24 @@ func TestOnlyVolumesOfTheStoreGrow(t *testing.T) {
 		})
 	}
 }
+
+// What a quota refuses is no fault of the class, and a new volume would be refused, too: the way out is another.
+func TestGrowthBeyondAQuota(t *testing.T) {
+	for name, tc := range map[string]struct{ refused, reason string }{
+		"quota": {`persistentvolumeclaims "orders-3" is forbidden: exceeded quota: q, requested: requests.storage=1Gi`, v1alpha1.ReasonApplyFailed},
+		"class": {"only dynamically provisioned pvc can be resized", v1alpha1.ReasonVolumeNotExpandable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, 3, 1)
+			w.store.Spec.Storage.Size = resource.MustParse("2Gi")
+			for _, c := range w.claims {
+				c.Requested, c.Capacity, c.Refused = resource.MustParse("1Gi"), resource.MustParse("1Gi"), tc.refused
+			}
+			w.ops[0].reconcile()
+			c := w.condition(v1alpha1.ConditionResizing)
+			if c.Reason != tc.reason || !strings.Contains(c.Message, "0 of 3") || strings.Contains(c.Message, v1alpha1.AnnotationReseed) == (name == "quota") {
+				t.Errorf("%s: %s", c.Reason, c.Message)
+			}
+		})
+	}
+}

@@ -68,8 +68,12 @@ func clientSetinfo(c *call) {
 			return
 		}
 	}
-	if !printable(value) {
+	switch {
+	case !printable(value):
 		c.w.fail("ERR " + name + " cannot contain spaces, newlines or special characters.")
+		return
+	case len(value) > longestName:
+		c.w.fail("ERR " + name + tooLongName)
 		return
 	}
 	c.conn.setLibrary(isName, string(value))

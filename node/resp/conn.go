@@ -292,15 +292,30 @@ func (r *round) flush() error {
 		return nil
 	}
 	c.hold(false) // who is slow to take the replies is not to hold up others
-	c.writing.Store(max(1, now))
-	n, err := c.nc.Write(r.out.buf)
-	c.writing.Store(0)
-	r.srv.stats.sent.Add(uint64(n))
+	err := c.send(r.out.buf)
 	if cap(r.out.buf) > keptReplies {
 		r.out.buf = takeBuffer(0)
 	}
 	r.out.buf = r.out.buf[:0]
 	return err
+}
+
+// sentAtOnce is what a client has Options.StallTimeout for, in bytes: who is slow, and takes more than that in this time, gets all of it.
+const sentAtOnce = 4 << 20
+
+// send writes replies, in pieces.
+func (c *conn) send(b []byte) error {
+	defer c.writing.Store(0)
+	for len(b) > 0 {
+		c.writing.Store(max(1, c.srv.uptime()))
+		n, err := c.nc.Write(b[:min(len(b), sentAtOnce)])
+		c.srv.stats.sent.Add(uint64(n))
+		if err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
 }
 
 // kill closes the connection at once, from any goroutine.

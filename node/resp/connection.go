@@ -146,13 +146,22 @@ func (c *call) describe() {
 
 // setName names the connection; only printable ASCII without blanks is allowed. An empty name removes it.
 func (c *call) setName(name []byte) bool {
-	if !printable(name) {
+	switch {
+	case !printable(name):
 		c.w.fail(errClientName)
+		return false
+	case len(name) > longestName:
+		c.w.fail("ERR Client names" + tooLongName)
 		return false
 	}
 	c.conn.setName(bytes.Clone(name))
 	return true
 }
+
+// longestName bounds what a connection keeps of its client's and its library's name, in bytes; Redis has no bound.
+const longestName = 1 << 10
+
+const tooLongName = " cannot be longer than 1024 bytes."
 
 func printable(b []byte) bool {
 	return !slices.ContainsFunc(b, func(ch byte) bool { return ch < '!' || ch > '~' })

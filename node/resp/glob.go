@@ -1,67 +1,57 @@
 package resp
 
 // globMatch reports whether s matches Redis's glob pattern: * ? [a-z] [^a] and \ as escape. With fold, ASCII case is
-// ignored. It follows stringmatchlen, its treatment of unfinished classes included.
-func globMatch(pattern, s []byte, fold bool) bool {
+// ignored. It follows stringmatchlen, its treatment of unfinished classes included. It uses no stack for each '*': clients choose how many
+// there are (CVE-2024-31228 in Redis).
+func globMatch(p, s []byte, fold bool) bool {
 	g := globber{fold: fold}
-	return g.match(pattern, s)
-}
-
-// globber remembers that no '*' further left needs to try a longer match, which keeps patterns like a*a*a*b from taking
-// exponential time.
-type globber struct {
-	fold     bool
-	hopeless bool
-}
-
-func (g *globber) match(p, s []byte) bool {
+	// Where a mismatch goes back to: what follows the last '*', and the shortest text before it that was not tried. One further left need
+	// not try a longer one: what follows it has matched.
+	var afterStar, from []byte
 	for len(p) > 0 && len(s) > 0 {
-		switch p[0] {
-		case '*':
-			return g.star(p, s)
-		case '?':
-			p, s = p[1:], s[1:]
-		case '[':
-			rest, ok := g.class(p[1:], s[0])
-			if !ok {
-				return false
+		if p[0] == '*' {
+			p = withoutStars(p)
+			if len(p) == 0 {
+				return true
 			}
-			p, s = rest, s[1:]
-		default:
-			if p[0] == '\\' && len(p) >= 2 {
-				p = p[1:]
-			}
-			if g.lower(p[0]) != g.lower(s[0]) {
-				return false
-			}
-			p, s = p[1:], s[1:]
+			afterStar, from = p, s
+			continue
 		}
+		rest, ok := g.one(p, s[0])
+		p, s = rest, s[1:]
 		if len(s) == 0 {
-			for len(p) > 0 && p[0] == '*' {
-				p = p[1:]
-			}
+			p = withoutStars(p)
+		}
+		if (!ok || len(p) == 0 && len(s) > 0) && len(from) > 1 {
+			from = from[1:]
+			p, s = afterStar, from
+		} else if !ok {
+			return false
 		}
 	}
 	return len(p) == 0 && len(s) == 0
 }
 
-func (g *globber) star(p, s []byte) bool {
-	for len(p) > 1 && p[1] == '*' {
+func withoutStars(p []byte) []byte {
+	for len(p) > 0 && p[0] == '*' {
 		p = p[1:]
 	}
-	if len(p) == 1 {
-		return true
+	return p
+}
+
+type globber struct{ fold bool }
+
+// one matches c against the first of p, which is no '*', and returns what follows it.
+func (g *globber) one(p []byte, c byte) (rest []byte, ok bool) {
+	switch {
+	case p[0] == '?':
+		return p[1:], true
+	case p[0] == '[':
+		return g.class(p[1:], c)
+	case p[0] == '\\' && len(p) >= 2:
+		p = p[1:]
 	}
-	for ; len(s) > 0; s = s[1:] {
-		if g.match(p[1:], s) {
-			return true
-		}
-		if g.hopeless {
-			return false
-		}
-	}
-	g.hopeless = true
-	return false
+	return p[1:], g.lower(p[0]) == g.lower(c)
 }
 
 // class matches c against the class that p starts with (after its bracket) and returns what follows the class. A class

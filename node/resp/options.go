@@ -51,7 +51,7 @@ type Options struct {
 	IdleTimeout time.Duration
 	// KeepAlive is the TCP keepalive period of new connections (default 300 s, negative: off). CONFIG SET tcp-keepalive.
 	KeepAlive time.Duration
-	// StallTimeout closes clients that do not take their replies for so long (default 60 s).
+	// StallTimeout closes clients that take less than 4 MiB of their replies, or of what is left of them, in so long (default 60 s).
 	StallTimeout time.Duration
 	// Dial reaches the client port of another member, to which commands that need the leader are forwarded. nil: they are refused
 	// with READONLY instead.

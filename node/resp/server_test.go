@@ -387,3 +387,36 @@ func TestMetrics(t *testing.T) {
 		}
 	}
 }
+
+// A client that is slow, and takes its reply all the time, gets all of it.
+func TestASlowReaderGetsAllOfALongReply(t *testing.T) {
+	n := resptest.Start(t, resp.Options{StallTimeout: 4 * time.Second})
+	const size = 24 << 20
+	w := dial(t, n.Addr)
+	w.do("SET k x", "+OK")
+	w.do(fmt.Sprintf("SETRANGE k %d y", size-1), fmt.Sprintf(":%d", size))
+	w.send("GET k")
+	began, got, part := time.Now(), 0, make([]byte, 512<<10)
+	for got < size {
+		w.renew()
+		m, err := io.ReadFull(w.r, part)
+		if got += m; err != nil && got < size {
+			t.Fatalf("the end after %d bytes and %v: %v", got, time.Since(began), err)
+		}
+		time.Sleep(190 * time.Millisecond)
+		if size-got < len(part) {
+			part = part[:max(1, size-got)]
+		}
+	}
+}
+
+func TestLongNamesAreNotKept(t *testing.T) {
+	w := dial(t, resptest.Start(t, resp.Options{}).Addr)
+	fits, long := strings.Repeat("n", 1024), strings.Repeat("n", 1025)
+	w.do("CLIENT SETNAME "+fits, "+OK")
+	w.do("CLIENT SETNAME "+long, "-ERR Client names cannot be longer than 1024 bytes.")
+	w.do("CLIENT GETNAME", "$1024", fits)
+	w.do("CLIENT SETINFO lib-name "+fits, "+OK")
+	w.do("CLIENT SETINFO lib-ver "+long, "-ERR lib-ver cannot be longer than 1024 bytes.")
+	w.do("HELLO 2 SETNAME "+long, "-ERR Client names cannot be longer than 1024 bytes.")
+}

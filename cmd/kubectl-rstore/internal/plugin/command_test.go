@@ -86,3 +86,14 @@ func TestStatusOfWhichStores(t *testing.T) {
 		}
 	}
 }
+
+// The operator takes an annotation that names nobody for none, and leaves it there.
+func TestAnEmptyRequestIsNone(t *testing.T) {
+	for request, refused := range map[string]bool{"": false, "orders-2": true, api.FailoverToAny: true} {
+		store := &api.ReplicatedStore{}
+		store.Annotations = map[string]string{api.AnnotationFailover: request}
+		if err := allowed(store, api.FailoverToAny); (err != nil) != refused {
+			t.Errorf("%q: %v", request, err)
+		}
+	}
+}
