@@ -105,6 +105,7 @@ func parse(args []string) (opt node.Options, leaseName string, verbosity int, er
 	if err := fromEnvironment(f); err != nil {
 		return opt, "", 0, err
 	}
+	fit(&opt, f)
 	return opt, leaseName, verbosity, notZero(f, "max-value-bytes", "max-clients", "log-retain-bytes", "memory", "write-timeout")
 }
 

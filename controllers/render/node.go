@@ -53,44 +53,40 @@ func logRetention(s *api.ReplicatedStore) int64 {
 }
 
 // env has what a node of an earlier version, which spec.image may name, is to leave alone: it does not start with a flag that it does not
-// know. And it tells the Go runtime where the container's memory ends: a tenth, and leastSpare at least, is left for what that does not count.
+// know. And it tells the Go runtime where the container's memory ends.
 func env(s *api.ReplicatedStore) []*corev1ac.EnvVarApplyConfiguration {
 	out := []*corev1ac.EnvVarApplyConfiguration{corev1ac.EnvVar().WithName("RSTORE_METRICS_LISTEN").WithValue(fmt.Sprintf(":%d", api.PortMetrics))}
 	if limit, ok := s.Spec.Resources.Limits[corev1.ResourceMemory]; ok {
-		out = append(out, corev1ac.EnvVar().WithName("GOMEMLIMIT").WithValue(fmt.Sprintf("%d", limit.Value()-max(limit.Value()/10, leastSpare))))
+		runtime, _, _ := api.WithinMemory(limit.Value())
+		out = append(out, corev1ac.EnvVar().WithName("GOMEMLIMIT").WithValue(fmt.Sprintf("%d", runtime)))
 	}
 	return out
 }
 
-// leastSpare is for the program's own pages, the kernel's buffers, and pages of files that are being written, in bytes.
-const leastSpare = 48 << 20
-
 // mostValue is the node's own default, in bytes.
 const mostValue = 64 << 20
 
-// maxValue is the longest value, in bytes: as the spec says, or 1/64 of the container's limit, or 0 to leave it to the node. A value that
-// is written is in memory some ten times until it has reached the tables, and is not the only one. Measured with 1/32 and a limit that is
-// enforced: members were killed, 8 connections writing the longest values.
+// maxValue is the longest value, in bytes: as the spec says, or by the container's limit, or 0 to leave it to the node.
 func maxValue(s *api.ReplicatedStore) int64 {
 	if v := s.Spec.Node.MaxValueSize; v != nil {
 		return v.Value()
 	}
 	if limit, ok := s.Spec.Resources.Limits[corev1.ResourceMemory]; ok {
-		return min(mostValue, limit.Value()/64)
+		_, _, value := api.WithinMemory(limit.Value())
+		return min(mostValue, value)
 	}
 	return 0
 }
 
-// memory for caches and write buffers, in bytes: as the spec says, or a quarter of the container's limit, or 0 to leave it to
-// the node. The rest is for connections, values under way and the log's tail. Measured on the local cluster with a limit of 256Mi, where 4
-// connections write the longest values and 30 read them, memory in use at most: 219 MiB in six rounds; with a third instead, members were
-// killed in one round of two.
+// memory for caches and write buffers, in bytes: as the spec says, or by the container's limit, or 0 to leave it to the node, which knows
+// of a limit that the namespace sets (LimitRange).
 func memory(s *api.ReplicatedStore) int64 {
 	if m := s.Spec.Node.Memory; m != nil {
 		return m.Value()
 	}
 	if limit, ok := s.Spec.Resources.Limits[corev1.ResourceMemory]; ok {
-		return limit.Value() / 4
+		_, caches, _ := api.WithinMemory(limit.Value())
+		return caches
 	}
 	return 0
 }
