@@ -201,12 +201,13 @@ func (s *Server) infoKeyspace(add adder) {
 		return
 	}
 	seen, expiring, ttl := 0, 0, int64(0)
-	if _, err := view.Scan(0, keyspaceSample, func(e store.Entry) {
+	if _, err := view.Scan(0, keyspaceSample, func(e store.Entry) bool {
 		seen++
 		if e.Value.ExpireAt != 0 {
 			expiring++
 			ttl += e.Value.ExpireAt - now
 		}
+		return true
 	}); err != nil || seen == 0 {
 		return
 	}

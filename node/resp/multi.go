@@ -252,8 +252,8 @@ func (r *round) execView(j *job, t *transaction) bool {
 			break
 		}
 		r.out.rewind(at)
+		r.conn.earn(short) // beside what was spent on the others
 		r.conn.allow.spent = spent
-		r.conn.earn(short)
 	}
 	if !done {
 		r.out.fail(codeTryAgain + " the state changed too often while the transaction was read")

@@ -3,7 +3,6 @@ package resp
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -213,10 +212,7 @@ func (r *round) onView(j *job) bool {
 			r.stuck, r.cold = true, true
 			return false
 		case errors.Is(fault, errShort) && r.out.fits(r.call.short):
-			r.out.rewind(at)
-			r.conn.allow.spent = spent
-			r.conn.earn(r.call.short)
-			r.out.buf = slices.Grow(r.out.buf, r.call.short)
+			r.earn(at, spent)
 			return false // and now once more
 		}
 		r.replaceFault(at)

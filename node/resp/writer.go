@@ -84,6 +84,15 @@ func (w *writer) bulk(b []byte) {
 	w.buf = append(append(w.buf, b...), '\r', '\n')
 }
 
+// bulkSize is what bulk adds for n bytes.
+func bulkSize(n int) int {
+	size := len("$0\r\n\r\n") + n
+	for ; n > 9; n /= 10 {
+		size++
+	}
+	return size
+}
+
 func (w *writer) text(s string) {
 	if !w.fits(len(s) + 25) {
 		return
