@@ -192,15 +192,6 @@ func TestCount(t *testing.T) {
 	}
 }
 
-func TestEstimate(t *testing.T) {
-	for _, n := range []int{0, 1, 4095, 4096, 50_000} {
-		got, err := filled(t, n, plainName).View(0).Estimate()
-		if err != nil || (n < estimateSample && got != n) || float64(got) < 0.9*float64(n) || float64(got) > 1.1*float64(n) {
-			t.Errorf("%d keys are estimated at %d (%v)", n, got, err)
-		}
-	}
-}
-
 func TestRandomKey(t *testing.T) {
 	rng := newRand(t, 0)
 	m := filled(t, 50, plainName)
