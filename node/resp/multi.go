@@ -12,11 +12,10 @@ type transaction struct {
 	bytes  int
 	demand demand
 	writes bool
-	data   bool    // it has commands on data
-	sends  bool    // it has commands that go to the leader where EXEC does
-	broken bool    // a command was refused; EXEC will refuse too
-	parts  []*part // of Server.ration
-	have   int     // bytes that were waited for
+	data   bool // it has commands on data
+	sends  bool // it has commands that go to the leader where EXEC does
+	broken bool // a command was refused; EXEC will refuse too
+	kept
 }
 
 func multi(c *call) {
@@ -42,25 +41,10 @@ func exec(c *call) { c.w.fail("ERR EXEC without MULTI") }
 
 func (c *conn) discard() {
 	if t := c.multi; t != nil {
-		for _, p := range t.parts {
-			c.srv.ration.give(p)
-		}
+		t.give(c)
 	}
 	c.multi = nil
 	c.unwatch()
-}
-
-// await waits until there is memory for a transaction of so many bytes, or something has happened that ends the wait: beyond the largest
-// pooled buffer what is queued takes turns with long requests.
-func (t *transaction) await(c *conn, bytes int) {
-	if bytes <= largeBuffer || bytes <= t.have || c.srv.ration.size == 0 {
-		return
-	}
-	n := max(bytes-t.have, largeBuffer)
-	if p := c.await(&c.srv.ration, n); p != nil {
-		t.parts = append(t.parts, p)
-	}
-	t.have += n
 }
 
 // What a queued command takes beside the bytes of its arguments.
