@@ -29,9 +29,9 @@ const leastPart = 64 << 10
 var errShort = errors.New("there is no memory for the reply yet")
 
 // affords tells whether a value of n bytes may become a part of the reply. Otherwise the reply is given up, and goes on only to find how
-// long it is. Inside the sequencer it may: see prefetch.
+// long it is. Inside the sequencer it may, see prefetch, and in a transaction what needs no data.
 func (c *call) affords(n int) bool {
-	if c.srv.replies.size == 0 || c.batch != nil || c.tx != nil {
+	if c.srv.replies.size == 0 || c.batch != nil || c.tx != nil || c.inExec {
 		return true
 	}
 	if c.short == 0 && (c.conn.allow.spendFree(n) || !c.hasty && c.conn.spend(n)) {

@@ -121,7 +121,7 @@ func (r *round) exec(i int) bool {
 // execDirect runs the commands of t that need no data and returns their replies, by index; nil for the others.
 func (r *round) execDirect(t *transaction) [][]byte {
 	ready := make([][]byte, len(t.jobs))
-	at := len(r.out.buf)
+	at, size := len(r.out.buf), 0
 	if w := r.conn.watched; w != nil && w.touched.Load() {
 		return ready // it will be refused
 	}
@@ -137,6 +137,8 @@ func (r *round) execDirect(t *transaction) [][]byte {
 			q.cmd.run(&r.call)
 			ready[i] = slices.Clone(r.out.buf[at:])
 			r.out.rewind(at)
+			size += len(ready[i])
+			r.out.fits(size) // else the others write nothing any more
 		}
 	}
 	r.call.inExec = false
@@ -175,7 +177,9 @@ func (r *round) execQueued(t *transaction, ready [][]byte) {
 	r.out.array(len(t.jobs))
 	for i := range t.jobs {
 		if ready[i] != nil {
-			r.out.buf = append(r.out.buf, ready[i]...)
+			if r.out.fits(len(ready[i])) {
+				r.out.buf = append(r.out.buf, ready[i]...)
+			}
 			continue
 		}
 		q := &t.jobs[i]

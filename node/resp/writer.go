@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -210,6 +211,20 @@ func (w *writer) insertArray(at, n int) {
 	var tmp [23]byte
 	h := strconv.AppendInt(append(tmp[:0], '*'), int64(n), 10)
 	w.insert(at, append(h, '\r', '\n'))
+}
+
+// insertVerbatim makes what was written since at a verbatim string.
+func (w *writer) insertVerbatim(at int) {
+	n := len(w.buf) - at
+	if !w.fits(29) {
+		return
+	}
+	head := fmt.Appendf(nil, "$%d\r\n", n)
+	if w.resp3 {
+		head = fmt.Appendf(nil, "=%d\r\ntxt:", n+4)
+	}
+	w.buf = append(w.buf, '\r', '\n')
+	w.insert(at, head)
 }
 
 // insert puts raw protocol in front of what was written since at.
