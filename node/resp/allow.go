@@ -1,6 +1,9 @@
 package resp
 
-import "errors"
+import (
+	"errors"
+	"slices"
+)
 
 // Long replies take turns, as long requests do: fifty clients that read the longest value at once would otherwise hold it fifty times, and
 // so would those that read many shorter ones with one MGET. (Measured with values of 8 MiB: a member with a limit of 256Mi was killed by
@@ -26,9 +29,9 @@ const leastPart = 64 << 10
 var errShort = errors.New("there is no memory for the reply yet")
 
 // affords tells whether a value of n bytes may become a part of the reply. Otherwise the reply is given up, and goes on only to find how
-// long it is. Inside the sequencer it may: see prefetch.
+// long it is. Inside the sequencer it may, see prefetch, and in a transaction what needs no data.
 func (c *call) affords(n int) bool {
-	if c.srv.replies.size == 0 || c.batch != nil || c.tx != nil {
+	if c.srv.replies.size == 0 || c.batch != nil || c.tx != nil || c.inExec {
 		return true
 	}
 	if c.short == 0 && (c.conn.allow.spendFree(n) || !c.hasty && c.conn.spend(n)) {
@@ -84,6 +87,18 @@ func (c *conn) earn(n int) {
 	} else {
 		a.have += want
 	}
+}
+
+// headerRoom is what may be put in front of a reply once its length is known, in bytes.
+const headerRoom = 64
+
+// earn waits until the reply since at, which was given up, may become as long as it is; spent is from before it.
+func (r *round) earn(at int, spent spent) {
+	size := len(r.out.buf) - at + r.call.short
+	r.out.rewind(at)
+	r.conn.earn(r.call.short) // beside what was spent on its beginning
+	r.conn.allow.spent = spent
+	r.out.buf = slices.Grow(r.out.buf, size+headerRoom)
 }
 
 // repay gives back what the replies took that were sent.

@@ -13,6 +13,9 @@ import (
 // the first job that was not executed.
 func (r *round) runBatch(i int) int {
 	r.from, r.end = i, i+1
+	if j := &r.jobs[i]; j.cmd.name == "watch" {
+		r.conn.mayWatch(j.args[1:])
+	}
 	if r.jobs[i].many() {
 		r.foresight = r.seq.Foresee()
 		defer r.aheadEnd()
@@ -20,7 +23,7 @@ func (r *round) runBatch(i int) int {
 	size := argBytes(r.jobs[i].args) + r.prefetch(&r.jobs[i])
 	for r.end < len(r.jobs) && r.end-i < batchCommands && size < batchBytes {
 		j := &r.jobs[r.end]
-		if class := r.classify(j); class != classBatch && class != classRead || j.many() {
+		if class := r.classify(j); class != classBatch && class != classRead || j.many() || j.cmd.name == "watch" {
 			break
 		}
 		size += argBytes(j.args) + r.prefetch(j)

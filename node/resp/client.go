@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 func clientId(c *call)       { c.w.integer(c.conn.id) }
@@ -153,12 +152,22 @@ func clientList(c *call) {
 	default:
 		slices.SortFunc(list, func(a, b *conn) int { return cmp.Compare(a.id, b.id) })
 	}
-	var out strings.Builder
+	c.describeAll(list)
+}
+
+// describeAll answers with a line for each of list, as often as it is in there. It stops once the reply is too long to be sent.
+func (c *call) describeAll(list []*conn) {
+	at := c.w.mark()
 	for _, cn := range list {
-		out.WriteString(cn.describe())
-		out.WriteByte('\n')
+		line := cn.describe()
+		if !c.w.fits(len(line) + 1) {
+			return
+		}
+		if c.affords(len(line) + 1) {
+			c.w.buf = append(append(c.w.buf, line...), '\n')
+		}
 	}
-	c.w.verbatim(out.String())
+	c.w.insertVerbatim(at)
 }
 
 // killFilter selects connections for CLIENT KILL; a zero field selects all.

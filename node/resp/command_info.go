@@ -23,10 +23,17 @@ func commandInfo(c *call) {
 	}
 	c.w.array(len(c.args) - 2)
 	for _, name := range c.args[2:] {
-		if cmd := c.srv.table.named(name); cmd != nil {
+		if c.w.over {
+			return
+		}
+		cmd, at := c.srv.table.named(name), c.w.mark()
+		if cmd != nil {
 			c.writeInfo(cmd)
 		} else {
 			c.w.null()
+		}
+		if !c.affords(len(c.w.buf) - at) {
+			c.w.rewind(at)
 		}
 	}
 }

@@ -13,7 +13,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/replicatedstore/replicatedstore/node/store"
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
@@ -185,36 +184,17 @@ func (s *Server) infoErrorstats(add adder) {
 	}
 }
 
-// keyspaceSample is how many keys are looked at to estimate how many expire, and when.
-const keyspaceSample = 1024
-
 // infoKeyspace estimates: exact numbers take reading every key (DBSIZE).
 func (s *Server) infoKeyspace(add adder) {
 	m := s.backend.Machine()
 	if m == nil {
 		return
 	}
-	now := m.AppliedTime()
-	view := m.View(now)
-	total, err := view.Estimate()
-	if err != nil || total == 0 {
+	k, err := m.View(m.AppliedTime()).Estimate()
+	if err != nil || k.Keys == 0 {
 		return
 	}
-	seen, expiring, ttl := 0, 0, int64(0)
-	if _, err := view.Scan(0, keyspaceSample, func(e store.Entry) {
-		seen++
-		if e.Value.ExpireAt != 0 {
-			expiring++
-			ttl += e.Value.ExpireAt - now
-		}
-	}); err != nil || seen == 0 {
-		return
-	}
-	mean := int64(0)
-	if expiring > 0 {
-		mean = ttl / int64(expiring)
-	}
-	add("db0", fmt.Sprintf("keys=%d,expires=%d,avg_ttl=%d", total, total*expiring/seen, mean))
+	add("db0", fmt.Sprintf("keys=%d,expires=%d,avg_ttl=%d", k.Keys, k.Expiring, k.MeanTTL))
 }
 
 func (s *Server) infoReplicatedStore(add adder) {

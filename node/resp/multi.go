@@ -12,11 +12,10 @@ type transaction struct {
 	bytes  int
 	demand demand
 	writes bool
-	data   bool    // it has commands on data
-	sends  bool    // it has commands that go to the leader where EXEC does
-	broken bool    // a command was refused; EXEC will refuse too
-	parts  []*part // of Server.ration
-	have   int     // bytes that were waited for
+	data   bool // it has commands on data
+	sends  bool // it has commands that go to the leader where EXEC does
+	broken bool // a command was refused; EXEC will refuse too
+	kept
 }
 
 func multi(c *call) {
@@ -42,25 +41,10 @@ func exec(c *call) { c.w.fail("ERR EXEC without MULTI") }
 
 func (c *conn) discard() {
 	if t := c.multi; t != nil {
-		for _, p := range t.parts {
-			c.srv.ration.give(p)
-		}
+		t.give(c)
 	}
 	c.multi = nil
 	c.unwatch()
-}
-
-// await waits until there is memory for a transaction of so many bytes, or something has happened that ends the wait: beyond the largest
-// pooled buffer what is queued takes turns with long requests.
-func (t *transaction) await(c *conn, bytes int) {
-	if bytes <= largeBuffer || bytes <= t.have || c.srv.ration.size == 0 {
-		return
-	}
-	n := max(bytes-t.have, largeBuffer)
-	if p := c.await(&c.srv.ration, n); p != nil {
-		t.parts = append(t.parts, p)
-	}
-	t.have += n
 }
 
 // What a queued command takes beside the bytes of its arguments.
@@ -137,7 +121,7 @@ func (r *round) exec(i int) bool {
 // execDirect runs the commands of t that need no data and returns their replies, by index; nil for the others.
 func (r *round) execDirect(t *transaction) [][]byte {
 	ready := make([][]byte, len(t.jobs))
-	at := len(r.out.buf)
+	at, size := len(r.out.buf), 0
 	if w := r.conn.watched; w != nil && w.touched.Load() {
 		return ready // it will be refused
 	}
@@ -153,6 +137,8 @@ func (r *round) execDirect(t *transaction) [][]byte {
 			q.cmd.run(&r.call)
 			ready[i] = slices.Clone(r.out.buf[at:])
 			r.out.rewind(at)
+			size += len(ready[i])
+			r.out.fits(size) // else the others write nothing any more
 		}
 	}
 	r.call.inExec = false
@@ -191,7 +177,9 @@ func (r *round) execQueued(t *transaction, ready [][]byte) {
 	r.out.array(len(t.jobs))
 	for i := range t.jobs {
 		if ready[i] != nil {
-			r.out.buf = append(r.out.buf, ready[i]...)
+			if r.out.fits(len(ready[i])) {
+				r.out.buf = append(r.out.buf, ready[i]...)
+			}
 			continue
 		}
 		q := &t.jobs[i]
@@ -252,8 +240,8 @@ func (r *round) execView(j *job, t *transaction) bool {
 			break
 		}
 		r.out.rewind(at)
+		r.conn.earn(short) // beside what was spent on the others
 		r.conn.allow.spent = spent
-		r.conn.earn(short)
 	}
 	if !done {
 		r.out.fail(codeTryAgain + " the state changed too often while the transaction was read")

@@ -204,6 +204,34 @@ func (c *conn) await(r *ration, n int) *part {
 	return r.take(ctx, n, c)
 }
 
+// kept is what a connection was given of Server.ration for what it keeps between commands.
+type kept struct {
+	parts []*part
+	have  int // bytes that were waited for
+}
+
+// await waits until there is memory for so many bytes in all, or something has happened that ends the wait: beyond the largest pooled
+// buffer what is kept takes turns with long requests.
+func (k *kept) await(c *conn, bytes int) {
+	if bytes <= largeBuffer || bytes <= k.have || c.srv.ration.size == 0 {
+		return
+	}
+	c.hold(false) // others may wait for what this one's request takes
+	defer c.hold(true)
+	n := max(bytes-k.have, largeBuffer)
+	if p := c.await(&c.srv.ration, n); p != nil {
+		k.parts = append(k.parts, p)
+	}
+	k.have += n
+}
+
+func (k *kept) give(c *conn) {
+	for _, p := range k.parts {
+		c.srv.ration.give(p)
+	}
+	*k = kept{}
+}
+
 // slim gives back what a long request took, once it is done.
 func (c *conn) slim() {
 	p := &c.parser

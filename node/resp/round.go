@@ -3,7 +3,6 @@ package resp
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -170,7 +169,8 @@ func (r *round) execute() {
 	}
 }
 
-// direct runs a command that needs no data, or answers one that must not run; false when the reason for that has gone meanwhile.
+// direct runs a command that needs no data, or answers one that must not run; false when the reason for that has gone meanwhile, or
+// when it is to be run once more.
 func (r *round) direct(j *job, class class) bool {
 	why := ""
 	if class == classReject {
@@ -181,7 +181,7 @@ func (r *round) direct(j *job, class class) bool {
 			r.goAstray()
 		}
 	}
-	at := len(r.out.buf)
+	at, spent := len(r.out.buf), r.conn.allow.spent
 	r.begin(j)
 	switch class {
 	case classQueue:
@@ -190,6 +190,10 @@ func (r *round) direct(j *job, class class) bool {
 		r.reject(why)
 	default:
 		j.cmd.run(&r.call)
+		if errors.Is(r.call.fault, errShort) && r.out.fits(r.call.short) {
+			r.earn(at, spent)
+			return false
+		}
 	}
 	r.finish(at, markKeep)
 	return true
@@ -213,10 +217,7 @@ func (r *round) onView(j *job) bool {
 			r.stuck, r.cold = true, true
 			return false
 		case errors.Is(fault, errShort) && r.out.fits(r.call.short):
-			r.out.rewind(at)
-			r.conn.allow.spent = spent
-			r.conn.earn(r.call.short)
-			r.out.buf = slices.Grow(r.out.buf, r.call.short)
+			r.earn(at, spent)
 			return false // and now once more
 		}
 		r.replaceFault(at)

@@ -2,6 +2,7 @@ package resp
 
 import (
 	"bytes"
+	"cmp"
 	"math/rand/v2"
 	"strconv"
 
@@ -71,8 +72,11 @@ func parseCursor(b []byte) (uint64, bool) {
 	return n, true
 }
 
-// maxScan bounds how many keys one SCAN visits, whatever COUNT says: one call is one reply in memory.
-const maxScan = 1 << 20
+// What one SCAN visits and names at most, whatever COUNT says: one call is one reply in memory.
+const (
+	maxScan      = 1 << 20 // keys
+	maxScanBytes = 1 << 20 // of reply
+)
 
 func scan(c *call) {
 	o, ok := c.scanOptions()
@@ -80,15 +84,15 @@ func scan(c *call) {
 		return
 	}
 	at, n := c.w.mark(), 0
-	next, err := c.view.Scan(o.cursor, int(min(o.count, maxScan)), func(e store.Entry) {
+	next, err := c.view.Scan(o.cursor, int(min(o.count, maxScan)), func(e store.Entry) bool {
 		if (o.pattern == nil || globMatch(o.pattern, e.Key, false)) &&
 			(o.kind == nil || string(o.kind) == e.Value.Type.String()) {
-			c.w.bulk(e.Key)
+			c.name(e.Key)
 			n++
 		}
+		return len(c.w.buf)-at+c.short < maxScanBytes
 	})
-	if err != nil {
-		c.fault = err
+	if c.fault = cmp.Or(err, c.fault); c.fault != nil {
 		return
 	}
 	c.w.insertArray(at, n)
@@ -104,16 +108,22 @@ func keys(c *call) {
 	at, n := c.w.mark(), 0
 	err := c.view.ForEach(c.srv.blockCtx, func(e store.Entry) bool {
 		if all || globMatch(pattern, e.Key, false) {
-			c.w.bulk(e.Key)
+			c.name(e.Key)
 			n++
 		}
 		return !c.w.over && !c.gone()
 	})
-	if err != nil {
-		c.fault = err
+	if c.fault = cmp.Or(err, c.fault); c.fault != nil {
 		return
 	}
 	c.w.insertArray(at, n)
+}
+
+// name adds key to the reply, if that may get as long. As many are short, what frames them counts, too.
+func (c *call) name(key []byte) {
+	if c.affords(bulkSize(len(key))) {
+		c.w.bulk(key)
+	}
 }
 
 func dbsize(c *call) {

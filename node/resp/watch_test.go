@@ -1,6 +1,8 @@
 package resp_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -75,4 +77,82 @@ func TestExecOutcomeUnknown(t *testing.T) {
 	n.Depose()
 	w.expect("+OK", "+QUEUED", "+QUEUED", "+QUEUED", "-OUTCOMEUNKNOWN...", "+PONG")
 	w.closed()
+}
+
+// watchMany watches so many keys of 16 bytes; names tells them from others.
+func (w *wire) watchMany(names, keys int) {
+	w.t.Helper()
+	var b strings.Builder
+	for i := range keys {
+		fmt.Fprintf(&b, " %06d-%09d", names, i)
+	}
+	w.send("WATCH" + b.String())
+}
+
+// Who watches more than MULTI may queue is refused, and goes on with what he watches.
+func TestWatchedKeysAreBounded(t *testing.T) {
+	n := resptest.Start(t, resp.Options{Limits: resp.Limits{MaxRequest: 64 << 10}})
+	w := dial(t, n.Addr)
+	for i := range 2 {
+		w.watchMany(i, 100)
+		w.expect("+OK")
+	}
+	for range 2 {
+		w.watchMany(3, 100)
+		w.expect("-ERR the watched keys are longer than client-query-buffer-limit")
+		w.watchMany(1, 100) // once more
+		w.expect("+OK")
+	}
+	dial(t, n.Addr).do("SET 000003-000000001 x", "+OK") // not watched
+	w.send("MULTI", "PING", "EXEC")
+	w.expect("+OK", "+QUEUED", "*1", "+PONG")
+	w.watchMany(3, 100)
+	w.expect("+OK")
+}
+
+// What is watched takes turns with long requests, until it is watched no more.
+func TestWatchedKeysTakeTurns(t *testing.T) {
+	const commands, keys = 8, 1000 // 2 MiB
+	n := resptest.Start(t, resp.Options{MaxLarge: 3 << 20})
+	watchAll := func(w *wire) {
+		for i := range commands {
+			w.watchMany(i, keys)
+		}
+	}
+	watched := func(w *wire) {
+		t.Helper()
+		for range commands {
+			w.expect("+OK")
+		}
+	}
+	for name, end := range map[string]func(*wire){
+		"UNWATCH": func(w *wire) { w.do("UNWATCH", "+OK") },
+		"EXEC":    func(w *wire) { w.send("MULTI", "EXEC"); w.expect("+OK", "*0") },
+		"DISCARD": func(w *wire) { w.send("MULTI", "DISCARD"); w.expect("+OK", "+OK") },
+		"RESET":   func(w *wire) { w.do("RESET", "+RESET") },
+		"the end": func(w *wire) { _ = w.nc.Close() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b := dial(t, n.Addr), dial(t, n.Addr)
+			watchAll(a)
+			watched(a)
+			if n.Server.Rationed() < commands*keys*256 {
+				t.Errorf("only %d bytes are rationed", n.Server.Rationed())
+			}
+			watchAll(b)
+			time.Sleep(200 * time.Millisecond)
+			if got := n.Server.Rationed(); got > 3<<20 {
+				t.Errorf("%d bytes are watched at once", got)
+			}
+			end(a)
+			watched(b)
+			end(b)
+			eventuallyNone(t, n.Server.Rationed)
+		})
+	}
+	a, b := dial(t, n.Addr), dial(t, n.Addr)
+	watchAll(a)
+	watched(a)
+	watchAll(b)
+	watched(b) // nobody is held up for ever
 }

@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -82,6 +83,15 @@ func (w *writer) bulk(b []byte) {
 	w.buf = slices.Grow(w.buf, len(b)+25)
 	w.header('$', int64(len(b)))
 	w.buf = append(append(w.buf, b...), '\r', '\n')
+}
+
+// bulkSize is what bulk adds for n bytes.
+func bulkSize(n int) int {
+	size := len("$0\r\n\r\n") + n
+	for ; n > 9; n /= 10 {
+		size++
+	}
+	return size
 }
 
 func (w *writer) text(s string) {
@@ -201,6 +211,20 @@ func (w *writer) insertArray(at, n int) {
 	var tmp [23]byte
 	h := strconv.AppendInt(append(tmp[:0], '*'), int64(n), 10)
 	w.insert(at, append(h, '\r', '\n'))
+}
+
+// insertVerbatim makes what was written since at a verbatim string.
+func (w *writer) insertVerbatim(at int) {
+	n := len(w.buf) - at
+	if !w.fits(29) {
+		return
+	}
+	head := fmt.Appendf(nil, "$%d\r\n", n)
+	if w.resp3 {
+		head = fmt.Appendf(nil, "=%d\r\ntxt:", n+4)
+	}
+	w.buf = append(w.buf, '\r', '\n')
+	w.insert(at, head)
 }
 
 // insert puts raw protocol in front of what was written since at.

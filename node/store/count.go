@@ -73,21 +73,3 @@ func (m *Machine) countKeys(ctx context.Context) (n int, err error) {
 	}
 	return n, it.Error()
 }
-
-// estimateSample is how many keys Estimate looks at.
-const estimateSample = 4096
-
-// Estimate returns about how many keys are stored, in a few milliseconds at most: exact below 4096 keys, else
-// extrapolated from the part of the slots that 4096 neighbouring keys take up. Stores that keep most keys under few hash
-// tags are estimated badly.
-func (v View) Estimate() (int, error) {
-	n, at := 0, point(0)
-	err := v.walk(nil, func(p point, _ Entry, _ bool) bool {
-		n, at = n+1, p
-		return n < estimateSample
-	})
-	if err != nil || n < estimateSample {
-		return n, err
-	}
-	return int(float64(n) * float64(endPoint) / float64(at+1)), nil
-}

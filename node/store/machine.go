@@ -74,7 +74,8 @@ type Machine struct {
 
 	reclaiming *flushing // Reclaim's caller only: the flush that it began last
 
-	count counter
+	count    counter
+	estimate estimator
 }
 
 // Open opens the state in dir, creating it when dir is empty or absent; then Applied is the zero Mark. What was only in memory

@@ -192,7 +192,7 @@ func TestClosed(t *testing.T) {
 	_, checkErr := m.Checkpoint("copy")
 	_, countErr := v.Count(t.Context())
 	_, _, randErr := v.RandomKey(1)
-	_, scanErr := v.Scan(0, 1, func(Entry) {})
+	_, scanErr := v.Scan(0, 1, func(Entry) bool { return true })
 	for _, err := range []error{getErr, flushErr, checkErr, countErr, randErr, scanErr, m.Apply(nil), m.Close(),
 		v.GetMany(nil, nil), v.ForEach(t.Context(), nil)} {
 		if !errors.Is(err, ErrClosed) {

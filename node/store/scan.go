@@ -18,22 +18,23 @@ type Entry struct {
 // Scan visits at least count keys (fewer at the end) from cursor on and returns the cursor to go on with; 0 starts and
 // means the end. It is SCAN: stateless, complete for keys that stay throughout, and it never returns a key twice unless
 // the caller goes back. Expired keys count as visited but are not passed to visit. Keys that share slot and hash are
-// visited together, so that a call may exceed count by a few. One call reads one consistent state.
+// visited together, so that a call may exceed count by a few. One call reads one consistent state. It ends early once visit
+// has returned false, behind the keys of that place.
 //
 // Cursors stay below 2^47. A cursor nobody was given is no error; scanning goes on at the next key.
-func (v View) Scan(cursor uint64, count int, visit func(Entry)) (next uint64, err error) {
+func (v View) Scan(cursor uint64, count int, visit func(Entry) (more bool)) (next uint64, err error) {
 	if cursor >= uint64(endPoint) {
 		return 0, nil
 	}
-	seen, last := 0, point(0)
+	seen, last, more := 0, point(0), true
 	err = v.walk(appendPointBound(nil, point(cursor)), func(at point, e Entry, expired bool) bool {
-		if seen >= max(count, 1) && at != last {
+		if (seen >= max(count, 1) || !more) && at != last {
 			next = uint64(at)
 			return false
 		}
 		seen, last = seen+1, at
 		if !expired {
-			visit(e)
+			more = visit(e) && more
 		}
 		return true
 	})

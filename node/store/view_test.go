@@ -82,7 +82,7 @@ func scanAll(t *testing.T, v View, count int, between func()) map[string]int {
 	t.Helper()
 	seen := map[string]int{}
 	for cursor, calls := uint64(0), 0; ; calls++ {
-		next, err := v.Scan(cursor, count, func(e Entry) { seen[string(e.Key)]++ })
+		next, err := v.Scan(cursor, count, func(e Entry) bool { seen[string(e.Key)]++; return true })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +105,7 @@ func TestScan(t *testing.T) {
 			t.Errorf("count %d: %d keys", count, len(got))
 		}
 	}
-	if next, err := m.View(0).Scan(uint64(endPoint), 10, func(Entry) { t.Error("visited beyond the end") }); next != 0 || err != nil {
+	if next, err := m.View(0).Scan(uint64(endPoint), 10, func(Entry) bool { t.Error("visited beyond the end"); return true }); next != 0 || err != nil {
 		t.Errorf("beyond the end: %d, %v", next, err)
 	}
 	if got := scanAll(t, filled(t, 0, plainName).View(0), 10, func() {}); len(got) != 0 {
@@ -192,15 +192,6 @@ func TestCount(t *testing.T) {
 	}
 }
 
-func TestEstimate(t *testing.T) {
-	for _, n := range []int{0, 1, 4095, 4096, 50_000} {
-		got, err := filled(t, n, plainName).View(0).Estimate()
-		if err != nil || (n < estimateSample && got != n) || float64(got) < 0.9*float64(n) || float64(got) > 1.1*float64(n) {
-			t.Errorf("%d keys are estimated at %d (%v)", n, got, err)
-		}
-	}
-}
-
 func TestRandomKey(t *testing.T) {
 	rng := newRand(t, 0)
 	m := filled(t, 50, plainName)
@@ -233,6 +224,29 @@ func TestRandomKey(t *testing.T) {
 	for range 100 {
 		if key, ok, err := only.View(1000).RandomKey(rng.Uint64()); !ok || string(key) != "key1" {
 			t.Errorf("the only key is %q, %t, %v", key, ok, err)
+		}
+	}
+}
+
+// A scan that its visitor ends goes on behind what was visited; keys of one place are visited together all the same.
+func TestScanThatEndsEarly(t *testing.T) {
+	m := filled(t, 300, plainName)
+	for _, most := range []int{1, 7, 1000} {
+		seen, cursor := map[string]int{}, uint64(0)
+		for calls := 0; calls == 0 || cursor != 0; calls++ {
+			n := 0
+			next, err := m.View(0).Scan(cursor, 100_000, func(e Entry) bool {
+				n++
+				seen[string(e.Key)]++
+				return n < most
+			})
+			if err != nil || n > most {
+				t.Fatalf("%d keys (%v), want %d at most", n, err, most)
+			}
+			cursor = next
+		}
+		if len(seen) != 300 || slices.Max(slices.Collect(maps.Values(seen))) != 1 {
+			t.Errorf("%d at a time: %d keys", most, len(seen))
 		}
 	}
 }
