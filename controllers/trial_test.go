@@ -119,7 +119,7 @@ func (s *scene) told() string {
 func TestATrialIsOfOneTemplate(t *testing.T) {
 	for name, change := range map[string]func(*scene){
 		"the spec":             func(s *scene) { s.store.Spec.Scheduling.PriorityClassName = "somewhere" },
-		"a label":              func(s *scene) { s.store.Spec.PodMetadata.Labels = map[string]string{"team": "payments"} },
+		"a label":              func(s *scene) { s.store.Spec.PodMetadata.Labels = map[string]v1alpha1.LabelValue{"team": "payments"} },
 		"a restart":            func(s *scene) { s.store.Annotations = map[string]string{v1alpha1.AnnotationRestart: "monday"} },
 		"the operator's image": func(s *scene) { s.Options.Image = "example/node:v2" },
 	} {

@@ -60,6 +60,9 @@ func TestEveryRuleIsTried(t *testing.T) {
 		for name, property := range s.Properties {
 			walk(path+"."+name, property)
 		}
+		if values := s.AdditionalProperties; values != nil && values.Schema != nil {
+			walk(path+"[]", *values.Schema)
+		}
 	}
 	walk("", schema(t))
 	if rules < 15 {

@@ -73,13 +73,21 @@ type ChildMetadata struct {
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('replicatedstore.io/') && !k.startsWith('app.kubernetes.io/'))",message="labels below replicatedstore.io/ and app.kubernetes.io/ are the operator's own and cannot be set"
-	Labels map[string]string `json:"labels,omitempty"`
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^([a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && k.indexOf('/') <= 253)",message="spec.podMetadata.labels: the key of a label must be a name of at most 63 letters, digits, '-', '_' and '.' that begins and ends with a letter or digit, and may have a DNS domain of at most 253 characters and a slash before it"
+	Labels map[string]LabelValue `json:"labels,omitempty"`
 	// annotations to add.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('replicatedstore.io/'))",message="annotations below replicatedstore.io/ are the operator's own and cannot be set"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^([A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?([.][A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && k.indexOf('/') <= 253)",message="spec.podMetadata.annotations: the key of an annotation must be a name of at most 63 letters, digits, '-', '_' and '.' that begins and ends with a letter or digit, and may have a DNS domain of at most 253 characters and a slash before it"
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
+
+// LabelValue is what Kubernetes takes as the value of a label. It has a type of its own for its bound, without which the rule would cost too much.
+//
+// +kubebuilder:validation:MaxLength=63
+// +kubebuilder:validation:XValidation:rule="self.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$')",message="the value of a label must be empty, or at most 63 letters, digits, '-', '_' and '.' that begin and end with a letter or digit"
+type LabelValue string
 
 // ServicesSpec configures the Services for clients.
 type ServicesSpec struct {
@@ -87,5 +95,6 @@ type ServicesSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxProperties=32
 	// +kubebuilder:validation:XValidation:rule="self.all(k, !k.startsWith('replicatedstore.io/'))",message="annotations below replicatedstore.io/ are the operator's own and cannot be set"
+	// +kubebuilder:validation:XValidation:rule="self.all(k, k.matches('^([A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?([.][A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$') && k.indexOf('/') <= 253)",message="spec.services.annotations: the key of an annotation must be a name of at most 63 letters, digits, '-', '_' and '.' that begins and ends with a letter or digit, and may have a DNS domain of at most 253 characters and a slash before it"
 	Annotations map[string]string `json:"annotations,omitempty"`
 }

@@ -26,11 +26,14 @@ func (d *decision) withoutRecord() Plan {
 			used = append(used, m.Name)
 		}
 	}
+	unlike := d.unlike() // first, so that what it times is seen without interruption
 	switch size := d.Store.Spec.Size(); {
 	case len(used) > 0 || d.Lease.RecordError != "":
 		return d.recordLost(Record{})
 	case there > size && d.Store.Status.LastFailover == nil && d.unborn() != nil:
 		return d.takeBack(*d.unborn())
+	case unlike != nil:
+		return d.makeAnew(*unlike)
 	case there < size:
 		return plan(Creating, v1alpha1.ReasonCreatingMembers, "%d of %d members exist.%s%s%s", there, size, d.goingClaims(), d.othersWait(silent), d.whyFewer(Record{})).again(soon)
 	case len(silent) > 0:
@@ -43,21 +46,54 @@ func (d *decision) withoutRecord() Plan {
 // unborn is a member that can hold nothing, for its volume was never there; of several the last; nil where there is none.
 func (d *decision) unborn() *Member {
 	for _, m := range slices.Backward(d.byOrdinal()) {
-		if m.Pod != nil && !m.Pod.Deleting && m.Pod.Node == "" && m.Pod.IP == "" && m.Probe.Status == nil && (m.Claim == nil || m.Claim.Blank) {
+		if m.unborn() {
 			return &m
 		}
 	}
 	return nil
 }
 
+// unborn tells whether the member can hold nothing: it has a pod that never ran, and its volume was never there.
+func (m Member) unborn() bool {
+	return m.Pod != nil && !m.Pod.Deleting && m.Pod.Node == "" && m.Pod.IP == "" && m.Probe.Status == nil && (m.Claim == nil || m.Claim.Blank)
+}
+
 // takeBack removes a member that nobody asks for any more, before there was a leader.
 func (d *decision) takeBack(m Member) Plan {
-	d.everybody = true
 	p := plan(Creating, v1alpha1.ReasonScalingDown, "%s never ran, and is not asked for any more: it is removed.", m.Name)
+	return d.discard(p, m, "not asked for any more")
+}
+
+// discard removes a member that is unborn.
+func (d *decision) discard(p Plan, m Member, why string) Plan {
+	d.everybody = true
 	if m.Claim != nil && !m.Claim.Deleting {
-		return p.do(DeleteClaim{m.Name, m.Claim.UID, "not asked for any more, and never bound"})
+		return p.do(DeleteClaim{m.Name, m.Claim.UID, why + ", and never bound"})
 	}
-	return p.do(DeletePod{m.Name, m.Pod.UID, "not asked for any more, and never ran"})
+	return p.do(DeletePod{m.Name, m.Pod.UID, why + ", and never ran"})
+}
+
+// unlike is an unborn member, before there was a leader, whose claim asks for another volume than the spec does, and has got none for
+// a while: an earlier store of the name left it, or the spec was changed since. A claim keeps its class, and its size until it is bound. It
+// gets its while because somebody else may change claims as they are made, and such a one is as good if it is bound soon.
+func (d *decision) unlike() *Member {
+	var found *Member
+	for _, m := range d.byOrdinal() {
+		if d.Store.Status.LastFailover != nil || !m.unborn() || m.Claim == nil {
+			continue
+		}
+		other := OtherClass(d.Store, m.Claim.Class) || m.Claim.Requested.Cmp(d.Store.Spec.Storage.Size) != 0
+		if other && d.lasting("unlike the spec: "+string(m.Claim.UID), claimPatience) && found == nil {
+			found = &m
+		}
+	}
+	return found
+}
+
+// makeAnew removes a member that is unlike; then it is made as the spec says.
+func (d *decision) makeAnew(m Member) Plan {
+	p := plan(Creating, v1alpha1.ReasonCreatingMembers, "The claim of %s never got a volume, and asks for another than spec.storage does: it is made anew.", m.Name)
+	return d.discard(p, m, "unlike spec.storage")
 }
 
 // tooMany says what to do where fewer members are asked for than there are, and some do not answer: what they hold is not known.

@@ -16,6 +16,11 @@ func (d *decision) degraded(rec Record, p Plan) judgement {
 	if losing := d.losing(rec); len(losing) > 0 {
 		return judgement{true, v1alpha1.ReasonClaimDeleting, whatGoes(losing)}
 	}
+	if d.sleeping {
+		if gone := d.goneAsleep(rec); gone != "" {
+			return judgement{true, v1alpha1.ReasonMemberMissing, gone}
+		}
+	}
 	if d.sleeping || wakes(rec) && p.State != Blocked {
 		return judgement{false, v1alpha1.ReasonAsExpected, "A store that hibernates, or wakes up, misses nothing."}
 	}

@@ -122,7 +122,7 @@ func (d *decision) elect(rec Record, ev evidence) (holding, *gate) {
 	}
 	best := replication.Elect(all)
 	if best < 0 {
-		return holding{}, &gate{v1alpha1.ReasonNoCandidate, fmt.Sprintf("No fenced member can lead: %v.", ev)}
+		return holding{}, &gate{v1alpha1.ReasonNoCandidate, fmt.Sprintf("No fenced member can lead: %v.%s", ev, d.allGone(rec, ev))}
 	}
 	i := replication.Elect(willing)
 	if i < 0 || willing[i].Last.Compare(all[best].Last) < 0 {

@@ -55,12 +55,12 @@ func (d *decision) resizing() judgement {
 		return judgement{true, v1alpha1.ReasonApplyFailed, fmt.Sprintf("%s. A ResourceQuota of the namespace leaves no room to grow: %s. Raise it: the operator asks again within %s. Until then members run "+
 			"with the volumes that they have.%s", done, strings.Join(append(overQuota, refused...), "; "), GrowAgain, classes)}
 	case len(refused) > 0:
-		return judgement{true, v1alpha1.ReasonVolumeNotExpandable, fmt.Sprintf("%s. %s. Allow expansion in the StorageClass; or, if volumes of that size can be made, replace them, one member at a time "+
-			"and followers first, by annotating its pod with %s: a new volume has the new size.%s", done, strings.Join(refused, "; "), v1alpha1.AnnotationReseed, classes)}
+		return judgement{true, v1alpha1.ReasonVolumeNotExpandable, fmt.Sprintf("%s. %s. Allow expansion in the StorageClass; or, if volumes of that size can be made, %s.%s",
+			done, strings.Join(refused, "; "), d.howToReplace(), classes)}
 	case len(failed) > 0:
 		return judgement{true, v1alpha1.ReasonResizeFailed, fmt.Sprintf("%s. The storage driver reports: %s. It tries again by itself: make room for it; or, if it can make a new volume of that "+
-			"size, replace these, one member at a time and followers first, by annotating its pod with %s. The size of the spec cannot be lowered "+
-			"again; until then members run with the volumes that they have.%s", done, strings.Join(failed, "; "), v1alpha1.AnnotationReseed, classes)}
+			"size, %s. The size of the spec cannot be lowered again; until then members run with the volumes that they have.%s",
+			done, strings.Join(failed, "; "), d.howToReplace(), classes)}
 	case len(growing) > 0:
 		return judgement{true, v1alpha1.ReasonGrowing, fmt.Sprintf("%s; growing: %s.%s", done, strings.Join(append(growing, pending...), ", "), classes)}
 	case len(pending) > 0:
@@ -88,6 +88,24 @@ func (d *decision) otherClasses() string {
 	if len(names) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" Left by an earlier store, and of another class than %s: %s; a volume keeps its class (annotate a follower's pod with %s to give it a new one).",
-		*d.Store.Spec.Storage.StorageClassName, strings.Join(names, ", "), v1alpha1.AnnotationReseed)
+	way := "annotate a follower's pod with " + v1alpha1.AnnotationReseed + " to give it a new one"
+	if !d.hasLeader() {
+		way = "followers can be given new ones once a member leads"
+	}
+	return fmt.Sprintf(" Left by an earlier store, and of another class than %s: %s; a volume keeps its class (%s).",
+		*d.Store.Spec.Storage.StorageClassName, strings.Join(names, ", "), way)
+}
+
+// howToReplace says how members get new volumes: from a leader.
+func (d *decision) howToReplace() string {
+	if !d.hasLeader() {
+		return "replace them once a member leads, which the others can be filled from again"
+	}
+	return "replace them, one member at a time and followers first, by annotating its pod with " + v1alpha1.AnnotationReseed + ": a new volume has the new size"
+}
+
+// hasLeader tells whether somebody says that it leads as the record has it.
+func (d *decision) hasLeader() bool {
+	rec := d.Lease.Record
+	return rec != nil && d.Members[rec.Leader.Member].leads(*rec)
 }

@@ -94,7 +94,8 @@ func (w *world) create(name string) {
 	}
 	if w.claims[name] == nil {
 		w.uid++
-		w.claims[name] = &decide.Claim{UID: types.UID(fmt.Sprint("claim-", w.uid))}
+		storage := w.store.Spec.Storage
+		w.claims[name] = &decide.Claim{UID: types.UID(fmt.Sprint("claim-", w.uid)), Class: storage.StorageClassName, Requested: storage.Size}
 	}
 	w.uid++
 	w.pods[name] = &decide.Pod{UID: types.UID(fmt.Sprint("pod-", w.uid)), IP: name, Ready: true, SpecHash: w.hash, Restarted: w.store.Annotations[v1alpha1.AnnotationRestart]}

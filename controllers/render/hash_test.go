@@ -18,7 +18,7 @@ func TestSpecHash(t *testing.T) {
 		"replicas":    sized(5, 2),
 		"storage":     func(s *api.ReplicatedStoreSpec) { s.Storage.Size = resource.MustParse("20Gi") },
 		"little more": func(s *api.ReplicatedStoreSpec) { s.Storage.Size = resource.MustParse("2Gi") },
-		"labels":      func(s *api.ReplicatedStoreSpec) { s.PodMetadata.Labels = map[string]string{"team": "payments"} },
+		"labels":      func(s *api.ReplicatedStoreSpec) { s.PodMetadata.Labels = map[string]api.LabelValue{"team": "payments"} },
 		"failover":    func(s *api.ReplicatedStoreSpec) { s.Failover.Mode = api.FailoverManual },
 		"annotations": func(s *api.ReplicatedStoreSpec) { s.Services.Annotations = map[string]string{"a": "b"} },
 		"the default said": func(s *api.ReplicatedStoreSpec) {

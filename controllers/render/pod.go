@@ -29,7 +29,7 @@ const (
 func Pod(s *api.ReplicatedStore, ordinal int, o Options) *corev1ac.PodApplyConfiguration {
 	member := api.MemberName(s.Name, ordinal)
 	return corev1ac.Pod(member, s.Namespace).
-		WithLabels(s.Spec.PodMetadata.Labels).
+		WithLabels(addedLabels(s)).
 		WithLabels(api.MemberLabels(s.Name, member)).
 		WithAnnotations(s.Spec.PodMetadata.Annotations).
 		WithAnnotations(map[string]string{
@@ -40,6 +40,15 @@ func Pod(s *api.ReplicatedStore, ordinal int, o Options) *corev1ac.PodApplyConfi
 		WithAnnotations(restarted(s)).
 		WithOwnerReferences(owner(s)).
 		WithSpec(podSpec(s, member, o))
+}
+
+// addedLabels are those that the spec adds.
+func addedLabels(s *api.ReplicatedStore) map[string]string {
+	out := map[string]string{}
+	for key, value := range s.Spec.PodMetadata.Labels {
+		out[key] = string(value)
+	}
+	return out
 }
 
 // restarted is the mark of a pod that was made after the newest request to restart.

@@ -92,7 +92,7 @@ func tuned(s *api.ReplicatedStoreSpec) {
 		TerminationGracePeriodSeconds: ptr.To[int64](120),
 	}
 	s.PodMetadata = api.ChildMetadata{
-		Labels:      map[string]string{"team": "payments"},
+		Labels:      map[string]api.LabelValue{"team": "payments"},
 		Annotations: map[string]string{"example.org/backup": "nightly"},
 	}
 	s.Services = api.ServicesSpec{Annotations: map[string]string{"example.org/dns": "orders.example.org"}}
@@ -243,7 +243,7 @@ func TestClaimKeepsItsClass(t *testing.T) {
 // TestOperatorsLabelsWin: what a user adds cannot take the place of what the operator needs.
 func TestOperatorsLabelsWin(t *testing.T) {
 	s := store("orders", func(s *api.ReplicatedStoreSpec) {
-		s.PodMetadata.Labels = map[string]string{api.LabelStore: "other"}
+		s.PodMetadata.Labels = map[string]api.LabelValue{api.LabelStore: "other"}
 		s.PodMetadata.Annotations = map[string]string{api.AnnotationSpecHash: "0"}
 	})
 	pod := render.Pod(s, 1, options)

@@ -13,6 +13,9 @@ import (
 
 const storage = "storage: {size: 1Gi}\n"
 
+// longDomain has the 253 characters that there may be before the slash of a key.
+var longDomain = strings.Repeat("d.", 126) + "d"
+
 // refusal matches the API server's "invalid" answer with the given words in it.
 func refusal(words ...string) OmegaMatcher {
 	all := []OmegaMatcher{Satisfy(apierrors.IsInvalid)}
@@ -235,6 +238,41 @@ var _ = DescribeTable("a rule of the spec", func(ctx SpecContext, c creation) {
 		accepted: storage + "services: {annotations: {example.org/a: b}}",
 		refused:  storage + "services: {annotations: {replicatedstore.io/store: x}}",
 		saying:   []string{"annotations below replicatedstore.io/ are the operator's own"},
+	}),
+	Entry("a label has a value that a pod can have", creation{
+		accepted: storage + "podMetadata: {labels: {team: data-platform_1.0, empty: \"\", long: " + strings.Repeat("v", 63) + "}}",
+		refused:  storage + "podMetadata: {labels: {team: data platform}}",
+		saying:   []string{"spec.podMetadata.labels[team]", "the value of a label must be empty, or at most 63 letters, digits, '-', '_' and '.'"},
+	}),
+	Entry("of at most 63 characters", creation{
+		accepted: storage + "podMetadata: {labels: {team: a}}",
+		refused:  storage + "podMetadata: {labels: {team: " + strings.Repeat("v", 64) + "}}",
+		saying:   []string{"spec.podMetadata.labels.team", "may not be more than 63"},
+	}),
+	Entry("a label has a key that a pod can have", creation{
+		accepted: storage + "podMetadata: {labels: {a: b, Example_1.x: b, " + strings.Repeat("k", 63) + ": b, " + longDomain + "/a: b}}",
+		refused:  storage + "podMetadata: {labels: {a b: c}}",
+		saying:   []string{"spec.podMetadata.labels: the key of a label must be a name of at most 63 letters, digits, '-', '_' and '.'"},
+	}),
+	Entry("with a domain before it", creation{
+		accepted: storage + "podMetadata: {labels: {example.org/a: b}}",
+		refused:  storage + "podMetadata: {labels: {Example.org/a: b}}",
+		saying:   []string{"spec.podMetadata.labels: the key of a label", "a DNS domain of at most 253 characters and a slash before it"},
+	}),
+	Entry("of at most 253 characters", creation{
+		accepted: storage + "podMetadata: {labels: {" + longDomain + "/a: b}}",
+		refused:  storage + "podMetadata: {labels: {" + longDomain + "d/a: b}}",
+		saying:   []string{"spec.podMetadata.labels: the key of a label must be a name"},
+	}),
+	Entry("an annotation has a key that a pod can have", creation{
+		accepted: storage + "podMetadata: {annotations: {Example.org/a: b c}}",
+		refused:  storage + "podMetadata: {annotations: {/a: b}}",
+		saying:   []string{"spec.podMetadata.annotations: the key of an annotation must be a name of at most 63 letters, digits, '-', '_' and '.'"},
+	}),
+	Entry("and one that a Service can have", creation{
+		accepted: storage + "services: {annotations: {Example.org/a: b c}}",
+		refused:  storage + "services: {annotations: {a/b/c: d}}",
+		saying:   []string{"spec.services.annotations: the key of an annotation must be a name of at most 63 letters, digits, '-', '_' and '.'"},
 	}),
 	Entry("a password is in a Secret that has a name", creation{
 		accepted: storage + "auth: {passwordSecret: {name: orders-auth, key: clients.txt}}",

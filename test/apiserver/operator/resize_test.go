@@ -17,7 +17,7 @@ var _ = Describe("a store whose volumes are to grow", func() {
 		Expect(k8s.List(ctx, before, inNamespace(s))).To(Succeed())
 		s.change(ctx, func(o *api.ReplicatedStore) {
 			o.Spec.Storage.Size = resource.MustParse("2Gi")
-			o.Spec.PodMetadata.Labels = map[string]string{"team": "payments"}
+			o.Spec.PodMetadata.Labels = map[string]api.LabelValue{"team": "payments"}
 		})
 		// How much log is kept comes of the size. A running pod cannot take that up, and its labels do not wait for it.
 		Eventually(func(g Gomega) {

@@ -41,7 +41,7 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         map:
           elementType:
-            scalar: string
+            namedType: com.github.replicatedstore.replicatedstore.api.v1alpha1.LabelValue
 - name: com.github.replicatedstore.replicatedstore.api.v1alpha1.ComparedPosition
   map:
     fields:
@@ -209,6 +209,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: returnToPreferredZone
       type:
         scalar: boolean
+- name: com.github.replicatedstore.replicatedstore.api.v1alpha1.LabelValue
+  scalar: string
 - name: com.github.replicatedstore.replicatedstore.api.v1alpha1.MemberRole
   scalar: string
 - name: com.github.replicatedstore.replicatedstore.api.v1alpha1.MemberStatus

@@ -2,13 +2,17 @@
 
 package v1alpha1
 
+import (
+	apiv1alpha1 "github.com/replicatedstore/replicatedstore/api/v1alpha1"
+)
+
 // ChildMetadataApplyConfiguration represents a declarative configuration of the ChildMetadata type for use
 // with apply.
 //
 // ChildMetadata is metadata added to child objects.
 type ChildMetadataApplyConfiguration struct {
 	// labels to add.
-	Labels map[string]string `json:"labels,omitempty"`
+	Labels map[string]apiv1alpha1.LabelValue `json:"labels,omitempty"`
 	// annotations to add.
 	Annotations map[string]string `json:"annotations,omitempty"`
 }
@@ -23,9 +27,9 @@ func ChildMetadata() *ChildMetadataApplyConfiguration {
 // and returns the receiver, so that objects can be build by chaining "With" function invocations.
 // If called multiple times, the entries provided by each call will be put on the Labels field,
 // overwriting an existing map entries in Labels field with the same key.
-func (b *ChildMetadataApplyConfiguration) WithLabels(entries map[string]string) *ChildMetadataApplyConfiguration {
+func (b *ChildMetadataApplyConfiguration) WithLabels(entries map[string]apiv1alpha1.LabelValue) *ChildMetadataApplyConfiguration {
 	if b.Labels == nil && len(entries) > 0 {
-		b.Labels = make(map[string]string, len(entries))
+		b.Labels = make(map[string]apiv1alpha1.LabelValue, len(entries))
 	}
 	for k, v := range entries {
 		b.Labels[k] = v

@@ -1,0 +1,75 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/replication"
+)
+
+// allGone says what to do where nobody holds anything any more; "" where somebody may. That takes the word of every member that there
+// is, not only of those that the record names: one that does not vote may have the only copy.
+func (d *decision) allGone(rec Record, ev evidence) string {
+	if len(rec.Named()) == 0 || len(ev.without(rec.Named())) > 0 {
+		return ""
+	}
+	for name, m := range d.Members {
+		if h, answers := ev[name]; !m.waitsForClaim() && (!answers || !h.empty || h.seeding) {
+			return ""
+		}
+	}
+	return " Every member lost its volume: all data is gone. " + d.beginAnew()
+}
+
+// beginAnew is the way out where nothing is left. With its claims kept, a store that is made again would ask what they hold.
+func (d *decision) beginAnew() string {
+	return fmt.Sprintf("Delete the store and its claims (kubectl delete pvc -l %s=%s), and make it again: empty, or from copies of its volumes.",
+		v1alpha1.LabelStore, d.Store.Name)
+}
+
+// goneAsleep says which members of a store that hibernates lost their volumes, and what comes of it; "" where none did.
+func (d *decision) goneAsleep(rec Record) string {
+	var gone []string
+	for _, name := range rec.Named() {
+		if m := d.Members[name]; m.Pod == nil && !m.keepsVolume() {
+			gone = append(gone, name)
+		}
+	}
+	if len(gone) == 0 {
+		return ""
+	}
+	slices.Sort(gone)
+	text := fmt.Sprintf("The volumes of %s are gone, and with them all that they held: bring their claims back from copies before the store is woken, if there are any. ",
+		strings.Join(slices.Compact(gone), ", "))
+	left := slices.ContainsFunc(d.byOrdinal(), func(m Member) bool { return m.Pod != nil || m.keepsVolume() })
+	switch {
+	case !left:
+		return text + "Woken as it is, nobody could lead, for all data is gone. " + d.beginAnew()
+	case d.enoughKept(rec):
+		return text + "Woken as it is, they are made anew and filled from the others, which hold every acknowledged write."
+	default:
+		return text + "Woken as it is, they are made anew and empty; acknowledged writes may be lost with them, and nobody leads where " +
+			"spec.failover.dataLoss does not allow that."
+	}
+}
+
+// keepsVolume tells whether the member has a claim that stays.
+func (m Member) keepsVolume() bool {
+	return m.Claim != nil && !m.Claim.Deleting && !m.Claim.Lost
+}
+
+// enoughKept tells whether those that have their volumes are enough to hold all that was acknowledged.
+func (d *decision) enoughKept(rec Record) bool {
+	kept := func(v replication.Voter) bool {
+		m := d.Members[v.Member]
+		return m.Pod != nil || m.keepsVolume()
+	}
+	for _, l := range rec.Leaderships() {
+		if !l.Inert() && !l.Fenced(kept) {
+			return false
+		}
+	}
+	return len(rec.EveryMember) == 0
+}
