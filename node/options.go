@@ -94,6 +94,8 @@ const (
 	DefaultWriteTimeout  = 10 * time.Second
 	// MinSeedRate is the smallest --seed-rate-bytes but 0: below it, a seed would seem to hang.
 	MinSeedRate = 1 << 20
+	// MinMemory is the smallest --memory.
+	MinMemory = 16 << 20
 	// MaxValueLimit is the largest --max-value-bytes: a record holds one entry whole.
 	MaxValueLimit = 64 << 20
 )
@@ -132,7 +134,7 @@ func (o *Options) complete() error {
 		return fmt.Errorf("--log-retain-bytes: %d is below 1 MiB", o.LogRetain)
 	case o.SeedRate != 0 && o.SeedRate < MinSeedRate:
 		return fmt.Errorf("--seed-rate-bytes: %d is neither 0 (no bound) nor at least 1 MiB", o.SeedRate)
-	case o.Memory < 16<<20:
+	case o.Memory < MinMemory:
 		return fmt.Errorf("--memory: %d is below 16 MiB", o.Memory)
 	case o.WriteTimeout < time.Millisecond:
 		return fmt.Errorf("--write-timeout: %v is below 1ms", o.WriteTimeout)

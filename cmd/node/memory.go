@@ -12,9 +12,6 @@ import (
 	"github.com/replicatedstore/replicatedstore/node"
 )
 
-// leastMemory is the least that node.Options.Memory may be, in bytes.
-const leastMemory = 16 << 20
-
 // containerLimit is the memory limit of the control group that this process is in, in bytes; a variable for tests.
 var containerLimit memlimit.Provider = memlimit.FromCgroup
 
@@ -32,7 +29,7 @@ func fit(opt *node.Options, f *flag.FlagSet) {
 	given := map[string]bool{}
 	f.Visit(func(fl *flag.Flag) { given[fl.Name] = true })
 	if !given["memory"] {
-		opt.Memory = max(leastMemory, min(opt.Memory, caches))
+		opt.Memory = max(node.MinMemory, min(opt.Memory, caches))
 	}
 	if !given["max-value-bytes"] {
 		opt.MaxValueBytes = max(1, min(opt.MaxValueBytes, value))

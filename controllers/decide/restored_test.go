@@ -130,22 +130,34 @@ func TestRecordRestoredToOlderRulesWhileTheLeaderIsCutOff(t *testing.T) {
 // Members are added beside a leader, not while none answers: if it turns out that the record was lost, new and empty ones would be
 // waited for like ones that have lost everything. (Simulation, seed 10570.)
 func TestNoMembersAreMadeWithoutALeader(t *testing.T) {
-	w := started(t, 2, 1)
-	old := w.record
-	w.cluster.Crash("orders-1")
-	w.until("another epoch", func() bool { return w.rec().Epoch == 2 && w.rec().Phase == decide.PhaseStable }, w.kubelet)
-	w.untilState(decide.Stable)
-	w.cluster.Cut("orders-1", operatorA)
-	w.cluster.Cut("orders-2", operatorA)
-	w.record, w.version = old, w.version+1
-	w.store.Spec.Replicas = new(int32(4))
-	w.run(10 * time.Second)
-	if len(w.pods) != 2 {
-		t.Fatalf("%d pods", len(w.pods))
+	for name, sleeps := range map[string]bool{"as it was made": false, "once it has slept, which its record tells until the next change of leader": true} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, 2, 1)
+			if sleeps {
+				w.store.Spec.Hibernated = true
+				w.untilState(decide.Hibernated)
+				w.store.Spec.Hibernated = false
+				w.untilState(decide.Stable, w.kubelet)
+			}
+			old, epoch := w.record, w.rec().Epoch
+			later := func() bool { return w.rec().Epoch > epoch && w.rec().Phase == decide.PhaseStable }
+			w.cluster.Crash("orders-1")
+			w.until("another epoch", later, w.kubelet)
+			w.untilState(decide.Stable)
+			epoch = w.rec().Epoch
+			w.cluster.Cut("orders-1", operatorA)
+			w.cluster.Cut("orders-2", operatorA)
+			w.record, w.version = old, w.version+1
+			w.store.Spec.Replicas = new(int32(4))
+			w.run(10 * time.Second)
+			if len(w.pods) != 2 {
+				t.Fatalf("%d pods", len(w.pods))
+			}
+			w.cluster.Crash(w.cluster.Writable()) // nobody leads whose record could be taken up again
+			w.cluster.HealAll()
+			w.until("a leader", later, w.kubelet)
+			w.write()
+			w.until("four members", func() bool { return len(w.pods) == 4 }, w.kubelet)
+		})
 	}
-	w.cluster.Crash(w.cluster.Writable()) // nobody leads whose record could be taken up again
-	w.cluster.HealAll()
-	w.until("a leader", func() bool { return w.rec().Epoch > 2 && w.rec().Phase == decide.PhaseStable }, w.kubelet)
-	w.write()
-	w.until("four members", func() bool { return len(w.pods) == 4 }, w.kubelet)
 }

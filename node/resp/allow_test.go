@@ -216,13 +216,7 @@ func TestRepliesOfManyValuesTakeTurns(t *testing.T) {
 				for _, c := range all {
 					done.Go(func() {
 						c.expect(tc.before...)
-						for range values {
-							c.expect(fmt.Sprintf("$%d", size))
-							if _, err := io.CopyN(io.Discard, c.r, size+2); err != nil {
-								c.t.Errorf("in the middle of a value: %v", err)
-								return
-							}
-						}
+						c.discard(values, size)
 					})
 				}
 				done.Wait()

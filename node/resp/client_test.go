@@ -64,6 +64,18 @@ func (w *wire) expect(lines ...string) {
 	}
 }
 
+// discard reads n bulk strings of size bytes.
+func (w *wire) discard(n int, size int64) {
+	w.t.Helper()
+	for range n {
+		w.expect(fmt.Sprintf("$%d", size))
+		if _, err := io.CopyN(io.Discard, w.r, size+2); err != nil {
+			w.t.Errorf("in the middle of a string: %v", err)
+			return
+		}
+	}
+}
+
 func (w *wire) do(cmd string, want ...string) {
 	w.t.Helper()
 	w.send(cmd)

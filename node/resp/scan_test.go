@@ -2,7 +2,6 @@ package resp_test
 
 import (
 	"fmt"
-	"io"
 	"strings"
 	"sync"
 	"testing"
@@ -45,13 +44,7 @@ func TestListsOfKeysTakeTurns(t *testing.T) {
 	for _, c := range all {
 		done.Go(func() {
 			c.expect(fmt.Sprintf("*%d", keys))
-			for range keys {
-				c.expect(fmt.Sprintf("$%d", size))
-				if _, err := io.CopyN(io.Discard, c.r, size+2); err != nil {
-					c.t.Errorf("in the middle of a name: %v", err)
-					return
-				}
-			}
+			c.discard(keys, size)
 		})
 	}
 	done.Wait()

@@ -139,13 +139,11 @@ func (m *Member) Status(ctx context.Context) (s wire.Status, err error) {
 	return s, err
 }
 
-// Glimpse is what can be told of Status at once, whoever has the turn: no epoch, rules or followers. Called from anywhere.
+// Glimpse is what can be told of Status at once, whoever has the turn: names, role and positions. Called from anywhere.
 func (m *Member) Glimpse() wire.Status {
 	s := wire.Status{
-		Store: m.opt.Store, StoreUID: m.opt.StoreUID, Member: m.opt.Member, Version: m.opt.Version, Role: m.Role(), Writable: m.Open(),
-		Last:   replication.Mark{Position: replication.Position(m.last.Load())},
-		Commit: replication.Position(m.commit.Load()), Applied: m.Contents().State.Applied().Position,
-		StartedUnixMilli: m.start.UnixMilli(),
+		Store: m.opt.Store, Member: m.opt.Member, Role: m.Role(), Writable: m.Open(),
+		Last: replication.Mark{Position: replication.Position(m.last.Load())}, Commit: replication.Position(m.commit.Load()),
 	}
 	if m.Following() {
 		s.Contact = &wire.Contact{Connected: true}
