@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -97,23 +98,23 @@ func (s *Server) outputLimitParam() Param {
 }
 
 func configGet(c *call) {
-	found := map[string]Param{}
+	found := map[string]string{} // by their names, those that the client used
 	for _, arg := range c.args[2:] {
 		name := strings.ToLower(string(arg))
-		if p, ok := c.srv.config[name]; ok {
-			found[string(arg)] = p // under the name the client used
+		if _, ok := c.srv.config[name]; ok {
+			found[name] = cmp.Or(found[name], string(arg))
 		} else if strings.ContainsAny(name, "[*?") {
-			for name, p := range c.srv.config {
+			for name := range c.srv.config {
 				if globMatch(arg, []byte(name), true) {
-					found[name] = p
+					found[name] = cmp.Or(found[name], name)
 				}
 			}
 		}
 	}
 	c.w.dict(len(found))
 	for _, name := range slices.Sorted(maps.Keys(found)) {
-		c.w.text(name)
-		c.w.text(found[name].Get())
+		c.w.text(found[name])
+		c.w.text(c.srv.config[name].Get())
 	}
 }
 

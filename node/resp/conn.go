@@ -73,6 +73,7 @@ type conn struct {
 	busy    atomic.Bool             // a round is in progress
 	parked  atomic.Bool             // the loop has it
 	queued  atomic.Bool             // it waits for its part of Server.ration
+	inMulti atomic.Int64            // commands that are queued for EXEC, and one more; 0: no MULTI
 
 	mu      sync.Mutex // guards below; a leaf
 	name    string
@@ -198,7 +199,9 @@ func (c *conn) proceed(r *round) error {
 	r.settle()
 	if r.malformed != nil && !c.closing {
 		c.srv.stats.protocolErrors.Add(1)
-		r.out.fail("ERR " + r.malformed.Error())
+		if c.quiet != replyOff && c.quiet != replySkip {
+			r.out.fail("ERR " + r.malformed.Error())
+		}
 		c.closing = true
 	}
 	if r.astray && c.leaveAt.IsZero() {

@@ -42,12 +42,16 @@ func (c *conn) describe() string {
 	if c.resp3.Load() {
 		resp = 3
 	}
+	flags, queued := "N", c.inMulti.Load()-1
+	if queued >= 0 {
+		flags = "x"
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var b strings.Builder
-	fmt.Fprintf(&b, "id=%d addr=%s laddr=%s %s name=%s age=%d idle=%d flags=N db=0 sub=0 psub=0 ssub=0",
+	fmt.Fprintf(&b, "id=%d addr=%s laddr=%s %s name=%s age=%d idle=%d flags=%s db=0 sub=0 psub=0 ssub=0 multi=%d",
 		c.id, c.remote(), c.local(), c.descriptor(), c.name, int64(now.Sub(c.created).Seconds()),
-		max(0, c.srv.uptime()-c.active.Load())/1000)
+		max(0, c.srv.uptime()-c.active.Load())/1000, flags, queued)
 	fmt.Fprintf(&b, " events=r cmd=%s user=default redir=-1 resp=%d lib-name=%s lib-ver=%s", last, resp, c.libName, c.libVer)
 	return b.String()
 }

@@ -24,6 +24,7 @@ func multi(c *call) {
 		return
 	}
 	c.conn.multi = &transaction{}
+	c.conn.inMulti.Store(1)
 	c.w.ok()
 }
 
@@ -44,6 +45,7 @@ func (c *conn) discard() {
 		t.give(c)
 	}
 	c.multi = nil
+	c.inMulti.Store(0)
 	c.unwatch()
 }
 
@@ -73,6 +75,7 @@ func (c *conn) queue(call *call) {
 	t.bytes += cost
 	q := job{call.cmd, args}
 	t.jobs = append(t.jobs, q)
+	c.inMulti.Add(1)
 	t.demand = t.demand.and(q.demand())
 	t.data = t.data || call.cmd.onData()
 	t.sends = t.sends || needsLeader(call.cmd)

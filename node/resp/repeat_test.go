@@ -85,10 +85,10 @@ func TestRepetitionsBeyondTheOutputLimit(t *testing.T) {
 
 // Replies that are long because something is repeated in them take turns, too.
 func TestRepetitionsTakeTurns(t *testing.T) {
-	const clients, most = 3, 4 << 20
+	const clients, most = 3, 1 << 20
 	for name, ask := range map[string]string{
-		"CLIENT LIST":  repeated(60_000, "CLIENT", "LIST", "ID", "1"),
-		"COMMAND INFO": repeated(15_000, "COMMAND", "INFO", "get"),
+		"CLIENT LIST":  repeated(30_000, "CLIENT", "LIST", "ID", "1"),
+		"COMMAND INFO": repeated(8_000, "COMMAND", "INFO", "get"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := resptest.Start(t, resp.Options{MaxLong: most})

@@ -420,3 +420,46 @@ func TestLongNamesAreNotKept(t *testing.T) {
 	w.do("CLIENT SETINFO lib-ver "+long, "-ERR lib-ver cannot be longer than 1024 bytes.")
 	w.do("HELLO 2 SETNAME "+long, "-ERR Client names cannot be longer than 1024 bytes.")
 }
+
+// CLIENT LIST tells who is in MULTI, and how much is queued.
+func TestClientListTellsOfTransactions(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	w, looks := dial(t, n.Addr), dial(t, n.Addr)
+	w.do("CLIENT SETNAME here", "+OK")
+	told := func(want string) {
+		t.Helper()
+		looks.send("CLIENT LIST")
+		for line := range strings.Lines(looks.bulk()) {
+			if strings.Contains(line, " name=here ") && strings.Contains(line, want) {
+				return
+			}
+		}
+		t.Fatalf("CLIENT LIST does not say %q", want)
+	}
+	told(" flags=N db=0 sub=0 psub=0 ssub=0 multi=-1 ")
+	w.do("MULTI", "+OK")
+	told(" flags=x db=0 sub=0 psub=0 ssub=0 multi=0 ")
+	w.do("SET a 1", "+QUEUED")
+	told(" multi=1 ")
+	w.do("EXEC", "*1", "+OK")
+	told(" flags=N db=0 sub=0 psub=0 ssub=0 multi=-1 ")
+}
+
+// Who wants no replies is told of no malformed request either.
+func TestNoReplyToAMalformedRequest(t *testing.T) {
+	n := resptest.Start(t, resp.Options{})
+	for _, quiet := range []string{"CLIENT REPLY OFF", "CLIENT REPLY SKIP"} {
+		w := dial(t, n.Addr)
+		w.send(quiet, "*1", "!")
+		w.closed()
+	}
+	w := dial(t, n.Addr)
+	w.send("*1", "!")
+	w.expect("-ERR Protocol error: expected '$', got '!'")
+	w.closed()
+}
+
+// A setting that is asked for twice is told once, by the name that was used first.
+func TestConfigGetTellsASettingOnce(t *testing.T) {
+	dial(t, resptest.Start(t, resp.Options{}).Addr).do("CONFIG GET AppendOnly appendonly append*nly", "*2", "$10", "AppendOnly", "$3", "yes")
+}
