@@ -67,7 +67,7 @@ func TestCutThatHadNoRoomIsMadeUpFor(t *testing.T) {
 	if h := r.Hello(); !h.Seed {
 		t.Errorf("it does not ask for a seed: %+v", h)
 	}
-	if err := r.Seeded(newLog(t), Mark{}); err != nil || disk.p.Uncut || disk.p.NeedSeed {
+	if err := r.Seeded(newLog(t), Mark{}, "another"); err != nil || disk.p.Uncut || disk.p.NeedSeed {
 		t.Errorf("seeded: %v, %+v", err, disk.p)
 	}
 }

@@ -243,12 +243,14 @@ func (r *Replica) OnDurable(now time.Time) {
 	}
 }
 
-// Seeded replaces the log after a snapshot was installed; everything it holds is committed.
-func (r *Replica) Seeded(log Log, at Mark) error {
+// Seeded replaces the log after a snapshot was installed; everything it holds is committed. The incarnation is what the member goes on
+// under: another one where it needed the snapshot (Promises.NeedSeed), see Renewed.
+func (r *Replica) Seeded(log Log, at Mark, incarnation string) error {
 	if err := r.save(r.promises.Replaced(false)); err != nil {
 		return err
 	}
 	r.log, r.commit, r.follow.cut = log, at.Position, nil
+	r.Renewed(incarnation)
 	return nil
 }
 

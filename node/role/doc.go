@@ -15,7 +15,7 @@
 // Member whose Works are goroutines. The simulation runs the same Member over Works of its own.
 //
 // Who waits for whom: whoever has the turn may wait for the applier and for the syncer's fsync; neither waits for the turn before it has
-// delivered, and an applier that is told to end does not wait for room. The turn is held across writes to the log and to META, as long as the disk takes for them, and never across the network.
+// delivered (an fsync that the syncer has not begun, because it waits for the turn to tell of the one before, is done by whoever waits), and an applier that is told to end does not wait for room. The turn is held across writes to the log and to META, as long as the disk takes for them, and never across the network.
 //
 // May import: replication and its rooms, node/store, node/latency, and the standard library. Not: Kubernetes, the client protocol.
 package role

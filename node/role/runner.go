@@ -301,7 +301,16 @@ func (w *works) StopApply() { w.apply.stop() }
 
 func (w *works) Sync(l *wal.Log) { w.sync.requests <- l }
 
-func (w *works) AwaitSync() error { return <-w.sync.results }
+// AwaitSync does itself what the syncer has not begun: that may be waiting for this turn, to tell of the fsync before.
+func (w *works) AwaitSync() error {
+	select {
+	case l := <-w.sync.requests:
+		_, err := l.Sync()
+		return err
+	case err := <-w.sync.results:
+		return err
+	}
+}
 
 // synced passes on what the fsync has brought, unless somebody waits for it in a turn that began before.
 func (w *works) synced() {

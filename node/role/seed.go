@@ -201,7 +201,7 @@ func (m *Member) install(manifest snapshot.Manifest) error {
 		return err
 	})
 	if err == nil {
-		err = m.core.Seeded(m.Contents().Log, manifest.Mark)
+		err = m.core.Seeded(m.Contents().Log, manifest.Mark, m.meta.State().Incarnation)
 	}
 	if m.fatal(err) != nil {
 		return err

@@ -63,6 +63,19 @@ func (s *Store) StartOver() error {
 	})
 }
 
+// Install puts the generation of a seed in force that was received as a whole. Where a seed was needed (Promises.NeedSeed) it does so under
+// another incarnation: what the one before held is gone, and the seed, which ends where its source had applied the log, need not reach as
+// far as that had acknowledged.
+func (s *Store) Install() error {
+	incarnation := s.opt.NewIncarnation()
+	return s.update(func(st *State) {
+		if st.Promises.NeedSeed {
+			st.Incarnation = incarnation
+		}
+		st.Generation, st.Seed, st.Promises = st.Seed.Generation, nil, st.Promises.Replaced(false)
+	}, State.checkRenewed)
+}
+
 // generationOf returns the generation that the file or directory of this name belongs to.
 func generationOf(name string) (uint64, bool) {
 	for _, prefix := range []string{logPrefix, statePrefix} {

@@ -18,7 +18,7 @@ type State struct {
 	// StoreUID is that of the store whose order was promised last. A volume that outlives its store has another one until the
 	// next store of the name takes it over, which is to promise what that one asks for. "" before the first promise.
 	StoreUID string `json:"storeUID,omitempty"`
-	// Incarnation is made at random with the directory and names it: an emptied or re-created one has another. See also Store.Renew.
+	// Incarnation is made at random with the directory and names it: an emptied or re-created one has another. See also Store.Renew and Store.Install.
 	Incarnation string `json:"incarnation"`
 	// Promises: the promised epoch and the last leadership joined.
 	Promises replication.Promises `json:"promises"`
@@ -69,6 +69,12 @@ func (s State) check(next State) error {
 	default:
 		return next.valid()
 	}
+}
+
+// checkRenewed is check where the incarnation may be another one.
+func (s State) checkRenewed(next State) error {
+	s.Incarnation = next.Incarnation
+	return s.check(next)
 }
 
 func (s State) valid() error {

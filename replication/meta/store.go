@@ -224,10 +224,7 @@ func (s *Store) Update(change func(*State)) error { return s.update(change, Stat
 // Renew gives the directory another incarnation, for when it does not hold what this one has acknowledged. Errors are those of Update.
 func (s *Store) Renew() (incarnation string, err error) {
 	incarnation = s.opt.NewIncarnation()
-	return incarnation, s.update(func(st *State) { st.Incarnation, st.Renewals = incarnation, st.Renewals+1 }, func(old, next State) error {
-		old.Incarnation = incarnation
-		return old.check(next)
-	})
+	return incarnation, s.update(func(st *State) { st.Incarnation, st.Renewals = incarnation, st.Renewals+1 }, State.checkRenewed)
 }
 
 func (s *Store) update(change func(*State), check func(old, next State) error) error {

@@ -18,7 +18,7 @@ var ErrLeftover = errors.New("old generation is not removed")
 var ErrNotReceived = errors.New("snapshot was not received")
 
 // Install makes the seed that Receive returned m for the current generation: an empty log that continues at m.Mark beside
-// the received state. One replacement of META does it, which also ends the need for a seed. It opens nothing for the
+// the received state. One replacement of META does it, which also ends the need for a seed (see meta.Store.Install). It opens nothing for the
 // caller, who must have closed the current log and state machine, and opens those of the new generation afterwards.
 //
 // A crash leaves the old generation with the whole seed, which the next Receive finds complete, or the new generation.
@@ -37,10 +37,7 @@ func Install(fs vfs.FS, store *meta.Store, m Manifest, o wal.Options) error {
 	if err := durable.SyncDir(fs, store.Dir()); err != nil {
 		return fmt.Errorf("install snapshot %s: %w", m.ID, err)
 	}
-	err := store.Update(func(st *meta.State) {
-		st.Generation, st.Seed, st.Promises = g, nil, st.Promises.Replaced(false)
-	})
-	if err != nil {
+	if err := store.Install(); err != nil {
 		return fmt.Errorf("install snapshot %s: %w", m.ID, err)
 	}
 	if _, err := store.RemoveObsolete(); err != nil {

@@ -97,9 +97,14 @@ func (c *Cluster) Start(name, host string) {
 
 // format gives the member a new, empty data directory.
 func (m *member) format() {
+	m.renew()
+	m.log, m.stable, m.applied, m.quarantine = &memLog{}, &stable{}, 0, 0
+}
+
+// renew has the member go on under another incarnation.
+func (m *member) renew() {
 	m.incarnated++
 	m.self = replication.Voter{Member: m.name, Incarnation: fmt.Sprintf("%s-data-%d", m.name, m.incarnated)}
-	m.log, m.stable, m.applied, m.quarantine = &memLog{}, &stable{}, 0, 0
 }
 
 func (c *Cluster) find(name string) *member {
@@ -113,6 +118,24 @@ func (c *Cluster) find(name string) *member {
 
 // Crash kills the member's process; its host answers dials with a refusal. What was not synced is lost.
 func (c *Cluster) Crash(name string) { c.stop(name, false) }
+
+// Rewind kills the member's process and starts another, whose state machine is as it was flushed last, at p or before.
+func (c *Cluster) Rewind(name string, p replication.Position) {
+	c.stop(name, false)
+	c.mu.Lock()
+	m := c.find(name)
+	m.applied = copyOf(m.log, p).Last().Position
+	host := m.host
+	c.mu.Unlock()
+	c.Start(name, host)
+}
+
+// Last is the end of the member's log.
+func (c *Cluster) Last(name string) replication.Mark {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.find(name).log.Last()
+}
 
 // Vanish takes the member away with its host: nobody answers any more.
 func (c *Cluster) Vanish(name string) { c.stop(name, true) }

@@ -87,8 +87,13 @@ func (l *memLog) after(p replication.Position, n int) []replication.Record {
 }
 
 // copyOf is what a seed installs: the durable part of another log.
-func copyOf(o *memLog) *memLog {
-	c := &memLog{recs: append([]replication.Record(nil), o.recs[:o.durable]...), base: o.base, table: o.table}
+func copyOf(o *memLog, upTo replication.Position) *memLog {
+	c := &memLog{base: o.base, table: o.table}
+	for _, r := range o.recs[:o.durable] {
+		if r.Last() <= upTo {
+			c.recs = append(c.recs, r)
+		}
+	}
 	c.durable = len(c.recs)
 	return c
 }

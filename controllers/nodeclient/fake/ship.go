@@ -66,16 +66,24 @@ func (c *Cluster) hello(m, to *member) bool {
 			return true
 		case replication.StepAgain:
 		case replication.StepSeed:
-			m.log = copyOf(to.log)
-			m.applied = 0
-			if err := m.rep.Seeded(m.log, m.log.Last()); err != nil {
-				panic(err)
-			}
+			c.seed(m, to)
 		case replication.StepLeave, replication.StepRenew:
 			return false
 		}
 	}
 	panic("fake: the handshake does not end")
+}
+
+// seed installs a checkpoint of to, which ends where its state machine is.
+func (c *Cluster) seed(m, to *member) {
+	m.log = copyOf(to.log, to.applied)
+	m.applied = m.log.Last().Position
+	if m.rep.Promises().NeedSeed {
+		m.renew()
+	}
+	if err := m.rep.Seeded(m.log, m.log.Last(), m.self.Incarnation); err != nil {
+		panic(err)
+	}
 }
 
 func (c *Cluster) exchange(m, to *member, epoch replication.Epoch) {
