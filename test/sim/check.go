@@ -73,8 +73,17 @@ func (w *World) opened(p *process) {
 	x.last, x.commit = log.Last(), p.m.Replica().Commit()
 }
 
+// renewed goes on with what is known of a member that has taken another incarnation.
+func (w *World) renewed(p *process) {
+	if self := p.m.Replica().Self(); self != p.self {
+		x := *w.witness[p.self]
+		w.witness[self], p.self = &x, self
+	}
+}
+
 // promised takes down what a member answered to a fence.
 func (w *World) promised(p *process, f wire.FenceReply) {
+	w.renewed(p)
 	x := w.witness[p.self]
 	x.promised = max(x.promised, f.Promised)
 	if log := p.m.Contents().Log; f.Last != log.Durable() {
@@ -84,6 +93,7 @@ func (w *World) promised(p *process, f wire.FenceReply) {
 
 // check asserts what must hold after a step of p.
 func (w *World) check(p *process) {
+	w.renewed(p)
 	core, log, x := p.m.Replica(), p.m.Contents().Log, w.witness[p.self]
 	if e := core.Promises().Promised; e < x.promised {
 		breaks("2: %v promised epoch %d and goes by %d", p.self, x.promised, e)
