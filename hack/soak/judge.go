@@ -118,7 +118,7 @@ func (s *soak) judgeLedger(ctx context.Context, v *verdict) {
 func (s *soak) judgeReports(ctx context.Context, v *verdict) {
 	ctx, cancel := context.WithTimeout(ctx, judgeTimeout)
 	defer cancel()
-	sleep(ctx, steady) // for the last versions to arrive
+	ledger.Sleep(ctx, steady) // for the last versions to arrive
 	v.changes = s.watcher.Changes()
 	for _, b := range s.watcher.Breaches() {
 		s.breach("report: %s", b)

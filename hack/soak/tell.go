@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
+	"github.com/replicatedstore/replicatedstore/test/ledger"
 )
 
 // teller prints what happens, and keeps it in the evidence. Safe for concurrent use.
@@ -125,7 +126,7 @@ func (s *soak) progress(ctx context.Context) (stop func()) {
 		last := time.Now()
 		before, readsBefore, _ := s.feel(last)
 		for {
-			if sleep(ctx, progressPeriod); ctx.Err() != nil {
+			if ledger.Sleep(ctx, progressPeriod); ctx.Err() != nil {
 				return
 			}
 			now := time.Now()
