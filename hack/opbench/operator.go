@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -43,7 +42,7 @@ func (b *bench) startOperator(ctx context.Context, config *rest.Config) error {
 	if err := os.WriteFile(kubeconfig, text, 0o600); err != nil {
 		return err
 	}
-	address, err := freePort()
+	address, err := process.FreeAddress()
 	if err != nil {
 		return err
 	}
@@ -57,15 +56,6 @@ func (b *bench) startOperator(ctx context.Context, config *rest.Config) error {
 	}
 	b.operator = &operator{process: p, metrics: "http://" + address + "/metrics"}
 	return nil
-}
-
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // alive is an error once the operator has ended.
