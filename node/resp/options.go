@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"time"
@@ -70,22 +71,14 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	o.Limits.MaxBulk = orDefault(o.Limits.MaxBulk, defaultMaxBulk)
-	o.Limits.MaxMultibulk = orDefault(o.Limits.MaxMultibulk, defaultMaxMultibulk)
-	o.Limits.MaxRequest = orDefault(o.Limits.MaxRequest, 2*o.Limits.MaxBulk+1<<20)
-	o.MaxClients = orDefault(o.MaxClients, defaultMaxClients)
-	o.MaxOutput = orDefault(o.MaxOutput, DefaultMaxOutput)
-	o.CommitTimeout = orDefault(o.CommitTimeout, defaultCommitTimeout)
-	o.ReadTimeout = orDefault(o.ReadTimeout, defaultReadTimeout)
-	o.StallTimeout = orDefault(o.StallTimeout, defaultStallTimeout)
-	o.Park = orDefault(o.Park, defaultPark)
+	o.Limits.MaxBulk = cmp.Or(o.Limits.MaxBulk, defaultMaxBulk)
+	o.Limits.MaxMultibulk = cmp.Or(o.Limits.MaxMultibulk, defaultMaxMultibulk)
+	o.Limits.MaxRequest = cmp.Or(o.Limits.MaxRequest, 2*o.Limits.MaxBulk+1<<20)
+	o.MaxClients = cmp.Or(o.MaxClients, defaultMaxClients)
+	o.MaxOutput = cmp.Or(o.MaxOutput, DefaultMaxOutput)
+	o.CommitTimeout = cmp.Or(o.CommitTimeout, defaultCommitTimeout)
+	o.ReadTimeout = cmp.Or(o.ReadTimeout, defaultReadTimeout)
+	o.StallTimeout = cmp.Or(o.StallTimeout, defaultStallTimeout)
+	o.Park = cmp.Or(o.Park, defaultPark)
 	return o
-}
-
-func orDefault[T comparable](v, or T) T {
-	var zero T
-	if v == zero {
-		return or
-	}
-	return v
 }

@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -80,12 +81,8 @@ type checkpoint struct {
 
 // NewSource empties o.Dir: no seed survives its source's process, because the log was not pinned meanwhile.
 func NewSource(o SourceOptions) (*Source, error) {
-	if o.Say == 0 {
-		o.Say = 5 * time.Second
-	}
-	if o.SayFor == 0 {
-		o.SayFor = 3 * time.Minute
-	}
+	o.Say = cmp.Or(o.Say, 5*time.Second)
+	o.SayFor = cmp.Or(o.SayFor, 3*time.Minute)
 	if o.Holds == nil {
 		o.Holds = func(replication.Mark) bool { return true }
 	}
