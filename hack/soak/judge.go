@@ -23,7 +23,6 @@ type verdict struct {
 	history history.Verdict
 	views   views
 	ledger  ledger.Report
-	tallied ledger.Stats
 	changes []reports.Change
 }
 
@@ -91,9 +90,6 @@ func (s *soak) judgeLedger(ctx context.Context, v *verdict) {
 	ctx, cancel := context.WithTimeout(ctx, judgeTimeout)
 	defer cancel()
 	err := s.ledger.Stop()
-	if err == nil {
-		v.tallied, err = s.ledger.Stats(s.begun)
-	}
 	var members []ledger.Member
 	if err == nil {
 		members, err = s.stores[ledgerStore].Members(ctx)
