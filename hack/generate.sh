@@ -4,8 +4,7 @@ set -euo pipefail
 controller_gen=$1
 cd "$2"
 
-rm -rf api/v1alpha1/applyconfiguration
-"$controller_gen" object applyconfiguration crd paths=./api/v1alpha1 output:crd:dir=config/crd/bases
+"$controller_gen" object crd paths=./api/v1alpha1 output:crd:dir=config/crd/bases
 
 chart=charts/replicatedstore-operator/files
 crd=config/crd/bases/replicatedstore.io_replicatedstores.yaml

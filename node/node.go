@@ -331,11 +331,10 @@ func (n *Node) Stop() error {
 	return n.Wait()
 }
 
-// Addr, PeerAddr, ControlAddr, LeaderAddr and MetricsAddr are the addresses of the open ports; nil where closed.
+// Addr, PeerAddr, ControlAddr and MetricsAddr are the addresses of the open ports; nil where closed.
 func (n *Node) Addr() net.Addr        { return addr(n.ports[portClient]) }
 func (n *Node) PeerAddr() net.Addr    { return addr(n.ports[portPeer]) }
 func (n *Node) ControlAddr() net.Addr { return addr(n.ports[portControl]) }
-func (n *Node) LeaderAddr() net.Addr  { return addr(n.ports[portLeader]) }
 func (n *Node) MetricsAddr() net.Addr { return addr(n.ports[portMetrics]) }
 
 func addr(l net.Listener) net.Addr {

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -111,18 +112,16 @@ func (o *Options) complete() error {
 	if o.LeaseClient != nil && !o.Managed {
 		return errors.New("--lease needs --managed: a store of one member that leads by itself holds no Lease")
 	}
-	orDefault(&o.Store, "standalone")
-	orDefault(&o.Member, "standalone")
-	orDefault(&o.Listen, DefaultListen)
-	orDefault(&o.Consistency, ConsistencySession)
-	orDefault(&o.MaxValueBytes, DefaultMaxValueBytes)
-	orDefault(&o.MaxClients, DefaultMaxClients)
-	orDefault(&o.LogRetain, DefaultLogRetain)
-	orDefault(&o.Memory, DefaultMemory)
-	orDefault(&o.WriteTimeout, DefaultWriteTimeout)
-	if o.FS == nil {
-		o.FS = vfs.Default
-	}
+	o.Store = cmp.Or(o.Store, "standalone")
+	o.Member = cmp.Or(o.Member, "standalone")
+	o.Listen = cmp.Or(o.Listen, DefaultListen)
+	o.Consistency = cmp.Or(o.Consistency, ConsistencySession)
+	o.MaxValueBytes = cmp.Or(o.MaxValueBytes, DefaultMaxValueBytes)
+	o.MaxClients = cmp.Or(o.MaxClients, DefaultMaxClients)
+	o.LogRetain = cmp.Or(o.LogRetain, DefaultLogRetain)
+	o.Memory = cmp.Or(o.Memory, DefaultMemory)
+	o.WriteTimeout = cmp.Or(o.WriteTimeout, DefaultWriteTimeout)
+	o.FS = cmp.Or(o.FS, vfs.Default)
 	switch {
 	case !o.Consistency.valid():
 		return fmt.Errorf("--consistency: %q is none of Eventual, Session, LeaderWindow, Linearizable", o.Consistency)
@@ -162,11 +161,4 @@ func (o *Options) longReplies() int {
 		return int(o.Memory)
 	}
 	return int(o.Memory / largeShare)
-}
-
-func orDefault[T comparable](v *T, d T) {
-	var zero T
-	if *v == zero {
-		*v = d
-	}
 }

@@ -41,7 +41,7 @@ func (r *Replica) Hello() Hello {
 	h := Hello{
 		Store: r.opt.Store, StoreUID: r.opt.StoreUID, Member: r.opt.Self.Member, Incarnation: r.opt.Self.Incarnation,
 		Epoch: r.promises.Epoch, Last: r.log.Durable(), Seed: r.promises.NeedSeed,
-		GrantMillis: r.opt.Grant.Milliseconds(),
+		GrantMillis: grantTime.Milliseconds(),
 	}
 	if r.follow.probe != (Mark{}) {
 		h.Last, h.Probe = r.follow.probe, true
@@ -186,7 +186,7 @@ func (r *Replica) OnAppend(a Append, now time.Time) error {
 	}
 	r.toldAt = now
 	r.follow.heard = max(r.follow.heard, a.Sent)
-	if until := now.Add(r.opt.Grant); until.After(r.follow.grantedUntil) {
+	if until := now.Add(grantTime); until.After(r.follow.grantedUntil) {
 		r.follow.grantedUntil = until
 	}
 	r.commit = max(r.commit, min(a.Commit, r.log.Last().Position))

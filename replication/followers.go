@@ -61,7 +61,7 @@ func (r *Replica) Sources(now time.Time) []Source {
 	}
 	var out []Source
 	for _, p := range r.lead.followers {
-		if r.lead.caughtUp(p) && now.Sub(p.heardAt) < 3*r.opt.Grant && !p.seeding && p.address != "" && p.applied > 0 && p.applied+1 >= r.log.First() {
+		if r.lead.caughtUp(p) && now.Sub(p.heardAt) < 3*grantTime && !p.seeding && p.address != "" && p.applied > 0 && p.applied+1 >= r.log.First() {
 			out = append(out, Source{p.voter, p.address, p.applied})
 		}
 	}

@@ -86,9 +86,10 @@ type ReplicaOptions struct {
 	// StoreUID tells stores of one name apart; "": nobody said.
 	StoreUID string
 	Self     Voter
-	// Grant is how long this member, as a follower, refuses other leaders after it heard from its own. Default 1 s.
-	Grant time.Duration
 }
+
+// grantTime is how long a member, as a follower, refuses other leaders after it heard from its own.
+const grantTime = time.Second
 
 // Replica is the protocol of one member: it holds the role and decides what every request and message means.
 //
@@ -118,9 +119,6 @@ type Replica struct {
 // NewReplica starts a member from what it kept: its log, its promises, and the position its state machine has applied.
 // It follows its last leader again, or waits; it never leads.
 func NewReplica(opt ReplicaOptions, log Log, stable Stable, kept Promises, applied Position, now time.Time) (*Replica, error) {
-	if opt.Grant <= 0 {
-		opt.Grant = time.Second
-	}
 	const advice = "empty this data directory so that the member is seeded again"
 	if last := log.Last().Position; applied > last && !kept.NeedSeed {
 		return nil, fmt.Errorf("state machine is at position %d, beyond the log's end %d: the log lost entries that were durable; %s", applied, last, advice)
@@ -131,7 +129,7 @@ func NewReplica(opt ReplicaOptions, log Log, stable Stable, kept Promises, appli
 	r := &Replica{opt: opt, log: log, stable: stable, promises: kept, role: RoleWaiting, commit: applied}
 	if kept.Leader != "" {
 		// What an earlier process of this directory granted is not known here; the longest it can last is a whole grant.
-		r.follow.grantedUntil = now.Add(opt.Grant)
+		r.follow.grantedUntil = now.Add(grantTime)
 	}
 	switch {
 	case kept.Promised > kept.Epoch:

@@ -2,6 +2,5 @@
 // and CEL), so that the API server enforces them without a webhook; test/apiserver shows each one accepting and refusing.
 //
 // +kubebuilder:object:generate=true
-// +kubebuilder:ac:generate=true
 // +groupName=replicatedstore.io
 package v1alpha1

@@ -93,7 +93,7 @@ const (
 	PortClient  = 6379
 	PortPeer    = 6380
 	PortControl = 6381
-	PortMetrics = 6383 // 6382 was once where leaders were
+	PortMetrics = 6383
 
 	firstPortLeader, portsLeader = 16_000, 14_000 // below are sidecars', above are those that the kernel gives out
 )

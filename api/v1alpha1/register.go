@@ -9,8 +9,6 @@ import (
 var (
 	// GroupVersion is the group and version of this package.
 	GroupVersion = schema.GroupVersion{Group: GroupName, Version: "v1alpha1"}
-	// SchemeGroupVersion is GroupVersion under the name that generated code looks for.
-	SchemeGroupVersion = GroupVersion
 	// SchemeBuilder collects the functions that add this group to a scheme.
 	SchemeBuilder = runtime.NewSchemeBuilder(addKnownTypes)
 	// AddToScheme adds the types of this package to a scheme.

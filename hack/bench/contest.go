@@ -30,7 +30,7 @@ const (
 	sysAll    = "store, all 3 members"
 )
 
-// site is every system, running.
+// site is every system, running from start to stop.
 type site struct {
 	o             options
 	dir           string
@@ -44,36 +44,35 @@ type site struct {
 // startTimeout bounds the start of all systems together.
 const startTimeout = 2 * time.Minute
 
-func startSite(ctx context.Context, o options, dir string) (_ *site, err error) {
+func (s *site) start(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	s := &site{o: o, dir: dir}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.stop())
 		}
 	}()
-	if s.disk, err = diskOf(dir); err != nil {
-		return nil, err
+	if s.disk, err = diskOf(s.dir); err != nil {
+		return err
 	}
-	if s.store, err = startFleet(ctx, o, filepath.Join(dir, "store"), 3, 1); err != nil {
-		return nil, err
+	if s.store, err = startFleet(ctx, s.o, filepath.Join(s.dir, "store"), 3, 1); err != nil {
+		return err
 	}
-	if s.single, err = startFleet(ctx, o, filepath.Join(dir, "single"), 1, 0); err != nil {
-		return nil, err
+	if s.single, err = startFleet(ctx, s.o, filepath.Join(s.dir, "single"), 1, 0); err != nil {
+		return err
 	}
-	if s.redis, err = peers.StartRedis(ctx, dir, 2); err != nil {
-		return nil, err
+	if s.redis, err = peers.StartRedis(ctx, s.dir, 2); err != nil {
+		return err
 	}
-	if s.etcd, err = peers.StartEtcd(ctx, o.etcd, dir, 3); err != nil {
-		return nil, err
+	if s.etcd, err = peers.StartEtcd(ctx, s.o.etcd, s.dir, 3); err != nil {
+		return err
 	}
 	self, err := os.Executable()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	s.null, err = peers.StartNull(ctx, []string{self, "null"}, dir)
-	return s, err
+	s.null, err = peers.StartNull(ctx, []string{self, "null"}, s.dir)
+	return err
 }
 
 func startFleet(ctx context.Context, o options, dir string, members, k int, flags ...string) (*fleet.Fleet, error) {
@@ -109,8 +108,9 @@ type contest struct {
 	name   string
 	unit   string
 	figure func(load.Result) float64
-	sides  []*side
 	goals  []results.Goal
+	start  func() []*side // once all systems run
+	sides  []*side        // since then
 }
 
 // side is one system under it. run takes about n requests; those that go by time ignore n.
@@ -129,12 +129,18 @@ const first = 1000
 
 // contests runs every contest of the plan, round by round.
 func contests(ctx context.Context, out io.Writer, o options, dir string, only *regexp.Regexp, report *results.Report) (err error) {
-	s, err := startSite(ctx, o, dir)
-	if err != nil {
+	s := &site{o: o, dir: dir}
+	plan := slices.DeleteFunc(s.plan(), func(c *contest) bool { return !only.MatchString(c.name) })
+	if len(plan) == 0 {
+		return nil
+	}
+	if err := s.start(ctx); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()
-	plan := slices.DeleteFunc(s.plan(), func(c *contest) bool { return !only.MatchString(c.name) })
+	for _, c := range plan {
+		c.sides = c.start()
+	}
 	for round := range o.rounds + 1 { // the first one warms up
 		for _, c := range plan {
 			for i := range c.sides {

@@ -139,6 +139,25 @@ func TestMetric(t *testing.T) {
 	}
 }
 
+// All that a store uses is read: what its processes took, what was written to its disk, and its leader's syncs.
+func TestStoreMeters(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("rstore_log_sync_seconds_count 321\n"))
+	}))
+	defer srv.Close()
+	stat := filepath.Join(t.TempDir(), "stat")
+	if err := os.WriteFile(stat, []byte("1 2 3 4 5 6 7 8 9 10 11\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, err := storeMeters([]int{os.Getpid()}, srv.Listener.Addr().String(), disk(stat)).read(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got.written != 7*sectorBytes || got.syncs != 321 {
+		t.Errorf("got %+v", got)
+	}
+}
+
 // What the kernel tells of this process only grows, and grows while it works.
 func TestProcessorTime(t *testing.T) {
 	before, err := processorTime(os.Getpid())

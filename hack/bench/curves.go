@@ -103,8 +103,8 @@ func runCurves(ctx context.Context, out io.Writer, o options, d drawing) (err er
 
 // curves measures everything that only matches.
 func curves(ctx context.Context, out io.Writer, o options, dir string, only *regexp.Regexp, study *results.Study) (err error) {
-	s, err := startSite(ctx, o, dir)
-	if err != nil {
+	s := &site{o: o, dir: dir}
+	if err := s.start(ctx); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.stop()) }()

@@ -91,9 +91,14 @@ func (d disk) settle(ctx context.Context) error {
 // fleetMeters of a store.
 func fleetMeters(f *fleet.Fleet, d disk) meters {
 	lead, others := pids(f)
-	control := f.Members()[f.Leader()].Control
+	return storeMeters(append([]int{lead}, others...), f.Members()[f.Leader()].Control, d)
+}
+
+// storeMeters of members that run as these processes; control is the leader's control port.
+func storeMeters(pids []int, control string, d disk) meters {
 	return meters{
-		pids: append([]int{lead}, others...),
+		pids: pids,
+		disk: d,
 		syncs: func(ctx context.Context) (float64, error) {
 			return metric(ctx, control, "rstore_log_sync_seconds_count")
 		},

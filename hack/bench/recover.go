@@ -11,7 +11,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/replicatedstore/replicatedstore/hack/bench/internal/load"
-	"github.com/replicatedstore/replicatedstore/hack/bench/internal/peers"
 	"github.com/replicatedstore/replicatedstore/hack/bench/internal/results"
 	"github.com/replicatedstore/replicatedstore/hack/local/process"
 )
@@ -61,7 +60,7 @@ type alone struct {
 }
 
 func startAlone(ctx context.Context, o options, dir string) (*alone, error) {
-	address, err := peers.FreeAddress()
+	address, err := process.FreeAddress()
 	if err != nil {
 		return nil, err
 	}

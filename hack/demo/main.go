@@ -11,7 +11,7 @@ import (
 	"syscall"
 
 	"github.com/go-logr/logr"
-	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/spf13/cobra"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -20,7 +20,7 @@ import (
 
 func main() {
 	log.SetLogger(logr.Discard()) // controller-runtime asks for one; the demo tells its own story
-	redis.SetLogger(silence{})    // every failed dial of an outage is expected, and counted
+	logging.Disable()             // every failed dial of an outage is expected, and counted
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err := newCommand().ExecuteContext(ctx)
@@ -35,10 +35,6 @@ func main() {
 
 // errTold ends the program with a failure that was printed already.
 var errTold = errors.New("the demo failed")
-
-type silence struct{}
-
-func (silence) Printf(context.Context, string, ...any) {}
 
 func newCommand() *cobra.Command {
 	var o options

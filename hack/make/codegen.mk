@@ -1,4 +1,4 @@
-# Generated files: deep copies, apply configurations, the CRD, and what the chart takes from config/. All are committed.
+# Generated files: deep copies, the CRD, and what the chart takes from config/. All are committed.
 TOOLS ?= $(ROOT)/bin/tools
 
 $(TOOLS)/controller-gen: hack/tools/dev/go.mod hack/tools/dev/go.sum
@@ -8,7 +8,7 @@ $(TOOLS)/kustomize: hack/tools/dev/go.mod hack/tools/dev/go.sum
 	cd hack/tools/dev && $(GO) build -o $@ sigs.k8s.io/kustomize/kustomize/v5
 
 .PHONY: generate
-generate: $(TOOLS)/controller-gen ## Regenerate deep copies, apply configurations, the CRD and the chart's copies.
+generate: $(TOOLS)/controller-gen ## Regenerate deep copies, the CRD and the chart's copies.
 	hack/generate.sh $(TOOLS)/controller-gen .
 
 .PHONY: verify-generate

@@ -1,4 +1,4 @@
-# Tests in tiers; CONTRIBUTING.md explains them. `make test` runs those of some minutes and installs what they need.
+# Tests in tiers; docs/testing.md explains them. `make test` runs those of some minutes and installs what they need.
 RACE_PACKAGES := ./replication/... ./node/... ./controllers/... ./api/... ./cmd/... ./test/ledger/... ./hack/...
 TEST_FLAGS ?=
 

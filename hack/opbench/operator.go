@@ -3,9 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/procfs"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 
@@ -43,7 +42,7 @@ func (b *bench) startOperator(ctx context.Context, config *rest.Config) error {
 	if err := os.WriteFile(kubeconfig, text, 0o600); err != nil {
 		return err
 	}
-	address, err := freePort()
+	address, err := process.FreeAddress()
 	if err != nil {
 		return err
 	}
@@ -57,15 +56,6 @@ func (b *bench) startOperator(ctx context.Context, config *rest.Config) error {
 	}
 	b.operator = &operator{process: p, metrics: "http://" + address + "/metrics"}
 	return nil
-}
-
-func freePort() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 // alive is an error once the operator has ended.
@@ -88,48 +78,21 @@ type usage struct {
 
 // usage of the operator.
 func (o *operator) usage(ctx context.Context) (u usage, err error) {
-	pid := o.process.Pid()
-	if u.cpu, err = cpuOf(pid); err != nil {
+	p, err := procfs.NewProc(o.process.Pid())
+	if err != nil {
 		return u, err
 	}
-	if u.resident, err = residentOf(pid); err != nil {
+	stat, err := p.Stat()
+	if err != nil {
 		return u, err
 	}
-	u.at = time.Now()
+	status, err := p.NewStatus()
+	if err != nil {
+		return u, err
+	}
+	u.cpu = time.Duration(stat.CPUTime() * float64(time.Second)) // told in hundredths of a second
+	u.resident, u.at = int64(status.VmRSS), time.Now()
 	return u, o.scrape(ctx, &u)
-}
-
-// ticks a second of the figures in /proc; the kernel's ABI says 100 on every architecture.
-const ticks = 100
-
-// cpuOf is the processor time of a process, its own and the kernel's for it.
-func cpuOf(pid int) (time.Duration, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	_, rest, _ := strings.Cut(string(b), ") ") // the name before may hold anything
-	f := strings.Fields(rest)
-	if len(f) < 13 {
-		return 0, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(f))
-	}
-	user, err1 := strconv.ParseInt(f[11], 10, 64)
-	system, err2 := strconv.ParseInt(f[12], 10, 64)
-	return time.Duration(user+system) * time.Second / ticks, errors.Join(err1, err2)
-}
-
-func residentOf(pid int) (int64, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(b)) {
-		if v, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(v), " kB"), 10, 64)
-			return kib << 10, err
-		}
-	}
-	return 0, fmt.Errorf("/proc/%d/status has no VmRSS", pid)
 }
 
 // scrape reads the operator's own metrics.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/replicatedstore/replicatedstore/hack/soak/internal/faults"
+	"github.com/replicatedstore/replicatedstore/test/ledger"
 )
 
 // injected is a fault that was put into the cluster, and what came of it.
@@ -44,7 +45,7 @@ func (s *soak) breakThings(ctx context.Context) {
 	schedule := faults.NewSchedule(s.seed, int(stores))
 	failures := 0
 	for f := schedule.Next(); ; f = schedule.Next() {
-		if sleep(ctx, f.Pause); ctx.Err() != nil {
+		if ledger.Sleep(ctx, f.Pause); ctx.Err() != nil {
 			return
 		}
 		switch ok, err := s.one(ctx, f); {
@@ -89,7 +90,7 @@ func (s *soak) one(ctx context.Context, f faults.Fault) (bool, error) {
 	if !f.Lasts() {
 		hold = min(hold, settle)
 	}
-	sleep(ctx, hold)
+	ledger.Sleep(ctx, hold)
 	mending, cancel := context.WithTimeout(always, faultTimeout)
 	defer cancel()
 	if err := broken.Mend(mending); err != nil {

@@ -23,7 +23,6 @@ type verdict struct {
 	history history.Verdict
 	views   views
 	ledger  ledger.Report
-	tallied ledger.Stats
 	changes []reports.Change
 }
 
@@ -91,9 +90,6 @@ func (s *soak) judgeLedger(ctx context.Context, v *verdict) {
 	ctx, cancel := context.WithTimeout(ctx, judgeTimeout)
 	defer cancel()
 	err := s.ledger.Stop()
-	if err == nil {
-		v.tallied, err = s.ledger.Stats(s.begun)
-	}
 	var members []ledger.Member
 	if err == nil {
 		members, err = s.stores[ledgerStore].Members(ctx)
@@ -118,7 +114,7 @@ func (s *soak) judgeLedger(ctx context.Context, v *verdict) {
 func (s *soak) judgeReports(ctx context.Context, v *verdict) {
 	ctx, cancel := context.WithTimeout(ctx, judgeTimeout)
 	defer cancel()
-	sleep(ctx, steady) // for the last versions to arrive
+	ledger.Sleep(ctx, steady) // for the last versions to arrive
 	v.changes = s.watcher.Changes()
 	for _, b := range s.watcher.Breaches() {
 		s.breach("report: %s", b)

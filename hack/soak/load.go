@@ -81,17 +81,8 @@ func (s *soak) flows(ctx context.Context, after time.Time) error {
 		if f[registersStore].last.After(after) && f[ledgerStore].last.After(after) {
 			return nil
 		}
-		if sleep(ctx, 100*time.Millisecond); ctx.Err() != nil {
+		if ledger.Sleep(ctx, 100*time.Millisecond); ctx.Err() != nil {
 			return fmt.Errorf("writes are not acknowledged: %w", context.Cause(ctx))
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
 	}
 }

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"github.com/go-logr/logr"
-	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/spf13/cobra"
 	"k8s.io/klog/v2"
 	"sigs.k8s.io/controller-runtime/pkg/log"
@@ -28,7 +28,7 @@ import (
 func main() {
 	log.SetLogger(logr.Discard()) // controller-runtime asks for one; the soak tells its own story
 	klog.SetLogger(logr.Discard())
-	redis.SetLogger(silence{}) // every failed dial of an outage is expected, and counted
+	logging.Disable() // every failed dial of an outage is expected, and counted
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
@@ -44,10 +44,6 @@ func main() {
 
 // errTold ends the program with a failure that was printed already.
 var errTold = errors.New("the soak failed")
-
-type silence struct{}
-
-func (silence) Printf(context.Context, string, ...any) {}
 
 func newCommand() *cobra.Command {
 	var o options

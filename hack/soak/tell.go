@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
+	"github.com/replicatedstore/replicatedstore/test/ledger"
 )
 
 // teller prints what happens, and keeps it in the evidence. Safe for concurrent use.
@@ -125,7 +126,7 @@ func (s *soak) progress(ctx context.Context) (stop func()) {
 		last := time.Now()
 		before, readsBefore, _ := s.feel(last)
 		for {
-			if sleep(ctx, progressPeriod); ctx.Err() != nil {
+			if ledger.Sleep(ctx, progressPeriod); ctx.Err() != nil {
 				return
 			}
 			now := time.Now()
@@ -134,7 +135,7 @@ func (s *soak) progress(ctx context.Context) (stop func()) {
 				s.tell.line("ask the load: %v", errors.Unwrap(err))
 				continue
 			}
-			s.progressLine(now, now.Sub(last), before, f, reads-readsBefore)
+			s.progressLine(now.Sub(last), before, f, reads-readsBefore)
 			before, readsBefore, last = f, reads, now
 		}
 	})
@@ -144,7 +145,7 @@ func (s *soak) progress(ctx context.Context) (stop func()) {
 	}
 }
 
-func (s *soak) progressLine(now time.Time, took time.Duration, before, f [stores]felt, reads int64) {
+func (s *soak) progressLine(took time.Duration, before, f [stores]felt, reads int64) {
 	left := time.Until(s.begun.Add(time.Duration(s.minutes) * time.Minute))
 	var b strings.Builder
 	fmt.Fprintf(&b, "left %s", clock(left))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
+	"github.com/replicatedstore/replicatedstore/test/ledger"
 )
 
 // steady is how long everything must be whole to be called so: conditions lag behind what they tell of.
@@ -44,7 +45,7 @@ func (s *soak) whole(ctx context.Context, after time.Time) error {
 		case time.Since(since) >= steady:
 			return nil
 		}
-		if sleep(ctx, 300*time.Millisecond); ctx.Err() != nil {
+		if ledger.Sleep(ctx, 300*time.Millisecond); ctx.Err() != nil {
 			s.tell.diagnose(context.WithoutCancel(ctx), s.stores[:])
 			return fmt.Errorf("not whole within %v: %w", s.within, err)
 		}

@@ -35,8 +35,6 @@ type Options struct {
 	Now func() time.Time
 	// Wall is the calendar that renew times are of; nobody orders by them. Nil: Now.
 	Wall func() time.Time
-	// Random gives the jitter, in [0, 1). Nil: math/rand's.
-	Random func() float64
 }
 
 // Callbacks tell the member what becomes of its Lease. They run on Hold's goroutine and must not block. Each may be nil.
@@ -76,9 +74,6 @@ func New(opt Options) *Holder {
 	}
 	if opt.Wall == nil {
 		opt.Wall = opt.Now
-	}
-	if opt.Random == nil {
-		opt.Random = rand.Float64
 	}
 	return &Holder{opt: opt, changed: make(chan struct{}, 1)}
 }
@@ -134,7 +129,7 @@ func (h *Holder) Hold(ctx context.Context, epoch replication.Epoch, duration tim
 				cb.Renewed(until)
 			}
 			period := d / periodPart
-			wait = period - time.Duration(h.opt.Random()*float64(period)/5) - h.opt.Now().Sub(begun)
+			wait = period - time.Duration(rand.Float64()*float64(period)/5) - h.opt.Now().Sub(begun)
 		case v.answer == Deposed:
 			log.Info("deposed", "reason", v.answer.String(), "recorded", v.epoch)
 			if cb.Deposed != nil {

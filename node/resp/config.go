@@ -39,8 +39,8 @@ func (s *Server) params() map[string]Param {
 		s.intParam("commit-timeout-ms", &s.commitTimeout, 1, 1<<31-1, int64(time.Millisecond)),
 		s.outputLimitParam(),
 	}
-	out := make(map[string]Param, len(list)+len(s.opt.Params))
-	for _, p := range slices.Concat(list, s.opt.Params) {
+	out := make(map[string]Param, len(list))
+	for _, p := range list {
 		out[p.Name] = p
 	}
 	return out

@@ -52,8 +52,6 @@ type conn struct {
 	multi   *transaction
 	watched *watched
 	written replication.Position // end of the newest batch with a write of this connection (WAIT)
-	noEvict bool
-	noTouch bool
 
 	bound     bool // commands on data need the leader; see forward.go
 	byLeader  bool // all it does with data is done at the leader, and it is told what a leader would tell; see Server.ServeByLeader

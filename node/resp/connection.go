@@ -47,7 +47,6 @@ func reset(c *call) {
 	if c.conn.quiet != replySkip { // which is about this command
 		c.conn.quiet = replyOn
 	}
-	c.conn.noEvict, c.conn.noTouch = false, false
 	c.conn.lock()
 	c.conn.disconnect() // the leader was given a password
 	c.w.resp3 = false

@@ -2,7 +2,6 @@ package resp
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 )
 
@@ -15,7 +14,7 @@ type Section struct {
 }
 
 func (s *Server) sections(byLeader bool) []Section {
-	list := []Section{
+	return []Section{
 		{Name: "Server", Fill: s.infoServer},
 		{Name: "Clients", Fill: s.infoClients},
 		{Name: "Memory", Fill: s.infoMemory},
@@ -30,7 +29,6 @@ func (s *Server) sections(byLeader bool) []Section {
 		{Name: "Keyspace", Fill: s.infoKeyspace},
 		{Name: "ReplicatedStore", Fill: s.infoReplicatedStore},
 	}
-	return slices.Concat(list, s.opt.Sections)
 }
 
 func info(c *call) {

@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"time"
@@ -47,10 +48,6 @@ type Options struct {
 	CommitTimeout time.Duration
 	// ReadTimeout bounds Backend.ReadGate (default 2 s).
 	ReadTimeout time.Duration
-	// IdleTimeout closes clients that send nothing for so long; 0 never. CONFIG SET timeout.
-	IdleTimeout time.Duration
-	// KeepAlive is the TCP keepalive period of new connections (default 300 s, negative: off). CONFIG SET tcp-keepalive.
-	KeepAlive time.Duration
 	// StallTimeout closes clients that take less than 4 MiB of their replies, or of what is left of them, in so long (default 60 s).
 	StallTimeout time.Duration
 	// Dial reaches the client port of another member, to which commands that need the leader are forwarded. nil: they are refused
@@ -69,32 +66,19 @@ type Options struct {
 	Owned map[string]string
 	// EnableDebug allows DEBUG. Off by default, as in Redis.
 	EnableDebug bool
-
-	// Params are further parameters for CONFIG; Sections further sections for INFO.
-	Params   []Param
-	Sections []Section
 	// Version of this program, in INFO.
 	Version string
 }
 
 func (o Options) withDefaults() Options {
-	o.Limits.MaxBulk = orDefault(o.Limits.MaxBulk, defaultMaxBulk)
-	o.Limits.MaxMultibulk = orDefault(o.Limits.MaxMultibulk, defaultMaxMultibulk)
-	o.Limits.MaxRequest = orDefault(o.Limits.MaxRequest, 2*o.Limits.MaxBulk+1<<20)
-	o.MaxClients = orDefault(o.MaxClients, defaultMaxClients)
-	o.MaxOutput = orDefault(o.MaxOutput, DefaultMaxOutput)
-	o.CommitTimeout = orDefault(o.CommitTimeout, defaultCommitTimeout)
-	o.ReadTimeout = orDefault(o.ReadTimeout, defaultReadTimeout)
-	o.KeepAlive = orDefault(o.KeepAlive, defaultKeepAlive)
-	o.StallTimeout = orDefault(o.StallTimeout, defaultStallTimeout)
-	o.Park = orDefault(o.Park, defaultPark)
+	o.Limits.MaxBulk = cmp.Or(o.Limits.MaxBulk, defaultMaxBulk)
+	o.Limits.MaxMultibulk = cmp.Or(o.Limits.MaxMultibulk, defaultMaxMultibulk)
+	o.Limits.MaxRequest = cmp.Or(o.Limits.MaxRequest, 2*o.Limits.MaxBulk+1<<20)
+	o.MaxClients = cmp.Or(o.MaxClients, defaultMaxClients)
+	o.MaxOutput = cmp.Or(o.MaxOutput, DefaultMaxOutput)
+	o.CommitTimeout = cmp.Or(o.CommitTimeout, defaultCommitTimeout)
+	o.ReadTimeout = cmp.Or(o.ReadTimeout, defaultReadTimeout)
+	o.StallTimeout = cmp.Or(o.StallTimeout, defaultStallTimeout)
+	o.Park = cmp.Or(o.Park, defaultPark)
 	return o
-}
-
-func orDefault[T comparable](v, or T) T {
-	var zero T
-	if v == zero {
-		return or
-	}
-	return v
 }

@@ -30,8 +30,8 @@ type Server struct {
 	maxClients    atomic.Int64
 	maxOutput     atomic.Int64 // bytes
 	commitTimeout atomic.Int64 // nanoseconds, like the next three
-	idleTimeout   atomic.Int64
-	keepAlive     atomic.Int64
+	idleTimeout   atomic.Int64 // of clients that send nothing; 0: they are not closed
+	keepAlive     atomic.Int64 // the TCP keepalive period of new connections; 0: off
 	astrayWait    atomic.Int64 // defaultAstrayWait, except in tests
 
 	stopping atomic.Bool
@@ -67,8 +67,7 @@ func New(b Backend, o Options) (*Server, error) {
 	s.maxClients.Store(int64(s.opt.MaxClients))
 	s.maxOutput.Store(s.opt.MaxOutput)
 	s.commitTimeout.Store(int64(s.opt.CommitTimeout))
-	s.idleTimeout.Store(int64(s.opt.IdleTimeout))
-	s.keepAlive.Store(int64(s.opt.KeepAlive))
+	s.keepAlive.Store(int64(defaultKeepAlive))
 	s.astrayWait.Store(int64(defaultAstrayWait))
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.blockCtx, s.unblock = context.WithCancel(s.ctx)

@@ -2,7 +2,6 @@ package resp
 
 import (
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -155,39 +154,6 @@ func (w *writer) dict(n int) {
 		w.header('%', int64(n))
 	} else {
 		w.header('*', 2*int64(n))
-	}
-}
-
-// double writes a float: a double in RESP3, a bulk string in RESP2.
-func (w *writer) double(f float64) {
-	var s string
-	switch {
-	case math.IsInf(f, 1):
-		s = "inf"
-	case math.IsInf(f, -1):
-		s = "-inf"
-	case math.IsNaN(f):
-		s = "nan"
-	default:
-		s = strconv.FormatFloat(f, 'g', 17, 64)
-	}
-	if !w.resp3 {
-		w.text(s)
-	} else if w.fits(len(s) + 3) {
-		w.buf = append(append(append(w.buf, ','), s...), '\r', '\n')
-	}
-}
-
-// boolean writes a RESP3 boolean, 1 or 0 in RESP2.
-func (w *writer) boolean(b bool) {
-	switch {
-	case !w.resp3:
-		w.flag(b)
-	case !w.fits(4):
-	case b:
-		w.buf = append(w.buf, "#t\r\n"...)
-	default:
-		w.buf = append(w.buf, "#f\r\n"...)
 	}
 }
 

@@ -1,6 +1,7 @@
 package role
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -75,18 +76,10 @@ func (o *Options) complete() {
 	if o.Wall == nil {
 		o.Wall = func() int64 { return time.Now().UnixMilli() }
 	}
-	if o.RetainEvery == 0 {
-		o.RetainEvery = 5 * time.Second
-	}
-	if o.ScrubEvery == 0 {
-		o.ScrubEvery = scrubEvery
-	}
-	if o.SeedBurst == 0 {
-		o.SeedBurst = 3
-	}
-	if o.SeedRefill == 0 {
-		o.SeedRefill = 20 * time.Minute
-	}
+	o.RetainEvery = cmp.Or(o.RetainEvery, 5*time.Second)
+	o.ScrubEvery = cmp.Or(o.ScrubEvery, scrubEvery)
+	o.SeedBurst = cmp.Or(o.SeedBurst, 3)
+	o.SeedRefill = cmp.Or(o.SeedRefill, 20*time.Minute)
 	if o.CutClients == nil {
 		o.CutClients = func(string) {}
 	}

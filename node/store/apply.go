@@ -68,7 +68,6 @@ func (m *Machine) applyBatch(ctx context.Context, recs []replication.Record) (n 
 	m.ceiling.Store(&to)
 	r.visible.Store(r.last)
 	m.applied.Store(&to)
-	m.waits.advance(to.mark.Position)
 	if r.full() {
 		signal(m.filled)
 	}

@@ -60,7 +60,6 @@ type Machine struct {
 	// pouringEnded is closed when pourLoop has ended.
 	pouringEnded chan struct{}
 
-	waits     appliedWaits
 	rows      *rows
 	foresight purse
 
@@ -107,7 +106,6 @@ func Open(fs vfs.FS, dir string, o Options) (*Machine, error) {
 	m.ceiling.Store(&a)
 	m.durable.Store(&a)
 	m.poured.Store(&a)
-	m.waits.advance(a.mark.Position)
 	go m.durableLoop()
 	go m.pourLoop()
 	return m, nil
@@ -146,7 +144,6 @@ func (m *Machine) Close() error {
 	if !m.gate.close() {
 		return ErrClosed
 	}
-	m.waits.close()
 	signal(m.flushed)
 	<-m.done
 	signal(m.filled)

@@ -2,12 +2,10 @@ package store
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -179,13 +177,8 @@ func TestOpenRefuses(t *testing.T) {
 func TestClosed(t *testing.T) {
 	m := openMachine(t, vfs.NewMem(), "state")
 	v := m.View(0)
-	waiting := make(chan error, 1)
-	go func() { waiting <- m.AwaitApplied(context.Background(), 5) }()
 	if err := m.Close(); err != nil {
 		t.Fatal(err)
-	}
-	if err := <-waiting; !errors.Is(err, ErrClosed) {
-		t.Errorf("AwaitApplied ended with %v", err)
 	}
 	_, getErr := v.Exists([]byte("k"))
 	_, flushErr := m.Flush(t.Context())
@@ -199,29 +192,4 @@ func TestClosed(t *testing.T) {
 			t.Errorf("after Close: %v", err)
 		}
 	}
-}
-
-func TestAwaitApplied(t *testing.T) {
-	m := openMachine(t, vfs.NewMem(), "state")
-	log := randomLog(t, rand.New(rand.NewPCG(1, 1)), 50)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := m.AwaitApplied(ctx, 1); !errors.Is(err, context.Canceled) {
-		t.Errorf("cancelled: %v", err)
-	}
-	var wg sync.WaitGroup
-	for i := range 100 {
-		p := log[i%50].First
-		wg.Go(func() {
-			if err := m.AwaitApplied(t.Context(), p); err != nil || m.Applied().Position < p {
-				t.Errorf("position %d: %v, applied %v", p, err, m.Applied())
-			}
-		})
-	}
-	for _, r := range log {
-		if err := m.Apply([]replication.Record{r}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	wg.Wait()
 }

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"math"
 	"runtime"
 
@@ -44,10 +45,7 @@ type Options struct {
 }
 
 func (o Options) withDefaults() Options {
-	if o.Memory == 0 {
-		o.Memory = DefaultMemory
-	}
-	o.Memory = max(o.Memory, minMemory)
+	o.Memory = max(cmp.Or(o.Memory, DefaultMemory), minMemory)
 	if o.OnError == nil {
 		o.OnError = func(error) {}
 	}

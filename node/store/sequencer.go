@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -56,18 +57,12 @@ func (o SequencerOptions) withDefaults() SequencerOptions {
 		began := time.Now()
 		o.Monotonic = func() time.Duration { return time.Since(began) }
 	}
-	if o.MaxBytes == 0 {
-		o.MaxBytes = DefaultMaxBytes
-	}
-	if o.MaxEntries == 0 {
-		o.MaxEntries = 1 << 18
-	}
+	o.MaxBytes = cmp.Or(o.MaxBytes, DefaultMaxBytes)
+	o.MaxEntries = cmp.Or(o.MaxEntries, 1<<18)
 	if o.MaxEntryBytes == 0 || o.MaxEntryBytes > MaxEntryBytes {
 		o.MaxEntryBytes = MaxEntryBytes
 	}
-	if o.WaitTimeout == 0 {
-		o.WaitTimeout = 10 * time.Second
-	}
+	o.WaitTimeout = cmp.Or(o.WaitTimeout, 10*time.Second)
 	return o
 }
 

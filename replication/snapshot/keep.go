@@ -9,13 +9,13 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/volume"
 )
 
-// Sweep removes the checkpoints that nobody has used for Linger. Call it now and then.
+// Sweep removes the checkpoints that nobody has used for as long as linger. Call it now and then.
 func (s *Source) Sweep() error {
 	now := s.o.Now()
 	s.mu.Lock()
 	var gone []*checkpoint
 	s.checkpoints = slices.DeleteFunc(s.checkpoints, func(c *checkpoint) bool {
-		idle := c.users == 0 && now.Sub(c.lastUsed) >= s.o.Linger
+		idle := c.users == 0 && now.Sub(c.lastUsed) >= linger
 		if idle {
 			gone = append(gone, c)
 		}
@@ -67,7 +67,7 @@ func (s *Source) remove(gone []*checkpoint) error {
 func (s *Source) makeRoom() error {
 	s.mu.Lock()
 	var gone []*checkpoint
-	for i := 0; i < len(s.checkpoints) && len(s.checkpoints) >= s.o.Keep; {
+	for i := 0; i < len(s.checkpoints) && len(s.checkpoints) >= mostKept; {
 		if s.checkpoints[i].users > 0 {
 			i++
 			continue

@@ -1,6 +1,7 @@
 package snapshot
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -16,6 +17,15 @@ import (
 
 	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/volume"
+)
+
+const (
+	// reuse is how old a checkpoint may be to serve a new seed.
+	reuse = 10 * time.Minute
+	// linger is how long one stays after its last seed ended, so that a broken one can resume.
+	linger = 10 * time.Minute
+	// mostKept bounds the checkpoints on disk. When all are in use, a new seed gets the newest that serves.
+	mostKept = 2
 )
 
 // SourceOptions of a Source.
@@ -35,11 +45,6 @@ type SourceOptions struct {
 	// Holds reports whether the log in force continues a checkpoint made earlier; one that it does not is not sent any more.
 	// Default: it always does.
 	Holds func(replication.Mark) bool
-	// Reuse is how old a checkpoint may be to serve a new seed; default 10 minutes. Linger is how long one stays after its
-	// last seed ended, so that a broken one can resume; default 10 minutes.
-	Reuse, Linger time.Duration
-	// Keep bounds the checkpoints on disk; default 2. When all are in use, a new seed gets the newest that serves.
-	Keep int
 	// Say is how often a receiver is told that its source is there while a checkpoint is made, which takes long where the state machine
 	// has much to tidy up first; default 5 s. SayFor is how long it is told so, by default 3 minutes: where that is not done by then it may
 	// never be, as on a disk that hangs, and another source may work.
@@ -76,21 +81,8 @@ type checkpoint struct {
 
 // NewSource empties o.Dir: no seed survives its source's process, because the log was not pinned meanwhile.
 func NewSource(o SourceOptions) (*Source, error) {
-	if o.Reuse == 0 {
-		o.Reuse = 10 * time.Minute
-	}
-	if o.Linger == 0 {
-		o.Linger = 10 * time.Minute
-	}
-	if o.Keep == 0 {
-		o.Keep = 2
-	}
-	if o.Say == 0 {
-		o.Say = 5 * time.Second
-	}
-	if o.SayFor == 0 {
-		o.SayFor = 3 * time.Minute
-	}
+	o.Say = cmp.Or(o.Say, 5*time.Second)
+	o.SayFor = cmp.Or(o.SayFor, 3*time.Minute)
 	if o.Holds == nil {
 		o.Holds = func(replication.Mark) bool { return true }
 	}
@@ -116,8 +108,8 @@ func (s *Source) Close() error {
 	return s.remove(all)
 }
 
-// Serve has one conversation with a receiver. An error leaves the Source usable, and the seed resumable for Linger, unless the receiver
-// has refused to begin it.
+// Serve has one conversation with a receiver. An error leaves the Source usable, and the seed resumable for as long as linger, unless the
+// receiver has refused to begin it.
 func (s *Source) Serve(ctx context.Context, rw io.ReadWriter) error {
 	f := &framer{rw: rw}
 	payload, err := f.expect(frameRequest)
@@ -248,11 +240,11 @@ func (s *Source) existing(id string, least replication.Position) (*checkpoint, e
 			continue
 		}
 		newest = c
-		if c.manifest.ID == id || (best == nil || best.manifest.ID != id) && now.Sub(c.made) < s.o.Reuse {
+		if c.manifest.ID == id || (best == nil || best.manifest.ID != id) && now.Sub(c.made) < reuse {
 			best = c
 		}
 	}
-	if best == nil && busy >= s.o.Keep {
+	if best == nil && busy >= mostKept {
 		if best = newest; best == nil {
 			return nil, fmt.Errorf("%w: %d checkpoints are being sent, and none of them serves", ErrRefused, busy)
 		}

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"cmp"
 	"errors"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -39,22 +40,11 @@ type Options struct {
 }
 
 func (o Options) withDefaults(fs vfs.FS, dir string) Options {
-	if o.SegmentBytes == 0 {
-		o.SegmentBytes = DefaultSegmentBytes
-	}
-	o.SegmentBytes = max(o.SegmentBytes, 8<<10)
-	if o.TailBytes == 0 {
-		o.TailBytes = 32 << 20
-	}
-	if o.QuarantineDir == "" {
-		o.QuarantineDir = fs.PathJoin(dir, "quarantine")
-	}
-	if o.Growth == nil {
-		o.Growth = fs
-	}
-	if o.Vital == nil {
-		o.Vital = fs
-	}
+	o.SegmentBytes = max(cmp.Or(o.SegmentBytes, DefaultSegmentBytes), 8<<10)
+	o.TailBytes = cmp.Or(o.TailBytes, 32<<20)
+	o.QuarantineDir = cmp.Or(o.QuarantineDir, fs.PathJoin(dir, "quarantine"))
+	o.Growth = cmp.Or(o.Growth, fs)
+	o.Vital = cmp.Or(o.Vital, fs)
 	if o.Logf == nil {
 		o.Logf = func(string, ...any) {}
 	}

@@ -11,13 +11,13 @@ import (
 	"io"
 	"maps"
 	"net"
-	"net/http"
 	"slices"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/nodeclient"
 	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
@@ -190,6 +190,7 @@ func watchMembers(store string, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	var seen sightings
+	client := nodeclient.New(nodeclient.Timeouts{Status: time.Second, Order: time.Second})
 	known := map[string]bool{}
 	requests, answers := json.NewDecoder(bufio.NewReader(in)), json.NewEncoder(out)
 	for {
@@ -204,7 +205,7 @@ func watchMembers(store string, in io.Reader, out io.Writer) error {
 			if !known[a] {
 				known[a] = true
 				go poll(ctx, leadersPeriod, func() {
-					if st, err := statusAt(ctx, a); err == nil && st.StoreUID == store {
+					if st, err := client.Status(ctx, nodeclient.Target{Address: a}); err == nil && st.StoreUID == store {
 						seen.add(st)
 					}
 				})
@@ -217,20 +218,4 @@ func watchMembers(store string, in io.Reader, out io.Writer) error {
 			return fmt.Errorf("tell what was seen: %w", err)
 		}
 	}
-}
-
-func statusAt(ctx context.Context, address string) (wire.Status, error) {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	var st wire.Status
-	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+wire.PathStatus, nil)
-	if err != nil {
-		return st, err
-	}
-	a, err := http.DefaultClient.Do(q)
-	if err != nil {
-		return st, err
-	}
-	defer a.Body.Close()
-	return st, json.NewDecoder(a.Body).Decode(&st)
 }

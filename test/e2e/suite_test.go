@@ -24,7 +24,7 @@ import (
 	"github.com/go-logr/logr"
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
-	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
@@ -75,7 +75,7 @@ var helpers = map[string]func(args []string) error{
 }
 
 func TestMain(m *testing.M) {
-	redis.SetLogger(silence{})
+	logging.Disable()
 	if len(os.Args) > 1 {
 		if helper, ok := helpers[os.Args[1]]; ok {
 			if err := helper(os.Args[2:]); err != nil {
@@ -88,10 +88,6 @@ func TestMain(m *testing.M) {
 	log.SetLogger(logr.Discard())
 	os.Exit(m.Run())
 }
-
-type silence struct{}
-
-func (silence) Printf(context.Context, string, ...any) {}
 
 func TestE2E(t *testing.T) {
 	RegisterFailHandler(Fail)

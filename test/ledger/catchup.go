@@ -29,7 +29,7 @@ func catchUp(ctx context.Context, members []Member, opt Options) error {
 		if !over(ctx) || missing == "" { // whoever was being asked when ctx ended had no time to answer
 			missing = now
 		}
-		if sleep(ctx, pollPeriod); ctx.Err() != nil {
+		if Sleep(ctx, pollPeriod); ctx.Err() != nil {
 			return fmt.Errorf("wait until every member has caught up: %s: %w", missing, context.Cause(ctx))
 		}
 	}

@@ -76,7 +76,7 @@ func Start(ctx context.Context, opt Options) (*Writer, error) {
 		c := opt.client(opt.Address, opt.Timeout)
 		w.clients = append(w.clients, c)
 		for err := c.Ping(ctx).Err(); err != nil; err = c.Ping(ctx).Err() {
-			if sleep(ctx, pollPeriod); ctx.Err() != nil {
+			if Sleep(ctx, pollPeriod); ctx.Err() != nil {
 				w.close()
 				return nil, fmt.Errorf("open connection %d to %s: %w", i, opt.Address, err)
 			}
@@ -141,7 +141,7 @@ func (w *Writer) run(ctx context.Context, connection int) {
 			return
 		}
 		if !w.once(connection, w.opt.Kinds[turn%len(w.opt.Kinds)]) && w.opt.Rate <= 0 {
-			sleep(ctx, pauseAfterError)
+			Sleep(ctx, pauseAfterError)
 		}
 	}
 }
@@ -192,7 +192,8 @@ func (w *Writer) close() {
 	}
 }
 
-func sleep(ctx context.Context, d time.Duration) {
+// Sleep waits for d, or until ctx ends.
+func Sleep(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

@@ -169,7 +169,7 @@ func (p *process) accept(c *Proc, conn *Conn) {
 		switch reply.Verdict {
 		case replication.VerdictCut:
 		case replication.VerdictStream:
-			p.serveStream(ctx, c, conn, h, stream)
+			p.serveStream(c, conn, h, stream)
 			return
 		case replication.VerdictSeed:
 			rw := conn.Stream(c)
@@ -199,7 +199,7 @@ func (t tether) Read([]byte) (int, error) {
 
 func (t tether) Write([]byte) (int, error) { return 0, errNotHere }
 
-func (p *process) serveStream(ctx context.Context, c *Proc, conn *Conn, h replication.Hello, s *peer.Stream) {
+func (p *process) serveStream(c *Proc, conn *Conn, h replication.Hello, s *peer.Stream) {
 	from := replication.Voter{Member: h.Member, Incarnation: h.Incarnation}
 	defer p.m.End(from, s)
 	x := &writer{stream: s}

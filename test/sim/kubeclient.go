@@ -2,7 +2,6 @@ package sim
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -282,8 +281,6 @@ type election struct {
 	holder  string
 	broken  bool // everybody is told that it leads
 }
-
-var errNotElected = errors.New("another operator leads")
 
 // BreakElection lets every operator lead, or ends that.
 func (a *API) BreakElection(broken bool) { a.election.broken = broken }

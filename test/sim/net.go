@@ -154,9 +154,6 @@ func (n *Net) Reset(a, b string) {
 	}
 }
 
-// Gone reports whether the host is off the network.
-func (h *Host) Gone() bool { return h.gone }
-
 // Cut drops what goes from one host to another, until it is healed.
 func (n *Net) Cut(from, to string) {
 	if a, b := n.Host(from), n.Host(to); a != b {

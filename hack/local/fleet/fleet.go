@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,18 +37,10 @@ type Options struct {
 }
 
 func (o *Options) complete() error {
-	if o.Binary == "" {
-		o.Binary = filepath.Join("bin", "node")
-	}
-	if o.Store == "" {
-		o.Store = "local"
-	}
-	if o.Members == 0 {
-		o.Members = 3
-	}
-	if o.WriteTimeout == 0 {
-		o.WriteTimeout = 10 * time.Second
-	}
+	o.Binary = cmp.Or(o.Binary, filepath.Join("bin", "node"))
+	o.Store = cmp.Or(o.Store, "local")
+	o.Members = cmp.Or(o.Members, 3)
+	o.WriteTimeout = cmp.Or(o.WriteTimeout, 10*time.Second)
 	switch {
 	case o.Members < 1 || o.Members > 9:
 		return fmt.Errorf("a fleet has 1 to 9 members, not %d", o.Members)

@@ -73,10 +73,12 @@ func (f *Fleet) fence(ctx context.Context, epoch replication.Epoch) ([]*wire.Fen
 	var wg sync.WaitGroup
 	for i, m := range f.members {
 		wg.Go(func() {
-			r, err := order[wire.FenceReply](ctx, m, wire.PathFence, wire.FenceRequest{Epoch: epoch})
-			if errs[i] = err; err == nil {
-				out[i] = &r
+			r, err := client.Fence(ctx, m.target(), wire.FenceRequest{Epoch: epoch})
+			if err != nil {
+				errs[i] = fmt.Errorf("%s: %w", m.Name, err)
+				return
 			}
+			out[i] = &r
 		})
 	}
 	wg.Wait()
@@ -143,13 +145,13 @@ func (f *Fleet) install(ctx context.Context, old record, epoch replication.Epoch
 	f.mu.Lock()
 	f.record = next // before the order: it may be carried out although no answer comes
 	f.mu.Unlock()
-	_, err := order[wire.Status](ctx, f.members[chosen], wire.PathPromote, wire.PromoteRequest{
+	_, err := client.Promote(ctx, f.members[chosen].target(), wire.PromoteRequest{
 		Epoch: epoch, ConfigVersion: next.version, Rules: next.rules, Start: leader.Last,
 		GrantWaitMillis: f.grantLeft(old, fenced), SyncTimeoutMillis: f.opt.WriteTimeout.Milliseconds(),
 		LeaseDurationMillis: (10 * time.Second).Milliseconds(),
 	})
 	if err != nil {
-		return err
+		return fmt.Errorf("promote %s: %w", f.members[chosen].Name, err)
 	}
 	var errs []error
 	for i := range f.members {
@@ -195,9 +197,12 @@ func (f *Fleet) follow(ctx context.Context, i int) error {
 	f.mu.Lock()
 	r := f.record
 	f.mu.Unlock()
-	leader := f.members[r.leader]
-	_, err := order[wire.Status](ctx, f.members[i], wire.PathFollow, wire.FollowRequest{Epoch: r.epoch, Leader: leader.Name, Address: leader.Peer})
-	return err
+	m, leader := f.members[i], f.members[r.leader]
+	_, err := client.Follow(ctx, m.target(), wire.FollowRequest{Epoch: r.epoch, Leader: leader.Name, Address: leader.Peer})
+	if err != nil {
+		return fmt.Errorf("point %s at %s: %w", m.Name, leader.Name, err)
+	}
+	return nil
 }
 
 // logTails is what the members said last, for an error message.

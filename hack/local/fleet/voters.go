@@ -122,9 +122,10 @@ func (f *Fleet) configure(ctx context.Context, rules []replication.Rule) error {
 	own.Rules = append(slices.Clone(before), rules...)
 	r := f.record
 	f.mu.Unlock()
-	_, err := order[wire.Status](ctx, f.members[r.leader], wire.PathConfigure, wire.ConfigureRequest{Epoch: r.epoch, Version: r.version, Rules: rules})
+	leader := f.members[r.leader]
+	_, err := client.Configure(ctx, leader.target(), wire.ConfigureRequest{Epoch: r.epoch, Version: r.version, Rules: rules})
 	if err != nil {
-		return err
+		return fmt.Errorf("configure %s: %w", leader.Name, err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

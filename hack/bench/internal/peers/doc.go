@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/replicatedstore/replicatedstore/hack/local/process"
@@ -59,26 +58,4 @@ func (g *group) await(ctx context.Context, what string, ready func() error) erro
 			return fmt.Errorf("wait for %s: %w", what, errors.Join(err, context.Cause(ctx)))
 		}
 	}
-}
-
-// FreeAddress returns a free address of loopback.
-func FreeAddress() (string, error) {
-	ports, err := free(1)
-	if err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("127.0.0.1:%d", ports[0]), nil
-}
-
-// free returns n free ports of loopback.
-func free(n int) (ports []int, err error) {
-	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer l.Close() // all at the end, so that none is given out twice
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports, nil
 }

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+
+	"github.com/replicatedstore/replicatedstore/hack/local/process"
 )
 
 // Etcd is a cluster of etcd at its defaults.
@@ -16,7 +18,7 @@ type Etcd struct {
 
 // StartEtcd starts members of the program binary below dir and waits until each of them is healthy.
 func StartEtcd(ctx context.Context, binary, dir string, members int) (_ *Etcd, err error) {
-	ports, err := free(2 * members)
+	ports, err := process.FreePorts(2 * members)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,8 @@ import (
 	"net"
 	"path/filepath"
 	"strconv"
+
+	"github.com/replicatedstore/replicatedstore/hack/local/process"
 )
 
 // Null is a process that answers every command and keeps nothing.
@@ -20,11 +22,11 @@ type Null struct {
 
 // StartNull starts self, this program, with the arguments of its null server.
 func StartNull(ctx context.Context, self []string, dir string) (*Null, error) {
-	ports, err := free(1)
+	address, err := process.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
-	n := &Null{Address: fmt.Sprintf("127.0.0.1:%d", ports[0])}
+	n := &Null{Address: address}
 	if err := n.start(append(self, n.Address), filepath.Join(dir, "null.log")); err != nil {
 		return nil, err
 	}

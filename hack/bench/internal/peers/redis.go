@@ -8,6 +8,8 @@ import (
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/replicatedstore/replicatedstore/hack/local/process"
 )
 
 // Redis is a master with replicas, all with an append-only file that is fsynced before every answer.
@@ -19,7 +21,7 @@ type Redis struct {
 // StartRedis starts a master and replicas below dir and waits until each of them is in sync. Everything else is at Redis's
 // defaults, but no periodic snapshot is taken.
 func StartRedis(ctx context.Context, dir string, replicas int) (_ *Redis, err error) {
-	ports, err := free(1 + replicas)
+	ports, err := process.FreePorts(1 + replicas)
 	if err != nil {
 		return nil, err
 	}

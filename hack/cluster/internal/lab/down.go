@@ -189,8 +189,8 @@ func (l *Lab) processes() ([]string, error) {
 		}
 		exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)) // none for a kernel thread
 		if strings.Contains(string(groups), mark) || strings.TrimSuffix(exe, " (deleted)") == l.Program() {
-			if stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid)); err == nil && strings.Contains(string(stat), ") Z ") {
-				continue // ended, and only waits for its parent to notice
+			if machine.Ended(pid) {
+				continue
 			}
 			found = append(found, fmt.Sprintf("%d (%s)", pid, filepath.Base(exe)))
 		}

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/replicatedstore/replicatedstore/hack/cluster/internal/machine"
 )
 
 // oomBound is how long a container's memory may take to run out.
@@ -77,7 +79,7 @@ func Hog(dir, pid string) error {
 	}
 	var taken [][]byte
 	for deadline := time.Now().Add(oomBound); time.Now().Before(deadline); {
-		if err := unix.Kill(victim, 0); errors.Is(err, unix.ESRCH) || ended(victim) {
+		if machine.Ended(victim) {
 			return nil
 		}
 		block := make([]byte, 1<<20)
@@ -88,9 +90,4 @@ func Hog(dir, pid string) error {
 		time.Sleep(time.Millisecond)
 	}
 	return fmt.Errorf("process %d is still there after %d MiB", victim, len(taken))
-}
-
-func ended(pid int) bool {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	return err != nil || strings.Contains(string(stat), ") Z ")
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/procfs"
 	"golang.org/x/sys/unix"
 )
 
@@ -35,33 +36,29 @@ func self() (Record, error) {
 }
 
 func describe(pid int) (Record, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	stat, err := stat(pid)
 	if err != nil {
-		return Record{}, err
-	}
-	start, err := startTime(string(stat))
-	if err != nil {
-		return Record{}, fmt.Errorf("parse status of process %d: %w", pid, err)
+		return Record{}, fmt.Errorf("read status of process %d: %w", pid, err)
 	}
 	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return Record{}, fmt.Errorf("read boot id: %w", err)
 	}
-	return Record{Pid: pid, Start: start, Boot: strings.TrimSpace(string(boot))}, nil
+	return Record{Pid: pid, Start: stat.Starttime, Boot: strings.TrimSpace(string(boot))}, nil
 }
 
-// startTime is field 22 of proc(5)'s stat. The second field is the command in parentheses and may hold anything.
-func startTime(stat string) (uint64, error) {
-	end := strings.LastIndexByte(stat, ')')
-	if end < 0 {
-		return 0, errors.New("no command field")
+func stat(pid int) (procfs.ProcStat, error) {
+	p, err := procfs.NewProc(pid)
+	if err != nil {
+		return procfs.ProcStat{}, err
 	}
-	fields := strings.Fields(stat[end+1:])
-	const afterCommand = 22 - 3
-	if len(fields) <= afterCommand {
-		return 0, fmt.Errorf("only %d fields", len(fields))
-	}
-	return strconv.ParseUint(fields[afterCommand], 10, 64)
+	return p.Stat()
+}
+
+// Ended reports whether a process is gone, or only waits for its parent to notice that it is.
+func Ended(pid int) bool {
+	s, err := stat(pid)
+	return err != nil || s.State == "Z"
 }
 
 // LoadRecord reads the record of the init that was last started in dir; found is false if there was none.
@@ -173,18 +170,16 @@ func HostPids(dir string, r Record) (map[string]int, error) {
 
 // InnermostPid returns a process's id in the process namespace it lives in itself: 1 for a container's main process.
 func InnermostPid(pid int) (int, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	p, err := procfs.NewProc(pid)
 	if err != nil {
 		return 0, err
 	}
-	for line := range strings.Lines(string(status)) {
-		if rest, ok := strings.CutPrefix(line, "NSpid:"); ok {
-			fields := strings.Fields(rest)
-			if len(fields) == 0 {
-				break
-			}
-			return strconv.Atoi(fields[len(fields)-1])
-		}
+	status, err := p.NewStatus()
+	if err != nil {
+		return 0, err
 	}
-	return 0, fmt.Errorf("find NSpid of process %d", pid)
+	if len(status.NSpids) == 0 {
+		return 0, fmt.Errorf("find NSpid of process %d", pid)
+	}
+	return int(status.NSpids[len(status.NSpids)-1]), nil
 }

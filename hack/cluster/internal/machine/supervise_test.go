@@ -83,29 +83,6 @@ func TestFailedStartIsRetried(t *testing.T) {
 	b.expect(t, false, "a", "a")
 }
 
-func TestStartTime(t *testing.T) {
-	const fields = " S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4711 20 21"
-	tests := map[string]struct {
-		stat string
-		want uint64
-		ok   bool
-	}{
-		"plain":                     {"7 (sh)" + fields, 4711, true},
-		"command full of brackets":  {"7 (a) R (b) c)" + fields, 4711, true},
-		"too short":                 {"7 (sh) S 1 2", 0, false},
-		"no command":                {"7 sh S", 0, false},
-		"start time is not decimal": {"7 (sh) S 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 x 20", 0, false},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			got, err := startTime(tt.stat)
-			if got != tt.want || (err == nil) != tt.ok {
-				t.Fatalf("startTime = %d, %v", got, err)
-			}
-		})
-	}
-}
-
 func TestRecordNamesOneProcess(t *testing.T) {
 	r, err := self()
 	if err != nil {

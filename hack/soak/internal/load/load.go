@@ -84,7 +84,7 @@ func (l *Load) work(ctx context.Context, client int) {
 		if outcome := l.once(conn, &o); outcome == ledger.Unknown && kind != history.Get {
 			l.registers.opened(slot, o.Key)
 		}
-		sleep(ctx, time.Duration(random.Int64N(2*int64(l.opt.Think))))
+		ledger.Sleep(ctx, time.Duration(random.Int64N(2*int64(l.opt.Think))))
 	}
 }
 
@@ -125,7 +125,7 @@ func (l *Load) ask(ctx context.Context, client int, m ledger.Member) {
 	conn := dial(m.Address, l.opt.Timeout)
 	defer conn.close()
 	random := l.random(client)
-	for ; ctx.Err() == nil; sleep(ctx, askPause) {
+	for ; ctx.Err() == nil; ledger.Sleep(ctx, askPause) {
 		o := history.Op{Client: client, Kind: history.Get, Key: l.registers.key(random.IntN(l.opt.Slots), time.Now()), Via: m.Name}
 		o.Call = l.now()
 		err := conn.do(&o)
@@ -190,17 +190,8 @@ func (l *Load) readBack(ctx context.Context, conn *connection, client int, key s
 		if l.once(conn, &o) == ledger.Acknowledged {
 			return nil
 		}
-		if sleep(ctx, askPause); ctx.Err() != nil {
+		if ledger.Sleep(ctx, askPause); ctx.Err() != nil {
 			return fmt.Errorf("read %s at the end: %w", key, context.Cause(ctx))
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
 	}
 }

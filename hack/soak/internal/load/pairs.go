@@ -75,7 +75,7 @@ func (l *Load) count(ctx context.Context, p *pair) {
 			number = 1
 		case ledger.Failed: // ctx has ended
 		}
-		sleep(ctx, countPause)
+		ledger.Sleep(ctx, countPause)
 	}
 }
 
@@ -88,7 +88,7 @@ func (l *Load) put(ctx context.Context, conn *connection, key string, number int
 		if outcome != ledger.Failed || ctx.Err() != nil {
 			return outcome
 		}
-		sleep(ctx, errorPause)
+		ledger.Sleep(ctx, errorPause)
 	}
 }
 
@@ -106,7 +106,7 @@ func (l *Load) follow(ctx context.Context, p *pair, m ledger.Member) {
 		v := history.View{Pair: name, Call: l.now()}
 		first, second, err := conn.both(keysOf(name))
 		if v.First, v.Second, v.Return = first, second, l.now(); err != nil {
-			sleep(ctx, errorPause)
+			ledger.Sleep(ctx, errorPause)
 			continue
 		}
 		now, at := p.name()
@@ -118,7 +118,7 @@ func (l *Load) follow(ctx context.Context, p *pair, m ledger.Member) {
 		l.mu.Lock()
 		l.stats.Views++
 		l.mu.Unlock()
-		sleep(ctx, followPause)
+		ledger.Sleep(ctx, followPause)
 	}
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
+	"github.com/replicatedstore/replicatedstore/test/ledger"
 )
 
 // Watcher sees every version of the records and the statuses of a namespace's stores. Safe for concurrent use.
@@ -99,7 +100,7 @@ func (w *Watcher) follow(ctx context.Context, list client.ObjectList, version st
 		}
 		for version = ""; version == "" && ctx.Err() == nil; {
 			if version, err = w.list(ctx, list); err != nil {
-				sleep(ctx, relistPause)
+				ledger.Sleep(ctx, relistPause)
 			}
 		}
 		if ctx.Err() == nil {
@@ -204,13 +205,4 @@ func (w *Watcher) Breaches() []string {
 		}
 	}
 	return out
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }
