@@ -177,7 +177,7 @@ func (p *pass) run(ctx context.Context) (decide.Plan, error) {
 			break
 		}
 	}
-	if failed != nil && plan.Risky() || plan.State == decide.Deleting || plan.State == decide.Paused || p.seen.Standby {
+	if failed != nil && plan.Risky() || plan.State == decide.Deleting || p.store.Paused() || p.seen.Standby {
 		return plan, failed
 	}
 	err := p.applyChildren(ctx)

@@ -162,7 +162,7 @@ func SelectorLabels(store string) map[string]string {
 	return map[string]string{LabelAppName: AppName, LabelStore: store}
 }
 
-// ChildLabels are the labels of every child object of the store.
+// ChildLabels are the labels of every child object of the store; of claims without LabelAppInstance.
 func ChildLabels(store string) map[string]string {
 	l := SelectorLabels(store)
 	l[LabelAppInstance] = store
@@ -170,7 +170,7 @@ func ChildLabels(store string) map[string]string {
 	return l
 }
 
-// MemberLabels are the labels of the objects of one member, without its role.
+// MemberLabels are the labels of a member's pod, without its role. Its claim has them but for LabelAppInstance.
 func MemberLabels(store, member string) map[string]string {
 	l := ChildLabels(store)
 	l[LabelAppComponent] = AppComponent

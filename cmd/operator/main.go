@@ -11,6 +11,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -59,7 +60,17 @@ func main() {
 }
 
 func run(ctx context.Context, o options) error {
-	mgr, err := manager(o)
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("find the API server: %w", err)
+	}
+	// Client-side throttling would delay a failover exactly when many stores fail at once; the API server has its own.
+	config.QPS = -1
+	where, err := survey(ctx, config, o)
+	if err != nil {
+		return err
+	}
+	mgr, err := manager(config, o, where.served())
 	if err != nil {
 		return err
 	}
@@ -86,24 +97,20 @@ func run(ctx context.Context, o options) error {
 	return errors.Join(
 		mgr.AddHealthzCheck("ping", healthz.Ping),
 		mgr.AddReadyzCheck("caches", r.Ready),
-		mgr.Start(ctx),
+		mgr.Add(where),
+		where.explain(mgr.Start(ctx)),
 	)
 }
 
-func manager(o options) (ctrl.Manager, error) {
+// manager has caches of the namespaces; of all where none is named.
+func manager(config *rest.Config, o options, namespaces []string) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return nil, fmt.Errorf("register types: %w", err)
 	}
-	config, err := ctrl.GetConfig()
-	if err != nil {
-		return nil, fmt.Errorf("find the API server: %w", err)
-	}
-	// Client-side throttling would delay a failover exactly when many stores fail at once; the API server has its own.
-	config.QPS = -1
 	// Who manages which field is for the API server to know.
 	caches := cache.Options{ByObject: controllers.Cached(), DefaultTransform: cache.TransformStripManagedFields()}
-	for _, n := range o.served() {
+	for _, n := range namespaces {
 		if caches.DefaultNamespaces == nil {
 			caches.DefaultNamespaces = map[string]cache.Config{}
 		}

@@ -27,10 +27,12 @@ type options struct {
 	settings decide.Settings
 	timeouts nodeclient.Timeouts
 	log      zap.Options
+
+	askAgain time.Duration // how often a namespace that was left out is asked for; no flag
 }
 
 func parse(name string, args []string) (options, error) {
-	o := options{settings: decide.DefaultSettings(), timeouts: nodeclient.DefaultTimeouts()}
+	o := options{settings: decide.DefaultSettings(), timeouts: nodeclient.DefaultTimeouts(), askAgain: time.Minute}
 	o.log.TimeEncoder = zapcore.RFC3339NanoTimeEncoder // a failover takes less than a second
 	f := flag.NewFlagSet(name, flag.ContinueOnError)
 	f.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "address that serves /metrics; 0 serves none")
@@ -69,10 +71,16 @@ func (o options) check(rest []string) error {
 		return fmt.Errorf("--handover-hold is %s, and must be above 0 and at most 10s", o.settings.Hold)
 	case min(o.settings.SuspectAfter, o.settings.VoterGoneAfter, o.settings.LowerAfter, o.settings.StandInAfter, o.settings.Resync) <= 0:
 		return fmt.Errorf("--suspect-after, --voter-gone-after, --lower-after, --stand-in-after and --resync must be above 0")
+	case o.settings.Resync > maxResync:
+		return fmt.Errorf("--resync is %s, and must be at most %s: a store that was not looked at for two minutes is taken for one that the operator does not see (docs/metrics.md)",
+			o.settings.Resync, maxResync)
 	default:
 		return nil
 	}
 }
+
+// maxResync is half of what the alert "a store is not seen" allows.
+const maxResync = time.Minute
 
 // served lists the namespaces to serve; nil for all.
 func (o options) served() []string {

@@ -143,11 +143,12 @@ func (d *decision) writesWait(rec Record, r replication.Rule) string {
 func wakes(rec Record) bool { return rec.Kind == v1alpha1.KindWake && rec.Phase != PhaseStable }
 
 func progressing(rec Record, p Plan) judgement {
-	switch p.State {
-	case Stable, Deleting, Blocked, Suspecting, Held, RecordLost, Hibernated:
-		return judgement{false, v1alpha1.ReasonStable, p.Message}
-	case Paused:
+	if p.Reason == v1alpha1.ReasonReconcileDisabled {
 		return judgement{false, v1alpha1.ReasonReconcileDisabled, p.Message}
+	}
+	switch p.State {
+	case Stable, Deleting, Paused, Blocked, Suspecting, Held, RecordLost, Hibernated:
+		return judgement{false, v1alpha1.ReasonStable, p.Message}
 	case Fencing, Promoting, Opening:
 		return judgement{true, map[v1alpha1.FailoverKind]string{
 			v1alpha1.KindBootstrap: v1alpha1.ReasonBootstrapping, v1alpha1.KindFailover: v1alpha1.ReasonFailingOver,
@@ -209,7 +210,7 @@ func (d *decision) phase(rec Record, p Plan, conds []metav1.Condition) v1alpha1.
 	switch {
 	case p.State == Deleting:
 		return v1alpha1.PhaseDeleting
-	case p.State == Paused:
+	case d.Store.Paused():
 		return v1alpha1.PhasePaused
 	case p.State == Hibernated:
 		return v1alpha1.PhaseHibernated

@@ -70,7 +70,7 @@ func (d *decision) choose() Plan {
 	case d.Store.DeletionTimestamp != nil:
 		return plan(Deleting, v1alpha1.ReasonDeleting, "The store is being deleted.")
 	case d.Store.Paused():
-		return plan(Paused, v1alpha1.ReasonReconcileDisabled, "The annotation %s tells the operator to leave the store alone.%s", v1alpha1.AnnotationReconcile, d.specWaits())
+		return d.paused()
 	case d.Lease.Owner == OwnedByEarlier:
 		return plan(Creating, v1alpha1.ReasonEarlierStore, "The Lease of the store that had this name before is still there; the cluster is about to remove it "+
 			"(where it does not: kubectl delete lease %s).", v1alpha1.LeaseName(d.Store.Name)).again(soon)
@@ -98,6 +98,16 @@ func (d *decision) choose() Plan {
 	default:
 		return d.led(*rec)
 	}
+}
+
+// paused leaves the store alone. One that sleeps, and is to, is told as one that does: nobody misses it.
+func (d *decision) paused() Plan {
+	p := plan(Paused, v1alpha1.ReasonReconcileDisabled, "The annotation %s tells the operator to leave the store alone.%s", v1alpha1.AnnotationReconcile, d.specWaits())
+	if rec := d.Lease.Record; d.Store.Spec.Hibernated && rec != nil && rec.Phase == PhaseFencing && rec.Reason == reasonHibernated && !d.recordIsOld(*rec) {
+		d.sleeping = true
+		p.State, p.Message = Hibernated, "The store hibernates. "+p.Message
+	}
+	return p
 }
 
 // specWaits says so where the newest spec was not taken up.

@@ -202,3 +202,42 @@ func TestBornAsleep(t *testing.T) {
 	w.store.Spec.Hibernated = false
 	w.untilState(decide.Stable)
 }
+
+// TestAStoreThatSleepsAndIsPausedIsNotMissed: nothing wakes it, nothing is done, and it is told as what it is; where it is to wake, or did
+// not sleep, it is missed.
+func TestAStoreThatSleepsAndIsPausedIsNotMissed(t *testing.T) {
+	pause := func(w *world) {
+		w.store.Annotations[v1alpha1.AnnotationReconcile] = v1alpha1.ReconcileDisabled
+		w.run(40 * time.Second)
+		if a := w.ops[0].plan.Actions; len(a) > 0 {
+			t.Errorf("paused, and it does %v", a)
+		}
+		if c := w.condition(v1alpha1.ConditionProgressing); c.Status != "False" || c.Reason != v1alpha1.ReasonReconcileDisabled || w.store.Status.Phase != v1alpha1.PhasePaused {
+			t.Errorf("%s, and Progressing is %s %s", w.store.Status.Phase, c.Status, c.Reason)
+		}
+	}
+	told := func(w *world, state decide.State, reason string) {
+		t.Helper()
+		for _, kind := range []string{v1alpha1.ConditionAvailable, v1alpha1.ConditionReady} {
+			if c := w.condition(kind); w.ops[0].plan.State != state || c.Status != "False" || c.Reason != reason {
+				t.Errorf("%v, and %s is %s %s: %s; want %v and %s", w.ops[0].plan.State, kind, c.Status, c.Reason, c.Message, state, reason)
+			}
+		}
+	}
+	w, _ := asleep(t, 3, 1)
+	pause(w)
+	told(w, decide.Hibernated, v1alpha1.ReasonHibernated)
+	if c := w.condition(v1alpha1.ConditionDegraded); c.Status != "False" {
+		t.Errorf("Degraded: %s", c.Message)
+	}
+	w.store.Spec.Hibernated = false
+	pause(w)
+	told(w, decide.Paused, v1alpha1.ReasonWaking)
+
+	w = started(t, 3, 1)
+	w.store.Spec.Hibernated = true // and paused before that could begin
+	w.store.Annotations[v1alpha1.AnnotationReconcile] = v1alpha1.ReconcileDisabled
+	w.cluster.Vanish("orders-1")
+	pause(w)
+	told(w, decide.Paused, v1alpha1.ReasonLeaderUnreachable)
+}

@@ -17,13 +17,13 @@ const (
 	StateInvalid State = iota
 	// Deleting: the store is being deleted; its children follow by owner reference.
 	Deleting
-	// Paused: told to leave the store alone.
+	// Paused: told to leave the store alone, unless it sleeps.
 	Paused
 	// Held: fenced by annotation.
 	Held
 	// Hibernating: going to sleep.
 	Hibernating
-	// Hibernated: asleep: no pods, only volumes.
+	// Hibernated: asleep: no pods, only volumes; or left alone in an epoch that nobody leads, as it is to be.
 	Hibernated
 	// Waking: members of a store that slept come back.
 	Waking

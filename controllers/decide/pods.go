@@ -11,7 +11,7 @@ import (
 // upkeep is what is done in every state, because it changes neither who leads nor who counts: members exist, follow, and
 // are labelled with what they do.
 func (d *decision) upkeep(s State) []Action {
-	if s == Deleting || s == Paused {
+	if s == Deleting || d.Store.Paused() {
 		return nil
 	}
 	var rec Record

@@ -25,7 +25,9 @@ func VolumeOf(c *corev1.PersistentVolumeClaim) Volume {
 // grow: it takes the size of the spec. The claims of members that were scaled away keep theirs, for nobody pays for the larger
 // volume of a member that is not there.
 //
-// It belongs to the store (and dies with it) only where the retention policy says so.
+// It belongs to the store (and dies with it) only where the retention policy says so. It has no app.kubernetes.io/instance: Argo CD takes
+// that for the Application that an object is part of, and removes what has no owner and is in no manifest; and who cleans up after a
+// release deletes by it.
 func Claim(s *api.ReplicatedStore, ordinal int, have Volume, grow bool) *corev1ac.PersistentVolumeClaimApplyConfiguration {
 	member := api.MemberName(s.Name, ordinal)
 	size := s.Spec.Storage.Size
@@ -44,8 +46,10 @@ func Claim(s *api.ReplicatedStore, ordinal int, have Volume, grow bool) *corev1a
 	if class != nil {
 		spec.WithStorageClassName(*class)
 	}
+	labels := api.MemberLabels(s.Name, member)
+	delete(labels, api.LabelAppInstance)
 	claim := corev1ac.PersistentVolumeClaim(member, s.Namespace).
-		WithLabels(api.MemberLabels(s.Name, member)).
+		WithLabels(labels).
 		WithSpec(spec)
 	if s.Spec.Storage.RetentionPolicy.WhenDeleted == api.DeleteClaim {
 		claim.WithOwnerReferences(owner(s))

@@ -159,6 +159,19 @@ func firstDifference(want, got []byte) string {
 	return fmt.Sprintf("want %d lines, got %d", len(w), len(g))
 }
 
+// TestClaimsArePartOfNobodysInstance: whatever becomes of a claim with its store, nothing that removes by the instance finds it.
+func TestClaimsArePartOfNobodysInstance(t *testing.T) {
+	for name, s := range map[string]*api.ReplicatedStore{"kept": store("orders"), "deleted with the store": store("orders", sized(1, 0), tuned)} {
+		labels := render.Claim(s, 1, render.Volume{}, true).Labels
+		if instance, there := labels[api.LabelAppInstance]; there {
+			t.Errorf("a claim that is %s has %s: %s, by which an Argo CD Application of that name prunes it", name, api.LabelAppInstance, instance)
+		}
+		if labels[api.LabelStore] != "orders" || labels[api.LabelMember] != "orders-1" || labels[api.LabelAppName] != api.AppName {
+			t.Errorf("a claim that is %s is not found by the operator: %v", name, labels)
+		}
+	}
+}
+
 // TestSelectors: what selects members selects pods as they are rendered, and those of this store only.
 func TestSelectors(t *testing.T) {
 	s, other := store("orders"), store("orders-1")

@@ -81,7 +81,8 @@ func alertsOfThePage(t *testing.T) (alerts []alert) {
 	return alerts
 }
 
-// TestAlertsAreThoseOfThePage: the chart's rule holds exactly the alerts of docs/metrics.md; -update makes it from the page.
+// TestAlertsAreThoseOfThePage: the chart's rule holds exactly the alerts of docs/metrics.md, with the release's operator in the place of any;
+// -update makes it from the page.
 func TestAlertsAreThoseOfThePage(t *testing.T) {
 	want := alertsOfThePage(t)
 	if len(want) < 5 {
@@ -96,6 +97,9 @@ func TestAlertsAreThoseOfThePage(t *testing.T) {
 		if err := os.WriteFile(filepath.Clean(alertsFile), text, 0o644); err != nil {
 			t.Fatal(err)
 		}
+	}
+	for i := range want {
+		want[i].Expr = strings.ReplaceAll(want[i].Expr, "replicatedstore_operator_acts", `replicatedstore_operator_acts{namespace="stores"}`)
 	}
 	rule := find(t, mustRender(t, "monitoring: {alerts: true, labels: {release: prometheus}}"), "PrometheusRule", "-operator")
 	if rule.GetLabels()["release"] != "prometheus" {
@@ -135,5 +139,33 @@ func TestAlertsAskForMetricsOfThePage(t *testing.T) {
 		if len(names) == 0 {
 			t.Errorf("%s asks for no metric of the product: %s", a.Alert, a.Expr)
 		}
+	}
+}
+
+// TestReleasesWatchTheirOwn: the operator of another release does not hide that one's own is gone, and members are scraped by the release
+// that looks after them.
+func TestReleasesWatchTheirOwn(t *testing.T) {
+	for namespace, watched := range map[string]string{"team-a": "shop", "team-b": "bank"} {
+		out, problems, err := helm(t, "template", "operator", chartDir, "--namespace", namespace, "--kube-version", "1.37.0",
+			"--set", "watchNamespaces={"+watched+"},monitoring.members=true,monitoring.alerts=true")
+		if err != nil {
+			t.Fatalf("%v: %s", err, problems)
+		}
+		objects := documents(t, out)
+		rule, err := yaml.Marshal(find(t, objects, "PrometheusRule", "-operator").Object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := `absent(replicatedstore_operator_acts{namespace="` + namespace + `"} == 1)`; strings.Count(string(rule), want) != 1 {
+			t.Errorf("no alert of the release in %s asks for %s:\n%s", namespace, want, rule)
+		}
+		from, _, err := unstructured.NestedMap(find(t, objects, "PodMonitor", "-members").Object, "spec", "namespaceSelector")
+		if want := map[string]any{"matchNames": []any{watched}}; err != nil || !reflect.DeepEqual(from, want) {
+			t.Errorf("the release in %s scrapes members of %v, want %v: %v", namespace, from, want, err)
+		}
+	}
+	from, _, err := unstructured.NestedMap(find(t, mustRender(t, "monitoring: {members: true}"), "PodMonitor", "-members").Object, "spec", "namespaceSelector")
+	if want := map[string]any{"any": true}; err != nil || !reflect.DeepEqual(from, want) {
+		t.Errorf("a release that looks after every namespace scrapes members of %v: %v", from, err)
 	}
 }

@@ -26,9 +26,19 @@ var _ = Describe("a store that hibernates", func() {
 		Expect(k8s.List(ctx, claims, inNamespace(s))).To(Succeed())
 		Expect(claims.Items).To(HaveLen(3))
 
+		s.annotate(ctx, api.AnnotationReconcile, api.ReconcileDisabled)
 		s.change(ctx, func(o *api.ReplicatedStore) {
 			o.Spec.Storage.RetentionPolicy.WhenDeleted = api.DeleteClaim
 		})
+		Eventually(func() api.Phase { return s.store(ctx).Status.Phase }, bounded, polling).Should(Equal(api.PhasePaused))
+		Expect(s.reason(ctx, api.ConditionAvailable)).To(Equal(api.ReasonHibernated))
+		Consistently(func(g Gomega) {
+			g.Expect(k8s.List(ctx, claims, inNamespace(s))).To(Succeed())
+			for _, c := range claims.Items {
+				g.Expect(c.OwnerReferences).To(BeEmpty(), "a store that is paused is left alone, asleep or not")
+			}
+		}, "2s", polling).Should(Succeed())
+		s.annotate(ctx, api.AnnotationReconcile, "")
 		Eventually(func(g Gomega) {
 			g.Expect(k8s.List(ctx, claims, inNamespace(s))).To(Succeed())
 			for _, c := range claims.Items {

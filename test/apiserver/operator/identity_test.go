@@ -12,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/render"
 )
 
 // collect plays the garbage collector, which has no process here: what an object of another UID owned goes.
@@ -144,3 +145,27 @@ func (s *site) orphan(ctx SpecContext) {
 		}
 	}
 }
+
+var _ = Describe("claims of a version that gave them the store's name as app.kubernetes.io/instance", func() {
+	It("lose it, and keep everything else", func(ctx SpecContext) {
+		s := newSite(ctx, "")
+		s.operator.stop()
+		for ordinal := 1; ordinal <= 3; ordinal++ {
+			claim := &corev1.PersistentVolumeClaim{}
+			Expect(k8s.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: api.MemberName("orders", ordinal)}, claim)).To(Succeed())
+			Expect(claim.Labels).NotTo(HaveKey(api.LabelAppInstance))
+			older := render.Claim(s.store(ctx), ordinal, render.VolumeOf(claim), true).WithLabels(map[string]string{api.LabelAppInstance: "orders"})
+			Expect(k8s.Apply(ctx, older, client.FieldOwner(api.FieldOwner), client.ForceOwnership)).To(Succeed())
+		}
+		claims := &corev1.PersistentVolumeClaimList{}
+		Expect(k8s.List(ctx, claims, inNamespace(s), client.MatchingLabels{api.LabelAppInstance: "orders"})).To(Succeed())
+		Expect(claims.Items).To(HaveLen(3))
+		s.operator = startOperator(s.namespace)
+		Eventually(func(g Gomega) {
+			g.Expect(k8s.List(ctx, claims, inNamespace(s), client.MatchingLabels{api.LabelAppInstance: "orders"})).To(Succeed())
+			g.Expect(claims.Items).To(BeEmpty())
+		}, bounded, polling).Should(Succeed())
+		Expect(k8s.List(ctx, claims, inNamespace(s), client.MatchingLabels{api.LabelStore: "orders", api.LabelAppName: api.AppName})).To(Succeed())
+		Expect(claims.Items).To(HaveLen(3))
+	})
+})

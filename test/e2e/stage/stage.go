@@ -141,8 +141,14 @@ func (s *Stage) InstallWith(ctx context.Context, operator, node, digest string, 
 	return s.InstallRelease(ctx, release, SystemNamespace, operator, node, digest, values...)
 }
 
-// InstallRelease is InstallWith under another name, in another namespace.
+// InstallRelease is InstallWith under another name, in another namespace. On a cluster that is not the project's own it touches no
+// operator of anybody else's.
 func (s *Stage) InstallRelease(ctx context.Context, name, namespace, operator, node, digest string, values ...string) error {
+	if s.Cluster == nil {
+		if err := s.mayInstall(ctx, name, namespace); err != nil {
+			return err
+		}
+	}
 	helm, err := s.toolPath(ctx, "helm")
 	if err != nil {
 		return err
@@ -150,7 +156,7 @@ func (s *Stage) InstallRelease(ctx context.Context, name, namespace, operator, n
 	args := []string{
 		"upgrade", "--install", name, filepath.Join(s.Root, "charts", "replicatedstore-operator"),
 		"--kubeconfig", s.Kubeconfig, "--namespace", namespace, "--create-namespace", "--wait", "--timeout", "2m",
-		"--set-string", "podAnnotations.build=" + digest[:min(12, len(digest))],
+		"--set-string", "podAnnotations.build=" + digest[:min(12, len(digest))] + ",podAnnotations." + mark + "=true",
 	}
 	for value, reference := range map[string]string{"image": operator, "nodeImage": node} {
 		at := strings.LastIndex(reference, ":")
@@ -163,7 +169,7 @@ func (s *Stage) InstallRelease(ctx context.Context, name, namespace, operator, n
 		args = append(args, "--set", v)
 	}
 	err = s.tool(ctx, helm, args...)
-	if err != nil && strings.Contains(err.Error(), "another operation") {
+	if err != nil && s.Cluster != nil && strings.Contains(err.Error(), "another operation") {
 		// A run that was killed in its helm left the release so, for ever. Stores and their definition outlive its removal.
 		if err = s.Uninstall(ctx, name, namespace); err == nil {
 			err = s.tool(ctx, helm, args...)
@@ -172,8 +178,11 @@ func (s *Stage) InstallRelease(ctx context.Context, name, namespace, operator, n
 	return err
 }
 
-// Uninstall removes a release, and not the resource's definition.
+// Uninstall removes a release from the own cluster, and not the resource's definition.
 func (s *Stage) Uninstall(ctx context.Context, name, namespace string) error {
+	if s.Cluster == nil {
+		return fmt.Errorf("release %s/%s: nothing is uninstalled from a cluster that is not the project's own", namespace, name)
+	}
 	helm, err := s.toolPath(ctx, "helm")
 	if err != nil {
 		return err

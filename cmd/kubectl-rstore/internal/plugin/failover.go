@@ -109,14 +109,17 @@ func (s session) follow(ctx context.Context, before *api.ReplicatedStore, r requ
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	said := narrator{session: s, asked: s.now(), last: describe(before)}
-	var problem error              // of the newest reading; passing ones are waited out
+	var seen *api.ReplicatedStore  // as it was read last
+	var problem error              // of the newest reading that was not cut off by the end of the time; passing ones are waited out
 	var ended *api.ReplicatedStore // as it was read last with a result
 	var since time.Time            // when that was first
 	for {
 		store, err := s.store(ctx, before.Name)
-		problem = err
+		if err == nil || seen == nil || ctx.Err() == nil {
+			problem = err
+		}
 		if err == nil {
-			if finished(before.Status.FailoverRequest, store.Status.FailoverRequest, r.to) {
+			if seen = store; finished(before.Status.FailoverRequest, store.Status.FailoverRequest, r.to) {
 				if ended == nil {
 					since = s.now()
 				}
@@ -140,7 +143,7 @@ func (s session) follow(ctx context.Context, before *api.ReplicatedStore, r requ
 			if asked.Err() != nil {
 				return nil, fmt.Errorf("interrupted: the request stands; remove annotation %s to withdraw it", api.AnnotationFailover)
 			}
-			return nil, &exitError{exitNoResult, noResult(store, problem, r.timeout)}
+			return nil, &exitError{exitNoResult, noResult(seen, problem, r.timeout)}
 		}
 	}
 }
