@@ -73,6 +73,38 @@ func (p *pass) untold(plan decide.Plan) bool {
 	return now != nil && now.Result.Finished() && (told == nil || told.Epoch != now.Epoch || !told.Result.Finished())
 }
 
+// weaker tells whether the plan has a leader acknowledge with fewer synchronous followers than status tells, and whether that waits until
+// status tells it: what lowers durability under a leader does, what brings a leader does not.
+func (p *pass) weaker(plan decide.Plan) (weaker, waits bool) {
+	if plan.Status.Replication.Number >= p.store.Status.Replication.Number {
+		return false, false
+	}
+	for _, a := range plan.Actions {
+		switch a.(type) {
+		case decide.ConfigureLeader:
+			return true, p.store.Spec.Replication.Synchronous.Durability == v1alpha1.DurabilityPreferred
+		case decide.PromoteMember:
+			return true, false
+		}
+	}
+	return false, false
+}
+
+// tellFirst publishes what is to be told before the plan is carried out. Against a store older than the truth the plan is made anew; other
+// failures keep back only what waits to be told.
+func (p *pass) tellFirst(ctx context.Context, plan decide.Plan) error {
+	weaker, waits := p.weaker(plan)
+	if !weaker && (!plan.Risky() || !p.untold(plan)) {
+		return nil
+	}
+	err := p.publish(ctx, plan)
+	if err == nil || waits || apierrors.IsConflict(err) {
+		return err
+	}
+	log.FromContext(ctx).Info("Not told before it is done", keyMessage, err.Error())
+	return nil
+}
+
 // observed makes a status, and its conditions, be about another generation of the spec.
 func observed(status *v1alpha1.ReplicatedStoreStatus, generation int64) {
 	status.ObservedGeneration = generation

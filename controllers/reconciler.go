@@ -14,7 +14,6 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-	"sigs.k8s.io/controller-runtime/pkg/log"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
@@ -162,12 +161,8 @@ func (p *pass) run(ctx context.Context) (decide.Plan, error) {
 		p.hold(plan.Holding, p.Clock.Now())
 		p.stoodIn = plan.StandsIn
 		p.announce(ctx, plan)
-		if plan.Risky() && p.untold(plan) {
-			if err := p.publish(ctx, plan); apierrors.IsConflict(err) {
-				return plan, err
-			} else if err != nil { // what is to be done does not wait for that
-				log.FromContext(ctx).Info("A change of leader is not reported", keyMessage, err.Error())
-			}
+		if err := p.tellFirst(ctx, plan); err != nil {
+			return plan, err
 		}
 		if err := p.act(ctx, plan); err != nil {
 			p.stoodIn = 0

@@ -17,6 +17,9 @@ func (d *decision) degraded(rec Record, p Plan) judgement {
 		return judgement{true, v1alpha1.ReasonClaimDeleting, whatGoes(losing)}
 	}
 	if d.sleeping {
+		if lost := d.lostAsleep(); lost != "" {
+			return judgement{true, v1alpha1.ReasonRecordLost, lost}
+		}
 		if gone := d.goneAsleep(rec); gone != "" {
 			return judgement{true, v1alpha1.ReasonMemberMissing, gone}
 		}

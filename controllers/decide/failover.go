@@ -108,8 +108,8 @@ func (d *decision) fencing(rec Record) Plan {
 	if d.Pass.FencedEpoch != rec.Epoch {
 		var ask []string
 		for _, m := range d.byOrdinal() {
-			if m.reachable() && !m.Foreign && (m.Probe.Status != nil || d.counted(rec, m.Name)) {
-				ask = append(ask, m.Name) // a promise makes a volume part of this store
+			if m.reachable() && !m.Foreign && m.heard() {
+				ask = append(ask, m.Name)
 			}
 		}
 		if len(ask) > 0 {

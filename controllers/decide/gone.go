@@ -29,7 +29,8 @@ func (d *decision) beginAnew() string {
 		v1alpha1.LabelStore, d.Store.Name)
 }
 
-// goneAsleep says which members of a store that hibernates lost their volumes, and what comes of it; "" where none did.
+// goneAsleep says which members of a store that hibernates lost their volumes, and what comes of it; "" where none did. Copies are no way
+// out under the store as it is: each would count as the voter that its volume was, whatever it lacks.
 func (d *decision) goneAsleep(rec Record) string {
 	var gone []string
 	for _, name := range rec.Named() {
@@ -41,17 +42,19 @@ func (d *decision) goneAsleep(rec Record) string {
 		return ""
 	}
 	slices.Sort(gone)
-	text := fmt.Sprintf("The volumes of %s are gone, and with them all that they held: bring their claims back from copies before the store is woken, if there are any. ",
+	text := fmt.Sprintf("The volumes of %s are gone, and with them all that they held. ",
 		strings.Join(slices.Compact(gone), ", "))
 	left := slices.ContainsFunc(d.byOrdinal(), func(m Member) bool { return m.Pod != nil || m.keepsVolume() })
 	switch {
 	case !left:
 		return text + "Woken as it is, nobody could lead, for all data is gone. " + d.beginAnew()
 	case d.enoughKept(rec):
-		return text + "Woken as it is, they are made anew and filled from the others, which hold every acknowledged write."
+		return text + "The others hold every acknowledged write: once it is woken, members are made anew and filled from them. Put no copies in their place, " +
+			"for these would be believed to hold what the volumes did."
 	default:
 		return text + "Woken as it is, they are made anew and empty; acknowledged writes may be lost with them, and nobody leads where " +
-			"spec.failover.dataLoss does not allow that."
+			"spec.failover.dataLoss does not allow that. Put no copies in their place, for these would be believed to hold what the volumes did: " +
+			"from copies, the store can only be made again as a whole (docs/api.md, Copies of a store)."
 	}
 }
 

@@ -95,9 +95,9 @@ func TestVolumesGoWhileItSleeps(t *testing.T) {
 		wakes  bool
 	}{
 		"none":              {nil, nil, nil, true},
-		"a follower's":      {[]string{"orders-3"}, nil, []string{"The volumes of orders-3 are gone", "which hold every acknowledged write"}, true},
-		"the leader's":      {[]string{"orders-1"}, nil, []string{"The volumes of orders-1 are gone", "which hold every acknowledged write"}, true},
-		"too many":          {[]string{"orders-1", "orders-2"}, nil, []string{"The volumes of orders-1, orders-2 are gone", "acknowledged writes may be lost"}, false},
+		"a follower's":      {[]string{"orders-3"}, nil, []string{"The volumes of orders-3 are gone", "The others hold every acknowledged write", "Put no copies in their place"}, true},
+		"the leader's":      {[]string{"orders-1"}, nil, []string{"The volumes of orders-1 are gone", "The others hold every acknowledged write", "Put no copies in their place"}, true},
+		"too many":          {[]string{"orders-1", "orders-2"}, nil, []string{"The volumes of orders-1, orders-2 are gone", "acknowledged writes may be lost", "Put no copies in their place", "made again as a whole"}, false},
 		"all":               {[]string{"orders-1", "orders-2", "orders-3"}, nil, []string{"orders-1, orders-2, orders-3", "nobody could lead", beginAnew}, false},
 		"a claim is broken": {nil, func(w *world) { w.claims["orders-2"].Lost = true }, []string{"The volumes of orders-2 are gone"}, true},
 		"a claim is going":  {nil, func(w *world) { w.claims["orders-2"].Deleting = true }, []string{"The volumes of orders-2 are gone"}, true},
@@ -125,11 +125,34 @@ func TestVolumesGoWhileItSleeps(t *testing.T) {
 					t.Errorf("%q is not said: %s", words, c.Message)
 				}
 			}
+			if strings.Contains(c.Message, "back from copies") {
+				t.Errorf("a copy would be believed to be the voter that its volume was: %s", c.Message)
+			}
 			w.store.Spec.Hibernated = false
 			w.run(time.Minute, w.kubelet)
 			if leads := w.cluster.Writable() != ""; leads != tc.wakes {
 				t.Errorf("a minute after it was woken: %v: %s", w.ops[0].plan.State, w.ops[0].plan.Message)
 			}
 		})
+	}
+}
+
+// TestWokenBeforeWhoHoldsEverythingIsThere: those whose volumes went while it slept are made anew, and lead nothing until one is back that
+// holds what was acknowledged.
+func TestWokenBeforeWhoHoldsEverythingIsThere(t *testing.T) {
+	w := started(t, 3, 1)
+	w.store.Spec.Hibernated = true
+	w.untilState(decide.Hibernated)
+	w.loseVolumes("orders-2", "orders-3")
+	w.store.Spec.Hibernated = false
+	w.run(5*time.Minute, func() { w.cluster.Vanish("orders-1") })
+	if w.rec().Phase != decide.PhaseFencing || w.ops[0].plan.State != decide.Blocked {
+		t.Fatalf("%v: %s", w.ops[0].plan.State, w.ops[0].plan.Message)
+	}
+	w.cluster.Start("orders-1", "orders-1")
+	w.untilState(decide.Stable)
+	w.write()
+	if r := w.rec(); r.Leader.Member != "orders-1" || r.WritesLost != v1alpha1.LostNone {
+		t.Fatalf("%+v", r)
 	}
 }

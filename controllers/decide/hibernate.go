@@ -20,12 +20,13 @@ const (
 
 // hibernate brings a store to sleep. The leader holds its writes until every follower holds everything; then the record names
 // a next epoch that nobody leads, members are fenced for it, and pods are deleted, the leader's last. Claims stay. The record
-// waits in that epoch until the store is woken.
+// waits in that epoch until the store is woken. One without a leader has to get one first, by a person's request too.
 func (d *decision) hibernate(rec Record) Plan {
-	switch {
-	case d.request() != "":
-		return d.refuse(d.request(), "the store is to hibernate")
-	case rec.Phase == PhaseFencing && (rec.Reason == reasonHibernated || d.Store.Fenced()):
+	rests := rec.Phase == PhaseFencing && (rec.Reason == reasonHibernated || d.Store.Fenced())
+	switch request := d.request(); {
+	case request != "" && (rests || rec.Phase == PhaseStable && d.detect(rec).verdict == leaderAlive):
+		return d.refuse(request, "the store is to hibernate")
+	case rests:
 		return d.asleep(rec)
 	case rec.Phase == PhaseFencing:
 		return d.fencing(rec)
@@ -140,7 +141,43 @@ func (d *decision) neverWoke() Plan {
 			return d.stop(m)
 		}
 	}
+	if lost := d.lostAsleep(); lost != "" {
+		return plan(Hibernated, v1alpha1.ReasonHibernated, "The store hibernates. %s", lost)
+	}
+	if kept := d.keptAsleep(); len(kept) > 0 {
+		return plan(Hibernated, v1alpha1.ReasonHibernated, "The store hibernates and never had a leader. The volumes of %s may hold an earlier store's data: setting "+
+			"spec.hibernated to false begins the store with what they hold, for which every one of them is needed.", strings.Join(kept, ", "))
+	}
 	return plan(Hibernated, v1alpha1.ReasonHibernated, "The store hibernates and never had a leader; setting spec.hibernated to false begins it.")
+}
+
+// keptAsleep names the members that have volumes.
+func (d *decision) keptAsleep() (kept []string) {
+	for _, m := range d.byOrdinal() {
+		if m.keepsVolume() {
+			kept = append(kept, m.Name)
+		}
+	}
+	return kept
+}
+
+// lostAsleep says that a store which hibernates lost its record, and what that takes on waking (see everyMemberGate); "" where it did not.
+func (d *decision) lostAsleep() string {
+	if d.Lease.Record != nil || d.known() == 0 && d.Lease.RecordError == "" {
+		return ""
+	}
+	text := "Its authority record was lost: keep every volume, for once it is woken every member must answer with its data before one leads " +
+		"(override: spec.failover.dataLoss Allow)."
+	var gone []string
+	for _, was := range d.Store.Status.Members {
+		if m := d.Members[was.Name]; m.Pod == nil && !m.keepsVolume() {
+			gone = append(gone, was.Name)
+		}
+	}
+	if len(gone) > 0 {
+		text += " Gone are those of " + strings.Join(gone, ", ") + "."
+	}
+	return text
 }
 
 // wake takes up the epoch in which the store slept. Its clock starts here.

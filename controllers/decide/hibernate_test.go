@@ -241,3 +241,57 @@ func TestAStoreThatSleepsAndIsPausedIsNotMissed(t *testing.T) {
 	pause(w)
 	told(w, decide.Paused, v1alpha1.ReasonLeaderUnreachable)
 }
+
+// TestHibernatingAManualStoreWithoutALeader: it needs one first, and the request that FailoverBlocked tells of is answered.
+func TestHibernatingAManualStoreWithoutALeader(t *testing.T) {
+	w := started(t, 3, 1, manual)
+	w.cluster.Vanish("orders-1")
+	w.untilBlocked(v1alpha1.ReasonManualMode)
+	w.store.Spec.Hibernated = true
+	w.run(5 * time.Second)
+	if c := w.condition(v1alpha1.ConditionFailoverBlocked); !strings.Contains(c.Message, "failover=orders-2") {
+		t.Fatalf("%s: %s", c.Reason, c.Message)
+	}
+	w.ask("orders-2")
+	w.run(4 * time.Minute)
+	if r := w.store.Status.FailoverRequest; w.ops[0].plan.State != decide.Hibernated || r == nil || r.Target != "orders-2" || r.Result == v1alpha1.ResultRefused {
+		t.Fatalf("%v: %s; the request: %+v", w.ops[0].plan.State, w.ops[0].plan.Message, r)
+	}
+	if r := w.rec(); r.From != "orders-2" {
+		t.Fatalf("%+v", r)
+	}
+}
+
+// TestAsleepWithoutItsRecord: a store whose Lease went while it slept does not say that it never had a leader, and names what it takes to wake.
+func TestAsleepWithoutItsRecord(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*world)
+		reason string
+		says   []string
+		wakes  bool
+	}{
+		"with its volumes":   {func(*world) {}, v1alpha1.ReasonRecordLost, []string{"record was lost", "keep every volume"}, true},
+		"without one":        {func(w *world) { w.loseVolumes("orders-2") }, v1alpha1.ReasonRecordLost, []string{"keep every volume", "Gone are those of orders-2"}, false},
+		"an earlier store's": {func(w *world) { w.store.Status = v1alpha1.ReplicatedStoreStatus{} }, v1alpha1.ReasonAsExpected, []string{"never had a leader", "The volumes of orders-1, orders-2, orders-3"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w, _ := asleep(t, 3, 1)
+			w.record, w.version, w.holder = "", 0, ""
+			tc.change(w)
+			w.run(2 * time.Second)
+			if c := w.condition(v1alpha1.ConditionDegraded); c.Reason != tc.reason || w.store.Status.Phase != v1alpha1.PhaseHibernated {
+				t.Errorf("%s; %s: %s", w.store.Status.Phase, c.Reason, c.Message)
+			}
+			for _, words := range tc.says {
+				if !strings.Contains(w.ops[0].plan.Message, words) {
+					t.Errorf("%q is not said: %s", words, w.ops[0].plan.Message)
+				}
+			}
+			w.store.Spec.Hibernated = false
+			w.run(time.Minute, w.kubelet)
+			if leads := w.cluster.Writable() != ""; leads != tc.wakes {
+				t.Errorf("a minute after it was woken: %v: %s", w.ops[0].plan.State, w.ops[0].plan.Message)
+			}
+		})
+	}
+}

@@ -92,15 +92,20 @@ func TestForeignVolume(t *testing.T) {
 	})
 }
 
-// TestForeignVolumeInAFailover: nor is it fenced, which would make it part of this store, or counted, while a leader is elected.
+// TestForeignVolumeInAFailover: nor is it fenced, which would make it part of this store, or counted, while a leader is elected. So nobody
+// is whose pod has not said yet what its volume holds, whether or not the record counts on a member of that name.
 func TestForeignVolumeInAFailover(t *testing.T) {
 	for name, tc := range map[string]struct {
+		who   string
 		says  func(*decide.Probe)
 		asked bool
 	}{
-		"it says so":              {func(p *decide.Probe) { p.Status.DataUID = "theirs" }, false},
-		"it never answered":       {func(p *decide.Probe) { p.Reach, p.Status = decide.TimedOut, nil }, false},
-		"it is one of this store": {func(*decide.Probe) {}, true},
+		"it says so":                             {"orders-4", func(p *decide.Probe) { p.Status.DataUID = "theirs" }, false},
+		"it never answered":                      {"orders-4", func(p *decide.Probe) { *p = decide.Probe{Reach: decide.TimedOut} }, false},
+		"it is one of this store":                {"orders-4", func(*decide.Probe) {}, true},
+		"a voter never answered":                 {"orders-2", func(p *decide.Probe) { *p = decide.Probe{Reach: decide.Refused} }, false},
+		"a voter's pod before this one answered": {"orders-2", func(p *decide.Probe) { p.Reach, p.Met = decide.Refused, false }, false},
+		"a voter's pod answered before":          {"orders-2", func(p *decide.Probe) { p.Reach = decide.TimedOut }, true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := started(t, 3, 1)
@@ -112,14 +117,15 @@ func TestForeignVolumeInAFailover(t *testing.T) {
 				op.pass = decide.Pass{}
 				w.cluster.Settle()
 				op.observe()
-				m := op.seen.Members["orders-4"]
-				m.Probe.Status = new(*m.Probe.Status)
-				tc.says(&m.Probe)
-				op.seen.Members["orders-4"] = m
+				if m := op.seen.Members[tc.who]; w.rec().Phase == decide.PhaseFencing {
+					m.Probe.Status = new(*m.Probe.Status)
+					tc.says(&m.Probe)
+					op.seen.Members[tc.who] = m
+				}
 				op.decide()
 				for _, a := range op.plan.Actions {
 					if f, ok := a.(decide.FenceMembers); ok {
-						if asked := slices.Contains(f.Members, "orders-4"); asked != tc.asked || !slices.Contains(f.Members, "orders-2") {
+						if asked := slices.Contains(f.Members, tc.who); asked != tc.asked || !slices.Contains(f.Members, "orders-3") {
 							t.Errorf("%v are fenced", f.Members)
 						}
 						return
@@ -132,6 +138,27 @@ func TestForeignVolumeInAFailover(t *testing.T) {
 			t.Fatalf("nobody is fenced\n%s", w.tail())
 		})
 	}
+}
+
+// TestAVoterThatIsLateIsFencedOnceItAnswers: by an operator, too, that has never heard of it.
+func TestAVoterThatIsLateIsFencedOnceItAnswers(t *testing.T) {
+	w := started(t, 3, 1)
+	w.cluster.Vanish("orders-1")
+	w.until("Fencing", func() bool { return w.rec().Phase == decide.PhaseFencing }, func() {
+		if w.ops[0].plan.State == decide.Suspecting {
+			w.ops[0].mute = "orders-2"
+		}
+	})
+	w.cluster.Crash("orders-2")
+	w.ops[0].die()
+	w.untilState(decide.Blocked)
+	w.kubelet()
+	w.cluster.Vanish("orders-1")
+	w.run(time.Second)
+	if w.cluster.Writable() == "" {
+		t.Fatalf("a second later %v: %s\n%s", w.ops[0].plan.State, w.ops[0].plan.Message, w.tail())
+	}
+	w.write()
 }
 
 // TestVolumesOfAnEarlierStore: a store that is made again under its name finds its data, once every member answers.

@@ -269,6 +269,11 @@ func (m Member) fresh() *wire.Status {
 	return m.Probe.Status
 }
 
+// heard tells whether the member's pod, which has one volume for as long as it lives, has said what that holds.
+//
+// Invariant: nobody is fenced before. A promise makes a volume part of this store, and what is in another store's would be evidence.
+func (m Member) heard() bool { return m.fresh() != nil || m.Probe.Met }
+
 // full tells whether the member says that its volume takes no more data.
 func (m Member) full() bool {
 	s := m.fresh()

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 	"github.com/replicatedstore/replicatedstore/controllers/nodeclient"
@@ -30,6 +32,7 @@ type operator struct {
 	failing  map[string]time.Time
 	last     map[string]*wire.Status
 	lastAt   map[string]time.Time
+	lastOf   map[string]types.UID // the pod that said it
 	leaseKey string
 	leaseAt  time.Time
 	touched  int
@@ -54,6 +57,7 @@ func newOperator(w *world, name string) *operator {
 	return &operator{
 		w: w, name: name, node: fake.Client{Cluster: w.cluster, From: fake.Operator + name},
 		unmade: map[string]string{}, held: map[string]time.Time{}, failing: map[string]time.Time{}, last: map[string]*wire.Status{}, lastAt: map[string]time.Time{},
+		lastOf: map[string]types.UID{},
 	}
 }
 
@@ -120,13 +124,14 @@ func (o *operator) member(n string, now time.Time) decide.Member {
 		switch nodeclient.Classify(err) {
 		case nodeclient.NoFailure:
 			m.Probe.Reach = decide.Fresh
-			o.last[n], o.lastAt[n] = &s, now
+			o.last[n], o.lastAt[n], o.lastOf[n] = &s, now, p.UID
 			delete(o.failing, n)
 		case nodeclient.Refused:
 			m.Probe.Reach = decide.Refused
 		default:
 			m.Probe.Reach = decide.TimedOut
 		}
+		m.Probe.Met = o.lastOf[n] == p.UID
 	}
 	if m.Probe.Reach != decide.Fresh {
 		if _, ok := o.failing[n]; !ok {

@@ -61,10 +61,16 @@ const (
 // Holder renews one Lease. Hold runs on one goroutine at a time; the other methods are safe for concurrent use.
 type Holder struct {
 	opt      Options
-	duration atomic.Int64              // nanoseconds, as asked for by Hold or SetDuration
-	changed  chan struct{}             // gets one when duration is another
-	deadline atomic.Pointer[time.Time] // nil: not held
-	seen     *coordinationv1.Lease     // Hold's goroutine only: the newest version known to be ours
+	duration atomic.Int64            // nanoseconds, as asked for by Hold or SetDuration
+	changed  chan struct{}           // gets one when duration is another
+	renewed  atomic.Pointer[renewal] // the newest that succeeded; nil: not held
+	seen     *coordinationv1.Lease   // Hold's goroutine only: the newest version known to be ours
+}
+
+// renewal is one that succeeded.
+type renewal struct {
+	sent  time.Time     // just before its request
+	under time.Duration // the shorter of the duration ordered and the one in the object, which the operator goes by
 }
 
 // New returns a Holder that holds nothing yet.
@@ -85,20 +91,21 @@ func New(opt Options) *Holder {
 // request was sent, and the operator waits a whole duration after it saw it applied. The third in between covers clocks
 // that run at different rates. now must carry a monotonic reading.
 func (h *Holder) Valid(now time.Time) bool {
-	d := h.deadline.Load()
-	return d != nil && now.Before(*d)
+	return now.Before(h.Deadline())
 }
 
-// Deadline is when Valid turns false; the zero time when the Lease is not held.
+// Deadline is when Valid turns false; the zero time when the Lease is not held. A duration that was shortened since the last renewal
+// shortens what that one holds: the operator goes by the shorter one from before it ordered that, whether or not another renewal succeeds.
 func (h *Holder) Deadline() time.Time {
-	if d := h.deadline.Load(); d != nil {
-		return *d
+	r := h.renewed.Load()
+	if r == nil {
+		return time.Time{}
 	}
-	return time.Time{}
+	return r.sent.Add(min(r.under, time.Duration(h.duration.Load())) / 3 * 2)
 }
 
-// SetDuration changes the duration for the renewals to come, the first of which follows at once: under a shorter one it would be late.
-// Before the operator takes over earlier than the old duration allows, it must have seen one of them.
+// SetDuration changes the duration: a shorter one for what is held, too. The next renewal follows at once, for under a shorter one it would
+// be late.
 func (h *Holder) SetDuration(d time.Duration) {
 	if h.duration.Swap(int64(d)) == int64(d) {
 		return
@@ -116,17 +123,17 @@ func (h *Holder) Hold(ctx context.Context, epoch replication.Epoch, duration tim
 	}
 	h.duration.Store(int64(duration))
 	h.seen = nil
-	defer h.deadline.Store(nil)
+	defer h.renewed.Store(nil)
 	log := h.opt.Log.WithValues("lease", h.opt.Name, "epoch", epoch)
 	for ctx.Err() == nil {
 		begun, d := h.opt.Now(), time.Duration(h.duration.Load())
 		wait := d / retryPart
-		switch until, v := h.try(ctx, epoch, d); {
+		switch r, v := h.try(ctx, epoch, d); {
 		case ctx.Err() != nil:
 		case v.answer == Ours:
-			h.deadline.Store(&until)
+			h.renewed.Store(&r)
 			if cb.Renewed != nil {
-				cb.Renewed(until)
+				cb.Renewed(h.Deadline())
 			}
 			period := d / periodPart
 			wait = period - time.Duration(rand.Float64()*float64(period)/5) - h.opt.Now().Sub(begun)
@@ -150,18 +157,18 @@ func (h *Holder) Hold(ctx context.Context, epoch replication.Epoch, duration tim
 	return nil
 }
 
-// try renews once: probe, read if needed, patch. until is set when the answer is Ours.
-func (h *Holder) try(ctx context.Context, epoch replication.Epoch, d time.Duration) (until time.Time, v verdict) {
+// try renews once: probe, read if needed, patch. The renewal is one when the answer is Ours.
+func (h *Holder) try(ctx context.Context, epoch replication.Epoch, d time.Duration) (r renewal, v verdict) {
 	ctx, cancel := context.WithTimeout(ctx, d/timeoutPart)
 	defer cancel()
 	if err := h.opt.Probe(ctx); err != nil {
-		return until, verdict{answer: DiskFailed, err: fmt.Errorf("probe the disk: %w", err)}
+		return r, verdict{answer: DiskFailed, err: fmt.Errorf("probe the disk: %w", err)}
 	}
 	for range conflicts {
 		if h.seen == nil {
 			l, err := h.opt.Client.Get(ctx, h.opt.Name, metav1.GetOptions{})
 			if v = classify(h.opt.Self, epoch, l, err); v.answer != Ours {
-				return until, v
+				return r, v
 			}
 			h.seen = l
 		}
@@ -170,23 +177,23 @@ func (h *Holder) try(ctx context.Context, epoch replication.Epoch, d time.Durati
 		switch v = classify(h.opt.Self, epoch, l, err); v.answer {
 		case Ours:
 			h.seen = l
-			return sent.Add(heldFor(d, l)), v
+			return renewal{sent, shorter(d, l)}, v
 		case Conflict:
 			h.seen = nil
 		default:
 			h.seen = nil // it may have been applied all the same
-			return until, v
+			return r, v
 		}
 	}
-	return until, v
+	return r, v
 }
 
-// heldFor is two thirds of the shorter of the duration ordered and the one in the object, which the operator goes by.
-func heldFor(d time.Duration, l *coordinationv1.Lease) time.Duration {
+// shorter is the shorter of the duration ordered and the one in the object.
+func shorter(d time.Duration, l *coordinationv1.Lease) time.Duration {
 	if s := l.Spec.LeaseDurationSeconds; s != nil && *s > 0 {
 		d = min(d, time.Duration(*s)*time.Second)
 	}
-	return d / 3 * 2
+	return d
 }
 
 // patch writes a renewTime that differs from the last one, if the object is still the one seen.

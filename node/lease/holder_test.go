@@ -378,30 +378,6 @@ func TestTheShorterDurationBindsTheDeadline(t *testing.T) {
 	})
 }
 
-// TestAnotherDurationIsTakenUpAtOnce: a long Lease is renewed seldom, and whoever looks goes by the shorter duration as soon as it is
-// written.
-func TestAnotherDurationIsTakenUpAtOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t, "a", epoch7)
-		h := hold(t, s, nil)
-		time.Sleep(time.Second)
-		h.SetDuration(time.Minute)
-		time.Sleep(30 * time.Second)
-		before := len(s.renewals())
-		s.write(func(l *coordinationv1.Lease) { l.Spec.LeaseDurationSeconds = new(int32(6)) })
-		h.SetDuration(duration)
-		time.Sleep(100 * time.Millisecond)
-		if len(s.renewals()) != before+1 || time.Until(h.Deadline()) > duration*2/3 {
-			t.Fatalf("%d renewals, valid for %v", len(s.renewals())-before, time.Until(h.Deadline()))
-		}
-		h.SetDuration(duration)
-		time.Sleep(time.Second)
-		if n := len(s.renewals()) - before; n != 1 {
-			t.Fatalf("%d renewals, although the duration is the same", n)
-		}
-	})
-}
-
 // Renew times are of the calendar; how long the Lease is held is not, whatever that does.
 func TestTheCalendarIsNoClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
