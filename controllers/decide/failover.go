@@ -162,7 +162,8 @@ func (d *decision) fencing(rec Record) Plan {
 }
 
 // firstRule of a new leadership: of those that counted in the newest binding one (its voters and its leader), whoever
-// answered the fence with data. They can acknowledge at once; everybody else is added once caught up.
+// answered the fence with data. They can acknowledge at once; everybody else is added once caught up, and those that a person took
+// out leave once the others can commit without (see wantedRule).
 func (d *decision) firstRule(rec Record, leader replication.Voter, ev evidence) replication.Rule {
 	spec := d.Store.Spec
 	rule := replication.Rule{K: spec.SynchronousNumber(), Voters: []replication.Voter{}}
@@ -177,7 +178,7 @@ func (d *decision) firstRule(rec Record, leader replication.Voter, ev evidence) 
 		counted = append(counted, r.Voters...)
 	}
 	for _, v := range counted {
-		if v.Member != leader.Member && ev.has(v) && !ev[v.Member].empty && !d.mustNotVote(rec, v.Member) && !slices.Contains(rule.Voters, v) {
+		if v.Member != leader.Member && ev.has(v) && !ev[v.Member].empty && !d.Members[v.Member].reseeds() && !slices.Contains(rule.Voters, v) {
 			rule.Voters = append(rule.Voters, v)
 		}
 	}
