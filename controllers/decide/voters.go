@@ -85,7 +85,13 @@ func (d *decision) writeRules(rec Record, why string, rules []replication.Rule) 
 // If every set of acknowledgements under now also satisfies want, the record can say want first and the leader follows.
 // Otherwise newcomers are added first, which is always such a step, so that they can help to commit; and then both rules
 // are recorded and held until the leader has proven that the newer covers what is committed.
+//
+// A rule with k = 0 is implied by any, and still both are held first: of a record that has no other it follows that the leader is over
+// once its Lease has expired, and only a leader that goes by such a rule needs its Lease to acknowledge.
 func nextRules(now, want replication.Rule) []replication.Rule {
+	if now.K > 0 && now.K <= len(now.Voters) && want.K == 0 {
+		return []replication.Rule{now, want}
+	}
 	if implies(now, want) {
 		return []replication.Rule{want}
 	}
