@@ -140,17 +140,21 @@ const (
 	weighOutdated = 20_000    // see heir
 	weighFailed   = 50_000    // it was elected last, in the same change, and did not get as far as to take writes
 	weighLeaving  = 100_000   // it does not stay
-	weighAside    = 200_000   // see Record.Aside
+	weighLosing   = 200_000   // its data does not stay
+	weighAside    = 400_000   // see Record.Aside
 	weighWish     = 1_000_000 // it is not the one asked for
 )
 
-// preference breaks ties between members that hold the same: the wish, then those that were not set aside, then those that stay, then the
-// preferred zones, then the zone that fewest others share (so that losing the leader's zone leaves the most voters), then the ordinal.
+// preference breaks ties between members that hold the same: the wish, then those that were not set aside, then those whose data stays, then
+// those that stay themselves, then the preferred zones, then the zone that fewest others share (so that losing the leader's zone leaves the most voters), then the ordinal.
 func (d *decision) preference(rec Record, name string, ev evidence) int {
 	m := d.Members[name]
 	p := m.Ordinal
 	if m.Pod == nil || m.Pod.Deleting || m.leaves() || m.Pod.Cordoned || d.surplus(rec)[name] {
 		p += weighLeaving
+	}
+	if m.Pod != nil && m.Pod.Reseed || m.losesData() {
+		p += weighLosing
 	}
 	if n := len(rec.Binding); n > 1 && rec.Binding[n-1].Leader.Member == name {
 		p += weighFailed

@@ -83,12 +83,12 @@ func (d *decision) cannotLead(ev evidence, member string) string {
 		return "there is no member of that name"
 	case m.hung():
 		return "its disk does not finish its writes"
+	case m.Pod != nil && m.Pod.Fenced: // no evidence, where it is not needed
+		return "its pod is annotated " + v1alpha1.AnnotationFenced
 	case !answers:
 		return "it does not answer"
 	case h.seeding:
 		return "it is being seeded"
-	case m.Pod != nil && m.Pod.Fenced:
-		return "its pod is annotated " + v1alpha1.AnnotationFenced
 	}
 	for name, o := range ev {
 		if !o.seeding && !o.empty && o.last.Compare(h.last) > 0 {
@@ -149,8 +149,8 @@ func (d *decision) fencing(rec Record) Plan {
 		}
 		return p
 	}
-	next := rec.promoting(chosen.voter, chosen.last, d.firstRule(rec, chosen.voter, ev))
-	next.GrantWaitMillis = d.grantWait(rec, ev)
+	next := rec.promoting(chosen.voter, chosen.last, d.firstRule(rec, chosen.voter, without(everybody, ev.without(rec.Aside))))
+	next.GrantWaitMillis = d.grantWait(rec, everybody)
 	next.Since.Fenced = d.micro()
 	next.Positions = d.compared(rec, everybody, chosen.voter.Member)
 	next.WritesLost = moreLost(rec.WritesLost, lostWrites(pass))

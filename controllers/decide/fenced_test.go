@@ -126,3 +126,69 @@ func (w *world) beginReseed(name string) {
 	}
 	w.t.Fatalf("the claim of %s stays: %v", name, op.plan)
 }
+
+// TestAFencedMemberBlocksNoElection by what it alone has on its disk, where that was never acknowledged; nor is a handover from it
+// slower for it.
+func TestAFencedMemberBlocksNoElection(t *testing.T) {
+	t.Run("Automatic", func(t *testing.T) {
+		w := started(t, 3, 1)
+		w.writes("orders-1", 1)
+		w.cluster.Crash("orders-1")
+		w.pods["orders-1"].Fenced = true
+		w.kubelet()
+		w.ledByAnother("orders-1")
+		if r := w.rec(); r.WritesLost != v1alpha1.LostNone {
+			t.Errorf("lost %s", r.WritesLost)
+		}
+		w.takesWrites(1)
+	})
+	t.Run("Manual, as advised", func(t *testing.T) {
+		w := started(t, 3, 1, manual)
+		w.writes("orders-1", 1)
+		w.cluster.Crash("orders-1")
+		w.pods["orders-1"].Fenced = true
+		w.kubelet()
+		w.untilBlocked(v1alpha1.ReasonManualMode)
+		w.ask("orders-2")
+		if got := w.untilAnswered(); got.Result != v1alpha1.ResultSucceeded {
+			t.Errorf("%+v", got)
+		}
+	})
+	t.Run("where it is needed it does", func(t *testing.T) {
+		w := started(t, 3, 1)
+		w.writes("orders-1", 1)
+		w.cluster.Vanish("orders-3")
+		w.cluster.Crash("orders-1")
+		w.pods["orders-1"].Fenced = true
+		w.cluster.Start("orders-1", "orders-1")
+		w.untilBlocked(v1alpha1.ReasonTargetUnfit)
+	})
+	t.Run("it hands over, and votes at once", func(t *testing.T) {
+		w := started(t, 2, 1)
+		w.pods["orders-1"].Fenced = true
+		w.stepTo(decide.PhasePromoting)
+		if r := w.rec(); r.GrantWaitMillis != 0 || len(r.Rules[0].Voters) != 1 {
+			t.Errorf("record %s", w.record)
+		}
+	})
+}
+
+// TestAMemberIsNotElectedWhileItIsReseeded, if another one holds as much: its volume goes with its pod.
+func TestAMemberIsNotElectedWhileItIsReseeded(t *testing.T) {
+	for name, begin := range map[string]func(*world){
+		"its claim is deleted for it": func(w *world) { w.beginReseed("orders-2") },
+		"it is asked for":             func(w *world) { w.pods["orders-2"].Reseed = true },
+		"its claim was deleted":       func(w *world) { w.lose("orders-2") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, 4, 1)
+			w.run(time.Second)
+			begin(w)
+			w.cluster.Vanish("orders-1")
+			w.ledByAnother("orders-1")
+			if got := w.rec().Leader.Member; got == "orders-2" {
+				t.Errorf("%s leads", got)
+			}
+		})
+	}
+}
