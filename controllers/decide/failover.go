@@ -36,7 +36,7 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 		return plan(Suspecting, v1alpha1.ReasonLeaderUnreachable, "%s. Nobody else answers yet.", f.message).again(shortly)
 	}
 	will := rec
-	will.Target, will.Aside = d.wish(rec, aside), aside
+	will.Target, will.Aside, will.Reason = d.wish(rec, aside), aside, f.reason
 	if f.setAside {
 		will.Aside = d.unpromised(rec, aside)
 	}
