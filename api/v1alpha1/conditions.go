@@ -144,6 +144,8 @@ const (
 	// ReasonNoFailoverTarget: one more failure could not be survived: no follower could take over with every acknowledged
 	// write.
 	ReasonNoFailoverTarget = "NoFailoverTarget"
+	// ReasonLeaseNotRenewed: the leader answers and does not renew its Lease: it does not reach the API server.
+	ReasonLeaseNotRenewed = "LeaseNotRenewed"
 	// ReasonWritesQuarantined: a member holds entries that may have been acknowledged and that the store does not have: they were cut from
 	// its log when it rejoined, for a person to look at, or will be when it does.
 	ReasonWritesQuarantined = "WritesQuarantined"

@@ -145,3 +145,65 @@ func TestBoundedLossAfterTheOperatorLostTheLeader(t *testing.T) {
 		t.Fatalf("record %+v", r)
 	}
 }
+
+// alone cuts orders-1, the leader, off from the other two, and goes on until the record has stopped asking for voters, and no further.
+func (w *world) alone(done func(decide.Record) bool) {
+	w.t.Helper()
+	w.cluster.Cut("orders-1", "orders-2")
+	w.cluster.Cut("orders-1", "orders-3")
+	op := w.ops[0]
+	for range 400 {
+		op.pass = decide.Pass{}
+		w.cluster.Settle()
+		w.renew()
+		op.observe()
+		op.decide()
+		if err := op.act(-1); err != nil {
+			w.t.Fatal(err)
+		}
+		if r := w.rec(); r.Epoch == 1 && done(r) {
+			return
+		}
+	}
+	w.t.Fatalf("record %s\n%s", w.record, w.tail())
+}
+
+// A record that begins to ask for no voters does not bind a leader that was not told of it, which goes on without its Lease, with a voter
+// that it meets again.
+func TestBoundedLossWhileTheLeaderGoesByTheOlderRule(t *testing.T) {
+	for name, told := range map[string]bool{"it is not told": false, "it is told": true} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, 3, 1, preferred, bounded(5))
+			w.run(time.Second)
+			w.alone(func(r decide.Record) bool { return r.Rules[len(r.Rules)-1].K == 0 && (!told || len(r.Rules) == 1) })
+			// orders-1 and orders-2 are on one side now; the operator, the API server and orders-3 on the other.
+			w.strand("orders-1")
+			w.cluster.Cut("orders-1", fake.Operator+"a")
+			w.cluster.Cut("orders-2", fake.Operator+"a")
+			w.cluster.Cut("orders-2", "orders-3")
+			w.cluster.Heal("orders-1", "orders-2")
+			before := w.cluster.Acknowledged()
+			w.run(30*time.Second, func() { w.cluster.Write("orders-1") })
+			r := w.rec()
+			switch acknowledged := w.cluster.Acknowledged() - before; {
+			case told && (r.Epoch == 1 || r.Phase != decide.PhaseStable):
+				t.Errorf("it has stopped, and nobody leads in its place: %s", w.record)
+			case !told && (r.Epoch != 1 || acknowledged == 0):
+				t.Errorf("it acknowledged %d writes, and another one leads: %s", acknowledged, w.record)
+			}
+		})
+	}
+}
+
+// Where nobody else is there, durability Preferred goes down to none in its time.
+func TestPreferredGoesDownToNone(t *testing.T) {
+	w := started(t, 3, 1, preferred)
+	w.run(time.Second)
+	w.cluster.Vanish("orders-2")
+	w.cluster.Vanish("orders-3")
+	before := w.cluster.Acknowledged()
+	w.run(6*time.Second, func() { w.cluster.Write("orders-1") })
+	if r := w.rec(); r.Epoch != 1 || len(r.Rules) != 1 || r.Rules[0].K != 0 || w.cluster.Acknowledged() == before {
+		t.Fatalf("%d writes are acknowledged; record %s", w.cluster.Acknowledged()-before, w.record)
+	}
+}

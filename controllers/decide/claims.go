@@ -31,6 +31,11 @@ func (m Member) losesData() bool {
 	return m.Pod != nil && !m.Pod.Deleting && m.Claim != nil && m.Claim.Deleting
 }
 
+// reseeds tells whether the member is being reseeded: it was asked for, and its claim deleted, so what it holds is about to go.
+func (m Member) reseeds() bool {
+	return m.Pod != nil && m.Pod.Reseed && m.Claim != nil && m.Claim.Deleting
+}
+
 // losing names the members that lose their data with their pods, but for those of which that is wanted.
 func (d *decision) losing(rec Record) (out []string) {
 	for _, m := range d.roster(rec) {

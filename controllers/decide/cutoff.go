@@ -75,11 +75,20 @@ func (d *decision) cutOffPatience(rec Record) time.Duration {
 	return min(max(cutOffPatience, cutOffAgain-d.now.Sub(rec.Since.Writable.Time)), cutOffAgain)
 }
 
-// helpful is the evidence without the members that are set aside, if the others' suffices: what they wrote after they were heard last,
-// nobody else holds, so nobody was told that it is written; and with the longest log they would be elected again.
+// helpful is the evidence without the members that are set aside, and those whose pods are fenced, if the others' suffices: what they wrote
+// after they were heard last, nobody else holds, so nobody was told that it is written; and with the longest log they would be elected
+// again, or nobody.
 func (d *decision) helpful(rec Record, aside []string, ev evidence) evidence {
-	if rest := without(ev, aside); len(aside) > 0 && d.suffices(rec, rest) {
-		return rest
+	var fenced []string
+	for name := range ev {
+		if p := d.Members[name].Pod; p != nil && p.Fenced {
+			fenced = append(fenced, name)
+		}
+	}
+	for _, out := range [][]string{slices.Concat(aside, fenced), aside, fenced} {
+		if rest := without(ev, out); len(rest) < len(ev) && d.suffices(rec, rest) {
+			return rest
+		}
 	}
 	return ev
 }

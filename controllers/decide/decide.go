@@ -31,6 +31,8 @@ type decision struct {
 	everybody bool
 	// doubtful: what the record's Lease looks like is to be read from the API server itself, whatever comes of it.
 	doubtful bool
+	// unrenewed: the leader answers, and for long has not renewed its Lease.
+	unrenewed bool
 }
 
 // Decide judges what was observed. It does no I/O and changes nothing.
@@ -40,6 +42,7 @@ func Decide(o Observed, now time.Time) Plan {
 	d.findStuckClaims()
 	d.findFailing()
 	d.findUnheard()
+	d.findUnrenewed()
 	p := d.choose()
 	if !p.Risky() || p.promotes() {
 		p.Actions = append(p.Actions, d.upkeep(p.State)...)

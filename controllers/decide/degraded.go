@@ -51,6 +51,7 @@ func (d *decision) wrong(rec Record) []judgement {
 		nearly,
 		{rec.Phase == PhaseStable && !d.survivesOneMore(rec), v1alpha1.ReasonNoFailoverTarget, "If the leader were lost now, no follower could take over with " +
 			"every acknowledged write: bring back the members that are missing, or add some (spec.replicas)."},
+		d.notRenewed(rec),
 		d.keptWrites(rec, quarantined),
 	}
 	return slices.DeleteFunc(all, func(j judgement) bool { return !j.status })

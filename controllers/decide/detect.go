@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
@@ -154,6 +155,24 @@ func (d *decision) leaseExpired() bool {
 func (d *decision) renewsNoMore(rec Record) bool {
 	d.doubtful = true
 	return d.lasting(fmt.Sprintf("no renewal in epoch %d", rec.Epoch), d.leaseDuration()/2)
+}
+
+// findUnrenewed notes whether a leader that answers does not renew its Lease. It is replaced for that once (see detect); if it leads all the
+// same, or the next one is like it, people are told. Until then that rests on the API server itself, as in renewsNoMore.
+func (d *decision) findUnrenewed() {
+	rec := d.Lease.Record
+	if rec == nil || rec.Phase != PhaseStable || !d.Members[rec.Leader.Member].leads(*rec) || !d.leaseExpired() {
+		return
+	}
+	d.unrenewed = d.lastingQuietly(fmt.Sprintf("the Lease of epoch %d is not renewed", rec.Epoch), d.leaseDuration())
+	d.doubtful = d.doubtful || !d.unrenewed
+}
+
+// notRenewed tells it.
+func (d *decision) notRenewed(rec Record) judgement {
+	return judgement{d.unrenewed, v1alpha1.ReasonLeaseNotRenewed, fmt.Sprintf("%s leads, and has not renewed its Lease for more than %s. While that lasts it is not "+
+		"found by it if its disk hangs. See that its machine and pod reach the API server (its log says what fails), or let another member lead "+
+		"that does: annotate the store with %s=<member>.", rec.Leader.Member, d.leaseDuration(), v1alpha1.AnnotationFailover)}
 }
 
 // expiredBeyondDoubt: a leader without voters has stopped by itself. Its own deadline is strictly below the Lease's

@@ -138,21 +138,25 @@ const (
 	weighZone     = 1_000     // a place in spec.failover.preferredZones; at most 8
 	weighNonVoter = 10_000    // see heir
 	weighOutdated = 20_000    // see heir
-	weighFailed   = 50_000    // it was elected last, in the same change, and did not get as far as to take writes
+	weighFailed   = 50_000    // it led last, and did not get as far as to take writes, or did not renew its Lease
 	weighLeaving  = 100_000   // it does not stay
-	weighAside    = 200_000   // see Record.Aside
+	weighLosing   = 200_000   // its data does not stay
+	weighAside    = 400_000   // see Record.Aside
 	weighWish     = 1_000_000 // it is not the one asked for
 )
 
-// preference breaks ties between members that hold the same: the wish, then those that were not set aside, then those that stay, then the
-// preferred zones, then the zone that fewest others share (so that losing the leader's zone leaves the most voters), then the ordinal.
+// preference breaks ties between members that hold the same: the wish, then those that were not set aside, then those whose data stays, then
+// those that stay themselves, then the preferred zones, then the zone that fewest others share (so that losing the leader's zone leaves the most voters), then the ordinal.
 func (d *decision) preference(rec Record, name string, ev evidence) int {
 	m := d.Members[name]
 	p := m.Ordinal
 	if m.Pod == nil || m.Pod.Deleting || m.leaves() || m.Pod.Cordoned || d.surplus(rec)[name] {
 		p += weighLeaving
 	}
-	if n := len(rec.Binding); n > 1 && rec.Binding[n-1].Leader.Member == name {
+	if m.Pod != nil && m.Pod.Reseed || m.losesData() {
+		p += weighLosing
+	}
+	if d.failed(rec, name) {
 		p += weighFailed
 	}
 	if slices.Contains(rec.Aside, name) {
@@ -169,6 +173,16 @@ func (d *decision) preference(rec Record, name string, ev evidence) int {
 		}
 	}
 	return p
+}
+
+// failed tells whether the change that goes on began, or begins, because of name: it was elected last in this very change, or answers and
+// does not renew its Lease, which tells nothing any more if it leads again.
+func (d *decision) failed(rec Record, name string) bool {
+	if n := len(rec.Binding); n > 1 && rec.Binding[n-1].Leader.Member == name {
+		return true
+	}
+	ls := rec.Leaderships()
+	return rec.Reason == reasonLeaseExpired && len(ls) > 0 && ls[len(ls)-1].Leader.Member == name
 }
 
 // zoneRank is the place of the member's zone among the preferred ones; their number when it is none of them.

@@ -36,7 +36,7 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 		return plan(Suspecting, v1alpha1.ReasonLeaderUnreachable, "%s. Nobody else answers yet.", f.message).again(shortly)
 	}
 	will := rec
-	will.Target, will.Aside = d.wish(rec, aside), aside
+	will.Target, will.Aside, will.Reason = d.wish(rec, aside), aside, f.reason
 	if f.setAside {
 		will.Aside = d.unpromised(rec, aside)
 	}
@@ -83,12 +83,12 @@ func (d *decision) cannotLead(ev evidence, member string) string {
 		return "there is no member of that name"
 	case m.hung():
 		return "its disk does not finish its writes"
+	case m.Pod != nil && m.Pod.Fenced: // no evidence, where it is not needed
+		return "its pod is annotated " + v1alpha1.AnnotationFenced
 	case !answers:
 		return "it does not answer"
 	case h.seeding:
 		return "it is being seeded"
-	case m.Pod != nil && m.Pod.Fenced:
-		return "its pod is annotated " + v1alpha1.AnnotationFenced
 	}
 	for name, o := range ev {
 		if !o.seeding && !o.empty && o.last.Compare(h.last) > 0 {
@@ -149,8 +149,8 @@ func (d *decision) fencing(rec Record) Plan {
 		}
 		return p
 	}
-	next := rec.promoting(chosen.voter, chosen.last, d.firstRule(rec, chosen.voter, ev))
-	next.GrantWaitMillis = d.grantWait(rec, ev)
+	next := rec.promoting(chosen.voter, chosen.last, d.firstRule(rec, chosen.voter, without(everybody, ev.without(rec.Aside))))
+	next.GrantWaitMillis = d.grantWait(rec, everybody)
 	next.Since.Fenced = d.micro()
 	next.Positions = d.compared(rec, everybody, chosen.voter.Member)
 	next.WritesLost = moreLost(rec.WritesLost, lostWrites(pass))
@@ -162,7 +162,8 @@ func (d *decision) fencing(rec Record) Plan {
 }
 
 // firstRule of a new leadership: of those that counted in the newest binding one (its voters and its leader), whoever
-// answered the fence with data. They can acknowledge at once; everybody else is added once caught up.
+// answered the fence with data. They can acknowledge at once; everybody else is added once caught up, and those that a person took
+// out leave once the others can commit without (see wantedRule).
 func (d *decision) firstRule(rec Record, leader replication.Voter, ev evidence) replication.Rule {
 	spec := d.Store.Spec
 	rule := replication.Rule{K: spec.SynchronousNumber(), Voters: []replication.Voter{}}
@@ -177,7 +178,7 @@ func (d *decision) firstRule(rec Record, leader replication.Voter, ev evidence) 
 		counted = append(counted, r.Voters...)
 	}
 	for _, v := range counted {
-		if v.Member != leader.Member && ev.has(v) && !ev[v.Member].empty && !d.mustNotVote(rec, v.Member) && !slices.Contains(rule.Voters, v) {
+		if v.Member != leader.Member && ev.has(v) && !ev[v.Member].empty && !d.Members[v.Member].reseeds() && !slices.Contains(rule.Voters, v) {
 			rule.Voters = append(rule.Voters, v)
 		}
 	}

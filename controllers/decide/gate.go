@@ -75,7 +75,8 @@ func (d *decision) everyMemberGate(rec Record, ev evidence, pass *passage) *gate
 // lossGate judges a leadership that is not provably over: going on may lose what it acknowledged.
 func (d *decision) lossGate(l replication.Leadership, ev evidence, pass *passage) *gate {
 	f := d.Store.Spec.Failover
-	// A leader whose voters answer goes on without its Lease, so what it acknowledged since it was last heard has no bound.
+	// A leader whose voters answer goes on without its Lease, so what it acknowledged since it was last heard has no bound. One that may
+	// still go by such a rule has it in the record (see nextRules).
 	withVoters := slices.ContainsFunc(l.Rules, func(r replication.Rule) bool { return r.K > 0 })
 	if f.DataLoss != v1alpha1.DataLossAllow && (f.DataLoss != v1alpha1.DataLossBounded || withVoters) {
 		return d.forbidden(l, ev)

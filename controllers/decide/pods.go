@@ -119,19 +119,19 @@ func (d *decision) freeOrdinals(taken []Member) []int {
 	return append(claimed, bare...)
 }
 
-// reseed throws a follower's data away on request: it stops voting (see mustNotVote), then its claim and pod are deleted,
-// and it comes back empty. Refused for the leader, and for a voter that the others cannot do without.
+// reseed throws a follower's data away on request: it stops voting (see wantedRule), then its claim and pod are deleted,
+// and it comes back empty. Refused for the leader, and for a voter that the others cannot do without. Before a leader takes writes only
+// what was begun is ended: it may wait for just this member.
 func (d *decision) reseed(rec Record) (Plan, bool) {
 	for _, m := range d.byOrdinal() {
-		if m.Pod == nil || !m.Pod.Reseed || m.Pod.Deleting {
+		if m.Pod == nil || !m.Pod.Reseed || m.Pod.Deleting || rec.Phase != PhaseStable && !m.reseeds() {
 			continue
 		}
-		_, votes := rec.Voter(m.Name)
 		switch {
 		case m.Name == rec.Leader.Member:
 			return plan(Reseeding, v1alpha1.ReasonFailoverRefused, "%s leads and is not reseeded: hand over first.", m.Name).
 				do(UnannotatePod{m.Name, v1alpha1.AnnotationReseed}), true
-		case votes:
+		case d.counted(rec, m.Name):
 			return plan(Reseeding, v1alpha1.ReasonFailoverRefused, "%s is a voter that writes cannot do without, and is not reseeded: bring back "+
 				"another voter, or add a member, first.", m.Name).
 				do(UnannotatePod{m.Name, v1alpha1.AnnotationReseed}), true

@@ -102,6 +102,9 @@ func (d *decision) opening(rec Record, blocked *Plan) Plan {
 	if p, ok := d.changeRules(rec); ok {
 		return p
 	}
+	if p, ok := d.reseed(rec); ok {
+		return p
+	}
 	if s := d.Members[rec.Leader.Member].fresh(); committed(rec, s) {
 		return plan(Opening, v1alpha1.ReasonLeaderNotWritable, "%s leads epoch %d, committed its barrier, and takes writes once it has applied its log up to position %d (now %d).",
 			rec.Leader.Member, rec.Epoch, s.Last.Position, s.Applied).again(shortly).but(blocked)

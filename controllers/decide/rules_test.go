@@ -35,6 +35,8 @@ func TestNextRules(t *testing.T) {
 		"asynchronous to synchronous":  {rule(0, "a"), rule(1, "a"), rules{rule(0, "a"), rule(1, "a")}},
 		"asynchronous: anybody leaves": {rule(0, "a", "b"), rule(0, "a"), rules{rule(0, "a")}},
 		"k lowered and one leaves":     {rule(2, "a", "b"), rule(1, "a"), rules{rule(1, "a")}},
+		"synchronous to asynchronous":  {rule(1, "a"), rule(0, "b"), rules{rule(1, "a"), rule(0, "b")}},
+		"so, where nothing commits":    {rule(2, "a"), rule(0, "a"), rules{rule(0, "a")}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := nextRules(tc.now, tc.want); !reflect.DeepEqual(got, tc.next) {

@@ -99,6 +99,34 @@ func TestAsynchronousLeaderThatCannotRenew(t *testing.T) {
 	})
 }
 
+// With k >= 1 it goes on to acknowledge, and its Lease shows nothing any more: another one leads that may renew it, or people are told.
+func TestLeaderThatCannotRenew(t *testing.T) {
+	t.Run("another one leads", func(t *testing.T) {
+		w := started(t, 3, 1)
+		w.strand("orders-1")
+		w.ledByAnother("orders-1")
+		w.run(time.Minute)
+		if r, c := w.rec(), w.condition(v1alpha1.ConditionDegraded); r.Reason != "LeaseExpired" || r.Epoch != 2 || c.Status != "False" {
+			t.Errorf("%s, epoch %d; Degraded is %s %s: %s", r.Reason, r.Epoch, c.Status, c.Reason, c.Message)
+		}
+	})
+	t.Run("nobody else can", func(t *testing.T) {
+		w := started(t, 3, 1)
+		w.strand("orders-1", "orders-2", "orders-3")
+		w.run(2 * time.Minute)
+		w.tells(v1alpha1.ReasonLeaseNotRenewed, w.rec().Leader.Member+" leads", "reach the API server")
+		w.takesWrites(1)
+		if r := w.rec(); r.Epoch != 2 {
+			t.Errorf("epoch %d: leadership goes round", r.Epoch)
+		}
+		w.strand()
+		w.run(5 * time.Second)
+		if c := w.condition(v1alpha1.ConditionDegraded); c.Status != "False" {
+			t.Errorf("Degraded is %s %s: %s", c.Status, c.Reason, c.Message)
+		}
+	})
+}
+
 func (w *world) untilBlocked(reason string) {
 	w.t.Helper()
 	w.until("blocked: "+reason, func() bool { return w.condition(v1alpha1.ConditionFailoverBlocked).Reason == reason })

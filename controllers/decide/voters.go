@@ -85,7 +85,13 @@ func (d *decision) writeRules(rec Record, why string, rules []replication.Rule) 
 // If every set of acknowledgements under now also satisfies want, the record can say want first and the leader follows.
 // Otherwise newcomers are added first, which is always such a step, so that they can help to commit; and then both rules
 // are recorded and held until the leader has proven that the newer covers what is committed.
+//
+// A rule with k = 0 is implied by any, and still both are held first: of a record that has no other it follows that the leader is over
+// once its Lease has expired, and only a leader that goes by such a rule needs its Lease to acknowledge.
 func nextRules(now, want replication.Rule) []replication.Rule {
+	if now.K > 0 && now.K <= len(now.Voters) && want.K == 0 {
+		return []replication.Rule{now, want}
+	}
 	if implies(now, want) {
 		return []replication.Rule{want}
 	}
@@ -117,29 +123,42 @@ func implies(a, b replication.Rule) bool {
 }
 
 // wantedRule is what the rule should be, given who is here. Members join once caught up; they leave when they are to be
-// removed, came back with another directory, or are gone for long. Nobody leaves unless the rest can commit without.
+// removed, came back with another directory, or are gone for long. Nobody leaves unless the rest can commit without, and so it is
+// with those that a person took out: one whose pod is fenced votes where the spec's number cannot be had without it, one that is
+// to be reseeded where writes cannot.
 func (d *decision) wantedRule(rec Record, now replication.Rule) replication.Rule {
-	s := d.Members[rec.Leader.Member].fresh()
-	var kept []replication.Voter
-	for _, m := range d.byOrdinal() {
-		v, _ := m.voter()
-		if m.Name != rec.Leader.Member && d.caughtUp(rec, m) && !d.mustNotVote(rec, m.Name) && !slices.Contains(now.Voters, v) {
+	s, number := d.Members[rec.Leader.Member].fresh(), d.Store.Spec.SynchronousNumber()
+	surplus := d.surplus(rec)
+	var kept, fenced, leaving []replication.Voter
+	seat := func(v replication.Voter, leaves bool) {
+		switch pod := d.Members[v.Member].Pod; {
+		case leaves, pod != nil && pod.Reseed:
+			leaving = append(leaving, v)
+		case pod != nil && pod.Fenced:
+			fenced = append(fenced, v)
+		default:
 			kept = append(kept, v)
 		}
 	}
-	all := slices.Clone(kept)
-	for _, v := range now.Voters {
-		if names(kept, v.Member) {
-			continue // its next incarnation is caught up
+	var joining []replication.Voter
+	for _, m := range d.byOrdinal() {
+		v, _ := m.voter()
+		if m.Name != rec.Leader.Member && d.caughtUp(rec, m) && !surplus[m.Name] && !m.reseeds() && !slices.Contains(now.Voters, v) {
+			joining = append(joining, v)
+			seat(v, false)
 		}
-		all = append(all, v)
-		if !d.mustNotVote(rec, v.Member) && !d.replaced(s, v) && !d.goneForLong(s, v) {
-			kept = append(kept, v)
+	}
+	for _, v := range now.Voters {
+		if !names(joining, v.Member) { // or else its next incarnation is caught up
+			seat(v, surplus[v.Member] || d.replaced(s, v) || d.goneForLong(s, v))
 		}
 	}
 	voters := kept
-	if d.live(s, kept) < min(now.K, d.Store.Spec.SynchronousNumber()) {
-		voters = all
+	if d.live(s, voters) < number {
+		voters = append(voters, fenced...)
+	}
+	if d.live(s, voters) < min(now.K, number) {
+		voters = append(voters, leaving...)
 	}
 	sortVoters(voters)
 	return replication.Rule{Voters: voters, K: d.wantedK(now.K, d.live(s, voters))}
@@ -223,12 +242,6 @@ func (d *decision) replaced(leader *wire.Status, v replication.Voter) bool {
 
 func (d *decision) goneForLong(leader *wire.Status, v replication.Voter) bool {
 	return !d.hears(leader, v) && d.lasting("voter gone: "+v.Member+"@"+v.Incarnation, d.Settings.VoterGoneAfter)
-}
-
-// mustNotVote: members that are leaving, or that a person took out.
-func (d *decision) mustNotVote(rec Record, name string) bool {
-	pod := d.Members[name].Pod
-	return d.surplus(rec)[name] || pod != nil && (pod.Fenced || pod.Reseed)
 }
 
 // lasting notes that fact holds now, and tells whether it has for long enough.
