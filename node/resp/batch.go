@@ -80,13 +80,11 @@ func (r *round) sequence(step func(*store.Batch)) bool {
 	return true
 }
 
-// longPrefetch is how long reading ahead may take before what was evaluated earlier in the pipeline is waited for first.
-const longPrefetch = 10 * time.Millisecond
-
 // tarried reports whether the batch that comes next had to wait for what it reads, or for memory, while what was evaluated before it is
-// pending: the time that a commit has would go by for both.
+// pending: the time that a commit has would go by for both. What is
+// less than terms take from it is not worth that.
 func (r *round) tarried() bool {
-	return r.pending && !r.hasty && r.srv.opt.Now().Sub(r.lastTick) > longPrefetch
+	return r.pending && !r.hasty && int64(r.srv.opt.Now().Sub(r.lastTick)) > r.srv.commitTimeout.Load()/termShare
 }
 
 func (r *round) evaluate(step func(*store.Batch)) (store.Ticket, error) {
