@@ -43,6 +43,9 @@ func (r *round) runBatch(i int) int {
 // happened, and false is returned: the job at r.from is answered with the reason, unless it may run at another member that leads
 // now; then r.seq is nil.
 func (r *round) sequence(step func(*store.Batch)) bool {
+	if r.tarried() && !r.settle() {
+		return false
+	}
 	if r.ctx == nil {
 		limit := time.Duration(r.srv.commitTimeout.Load())
 		r.ctx = r.srv.terms.take(r.srv.ctx, r.conn.id, limit, r.srv.opt.Now())
@@ -75,6 +78,13 @@ func (r *round) sequence(step func(*store.Batch)) bool {
 	r.pending, r.ticket, r.owner = true, ticket, r.seq
 	r.proved = ticket.Wrote || r.srv.backend.ReadGate(noPatience) == nil && r.seq.Leads(ticket)
 	return true
+}
+
+// tarried reports whether the batch that comes next had to wait for what it reads, or for memory, while what was evaluated before it is
+// pending: the time that a commit has would go by for both. What is
+// less than terms take from it is not worth that.
+func (r *round) tarried() bool {
+	return r.pending && !r.hasty && int64(r.srv.opt.Now().Sub(r.lastTick)) > r.srv.commitTimeout.Load()/termShare
 }
 
 func (r *round) evaluate(step func(*store.Batch)) (store.Ticket, error) {

@@ -38,7 +38,7 @@ type conn struct {
 	onTake  func(fd uintptr)
 	onSend  func(fd uintptr)
 	taken   bool   // by onTake: something was
-	sending []byte // for onSend
+	sending []byte // for onSend, which is the goroutine's as well
 	sent    int    // by onSend
 	sendErr error  // of onSend
 
@@ -51,6 +51,7 @@ type conn struct {
 	quiet   replyMode
 	multi   *transaction
 	watched *watched
+	unsent  *unsent              // nil: it has taken all that it was answered
 	written replication.Position // end of the newest batch with a write of this connection (WAIT)
 
 	bound     bool // commands on data need the leader; see forward.go
@@ -118,7 +119,12 @@ func (c *conn) serve() {
 func (c *conn) work() bool {
 	for !c.cut.Load() && !c.killed.Load() {
 		c.slim()
-		if c.srv.stopping.Load() || !c.leaveAt.IsZero() {
+		if c.unsent != nil {
+			if !c.arrived && !c.exchange() {
+				continue
+			}
+			c.arrived = false
+		} else if c.srv.stopping.Load() || !c.leaveAt.IsZero() {
 			if !c.arrived && !c.fillRest() && !c.awaitLast() {
 				return false
 			}
@@ -155,6 +161,7 @@ func (c *conn) touch() (now time.Time) {
 
 // end releases what the connection holds.
 func (c *conn) end() {
+	_ = c.drain() // nothing more can be done about an error here
 	orderly := (c.closing || !c.leaveAt.IsZero()) && c.shut()
 	c.discard()
 	c.disconnect()
@@ -287,14 +294,15 @@ func (r *round) flush() error {
 	if r.out.over {
 		r.srv.stats.outputLimit.Add(1)
 		r.srv.opt.Log.Info("closing client: its replies exceed client-output-buffer-limit", "client", c.id, "addr", c.remote())
+		c.forgetUnsent()
 		return ErrOutputLimit
 	}
 	if len(r.out.buf) == 0 {
 		return nil
 	}
 	c.hold(false) // who is slow to take the replies is not to hold up others
-	err := c.send(r.out.buf)
-	if cap(r.out.buf) > keptReplies {
+	took, err := c.deliver(r.out.buf)
+	if took || cap(r.out.buf) > keptReplies {
 		r.out.buf = takeBuffer(0)
 	}
 	r.out.buf = r.out.buf[:0]

@@ -35,12 +35,8 @@ func (c *conn) trySend(r *round) bool {
 	if len(r.out.buf) == 0 {
 		return true
 	}
-	c.sending, c.sent, c.sendErr = r.out.buf, 0, nil
-	err := c.raw.Control(c.onSend)
-	c.sending = nil
-	c.srv.stats.sent.Add(uint64(c.sent))
-	if err != nil || c.sendErr != nil || c.sent < len(r.out.buf) {
-		r.out.buf = append(r.out.buf[:0], r.out.buf[c.sent:]...)
+	if rest, err := c.sendAtOnce(r.out.buf); err != nil || len(rest) > 0 {
+		r.out.buf = append(r.out.buf[:0], rest...)
 		return false
 	}
 	r.out.buf = r.out.buf[:0]

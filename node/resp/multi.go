@@ -175,7 +175,9 @@ func (r *round) execBatch(b *store.Batch, j *job, t *transaction, ready [][]byte
 	r.finish(at, kind)
 }
 
-// execQueued writes the array of replies. call has its data source already; a fault ends it early.
+// execQueued writes the array of replies. call has its data source already. A fault ends it early, and so does what makes the transaction be
+// refused: all of it, so what comes after would only keep the sequencer. Replies that are too long do not, for what is written happens as a
+// whole all the same; but nobody will see what is only read then.
 func (r *round) execQueued(t *transaction, ready [][]byte) {
 	r.out.array(len(t.jobs))
 	for i := range t.jobs {
@@ -186,13 +188,16 @@ func (r *round) execQueued(t *transaction, ready [][]byte) {
 			continue
 		}
 		q := &t.jobs[i]
+		if r.out.over && !q.cmd.has(flagWrite) {
+			continue
+		}
 		r.call.cmd, r.call.args = q.cmd, q.args
 		q.cmd.calls.Add(1)
 		copies := r.call.copies()
 		q.cmd.run(&r.call)
 		r.call.forget(copies)
-		if r.call.fault != nil {
-			return // and not when the replies are too long: it happens as a whole all the same
+		if r.call.fault != nil || r.call.tx != nil && r.call.tx.Refused() {
+			return
 		}
 	}
 }

@@ -35,7 +35,7 @@ type Options struct {
 	// MaxClients: further ones are told so and closed (default 10000). CONFIG SET maxclients.
 	MaxClients int
 	// MaxOutput bounds the replies kept back for one client, in bytes (default 512 MiB). One reply alone may need that much
-	// (MGET). Above it the client is closed. CONFIG SET client-output-buffer-limit.
+	// (MGET). Above it the client is closed; and of several that it does not take, no more are made until it does. CONFIG SET client-output-buffer-limit.
 	MaxOutput int64
 	// MaxLong bounds the values in replies that wait to be sent, in bytes over all clients; each may have 128 KiB of shorter ones beside it.
 	// What is longer than MaxLong comes alone. Others wait; but where clients are slow to take theirs, it may be twice as much. 0: no bound.
@@ -48,7 +48,8 @@ type Options struct {
 	CommitTimeout time.Duration
 	// ReadTimeout bounds Backend.ReadGate (default 2 s).
 	ReadTimeout time.Duration
-	// StallTimeout closes clients that take less than 4 MiB of their replies, or of what is left of them, in so long (default 60 s).
+	// StallTimeout closes clients that take less than 4 MiB of their replies, or of what is left of them, in so long (default 60 s), while
+	// nothing that they send is read.
 	StallTimeout time.Duration
 	// Dial reaches the client port of another member, to which commands that need the leader are forwarded. nil: they are refused
 	// with READONLY instead.

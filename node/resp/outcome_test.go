@@ -2,6 +2,7 @@ package resp_test
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -171,4 +172,23 @@ func TestReadsOfALeadershipThatIsOver(t *testing.T) {
 	d.depose.Store(true)
 	w.send("SETNX old 5", "PING", "SET a 1")
 	w.expect("-MASTERDOWN...", "+PONG")
+}
+
+// A batch that waits for memory, for longer than a write may wait to be committed, has all its time then, and what was evaluated earlier in
+// the pipeline is not called of unknown outcome.
+func TestBatchThatTarriesHasItsOwnTime(t *testing.T) {
+	const size = 2_000_001
+	n := resptest.Start(t, resp.Options{CommitTimeout: 300 * time.Millisecond, MaxLong: 3 << 20})
+	w := dial(t, n.Addr)
+	w.do("SETRANGE big 2000000 x", ":2000001")
+	slow := dial(t, n.Addr) // takes all that long replies may take, for two seconds
+	slow.send(strings.Repeat("GET big\r\n", 8) + "PING")
+	time.Sleep(200 * time.Millisecond)
+	c := dial(t, n.Addr)
+	c.send(strings.Repeat("SET k v\r\n", 70)+"GETSET big y", "SET b 2")
+	for range 70 {
+		c.expect("+OK")
+	}
+	c.discard(1, size)
+	c.expect("+OK")
 }

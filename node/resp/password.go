@@ -72,8 +72,7 @@ func (c *call) login(user, password []byte) bool {
 	}
 	c.conn.parser.locked = false
 	if p == nil && len(password) <= LongestPassword {
-		c.conn.given = string(password)
-		c.conn.disconnect() // the next one gives this
+		c.conn.given = string(password) // the upstream may be in use; the next one gives this, see connect
 	}
 	return true
 }

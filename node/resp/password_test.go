@@ -157,3 +157,25 @@ func TestAnotherStoreLearnsOfNoPassword(t *testing.T) {
 		}
 	}
 }
+
+// A password that is given within a transaction that goes to the leader is given to the next connection there, and this one is used to its
+// end.
+func TestPasswordInATransactionThatIsForwarded(t *testing.T) {
+	leader, follower := forwardingPair(t)
+	w := dial(t, leader.Addr)
+	w.do("SETRANGE long 299999 x", ":300000")
+	for _, auth := range []string{"AUTH default x", "HELLO 2 AUTH default y"} {
+		w.do("SET n 0", "+OK")
+		c := dial(t, follower.Addr)
+		c.send("MULTI", "INCR n", auth, "GET long", "EXEC")
+		c.expect("+OK", "+QUEUED", "+QUEUED", "+QUEUED", "*3", ":1")
+		if auth[0] == 'A' {
+			c.expect("+OK")
+		} else {
+			for line := ""; line != "*0"; line = c.line() { // its modules come last
+			}
+		}
+		c.discard(1, 300_000)
+		c.do("INCR n", ":2")
+	}
+}

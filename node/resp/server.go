@@ -170,11 +170,11 @@ func (s *Server) welcome(nc net.Conn, byLeader bool) {
 	c.touch()
 	if sc, ok := nc.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
-			c.raw = raw
+			c.raw, c.onSend = raw, c.sendNow
 		}
 	}
 	if c.raw != nil && len(s.loops) > 0 {
-		c.onTake, c.onSend = func(fd uintptr) { c.taken = c.ready(fd) }, c.sendNow
+		c.onTake = func(fd uintptr) { c.taken = c.ready(fd) }
 		c.loop = s.loops[s.nextLoop.Add(1)%uint32(len(s.loops))]
 	}
 	if tcp, ok := nc.(*net.TCPConn); ok {

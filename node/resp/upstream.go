@@ -19,6 +19,7 @@ type upstream struct {
 	nc    net.Conn
 	in    *bufio.Reader
 	resp3 bool
+	given string // conn.given when it was dialled
 }
 
 // forwardedCommand opens an upstream: what comes over it was sent by another member on behalf of its client. Its argument is
@@ -186,7 +187,7 @@ func appendCommand(dst []byte, args [][]byte) []byte {
 
 // connect returns the connection's upstream to addr, dialled unless there is one that works.
 func (c *conn) connect(ctx context.Context, addr string) (*upstream, error) {
-	if u := c.up; u != nil && (u.addr != addr || u.ended()) {
+	if u := c.up; u != nil && (u.addr != addr || u.given != c.given || u.ended()) {
 		c.disconnect()
 	}
 	if c.up == nil {
@@ -194,6 +195,7 @@ func (c *conn) connect(ctx context.Context, addr string) (*upstream, error) {
 		if err != nil {
 			return nil, err
 		}
+		u.given = c.given
 		c.setUpstream(u)
 	}
 	_ = c.up.nc.SetDeadline(c.srv.opt.Now().Add(c.srv.replyTimeout()))

@@ -119,7 +119,7 @@ func (c *call) blocking(timeout time.Duration) (context.Context, func()) {
 
 // tellSoFar sends the replies to what came before a command that may wait for long.
 func (r *round) tellSoFar() {
-	if r.flush() != nil {
+	if r.flush() != nil || r.conn.drain() != nil {
 		r.conn.closing = true
 	}
 }

@@ -112,6 +112,9 @@ func (tx *Tx) move(need int) {
 	tx.entry = append(make([]byte, 0, size), tx.entry...)
 }
 
+// Refused reports whether End will refuse what was written so far: nothing that comes after it happens either.
+func (tx *Tx) Refused() bool { return tx.refused != nil }
+
 // Now returns leader time (unix ms), the same throughout a batch.
 func (tx *Tx) Now() int64 { return tx.now }
 

@@ -1,0 +1,67 @@
+package resp_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/replicatedstore/replicatedstore/node/resp"
+	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
+	"github.com/replicatedstore/replicatedstore/node/store"
+)
+
+// calls is how often a command was run or queued.
+func calls(w *wire, name string) (n int) {
+	w.t.Helper()
+	w.send("INFO commandstats")
+	_, rest, found := strings.Cut(w.bulk(), "cmdstat_"+name+":calls=")
+	if !found {
+		return 0
+	}
+	if _, err := fmt.Sscanf(rest, "%d,", &n); err != nil {
+		w.t.Fatal(err)
+	}
+	return n
+}
+
+// Once a transaction is refused, nothing more of it is run: it would keep the sequencer, for which all writes and a fence wait.
+func TestRefusedTransactionEndsAtOnce(t *testing.T) {
+	n := resptest.Start(t, resp.Options{}, store.SequencerOptions{MaxEntryBytes: 100_000})
+	w := dial(t, n.Addr)
+	w.do("SETRANGE big 39999 x", ":40000")
+	c := dial(t, n.Addr)
+	c.send("MULTI", "SET a 1", strings.Repeat("APPEND big x\r\n", 50)+"GET big")
+	c.expect("+OK")
+	for range 52 {
+		c.expect("+QUEUED")
+	}
+	queued := calls(w, "append")
+	c.do("EXEC", "-ERR write is too large...")
+	if got := calls(w, "append") - queued; got != 3 {
+		t.Errorf("%d APPENDs were run, the third was too much", got)
+	}
+	w.do("EXISTS a", ":0")
+	w.do("STRLEN big", ":40000")
+}
+
+// Once its replies are too long, nothing more of a transaction is read; what it writes happens.
+func TestTransactionWithTooLongRepliesReadsNoMore(t *testing.T) {
+	n := resptest.Start(t, resp.Options{MaxOutput: 100_000})
+	w := dial(t, n.Addr)
+	w.do("SETRANGE big 39999 x", ":40000")
+	for _, write := range []string{"SET a 1", "PING"} {
+		c := dial(t, n.Addr)
+		c.send("MULTI", strings.Repeat("GET big\r\n", 50)+write)
+		c.expect("+OK")
+		for range 51 {
+			c.expect("+QUEUED")
+		}
+		queued := calls(w, "get")
+		c.send("EXEC")
+		c.closed()
+		if got := calls(w, "get") - queued; got != 3 {
+			t.Errorf("%s: %d GETs were run, the third was too much", write, got)
+		}
+		w.do("EXISTS a", ":1")
+	}
+}
