@@ -163,7 +163,10 @@ func (r *round) admit(i int, n need) bool {
 		r.letGo()
 		return false
 	}
-	c, limit := r.conn, time.Duration(r.srv.commitTimeout.Load())
+	c, limit := r.conn, time.Duration(0)
+	if r.jobs[i].cmd.has(flagWrite) || c.multi != nil && c.multi.writes {
+		limit = time.Duration(r.srv.commitTimeout.Load())
+	}
 	late := r.srv.replies.size > 0 && c.earn(n.reply, limit)
 	late = late || n.toWrite > 0 && r.srv.ration.size > 0 && c.draw(n.toWrite, limit)
 	switch {
