@@ -1,37 +1,46 @@
 package resp
 
-// prefetch brings what j will read into memory before the sequencer is locked, and waits until the connection may hold as much. It returns how
-// many bytes there are.
-func (r *round) prefetch(j *job) (size int) {
+// prefetch brings what j will read into memory before the sequencer is locked, and returns what its evaluation needs.
+func (r *round) prefetch(j *job) (n need) {
 	if j.cmd.blind(j.args) {
-		return 0
+		return n
 	}
 	keys, _ := j.cmd.keysOf(j.args)
-	copies, replied := j.cmd.copies(), j.cmd.has(flagReadonly)
+	copies := j.cmd.copies()
 	for _, k := range keys {
 		if r.conn.killed.Load() {
-			return size
+			return n
 		}
 		key := j.args[k.index]
 		if r.hasty {
-			if n, resident := r.seq.Resident(key); !resident || n > largeBuffer && copies {
+			if size, resident := r.seq.Resident(key); !resident || size > largeBuffer && copies {
 				r.stuck, r.cold = true, true
-				return size
+				return n
 			}
 			continue
 		}
-		n, resident := r.ahead(key, copies)
+		size, resident := r.ahead(key, copies)
 		if !resident {
 			r.cold = true
 		}
-		if !copies {
-			continue
-		}
-		if size += n; n > largeBuffer || replied {
-			r.conn.reserve(n) // what is read to be written is bounded otherwise, unless it is long
+		if copies {
+			n = n.and(j.needs(size))
 		}
 	}
-	return size
+	return n
+}
+
+// needs is what it takes to evaluate j for a value of size bytes at one of its keys. What is read to be written is bounded otherwise, unless
+// it is long.
+func (j *job) needs(size int) need {
+	n := need{size: size}
+	switch long := size > largeBuffer; {
+	case j.cmd.has(flagReadonly), long && j.cmd.has(flagWrite) && j.cmd.tells(j.args):
+		n.reply = size
+	case long && j.cmd.has(flagWrite):
+		n.toWrite = size
+	}
+	return n
 }
 
 // manyKeys is how many keys a command or a transaction reads at most without a store.Foresight.
@@ -84,7 +93,7 @@ func (c *command) blind(args [][]byte) bool {
 }
 
 // prefetchAll is prefetch for the commands of t.
-func (r *round) prefetchAll(t *transaction) {
+func (r *round) prefetchAll(t *transaction) (n need) {
 	reads := 0
 	for i := range t.jobs {
 		reads += t.jobs[i].reads()
@@ -94,8 +103,9 @@ func (r *round) prefetchAll(t *transaction) {
 	}
 	for i := range t.jobs {
 		if t.jobs[i].cmd.onData() {
-			r.prefetch(&t.jobs[i])
+			n = n.and(r.prefetch(&t.jobs[i]))
 		}
 	}
 	r.aheadAgain()
+	return n
 }

@@ -33,7 +33,7 @@ func TestLongRepliesTakeTurns(t *testing.T) {
 		"in a transaction": {[]string{"MULTI", "GET long", "EXEC"}, []string{"+OK", "+QUEUED", "*1", longReply}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := resptest.Start(t, resp.Options{MaxLong: most})
+			n := resptest.Start(t, resp.Options{MaxLong: most, CommitTimeout: time.Minute})
 			w := dial(t, n.Addr)
 			makeLong(w, "long", longLength)
 			var all []*wire

@@ -20,13 +20,21 @@ func (r *round) runBatch(i int) int {
 		r.foresight = r.seq.Foresee()
 		defer r.aheadEnd()
 	}
-	size := argBytes(r.jobs[i].args) + r.prefetch(&r.jobs[i])
+	n := r.prefetch(&r.jobs[i])
+	if !r.stuck && !r.admit(i, n) {
+		return r.from
+	}
+	size := argBytes(r.jobs[i].args) + n.size
 	for r.end < len(r.jobs) && r.end-i < batchCommands && size < batchBytes {
 		j := &r.jobs[r.end]
 		if class := r.classify(j); class != classBatch && class != classRead || j.many() || j.cmd.name == "watch" {
 			break
 		}
-		size += argBytes(j.args) + r.prefetch(j)
+		n := r.prefetch(j)
+		if !r.covers(n) {
+			break
+		}
+		size += argBytes(j.args) + n.size
 		r.end++
 	}
 	if r.stuck {

@@ -25,6 +25,7 @@ type conn struct {
 	created time.Time
 	parser  parser
 	parts   []*part // of Server.ration
+	toWrite kept    // for long values that are read to be written; until that is settled
 	allow   allowance
 	readErr error // of the last read
 	onReady func(fd uintptr) bool
@@ -276,7 +277,7 @@ func (r *round) flushIfLarge() error {
 // large reports whether there are so many replies that they are sent before more is executed.
 func (r *round) large() bool {
 	if r.pending {
-		return len(r.out.buf) >= settleBytes
+		return len(r.out.buf) >= settleBytes || r.conn.toWrite.have >= settleBytes
 	}
 	return len(r.out.buf) >= flushBytes
 }
@@ -291,6 +292,7 @@ func (r *round) flush() error {
 	now := r.srv.sinceStart(r.started)
 	c.active.Store(now)
 	defer c.repay()
+	c.toWrite.give(c)
 	if r.out.over {
 		r.srv.stats.outputLimit.Add(1)
 		r.srv.opt.Log.Info("closing client: its replies exceed client-output-buffer-limit", "client", c.id, "addr", c.remote())

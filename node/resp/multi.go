@@ -100,9 +100,12 @@ func (r *round) exec(i int) bool {
 	case r.seq != nil && r.conn.watchesUp != nil:
 		r.answer(j, func() { r.out.nullArray() }) // this member has become the leader since
 	case r.seq != nil:
-		ready := r.execDirect(t)
 		r.from = i
-		r.prefetchAll(t)
+		if !r.admit(i, r.prefetchAll(t)) {
+			r.aheadEnd()
+			return r.from > i
+		}
+		ready := r.execDirect(t)
 		ran := r.sequence(func(b *store.Batch) { r.execBatch(b, j, t, ready) })
 		r.aheadEnd()
 		if !ran && r.seq == nil {
@@ -239,16 +242,21 @@ func (r *round) execView(j *job, t *transaction) bool {
 			continue
 		}
 		r.execQueued(t, ready)
-		short := r.short
-		if short > 0 && !r.conn.killed.Load() {
+		if r.short > 0 && !r.conn.killed.Load() {
+			r.earn(at, spent)
+			if r.conn.closing {
+				return true
+			}
+			at, spent = len(r.out.buf), r.conn.allow.spent
 			r.call.fault, r.call.short = nil, 0
-			tries-- // it waits below
-		} else if r.replaceFault(at) || r.machine.Ceiling() == before {
+			tries--
+			continue
+		}
+		if r.replaceFault(at) || r.machine.Ceiling() == before {
 			done = true
 			break
 		}
 		r.out.rewind(at)
-		r.conn.earn(short) // beside what was spent on the others
 		r.conn.allow.spent = spent
 	}
 	if !done {

@@ -38,10 +38,11 @@ type Options struct {
 	// (MGET). Above it the client is closed; and of several that it does not take, no more are made until it does. CONFIG SET client-output-buffer-limit.
 	MaxOutput int64
 	// MaxLong bounds the values in replies that wait to be sent, in bytes over all clients; each may have 128 KiB of shorter ones beside it.
-	// What is longer than MaxLong comes alone. Others wait; but where clients are slow to take theirs, it may be twice as much. 0: no bound.
+	// Others wait; but where clients are slow to take theirs, it may be twice as much, and beside that what one client is sent of replies
+	// longer than MaxLong: there is one such at a time. A write that would wait longer than CommitTimeout is refused. 0: no bound.
 	MaxLong int
-	// MaxLarge bounds requests longer than 128 KiB that are taken in, or being executed, at a time, in bytes over all clients; one that is
-	// longer than that comes alone. Others wait. 0: no bound.
+	// MaxLarge bounds requests longer than 128 KiB that are taken in, or being executed, at a time, in bytes over all clients, and values as
+	// long that are read to be written; one that is longer than that comes alone. Others wait. 0: no bound.
 	MaxLarge int
 	// CommitTimeout is how long a write may wait to be committed before its outcome is reported as unknown (default 10 s),
 	// give or take a sixteenth. CONFIG SET commit-timeout-ms.

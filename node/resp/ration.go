@@ -1,7 +1,10 @@
 package resp
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -10,15 +13,21 @@ import (
 // ration bounds the memory of what is longer than the largest pooled buffer: of requests, each of which is in memory several times before
 // it is answered, and of replies. Many at once would take more than the process has. Who does not get his part yet is not read from, or
 // not answered, meanwhile.
+//
+// Invariant: what all have is size and most together at the most, and beside that what one of them has alone, who is large.
 type ration struct {
 	mu    sync.Mutex
 	size  int     // bytes; 0: no bound
 	used  int     // by parts that are not lent
-	lent  int     // by those that are
-	most  int     // of lent
+	lent  int     // by those that are, but for what is large's
+	most  int     // of lent; unbounded: however much
+	large any     // who was given more than there is; nil: nobody. Where lent is bounded only
 	parts []*part // that were given, oldest first
 	queue []*part // that are waited for, first come first served
 }
+
+// unbounded, as ration.most: parts are lent however many are.
+const unbounded = math.MaxInt
 
 // part of a ration.
 type part struct {
@@ -31,8 +40,10 @@ type part struct {
 }
 
 // rationPatience is for how long a part counts while others wait: who has it may be slow to send or to take a reply, and is not to hold up
-// everybody. Of replies only so much may count no more that memory stays bounded: who takes nothing is cut off in the end. What is being
-// executed counts as long as that takes: while the disk or the voters are slow, more would only wait for them in memory.
+// everybody. Of replies only so much may count no more that memory stays bounded: who takes nothing is cut off in the end. The one who has
+// more than that alone counts no more then either, and until he has given it back others who want as much wait, and do not hold up those
+// who want less. What is being executed counts as long as that takes: while the disk or the voters are slow, more would only wait for them
+// in memory.
 const rationPatience = 2 * time.Second
 
 // try is take for whoever does not wait: nil where that would have to be.
@@ -48,7 +59,7 @@ func (r *ration) try(n int, who any) *part {
 }
 
 // take waits for n bytes, and returns nil where ctx ended before. More than all there is, is given while nobody else has any. Who has had a
-// part for longest waits for nobody: else several who want more could wait for each other.
+// part for longest waits for nobody, or for who is large and does not: else several who want more could wait for each other.
 func (r *ration) take(ctx context.Context, n int, who any) *part {
 	p := &part{n: n, who: who, got: make(chan struct{})}
 	r.mu.Lock()
@@ -81,33 +92,64 @@ func (r *ration) give(p *part) {
 	defer r.mu.Unlock()
 	if i := slices.Index(r.parts, p); i >= 0 {
 		r.parts = slices.Delete(r.parts, i, i+1)
-		if p.lent {
-			r.lent -= p.n
-		} else {
-			r.used -= p.n
-		}
+		r.count(p, -p.n)
+	}
+	if !slices.ContainsFunc(r.parts, func(p *part) bool { return p.who == r.large }) {
+		r.large = nil
 	}
 	r.serve()
 }
 
-// first tells whether who wants p has had a part for longest. r.mu is held, as for what follows.
+// count adds n bytes to where p counts. r.mu is held, as for what follows.
+func (r *ration) count(p *part, n int) {
+	switch {
+	case !p.lent:
+		r.used += n
+	case r.large == nil || p.who != r.large:
+		r.lent += n
+	}
+}
+
+// first tells whether who wants p has had a part for longest.
 func (r *ration) first(p *part) bool { return len(r.parts) > 0 && r.parts[0].who == p.who }
 
 // fits tells whether p may be given.
 func (r *ration) fits(p *part) bool {
-	if r.used+p.n <= r.size || r.first(p) {
+	if r.used+p.n <= r.size || r.large != nil && r.large == p.who {
 		return true
 	}
+	return r.large == nil && (r.first(p) || r.alone(p))
+}
+
+// alone tells whether nobody else has any.
+func (r *ration) alone(p *part) bool {
+	return !slices.ContainsFunc(r.parts, func(other *part) bool { return !other.lent && other.who != p.who })
+}
+
+// late tells whether p is more than can be given while somebody else is large: others need not wait behind it.
+func (r *ration) late(p *part) bool {
+	if r.large == nil || r.large == p.who {
+		return false
+	}
+	n := p.n
 	for _, other := range r.parts {
-		if !other.lent && other.who != p.who {
-			return false
+		if !other.lent && other.who == p.who {
+			n += other.n
 		}
 	}
-	return true // nobody else has any
+	return n > r.size
 }
 
 // hand gives p.
 func (r *ration) hand(p *part) {
+	if r.used+p.n > r.size && r.most != unbounded && r.large == nil {
+		for _, other := range r.parts {
+			if other.lent && other.who == p.who {
+				r.lent -= other.n
+			}
+		}
+		r.large = p.who
+	}
 	r.parts = append(r.parts, p)
 	r.used += p.n
 	p.at = time.Now()
@@ -116,12 +158,15 @@ func (r *ration) hand(p *part) {
 
 // serve gives parts to those that wait, as far as there is something.
 func (r *ration) serve() {
-	for len(r.queue) > 0 {
-		next := max(0, slices.IndexFunc(r.queue, r.first))
-		p := r.queue[next]
-		if !r.fits(p) {
+	for {
+		next := slices.IndexFunc(r.queue, func(p *part) bool { return r.first(p) && !r.late(p) })
+		if next < 0 {
+			next = slices.IndexFunc(r.queue, func(p *part) bool { return !r.late(p) })
+		}
+		if next < 0 || !r.fits(r.queue[next]) {
 			return
 		}
+		p := r.queue[next]
 		r.queue = slices.Delete(r.queue, next, next+1)
 		r.hand(p)
 	}
@@ -135,12 +180,12 @@ func (r *ration) relent() {
 		if p.lent || p.held {
 			continue
 		}
-		if time.Since(p.at) < rationPatience || r.lent+p.n > r.most {
+		if time.Since(p.at) < rationPatience || p.who != r.large && r.lent+p.n > r.most {
 			break
 		}
+		r.count(p, -p.n)
 		p.lent = true
-		r.used -= p.n
-		r.lent += p.n
+		r.count(p, p.n)
 	}
 	r.serve()
 }
@@ -151,9 +196,9 @@ func (r *ration) hold(parts []*part, held bool) {
 	defer r.mu.Unlock()
 	for _, p := range parts {
 		if p.held = held; held && p.lent {
+			r.count(p, -p.n)
 			p.lent = false
-			r.lent -= p.n
-			r.used += p.n
+			r.count(p, p.n)
 		}
 	}
 }
@@ -181,7 +226,7 @@ func (c *conn) mayFill() bool {
 	if want <= have || c.srv.ration.size == 0 {
 		return true
 	}
-	p := c.await(&c.srv.ration, want-have)
+	p, _ := c.await(&c.srv.ration, want-have, 0)
 	if p == nil {
 		return false
 	}
@@ -190,21 +235,30 @@ func (c *conn) mayFill() bool {
 	return true
 }
 
-// await waits for a part of r; nil: something has happened that ends the wait.
-func (c *conn) await(r *ration, n int) *part {
+// await waits for a part of r, for as long as limit (0: however long). nil: that is over (late), or something has happened that ends the
+// wait; as when the client hangs up, for then the connection is closed.
+func (c *conn) await(r *ration, n int, limit time.Duration) (p *part, late bool) {
+	if p := r.try(n, c); p != nil {
+		return p, false
+	}
 	c.queued.Store(true)
 	defer c.queued.Store(false)
-	ctx, cancel := context.WithCancel(c.srv.blockCtx)
+	ctx, cancel := context.WithTimeout(c.srv.blockCtx, cmp.Or(limit, math.MaxInt64))
 	defer cancel()
 	c.setWake(cancel)
 	defer c.setWake(nil)
 	if c.disturbed() {
 		cancel() // just before wake was set
 	}
-	return r.take(ctx, n, c)
+	var watching sync.WaitGroup
+	watching.Go(func() { c.watchHangup(ctx, func() { c.kill("it hung up while it waited for its turn") }) })
+	defer watching.Wait()
+	defer cancel() // before
+	p = r.take(ctx, n, c)
+	return p, p == nil && errors.Is(ctx.Err(), context.DeadlineExceeded)
 }
 
-// kept is what a connection was given of Server.ration for what it keeps between commands.
+// kept is what a connection was given of Server.ration for what it keeps between commands, or works on.
 type kept struct {
 	parts []*part
 	have  int // bytes that were waited for
@@ -219,10 +273,15 @@ func (k *kept) await(c *conn, bytes int) {
 	c.hold(false) // others may wait for what this one's request takes
 	defer c.hold(true)
 	n := max(bytes-k.have, largeBuffer)
-	if p := c.await(&c.srv.ration, n); p != nil {
+	if p, _ := c.await(&c.srv.ration, n, 0); p != nil {
 		k.parts = append(k.parts, p)
 	}
 	k.have += n
+}
+
+func (k *kept) add(p *part) {
+	k.parts = append(k.parts, p)
+	k.have += p.n
 }
 
 func (k *kept) give(c *conn) {
@@ -234,6 +293,7 @@ func (k *kept) give(c *conn) {
 
 // slim gives back what a long request took, once it is done.
 func (c *conn) slim() {
+	c.toWrite.give(c)
 	p := &c.parser
 	if len(p.buf) >= largeBuffer {
 		c.hold(false)
@@ -250,8 +310,10 @@ func (c *conn) slim() {
 
 // hold tells whether what c was given for its request is for one that is being executed.
 func (c *conn) hold(executing bool) {
-	if len(c.parts) > 0 {
-		c.srv.ration.hold(c.parts, executing)
+	for _, parts := range [][]*part{c.parts, c.toWrite.parts} {
+		if len(parts) > 0 {
+			c.srv.ration.hold(parts, executing)
+		}
 	}
 }
 

@@ -96,6 +96,49 @@ func TestRationOfTheSlow(t *testing.T) {
 	})
 }
 
+// One who is slow with more than there is holds up nobody but those who want as much, and those hold up nobody.
+func TestRationOfTheSlowAndLarge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &ration{size: 10, most: 10}
+		small, large := r.taker(4), r.taker(30)
+		if !large.waits() {
+			t.Fatal("patience")
+		}
+		time.Sleep(rationPatience + rationPatience/2)
+		next := r.taker(40)
+		a := r.taker(5)
+		if large.waits() || !a.waits() {
+			t.Fatal("it is alone at first")
+		}
+		time.Sleep(rationPatience)
+		b, c := r.taker(5), r.taker(5)
+		if a.waits() || b.waits() || !c.waits() || !next.waits() {
+			t.Fatal("what is slow counts no more")
+		}
+		time.Sleep(10 * rationPatience) // 4 are lent, and of 5 and 5 one more
+		d := r.taker(1)
+		if c.waits() || !d.waits() || !next.waits() || r.used != 10 || r.lent != 9 {
+			t.Fatalf("%d used, %d lent", r.used, r.lent)
+		}
+		r.give(<-large.got)
+		if !next.waits() {
+			t.Fatal("others have some")
+		}
+		r.give(<-a.got)
+		r.give(<-b.got)
+		r.give(<-c.got)
+		r.give(<-small.got)
+		if next.waits() {
+			t.Fatal("nobody else has any")
+		}
+		r.give(<-next.got)
+		r.give(<-d.got)
+		if r.used != 0 || r.lent != 0 || r.large != nil || len(r.parts)+len(r.queue) != 0 {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
 func TestRationThatIsWaitedForNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &ration{size: 10}

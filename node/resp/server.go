@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"runtime"
 	"slices"
@@ -58,7 +57,7 @@ func New(b Backend, o Options) (*Server, error) {
 	}
 	s := &Server{backend: b, opt: o.withDefaults(), table: newTable()}
 	s.limits = &s.opt.Limits
-	s.ration.size, s.ration.most = s.opt.MaxLarge, math.MaxInt
+	s.ration.size, s.ration.most = s.opt.MaxLarge, unbounded
 	s.replies.size, s.replies.most = s.opt.MaxLong, s.opt.MaxLong
 	s.stats = newStats(s)
 	s.started = s.opt.Now()

@@ -1,0 +1,150 @@
+package resp_test
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/node/resp"
+	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
+)
+
+// severalLong has eight values of 4 MiB, which are longer together than what long replies may take, and some of 200 kB.
+func severalLong(t *testing.T, change func(*resp.Options)) (n *resptest.Node, mget string) {
+	t.Helper()
+	o := resp.Options{MaxLong: 10 << 20, MaxLarge: 10 << 20, Limits: resp.Limits{MaxBulk: 4 << 20}, MaxOutput: 40 << 20}
+	change(&o)
+	n = resptest.Start(t, o)
+	w := dial(t, n.Addr)
+	mget = "MGET"
+	for i := range 8 {
+		makeLong(w, fmt.Sprint("big", i), 4<<20)
+		mget += fmt.Sprint(" big", i)
+	}
+	for i := range 6 {
+		makeLong(w, fmt.Sprint("mid", i), 200_000)
+	}
+	return n, mget
+}
+
+// Who asks for more than all long replies may take, and is slow to take it, does not keep others from reading and writing long values; nor
+// do two of them, of whom the second waits.
+func TestASlowReaderDoesNotHoldUpOthers(t *testing.T) {
+	n, mget := severalLong(t, func(*resp.Options) {})
+	var slow []*wire // read nothing meanwhile
+	before := []string{"", ":1", "", "+OK +QUEUED *1"}
+	for _, ask := range []string{mget, "INCR n\r\n" + mget, mget, "MULTI\r\n" + mget + "\r\nEXEC"} {
+		c := dial(t, n.Addr)
+		c.send(ask)
+		someIsHeld(t, n)
+		slow = append(slow, c)
+	}
+	time.Sleep(100 * time.Millisecond)
+	var all sync.WaitGroup
+	for ask, want := range map[string]string{
+		"SET other 1":                         "+OK",
+		"GET mid0":                            "$200000",
+		"APPEND mid1 x":                       ":200001",
+		"SETRANGE mid2 5 abc":                 ":200000",
+		"GETDEL mid3":                         "$200000",
+		"MULTI\r\nAPPEND mid4 y\r\nEXEC":      "+OK +QUEUED *1 :200001",
+		"INCR m\r\nGET mid5":                  ":1 $200000",
+		"EXPIRE big0 1000\r\nSTRLEN big1":     ":1 :4194304",
+		"MULTI\r\nGET mid0\r\nINCR i\r\nEXEC": "+OK +QUEUED +QUEUED *2 $200000",
+	} {
+		c := dial(t, n.Addr)
+		all.Go(func() {
+			c.send(ask)
+			began := time.Now()
+			c.expect(strings.Fields(want)...)
+			if took := time.Since(began); took > 8*time.Second {
+				t.Errorf("%q took %v", ask, took)
+			}
+		})
+	}
+	all.Wait()
+	if held := n.Server.Held(); held > (10+10+40)<<20 {
+		t.Errorf("%d MiB are held", held>>20)
+	}
+	for i, c := range slow {
+		all.Go(func() {
+			c.expect(append(strings.Fields(before[i]), "*8")...)
+			c.discard(8, 4<<20)
+		})
+	}
+	all.Wait()
+	noneIsHeld(t, n)
+}
+
+// A write that waits too long for its turn is not done, and says so; what came before it in the pipeline is done, and is not of unknown
+// outcome for that.
+func TestAWriteDoesNotWaitForItsTurnForEver(t *testing.T) {
+	n, _ := severalLong(t, func(o *resp.Options) { o.CommitTimeout = 700 * time.Millisecond })
+	var slow []*wire
+	for range 6 { // more than count no more
+		c := dial(t, n.Addr)
+		c.send("GET big0")
+		slow = append(slow, c)
+	}
+	eventually(t, func() string {
+		if held := n.Server.Held(); held < 16<<20 { // of which half counts no more
+			return fmt.Sprintf("%d bytes are held", held)
+		}
+		return ""
+	})
+	time.Sleep(300 * time.Millisecond)
+	c, d := dial(t, n.Addr), dial(t, n.Addr)
+	c.send("SET before 1", "GETDEL mid0", "SET after 1")
+	c.expect("+OK", "-TRYAGAIN nothing was written, others have held the memory for long values for 700ms", "+OK")
+	d.send("SET before 2", "MULTI", "GET mid1", "SET in 1", "EXEC", "MGET before after in", "EXISTS mid0")
+	d.expect("+OK", "+OK", "+QUEUED", "+QUEUED",
+		"-EXECABORT Transaction discarded because of: TRYAGAIN nothing was written, others have held the memory for long values for 700ms",
+		"*3", "$1", "2", "$1", "1", "$-1", ":1")
+	d.do("APPEND mid0 x", ":200001") // which tells nothing of it
+	var all sync.WaitGroup
+	for _, s := range slow {
+		all.Go(func() { s.discard(1, 4<<20) })
+	}
+	all.Wait()
+	c.do("GETDEL before", "$1", "2")
+	noneIsHeld(t, n)
+	eventuallyNone(t, n.Server.Rationed)
+}
+
+// Clients that hang up while they wait for their turn are not connected any more.
+func TestWhoHangsUpWhileWaitingForTheTurnIsGone(t *testing.T) {
+	n, mget := severalLong(t, func(o *resp.Options) { o.MaxClients = 40 })
+	dial(t, n.Addr).send(mget)
+	someIsHeld(t, n)
+	time.Sleep(100 * time.Millisecond)
+	for i := range 30 {
+		c, err := net.Dial("tcp", n.Addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask := mget // on a view, in the sequencer, and in a transaction
+		switch i % 3 {
+		case 1:
+			ask = "INCR n\r\n" + mget + "\r\nSET never 1"
+		case 2:
+			ask = "MULTI\r\n" + mget + "\r\nSET never 1\r\nEXEC"
+		}
+		fmt.Fprintf(c, "%s\r\n", ask)
+		time.Sleep(10 * time.Millisecond)
+		_ = c.Close()
+	}
+	w := dial(t, n.Addr)
+	eventually(t, func() string {
+		w.send("INFO clients")
+		for line := range strings.Lines(w.bulk()) {
+			if strings.HasPrefix(line, "connected_clients:") && strings.TrimSpace(line) != "connected_clients:3" {
+				return line
+			}
+		}
+		return ""
+	})
+	w.do("EXISTS never", ":0")
+}
