@@ -60,6 +60,9 @@ func TestWholePipelineBeforeItsReplies(t *testing.T) {
 	follower.Point(leader.Addr)
 	o.MaxLong = 120 << 20
 	rationed := resptest.Start(t, o)
+	for _, n := range []*resptest.Node{leader, rationed} {
+		dial(t, n.Addr).do("SET k "+value, "+OK")
+	}
 	for name, tc := range map[string]struct {
 		addr  string
 		one   []byte
@@ -74,9 +77,6 @@ func TestWholePipelineBeforeItsReplies(t *testing.T) {
 		"nothing but PING": {leader.Addr, encoded("PING", value), 40_000, "$1000\r\n" + value + "\r\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if tc.addr != follower.Addr {
-				dial(t, tc.addr).do("SET k "+value, "+OK")
-			}
 			if err := wholePipeline(tc.addr, tc.one, tc.count, []byte(tc.reply)); err != nil {
 				t.Error(err)
 			}
