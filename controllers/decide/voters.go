@@ -89,8 +89,9 @@ func (d *decision) writeRules(rec Record, why string, rules []replication.Rule) 
 // A rule with k = 0 is implied by any, and still both are held first: of a record that has no other it follows that the leader is over
 // once its Lease has expired, and only a leader that goes by such a rule needs its Lease to acknowledge.
 func nextRules(now, want replication.Rule) []replication.Rule {
+	both := []replication.Rule{now, want}
 	if now.K > 0 && now.K <= len(now.Voters) && want.K == 0 {
-		return []replication.Rule{now, want}
+		return both
 	}
 	if implies(now, want) {
 		return []replication.Rule{want}
@@ -105,7 +106,7 @@ func nextRules(now, want replication.Rule) []replication.Rule {
 		sortVoters(union.Voters)
 		return []replication.Rule{union}
 	}
-	return []replication.Rule{now, want}
+	return both
 }
 
 // implies tells whether every K voters of a include b.K voters of b. An a that nothing can satisfy implies everything.

@@ -174,10 +174,9 @@ func TestReadsOfALeadershipThatIsOver(t *testing.T) {
 	w.expect("-MASTERDOWN...", "+PONG")
 }
 
-// A batch that waits for memory, for longer than a write may wait to be committed, has all its time then, and what was evaluated earlier in
-// the pipeline is not called of unknown outcome.
+// Of a pipeline of which one command waits for memory for too long, what was evaluated earlier is not called of unknown outcome, and what
+// comes later has all its time.
 func TestBatchThatTarriesHasItsOwnTime(t *testing.T) {
-	const size = 2_000_001
 	n := resptest.Start(t, resp.Options{CommitTimeout: 300 * time.Millisecond, MaxLong: 3 << 20})
 	w := dial(t, n.Addr)
 	w.do("SETRANGE big 2000000 x", ":2000001")
@@ -189,6 +188,5 @@ func TestBatchThatTarriesHasItsOwnTime(t *testing.T) {
 	for range 70 {
 		c.expect("+OK")
 	}
-	c.discard(1, size)
-	c.expect("+OK")
+	c.expect("-TRYAGAIN nothing was written...", "+OK")
 }

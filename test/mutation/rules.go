@@ -195,8 +195,8 @@ var mutations = []mutation{
 	{
 		"rules replaced at once", "while rules change, both hold",
 		[]edit{{votersGo,
-			"return []replication.Rule{now, want}",
-			"return []replication.Rule{want}"}},
+			"both := []replication.Rule{now, want}",
+			"both := []replication.Rule{want}"}},
 	},
 	{
 		"newer rule taken early", "the older rule is dropped once everything acknowledged is held under the newer",
