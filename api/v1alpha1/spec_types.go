@@ -160,7 +160,8 @@ type SynchronousSpec struct {
 	// +kubebuilder:validation:Maximum=8
 	Number *int32 `json:"number,omitempty"`
 	// durability says what happens while fewer than number followers can answer. Required: writes wait. Preferred: number is
-	// lowered to what there is, which is recorded, and said in status, before the first weaker acknowledgement.
+	// lowered to what there is, which is recorded, and said in status, before the first weaker acknowledgement (or, where
+	// status cannot be written while a leader is elected, as soon as it can).
 	// +optional
 	// +kubebuilder:default=Required
 	Durability Durability `json:"durability,omitempty"`

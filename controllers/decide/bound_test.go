@@ -151,21 +151,7 @@ func (w *world) alone(done func(decide.Record) bool) {
 	w.t.Helper()
 	w.cluster.Cut("orders-1", "orders-2")
 	w.cluster.Cut("orders-1", "orders-3")
-	op := w.ops[0]
-	for range 400 {
-		op.pass = decide.Pass{}
-		w.cluster.Settle()
-		w.renew()
-		op.observe()
-		op.decide()
-		if err := op.act(-1); err != nil {
-			w.t.Fatal(err)
-		}
-		if r := w.rec(); r.Epoch == 1 && done(r) {
-			return
-		}
-	}
-	w.t.Fatalf("record %s\n%s", w.record, w.tail())
+	w.stepUntil(func() bool { r := w.rec(); return r.Epoch == 1 && done(r) }, w.anotherPass)
 }
 
 // A record that begins to ask for no voters does not bind a leader that was not told of it, which goes on without its Lease, with a voter

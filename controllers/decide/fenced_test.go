@@ -110,21 +110,7 @@ func TestAReseedThatWasBegunEndsBesideAnElectedLeader(t *testing.T) {
 func (w *world) beginReseed(name string) {
 	w.t.Helper()
 	w.pods[name].Reseed = true
-	op := w.ops[0]
-	for range 400 {
-		op.pass = decide.Pass{}
-		w.cluster.Settle()
-		w.renew()
-		op.observe()
-		op.decide()
-		if err := op.act(-1); err != nil {
-			w.t.Fatal(err)
-		}
-		if w.claims[name].Deleting {
-			return
-		}
-	}
-	w.t.Fatalf("the claim of %s stays: %v", name, op.plan)
+	w.stepUntil(func() bool { return w.claims[name].Deleting }, w.anotherPass)
 }
 
 // TestAFencedMemberBlocksNoElection by what it alone has on its disk, where that was never acknowledged; nor is a handover from it

@@ -264,7 +264,20 @@ func TestLostMembersToldHowFarTheLeaderWas(t *testing.T) {
 // stepTo stops in the middle of a pass, once the record has come to a phase.
 func (w *world) stepTo(phase decide.Phase) {
 	w.t.Helper()
-	for op := w.ops[0]; w.rec().Phase != phase; {
+	w.stepUntil(func() bool { return w.rec().Phase == phase })
+}
+
+// stepUntil carries out one plan after the other, and stops right behind the one that brings about what is waited for.
+func (w *world) stepUntil(done func() bool, before ...func()) {
+	w.t.Helper()
+	op := w.ops[0]
+	for range 400 {
+		if done() {
+			return
+		}
+		for _, f := range before {
+			f()
+		}
 		w.cluster.Settle()
 		op.observe()
 		op.decide()
@@ -272,6 +285,13 @@ func (w *world) stepTo(phase decide.Phase) {
 			w.t.Fatal(err)
 		}
 	}
+	w.t.Fatalf("record %s\n%s", w.record, w.tail())
+}
+
+// anotherPass begins one, and renews the Lease.
+func (w *world) anotherPass() {
+	w.ops[0].pass = decide.Pass{}
+	w.renew()
 }
 
 // In mode Manual, where others hold the same, one of those leads that may.
