@@ -3,6 +3,7 @@ package decide
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -49,8 +50,7 @@ func (d *decision) wrong(rec Record) []judgement {
 		told(v1alpha1.ReasonMemberStuck, d.stuckMembers(rec)),
 		told(v1alpha1.ReasonMemberLagging, lagging),
 		nearly,
-		{rec.Phase == PhaseStable && !d.survivesOneMore(rec), v1alpha1.ReasonNoFailoverTarget, "If the leader were lost now, no follower could take over with " +
-			"every acknowledged write: bring back the members that are missing, or add some (spec.replicas)."},
+		d.noSuccessor(rec),
 		d.notRenewed(rec),
 		d.keptWrites(rec, quarantined),
 	}
@@ -212,18 +212,28 @@ func (d *decision) silence(leader Member) string {
 	}
 }
 
-// survivesOneMore tells whether the followers that answer could take over without the leader. A store of one member, or
-// one that asked for asynchronous replication, was never promised that.
-func (d *decision) survivesOneMore(rec Record) bool {
-	if d.Store.Spec.Size() == 1 || d.Store.Spec.SynchronousNumber() == 0 {
-		return true
+// noSuccessor tells that the followers that answer could not take over without the leader. A store of one member, or one that asked for
+// asynchronous replication, was never promised that.
+func (d *decision) noSuccessor(rec Record) judgement {
+	if rec.Phase != PhaseStable || d.Store.Spec.Size() == 1 || d.Store.Spec.SynchronousNumber() == 0 {
+		return judgement{}
 	}
 	ev := d.foreseen()
 	delete(ev, rec.Leader.Member)
-	for _, l := range rec.Leaderships() {
-		if !l.Inert() && !l.Fenced(ev.has) {
-			return false
+	if !rec.fencedBy(ev.has) {
+		return judgement{true, v1alpha1.ReasonNoFailoverTarget, "If the leader were lost now, no follower could take over with every acknowledged write: " +
+			"bring back the members that are missing, or add some (spec.replicas)."}
+	}
+	var fenced []string
+	for _, name := range slices.Sorted(maps.Keys(ev)) {
+		if p := d.Members[name].Pod; p != nil && p.Fenced {
+			fenced = append(fenced, name)
+			delete(ev, name)
 		}
 	}
-	return true
+	if rec.fencedBy(ev.has) {
+		return judgement{}
+	}
+	return judgement{true, v1alpha1.ReasonNoFailoverTarget, fmt.Sprintf("If the leader were lost now, none but %s would surely hold every acknowledged write, "+
+		"and a fenced pod is not elected: remove the annotation %s, or add members (spec.replicas).", strings.Join(fenced, ", "), v1alpha1.AnnotationFenced)}
 }

@@ -2,6 +2,7 @@ package decide_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -104,6 +105,36 @@ func TestAReseedThatWasBegunEndsBesideAnElectedLeader(t *testing.T) {
 		t.Error("it votes with data that is about to go")
 	}
 	w.takesWrites(1)
+}
+
+// TestAFencedMemberIsNoSuccessor: where it alone would surely hold what was acknowledged, that is told while there is still a leader.
+func TestAFencedMemberIsNoSuccessor(t *testing.T) {
+	for name, tc := range map[string]struct {
+		replicas int
+		fenced   []string
+		told     bool
+	}{
+		"the only follower": {2, []string{"orders-2"}, true},
+		"every follower":    {3, []string{"orders-2", "orders-3"}, true},
+		"one of two":        {3, []string{"orders-2"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, tc.replicas, 1)
+			for _, f := range tc.fenced {
+				w.pods[f].Fenced = true
+			}
+			w.run(10 * time.Second)
+			c := w.condition(v1alpha1.ConditionDegraded)
+			if got := c.Reason == v1alpha1.ReasonNoFailoverTarget && strings.Contains(c.Message, "none but "+strings.Join(tc.fenced, ", ")); got != tc.told {
+				t.Errorf("%s: %s", c.Reason, c.Message)
+			}
+			w.pods["orders-2"].Fenced = false
+			w.run(30 * time.Second)
+			if c := w.condition(v1alpha1.ConditionDegraded); c.Status != "False" {
+				t.Errorf("one is not fenced any more: %s: %s", c.Reason, c.Message)
+			}
+		})
+	}
 }
 
 // beginReseed stops between the deletion of the member's claim and that of its pod.

@@ -69,10 +69,5 @@ func (d *decision) enoughKept(rec Record) bool {
 		m := d.Members[v.Member]
 		return m.Pod != nil || m.keepsVolume()
 	}
-	for _, l := range rec.Leaderships() {
-		if !l.Inert() && !l.Fenced(kept) {
-			return false
-		}
-	}
-	return len(rec.EveryMember) == 0
+	return rec.fencedBy(kept) && len(rec.EveryMember) == 0
 }

@@ -160,6 +160,11 @@ func (r Record) Leaderships() []replication.Leadership {
 	return ls
 }
 
+// fencedBy tells whether those that has knows are enough to fence every leadership that may have acknowledged a write.
+func (r Record) fencedBy(has func(replication.Voter) bool) bool {
+	return !slices.ContainsFunc(r.Leaderships(), func(l replication.Leadership) bool { return !l.Inert() && !l.Fenced(has) })
+}
+
 // Named lists the members that the record counts on, some of them more than once; none for nil.
 func (r *Record) Named() []string {
 	if r == nil {

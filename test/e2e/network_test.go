@@ -103,6 +103,7 @@ var _ = Describe("the leader's node is cut off", func() {
 		for _, f := range t.followers(ctx) {
 			t.fault("cut "+t.node+" from "+f.node, world.Cluster.CutNode(ctx, t.node, f.node))
 		}
+		Expect(admits(ctx, t.address(ctx), "")).NotTo(Succeed(), "a write that %s has alone", t.leader)
 		t.led(ctx)
 		t.fault("heal", world.Cluster.Heal(ctx))
 		ready(ctx, store)

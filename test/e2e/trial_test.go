@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"slices"
 	"strconv"
@@ -199,6 +200,15 @@ func whole(ctx context.Context, s *stage.Store) {
 		c := condition(rs, v1alpha1.ConditionDegraded)
 		g.Expect(c.Reason).To(BeElementOf(v1alpha1.ReasonAsExpected, v1alpha1.ReasonWritesQuarantined), c.Message)
 	}, changeTimeout, 100*time.Millisecond).Should(Succeed())
+}
+
+// address of the member that led when the trial began, for clients.
+func (t *trial) address(ctx context.Context) string {
+	GinkgoHelper()
+	pods, err := t.store.Pods(ctx)
+	Expect(err).NotTo(HaveOccurred())
+	Expect(pods).To(HaveKey(t.leader))
+	return net.JoinHostPort(pods[t.leader].Status.PodIP, strconv.Itoa(v1alpha1.PortClient))
 }
 
 // followers of the store, by name, with their nodes.
