@@ -110,7 +110,7 @@ type Backend interface {
 	Status() Status
 
 	// Machine returns the state machine that reads are served from, or nil while there is none (the member is being seeded, or is
-	// starting). The server does not keep it beyond a pipeline, so that a machine that a snapshot replaced is released soon.
+	// starting). The server asks for it anew in every pipeline, so that a machine that a snapshot replaced is released soon.
 	Machine() *store.Machine
 
 	// Sequencer returns the sequencer while this member leads and takes writes, and nil otherwise. It may be closed at any moment.
