@@ -67,8 +67,8 @@ func (r *round) ahead(key []byte, withData bool) (size int, resident bool) {
 	return r.seq.Prefetch(key)
 }
 
-// renewals is how often reads of a foresight that no longer hold are repeated. If pours are more frequent than that, some of the keys are
-// read with the sequencer locked.
+// renewals is how often the reads of a foresight are repeated if they no longer hold. If the store pours recent writes into the database
+// more often than that, some of the keys are read with the sequencer locked.
 const renewals = 3
 
 // aheadAgain repeats the reads of the foresight, if there is one, as far as they no longer hold.

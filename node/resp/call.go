@@ -62,7 +62,7 @@ func (c *call) get(key []byte) (v store.Value, found, ok bool) {
 	return v, found, true
 }
 
-// copies returns a mark of the values that were read inside the sequencer and are kept for the handler, for forget.
+// copies returns how many bytes of values that were read inside the sequencer are kept for the handler.
 func (c *call) copies() int {
 	if c.batch == nil {
 		return 0
@@ -70,7 +70,7 @@ func (c *call) copies() int {
 	return c.batch.Copies()
 }
 
-// forget drops the values that were read since copies returned left.
+// forget drops the values that were read since copies returned left. They are invalid from then on.
 func (c *call) forget(left int) {
 	if c.batch != nil {
 		c.batch.Forget(left)
