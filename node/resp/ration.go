@@ -104,7 +104,7 @@ func (r *ration) give(p *part) {
 	r.serve()
 }
 
-// count adds n bytes to the counter that p belongs to. The caller holds r.mu, as for the functions below up to serve.
+// count adds n bytes to the counter that p belongs to. The caller holds r.mu, as for the functions from here to serve.
 func (r *ration) count(p *part, n int) {
 	switch {
 	case !p.lent:
