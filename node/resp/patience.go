@@ -6,7 +6,7 @@ import (
 )
 
 // patience is a context whose timer starts only when Done is first called, and that ends limit after that. Most reads do not have to wait
-// at the read gate, and so need no timer; making one took 6 % of a GET's time (measured). It is for use by one goroutine.
+// at the read gate, and so need no timer; making one took 6 % of a GET's time. It is for use by one goroutine.
 type patience struct {
 	context.Context // the parent; once Done was called, the context with the timeout
 	limit           time.Duration

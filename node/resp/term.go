@@ -7,7 +7,7 @@ import (
 )
 
 // terms hands out the contexts that bound how long writes wait for their commit. Writes of a shard that begin within 1/termShare of the
-// limit share one context, which therefore may end early by as much. Measured: a context for each write took 3 % of a SET's time, at 50
+// limit share one context, which therefore may end early by as much. A context for each write took 3 % of a SET's time, at 50
 // connections.
 type terms [termShards]struct {
 	mu    sync.Mutex // guards the fields below; a leaf lock
