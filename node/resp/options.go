@@ -48,8 +48,8 @@ type Options struct {
 	// read in order to be written, in bytes over all clients; 0 means no bound. A request longer than MaxLarge has to be the only one.
 	// Others wait.
 	MaxLarge int
-	// CommitTimeout is how long a write may wait for its commit before its outcome is reported as unknown (default 10 s). The wait may be up
-	// to a sixteenth shorter. CONFIG SET commit-timeout-ms changes it.
+	// CommitTimeout is how long a write may wait for its commit before its outcome is reported as unknown (default 10 s), give or take a
+	// sixteenth. CONFIG SET commit-timeout-ms changes it.
 	CommitTimeout time.Duration
 	// ReadTimeout bounds the wait in Backend.ReadGate (default 2 s).
 	ReadTimeout time.Duration

@@ -124,7 +124,7 @@ func (s *stats) sample() {
 	s.samples[s.newest] = now
 }
 
-// opsPerSecond returns the mean command rate between the newest sample and the one four samples before, or 0 if there are none.
+// opsPerSecond returns the mean command rate between the newest sample and the fourth one before it.
 func (s *stats) opsPerSecond() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
