@@ -134,7 +134,8 @@ func FuzzParserMemory(f *testing.F) {
 					break
 				}
 			}
-			// The buffer is at most the pooled size above twice what has arrived. An argument takes at least six bytes of input.
+			// The buffer doubles, has a pooled size, or holds an argument of which more than a ninth has arrived; see makeRoom. An argument takes
+			// at least six bytes of input.
 			if most := 2*largeBuffer + 8*len(input); cap(p.buf) > most {
 				t.Fatalf("a buffer of %d bytes for %d that arrived", cap(p.buf), len(input))
 			}
