@@ -40,7 +40,7 @@ func TestForwardingWithPasswords(t *testing.T) {
 			f.do("GET missing", "_")
 			l := dial(t, leader.Addr)
 			l.do("GET k", "-NOAUTH...")
-			l.do("replicatedstore.forwarded", "+OK") // the only command accepted without a password
+			l.do("replicatedstore.forwarded", "+OK") // announcing a member works without a password, but data commands do not
 			l.send("GET k", "SET k 4", "AUTH "+words[0][0], "GET k")
 			l.expect("-NOAUTH...", "-NOAUTH...", "+OK", "$1", "3")
 		})
