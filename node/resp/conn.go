@@ -314,7 +314,7 @@ func (r *round) flush() error {
 	return err
 }
 
-// sentAtOnce is how many bytes a client must take within Options.StallTimeout: a slow client that takes more than that gets everything.
+// sentAtOnce is how many bytes a client must take within Options.StallTimeout. A client that is slow but keeps up with that gets everything.
 const sentAtOnce = 4 << 20
 
 // send writes b in pieces of sentAtOnce. It blocks until all is written.

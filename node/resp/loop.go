@@ -14,8 +14,8 @@ import (
 // that record is committed, it sends the replies, again one after the other.
 //
 // A loop does only what never waits: it runs commands that the sequencer or the applied state answers from memory, and sends what the
-// socket takes at once. A connection that needs more is handed to a goroutine (see conn.work). It returns once its last pipeline was simple
-// and it is warm (see warmEnough), or once it is idle.
+// socket takes at once. A connection that needs more is handed to a goroutine (see conn.work). It comes back to the loop once its last
+// pipeline was simple and it is warm (see warmEnough), or once it is idle.
 //
 // Whoever notices an event takes the turn and does everything that is due: the loop's own goroutine when there is input, and the goroutine
 // that has applied a record for the replies that waited for it. Nobody has to be woken to send those replies, and what the clients send
@@ -31,7 +31,7 @@ type loop struct {
 	offering atomic.Int32
 	awaited  atomic.Int32 // len(waiting)
 
-	turn    sync.Mutex // guards the fields below; whoever notices an event only tries to lock it
+	turn    sync.Mutex // guards the fields below, up to now; whoever notices an event only tries to lock it
 	conns   map[int64]*conn
 	waiting []*round // rounds that wait for their tickets, oldest first
 	alarmed bool     // a timer is set that runs alarm

@@ -62,7 +62,7 @@ func (r *ration) try(n int, who any) *part {
 }
 
 // take waits for n bytes for who. It returns nil if ctx ends first. More than size is granted if nobody else has a part that counts. The
-// holder of the oldest part never waits, except for a large holder, which does not wait itself: otherwise several holders that want more
+// holder of the oldest part waits for nobody except a large holder, which itself never waits: otherwise several holders that want more
 // could wait for each other.
 func (r *ration) take(ctx context.Context, n int, who any) *part {
 	p := &part{n: n, who: who, got: make(chan struct{})}
