@@ -17,8 +17,8 @@ import (
 // reads older data than before.
 //
 // Outcomes: a command that was never sent, or was answered with NOTLEADER, was not run. It is tried again at the next leader. If a write
-// was sent but not answered, the client gets an unknown outcome, and the connection is closed. An unanswered read is asked again: of every
-// leader that turns up by then, and of one of them once more.
+// was sent but not answered, the client gets an unknown outcome, and the connection is closed. An unanswered read is sent again: to every
+// leader that turns up in the meantime, and to one of them a second time.
 
 const (
 	burstBytes = 16 << 10 // bytes of arguments sent before replies are read; both sides' socket buffers hold more, so neither gets stuck
@@ -197,7 +197,7 @@ func (r *round) converse(u *upstream, i, end int) (next int, again bool) {
 	return end, false
 }
 
-// renew gives the leader at u its full reply time-out again, unless another leader is known by now.
+// renew gives the leader at u its full reply timeout again, unless another leader is known by now.
 func (r *round) renew(u *upstream) {
 	_ = u.nc.SetDeadline(r.srv.opt.Now().Add(r.srv.replyTimeout()))
 	if _, leader := r.srv.backend.Place(); leader != "" {
@@ -346,7 +346,7 @@ func (s *Server) Deposed(reason string) {
 // LeaderMoved tells the server the leader's new client address, or "" if it is not known.
 func (s *Server) LeaderMoved(addr string) {
 	if addr == "" {
-		return // a deposed leader says so itself
+		return // nothing to do: a deposed leader answers at once by itself
 	}
 	for _, c := range s.clients.all() {
 		c.leaveUpstream(addr)

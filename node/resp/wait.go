@@ -126,7 +126,7 @@ func (r *round) tellSoFar() {
 
 // waitElsewhere prepares for forwarding j if it is a WAIT or WAITAOF: the wait at the leader then ends when the client hangs up or the
 // server stops, as it would here, and gone reports whether that has happened. The caller must call done afterwards. For other commands,
-// which have the reply time-out, waitElsewhere does nothing.
+// which have the reply timeout, waitElsewhere does nothing.
 func (r *round) waitElsewhere(u *upstream, j *job) (gone func() bool, done func()) {
 	if !j.cmd.isWait() {
 		return func() bool { return false }, func() {}
