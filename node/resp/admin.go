@@ -13,7 +13,7 @@ func serverTime(c *call) {
 	c.w.bulkInt(int64(now.Nanosecond() / 1000))
 }
 
-// role answers in Redis's shape. A member that neither leads nor follows is a replica that looks for its master.
+// role answers ROLE in Redis's format. A member that neither leads nor follows answers as a replica that is looking for its master.
 func role(c *call) {
 	st := c.srv.backend.Status()
 	if st.Role == RoleLeading || c.conn.byLeader {
@@ -47,7 +47,7 @@ func role(c *call) {
 	c.w.integer(offset)
 }
 
-// shutdown is refused: who stops a member is the operator, which first looks for another leader.
+// shutdown is always refused: the operator stops members, after it has found another leader.
 func shutdown(c *call) {
 	for _, arg := range c.args[1:] {
 		switch {
@@ -87,7 +87,7 @@ func debugCommand(c *call) {
 	}
 }
 
-// debugSleep delays this connection only: others are served by goroutines of their own.
+// debugSleep delays only this connection. It never runs in a loop, so it delays no other.
 func debugSleep(c *call) {
 	seconds, err := strconv.ParseFloat(strings.TrimSpace(string(c.args[2])), 64)
 	if err != nil || !(seconds >= 0 && seconds < 1e6) {

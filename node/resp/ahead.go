@@ -1,6 +1,7 @@
 package resp
 
-// prefetch brings what j will read into memory before the sequencer is locked, and returns what its evaluation needs.
+// prefetch reads what j will need into memory before the sequencer is locked, and returns how much memory the evaluation takes. A hasty
+// round does not read: it sets stuck if something is not in memory.
 func (r *round) prefetch(j *job) (n need) {
 	if j.cmd.blind(j.args) {
 		return n
@@ -30,8 +31,8 @@ func (r *round) prefetch(j *job) (n need) {
 	return n
 }
 
-// needs is what it takes to evaluate j for a value of size bytes at one of its keys. What is read to be written is bounded otherwise, unless
-// it is long.
+// needs returns the memory that it takes to evaluate j if one of its keys holds a value of size bytes. Values that a write only reads in
+// order to write them count only if they are long; otherwise they are bounded already.
 func (j *job) needs(size int) need {
 	n := need{size: size}
 	switch long := size > largeBuffer; {
@@ -43,13 +44,13 @@ func (j *job) needs(size int) need {
 	return n
 }
 
-// manyKeys is how many keys a command or a transaction reads at most without a store.Foresight.
+// manyKeys is the number of keys above which a command or a transaction uses a store.Foresight for its reads.
 const manyKeys = batchCommands
 
 // many reports whether the job reads many keys.
 func (j *job) many() bool { return len(j.args) > manyKeys && j.reads() > manyKeys }
 
-// reads is how many keys the job reads at most.
+// reads returns an upper bound on the number of keys that the job reads.
 func (j *job) reads() int {
 	if !j.cmd.onData() || j.cmd.blind(j.args) {
 		return 0
@@ -57,7 +58,8 @@ func (j *job) reads() int {
 	return len(j.args) - 1
 }
 
-// ahead reads key ahead of the batch.
+// ahead reads key ahead of the batch, through the foresight if there is one. It returns the value's size in bytes, and whether it was in
+// memory already.
 func (r *round) ahead(key []byte, withData bool) (size int, resident bool) {
 	if r.foresight != nil {
 		return r.foresight.Prefetch(key, withData)
@@ -65,10 +67,11 @@ func (r *round) ahead(key []byte, withData bool) (size int, resident bool) {
 	return r.seq.Prefetch(key)
 }
 
-// renewals is how often what was foreseen is read again because it does not hold any more: where pours are that many, some of it is read
-// with the sequencer locked.
+// renewals is how often the reads of a foresight are repeated if they no longer hold. If the store pours recent writes into the database
+// more often than that, some of the keys are read with the sequencer locked.
 const renewals = 3
 
+// aheadAgain repeats the reads of the foresight, if there is one, as far as they no longer hold.
 func (r *round) aheadAgain() {
 	for n := 0; n < renewals && r.foresight != nil; n++ {
 		r.foresight.Renew()
@@ -80,7 +83,7 @@ func (r *round) aheadEnd() {
 	r.foresight = nil
 }
 
-// blind reports whether the command writes without reading: what it costs does not depend on what is stored.
+// blind reports whether the command reads no keys, so that its cost does not depend on what is stored.
 func (c *command) blind(args [][]byte) bool {
 	switch c.name {
 	case "set":
@@ -92,7 +95,7 @@ func (c *command) blind(args [][]byte) bool {
 	}
 }
 
-// prefetchAll is prefetch for the commands of t.
+// prefetchAll is prefetch for all commands of t.
 func (r *round) prefetchAll(t *transaction) (n need) {
 	reads := 0
 	for i := range t.jobs {

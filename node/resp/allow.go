@@ -7,31 +7,33 @@ import (
 	"time"
 )
 
-// Long replies take turns, as long requests do: fifty clients that read the longest value at once would otherwise hold it fifty times, and
-// so would those that read many shorter ones with one MGET. (Measured with values of 8 MiB: a member with a limit of 256Mi was killed by
-// that at once.)
+// Long replies take turns, as long requests do. Otherwise, fifty clients that read the longest value at once would hold it fifty times in
+// memory; the same goes for clients that read many shorter values with one MGET. (Measured with values of 8 MiB: a member with a memory
+// limit of 256Mi was killed at once.)
 
-// allowance is what a connection may hold of replies that it has not sent yet.
+// allowance is the memory that a connection may use for replies that it has not sent yet.
 type allowance struct {
 	parts []*part // of Server.replies
 	have  int     // bytes of parts
 	spent spent
 }
 
-// spent is what the replies that wait to be sent take, in bytes.
+// spent counts the memory that the replies waiting to be sent take, in bytes.
 type spent struct {
-	part int // of what the connection has of Server.replies
-	free int // without: up to largeBuffer of values that are no longer than that
+	part int // taken from the connection's parts of Server.replies
+	free int // taken without a part: up to largeBuffer in total per connection
 }
 
-// leastPart is what is asked of Server.replies at least, where that is there: short values do not ask for each of them.
+// leastPart is the least that spend asks of Server.replies, in bytes, so that not every short value has to ask.
 const leastPart = 64 << 10
 
-// errShort: the reply is longer than the connection may hold now; call.short tells by how much at least.
+// errShort is the fault of a call whose reply is longer than the connection may hold now. call.short then tells how many bytes are missing
+// at least.
 var errShort = errors.New("there is no memory for the reply yet")
 
-// affords tells whether a value of n bytes may become a part of the reply. Otherwise the reply is given up, and goes on only to find how
-// long it is. Inside the sequencer it may, see prefetch, and in a transaction what needs no data.
+// affords reports whether a value of n bytes may be added to the reply. If not, the reply is abandoned with errShort, and the command only
+// goes on to find out how long its reply is. Values always fit inside the sequencer, because prefetch made sure of it, and so do the
+// replies to commands without data in a transaction.
 func (c *call) affords(n int) bool {
 	if c.srv.replies.size == 0 || c.batch != nil || c.tx != nil || c.inExec {
 		return true
@@ -44,7 +46,7 @@ func (c *call) affords(n int) bool {
 	return false
 }
 
-// spendFree takes up n bytes if nobody need be asked for them.
+// spendFree spends n bytes if that needs no part of Server.replies, and reports whether it did.
 func (a *allowance) spendFree(n int) bool {
 	if a.spent.free+n > largeBuffer {
 		return false
@@ -53,7 +55,7 @@ func (a *allowance) spendFree(n int) bool {
 	return true
 }
 
-// spend takes up n bytes, if that needs no waiting.
+// spend spends n bytes if that needs no waiting, and reports whether it did.
 func (c *conn) spend(n int) bool {
 	a := &c.allow
 	if a.spendFree(n) {
@@ -75,15 +77,15 @@ func (a *allowance) add(p *part) {
 	a.have += p.n
 }
 
-// earn waits until n more bytes may be spent, and tells whether that took longer than limit (0: however long). Once the connection or the
-// server ends they may be, too.
+// earn waits until n more bytes may be spent. It gives up after limit (0: never), and reports whether it did. If the wait ends because the
+// connection or the server ends, the bytes may be spent as well.
 func (c *conn) earn(n int, limit time.Duration) (late bool) {
 	a := &c.allow
 	want := a.spent.part + n - a.have
 	if want <= 0 {
 		return false
 	}
-	c.hold(false) // others may be slow to take theirs
+	c.hold(false) // others may be slow to take their replies
 	defer c.hold(true)
 	p, late := c.await(&c.srv.replies, want, limit)
 	switch {
@@ -95,11 +97,11 @@ func (c *conn) earn(n int, limit time.Duration) (late bool) {
 	return late
 }
 
-// headerRoom is what may be put in front of a reply once its length is known, in bytes.
+// headerRoom bounds the header that is put in front of a reply once its length is known, in bytes.
 const headerRoom = 64
 
-// earn waits until the reply since at, which was given up, may become as long as it is; spent is from before it. Meanwhile nothing else
-// waits: what came before is answered.
+// earn drops the reply since offset at, which was abandoned with errShort, and waits until there is memory for all of it. before is what was
+// spent before that reply. The replies before it are settled and sent first, so that they do not have to wait as well.
 func (r *round) earn(at int, before spent) {
 	c := r.conn
 	size := len(r.out.buf) - at + r.call.short
@@ -112,28 +114,30 @@ func (r *round) earn(at int, before spent) {
 	r.out.buf = slices.Grow(r.out.buf, size+headerRoom)
 }
 
-// letGo settles and sends what came before, so that who waits holds up nobody, and is held up by nobody. False: that ended the connection.
+// letGo settles and sends the replies so far, so that a connection that is about to wait neither holds up others nor is held up by its own
+// replies. It returns false if that ended the connection.
 func (r *round) letGo() bool {
 	if !r.settle() {
 		return false
 	}
-	r.gated = false // a pass from before the wait is none now
+	r.gated = false // the gate's answer from before the wait no longer counts
 	r.tellSoFar()
 	return !r.conn.closing
 }
 
-// need is what it takes to evaluate commands that were read ahead, in bytes.
+// need is the memory that it takes to evaluate commands whose keys were read ahead, in bytes.
 type need struct {
-	size    int // of all that they read
-	reply   int // of that, what may become a part of the replies
-	toWrite int // and what long values take that are read to be written
+	size    int // all values that they read
+	reply   int // of those, the values that may become part of the replies
+	toWrite int // of those, the long values that are read in order to be written
 }
 
 func (n need) and(m need) need {
 	return need{n.size + m.size, n.reply + m.reply, n.toWrite + m.toWrite}
 }
 
-// covers tells whether there is memory for n now, and then spends it.
+// covers reports whether there is memory for n without waiting, and if so spends it. A hasty round needs none: prefetch lets it read only
+// values that fit a pooled buffer.
 func (r *round) covers(n need) bool {
 	c, before := r.conn, r.conn.allow.spent
 	if r.hasty {
@@ -153,8 +157,9 @@ func (r *round) covers(n need) bool {
 	return true
 }
 
-// admit waits for what the job at i needs, if that is not there now. False: it is not to be evaluated. It was answered then, if that took too
-// long, and r.from is behind it; or it is to be looked at once more, for what came before it has been settled.
+// admit waits, if necessary, for the memory that the job at i needs. It returns false if the job must not be evaluated now: the wait took
+// too long, and the job was answered and r.from is past it; or what came before has been settled and sent, and the job has to be looked at
+// again; or the connection was killed.
 func (r *round) admit(i int, n need) bool {
 	if r.covers(n) {
 		return true
@@ -182,9 +187,10 @@ func (r *round) admit(i int, n need) bool {
 	return true
 }
 
-// draw waits for n bytes of Server.ration for what is read to be written, and tells whether that took longer than limit.
+// draw waits for n bytes of Server.ration for long values that are read in order to be written. It gives up after limit (0: never), and
+// reports whether it did.
 func (c *conn) draw(n int, limit time.Duration) (late bool) {
-	c.hold(false) // others may wait for what this one has
+	c.hold(false) // others may wait for what this connection has
 	defer c.hold(true)
 	p, late := c.await(&c.srv.ration, n, limit)
 	if p != nil {
@@ -197,7 +203,7 @@ func noTurn(limit time.Duration) string {
 	return fmt.Sprintf("%s nothing was written, others have held the memory for long values for %v", codeTryAgain, limit)
 }
 
-// repay gives back what the replies took that were sent.
+// repay gives back the memory of replies that were sent.
 func (c *conn) repay() {
 	for _, p := range c.allow.parts {
 		c.srv.replies.give(p)
@@ -205,7 +211,7 @@ func (c *conn) repay() {
 	c.allow = allowance{}
 }
 
-// reserve spends n bytes as soon as that may be, and tells whether it had to wait.
+// reserve spends n bytes, waiting if necessary, and reports whether it had to wait.
 func (c *conn) reserve(n int) (waited bool) {
 	if c.srv.replies.size == 0 || c.spend(n) {
 		return false
@@ -215,7 +221,8 @@ func (c *conn) reserve(n int) (waited bool) {
 	return true
 }
 
-// makeRoom returns what reserves room for a long value of the leader's, which has all its time again then.
+// makeRoom returns a function that reserves memory for a string of n bytes in a reply of the leader at u. If it had to wait, the leader gets
+// its full time again.
 func (r *round) makeRoom(u *upstream) func(n int) {
 	return func(n int) {
 		if r.conn.reserve(n) {
@@ -224,7 +231,7 @@ func (r *round) makeRoom(u *upstream) func(n int) {
 	}
 }
 
-// copies reports whether what is stored at the command's keys becomes a part of its reply, or of what it writes.
+// copies reports whether the values at the command's keys may become part of its reply or of what it writes.
 func (c *command) copies() bool {
 	switch c.name {
 	case "del", "unlink", "exists", "touch", "msetnx":
@@ -234,7 +241,7 @@ func (c *command) copies() bool {
 	}
 }
 
-// tells reports whether a command that writes replies with what was stored.
+// tells reports whether a write command replies with the value that was stored before.
 func (c *command) tells(args [][]byte) bool {
 	switch c.name {
 	case "getdel", "getex", "getset":

@@ -16,11 +16,11 @@ import (
 
 const longLength = 12 << 20
 
-// A long value in what is expected.
+// longReply stands for a long value in expected replies; see takeLong.
 const longReply = "(long)"
 
-// Long values in replies are in memory for a few clients at a time, however many ask, and whatever they ask with. (A member with a limit of
-// 256Mi was killed by fifty clients that read 8 MiB.)
+// Long values in replies are in memory for only a few clients at a time, however many clients ask, and whatever commands they use. (A member
+// with a memory limit of 256Mi was killed by fifty clients that read 8 MiB each.)
 func TestLongRepliesTakeTurns(t *testing.T) {
 	const clients, most = 12, 2 * longLength
 	for name, tc := range map[string]struct{ ask, want []string }{
@@ -43,7 +43,7 @@ func TestLongRepliesTakeTurns(t *testing.T) {
 				}
 				all = append(all, dial(t, n.Addr))
 			}
-			measured := !strings.HasPrefix(name, "MGET") && name != "GETDEL" // one may take more than its share; what is deleted stays for a while
+			measured := !strings.HasPrefix(name, "MGET") && name != "GETDEL" // one MGET may take more than its share; deleted values stay for a while
 			before := settledHeap()
 			for i, c := range all {
 				for _, line := range tc.ask {
@@ -68,7 +68,7 @@ func TestLongRepliesTakeTurns(t *testing.T) {
 	}
 }
 
-// takeLong is expect, where some replies are longReply.
+// takeLong is like expect, but want may contain longReply.
 func takeLong(c *wire, want ...string) {
 	for _, w := range want {
 		if w != longReply {
@@ -84,21 +84,21 @@ func takeLong(c *wire, want ...string) {
 	}
 }
 
-// makeLong stores zeros, and a v at their end.
+// makeLong stores a value of n bytes: zeros, with a v at the end.
 func makeLong(w *wire, key string, n int) {
 	w.do(fmt.Sprintf("SETRANGE %s %d v", key, n-1), fmt.Sprintf(":%d", n))
 }
 
-// settledHeap is what the heap holds, without garbage.
+// settledHeap returns the size of the heap without garbage, in bytes.
 func settledHeap() int64 {
 	runtime.GC()
-	runtime.GC() // pools are emptied by the second
+	runtime.GC() // the second collection empties the pools
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
 }
 
-// Who forwards holds no more of the leader's replies.
+// The bound also holds for replies of the leader that a member passes on.
 func TestForwardedLongRepliesTakeTurns(t *testing.T) {
 	const clients, most = 6, 2 * longLength
 	leader := resptest.StartWaiting(t, forwarding())
@@ -111,7 +111,7 @@ func TestForwardedLongRepliesTakeTurns(t *testing.T) {
 	var all []*wire
 	for range clients {
 		c := dial(t, follower.Addr)
-		c.do("INCR n", fmt.Sprintf(":%d", len(all)+1)) // from here on the leader answers
+		c.do("INCR n", fmt.Sprintf(":%d", len(all)+1)) // binds the connection: from here on the leader answers
 		all = append(all, c)
 	}
 	for _, c := range all {
@@ -128,7 +128,7 @@ func TestForwardedLongRepliesTakeTurns(t *testing.T) {
 	done.Wait()
 }
 
-// A reply longer than one client may be sent closes its connection, and takes nothing of the others'.
+// A reply that exceeds the output limit closes its connection, and takes nothing from the others.
 func TestLongRepliesBeyondTheOutputLimit(t *testing.T) {
 	n := resptest.Start(t, resp.Options{MaxLong: longLength, MaxOutput: 3 * longLength})
 	w, other := dial(t, n.Addr), dial(t, n.Addr)
@@ -155,7 +155,7 @@ func noneIsHeld(t *testing.T, n *resptest.Node) {
 	eventuallyNone(t, n.Server.Held)
 }
 
-// eventuallyNone waits until nothing is held any more.
+// eventuallyNone waits until nothing is held.
 func eventuallyNone(t *testing.T, held func() int) {
 	t.Helper()
 	eventually(t, func() string {
@@ -166,13 +166,13 @@ func eventuallyNone(t *testing.T, held func() int) {
 	})
 }
 
-// Many shorter values in one reply are as long as one long one.
+// Many shorter values in one reply are bounded like a single long one.
 func TestRepliesOfManyValuesTakeTurns(t *testing.T) {
 	const clients, most, size, values = 24, 8 << 20, 100 << 10, 60
 	ask := "MGET" + strings.Repeat(" short", values)
 	for name, tc := range map[string]struct {
 		ask    []string
-		before []string // what is answered before the values
+		before []string // replies before the values
 	}{
 		"MGET":           {[]string{ask}, []string{fmt.Sprintf("*%d", values)}},
 		"behind a write": {[]string{"INCR n-%d", ask}, []string{":1", fmt.Sprintf("*%d", values)}},
@@ -197,7 +197,7 @@ func TestRepliesOfManyValuesTakeTurns(t *testing.T) {
 				var all []*wire
 				for range clients {
 					c := dial(t, n.Addr)
-					c.do("INCR bound", fmt.Sprintf(":%d", len(all)+1)) // from here on the leader answers
+					c.do("INCR bound", fmt.Sprintf(":%d", len(all)+1)) // binds the connection: from here on the leader answers
 					all = append(all, c)
 				}
 				before := settledHeap()
@@ -208,7 +208,7 @@ func TestRepliesOfManyValuesTakeTurns(t *testing.T) {
 				}
 				someIsHeld(t, n)
 				time.Sleep(200 * time.Millisecond)
-				// A reply in memory may have twice its length; slow takers may have as much again; and the leader has its own.
+				// A reply may take twice its length in memory, slow clients may hold as much again, and the leader holds its own replies.
 				if held := settledHeap() - before; held > 2*4*most+32<<20 {
 					t.Errorf("%d MiB for %d clients that do not take their replies of %d MiB", held>>20, clients, size*values>>20)
 				}
@@ -227,7 +227,7 @@ func TestRepliesOfManyValuesTakeTurns(t *testing.T) {
 	}
 }
 
-// The tables of LCS take turns, too; its length alone needs none.
+// The tables of LCS take turns as well. LCS LEN needs no table.
 func TestLCSTakesTurns(t *testing.T) {
 	const clients, size, most = 12, 2000, 20 << 20 // tables of 16 MB
 	n := resptest.Start(t, resp.Options{MaxLong: most})
@@ -255,7 +255,7 @@ func TestLCSTakesTurns(t *testing.T) {
 	noneIsHeld(t, n)
 }
 
-// Where others wait for it, a long LCS is refused.
+// A long LCS is refused in a transaction, where others would wait for it.
 func TestLongLCSInATransaction(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	w := dial(t, n.Addr)
@@ -264,7 +264,8 @@ func TestLongLCSInATransaction(t *testing.T) {
 	w.expect("+OK", "+QUEUED", "+QUEUED", "*2", "-ERR LCS of strings this long is refused in a transaction...", "$1", "x", ":2000")
 }
 
-// What many transactions have queued takes turns with long requests; who holds it for long does not hold up the others for ever.
+// Commands queued in transactions take turns with long requests. A client that holds its memory for long does not hold up the others
+// forever.
 func TestQueuedTransactionsTakeTurns(t *testing.T) {
 	const clients, sets, most = 24, 60, 8 << 20
 	n := resptest.Start(t, resp.Options{MaxLarge: most})
@@ -313,7 +314,7 @@ func TestQueuedTransactionsTakeTurns(t *testing.T) {
 	eventuallyNone(t, n.Server.Rationed)
 }
 
-// A connection that has read more than it may hold at once, all of which was sent, still needs no goroutine.
+// A connection stays in the loop even after it has read, in total, more than it may hold at once.
 func TestReadsStayInTheLoop(t *testing.T) {
 	n := resptest.Start(t, resp.Options{MaxLong: 8 << 20})
 	w := dial(t, n.Addr)

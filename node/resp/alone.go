@@ -2,11 +2,12 @@ package resp
 
 import "time"
 
-// leastAlone is for how long a leader hears too few followers before it refuses writes, at the least: longer than moments do.
+// leastAlone is the least time for which a leader must have heard from too few followers before it refuses writes. It is long enough to
+// ride out short interruptions.
 const leastAlone = 3 * time.Second
 
-// alone returns the error reply of a job that writes while nothing has been committed for as long as a write may wait to be, for want
-// of followers: it would only end as of unknown outcome, too. "" otherwise.
+// alone returns the error reply to a job that writes on a leader that has been without enough followers to commit anything for as long as
+// a write may wait for its commit, or "" otherwise. Such a write would only end with an unknown outcome.
 func (r *round) alone(j *job) string {
 	t := r.conn.multi
 	if r.seq == nil || !j.cmd.has(flagWrite) && !(t != nil && t.writes && j.cmd.name == "exec") {
@@ -18,29 +19,31 @@ func (r *round) alone(j *job) string {
 	return ""
 }
 
+// tooLongAlone returns the value of Backend.Unheard from which on waiting for a commit or for a leader is considered hopeless.
 func (s *Server) tooLongAlone() time.Duration {
 	return max(leastAlone, time.Duration(s.commitTimeout.Load()))
 }
 
-// unheard is the backend's Unheard, and whether that is too long.
+// unheard returns Backend.Unheard, and whether that is too long.
 func (s *Server) unheard() (d time.Duration, long bool) {
 	d = s.backend.Unheard()
 	return d, d >= s.tooLongAlone()
 }
 
-// defaultAstrayWait is for how long a client that is sent away may go on: whoever writes a long pipeline gets to its end, and whoever asks one
-// thing after the other is sent away after a reply.
+// defaultAstrayWait is how long a client that is sent away may go on: a client that writes a long pipeline gets to its end, and one that
+// sends a command at a time is sent away after a reply.
 const defaultAstrayWait = time.Second
 
-// goAstray sends the client away if its connection, whose leader is alone or has long not been heard, is so old that a new one may find
-// another leader: this one may have been replaced, and cut off together with this member from whoever could tell it. A client is sent
-// away once in that time, not with each command. Who forwards does it for its clients.
+// goAstray marks the connection to be closed once everything is answered, so that the client reconnects. It is called when the leader is
+// alone or has not been heard for long: the leader may have been replaced, and be cut off together with this member from everybody who
+// could tell, so a new connection may find another leader. Only connections older than tooLongAlone are closed, so that a client is sent
+// away once in that time, not with each command. Connections from other members stay open: those send their clients away themselves.
 func (r *round) goAstray() {
 	r.astray = r.astray || !r.conn.forwarded && r.started.Sub(r.conn.created) >= r.srv.tooLongAlone()
 }
 
-// gaveUp reports whether waiting is over for what is asked next: commands before it on this connection waited in vain, and there is no
-// more hope now than there was then.
+// gaveUp reports whether the next command should not wait: earlier commands on this connection waited in vain, and nothing has improved
+// since.
 func (r *round) gaveUp() bool {
 	if !r.leaderless && !r.astray && r.conn.leaveAt.IsZero() {
 		return false
@@ -49,7 +52,8 @@ func (r *round) gaveUp() bool {
 	return long
 }
 
-// refusedRead words why the gate refused a read. By a leader that is alone, somebody else may answer it.
+// refusedRead returns the error reply to a read that the gate refused with text. If this member is a leader that is alone, another member
+// may answer the read, so the client is sent away.
 func (r *round) refusedRead(text string) string {
 	if d, long := r.srv.unheard(); long && text == errMasterDown && r.seq != nil {
 		r.goAstray()

@@ -13,13 +13,13 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
 )
 
-// A leader that has heard too few followers for as long as a write may wait refuses writes, which could only end as of unknown
-// outcome; it goes on reading, and takes writes again once it hears them.
+// A leader that has heard from too few followers for as long as a write may wait refuses writes, which could only end with an unknown
+// outcome. It still answers reads, and takes writes again once it hears from the followers.
 func TestWritesWhileTooFewFollowersAreHeard(t *testing.T) {
 	n := resptest.Start(t, resp.Options{CommitTimeout: 5 * time.Second})
 	c := dial(t, n.Addr)
 	c.do("SET a 1", "+OK")
-	n.SetUnheard(4900 * time.Millisecond) // they may be back before it is given up
+	n.SetUnheard(4900 * time.Millisecond) // the followers may be back before the write times out
 	c.do("SET a 2", "+OK")
 	n.SetUnheard(5 * time.Second)
 	const refused = "NOREPLICAS nothing was written: too few synchronous followers have been heard for 5s; try again once they are back"
@@ -45,7 +45,7 @@ func TestWritesWhileTooFewFollowersAreHeard(t *testing.T) {
 	c.do("SET a 6", "+OK")
 }
 
-// sentAway expects the end of the connection, in an orderly way.
+// sentAway expects that the server closes the connection in an orderly way.
 func sentAway(t *testing.T, c *wire) {
 	t.Helper()
 	c.renew()
@@ -54,7 +54,8 @@ func sentAway(t *testing.T, c *wire) {
 	}
 }
 
-// startAlone runs a leader whose clock is ahead by what is returned, and a client that has been connected for 6 s when that is set.
+// startAlone runs a leader whose clock is ahead by *ahead, and connects a client. Once the caller sets ahead to 6 s, the client has been
+// connected for that long.
 func startAlone(t *testing.T) (n *resptest.Node, ahead *atomic.Int64, old *wire) {
 	ahead = new(atomic.Int64)
 	n = resptest.Start(t, resp.Options{
@@ -67,8 +68,8 @@ func startAlone(t *testing.T) (n *resptest.Node, ahead *atomic.Int64, old *wire)
 
 const refusedAlone = "-NOREPLICAS nothing was written: too few synchronous followers have been heard for 6s; try again once they are back"
 
-// A leader that is alone may have been replaced, and its clients must find out: who has been connected for long is sent away, once
-// everything it asked for is answered; who has come since stays.
+// A leader that is alone may have been replaced, and its clients must find out. A client that has been connected for long is sent away once
+// everything it asked for is answered. A client that has connected since stays.
 func TestClientsOfALeaderThatIsAloneAreSentAway(t *testing.T) {
 	n, ahead, old := startAlone(t)
 	reader, refused := dial(t, n.Addr), dial(t, n.Addr)
@@ -87,13 +88,13 @@ func TestClientsOfALeaderThatIsAloneAreSentAway(t *testing.T) {
 		fresh.do("SET a 4", refusedAlone)
 	}
 	fresh.do("GET a", "$1", "1")
-	n.RefuseReads(resp.ErrStale) // who reads only is sent away once that is refused
+	n.RefuseReads(resp.ErrStale) // a client that only reads is sent away once a read is refused
 	fresh.do("GET a", mayNotRead)
 	fresh.do("PING", "+PONG")
 	refused.send("GET a", "PING")
 	refused.expect(mayNotRead, "+PONG")
 	sentAway(t, refused)
-	n.SetUnheard(0) // as it may be for a moment
+	n.SetUnheard(0) // as may happen for a moment
 	reader.do("GET a", masterDown)
 	reader.do("PING", "+PONG")
 }
@@ -101,7 +102,7 @@ func TestClientsOfALeaderThatIsAloneAreSentAway(t *testing.T) {
 const mayNotRead = "-MASTERDOWN too few synchronous followers have been heard for 6s, another member may lead by now"
 const masterDown = "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
 
-// startBetween runs a follower whose clients' commands go to a leader, and clients that have been connected for 6 s, as startAlone does.
+// startBetween runs a follower that forwards to a leader, and clients of the follower that have been connected for 6 s; see startAlone.
 func startBetween(t *testing.T, park time.Duration) (leader, follower *resptest.Node, old []*wire) {
 	var ahead atomic.Int64
 	o := forwarding()
@@ -120,7 +121,7 @@ func startBetween(t *testing.T, park time.Duration) (leader, follower *resptest.
 	return leader, follower, old
 }
 
-// A member in between sends its clients away for a leader that is alone, and tells what that said, also of a transaction.
+// A member that forwards to a leader that is alone sends its clients away, and passes on the leader's error, also for a transaction.
 func TestClientsOfAFollowerOfALeaderThatIsAlone(t *testing.T) {
 	leader, follower, old := startBetween(t, 20*time.Second)
 	leader.SetUnheard(6 * time.Second)
@@ -153,8 +154,8 @@ func TestClientsOfAFollowerOfALeaderThatIsAlone(t *testing.T) {
 	}
 }
 
-// A member that has heard no leader for long sends clients away, but not for the moments of a failover; and who sends many commands at
-// once waits for a leader once.
+// A member that has heard from no leader for long sends its clients away, but not during the short time that a failover takes. A client that
+// sends many commands at once waits for a leader only once.
 func TestClientsOfAMemberThatHearsNoLeader(t *testing.T) {
 	leader, follower, old := startBetween(t, time.Second)
 	follower.Point("")
@@ -163,7 +164,7 @@ func TestClientsOfAMemberThatHearsNoLeader(t *testing.T) {
 	old[0].do("GET a", nowhere)
 	const patient = 400
 	old[0].send(slices.Repeat([]string{"SET a 2"}, patient)...)
-	time.Sleep(1500 * time.Millisecond) // most likely one is answered by now
+	time.Sleep(1500 * time.Millisecond) // most likely one command is answered by now
 	follower.Point(leader.Addr)
 	replies := map[string]int{}
 	for range patient {
@@ -179,7 +180,7 @@ func TestClientsOfAMemberThatHearsNoLeader(t *testing.T) {
 	fresh.do("PING", "+PONG")
 	old[1].do("GET a", nowhere)
 	sentAway(t, old[1])
-	const commands = 1000 // of which each waited
+	const commands = 1000 // each of which used to wait
 	go func() { _, _ = old[2].nc.Write([]byte(strings.Repeat("SET a 2\r\n", commands))) }()
 	began := time.Now()
 	for i := range commands {
@@ -198,7 +199,7 @@ func TestClientsOfAMemberThatHearsNoLeader(t *testing.T) {
 	old[3].do("PING", "+PONG")
 }
 
-// A pipeline longer than any buffer is answered to its end before its client is sent away. (The connection was reset in the middle.)
+// A pipeline longer than any buffer is answered completely before its client is sent away. (The connection used to be reset in the middle.)
 func TestALongPipelineOfAClientThatIsSentAway(t *testing.T) {
 	n, ahead, old := startAlone(t)
 	n.Server.LeaveLater(10 * time.Second)
@@ -214,7 +215,7 @@ func TestALongPipelineOfAClientThatIsSentAway(t *testing.T) {
 	sentAway(t, old)
 }
 
-// Who goes on asking is sent away all the same, after a reply, and hears so in an orderly way, whatever is on its way then.
+// A client that goes on sending commands is sent away all the same, after a reply and in an orderly way, whatever it has just sent.
 func TestAClientThatGoesOnIsSentAway(t *testing.T) {
 	n, ahead, old := startAlone(t)
 	ahead.Store(int64(6 * time.Second))
@@ -233,7 +234,7 @@ func TestAClientThatGoesOnIsSentAway(t *testing.T) {
 	t.Fatal("it stays")
 }
 
-// However short writes may wait, moments are not enough.
+// However short the commit timeout is, a short interruption is not enough to refuse writes.
 func TestMomentsAloneAreNoReasonToRefuse(t *testing.T) {
 	n := resptest.Start(t, resp.Options{CommitTimeout: 2 * time.Second})
 	c := dial(t, n.Addr)

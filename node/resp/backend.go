@@ -9,13 +9,13 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// Role is what a member does for clients right now.
+// Role is what a member currently does for clients.
 type Role uint8
 
 const (
 	RoleWaiting   Role = iota // neither leads nor follows: fenced, waiting for an order, or starting
-	RoleFollowing             // applies what a leader ships
-	RoleLeading               // may take writes once Status.Writable
+	RoleFollowing             // applies the log that a leader ships
+	RoleLeading               // takes writes once Status.Writable is set
 )
 
 func (r Role) String() string {
@@ -31,12 +31,12 @@ func (r Role) String() string {
 	}
 }
 
-// Link is a follower's connection to its leader, in the words of Redis's ROLE.
+// Link is the state of a follower's connection to its leader. String returns the words of Redis's ROLE.
 type Link uint8
 
 const (
 	LinkNone       Link = iota // no leader is known
-	LinkConnecting             // dialling, or agreeing on where the logs part
+	LinkConnecting             // dialing, or finding out where the logs diverge
 	LinkSeeding                // receiving a snapshot
 	LinkConnected              // receiving the log
 )
@@ -56,10 +56,10 @@ func (l Link) String() string {
 	}
 }
 
-// Follower is a follower as its leader sees it.
+// Follower describes a follower as its leader sees it.
 type Follower struct {
 	Member  string
-	Host    string               // address clients reach it under; may be a name
+	Host    string               // address under which clients reach it; may be a name
 	Port    int                  // its client port
 	Acked   replication.Position // durable there
 	Applied replication.Position // visible to its readers
@@ -90,59 +90,58 @@ type Status struct {
 	Followers []Follower // leader only, ordered by member name
 }
 
-// Room is what may be written to a leader's volume.
+// Room tells how much may be written to a leader's volume.
 type Room struct {
-	// Add is how many bytes a command may add to the data.
+	// Add is the number of bytes that a command may add to the data.
 	Add int64
-	// Rewrite: commands may write values anew that are there already.
+	// Rewrite reports whether commands may rewrite existing values.
 	Rewrite bool
-	// Why there is no more, for people.
+	// Why is the reason why there is no more room, in words for people.
 	Why string
 }
 
-// Backend is what the server needs of the node it runs in. All methods are safe for concurrent use; those without a
-// context never block, and none is called while the sequencer is locked.
+// Backend is what the server needs from the node that it runs in. All methods are safe for concurrent use. Methods without a context
+// never block. None is called while the sequencer is locked, except those that say so.
 //
-// The node promises: when it stops leading it closes the sequencer and calls Server.Deposed or Server.Cut, both before the
-// sequencer is opened again. Server relies on it for WATCH, whose registrations are worth nothing in a later epoch.
+// When the node stops leading, it must close the sequencer and call Server.Deposed or Server.Cut, both before the sequencer is opened
+// again. Server relies on this for WATCH, whose registrations mean nothing in a later epoch.
 type Backend interface {
-	// Status may allocate; it is called by INFO, ROLE and the like, not per command.
+	// Status returns a snapshot of the member's state. It may allocate: INFO, ROLE and the like call it, not every command.
 	Status() Status
 
-	// Machine returns the state machine reads are served from; nil while there is none (the member is being seeded, or
-	// starts). It is asked for once a pipeline, so that a machine that a snapshot replaced is let go soon.
+	// Machine returns the state machine that reads are served from, or nil while there is none (the member is being seeded, or is
+	// starting). The server asks for it anew in every pipeline, so that a machine that a snapshot replaced is released soon.
 	Machine() *store.Machine
 
-	// Sequencer returns the sequencer while this member leads and takes writes, nil otherwise. It may be closed any moment.
+	// Sequencer returns the sequencer while this member leads and takes writes, and nil otherwise. It may be closed at any moment.
 	Sequencer() *store.Sequencer
 
-	// Place tells whether this member leads, though it may not take writes yet, and else where the leader that it hears takes
-	// clients: host:port, "" when it hears none. Changed returns a channel that is closed when that, or whether writes are taken
-	// here, changes next.
+	// Place reports whether this member leads, even if it does not take writes yet. If it does not lead, leader is the client address
+	// (host:port) of the leader that it hears from, or "" if it hears from none.
 	Place() (leads bool, leader string)
+	// Changed returns a channel that is closed at the next change of what Place returns, or of whether this member takes writes.
 	Changed() <-chan struct{}
 
-	// ReadGate returns nil when this member may serve a read now at the connection's consistency. It may wait (for a read
-	// lease to be renewed) as long as ctx lives. ErrLoading and ErrStale choose Redis's LOADING and MASTERDOWN replies;
-	// any other error is sent with the code MASTERDOWN and its own text.
+	// ReadGate returns nil if this member may serve a read now at the connection's consistency. It may wait, until ctx ends, for a read
+	// lease to be renewed. ErrLoading and ErrStale select Redis's LOADING and MASTERDOWN replies. Any other error is sent with the code
+	// MASTERDOWN and its own text.
 	ReadGate(ctx context.Context) error
-	// MustProve reports whether the consistency asks of a leader to be the leader when it answers what it read.
+	// MustProve reports whether the consistency requires that a leader still leads when it answers a read.
 	MustProve() bool
 
-	// Unheard is for how long a leader has heard too few of its synchronous followers to commit anything, and who does not lead no
-	// leader; it never blocks and costs next to nothing.
+	// Unheard returns for how long this member, if it leads, has heard from too few of its synchronous followers to commit anything, or
+	// else has heard from no leader. It never blocks and costs next to nothing.
 	Unheard() time.Duration
 
-	// Room is what may be written now. Unlike the others it is called while the sequencer is locked too, so it only tells
-	// what it knows.
+	// Room returns what may be written now. It is also called while the sequencer is locked, so it must answer from what it knows.
 	Room() Room
 
-	// Acknowledged returns whether p is durable here, and on how many followers it is. It only tells what is known: it is called where
-	// nothing may wait.
+	// Acknowledged reports whether p is durable here, and on how many followers it is. It is called where nothing may wait, so it must
+	// answer from what it knows.
 	Acknowledged(p replication.Position) (local bool, followers int)
 
-	// WaitAcknowledged returns as Acknowledged once at least `followers` followers hold p (and p is durable here, if
-	// local), or when ctx ends or leadership is lost, whichever is first.
+	// WaitAcknowledged waits until at least followers followers hold p (and p is durable here, if local is set), ctx ends, or leadership
+	// is lost. It then returns what Acknowledged returns.
 	WaitAcknowledged(ctx context.Context, p replication.Position, local bool, followers int) (bool, int)
 
 	// SetActiveExpire switches the leader's removal of expired keys on or off (DEBUG SET-ACTIVE-EXPIRE, for test suites).
@@ -151,8 +150,9 @@ type Backend interface {
 }
 
 var (
-	// ErrLoading: the member holds no complete state yet (it is being seeded).
+	// ErrLoading is returned by Backend.ReadGate if the member does not hold a complete state yet, because it is being seeded.
 	ErrLoading = errors.New("the member is loading its data set")
-	// ErrStale: the member may be cut off from the leader, or is a deposed leader, and so must not answer reads.
+	// ErrStale is returned by Backend.ReadGate if the member must not answer reads, because it may be cut off from the leader or is a
+	// deposed leader.
 	ErrStale = errors.New("the member cannot serve reads at this consistency")
 )

@@ -9,8 +9,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/store"
 )
 
-// runBatch runs the job at i, and those behind it that may share its batch, inside the sequencer. It returns the index of
-// the first job that was not executed.
+// runBatch runs the job at i, and the following ones that may share its batch, inside the sequencer. It returns the index of the first
+// job that was not executed.
 func (r *round) runBatch(i int) int {
 	r.from, r.end = i, i+1
 	if j := &r.jobs[i]; j.cmd.name == "watch" {
@@ -47,9 +47,9 @@ func (r *round) runBatch(i int) int {
 	return r.from
 }
 
-// sequence runs step inside the sequencer and makes the round wait for its ticket. When it cannot run, nothing of it
-// happened, and false is returned: the job at r.from is answered with the reason, unless it may run at another member that leads
-// now; then r.seq is nil.
+// sequence runs step inside the sequencer and makes the round depend on the resulting ticket. It returns false if step did not run. The
+// job at r.from is then answered with the reason, with three exceptions: r.seq is nil if the job may run at another member that leads
+// now, r.stuck is set if a hasty round would have to wait, and the connection is closing if what came before could not be settled.
 func (r *round) sequence(step func(*store.Batch)) bool {
 	if r.tarried() && !r.settle() {
 		return false
@@ -72,8 +72,8 @@ func (r *round) sequence(step func(*store.Batch)) bool {
 		return false
 	}
 	if r.pending && ticket.Epoch != r.ticket.Epoch {
-		// A leadership ended and another began in the middle of the pipeline: what came before has its own fate. Where that must not be
-		// told any more, what this batch wrote is not waited for either.
+		// One leadership ended and another began in the middle of the pipeline, so the replies so far have a fate of their own. If they can
+		// no longer be sent, this batch's writes are not waited for either.
 		if !r.proved && ticket.Wrote {
 			r.srv.stats.unknown.Add(1)
 			r.replace(unknownOutcome(errOtherLeadership), errMasterDown)
@@ -88,9 +88,9 @@ func (r *round) sequence(step func(*store.Batch)) bool {
 	return true
 }
 
-// tarried reports whether the batch that comes next had to wait for what it reads, or for memory, while what was evaluated before it is
-// pending: the time that a commit has would go by for both. What is
-// less than terms take from it is not worth that.
+// tarried reports whether the next batch had to wait, for its reads or for memory, for so long that what is pending should be settled
+// first: otherwise both would share a commit timeout of which a part has already passed. Waits of up to 1/termShare of the commit
+// timeout are not worth it, as terms shortens timeouts by as much anyway.
 func (r *round) tarried() bool {
 	return r.pending && !r.hasty && int64(r.srv.opt.Now().Sub(r.lastTick)) > r.srv.commitTimeout.Load()/termShare
 }
@@ -106,14 +106,14 @@ func (r *round) evaluate(step func(*store.Batch)) (store.Ticket, error) {
 
 var errOtherLeadership = errors.New("what was read before was not shown to be the newest, and another leadership has begun")
 
-// noPatience has ended: whoever is given it does not wait.
+// noPatience is a canceled context, for calls that must not wait.
 var noPatience = func() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	return ctx
 }()
 
-// notRun words why a batch was refused before any of it was evaluated.
+// notRun returns the error reply for a batch that was refused before any of it was evaluated.
 func notRun(err error) string {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
@@ -125,7 +125,7 @@ func notRun(err error) string {
 	}
 }
 
-// inBatch executes jobs from..end inside the sequencer; it stops early when enough was done for one hold of the lock.
+// inBatch executes jobs[from:end] inside the sequencer. It stops early once enough was done under one hold of the sequencer's lock.
 func (r *round) inBatch(b *store.Batch) {
 	r.inside = true
 	defer func() { r.inside = false }()
@@ -156,8 +156,8 @@ func (r *round) inBatch(b *store.Batch) {
 	}
 }
 
-// write runs j as one transaction, unless there is no room any more for what it adds: it may have waited for others since it
-// was looked at.
+// write runs j as one transaction, unless the volume no longer has room for what it writes. That is checked again here because j may
+// have waited for others since it was classified.
 func (r *round) write(b *store.Batch, at int, j *job) markKind {
 	if text := r.noRoom(j); text != "" {
 		r.reject(text)
@@ -167,8 +167,8 @@ func (r *round) write(b *store.Batch, at int, j *job) markKind {
 	return r.transact(b, at, j.cmd.run)
 }
 
-// transact runs f as one transaction. If it cannot be kept, the reply since at is replaced. Without an effect, its reply is one of
-// what was read.
+// transact runs f as one transaction. If the transaction cannot be kept, the reply since offset at is replaced by an error. If it had no
+// effect, its reply only depends on what was read, and is marked as a read's.
 func (r *round) transact(b *store.Batch, at int, f func(*call)) markKind {
 	before := b.Entries()
 	r.call.tx = b.Begin()
@@ -188,8 +188,8 @@ func (r *round) transact(b *store.Batch, at int, f func(*call)) markKind {
 	return markWrite
 }
 
-// settle waits until everything the replies so far depend on is committed and applied. When that cannot be learned, it
-// replaces those replies and ends the connection.
+// settle waits until everything that the replies so far depend on is committed and applied, and reports whether the connection goes on.
+// If the outcome cannot be learned, it replaces those replies and closes the connection.
 func (r *round) settle() bool {
 	if !r.pending {
 		return !r.conn.closing
@@ -201,19 +201,19 @@ func (r *round) settle() bool {
 	return !r.conn.closing
 }
 
-// settled notes that what the replies depend on is committed and applied.
+// settled records that everything the replies depend on is committed and applied.
 func (r *round) settled() {
-	r.gated = false // a pass from before the wait is none now
+	r.gated = false // the gate's answer from before the wait no longer counts
 	if r.wrote {
 		r.conn.written = r.ticket.Position
 	}
 	r.release()
 }
 
-// await waits for the ticket, and makes sure that this member led when the last batch was evaluated. An entry of its own that is
-// committed shows that. A batch that only read, or whose writes had no effect (a SETNX of a key that exists), has waited for nothing
-// of its own: it must have passed the read gate, in the same leadership; as a rule it did at once, see sequence. When either cannot
-// be learned, it replaces the replies and ends the connection.
+// await waits for the ticket, and makes sure that this member led when the last batch was evaluated. A committed entry of the batch
+// proves that. A batch that only read, or whose writes had no effect (SETNX of an existing key), has no entry whose commit would prove
+// anything: it must have passed the read gate, in the same leadership. Usually it did so at once; see sequence. If either cannot be
+// learned, await replaces the replies, closes the connection, and returns false.
 func (r *round) await() bool {
 	if err := r.owner.Wait(r.ctx, r.ticket); err != nil {
 		r.forget(err)
@@ -232,17 +232,17 @@ func (r *round) await() bool {
 	return err == nil
 }
 
-// forget replaces every reply that depends on the ticket: what became of it is unknown.
+// forget replaces every reply that depends on the ticket, because its outcome is unknown.
 func (r *round) forget(cause error) {
 	r.srv.stats.unknown.Add(1)
 	r.replace(unknownOutcome(cause), unknownBefore(cause))
 }
 
-// forgetReads replaces the replies that tell what was read: what was written is known to be committed.
+// forgetReads replaces the replies to reads by the error text. The replies to writes stay: those are known to be committed.
 func (r *round) forgetReads(text string) { r.replace("", text) }
 
-// replace puts errors in the place of replies that depend on the ticket: of what wrote, unless that is "", and of what read; and ends
-// the connection.
+// replace replaces the replies that depend on the ticket by errors, and closes the connection. Replies to writes become wrote, unless
+// that is "", and replies to reads become read.
 func (r *round) replace(wrote, read string) {
 	r.conn.closing = true
 	defer r.release()
@@ -269,7 +269,7 @@ func (r *round) replace(wrote, read string) {
 	}
 }
 
-// release ends the dependence on the ticket.
+// release ends the round's dependence on the ticket.
 func (r *round) release() {
 	r.pending, r.owner = false, nil
 	r.marks = r.marks[:0]

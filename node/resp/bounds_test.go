@@ -12,7 +12,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/store"
 )
 
-// boundedPair is a forwardingPair whose members keep replies of 8 MiB at most.
+// boundedPair is a forwardingPair with an output limit of 8 MiB.
 func boundedPair(t *testing.T) (leader, follower *resptest.Node) {
 	o := forwarding()
 	o.MaxOutput = 8 << 20
@@ -23,7 +23,7 @@ func boundedPair(t *testing.T) (leader, follower *resptest.Node) {
 	return leader, follower
 }
 
-// A transaction happens as a whole also when its replies are too long to be sent.
+// A transaction takes effect as a whole even if its replies are too long to be sent.
 func TestTransactionWithTooLongReplies(t *testing.T) {
 	leader, follower := boundedPair(t)
 	w := dial(t, leader.Addr)
@@ -35,14 +35,14 @@ func TestTransactionWithTooLongReplies(t *testing.T) {
 		c.expect("+OK", "+QUEUED", "+QUEUED", "+QUEUED", "+QUEUED", "+QUEUED")
 		c.send("EXEC")
 		if addr == follower.Addr {
-			c.expect("-OUTCOMEUNKNOWN...") // all that it learns is that the leader has closed the connection
+			c.expect("-OUTCOMEUNKNOWN...") // the follower only learns that the leader has closed the connection
 		}
 		c.closed()
 		w.do("EXISTS a b", ":2")
 	}
 }
 
-// What bounds one reply does not bound those of a pipeline together, as long as the client reads them.
+// The output limit bounds one reply, but not the replies of a pipeline together, as long as the client reads them.
 func TestLongRepliesOfAPipeline(t *testing.T) {
 	leader, follower := boundedPair(t)
 	w := dial(t, leader.Addr)
@@ -62,7 +62,7 @@ func TestLongRepliesOfAPipeline(t *testing.T) {
 	}
 }
 
-// A reply of the leader's that is too long here ends the connection as one of this member's own does.
+// A reply of the leader that exceeds the follower's output limit ends the connection, as one of the follower's own replies does.
 func TestTooLongReplyOfTheLeader(t *testing.T) {
 	leader := resptest.StartWaiting(t, forwarding())
 	o := forwarding()
@@ -76,7 +76,7 @@ func TestTooLongReplyOfTheLeader(t *testing.T) {
 	c.closed()
 }
 
-// An error that repeats what the client said may be longer than what is read at once.
+// An error that repeats what the client sent may be longer than the buffer it is read with.
 func TestLongErrorOfTheLeader(t *testing.T) {
 	_, follower := forwardingPair(t)
 	c := dial(t, follower.Addr)
@@ -85,7 +85,7 @@ func TestLongErrorOfTheLeader(t *testing.T) {
 	c.do("PING", "+PONG")
 }
 
-// Commands that rewrite large values do not pass what may be in flight by more than one of them.
+// Commands that rewrite large values exceed the bound on what is in flight by at most one value.
 func TestRewrittenValuesInFlightAreBounded(t *testing.T) {
 	n := resptest.Start(t, resp.Options{}, store.SequencerOptions{MaxBytes: 4 << 20})
 	w := dial(t, n.Addr)
@@ -105,7 +105,7 @@ func TestRewrittenValuesInFlightAreBounded(t *testing.T) {
 	w.expect("+PONG")
 }
 
-// Who asks for many large values only for whether they exist has none copied and kept.
+// Asking only whether many large values exist copies none of them.
 func TestExistenceKeepsNoCopies(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	w := dial(t, n.Addr)
@@ -126,7 +126,7 @@ func TestExistenceKeepsNoCopies(t *testing.T) {
 	}
 }
 
-// A leadership ends between two batches of a pipeline, over a connection that was made while the member followed.
+// A leadership ends between two batches of a pipeline on a connection that was accepted while the member followed.
 func TestLeadershipEndsWithinAPipelineOfReads(t *testing.T) {
 	a, b := forwardingPair(t)
 	a.Resign()
@@ -141,7 +141,7 @@ func TestLeadershipEndsWithinAPipelineOfReads(t *testing.T) {
 	dial(t, a.Addr).do("SET a 1", "+OK")
 }
 
-// A write of the next leadership is not acknowledged in the place of reads that could not be shown to be the newest.
+// If the reads of one leadership cannot be proved to be current, a write of the next leadership in the same pipeline is not acknowledged.
 func TestNextLeadershipWithinAPipeline(t *testing.T) {
 	n := resptest.Start(t, forwarding())
 	w := dial(t, n.Addr)
@@ -158,7 +158,7 @@ func TestNextLeadershipWithinAPipeline(t *testing.T) {
 	n.Resume()
 }
 
-// What a member has answered as expired while it led does not come back when it follows.
+// A key that a member has reported as expired while it led does not come back when it follows.
 func TestExpiredStaysSoAfterALeadership(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	n.SetActiveExpire(false)
@@ -170,11 +170,11 @@ func TestExpiredStaysSoAfterALeadership(t *testing.T) {
 	dial(t, n.Addr).do("GET a", "$-1")
 }
 
-// A loop reads nothing from the disk, whatever command asks for it.
+// A loop never reads from the disk, whatever the command.
 func TestColdReadsLeaveTheLoop(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	w := dial(t, n.Addr)
-	for i := range 600 { // three times as much as is kept in memory
+	for i := range 600 { // three times as much as fits in memory
 		w.do(fmt.Sprintf("SETRANGE k%d 99999 x", i), ":100000")
 	}
 	parked := func(want int) {
@@ -200,11 +200,11 @@ func TestColdReadsLeaveTheLoop(t *testing.T) {
 	}
 }
 
-// A command of many reads ends with its connection, as it does when the server stops.
+// A command with many reads ends when its connection is killed, as it does when the server stops.
 func TestKilledClientReadsNoFurther(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	w := dial(t, n.Addr)
-	for i := range 8 { // more than is kept in memory, so that each read takes milliseconds
+	for i := range 8 { // more than fits in memory, so that each read takes milliseconds
 		w.do(fmt.Sprintf("SETRANGE k%d 8388607 x", i), ":8388608")
 	}
 	const keys = 200_000
@@ -229,8 +229,7 @@ func TestKilledClientReadsNoFurther(t *testing.T) {
 	}
 }
 
-// Long requests take turns, so that many at once do not take more memory than there is; and what they took is there again whatever
-// becomes of them.
+// Long requests take turns, so that many at once do not take more memory than there is. Their memory is given back however they end.
 func TestLongRequestsTakeTurns(t *testing.T) {
 	n := resptest.Start(t, resp.Options{MaxLarge: 4 << 20})
 	head := "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$3000000\r\n"
@@ -266,7 +265,7 @@ func TestLongRequestsTakeTurns(t *testing.T) {
 	eventuallyNone(t, n.Server.Rationed)
 }
 
-// What MULTI queues takes memory for each argument, however short it is.
+// Each argument that MULTI queues takes memory, however short it is.
 func TestTransactionOfManyArguments(t *testing.T) {
 	n := resptest.Start(t, resp.Options{Limits: resp.Limits{MaxBulk: 1 << 20}})
 	w := dial(t, n.Addr)

@@ -2,8 +2,8 @@ package resp
 
 import "sync"
 
-// Buffers of connections come from pools in two sizes and go back when the connection has nothing to do, so that an
-// idle connection holds none. Longer ones are made for one request, see ration.
+// Connection buffers come from pools in two sizes, in bytes, and go back when the connection has nothing to do, so that an idle
+// connection holds none. Longer buffers are allocated for a single request; see ration.
 const (
 	smallBuffer = 16 << 10
 	largeBuffer = 128 << 10
@@ -26,7 +26,7 @@ func takeBuffer(n int) []byte {
 	}
 }
 
-// giveBuffer takes back a buffer whose content nobody needs. Buffers of other sizes are left to the garbage collector.
+// giveBuffer returns b to its pool. Nobody may use b afterwards. Buffers of other sizes are left to the garbage collector.
 func giveBuffer(b []byte) {
 	switch cap(b) {
 	case smallBuffer:
@@ -36,7 +36,7 @@ func giveBuffer(b []byte) {
 	}
 }
 
-// growBuffer returns a buffer with b's content and room for n bytes in total; b must not be used afterwards.
+// growBuffer returns a buffer with b's content and room for n bytes in total. b must not be used afterwards.
 func growBuffer(b []byte, n int) []byte {
 	if n <= cap(b) {
 		return b

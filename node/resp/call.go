@@ -8,33 +8,33 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/store"
 )
 
-// call is one command being executed. Handlers read its arguments, use its data methods, and write exactly one reply.
+// call is a command being executed. Handlers read its arguments, use its data methods, and write exactly one reply.
 // Arguments and values are valid until the handler returns.
 //
-// A handler decides before it changes anything: once put, remove or removeAll was called it cannot fail any more, except
-// through fault, which discards the whole transaction.
+// A handler must decide before it changes anything: after it has called put, remove or removeAll it can only fail through fault, which
+// discards the whole transaction.
 type call struct {
 	srv  *Server
 	conn *conn
 	cmd  *command
 	args [][]byte
 	w    *writer
-	now  int64 // unix ms by which expiry is judged
+	now  int64 // time in unix ms against which expiry is checked
 
 	view    store.View
 	noView  bool         // there is no state to read: view must not be used
 	batch   *store.Batch // nil on a view
 	tx      *store.Tx    // nil outside of writes
 	inExec  bool
-	short   int    // see errShort
-	hasty   bool   // it must not wait: what would have to sets fault to errWouldWait
-	cold    bool   // it waited, or would have had to, for more than a commit: something was not in memory, followers were late
-	fault   error  // of the storage, or errGone; the reply written so far is replaced
+	short   int    // bytes missing for the reply; see errShort
+	hasty   bool   // must not wait: a handler that would have to wait sets fault to errWouldWait
+	cold    bool   // waited, or would have had to, for more than a commit: data was not in memory, or followers were late
+	fault   error  // a storage error, errGone, errShort or errWouldWait; the reply written so far is then dropped
 	scratch []byte // holds a value read through a view
 }
 
-// get returns the value of key. ok is false on a storage fault, which the caller need not report. The value's data is
-// valid until the next get.
+// get returns the value of key. ok is false if the call has a fault, which the caller need not report. On a view the value's data is valid
+// until the next get.
 func (c *call) get(key []byte) (v store.Value, found, ok bool) {
 	var err error
 	switch {
@@ -62,7 +62,7 @@ func (c *call) get(key []byte) (v store.Value, found, ok bool) {
 	return v, found, true
 }
 
-// copies is how much was read inside the sequencer and is kept for the handler; forget drops what came after.
+// copies returns how many bytes of values that were read inside the sequencer are kept for the handler.
 func (c *call) copies() int {
 	if c.batch == nil {
 		return 0
@@ -70,13 +70,14 @@ func (c *call) copies() int {
 	return c.batch.Copies()
 }
 
+// forget drops the values that were read since copies returned left. They are invalid from then on.
 func (c *call) forget(left int) {
 	if c.batch != nil {
 		c.batch.Forget(left)
 	}
 }
 
-// exists is get without the value; what get returned before stays valid.
+// exists reports whether key exists. Values that get returned before stay valid.
 func (c *call) exists(key []byte) (found, ok bool) {
 	if c.fault != nil || c.gone() {
 		return false, false
@@ -95,8 +96,8 @@ func (c *call) exists(key []byte) (found, ok bool) {
 	return found, c.fault == nil
 }
 
-// each calls use for every key in order, all from one state. The value's data is valid until use returns. False: a fault, use was not called
-// for all.
+// each calls use for every key in order; all values are from the same state. A value's data is valid until use returns. each returns false
+// if the call has a fault, in which case use may not have been called for all keys.
 func (c *call) each(keys [][]byte, use func(v store.Value, found bool)) bool {
 	switch onView := c.tx == nil && c.batch == nil; {
 	case onView && len(keys) == 1:
@@ -124,18 +125,18 @@ func (c *call) each(keys [][]byte, use func(v store.Value, found bool)) bool {
 	return true
 }
 
-// errGone: the client is not there any more, so nothing is done for it that has not begun to be.
+// errGone is the fault of a call whose connection was killed: nobody waits for its reply.
 var errGone = errors.New("the connection was closed")
 
-// gone sets fault where nobody waits for the reply any more, so that a long command does not go on for nobody.
+// gone reports whether a long command should stop, because it has a fault. It sets fault if the connection was killed.
 func (c *call) gone() bool {
 	if c.conn.killed.Load() {
 		c.fault = errGone
 	}
-	return c.fault != nil && !errors.Is(c.fault, errShort) // then it goes on, to find how much is missing
+	return c.fault != nil && !errors.Is(c.fault, errShort) // errShort goes on, to find out how much memory is missing
 }
 
-// one is each for a single key on a view, which may be one that waits for nothing.
+// one is each for a single key on a view. The view may be a resident one, which never waits.
 func (c *call) one(key []byte, use func(v store.Value, found bool)) bool {
 	if c.fault != nil {
 		return false
@@ -173,7 +174,7 @@ func (c *call) removeAll() {
 	c.tx.Flush()
 }
 
-// intArg returns argument i as a number; false: an error was answered.
+// intArg returns argument i as a number. It returns false if it answered with an error.
 func (c *call) intArg(i int) (int64, bool) {
 	n, ok := parseInt(c.args[i])
 	if !ok {
@@ -182,7 +183,7 @@ func (c *call) intArg(i int) (int64, bool) {
 	return n, ok
 }
 
-// int32Arg is intArg for what Redis keeps in a C int.
+// int32Arg is intArg for numbers that Redis keeps in a C int.
 func (c *call) int32Arg(i int) (int64, bool) {
 	n, ok := c.intArg(i)
 	if ok && (n < math.MinInt32 || n > math.MaxInt32) {

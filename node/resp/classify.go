@@ -5,14 +5,14 @@ import (
 	"math"
 )
 
-// class is where a job runs; see round.execute.
+// class tells where a job runs; see round.execute.
 type class uint8
 
 const (
-	classDirect  class = iota // on the connection, without data
-	classReject               // not at all: it is answered with an error
+	classDirect  class = iota // on the connection's goroutine, without data
+	classReject               // nowhere: it is answered with an error
 	classQueue                // later, by EXEC
-	classRead                 // on a view, or in the batch of the writes before it
+	classRead                 // on a view, or inside the sequencer if writes before it are pending
 	classBatch                // inside the sequencer
 	classSettled              // after everything before it is committed, on a view
 	classExec                 // EXEC
@@ -39,7 +39,7 @@ func (c class) String() string {
 	}
 }
 
-// classify decides where j runs. It changes nothing, so that it may look ahead.
+// classify decides where j runs. It has no side effects, so it may be called for jobs further ahead.
 func (r *round) classify(j *job) class {
 	cmd := j.cmd
 	switch {
@@ -57,7 +57,7 @@ func (r *round) classify(j *job) class {
 		return classBatch
 	case cmd.mode != modeAuto:
 		return classSettled
-	case cmd.has(flagReadonly) && (j.many() || cmd.name == "lcs"): // not with the sequencer locked
+	case cmd.has(flagReadonly) && (j.many() || cmd.name == "lcs"): // takes too long to run with the sequencer locked
 		return classSettled
 	case cmd.has(flagReadonly):
 		return classRead
@@ -66,7 +66,7 @@ func (r *round) classify(j *job) class {
 	}
 }
 
-// runsInMulti reports whether the command is not queued between MULTI and EXEC.
+// runsInMulti reports whether the command runs at once, instead of being queued, between MULTI and EXEC.
 func runsInMulti(cmd *command) bool {
 	switch cmd.name {
 	case "exec", "discard", "multi", "watch", "quit", "reset":
@@ -76,7 +76,7 @@ func runsInMulti(cmd *command) bool {
 	}
 }
 
-// rejection returns the error reply of a job that must not run here and now, "" otherwise.
+// rejection returns the error reply to a job that must not run here and now, or "" if it may.
 func (r *round) rejection(j *job) string {
 	cmd := j.cmd
 	switch {
@@ -95,7 +95,7 @@ func (r *round) rejection(j *job) string {
 	}
 }
 
-// adds is how many bytes a command may add to the data.
+// adds returns how many bytes a command may add to the data.
 func (j *job) adds() int {
 	n := argBytes(j.args)
 	if j.cmd.name == "setrange" {
@@ -105,15 +105,15 @@ func (j *job) adds() int {
 	return n
 }
 
-// demand is what a command, or a transaction, needs of the volume.
+// demand is the room that a command or a transaction needs on the volume; see Room.
 type demand struct {
-	adds     int  // bytes
-	rewrites bool // values that are there, as EXPIRE and RENAME do
+	adds     int  // bytes added to the data
+	rewrites bool // rewrites existing values, as EXPIRE and RENAME do
 }
 
 func (d demand) and(o demand) demand { return demand{d.adds + o.adds, d.rewrites || o.rewrites} }
 
-// demand of what only removes is none: it is the way out of a full volume.
+// demand returns what j needs on the volume. Commands that only remove need nothing: they are the way out of a full volume.
 func (j *job) demand() demand {
 	switch {
 	case !j.cmd.has(flagWrite):
@@ -129,7 +129,7 @@ func (j *job) demand() demand {
 	}
 }
 
-// noRoom returns the error reply of a job that writes more than there is room for, "" otherwise.
+// noRoom returns the error reply to a job that writes more than there is room for, or "" if there is room.
 func (r *round) noRoom(j *job) string {
 	if r.seq == nil {
 		return ""

@@ -12,7 +12,7 @@ func clientInfo(c *call)     { c.w.verbatim(c.conn.describe() + "\n") }
 func clientGetredir(c *call) { c.w.integer(-1) }
 func clientUnpause(c *call)  { c.w.ok() } // nothing is ever paused
 
-// clientUnblock answers 0: no command blocks a client in a way that another may end.
+// clientUnblock always answers 0: no command blocks a client in a way that another client may end.
 func clientUnblock(c *call) {
 	switch {
 	case len(c.args) > 4:
@@ -56,7 +56,7 @@ func clientSetname(c *call) {
 	}
 }
 
-// clientSetinfo (Redis 7.2) notes the client library's name and version, which CLIENT LIST shows.
+// clientSetinfo (Redis 7.2) stores the client library's name or version, which CLIENT LIST shows.
 func clientSetinfo(c *call) {
 	value := c.args[3]
 	name, isName := "lib-name", is(c.args[2], "LIB-NAME")
@@ -79,11 +79,11 @@ func clientSetinfo(c *call) {
 	c.w.ok()
 }
 
-// Nothing is evicted here, no client's connection either, and nothing depends on when a key was last looked at.
+// CLIENT NO-EVICT and NO-TOUCH have no effect: neither keys nor connections are ever evicted, and access times are not tracked.
 func clientNoEvict(c *call) { c.onOff() }
 func clientNoTouch(c *call) { c.onOff() }
 
-// onOff takes a switch that changes nothing.
+// onOff checks an ON or OFF argument that has no effect.
 func (c *call) onOff() {
 	if !is(c.args[2], "ON") && !is(c.args[2], "OFF") {
 		c.w.fail(errSyntax)
@@ -108,7 +108,7 @@ func clientReply(c *call) {
 	}
 }
 
-// clientTypes are the kinds of connections Redis knows; here all are normal.
+// clientTypes are the types of connections in Redis. Here all connections are normal.
 var clientTypes = []string{"NORMAL", "MASTER", "REPLICA", "SLAVE", "PUBSUB"}
 
 // clientType checks a TYPE argument and reports whether ordinary connections are of that type.
@@ -152,7 +152,7 @@ func clientList(c *call) {
 	c.describeAll(list)
 }
 
-// describeAll answers with a line for each of list, as often as it is in there. It stops once the reply is too long to be sent.
+// describeAll answers with one line per element of list, which may contain duplicates. It stops once the reply is too long to be sent.
 func (c *call) describeAll(list []*conn) {
 	at := c.w.mark()
 	for _, cn := range list {
@@ -171,7 +171,7 @@ func (c *call) describeAll(list []*conn) {
 type killFilter struct {
 	addr, laddr []byte
 	id          int64
-	none        bool // a type or the like that no connection has
+	none        bool // matches nothing: a type was given that no connection has
 	skipMe      bool
 }
 

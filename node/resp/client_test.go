@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-const testTimeout = time.Minute // of which a busy machine needs a good part with the race detector
+const testTimeout = time.Minute // with the race detector, a busy machine needs a good part of it
 
-// wire is a client that sends and compares raw bytes. Commands are inline where nothing else is said.
+// wire is a client that sends and compares raw bytes. Commands are inline unless noted otherwise.
 type wire struct {
 	t  testing.TB
 	nc net.Conn
@@ -29,10 +29,10 @@ func dial(t testing.TB, addr string) *wire {
 	return &wire{t: t, nc: nc, r: bufio.NewReader(nc)}
 }
 
-// renew gives what comes next all the time that a test has for one step.
+// renew gives the next step of the test its full time.
 func (w *wire) renew() { _ = w.nc.SetDeadline(time.Now().Add(testTimeout)) }
 
-// send writes one line per command in one segment.
+// send writes one line per command, all in one write.
 func (w *wire) send(lines ...string) {
 	w.t.Helper()
 	w.renew()
@@ -41,7 +41,7 @@ func (w *wire) send(lines ...string) {
 	}
 }
 
-// line reads one line of a reply.
+// line reads a line of a reply.
 func (w *wire) line() string {
 	w.t.Helper()
 	w.renew()
@@ -52,7 +52,7 @@ func (w *wire) line() string {
 	return strings.TrimSuffix(s, "\r\n")
 }
 
-// expect reads lines and compares them; a "..." at the end of one stands for the rest of the line.
+// expect reads lines and compares them. A "..." at the end of an expected line matches the rest of the line.
 func (w *wire) expect(lines ...string) {
 	w.t.Helper()
 	for _, want := range lines {
@@ -97,7 +97,7 @@ func (w *wire) bulk() string {
 	return string(b[:n])
 }
 
-// closed expects the end of the connection.
+// closed expects that the server has closed the connection.
 func (w *wire) closed() {
 	w.t.Helper()
 	w.renew()
@@ -109,7 +109,7 @@ func (w *wire) closed() {
 	}
 }
 
-// eventually retries f until it returns "" and fails with its last answer.
+// eventually calls f until it returns "". If that takes too long, the test fails with the last result.
 func eventually(t testing.TB, f func() string) {
 	t.Helper()
 	last := ""

@@ -8,13 +8,13 @@ import (
 	"sync/atomic"
 )
 
-// spec is one line of the command table: Redis 7's own description of the command, and what runs it.
+// spec is an entry of the command table: Redis 7's own description of the command, and the handler that runs it.
 type spec struct {
-	name    string // with its container: "client|id"
-	arity   int    // with the name; negative: at least
+	name    string // includes the container: "client|id"
+	arity   int    // number of words, including the name; if negative, the minimum
 	flags   string
 	cats    string   // ACL categories that do not follow from flags
-	tips    string   // separated by spaces
+	tips    string   // space-separated
 	keys    []string // "first last step flags... // notes"; last counts from first when positive, from the end when negative
 	group   string
 	summary string
@@ -23,14 +23,14 @@ type spec struct {
 	subs    []spec
 }
 
-// mode says where a command runs. The zero value follows from the flags: write and readonly commands run on data (inside
-// the sequencer once the pipeline has written), all others on the connection's goroutine without data.
+// mode tells where a command runs. With the zero value, modeAuto, the flags decide: write and readonly commands run on data (inside the
+// sequencer once the pipeline has written), all others on the connection's goroutine without data.
 type mode uint8
 
 const (
 	modeAuto    mode = iota
-	modeScan         // reads that touch many keys: never under the sequencer's lock; they wait for the writes before them, and so are no_multi
-	modeSettled      // needs every earlier command of the pipeline to be answered first, and may block
+	modeScan         // reads many keys: never runs under the sequencer's lock, but waits for the writes before it, and so must be no_multi
+	modeSettled      // needs every earlier command of the pipeline to be settled first, and may block
 )
 
 type flags uint32
@@ -57,12 +57,12 @@ const (
 	flagAllowBusy
 )
 
-// flagNames is in the order in which COMMAND INFO lists them.
+// flagNames holds the names of the flags, in the order of the constants and of COMMAND INFO.
 var flagNames = []string{"write", "readonly", "denyoom", "admin", "pubsub", "noscript", "blocking", "loading", "stale",
 	"skip_monitor", "skip_slowlog", "asking", "fast", "no_auth", "no_mandatory_keys", "no_async_loading", "no_multi",
 	"movablekeys", "allow_busy"}
 
-// categoryNames is in the order in which COMMAND INFO lists them.
+// categoryNames holds the names of the ACL categories, in the order of COMMAND INFO.
 var categoryNames = []string{"keyspace", "read", "write", "set", "sortedset", "list", "hash", "string", "bitmap",
 	"hyperloglog", "geo", "stream", "pubsub", "admin", "fast", "slow", "blocking", "dangerous", "connection",
 	"transaction", "scripting"}
@@ -82,7 +82,7 @@ type command struct {
 	tips   []string
 	keys   []keySpec
 	subs   map[string]*command
-	order  []*command // subs in the table's order
+	order  []*command // the values of subs, in the table's order
 	parent *command
 
 	calls    atomic.Uint64
@@ -178,7 +178,7 @@ func categories(c *command) []string {
 	return out
 }
 
-// find returns the command that args name, the container itself when no subcommand is given, or nil.
+// find returns the command that args name, or nil if there is none. Without a subcommand it returns the container.
 func (t *table) find(args [][]byte) *command {
 	var tmp [32]byte
 	c := t.byName[string(lower(tmp[:0], args[0]))]
@@ -188,7 +188,7 @@ func (t *table) find(args [][]byte) *command {
 	return c.subs[string(lower(tmp[:0], args[1]))]
 }
 
-// named returns the command of that full name ("get", "client|id", any case), or nil.
+// named returns the command with that full name ("get", "client|id", in any case), or nil.
 func (t *table) named(name []byte) *command {
 	first, sub, has := strings.Cut(string(lower(nil, name)), "|")
 	c := t.byName[first]
@@ -203,7 +203,7 @@ func (c *command) accepts(n int) bool {
 	return n == c.arity || (c.arity < 0 && n >= -c.arity)
 }
 
-// lower appends the lower-case ASCII form of b. Names longer than any command are cut: they will not be found.
+// lower appends the lower-case ASCII form of b to dst. It cuts off what is longer than any command name; such names will not be found.
 func lower(dst, b []byte) []byte {
 	for _, ch := range b[:min(len(b), 32)] {
 		if ch >= 'A' && ch <= 'Z' {

@@ -113,8 +113,8 @@ func (c *call) writeKeySpec(k keySpec) {
 	w.integer(0)
 }
 
-// legacyKeys joins the key specs into the one range of the oldest form of COMMAND: all zero without keys; last counts
-// from the end when negative.
+// legacyKeys merges the key specs into the single range that the oldest form of COMMAND shows. All results are zero if there are no keys. A
+// negative last counts from the end.
 func (c *command) legacyKeys() (first, last, step int) {
 	for i, k := range c.keys {
 		end := k.last
@@ -130,13 +130,13 @@ func (c *command) legacyKeys() (first, last, step int) {
 	return first, last, step
 }
 
-// keyAt is the place of a key among a command's arguments, with the flags of its key spec.
+// keyAt is the index of a key among a command's arguments, with the flags of its key spec.
 type keyAt struct {
 	index int
 	flags []string
 }
 
-// keysOf returns where the keys of args are; false when args end too early.
+// keysOf returns where the keys in args are. It returns false if args end too early.
 func (c *command) keysOf(args [][]byte) (out []keyAt, ok bool) {
 	for _, k := range c.keys {
 		last := k.first + k.last
@@ -148,7 +148,7 @@ func (c *command) keysOf(args [][]byte) (out []keyAt, ok bool) {
 		}
 		flags := k.flags
 		if c.name == "set" && !slices.ContainsFunc(args[3:], func(arg []byte) bool { return is(arg, "GET") }) {
-			flags = []string{"OW", "update"} // what is left of variable_flags without GET
+			flags = []string{"OW", "update"} // without GET, variable_flags leaves these
 		} else if slices.Contains(flags, "variable_flags") {
 			flags = slices.DeleteFunc(slices.Clone(flags), func(f string) bool { return f == "variable_flags" })
 		}
@@ -225,7 +225,7 @@ func commandList(c *call) {
 	c.w.insertArray(at, n)
 }
 
-// help answers "<CONTAINER> HELP" from the table.
+// help answers "<CONTAINER> HELP" from the command table.
 func help(c *call) {
 	name := strings.ToUpper(c.cmd.parent.spec.name)
 	lines := []string{name + " <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"}

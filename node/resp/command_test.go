@@ -13,7 +13,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
 )
 
-// What is refused between MULTI and EXEC says so where clients look: COMMAND INFO has the flag that Redis has for it.
+// Commands that are refused between MULTI and EXEC have Redis's flag for that in COMMAND INFO, where clients look.
 func TestScansAreNoPartOfATransaction(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	db := redis.NewClient(&redis.Options{Addr: n.Addr})
@@ -34,7 +34,7 @@ func TestScansAreNoPartOfATransaction(t *testing.T) {
 	}
 }
 
-// redis-cli, told that there is no COMMAND DOCS, helps with what it knows itself, arguments included.
+// If COMMAND DOCS does not exist, redis-cli falls back to its own help texts, which include the arguments.
 func TestNoCommandDocs(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	dial(t, n.Addr).do("COMMAND DOCS", "-ERR unknown subcommand 'DOCS'. Try COMMAND HELP.")
@@ -42,7 +42,8 @@ func TestNoCommandDocs(t *testing.T) {
 
 var word = regexp.MustCompile("`([A-Z][A-Z |-]*)`")
 
-// named are the commands that the first cells of a section's tables, or its text where it has none, name: as the command table does.
+// named returns the commands that a section of page names, in the command table's notation: in the first cells of its tables, or in its text if
+// it has no tables.
 func named(t *testing.T, page, heading string) (names []string) {
 	t.Helper()
 	_, section, found := strings.Cut(page, "\n## "+heading+"\n")
@@ -63,7 +64,7 @@ func named(t *testing.T, page, heading string) (names []string) {
 	return names
 }
 
-// docs/commands.md names what is served, all of it, and nothing else; and of what it says is not served, nothing is.
+// docs/commands.md names exactly the commands that are served. None of the commands that it lists as not served is served.
 func TestCommandsAreTold(t *testing.T) {
 	page, err := os.ReadFile("../../docs/commands.md")
 	if err != nil {

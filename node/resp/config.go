@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Param is a setting that CONFIG GET shows. Set is nil when it cannot be changed while running; its error completes the
-// reply "CONFIG SET failed (possibly related to argument '...') - ".
+// Param is a setting that CONFIG GET shows. Set is nil if it cannot be changed at run time. An error of Set completes the reply
+// "CONFIG SET failed (possibly related to argument '...') - ".
 type Param struct {
 	Name string // lower case
 	Get  func() string
@@ -23,8 +23,8 @@ func constant(name, value string) Param {
 	return Param{Name: name, Get: func() string { return value }}
 }
 
-// params lists what exists here under the names Redis uses, so that tools that look at it (redis-benchmark reads save and
-// appendonly) see what is true: every acknowledged write is durable, nothing is evicted.
+// params returns the settings under the names that Redis uses, so that tools that read them (redis-benchmark reads save and appendonly) see
+// what is true: every acknowledged write is durable, and nothing is evicted.
 func (s *Server) params() map[string]Param {
 	list := []Param{
 		constant("appendonly", "yes"), constant("appendfsync", "always"), constant("save", ""),
@@ -46,7 +46,7 @@ func (s *Server) params() map[string]Param {
 	return out
 }
 
-// intParam shows an atomic in units of unit.
+// intParam returns a setting backed by an atomic integer, shown in units of unit.
 func (s *Server) intParam(name string, v interface {
 	Load() int64
 	Store(int64)
@@ -68,7 +68,7 @@ func (s *Server) intParam(name string, v interface {
 	}
 }
 
-// requirepass shows whether there is a password, and never which.
+// requirepass returns the setting that shows whether there is a password, and never which.
 func (s *Server) requirepass() Param {
 	if s.opt.Passwords == nil {
 		return constant("requirepass", "")
@@ -76,8 +76,8 @@ func (s *Server) requirepass() Param {
 	return constant("requirepass", "(secret)")
 }
 
-// outputLimitParam has Redis's form "<class> <hard> <soft> <soft seconds>" of which only the hard limit of ordinary
-// clients exists here.
+// outputLimitParam returns the setting client-output-buffer-limit, in Redis's format "<class> <hard> <soft> <soft seconds>". Only the hard
+// limit of normal clients exists here.
 func (s *Server) outputLimitParam() Param {
 	return Param{
 		Name: "client-output-buffer-limit",
@@ -98,7 +98,7 @@ func (s *Server) outputLimitParam() Param {
 }
 
 func configGet(c *call) {
-	found := map[string]string{} // by their names, those that the client used
+	found := map[string]string{} // by name, as the client wrote it
 	for _, arg := range c.args[2:] {
 		name := strings.ToLower(string(arg))
 		if _, ok := c.srv.config[name]; ok {
@@ -118,7 +118,7 @@ func configGet(c *call) {
 	}
 }
 
-// configSet changes all given parameters or none.
+// configSet changes all the given parameters or none.
 func configSet(c *call) {
 	if len(c.args)%2 != 0 {
 		c.w.fail(errSyntax)
@@ -174,5 +174,5 @@ func configResetstat(c *call) {
 	c.w.ok()
 }
 
-// configRewrite is refused: flags and environment are the only configuration, there is no file.
+// configRewrite is always refused: there is no configuration file, only flags and environment variables.
 func configRewrite(c *call) { c.w.fail("ERR The server is running without a config file") }

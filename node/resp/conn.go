@@ -13,69 +13,70 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// conn is one client. Its goroutine, or the turn of its loop, owns all fields except the atomics and what mu guards.
+// conn is a client connection. Its goroutine, or whoever has the turn of its loop, owns all fields except the atomics and those that mu
+// guards.
 //
-// While idle it holds no buffer and no round, and after a second or two no goroutine. Measured (TestIdleConnectionMemory): 1.6 KiB of
-// heap (this struct, the runtime's network descriptor), and 4.1 KiB for the goroutine's stack while it has one.
+// An idle connection holds no buffer and no round, and after a second or two no goroutine. Measured (TestIdleConnectionMemory): 1.6 KiB
+// of heap (this struct and the runtime's network descriptor), plus 4.1 KiB for the goroutine's stack while it has one.
 type conn struct {
 	srv     *Server
 	nc      net.Conn
-	raw     syscall.RawConn // nil when nc is no socket
+	raw     syscall.RawConn // nil if nc is not a socket
 	id      int64
 	created time.Time
 	parser  parser
-	parts   []*part // of Server.ration
-	toWrite kept    // for long values that are read to be written; until that is settled
+	parts   []*part // parts of Server.ration for the request being read or executed
+	toWrite kept    // for long values that a write reads; given back once the write is settled
 	allow   allowance
-	readErr error // of the last read
+	readErr error // error of the last read, set by ready
 	onReady func(fd uintptr) bool
 
-	loop *loop // nil: a goroutine serves it always
-	// In the loop's turn only, while it is the loop's.
-	round   *round // whose replies wait for a commit
+	loop *loop // nil if a goroutine always serves the connection
+	// While the loop has the connection, the fields of this group are used only in the loop's turn.
+	round   *round // the round whose replies wait for a commit
 	input   bool   // there may be more to read
-	ended   bool   // the client's end was seen, behind what there is to read
-	leaving bool   // it is handed over once it is answered
+	ended   bool   // the client has closed its side; there may still be input before that
+	leaving bool   // hand the connection over once its round is answered
 	onTake  func(fd uintptr)
 	onSend  func(fd uintptr)
-	taken   bool   // by onTake: something was
-	sending []byte // for onSend, which is the goroutine's as well
-	sent    int    // by onSend
-	sendErr error  // of onSend
+	taken   bool   // result of onTake
+	sending []byte // argument of onSend, which the goroutine uses as well
+	sent    int    // result of onSend
+	sendErr error  // error of onSend
 
-	simple  bool      // what was executed last would have been a loop's
-	idle    bool      // for a while
-	warm    int       // pipelines in a row that asked only for what was in memory, up to warmEnough
+	simple  bool      // the loop could have executed the last pipeline
+	idle    bool      // the last wait for input was ended by a deadline
+	warm    int       // number of consecutive pipelines that needed only what was in memory, up to warmEnough
 	closing bool      // close once the replies so far are sent
-	leaveAt time.Time // close once all that has arrived is answered, and no more arrives or it is later; zero: not yet. See alone.go
-	arrived bool      // something has that was not looked at
+	leaveAt time.Time // if set: close once all input is answered and either no more arrives or this time has passed; see alone.go
+	arrived bool      // input was read that has not been looked at
 	quiet   replyMode
 	multi   *transaction
 	watched *watched
-	unsent  *unsent              // nil: it has taken all that it was answered
+	unsent  *unsent              // nil if the client has taken all its replies
 	written replication.Position // end of the newest batch with a write of this connection (WAIT)
 
 	bound     bool // commands on data need the leader; see forward.go
-	byLeader  bool // all it does with data is done at the leader, and it is told what a leader would tell; see Server.ServeByLeader
-	forwarded bool // another member speaks, for a client of its own
-	// wroteElsewhere: the client may have written at another leader, or over a connection of that member's before this one.
+	byLeader  bool // all commands on data run at the leader, and the client is told that this is one; see Server.ServeByLeader
+	forwarded bool // the peer is another member, which forwards for a client of its own
+	// wroteElsewhere means that the client may have written at another leader, or over an earlier connection of the forwarding member.
 	wroteElsewhere bool
-	given          string    // as a password, where none is asked for; see words
-	up             *upstream // to the leader; nil: none. Changed under mu, for others look at it
-	watchesUp      *upstream // over which keys are watched; nil: over none
+	given          string    // the password that the client gave although none is required; see words
+	up             *upstream // connection to the leader; may be nil. Changed under mu, because other goroutines read it
+	watchesUp      *upstream // the upstream over which keys are watched; may be nil
 
 	resp3   atomic.Bool
 	cut     atomic.Bool             // leadership ended: nothing more may run
 	killed  atomic.Bool             // closed by another goroutine
 	last    atomic.Pointer[command] // newest command
-	active  atomic.Int64            // when a command last began or ended; Server.uptime, like writing
-	writing atomic.Int64            // when the write in progress began; 0: none
+	active  atomic.Int64            // Server.uptime when a command last began or ended
+	writing atomic.Int64            // Server.uptime when the write in progress began; 0: none
 	busy    atomic.Bool             // a round is in progress
-	parked  atomic.Bool             // the loop has it
-	queued  atomic.Bool             // it waits for its part of Server.ration
-	inMulti atomic.Int64            // commands that are queued for EXEC, and one more; 0: no MULTI
+	parked  atomic.Bool             // the loop has the connection
+	queued  atomic.Bool             // waiting for a part of Server.ration or Server.replies
+	inMulti atomic.Int64            // 1 + the number of commands queued for EXEC; 0: no MULTI
 
-	mu      sync.Mutex // guards below; a leaf
+	mu      sync.Mutex // guards the fields below; a leaf lock
 	name    string
 	libName string
 	libVer  string
@@ -88,11 +89,11 @@ type replyMode uint8
 const (
 	replyOn       replyMode = iota
 	replyOff                // no replies
-	replySkipNext           // CLIENT REPLY SKIP was just run: the command after it gets no reply
+	replySkipNext           // CLIENT REPLY SKIP was just run: the next command gets no reply
 	replySkip               // the current command gets no reply
 )
 
-// suppressed reports whether the command that was just executed gets no reply, and moves SKIP on.
+// suppressed reports whether the command just executed gets no reply. It advances the state of CLIENT REPLY SKIP.
 func (c *conn) suppressed() bool {
 	switch c.quiet {
 	case replyOff:
@@ -108,15 +109,16 @@ func (c *conn) suppressed() bool {
 	}
 }
 
-// serve works until the client or the server ends the connection, or the loop takes it back.
+// serve serves the connection until the client or the server ends it, or the loop takes it back.
 func (c *conn) serve() {
 	if !c.work() {
 		c.end()
 	}
 }
 
-// work returns true when the loop has taken c. Whoever is not told of the end with the reply before is waited for once more: also who was sent
-// that the moment before, and may be saying the next thing.
+// work executes pipelines until the connection has to end or the loop has taken it, and reports whether the loop has. If the client could
+// not learn of the end together with its last reply, work first waits for input once more (see awaitLast): the client may just be sending
+// its next command.
 func (c *conn) work() bool {
 	for !c.cut.Load() && !c.killed.Load() {
 		c.slim()
@@ -139,7 +141,8 @@ func (c *conn) work() bool {
 				return false
 			}
 			c.idle = true
-			continue // who ended the wait has said why before, unless it was a nudge; what has arrived is still answered
+			// The flag that tells why the wait was ended is set already, unless it was a nudge. What has arrived is still answered.
+			continue
 		}
 		c.idle = false
 		c.busy.Store(true)
@@ -153,14 +156,14 @@ func (c *conn) work() bool {
 	return false
 }
 
-// touch notes that something happens now.
+// touch records that the connection is active now.
 func (c *conn) touch() (now time.Time) {
 	now = c.srv.opt.Now()
 	c.active.Store(c.srv.sinceStart(now))
 	return now
 }
 
-// end releases what the connection holds.
+// end closes the connection and releases everything it holds.
 func (c *conn) end() {
 	_ = c.drain() // nothing more can be done about an error here
 	orderly := (c.closing || !c.leaveAt.IsZero()) && c.shut()
@@ -177,10 +180,10 @@ func (c *conn) end() {
 	c.srv.running.Done()
 }
 
-// pipeline executes everything that is buffered and sends the replies.
+// pipeline executes everything buffered and sends the replies.
 func (c *conn) pipeline(now time.Time) error { return c.proceed(c.takeRound(now)) }
 
-// proceed goes on with a round from wherever it is.
+// proceed continues r from wherever it is, and gives it back.
 func (c *conn) proceed(r *round) error {
 	defer r.give()
 	for !c.closing && !c.killed.Load() {
@@ -227,21 +230,21 @@ func (c *conn) proceed(r *round) error {
 	return r.flush()
 }
 
-// over tells whether c is to be closed with the replies that it is sent next, if nothing else has arrived.
+// over reports whether c is to be closed together with the next replies, if nothing else has arrived.
 func (c *conn) over() bool {
 	return c.srv.stopping.Load() || !c.leaveAt.IsZero() && !time.Now().Before(c.leaveAt)
 }
 
-// unfinished tells whether a part of a command has arrived, for the rest of which it is worth waiting: its client could not know whether it
-// ran, were the connection closed now.
+// unfinished reports whether a part of a command has arrived whose rest is worth waiting for: if the connection were closed now, the
+// client could not know whether the command ran.
 func (c *conn) unfinished() bool {
 	return c.parser.pending() > 0 && (c.leaveAt.IsZero() || time.Since(c.leaveAt) < lastWait)
 }
 
-// parse takes the next chunk of commands out of the buffer, and tells whether there are any.
+// parse takes the next chunk of commands out of the buffer, and reports whether there are any.
 func (r *round) parse() bool {
 	c := r.conn
-	clear(r.jobs) // or they would keep a buffer that was given back
+	clear(r.jobs) // stale jobs would refer to a buffer that was given back
 	clear(r.arena)
 	r.jobs, r.arena, r.next = r.jobs[:0], r.arena[:0], 0
 	for len(r.jobs) < c.parser.chunk() && r.malformed == nil {
@@ -254,7 +257,7 @@ func (r *round) parse() bool {
 		words := args[from:len(args):len(args)]
 		cmd := c.srv.table.find(words)
 		if r.jobs = append(r.jobs, job{cmd, words}); cmd != nil && cmd.name == "reset" && c.srv.opt.Passwords != nil {
-			break // other bounds may hold for what comes next
+			break // RESET locks the connection, and other bounds hold for what comes next
 		}
 	}
 	return len(r.jobs) > 0
@@ -262,8 +265,8 @@ func (r *round) parse() bool {
 
 var errSpeaksHTTP = errors.New("the client speaks HTTP")
 
-// suspicious recognizes a browser that was tricked into sending commands in the body of a request, as Redis does. Nothing
-// from there on runs, and nothing is answered.
+// suspicious reports whether j is part of an HTTP request: as in Redis, this catches a browser that was tricked into sending commands in
+// the body of a request. Nothing from there on is run or answered.
 func suspicious(j job) bool { return is(j.args[0], "POST") || is(j.args[0], "HOST:") }
 
 func (r *round) flushIfLarge() error {
@@ -274,7 +277,7 @@ func (r *round) flushIfLarge() error {
 	return r.flush()
 }
 
-// large reports whether there are so many replies that they are sent before more is executed.
+// large reports whether so many replies have accumulated that they have to be sent before more is executed.
 func (r *round) large() bool {
 	if r.pending {
 		return len(r.out.buf) >= settleBytes || r.conn.toWrite.have >= settleBytes
@@ -282,7 +285,7 @@ func (r *round) large() bool {
 	return len(r.out.buf) >= flushBytes
 }
 
-// keptReplies is how long a buffer of replies, in bytes, is kept for the next ones.
+// keptReplies is the largest reply buffer, in bytes, that a round keeps after a flush.
 const keptReplies = 1 << 20
 
 // flush sends the replies. It must not be called while pending.
@@ -302,7 +305,7 @@ func (r *round) flush() error {
 	if len(r.out.buf) == 0 {
 		return nil
 	}
-	c.hold(false) // who is slow to take the replies is not to hold up others
+	c.hold(false) // a client that is slow to take its replies must not hold up others
 	took, err := c.deliver(r.out.buf)
 	if took || cap(r.out.buf) > keptReplies {
 		r.out.buf = takeBuffer(0)
@@ -311,10 +314,10 @@ func (r *round) flush() error {
 	return err
 }
 
-// sentAtOnce is what a client has Options.StallTimeout for, in bytes: who is slow, and takes more than that in this time, gets all of it.
+// sentAtOnce is how many bytes a client must take within Options.StallTimeout. A client that is slow but keeps up with that gets everything.
 const sentAtOnce = 4 << 20
 
-// send writes replies, in pieces.
+// send writes b in pieces of sentAtOnce. It blocks until all is written.
 func (c *conn) send(b []byte) error {
 	defer c.writing.Store(0)
 	for len(b) > 0 {
@@ -335,8 +338,8 @@ func (c *conn) kill(reason string) {
 		return
 	}
 	c.srv.opt.Log.V(1).Info("closing client", "client", c.id, "addr", c.remote(), "reason", reason)
-	_ = c.nc.Close() // its goroutine meets the closed socket
-	c.interrupt()    // only now: a command that is woken earlier could still answer
+	_ = c.nc.Close() // the connection's goroutine fails on the closed socket
+	c.interrupt()    // only after the close: a command woken earlier could still answer
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.up != nil {
@@ -344,12 +347,12 @@ func (c *conn) kill(reason string) {
 	}
 }
 
-// longAgo, as a deadline, ends a wait.
+// longAgo is a deadline in the past; setting it ends a wait.
 var longAgo = time.Unix(1, 0)
 
-// interrupt ends the wait for input, and a blocking command, from any goroutine.
+// interrupt ends the wait for input and a blocking command. Any goroutine may call it.
 func (c *conn) interrupt() {
-	_ = c.nc.SetReadDeadline(longAgo) // fails only on a closed socket, which is as good
+	_ = c.nc.SetReadDeadline(longAgo) // fails only on a closed socket, which ends the wait as well
 	c.mu.Lock()
 	wake := c.wake
 	c.mu.Unlock()
@@ -367,5 +370,5 @@ func (c *conn) setWake(f func()) {
 	c.wake = f
 }
 
-// isTimeout reports whether err is a deadline that passed.
+// isTimeout reports whether err means that a deadline has passed.
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

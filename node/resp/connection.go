@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// compatVersion is the Redis version whose behaviour this server answers with; clients choose features by it.
+// compatVersion is the Redis version whose behavior this server implements. Clients select features by it.
 const compatVersion = "7.0.15"
 
 func ping(c *call) {
@@ -33,7 +33,7 @@ func selectDB(c *call) {
 	}
 }
 
-// readonly and readwrite belong to cluster mode in Redis; clients that are configured for replicas send them first.
+// READONLY and READWRITE belong to Redis's cluster mode. Clients that are configured for replicas send them first.
 func readonly(c *call)  { c.w.ok() }
 func readwrite(c *call) { c.w.ok() }
 
@@ -44,18 +44,18 @@ func reset(c *call) {
 	c.conn.discard()
 	c.conn.unwatch()
 	c.conn.setName(nil)
-	if c.conn.quiet != replySkip { // which is about this command
+	if c.conn.quiet != replySkip { // replySkip applies to this very command
 		c.conn.quiet = replyOn
 	}
 	c.conn.lock()
-	c.conn.disconnect() // the leader was given a password
+	c.conn.disconnect() // the upstream was authenticated with the password given before
 	c.w.resp3 = false
 	c.conn.resp3.Store(false)
 	c.w.simple("RESET")
 }
 
-// auth without a password to give answers as such a Redis does: the default user takes any, but AUTH <password> alone is refused because the
-// client seems to expect one.
+// auth answers AUTH. If no password is required, it answers as Redis does in that case: the default user accepts any password, but AUTH
+// <password> without a user is refused, because the client seems to expect that one is required.
 func auth(c *call) {
 	user := []byte(defaultUser)
 	switch {
@@ -73,7 +73,7 @@ func auth(c *call) {
 	}
 }
 
-// hello switches the protocol and describes the server. Nothing changes when an option is wrong, but as in Redis the
+// hello switches the protocol version and describes the server. If an option is wrong, the version does not change, but as in Redis the
 // options before it have taken effect.
 func hello(c *call) {
 	version, args := int64(0), c.args[1:]
@@ -143,7 +143,8 @@ func (c *call) describe() {
 	c.w.array(0)
 }
 
-// setName names the connection; only printable ASCII without blanks is allowed. An empty name removes it.
+// setName sets the name of the connection. Only printable ASCII without spaces is allowed. An empty name removes the name. It returns false if
+// it answered with an error.
 func (c *call) setName(name []byte) bool {
 	switch {
 	case !printable(name):
@@ -157,7 +158,7 @@ func (c *call) setName(name []byte) bool {
 	return true
 }
 
-// longestName bounds what a connection keeps of its client's and its library's name, in bytes; Redis has no bound.
+// longestName bounds the names of a client and of its library, in bytes. Redis has no bound.
 const longestName = 1 << 10
 
 const tooLongName = " cannot be longer than 1024 bytes."

@@ -12,7 +12,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
 )
 
-// A client shuts its side while the server works for it.
+// A client shuts down its write side while the server is working for it.
 func TestClientThatShutsItsSideMeanwhile(t *testing.T) {
 	n := resptest.Start(t, resp.Options{EnableDebug: true})
 	w := dial(t, n.Addr)
@@ -65,7 +65,7 @@ func TestClientsThatKillEachOther(t *testing.T) {
 	}
 }
 
-// A batch in the middle of a pipeline has all the time that a first one has.
+// A batch in the middle of a pipeline has as much time as the first one.
 func TestSecondBatchHasItsOwnTime(t *testing.T) {
 	n := resptest.Start(t, resp.Options{CommitTimeout: 2 * time.Second})
 	w := dial(t, n.Addr)

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Redis's error texts, code first.
+// Redis's error texts. Each starts with its code.
 const (
 	errSyntax       = "ERR syntax error"
 	errNotInteger   = "ERR value is not an integer or out of range"
@@ -30,30 +30,30 @@ const (
 	errWaitOnFollow = "ERR WAIT cannot be used with replica instances. Please also note that since Redis 4.0 if a replica is configured to be writable (which is not the default) writes to replicas are just local and are not propagated."
 )
 
-// codeUnknown starts the reply to a write whose outcome cannot be learned on this connection: it may or may not take
-// effect. It is never retried blindly by clients, which know no such code; the connection is closed after it.
+// codeUnknown starts the reply to a write whose outcome cannot be learned on this connection: it may or may not take effect. Clients do not
+// know this code, and so never retry blindly. The connection is closed after it.
 const codeUnknown = "OUTCOMEUNKNOWN"
 
-// ErrOutputLimit closes a connection whose replies exceed Options.MaxOutput.
+// ErrOutputLimit is the error with which a connection is closed whose replies exceed Options.MaxOutput.
 var ErrOutputLimit = errors.New("output limit exceeded")
 
-// notInTime is why a write that was not committed within this time is given up.
+// notInTime is the error of a write that was not committed within this time.
 type notInTime time.Duration
 
 func (t notInTime) Error() string {
 	return fmt.Sprintf("the leader and enough of its synchronous followers did not have it on disk within %v", time.Duration(t))
 }
 
-// Is: it is the end of the round's time, wherever that is looked for.
+// Is makes errors.Is(err, context.DeadlineExceeded) true, since notInTime is the cause of a context whose deadline has passed.
 func (notInTime) Is(target error) bool { return target == context.DeadlineExceeded }
 
-// codeFull starts the reply to a command that would add to the data of a leader whose volume is full.
+// codeFull starts the reply to a write that was refused because the leader's volume is full.
 const codeFull = "STORAGEFULL"
 
 func storageFull(why string) string { return codeFull + " nothing was written: " + why }
 
-// codeNoReplicas starts the reply to a write that a leader refuses since it could not be committed. Redis has the same for writes while
-// too few replicas are connected (min-replicas-to-write).
+// codeNoReplicas starts the reply to a write that a leader refuses because it could not be committed. Redis uses the same code for writes
+// while too few replicas are connected (min-replicas-to-write).
 const codeNoReplicas = "NOREPLICAS"
 
 func noReplicas(unheard time.Duration) string {
@@ -61,7 +61,7 @@ func noReplicas(unheard time.Duration) string {
 		codeNoReplicas, unheard.Round(time.Second))
 }
 
-// codeTryAgain starts the reply to a command that was not run, and may be a moment later. codeExecAbort starts that to an EXEC which
+// codeTryAgain starts the reply to a command that was not run but may succeed a moment later. codeExecAbort starts the reply to an EXEC that
 // ran nothing.
 const (
 	codeTryAgain  = "TRYAGAIN"
@@ -73,7 +73,7 @@ const codeMasterDown = "MASTERDOWN"
 
 const aloneMayNotRead = codeMasterDown + " too few synchronous followers have been heard for "
 
-// readsAlone words what a leader answers that may not read and hears nobody who would let it.
+// readsAlone returns the error reply to a read at a leader that must not answer it and hears from too few followers to be allowed to.
 func readsAlone(unheard time.Duration) string {
 	return fmt.Sprintf("%s%v, another member may lead by now", aloneMayNotRead, unheard.Round(time.Second))
 }
@@ -86,7 +86,7 @@ func unknownBefore(cause error) string {
 	return fmt.Sprintf("%s this command follows a write of the same pipeline whose outcome is unknown: %v", codeUnknown, cause)
 }
 
-// execAborted words why EXEC itself was refused.
+// execAborted returns the error reply to an EXEC that was itself refused with text.
 func execAborted(text string) string {
 	return codeExecAbort + " Transaction discarded because of: " + strings.TrimPrefix(text, "ERR ")
 }
@@ -95,7 +95,7 @@ func arityError(c *command) string {
 	return "ERR wrong number of arguments for '" + c.name + "' command"
 }
 
-// unknownCommand words the reply to args that name no command, as Redis's commandCheckExistence does.
+// unknownCommand returns the error reply to args that name no command, as Redis's commandCheckExistence does.
 func unknownCommand(t *table, args [][]byte) string {
 	if c := t.byName[string(lower(nil, args[0]))]; c != nil && len(args) > 1 {
 		return fmt.Sprintf("ERR unknown subcommand '%s'. Try %s HELP.", clip(args[1], 128), upper(args[0]))
@@ -110,7 +110,7 @@ func unknownCommand(t *table, args [][]byte) string {
 	return fmt.Sprintf("ERR unknown command '%s', with args beginning with: %s", clip(args[0], 128), rest.String())
 }
 
-// clip returns at most n bytes of b, up to its first NUL: what C's %.*s prints.
+// clip returns at most n bytes of b, up to the first NUL, as C's %.*s prints it.
 func clip(b []byte, n int) []byte {
 	b = b[:min(len(b), n)]
 	if i := bytes.IndexByte(b, 0); i >= 0 {

@@ -16,7 +16,7 @@ func expireat(c *call)  { c.expire(1000, 0) }
 func pexpire(c *call)   { c.expire(1, c.now) }
 func pexpireat(c *call) { c.expire(1, 0) }
 
-// expire sets the expiry of a key to base + argument 2 * unit, in unix ms. A time that has passed deletes the key.
+// expire sets the expiry of a key to base + argument 2 * unit, in unix ms. If that time has passed, it deletes the key.
 func (c *call) expire(unit, base int64) {
 	cond, ok := c.expireFlags()
 	if !ok {
@@ -76,7 +76,8 @@ func (c *call) expireFlags() (f expireFlag, ok bool) {
 	return f, true
 }
 
-// allows judges the conditions against the key's expiry, 0 for never, which counts as later than any time.
+// allows reports whether the conditions allow changing a key's expiry from current to when. A current of 0 means that the key never expires,
+// which counts as later than any time.
 func (f expireFlag) allows(current, when int64) bool {
 	switch {
 	case f&expireNX != 0 && current != 0,
@@ -94,8 +95,8 @@ func pttl(c *call)        { c.remaining(c.now, 1) }
 func expiretime(c *call)  { c.remaining(0, 1000) }
 func pexpiretime(c *call) { c.remaining(0, 1) }
 
-// remaining answers when the key expires, relative to base (unix ms), in units of unit ms rounded to the nearest: -1 when
-// it never does, -2 when there is no key.
+// remaining answers with the time until the key expires, from base (unix ms) on, in units of unit ms, rounded to the nearest. It answers -1
+// if the key never expires and -2 if there is no such key.
 func (c *call) remaining(base, unit int64) {
 	v, found, ok := c.get(c.args[1])
 	switch {
@@ -107,7 +108,7 @@ func (c *call) remaining(base, unit int64) {
 	case unit == 1:
 		c.w.integer(max(0, v.ExpireAt-base))
 	default:
-		c.w.integer(int64((uint64(max(0, v.ExpireAt-base)) + 500) / 1000)) // unsigned: the largest time must not wrap
+		c.w.integer(int64((uint64(max(0, v.ExpireAt-base)) + 500) / 1000)) // unsigned, so that the largest time does not overflow
 	}
 }
 

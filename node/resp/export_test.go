@@ -2,7 +2,7 @@ package resp
 
 import "time"
 
-// Disturb has every loop look for what is due.
+// Disturb makes every loop check for what is due.
 func (s *Server) Disturb() {
 	for _, l := range s.loops {
 		l.poked.Store(true)
@@ -10,14 +10,14 @@ func (s *Server) Disturb() {
 	}
 }
 
-// Nudge nudges every connection, whatever it does.
+// Nudge nudges every connection, whatever it is doing.
 func (s *Server) Nudge() {
 	for _, c := range s.clients.all() {
 		c.nudge()
 	}
 }
 
-// StopSlowly is how Shutdown begins, with time between that it stops and that it says so.
+// StopSlowly does the first steps of Shutdown, and calls between after it has set stopping, before it interrupts the connections.
 func (s *Server) StopSlowly(between func()) {
 	s.stopping.Store(true)
 	between()
@@ -26,7 +26,7 @@ func (s *Server) StopSlowly(between func()) {
 	}
 }
 
-// Parked counts the connections that loops have.
+// Parked returns the number of connections that are in loops.
 func (s *Server) Parked() (n int) {
 	for _, c := range s.clients.all() {
 		if c.parked.Load() {
@@ -36,7 +36,7 @@ func (s *Server) Parked() (n int) {
 	return n
 }
 
-// Busy counts the connections that a round of is in progress.
+// Busy returns the number of connections that have a round in progress.
 func (s *Server) Busy() (n int) {
 	for _, c := range s.clients.all() {
 		if c.busy.Load() {
@@ -46,27 +46,28 @@ func (s *Server) Busy() (n int) {
 	return n
 }
 
-// LeaveLater gives clients that are sent away so long to go on.
+// LeaveLater sets for how long clients that are sent away may go on.
 func (s *Server) LeaveLater(d time.Duration) { s.astrayWait.Store(int64(d)) }
 
-// SameStore is sameStore.
+// SameStore exports sameStore.
 var SameStore = sameStore
 
-// Rationed is what long requests take.
+// Rationed returns how many bytes long requests take.
 func (s *Server) Rationed() int {
 	s.ration.mu.Lock()
 	defer s.ration.mu.Unlock()
 	return s.ration.used
 }
 
-// Held is what long replies take that wait to be sent.
+// Held returns how many bytes long replies that wait to be sent take.
 func (s *Server) Held() int {
 	s.replies.mu.Lock()
 	defer s.replies.mu.Unlock()
 	return s.replies.used + s.replies.lent
 }
 
-// LeftInRound looks at a round that was given back: at how many arguments it has had place for, and how many of them it still keeps.
+// LeftInRound inspects a round that was given back. It returns how many arguments the round has room for, and how many references to arguments
+// it still keeps.
 func LeftInRound() (places, kept int) {
 	r := rounds.Get().(*round)
 	defer rounds.Put(r)

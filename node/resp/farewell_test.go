@@ -15,8 +15,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
 )
 
-// The last reply and the end of the connection arrive at once: who looks whether the connection has ended before it asks the next thing, as
-// client libraries do, never asks in vain. (An update on a busy machine left one write in ten thousand with an unknown outcome.)
+// The last reply and the end of the connection arrive together: a client that checks whether the connection has ended before it sends the next
+// command, as client libraries do, never sends one in vain. (An update on a busy machine left one write in ten thousand with an unknown
+// outcome.)
 func TestTheEndArrivesWithTheLastReply(t *testing.T) {
 	for range 5 {
 		n := resptest.Start(t, resp.Options{})
@@ -40,7 +41,7 @@ func TestTheEndArrivesWithTheLastReply(t *testing.T) {
 	}
 }
 
-// askUntilTheEnd writes one thing after the other until the connection has ended before it asked.
+// askUntilTheEnd sends one write after the other until it finds that the connection has ended before it sends the next.
 func askUntilTheEnd(c *wire, i int, asked *atomic.Int64) error {
 	defer func() { _ = c.nc.Close() }()
 	for {
@@ -57,7 +58,7 @@ func askUntilTheEnd(c *wire, i int, asked *atomic.Int64) error {
 	}
 }
 
-// ended looks whether the other side has ended the connection, without waiting.
+// ended reports whether the peer has closed the connection, without waiting.
 func ended(nc net.Conn) bool {
 	raw, err := nc.(syscall.Conn).SyscallConn()
 	if err != nil {
@@ -73,7 +74,7 @@ func ended(nc net.Conn) bool {
 	return n == 0 && seen == nil || seen != nil && !errors.Is(seen, syscall.EAGAIN)
 }
 
-// A command that is arriving as the member stops is waited for.
+// A member that stops waits for the rest of a command that is just arriving.
 func TestShutdownInTheMiddleOfACommand(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	w := dial(t, n.Addr)

@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// maxBuffered is how much input is taken in before it is executed; a longer pipeline becomes several rounds.
+// maxBuffered is how much input is read before it is executed, in bytes. A longer pipeline becomes several rounds.
 const maxBuffered = largeBuffer
 
 var errRequestTooLong = errors.New("request exceeds client-query-buffer-limit")
 
-// fill waits for input and takes in what has arrived. While it waits, an idle connection holds no buffer: the socket is
-// waited for first, and a buffer taken only once there is something to read. That it begins with reading what may not be there is
-// needed: a client's end that arrived together with what it said is told to nobody who only waits.
+// fill waits for input and reads what has arrived. An idle connection holds no buffer while it waits: if a read finds nothing, ready gives
+// the buffer back, and takes one again once the socket is readable. fill must start with a read, even though there may be nothing to
+// read: if the end of the connection arrived together with earlier input, whoever only waits is not told of it.
 func (c *conn) fill() error {
 	if c.raw == nil {
 		return c.fillPlain()
@@ -26,8 +26,8 @@ func (c *conn) fill() error {
 	return c.readErr
 }
 
-// fillRest takes in what has arrived, without waiting, and tells whether that is anything. To close a socket with unread input resets
-// the connection, and its client could not know whether that input was executed.
+// fillRest reads what has arrived, without waiting, and reports whether there was anything. It is called before a connection is closed:
+// closing a socket with unread input resets the connection, and the client could not know whether that input was executed.
 func (c *conn) fillRest() bool {
 	if c.raw == nil {
 		return false
@@ -38,12 +38,13 @@ func (c *conn) fillRest() bool {
 	return err == nil && c.readErr == nil && len(c.parser.buf) > before
 }
 
-// lastWait is how long a connection that is to be closed is given to say something once more. A client learns of the end together
-// with the reply then, and before it says the next thing; ended while it waited, it may be saying that just now, and could not know
-// what became of it. It is long enough for clients on a machine that stands still for a moment, as busy ones do.
+// lastWait is how long the server waits for another command before it closes a connection. If one arrives, the client learns of the end
+// together with the reply, before it sends the next command. If the connection were closed while it is idle instead, the client might
+// just be sending a command, and could not know what became of it. The wait is long enough for clients on a machine that stalls for a
+// moment, as busy ones do.
 const lastWait = 500 * time.Millisecond
 
-// awaitLast waits for input once more, and tells whether there is any.
+// awaitLast waits for input for up to lastWait, and reports whether there is any.
 func (c *conn) awaitLast() bool {
 	if c.raw == nil {
 		return false
@@ -55,32 +56,32 @@ func (c *conn) awaitLast() bool {
 		c.readErr = nil
 		if err := c.raw.Read(c.onReady); err == nil || !isTimeout(err) {
 			return err == nil && c.readErr == nil
-		} // a nudge, or the interrupt that told of the stop, came late
+		} // the timeout was from a nudge, or from the interrupt that announced the stop, that came late: wait on
 	}
 	return false
 }
 
-// cork keeps what is sent from leaving before shut tells of the end, so that both arrive at once: who looks whether its connection has ended
-// before it says the next thing, as client libraries do, would miss an end that comes a moment later.
+// cork makes the kernel hold back the last replies until shut closes the write side, so that both arrive at once. Client libraries check
+// whether their connection has ended before they send the next command, and would miss an end that arrives a moment later.
 func (c *conn) cork() {
 	if c.raw != nil {
-		_ = c.raw.Control(holdBack) // without, the end comes a moment later
+		_ = c.raw.Control(holdBack) // if this fails, the end arrives a moment later
 	}
 }
 
-// shut tells the client that it was told its last; false when the connection can not do that.
+// shut closes the write side, which tells the client that no more replies will come. It returns false if the connection cannot do that.
 func (c *conn) shut() bool {
 	half, ok := c.nc.(interface{ CloseWrite() error })
 	return ok && half.CloseWrite() == nil
 }
 
-// linger takes in what a client that was told of the end still says, unread, for a moment: a connection that is closed at once would be
-// reset by that, and what is on its way to the client lost.
+// linger discards, for up to lastWait, what a client that was told of the end still sends. If the connection were closed at once, further
+// input would reset it, and replies that are still on their way would be lost.
 func (c *conn) linger() {
 	if c.nc.SetReadDeadline(time.Now().Add(lastWait)) != nil {
 		return
 	}
-	_, _ = io.Copy(io.Discard, c.nc) // it ends with the client's end, or in time
+	_, _ = io.Copy(io.Discard, c.nc) // ends when the client closes its side, or at the deadline
 }
 
 // ready reads from a socket that may have data. It reports whether the wait is over.
@@ -89,7 +90,7 @@ func (c *conn) ready(fd uintptr) bool {
 	got := 0
 	for {
 		if got > 0 && p.stuffed() {
-			return true // what is there may unlock it
+			return true // the buffered input has to be executed first: it may unlock the connection
 		}
 		if c.readErr = p.makeRoom(); c.readErr != nil {
 			return true
@@ -122,7 +123,7 @@ func (c *conn) ready(fd uintptr) bool {
 	}
 }
 
-// fillPlain is for connections that are no sockets.
+// fillPlain is fill for connections that are not sockets.
 func (c *conn) fillPlain() error {
 	p := &c.parser
 	if err := p.makeRoom(); err != nil {
@@ -137,8 +138,9 @@ func (c *conn) fillPlain() error {
 	return err
 }
 
-// makeRoom makes sure that something can be read. A buffer grows with what has arrived, not with what was announced, but for the rest
-// of an argument of which a ninth is there: it would be there twice, and as much left to the garbage collector.
+// makeRoom makes sure that there is room in the buffer to read into. The buffer grows with what has arrived, not with what was announced.
+// But once more than a ninth of an argument has arrived, the buffer grows to the argument's full size at once: further doubling would hold
+// the argument twice in memory, and leave as much to the garbage collector.
 func (p *parser) makeRoom() error {
 	if len(p.buf) < cap(p.buf) {
 		return nil
@@ -159,21 +161,21 @@ func (p *parser) makeRoom() error {
 	return nil
 }
 
-// stuffed tells that no more may be taken in before what is there was looked at.
+// stuffed reports whether the buffer of a locked connection is full: no more may be read before its content was executed.
 func (p *parser) stuffed() bool { return p.locked && len(p.buf) > 0 && len(p.buf) == cap(p.buf) }
 
-// rest makes room in the buffer, or gives it back when nothing is left in it.
+// rest compacts the buffer, and gives it back if nothing is left in it.
 func (p *parser) rest() {
 	if p.compact(); len(p.buf) == 0 {
 		p.release()
 	}
 }
 
-// release gives the buffer back. What is in it is lost.
+// release gives the buffer back, with everything in it.
 func (p *parser) release() {
 	giveBuffer(p.buf)
 	p.buf, p.start, p.pos = nil, 0, 0
-	p.inline = nil // rare: people type inline commands, programs do not
+	p.inline = nil // not worth keeping: inline commands come from people, not programs
 	if cap(p.spans) > 16 {
 		p.spans = nil
 	}

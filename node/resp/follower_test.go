@@ -10,7 +10,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
 )
 
-// startPair runs a leader and a follower that has followed from the start.
+// startPair runs a leader, and a follower that follows it from the start.
 func startPair(t *testing.T) (leader, follower *resptest.Node) {
 	leader = resptest.StartWaiting(t, resp.Options{})
 	follower = leader.Follow(resp.Options{})
@@ -40,7 +40,7 @@ func TestExecOnFollower(t *testing.T) {
 	l.do("MSET a 0 b 0", "+OK")
 	f.send("MULTI", "SET a 1", "EXEC")
 	f.expect("+OK", "-READONLY...", "-EXECABORT...")
-	// What is applied after WATCH counts as a change.
+	// Anything applied after WATCH counts as a change.
 	f.do("WATCH a", "+OK")
 	f.send("MULTI", "GET a", "EXEC")
 	f.expect("+OK", "+QUEUED", "*1", "$1", "0")
@@ -50,7 +50,7 @@ func TestExecOnFollower(t *testing.T) {
 	f.expect("+OK", "+QUEUED", "*-1")
 }
 
-// A transaction of reads sees one state, although the follower applies all the time.
+// A transaction of reads sees one state, even though the follower applies entries all the time.
 func TestExecOnFollowerIsAtomic(t *testing.T) {
 	leader, follower := startPair(t)
 	l, f := dial(t, leader.Addr), dial(t, follower.Addr)
@@ -74,7 +74,7 @@ func TestExecOnFollowerIsAtomic(t *testing.T) {
 		f.send("MULTI", "GET a", "PING", "GET b", "EXEC")
 		f.expect("+OK", "+QUEUED", "+QUEUED", "+QUEUED")
 		head := f.line()
-		if head != "*3" { // TRYAGAIN is allowed, a mixture is not
+		if head != "*3" { // TRYAGAIN is allowed, a mixture of states is not
 			continue
 		}
 		if f.line() == "$-1" {

@@ -9,24 +9,24 @@ import (
 	"time"
 )
 
-// Forwarding: a member that does not lead sends what needs the leader on to it, and its replies back. While no leader is known,
-// the connection waits, its input in its own buffer and in the socket's, for up to Options.Park.
+// Forwarding: a member that does not lead forwards commands that need the leader, and passes the leader's replies back. While no leader
+// is known, the connection waits for up to Options.Park, with its input in its own buffer and in the socket's.
 //
-// What needs the leader: writes and WATCH; and every command on data of a connection that is bound, because it wrote before, or was
-// made while this member led or at the port for clients of the leader, or may read at a leader only. So a client sees its own
-// writes, and never goes back.
+// Writes and WATCH need the leader. So does every command on data of a bound connection: one that wrote before, was accepted while this
+// member led or on the port for clients of the leader, or may read only at a leader. A client therefore sees its own writes, and never
+// reads older data than before.
 //
-// Outcomes: what was never sent, or came back as NOTLEADER, was not run, and is tried again where the next leader is. A write that
-// was sent and not answered is answered with an unknown outcome, and the connection is closed; a read is asked again, of each leader that there
-// is by then, and of one of them once more.
+// Outcomes: a command that was never sent, or was answered with NOTLEADER, was not run. It is tried again at the next leader. If a write
+// was sent but not answered, the client gets an unknown outcome, and the connection is closed. An unanswered read is sent again: to every
+// leader that turns up in the meantime, and to one of them a second time.
 
 const (
-	burstBytes = 16 << 10 // arguments sent before replies are read: both sides' socket buffers hold more, so neither gets stuck
+	burstBytes = 16 << 10 // bytes of arguments sent before replies are read; both sides' socket buffers hold more, so neither gets stuck
 	retryFirst = 2 * time.Millisecond
 	retryMost  = 50 * time.Millisecond
 )
 
-// forwards reports whether this server sends anything on.
+// forwards reports whether this server forwards commands.
 func (s *Server) forwards() bool { return s.opt.Dial != nil }
 
 // elsewhere reports whether j cannot run here and may run at the leader.
@@ -50,17 +50,18 @@ func needsLeader(cmd *command) bool {
 	return cmd.onData() || cmd.name == "watch" || cmd.isWait()
 }
 
-// lost reports whether a batch was refused because this member does not lead any more, so that it may run elsewhere.
+// lost reports whether a batch was refused with err because this member no longer leads, so that it may run elsewhere. If so, it binds the
+// connection to the leader.
 func (r *round) lost(err error) bool {
 	if !r.srv.forwards() || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) || notRun(err) != errReadOnly {
 		return false
 	}
-	r.seq, r.conn.bound = nil, true // what was read here must not be unseen
+	r.seq, r.conn.bound = nil, true // later reads must not miss what was read here
 	return true
 }
 
-// forward runs the job at i, and those behind it that go the same way, at the leader. It returns the index of the first job that
-// was not executed. It may be that one: this member leads by now.
+// forward runs the job at i, and the following ones that go the same way, at the leader. It returns the index of the first job that was
+// not executed. That may be i, for example if this member leads by now.
 func (r *round) forward(i int) int {
 	if !r.settle() {
 		return i
@@ -97,21 +98,21 @@ func (r *round) forward(i int) int {
 			continue
 		}
 		if exec && c.watchLost() {
-			return i // the session that watched is gone: once more from the top
+			return i // the session with the watched keys is gone: start over, which answers the EXEC
 		}
 		next, again := r.converse(u, i, r.burst(i))
 		if next > i || !again || c.closing || r.out.over {
 			return next
 		}
 		if exec && c.watchLost() {
-			return i // once more from the top
+			return i // start over, which answers the EXEC
 		}
 		p.renew()
 	}
 	return i
 }
 
-// answer writes one reply by f.
+// answer calls f to write the reply to j.
 func (r *round) answer(j *job, f func()) {
 	at := len(r.out.buf)
 	r.silent = silence{}
@@ -120,10 +121,10 @@ func (r *round) answer(j *job, f func()) {
 	r.finish(at, markKeep)
 }
 
-// burst returns the end of the jobs from i on that go to the leader at once.
+// burst returns the end of the range of jobs, from i on, that are sent to the leader together.
 func (r *round) burst(i int) int {
 	end, size := i+1, argBytes(r.jobs[i].args)
-	if alone(r.jobs[i].cmd) || r.silent.addr != "" { // what comes after it may be why there was no answer
+	if alone(r.jobs[i].cmd) || r.silent.addr != "" { // after a silence ask job i alone: a later one may have been the cause
 		return end
 	}
 	for end < len(r.jobs) {
@@ -137,13 +138,13 @@ func (r *round) burst(i int) int {
 	return end
 }
 
-// alone reports whether a command is sent by itself: what comes after it depends on its reply, or waits for it.
+// alone reports whether a command is sent by itself, because the commands after it depend on its reply or wait for it.
 func alone(cmd *command) bool {
 	return cmd == nil || cmd.name == "exec" || cmd.name == "watch" || cmd.isWait()
 }
 
-// converse sends jobs i..end and takes their replies. next is the first one not executed; again says that it may be tried once
-// more.
+// converse sends jobs[i:end] to the leader and takes their replies. next is the index of the first job that was not executed, and again
+// tells that it may be tried again.
 func (r *round) converse(u *upstream, i, end int) (next int, again bool) {
 	gone, done := func() bool { return false }, func() {}
 	stopping := r.srv.blockCtx.Err() != nil
@@ -167,7 +168,7 @@ func (r *round) converse(u *upstream, i, end int) (next int, again bool) {
 			r.out.rewind(at)
 			r.conn.disconnect()
 			switch n, sendErr := sent(); {
-			case gone() && r.srv.blockCtx.Err() == nil: // else it is asked again, and does not wait
+			case gone() && r.srv.blockCtx.Err() == nil: // if the server stops, the job is asked again, without waiting
 				r.answer(j, func() { r.out.fail(codeTryAgain + " the wait was ended") })
 				r.conn.closing = true
 				return k + 1, false
@@ -187,7 +188,7 @@ func (r *round) converse(u *upstream, i, end int) (next int, again bool) {
 				r.conn.disconnect()
 				r.conn.closing = true
 			}
-			r.renew(u) // the client may have taken its time
+			r.renew(u) // the client may have been slow
 		}
 		if r.conn.closing {
 			return k + 1, false
@@ -196,15 +197,16 @@ func (r *round) converse(u *upstream, i, end int) (next int, again bool) {
 	return end, false
 }
 
-// renew gives the leader at u all its time again, unless another one is known by now.
+// renew gives the leader at u its full reply timeout again, unless another leader is known by now.
 func (r *round) renew(u *upstream) {
 	_ = u.nc.SetDeadline(r.srv.opt.Now().Add(r.srv.replyTimeout()))
 	if _, leader := r.srv.backend.Place(); leader != "" {
-		r.conn.leaveUpstream(leader) // who told of it may have done so just before
+		r.conn.leaveUpstream(leader) // LeaderMoved may have been called just before the deadline was set
 	}
 }
 
-// encode appends what is sent for a job: EXEC takes with it what was queued here. While this member stops, nothing is waited for.
+// encode appends the encoding of j for the leader. EXEC includes MULTI and the commands that were queued here. If stopping is set, WAIT and
+// WAITAOF are sent so that they do not wait.
 func (r *round) encode(dst []byte, j *job, stopping bool) []byte {
 	switch {
 	case j.cmd.isWait() && stopping:
@@ -221,7 +223,8 @@ func (r *round) encode(dst []byte, j *job, stopping bool) []byte {
 	return append(dst, "*1\r\n$4\r\nEXEC\r\n"...)
 }
 
-// withoutWaiting returns the arguments of a WAIT or WAITAOF that is answered at once. What is no timeout stays, for the error that it is.
+// withoutWaiting returns the arguments of a WAIT or WAITAOF with the timeout replaced by 1 ms. An invalid timeout stays as it is, so that the
+// leader answers with the error.
 func withoutWaiting(args [][]byte) [][]byte {
 	last := len(args) - 1
 	if ms, ok := parseInt(args[last]); !ok || ms < 0 {
@@ -230,7 +233,7 @@ func withoutWaiting(args [][]byte) [][]byte {
 	return append(slices.Clone(args[:last]), []byte("1"))
 }
 
-// takeReply appends the reply to j, as its client is to get it. ran is false when the leader says that nothing was run.
+// takeReply appends the leader's reply to j, in the form in which the client gets it. ran is false if the leader says that nothing was run.
 func (r *round) takeReply(u *upstream, j *job) (ran bool, err error) {
 	at := len(r.out.buf)
 	if j.cmd.name == "exec" {
@@ -242,7 +245,7 @@ func (r *round) takeReply(u *upstream, j *job) (ran bool, err error) {
 	return !is(r.codeAt(at), codeNotLeader), nil
 }
 
-// errorAt is the text of the error reply at at; empty where it is none.
+// errorAt returns the text of the error reply at offset at, or "" if that is not an error reply.
 func (r *round) errorAt(at int) string {
 	if at >= len(r.out.buf) || r.out.buf[at] != '-' {
 		return ""
@@ -251,13 +254,13 @@ func (r *round) errorAt(at int) string {
 	return text
 }
 
-// codeAt is the code of the error reply at at; empty where it is none.
+// codeAt returns the code of the error reply at offset at. It is empty if that is not an error reply.
 func (r *round) codeAt(at int) []byte {
 	code, _, _ := strings.Cut(r.errorAt(at), " ")
 	return []byte(code)
 }
 
-// took accounts for a reply of the leader's, and for what it means here.
+// took does the accounting for the leader's reply to j, which starts at offset at, and updates the connection's state accordingly.
 func (r *round) took(j *job, at int) {
 	c := r.conn
 	r.begin(j)
@@ -267,11 +270,11 @@ func (r *round) took(j *job, at int) {
 	switch j.cmd.name {
 	case "watch":
 		if c.watchesUp == nil {
-			c.watchesUp = c.up // else what was watched over an earlier one is lost, and stays so until EXEC says it
+			c.watchesUp = c.up // if set already, over an earlier upstream, those watches are lost until EXEC answers so
 		}
 	case "exec":
 		wrote = c.multi.writes
-		c.watchesUp = nil // EXEC forgets
+		c.watchesUp = nil // EXEC ends all watches
 		c.discard()
 	}
 	if text := r.errorAt(at); text != "" && r.tookError(text) {
@@ -282,7 +285,7 @@ func (r *round) took(j *job, at int) {
 	r.finish(at, markKeep)
 }
 
-// tookError accounts for an error that the leader replied, and tells whether it ran nothing.
+// tookError does the accounting for an error reply of the leader, and reports whether it means that nothing was run.
 func (r *round) tookError(text string) (refused bool) {
 	r.out.errors++
 	r.out.last, _, _ = strings.Cut(text, " ")
@@ -292,7 +295,7 @@ func (r *round) tookError(text string) (refused bool) {
 	}
 	switch r.out.last {
 	case codeUnknown:
-		r.conn.closing = true // as the leader does
+		r.conn.closing = true // as the leader closes its connection
 		r.srv.stats.unknown.Add(1)
 	case codeNoReplicas, codeFull, codeMasterDown, codeTryAgain, codeExecAbort:
 		return true
@@ -300,7 +303,8 @@ func (r *round) tookError(text string) (refused bool) {
 	return false
 }
 
-// unanswered: the connection broke before jobs k..end were answered. If none of them writes, they are asked again, though not for ever.
+// unanswered handles jobs[k:end], which were sent but not answered before the connection to the leader broke. If none of them writes, they
+// are asked again, though not forever (see silence). Otherwise they get an unknown outcome, and the connection is closed.
 func (r *round) unanswered(u *upstream, k, end int, cause error) (next int, again bool) {
 	if errors.Is(cause, errLongReply) {
 		r.out.over = true
@@ -327,9 +331,9 @@ func (r *round) unanswered(u *upstream, k, end int, cause error) (next int, agai
 	return end, false
 }
 
-// Deposed notes that this member leads no more: nothing that is watched here can be told to be unchanged. Connections go on, and
-// what they ask for is forwarded; without forwarding they are cut. To be called after the sequencer was closed and before it is
-// opened again.
+// Deposed tells the server that this member no longer leads. Keys that are watched here count as changed from now on. Connections stay
+// open, and their commands are forwarded; if this server does not forward, it cuts them instead. Deposed must be called after the
+// sequencer was closed and before it is opened again.
 func (s *Server) Deposed(reason string) {
 	if !s.forwards() {
 		s.Cut(reason)
@@ -339,10 +343,10 @@ func (s *Server) Deposed(reason string) {
 	s.opt.Log.Info("forwarding what clients ask for", "reason", reason, "clients", s.clients.count())
 }
 
-// LeaderMoved notes where the leader is now, "" when that is not known.
+// LeaderMoved tells the server the leader's new client address, or "" if it is not known.
 func (s *Server) LeaderMoved(addr string) {
 	if addr == "" {
-		return // whoever was deposed says so
+		return // nothing to do: a deposed leader answers at once by itself
 	}
 	for _, c := range s.clients.all() {
 		c.leaveUpstream(addr)

@@ -12,7 +12,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
 )
 
-// A read that the leader cannot answer, for its reply is too long, is asked once more and no oftener; what comes after it is answered.
+// A read that the leader cannot answer, because its reply is too long, is asked just once more. The commands after it are answered.
 func TestForwardedReadThatTheLeaderCannotAnswer(t *testing.T) {
 	o := forwarding()
 	o.MaxOutput = 64 << 10
@@ -42,7 +42,7 @@ func TestForwardedReadThatTheLeaderCannotAnswer(t *testing.T) {
 	}
 }
 
-// startRefusing runs a member that is taken for the leader and is none, and says so; it counts how often.
+// startRefusing runs a member that is taken for the leader but answers that it is not. asked counts how often.
 func startRefusing(t *testing.T) (addr string, asked *atomic.Int64) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -75,7 +75,7 @@ func startRefusing(t *testing.T) (addr string, asked *atomic.Int64) {
 	return l.Addr().String(), asked
 }
 
-// What is tried again and again ends when its client hangs up or is killed.
+// A command that is tried again and again ends when its client hangs up or is killed.
 func TestTryingAgainEndsWithTheClient(t *testing.T) {
 	for name, end := range map[string]func(c, other *wire){
 		"hangs up": func(c, _ *wire) { _ = c.nc.Close() },
@@ -115,12 +115,12 @@ func TestTryingAgainEndsWithTheClient(t *testing.T) {
 	}
 }
 
-// A connection that only read so far may write while its member stops, for as long as it is listened to.
+// A connection that has only read so far may write while its member stops, for as long as the member still reads from it.
 func TestFirstWriteWhileAFollowerStops(t *testing.T) {
 	leader, follower := forwardingPair(t)
 	f := dial(t, follower.Addr)
 	f.do("GET a", "$-1")
-	time.Sleep(50 * time.Millisecond) // until it waits for what is said next; else it ends with that reply
+	time.Sleep(50 * time.Millisecond) // until the server waits for the next command; otherwise the connection ends with the last reply
 	done := shutdown(follower)
 	time.Sleep(100 * time.Millisecond)
 	f.send("SET a 1", "GET a")
@@ -132,10 +132,10 @@ func TestFirstWriteWhileAFollowerStops(t *testing.T) {
 	dial(t, leader.Addr).do("GET a", "$1", "1")
 }
 
-// A member that stops and reaches no leader tells it without waiting for long, however much was asked.
+// A member that stops and reaches no leader says so without waiting for long, however many commands there are.
 func TestWritesWhileAFollowerOfNobodyStops(t *testing.T) {
 	_, follower := forwardingPair(t)
-	dead, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never says a word
+	dead, err := net.Listen("tcp", "127.0.0.1:0") // connects, but never answers
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,8 @@ func TestWritesWhileAFollowerOfNobodyStops(t *testing.T) {
 	}
 }
 
-// A WAIT at the leader tells how many there are when the member between stops, as one does there; what came after it is answered.
+// When the forwarding member stops, a WAIT at the leader answers with the number of followers so far, as it would on a leader that stops. The
+// commands after it are answered.
 func TestForwardedWaitWhileAFollowerStops(t *testing.T) {
 	leader, follower := forwardingPair(t)
 	f := dial(t, follower.Addr)
@@ -185,13 +186,13 @@ func TestForwardedWaitWhileAFollowerStops(t *testing.T) {
 	}
 }
 
-// WAIT and WAITAOF go to the leader with the transaction that they are part of, and do not wait there.
+// WAIT and WAITAOF go to the leader as part of their transaction, and do not wait there.
 func TestWaitInAForwardedTransaction(t *testing.T) {
 	_, follower := forwardingPair(t)
 	f := dial(t, follower.Addr)
 	f.do("MULTI", "+OK")
 	f.do("WAIT 0 10", "+QUEUED")
-	f.do("EXEC", "*1", "-ERR WAIT cannot be used with replica instances...") // as outside of one: nothing was written here
+	f.do("EXEC", "*1", "-ERR WAIT cannot be used with replica instances...") // as outside of a transaction: this connection has not written
 	f.send("MULTI", "SET a 1", "WAIT 5 0", "PING", "WAITAOF 1 5 0", "EXEC", "GET a")
 	f.expect("+OK", "+QUEUED", "+QUEUED", "+QUEUED", "+QUEUED", "*4", "+OK", ":1", "+PONG", "*2", ":1", ":1", "$1", "1")
 	f.send("MULTI", "WAIT 1 0", "EXEC", "WAIT 1 0")

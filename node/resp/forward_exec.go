@@ -2,11 +2,11 @@ package resp
 
 import "fmt"
 
-// watchLost reports whether what is watched cannot be told any more to be unchanged: it was watched here while this member led, or
-// over a connection that is gone.
+// watchLost reports whether it can no longer be known that the watched keys are unchanged: they were watched on this member, or over a
+// connection to a leader that is gone.
 func (c *conn) watchLost() bool { return c.watched != nil || c.watchesUp != nil && c.watchesUp != c.up }
 
-// sent is how many of the queued commands go to the leader.
+// sent returns how many of the queued commands go to the leader.
 func (t *transaction) sent() (n int) {
 	for i := range t.jobs {
 		if needsLeader(t.jobs[i].cmd) {
@@ -16,8 +16,8 @@ func (t *transaction) sent() (n int) {
 	return n
 }
 
-// takeExec takes the replies to a transaction: of MULTI and of what was queued, which say nothing unless it was refused, and of EXEC.
-// What does not need the leader was not sent; it runs here, and its replies go where they belong.
+// takeExec takes the replies to a transaction: those to MULTI and to the queued commands, which matter only if one was refused, and the one to
+// EXEC. Queued commands that do not need the leader were not sent: they run here, and their replies are inserted at their places.
 func (r *round) takeExec(u *upstream) (ran bool, err error) {
 	at := len(r.out.buf)
 	t := r.conn.multi
@@ -38,7 +38,7 @@ func (r *round) takeExec(u *upstream) (ran bool, err error) {
 	if kind != '*' || n < 0 {
 		r.out.buf = append(r.out.buf, line...)
 		notLeader := is(r.codeAt(at), codeNotLeader)
-		if cause != "" && is(r.codeAt(at), codeExecAbort) { // for "previous errors", which this client was not told of
+		if cause != "" && is(r.codeAt(at), codeExecAbort) { // replace "previous errors", which this client has not seen
 			r.out.buf = fmt.Appendf(r.out.buf[:at], "-%s\r\n", execAborted(cause))
 		}
 		return !notLeader, nil
@@ -52,7 +52,7 @@ func (r *round) takeExec(u *upstream) (ran bool, err error) {
 			}
 			continue
 		}
-		if q.cmd.name == "unwatch" { // EXEC forgets what is watched
+		if q.cmd.name == "unwatch" { // EXEC has ended all watches anyway
 			r.out.ok()
 			continue
 		}

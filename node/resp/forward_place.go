@@ -7,16 +7,16 @@ import (
 	"time"
 )
 
-// parking bounds for how long a command waits for a leader: while the server stops, for as long only as a client is waited for then.
+// parking bounds how long a command waits for a leader: Options.Park, but at most lastWait once the server stops.
 type parking struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
 	round   *round
-	client  context.Context // ends with the client, once that is looked for
+	client  context.Context // after the first renew, canceled when the client hangs up
 	unwatch context.CancelCauseFunc
 }
 
-// errHungUp ends the wait of a command whose client is not there any more.
+// errHungUp is the cause that ends the wait of a command whose client has hung up.
 var errHungUp = errors.New("the client has closed the connection")
 
 func (r *round) park() *parking {
@@ -28,7 +28,7 @@ func (r *round) park() *parking {
 func (p *parking) begin() {
 	s := p.round.srv
 	if s.stopping.Load() && p.round.leaderless {
-		p.ctx, p.cancel = noPatience, func() {} // what came before has waited already
+		p.ctx, p.cancel = noPatience, func() {} // an earlier command of the pipeline has waited already
 		return
 	}
 	ctx, cancel := context.WithTimeout(p.client, s.opt.Park)
@@ -36,7 +36,8 @@ func (p *parking) begin() {
 	p.ctx, p.cancel = ctx, func() { stop(); cancel() }
 }
 
-// renew begins anew, for a leader was there. Since that may happen for ever, the client is looked after from now on.
+// renew starts the wait anew, because a leader was reached. As that may repeat forever, it also watches from now on whether the client has
+// hung up.
 func (p *parking) renew() {
 	p.cancel()
 	if s, c := p.round.srv, p.round.conn; p.client == s.ctx {
@@ -52,8 +53,9 @@ func (p *parking) end() {
 	p.unwatch(nil)
 }
 
-// place waits until this member takes writes, or it is known which other one does; wait is how long not to look, for it was asked
-// just now. For another member's client only the former will do, and only one that leads is waited for.
+// place waits until this member takes writes (here is true), or until it is known at which address the leader is. wait is how long not to
+// return the leader's address, because it was tried a moment ago, unless something changes. If forwarded is set, the command comes from
+// another member: place then fails at once if this member does not lead, and otherwise only waits until it takes writes.
 func (s *Server) place(ctx context.Context, forwarded bool, wait time.Duration) (here bool, addr string, err error) {
 	pause := time.NewTimer(wait)
 	defer pause.Stop()
@@ -66,7 +68,7 @@ func (s *Server) place(ctx context.Context, forwarded bool, wait time.Duration) 
 		case forwarded && !leads:
 			return false, "", errNotLeader
 		case leader != "" && (!first || wait == 0):
-			return false, leader, nil // also while stopping: what was read is still answered
+			return false, leader, nil // even while stopping: commands that were read are still answered
 		case ctx.Err() != nil:
 			return false, "", context.Cause(ctx)
 		}
@@ -81,7 +83,7 @@ func (s *Server) place(ctx context.Context, forwarded bool, wait time.Duration) 
 
 var errNotLeader = errors.New("this member does not lead")
 
-// nowhere answers the job at i, which did not run: no leader was found in time.
+// nowhere answers the job at i, which did not run because no leader was found in time. It returns the index of the next job.
 func (r *round) nowhere(i int, cause error) int {
 	j := &r.jobs[i]
 	if r.conn.forwarded {
@@ -108,19 +110,20 @@ func (r *round) nowhere(i int, cause error) int {
 	return i + 1
 }
 
-// silence is what is known of the leaders that did not answer the job that is asked next.
+// silence records which leaders did not answer the job that is asked next.
 type silence struct {
-	addr  string // the last of them; "": there is none
-	again bool   // one was asked twice
+	addr  string // the last of them; "": none
+	again bool   // one of them was asked twice in a row
 }
 
-// note: the leader at addr was asked, and did not answer.
+// note records that the leader at addr was asked and did not answer.
 func (s *silence) note(addr string) { *s = silence{addr, s.again || s.addr == addr} }
 
-// last reports whether asking the leader at addr once more would bring nothing: it was, or another one before.
+// last reports whether there is no point in asking the leader at addr again: it was the last to be asked, and one leader was asked twice.
 func (s *silence) last(addr string) bool { return s.again && s.addr == addr }
 
-// givenUp answers the job at i, which reads, and which the leader has left unanswered: the reply may be too long for it, or take too long.
+// givenUp answers the job at i, a read that the leader has left unanswered repeatedly: its reply may be too long, or take too long. It returns
+// the index of the next job.
 func (r *round) givenUp(i int) int {
 	cause := r.lastRefusal
 	r.answer(&r.jobs[i], func() {

@@ -21,7 +21,7 @@ func dialMember(ctx context.Context, addr string) (net.Conn, error) {
 
 func forwarding() resp.Options { return resp.Options{Dial: dialMember, Park: 20 * time.Second} }
 
-// forwardingPair is a leader and a follower that sends on to it what it cannot do.
+// forwardingPair runs a leader, and a follower that forwards to it.
 func forwardingPair(t *testing.T) (leader, follower *resptest.Node) {
 	leader = resptest.StartWaiting(t, forwarding())
 	follower = leader.Follow(forwarding())
@@ -68,14 +68,14 @@ func TestForwardedTransactions(t *testing.T) {
 	f.send("MULTI", "SET a 9", "DISCARD", "MULTI", "SET a 10", "EXEC")
 	f.expect("+OK", "+QUEUED", "+OK", "+OK", "+QUEUED", "*1", "+OK")
 	f.do("HELLO 3", "%7")
-	for f.line() != "*0" { // the end of what HELLO tells: no modules
+	for f.line() != "*0" { // the reply to HELLO ends with an empty list of modules
 	}
 	f.do("GET missing", "_")
 	f.send("MULTI", "GET missing", "EXEC")
 	f.expect("+OK", "+QUEUED", "*1", "_")
 }
 
-// A connection to the leader outlives a planned handover: what comes while it lasts waits, and is done by the next leader.
+// Client connections survive a planned handover: commands that arrive during it wait, and the next leader runs them.
 func TestHandoverCostsClientsNothing(t *testing.T) {
 	a, b := forwardingPair(t)
 	w, watching, reads := dial(t, a.Addr), dial(t, a.Addr), dial(t, a.Addr)
@@ -84,17 +84,17 @@ func TestHandoverCostsClientsNothing(t *testing.T) {
 	reads.do("GET n", "$1", "1")
 	a.Hold()
 	w.send("INCR n", "GET n", "MULTI", "INCR n", "EXEC")
-	time.Sleep(20 * time.Millisecond) // most likely it waits by now; the reply is the same if not
+	time.Sleep(20 * time.Millisecond) // most likely the write waits by now; the reply is the same if not
 	a.HandOver(b)
 	w.expect(":2", "$1", "2", "+OK", "+QUEUED", "*1", ":3")
-	watching.send("MULTI", "SET n 100", "EXEC", "GET n") // what it watched here may have changed there
+	watching.send("MULTI", "SET n 100", "EXEC", "GET n") // keys watched here may have changed at the next leader
 	watching.expect("+OK", "+QUEUED", "*-1", "$1", "3")
 	reads.do("GET n", "$1", "3")
 	direct := dial(t, b.Addr)
 	direct.do("INCR n", ":4")
 	w.do("GET n", "$1", "4")
 	w.do("WATCH n", "+OK")
-	// And back: who forwarded leads again.
+	// And back: the member that forwarded leads again.
 	b.Hold()
 	w.send("INCR n")
 	direct.send("INCR n")
@@ -106,7 +106,7 @@ func TestHandoverCostsClientsNothing(t *testing.T) {
 	w.expect("$1", "6", "+OK", "+QUEUED", "*-1", "$1", "6")
 }
 
-// What was sent to a leader that is gone may have been done, and is never done twice.
+// A write that was sent to a leader that is gone may have taken effect. It is never run twice.
 func TestForwardedWriteOfUnknownOutcome(t *testing.T) {
 	leader, follower := forwardingPair(t)
 	f := dial(t, follower.Addr)
@@ -124,7 +124,7 @@ func TestForwardedWriteOfUnknownOutcome(t *testing.T) {
 	f.closed()
 }
 
-// The leader's machine is gone: nothing comes back, and a new leader is heard of.
+// The leader's machine is gone: it sends nothing, and then a new leader becomes known.
 func TestForwardedWriteToASilentLeader(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -175,7 +175,7 @@ func TestSameStore(t *testing.T) {
 	}
 }
 
-// An address that was the leader's may be another store's by now, whose members would take anything.
+// The address of a former leader may belong to another store by now, whose members would accept any command.
 func TestForwardingToAnotherStoresMember(t *testing.T) {
 	mine, others := forwarding(), forwarding()
 	mine.Store, others.Store = "orders/1", "orders/2"
@@ -186,7 +186,7 @@ func TestForwardingToAnotherStoresMember(t *testing.T) {
 	follower.Point(other.Addr)
 	f := dial(t, follower.Addr)
 	f.send("SET a 1")
-	time.Sleep(50 * time.Millisecond) // it tries and tries
+	time.Sleep(50 * time.Millisecond) // the follower tries again and again
 	dial(t, other.Addr).do("EXISTS a", ":0")
 	follower.Point(leader.Addr)
 	f.expect("+OK")
@@ -194,8 +194,8 @@ func TestForwardingToAnotherStoresMember(t *testing.T) {
 	dial(t, other.Addr).do("EXISTS a", ":0")
 }
 
-// The leader's machine is gone while a WAIT of some time is there, and no other leader is heard of: it is not waited for longer than a
-// leader takes that lives.
+// The leader's machine is lost while a WAIT with a timeout is in progress there, and no other leader becomes known. The follower waits no longer
+// than a live leader would take.
 func TestForwardedWaitToASilentLeader(t *testing.T) {
 	silent, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -230,7 +230,7 @@ func TestForwardedWaitToASilentLeader(t *testing.T) {
 	f := dial(t, follower.Addr)
 	f.do("SET a 1", "+OK")
 	f.send("WAIT 1 20")
-	for range 2 { // and it is asked again
+	for range 2 { // the WAIT is sent again
 		select {
 		case <-waits:
 		case <-time.After(30 * time.Second):
@@ -241,9 +241,9 @@ func TestForwardedWaitToASilentLeader(t *testing.T) {
 	f.expect(":1")
 }
 
-// The leader's machine is gone before it answers a dial: it is not waited for once another leader is known.
+// The leader's machine is lost while the follower connects to it. The follower gives up as soon as another leader is known.
 func TestForwardingDoesNotWaitForADeadLeader(t *testing.T) {
-	dead, err := net.Listen("tcp", "127.0.0.1:0") // accepts, and never says a word
+	dead, err := net.Listen("tcp", "127.0.0.1:0") // connects, but never answers
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,7 +261,7 @@ func TestForwardingDoesNotWaitForADeadLeader(t *testing.T) {
 	f.expect("+OK")
 }
 
-// Nobody leads: commands wait for as long as they may, and then say that nothing was done.
+// Nobody leads: commands wait for as long as they may, and then answer that nothing was written.
 func TestForwardingToNobody(t *testing.T) {
 	o := forwarding()
 	o.Park = 30 * time.Millisecond
@@ -276,11 +276,11 @@ func TestForwardingToNobody(t *testing.T) {
 	w.do("SET a 1", "+OK")
 }
 
-// A member that is asked for another one's client and does not lead has done nothing, and says so in a way that is tried elsewhere.
+// A member that gets a forwarded command but does not lead runs nothing, and answers so that the command is tried elsewhere.
 func TestForwardingToWhoDoesNotLead(t *testing.T) {
 	leader, follower := forwardingPair(t)
 	third := resptest.StartWaiting(t, forwarding())
-	third.Point(follower.Addr) // which must not send it on once more
+	third.Point(follower.Addr) // which must not forward it once more
 	w := dial(t, third.Addr)
 	w.send("SET a 1", "SET b 1", "MULTI", "SET c 1", "EXEC")
 	time.Sleep(50 * time.Millisecond)
@@ -294,7 +294,7 @@ func TestForwardingToWhoDoesNotLead(t *testing.T) {
 	dial(t, leader.Addr).do("MGET a b", "*2", "$1", "1", "$1", "1")
 }
 
-// Forwarded pipelines keep their order and arrive whole, however large.
+// Forwarded pipelines keep their order and arrive complete, however large they are.
 func TestForwardedPipelines(t *testing.T) {
 	_, follower := forwardingPair(t)
 	w := dial(t, follower.Addr)
@@ -312,7 +312,7 @@ func TestForwardedPipelines(t *testing.T) {
 	w.expect(want...)
 }
 
-// What a third member's client watches at one leader, the next leader does not watch: EXEC must not run there.
+// Keys that a follower's client watches at one leader are not watched at the next leader, so EXEC must not run there.
 func TestWatchIsLostWithTheLeaderThatKeptIt(t *testing.T) {
 	for _, between := range []string{"", "GET other"} {
 		first := resptest.StartWaiting(t, forwarding())
@@ -335,7 +335,7 @@ func TestWatchIsLostWithTheLeaderThatKeptIt(t *testing.T) {
 	}
 }
 
-// A follower that must not serve reads itself sends on whole transactions of reads, too, also as the first thing it is asked.
+// A follower that must not serve reads itself forwards transactions of reads as a whole, even as the first command of a connection.
 func TestTransactionOfReadsIsForwarded(t *testing.T) {
 	leader, follower := forwardingPair(t)
 	dial(t, leader.Addr).do("SET a 1", "+OK")
@@ -345,7 +345,7 @@ func TestTransactionOfReadsIsForwarded(t *testing.T) {
 	f.expect("+OK", "+QUEUED", "+QUEUED", "*2", "$1", "1", "+PONG", "$1", "1")
 }
 
-// UNWATCH in a transaction does nothing that EXEC would not do; the connection over which it is forwarded stays.
+// UNWATCH in a transaction does nothing that EXEC would not do, so the connection to the leader stays open.
 func TestUnwatchInAForwardedTransaction(t *testing.T) {
 	_, follower := forwardingPair(t)
 	f := dial(t, follower.Addr)
@@ -354,7 +354,7 @@ func TestUnwatchInAForwardedTransaction(t *testing.T) {
 	f.expect("+OK", "+QUEUED", "+QUEUED", "+QUEUED", "*3", "+OK", "+OK", "$1", "1", "$1", "1")
 }
 
-// What a connection wrote at another leader before counts for its WAIT.
+// WAIT also counts what the connection wrote at an earlier leader.
 func TestWaitCountsWhatWasWrittenElsewhere(t *testing.T) {
 	a, b := forwardingPair(t)
 	w := dial(t, b.Addr)
@@ -365,7 +365,7 @@ func TestWaitCountsWhatWasWrittenElsewhere(t *testing.T) {
 	w.do("WAITAOF 1 1 20", "*2", ":1", ":0")
 }
 
-// A WAIT at the leader that lasts for ever ends when its client hangs up at the follower.
+// A forwarded WAIT without a timeout ends when its client hangs up at the follower.
 func TestForwardedWaitEndsWithItsClient(t *testing.T) {
 	leader, follower := forwardingPair(t)
 	f := dial(t, follower.Addr)
@@ -391,7 +391,7 @@ func TestForwardedWaitEndsWithItsClient(t *testing.T) {
 	})
 }
 
-// A transaction whose commands and replies fill every buffer between arrives whole.
+// A transaction whose commands and replies fill all buffers in between arrives complete.
 func TestLargeForwardedTransaction(t *testing.T) {
 	_, follower := forwardingPair(t)
 	f := dial(t, follower.Addr)
@@ -411,7 +411,7 @@ func TestLargeForwardedTransaction(t *testing.T) {
 	}
 }
 
-// Whom the -rw Service leads to may not lead yet, or not any more: what it holds itself is not what its clients came for.
+// A member that the -rw Service selects may not lead yet, or no longer. Its clients want the leader's data, not its own.
 func TestClientsOfTheLeaderAreServedByTheLeader(t *testing.T) {
 	leader, follower := forwardingPair(t)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -426,7 +426,7 @@ func TestClientsOfTheLeaderAreServedByTheLeader(t *testing.T) {
 	f.send("MULTI", "GET a", "EXEC", "PING")
 	f.expect("+OK", "+QUEUED", "*1", "$1", "1", "+PONG")
 	dial(t, follower.Addr).do("GET a", "-LOADING...")
-	// Some clients look, and refuse to write to a replica, for as long as the connection lasts.
+	// Some clients check the role, and refuse to write to a replica for as long as the connection lasts.
 	for _, c := range []struct {
 		conn  *wire
 		leads bool
@@ -446,7 +446,7 @@ func TestClientsOfTheLeaderAreServedByTheLeader(t *testing.T) {
 	h.expect("$6", "master")
 }
 
-// A transaction without commands on data needs nobody's data.
+// A transaction without commands on data runs even where reads are refused.
 func TestTransactionWithoutDataAtAFollowerThatMayNotRead(t *testing.T) {
 	_, follower := forwardingPair(t)
 	follower.RefuseReads(resp.ErrStale)
@@ -455,7 +455,7 @@ func TestTransactionWithoutDataAtAFollowerThatMayNotRead(t *testing.T) {
 	f.expect("+OK", "+QUEUED", "*1", "+PONG", "+OK", "*0")
 }
 
-// A pipeline that reads on and on after a write, while leadership is handed over: nothing of it is unknown.
+// A pipeline does many reads after a write while the leadership is handed over: none of its outcomes is unknown.
 func TestHandoverInTheMiddleOfALongPipeline(t *testing.T) {
 	a, b := forwardingPair(t)
 	dial(t, a.Addr).do("SET n 1", "+OK")

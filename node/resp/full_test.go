@@ -10,8 +10,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
 )
 
-// What a leader takes depends on how full its volume is: nothing that adds to the data; then nothing that writes values anew
-// either; what only removes, and what reads, always.
+// What a leader accepts depends on how full its volume is. It refuses first commands that add to the data, and then also those that rewrite
+// values. It always accepts reads and commands that only remove.
 func TestWritesByWhatTheyNeedOfTheVolume(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	c := dial(t, n.Addr)
@@ -43,19 +43,19 @@ func TestWritesByWhatTheyNeedOfTheVolume(t *testing.T) {
 	c.do("SETRANGE small 2000 x", refused)
 }
 
-// What was queued while there was room is refused as a whole when there is none at EXEC.
+// A transaction that was queued while there was room is refused as a whole if there is none at EXEC.
 func TestATransactionThatFindsTheVolumeFull(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	c := dial(t, n.Addr)
 	c.do("MULTI", "+OK")
 	c.do("SET a 1", "+QUEUED")
 	c.do("SET b 1", "+QUEUED")
-	n.SetRoom(resp.Room{Add: 8, Rewrite: true, Why: "why"}) // for one of them
+	n.SetRoom(resp.Room{Add: 8, Rewrite: true, Why: "why"}) // enough for one of the two writes
 	c.do("EXEC", "-EXECABORT Transaction discarded because of: STORAGEFULL nothing was written: why")
 	c.do("EXISTS a b", ":0")
 }
 
-// fullForAMoment has no room the n-th time that it is asked from now on, and room at any other time.
+// fullForAMoment has no room at the n-th call of Room from now on, and has room at all others.
 type fullForAMoment struct {
 	*resptest.Node
 	n atomic.Int64
@@ -68,8 +68,8 @@ func (f *fullForAMoment) Room() resp.Room {
 	return f.Node.Room()
 }
 
-// A command whose reason to be refused goes before it is answered is run, or refused for that reason. (It was answered with an error of
-// no words.)
+// If the reason to refuse a command disappears before it is answered, the command is run, or still refused for that reason. (It used to be
+// answered with an empty error.)
 func TestRoomThatComesBackMeanwhile(t *testing.T) {
 	f := &fullForAMoment{Node: resptest.Start(t, resp.Options{})}
 	c := dial(t, serve(t, f, resp.Options{Now: time.Now}))

@@ -1,12 +1,12 @@
 package resp
 
-// globMatch reports whether s matches Redis's glob pattern: * ? [a-z] [^a] and \ as escape. With fold, ASCII case is
-// ignored. It follows stringmatchlen, its treatment of unfinished classes included. It uses no stack for each '*': clients choose how many
-// there are (CVE-2024-31228 in Redis).
+// globMatch reports whether s matches the Redis glob pattern p: * ? [a-z] [^a] and \ as escape. With fold, ASCII case is ignored. It
+// follows Redis's stringmatchlen, including its treatment of unclosed classes. It does not recurse for each '*', because clients choose how
+// many there are (CVE-2024-31228 in Redis).
 func globMatch(p, s []byte, fold bool) bool {
 	g := globber{fold: fold}
-	// Where a mismatch goes back to: what follows the last '*', and the shortest text before it that was not tried. One further left need
-	// not try a longer one: what follows it has matched.
+	// On a mismatch, matching resumes with the pattern after the last '*' (afterStar) and one byte further in the text (from). Earlier stars
+	// need no backtracking: the pattern between them and the last '*' has matched at the earliest possible place.
 	var afterStar, from []byte
 	for len(p) > 0 && len(s) > 0 {
 		if p[0] == '*' {
@@ -41,7 +41,7 @@ func withoutStars(p []byte) []byte {
 
 type globber struct{ fold bool }
 
-// one matches c against the first of p, which is no '*', and returns what follows it.
+// one matches c against the first element of p, which is not a '*', and returns the rest of p.
 func (g *globber) one(p []byte, c byte) (rest []byte, ok bool) {
 	switch {
 	case p[0] == '?':
@@ -54,8 +54,8 @@ func (g *globber) one(p []byte, c byte) (rest []byte, ok bool) {
 	return p[1:], g.lower(p[0]) == g.lower(c)
 }
 
-// class matches c against the class that p starts with (after its bracket) and returns what follows the class. A class
-// that is not closed ends with the pattern.
+// class matches c against the class that p starts with (after its opening bracket), and returns the rest of p. An unclosed class ends with
+// the pattern.
 func (g *globber) class(p []byte, c byte) ([]byte, bool) {
 	not := len(p) > 0 && p[0] == '^'
 	if not {

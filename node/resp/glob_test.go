@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-// globRecursive is the matcher as Redis has it, which calls itself for each '*'.
+// globRecursive is Redis's matcher, which recurses for each '*'.
 type globRecursive struct {
 	globber
-	hopeless bool // no '*' further left needs to try a longer match
+	hopeless bool // no earlier '*' needs to try a longer match
 }
 
 func (g *globRecursive) match(p, s []byte) bool {
@@ -66,7 +66,7 @@ func TestGlobIsThatOfRedis(t *testing.T) {
 	}
 }
 
-// Clients choose how many '*' a pattern has. A stack that overflows ends the process: it cannot be recovered from.
+// Clients choose how many '*' a pattern has. A stack overflow would end the process: it cannot be recovered from.
 func TestGlobOfManyStarsNeedsNoStack(t *testing.T) {
 	defer debug.SetMaxStack(debug.SetMaxStack(1 << 20))
 	const n = 100_000

@@ -15,11 +15,11 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/store"
 )
 
-// hungLog is a log whose disk hangs for whoever comes first, once it is told to, and commits nothing then.
+// hungLog is a node whose log disk, after hangNext, hangs for the first goroutine that offers entries, and that commits nothing from then on.
 type hungLog struct {
 	*resptest.Node
 	hang atomic.Bool
-	hung chan struct{} // closed when somebody hangs
+	hung chan struct{} // closed when a goroutine hangs
 	end  chan struct{}
 	told atomic.Int64
 }
@@ -39,7 +39,7 @@ func startHung(t *testing.T, o resp.Options) *hungLog {
 
 func (l *hungLog) hangNext() { l.Stall(); l.hang.Store(true) }
 
-// A disk that hangs for the loop's own goroutine keeps nobody from being answered, also once nobody waits for a commit any more.
+// A disk that hangs for the loop's own goroutine does not keep others from being answered, even when nobody waits for a commit any more.
 func TestHungDiskInTheLoop(t *testing.T) {
 	l := startHung(t, resp.Options{})
 	w := dial(t, l.Addr)
@@ -61,7 +61,7 @@ func TestHungDiskInTheLoop(t *testing.T) {
 	}
 }
 
-// What a connection has written before the loop hands it to a goroutine is put in the log like anything else.
+// What a connection has written before the loop hands it to a goroutine is offered to the log as usual.
 func TestWriteOfAConnectionThatIsHandedOver(t *testing.T) {
 	l := startHung(t, resp.Options{MaxOutput: 64 << 10})
 	w := dial(t, l.Addr)
@@ -69,14 +69,14 @@ func TestWriteOfAConnectionThatIsHandedOver(t *testing.T) {
 	w.do("APPEND k "+strings.Repeat("v", 60<<10), ":122880")
 	looped(w)
 	before := l.told.Load()
-	w.send("GETSET k 1") // its reply is too long
+	w.send("GETSET k 1") // the reply exceeds the output limit
 	w.closed()
 	if l.told.Load() == before {
 		t.Fatal("nobody was told of the write")
 	}
 }
 
-// deposedMeanwhile leads no more as soon as the server has looked whether it leads.
+// deposedMeanwhile resigns right after the server has checked whether it leads.
 type deposedMeanwhile struct {
 	*resptest.Node
 	depose atomic.Bool
@@ -89,7 +89,7 @@ func (d *deposedMeanwhile) Room() resp.Room {
 	return d.Node.Room()
 }
 
-// serve runs one more server, on a backend of the test's own, until the test ends.
+// serve runs another server, on backend b, until the test ends.
 func serve(t *testing.T, b resp.Backend, o resp.Options) (addr string) {
 	t.Helper()
 	s, err := resp.New(b, o)
@@ -105,7 +105,8 @@ func serve(t *testing.T, b resp.Backend, o resp.Options) (addr string) {
 	return l.Addr().String()
 }
 
-// A connection whose leader is deposed just when the loop executes what it has sent waits for the next leader by itself.
+// If the leader is deposed just when the loop executes a connection's commands, that connection waits for the next leader without holding up
+// others.
 func TestDeposedInTheLoop(t *testing.T) {
 	d := &deposedMeanwhile{Node: resptest.Start(t, resp.Options{})}
 	addr := serve(t, d, resp.Options{Now: time.Now, Park: 10 * time.Second, Dial: func(context.Context, string) (net.Conn, error) {
@@ -132,7 +133,7 @@ func TestDeposedInTheLoop(t *testing.T) {
 	w.expect("-TRYAGAIN ...")
 }
 
-// silentStatus does not tell its status for as long as its disk hangs.
+// silentStatus blocks in Status until end is closed, as if its disk hung.
 type silentStatus struct {
 	*resptest.Node
 	end chan struct{}
@@ -143,7 +144,7 @@ func (s *silentStatus) Status() resp.Status {
 	return resp.Status{}
 }
 
-// HELLO, which clients say first, tells who leads without asking for the whole status.
+// HELLO, which clients send first, answers with the role without calling Status.
 func TestHelloAsksForNoStatus(t *testing.T) {
 	s := &silentStatus{Node: resptest.Start(t, resp.Options{}), end: make(chan struct{})}
 	w := dial(t, serve(t, s, resp.Options{Now: time.Now}))

@@ -30,8 +30,8 @@ func (c *conn) setLibrary(isName bool, value string) {
 func (c *conn) remote() string { return c.nc.RemoteAddr().String() }
 func (c *conn) local() string  { return c.nc.LocalAddr().String() }
 
-// describe is the connection's line in CLIENT LIST. Fields about what does not exist here (pub/sub, tracking) have the
-// values of a client that does not use it; sizes of buffers are left out, because only their owner may look.
+// describe returns the connection's line in CLIENT LIST. Fields about features that do not exist here (pub/sub, tracking) have the values
+// of a client that does not use them. Buffer sizes are left out, because only the owner of the buffers may read them.
 func (c *conn) describe() string {
 	now := c.srv.opt.Now()
 	last := "NULL"
@@ -56,7 +56,7 @@ func (c *conn) describe() string {
 	return b.String()
 }
 
-// descriptor is "fd=<n>", or empty when there is none.
+// descriptor returns "fd=<n>", with -1 if there is no descriptor.
 func (c *conn) descriptor() string {
 	text := "fd=-1"
 	if c.raw != nil {

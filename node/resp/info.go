@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// Section is a part of INFO: a title and lines of key and value.
+// Section is a section of INFO: a title, and lines with a key and a value.
 type Section struct {
-	Name string // as in "# Server"; clients ask for it in any case
+	Name string // as in "# Server"; clients may ask for it in upper or lower case
 	Fill func(add func(key string, value any))
-	// Extra sections are given only for INFO ALL, INFO EVERYTHING, or by name.
+	// Extra sections are shown only by INFO ALL and INFO EVERYTHING, or if asked for by name.
 	Extra bool
 }
 

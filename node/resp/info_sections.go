@@ -39,8 +39,8 @@ func (s *Server) infoClients(add adder) {
 	add("blocked_clients", s.clients.blocked())
 }
 
-// infoMemory tells what the Go runtime holds; caches and memtables of the storage engine live outside of its heap and are
-// part of used_memory_rss only.
+// infoMemory shows the memory that the Go runtime holds. The storage engine's caches and memtables are outside of the Go heap, and are part
+// of used_memory_rss only.
 func (s *Server) infoMemory(add adder) {
 	samples := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/total:bytes"},
 		{Name: "/memory/classes/heap/released:bytes"}}
@@ -60,7 +60,7 @@ func (s *Server) infoMemory(add adder) {
 	}
 }
 
-// residentBytes reads the process's resident set from the kernel.
+// residentBytes reads the size of the process's resident set from the kernel. It returns false on systems without /proc.
 func residentBytes() (uint64, bool) {
 	text, err := os.ReadFile("/proc/self/statm")
 	if err != nil {
@@ -159,7 +159,7 @@ func (s *Server) infoCPU(add adder) {
 	}{{syscall.RUSAGE_SELF, ""}, {syscall.RUSAGE_CHILDREN, "_children"}} {
 		var u syscall.Rusage
 		if err := syscall.Getrusage(who.what, &u); err != nil {
-			continue // the kernel refuses only what is misspelled
+			continue // cannot happen: getrusage fails only for invalid arguments
 		}
 		add("used_cpu_sys"+who.suffix, fmt.Sprintf("%.6f", time.Duration(u.Stime.Nano()).Seconds()))
 		add("used_cpu_user"+who.suffix, fmt.Sprintf("%.6f", time.Duration(u.Utime.Nano()).Seconds()))
@@ -184,7 +184,7 @@ func (s *Server) infoErrorstats(add adder) {
 	}
 }
 
-// infoKeyspace estimates: exact numbers take reading every key (DBSIZE).
+// infoKeyspace shows estimates: exact numbers require reading every key, as DBSIZE does.
 func (s *Server) infoKeyspace(add adder) {
 	m := s.backend.Machine()
 	if m == nil {

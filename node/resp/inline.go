@@ -2,11 +2,11 @@ package resp
 
 import "bytes"
 
-// splitWords splits an inline request into words as redis-cli's and Redis's sdssplitargs do: blanks separate; "..." knows
-// \xHH and the escapes n r t b a; '...' knows \'; a closing quote must be followed by a blank. It reports false for
-// unbalanced quotes. A NUL ends the line.
+// splitWords splits an inline request into words as redis-cli and Redis do (sdssplitargs): blanks separate words; "..." supports \xHH and
+// the escapes n r t b a; '...' supports \'; and a closing quote must be followed by a blank. It returns false for unbalanced quotes. A
+// NUL ends the line.
 //
-// The unquoted words live in p.inline; a word is sliced only when all are written, because the buffer may move.
+// The unquoted words are stored in p.inline. They are sliced only after all have been written, because the buffer may move before that.
 func (p *parser) splitWords(line []byte, arena [][]byte) ([][]byte, bool) {
 	if nul := bytes.IndexByte(line, 0); nul >= 0 {
 		line = line[:nul]
@@ -54,7 +54,7 @@ func (p *parser) word(s []byte) (int, bool) {
 	return len(s), true
 }
 
-// quoted appends the content of the quoted string that s starts with, and returns the length with both quotes.
+// quoted appends the content of the quoted string that s starts with to p.inline, and returns its length in s, including both quotes.
 func (p *parser) quoted(s []byte) (int, bool) {
 	quote := s[0]
 	for i := 1; i < len(s); i++ {

@@ -25,7 +25,7 @@ func del(c *call) {
 	c.w.integer(n)
 }
 
-// unlink is DEL: deleting is one record in the log either way, and space is given back in the background.
+// unlink is the same as DEL: either way deleting is an entry in the log, and space is freed in the background.
 func unlink(c *call) { del(c) }
 
 func exists(c *call) { c.countExisting() }
@@ -33,7 +33,7 @@ func touch(c *call)  { c.countExisting() }
 
 func (c *call) countExisting() {
 	n := int64(0)
-	if c.tx != nil || c.batch != nil { // where it need not be read what they hold
+	if c.tx != nil || c.batch != nil { // here Exists does not read the values
 		for _, key := range c.args[1:] {
 			found, ok := c.exists(key)
 			if !ok {
@@ -64,7 +64,7 @@ func typeOf(c *call) {
 func rename(c *call)   { c.rename(false) }
 func renamenx(c *call) { c.rename(true) }
 
-// rename moves a value with its expiry. Renaming a key to itself changes nothing, but the key must exist.
+// rename moves a value together with its expiry. Renaming a key to itself changes nothing, but the key must exist.
 func (c *call) rename(onlyNew bool) {
 	from, to := c.args[1], c.args[2]
 	v, found, ok := c.get(from)

@@ -38,7 +38,7 @@ func (c *call) lcsOptions() (o lcsOptions, ok bool) {
 	return o, true
 }
 
-// lcs answers LCS: the longest common subsequence of two strings, by dynamic programming over (|a|+1)*(|b|+1) cells.
+// lcs answers LCS, the longest common subsequence of two strings, by dynamic programming over (|a|+1)*(|b|+1) cells.
 func lcs(c *call) {
 	a, b, ok := c.lcsStrings()
 	if !ok {
@@ -61,7 +61,7 @@ func lcs(c *call) {
 		c.w.integer(lcsLength(a, b))
 		return
 	case onView:
-		c.conn.reserve(int(4 * cells)) // many tables at once would take more memory than there is
+		c.conn.reserve(int(4 * cells)) // many tables at once could take more memory than there is
 	}
 	t := newLCSTable(a, b)
 	switch {
@@ -119,17 +119,17 @@ func (c *call) writeLCSRange(r lcsRange, withLen bool) {
 	}
 }
 
-// lcsRange is a run of equal bytes in both strings, ends included.
+// lcsRange is a run of equal bytes in both strings. Both ends are inclusive.
 type lcsRange struct{ aFrom, aTo, bFrom, bTo int }
 
 func (r lcsRange) size() int64 { return int64(r.aTo - r.aFrom + 1) }
 
-// lcsInExec bounds the cells of LCS in a transaction, where nobody else can write meanwhile.
+// lcsInExec bounds the number of cells for LCS in a transaction, during which nobody else can write.
 const lcsInExec = 1 << 20
 
 const errLCSInExec = "ERR LCS of strings this long is refused in a transaction, for others would wait for it"
 
-// lcsLength is the last cell of the table, of which it needs two rows.
+// lcsLength returns the last cell of the table. It keeps only two rows of it.
 func lcsLength(a, b []byte) int64 {
 	above, row := make([]uint32, len(b)+1), make([]uint32, len(b)+1)
 	for i := range a {
@@ -168,8 +168,8 @@ func newLCSTable(a, b []byte) *lcsTable {
 
 func (t *lcsTable) at(i, j int) uint32 { return t.cells[i*t.width+j] }
 
-// walk goes back from the last cell, in the order Redis does, calls emit for each range from the last to the first, and
-// returns the subsequence.
+// walk goes back from the last cell in the same order as Redis. It calls emit for each range, from the last to the first, and returns the
+// subsequence.
 func (t *lcsTable) walk(emit func(lcsRange)) []byte {
 	i, j := len(t.a), len(t.b)
 	out := make([]byte, t.at(i, j))

@@ -9,53 +9,55 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/store"
 )
 
-// loop serves many connections without a goroutine for each: those that wait for input, and those whose replies wait for a commit. What
-// has arrived on all of them is read and evaluated one after the other, and so ends up in one record of the log; and when that is
-// committed, the replies leave one after the other.
+// loop serves many connections without a goroutine for each: those that wait for input, and those whose replies wait for a commit. It
+// reads and evaluates the input of all of them, one connection after the other, so that their writes end up in one record of the log. Once
+// that record is committed, it sends the replies, again one after the other.
 //
-// It does only what never waits: commands that the sequencer or the applied state answers from memory, and sending what the socket takes
-// at once. A connection that needs more is handed to a goroutine (see conn.work), and comes back with the first pipeline that is simple.
+// A loop does only what never waits: it runs commands that the sequencer or the applied state answers from memory, and sends what the
+// socket takes at once. A connection that needs more is handed to a goroutine (see conn.work). It comes back to the loop once its last
+// pipeline was simple and it is warm (see warmEnough), or once it is idle.
 //
-// Whoever has noticed something takes the turn and does all that is due: the loop's own goroutine when there is input, and the
-// goroutine that has applied a record for the replies that waited for it. Nobody has to be woken for them, and what the clients say next
-// is in the record after. (Where there are several loops, each has its goroutine woken: who applies is one for all.) What that brought is
-// told in docs/performance.md.
+// Whoever notices an event takes the turn and does everything that is due: the loop's own goroutine when there is input, and the goroutine
+// that has applied a record for the replies that waited for it. Nobody has to be woken to send those replies, and what the clients send
+// next is part of the following record. If there are several loops, the applying goroutine wakes the goroutine of each instead, because
+// there is only one that applies. For what this gained, see docs/performance.md.
 type loop struct {
 	srv    *Server
-	single bool // there is no other
+	single bool // this is the only loop
 	poller *poller
 	poked  atomic.Bool // something may be due
-	// offering is how many are having something put in the log: they may be waiting for the disk, the loop's own goroutine too. It
-	// begins in the turn.
+	// offering is the number of goroutines inside Sequencer.Offer. They may be waiting for the disk, and the loop's own goroutine may be one
+	// of them. It is incremented in the turn.
 	offering atomic.Int32
-	awaited  atomic.Int32 // rounds in waiting
+	awaited  atomic.Int32 // len(waiting)
 
-	turn    sync.Mutex // guards below; never waited for by who notices something
+	turn    sync.Mutex // guards the fields below, up to now; whoever notices an event only tries to lock it
 	conns   map[int64]*conn
-	waiting []*round // for their tickets, oldest first
-	alarmed bool     // somebody will look after the oldest, and after what comes while somebody offers
+	waiting []*round // rounds that wait for their tickets, oldest first
+	alarmed bool     // a timer is set that runs alarm
 	seq     *store.Sequencer
-	queued  bool // something was evaluated and not offered
+	queued  bool // something was evaluated but not yet offered
 	closed  bool
 	now     time.Time
 
-	mu    sync.Mutex // a leaf; guards below
-	inbox []*conn    // to be handed to a goroutine: something has happened to them
+	mu    sync.Mutex // guards inbox; a leaf lock
+	inbox []*conn    // to be handed to a goroutine, because something has happened to them
 }
 
 const (
-	// warmEnough is for how many pipelines in a row all that a connection asks for must be in memory before the loop takes it again.
+	// warmEnough is the number of consecutive pipelines of a connection that must find everything in memory before the loop takes it again.
 	warmEnough = 64
-	// longestCommit is how long a loop waits for a commit. Then a goroutine does, which knows what to do when there is none.
+	// longestCommit is how long a loop waits for a commit. After that a goroutine waits, which can deal with a commit that does not happen.
 	longestCommit = 250 * time.Millisecond
-	// simpleArgs and simpleBytes bound a pipeline that a loop executes.
+	// simpleArgs bounds the arguments of each command, and simpleBytes the bytes of all, in a pipeline that a loop executes.
 	simpleArgs = 64
-	// manyReads in one pipeline are worth a goroutine, which does them beside others' (measured: 0.7 times as many GETs a second without).
+	// A pipeline with more than manyReads reads is worth a goroutine, which runs in parallel with others (measured: without one, 0.7 times
+	// as many GETs per second).
 	manyReads   = 4
 	simpleBytes = 64 << 10
 )
 
-// newLoop returns nil where there is none.
+// newLoop returns a running loop, or nil if this platform has no poller.
 func newLoop(s *Server, single bool) *loop {
 	l := &loop{srv: s, single: single, conns: map[int64]*conn{}}
 	p, err := newPoller()
@@ -68,7 +70,7 @@ func newLoop(s *Server, single bool) *loop {
 	return l
 }
 
-// close ends the loop, which has no connection any more. Somebody may still poke it.
+// close ends the loop, which must not have any connections left. Poking it is still allowed.
 func (l *loop) close() {
 	l.turn.Lock()
 	defer l.turn.Unlock()
@@ -76,7 +78,7 @@ func (l *loop) close() {
 	l.poller.close()
 }
 
-// work does all that is due until nothing is. It is for the loop's own goroutine.
+// work does what is due until nothing is left. Only the loop's own goroutine calls it.
 func (l *loop) work() {
 	l.poked.Store(true)
 	for l.poked.Load() && l.turn.TryLock() {
@@ -84,7 +86,8 @@ func (l *loop) work() {
 	}
 }
 
-// settled is told that commits that are waited for may have happened. It sees to that once, unless somebody is at it, who will see then.
+// settled is called when commits that rounds wait for may have happened; see Sequencer.OnSettled. It takes the turn for one pass. If somebody
+// else has the turn, they notice it themselves.
 func (l *loop) settled() {
 	if l.awaited.Load() == 0 {
 		return
@@ -99,7 +102,8 @@ func (l *loop) settled() {
 	}
 }
 
-// once is one pass; it gives the turn back, and only then has what was queued put in the log: a disk that hangs must not keep the turn.
+// once does one pass and then releases the turn, which the caller holds. Only after that does it offer what was queued to the log: a disk
+// that hangs must not block the turn.
 func (l *loop) once() {
 	l.poked.Store(false)
 	l.pass()
@@ -115,14 +119,14 @@ func (l *loop) once() {
 	}
 }
 
-// passOn leaves what has come up meanwhile to the loop's own goroutine.
+// passOn leaves whatever has become due in the meantime to the loop's own goroutine.
 func (l *loop) passOn() {
 	if l.poked.Load() {
 		l.poller.kick()
 	}
 }
 
-// pass does what is due; the caller has the turn, like that of everything below that does not say otherwise.
+// pass does what is due. The caller holds the turn, as for all functions below unless they say otherwise.
 func (l *loop) pass() {
 	if l.closed {
 		return
@@ -143,11 +147,12 @@ func (l *loop) pass() {
 	if more {
 		l.poked.Store(true)
 	}
-	for l.answer() { // what has changed nothing may have nothing to wait for, and nobody tells of it then
+	for l.answer() { // a batch without effects may have nothing to wait for, and then nobody calls settled for it
 	}
 }
 
-// adopt takes c in, unless something has happened to it; the caller has not the turn.
+// adopt makes the loop serve c, and reports whether it does: it does not if something has happened to c. The caller must not hold the
+// turn.
 func (l *loop) adopt(c *conn) bool {
 	defer l.passOn()
 	l.turn.Lock()
@@ -163,7 +168,7 @@ func (l *loop) adopt(c *conn) bool {
 	return false
 }
 
-// release has c handed to a goroutine; called from anywhere.
+// release makes the loop hand c to a goroutine. Any goroutine may call it.
 func (l *loop) release(c *conn) {
 	l.mu.Lock()
 	l.inbox = append(l.inbox, c)
@@ -172,7 +177,7 @@ func (l *loop) release(c *conn) {
 	l.poller.kick()
 }
 
-// empty hands over those that something has happened to. Who waits for a commit is answered before.
+// empty hands over the connections in the inbox. Those that wait for a commit are answered first.
 func (l *loop) empty() {
 	l.mu.Lock()
 	inbox := l.inbox
@@ -189,7 +194,7 @@ func (l *loop) empty() {
 	}
 }
 
-// handOver gives c to a goroutine of its own, which goes on with r; nil: with what comes.
+// handOver gives c to a goroutine of its own, which continues with r, or with the next input if r is nil.
 func (l *loop) handOver(c *conn, r *round) {
 	delete(l.conns, c.id)
 	l.poller.remove(c)
@@ -201,7 +206,7 @@ func (l *loop) handOver(c *conn, r *round) {
 	go c.resume(r)
 }
 
-// serve reads what has arrived on c and does it.
+// serve reads what has arrived on c and executes it.
 func (l *loop) serve(c *conn) {
 	for {
 		c.input = false
@@ -219,21 +224,21 @@ func (l *loop) serve(c *conn) {
 	}
 }
 
-// more tells whether there may be something to read, of which nobody will tell.
+// more reports whether there may be something to read that the poller will not report.
 func (c *conn) more() bool { return c.input || c.ended }
 
-// execute runs what c has sent; false when there is nothing more to do for c now.
+// execute runs what c has sent. It returns false if there is nothing more to do for c now.
 func (l *loop) execute(c *conn) bool {
 	c.active.Store(c.srv.sinceStart(l.now))
 	r := c.takeRound(l.now)
 	if !r.parse() && r.malformed == nil {
 		r.give()
 		c.parser.rest()
-		if c.parser.wants() > 0 { // which may have to wait
+		if c.parser.wants() > 0 { // memory for a long request may have to be waited for
 			l.handOver(c, nil)
 			return false
 		}
-		return true // the rest of a command is to come
+		return true // the command is incomplete so far
 	}
 	if !r.simple() {
 		l.handOver(c, r)
@@ -243,7 +248,7 @@ func (l *loop) execute(c *conn) bool {
 	return l.proceed(c, r)
 }
 
-// proceed goes on with r from wherever it is; false when there is nothing more to do for c now.
+// proceed continues r from wherever it is. It returns false if there is nothing more to do for c now.
 func (l *loop) proceed(c *conn, r *round) bool {
 	r.execute()
 	if r.lastTick.After(l.now) {
@@ -266,7 +271,7 @@ func (l *loop) proceed(c *conn, r *round) bool {
 	return false
 }
 
-// await keeps r until its ticket is settled.
+// await keeps r in waiting until its ticket is settled.
 func (l *loop) await(c *conn, r *round) {
 	l.offer(r)
 	c.round = r
@@ -275,7 +280,7 @@ func (l *loop) await(c *conn, r *round) {
 	l.awaited.Add(1)
 }
 
-// offer has what r has queued put in the log when the pass is over.
+// offer arranges that what r has queued is offered to the log at the end of the pass, and that alarm looks after late commits.
 func (l *loop) offer(r *round) {
 	if l.seq != r.owner {
 		l.seq = r.owner
@@ -288,12 +293,12 @@ func (l *loop) offer(r *round) {
 	}
 }
 
-// overdue is after how long a commit is waited for elsewhere.
+// overdue returns how long a loop waits for a commit before a goroutine does.
 func (l *loop) overdue() time.Duration {
 	return min(longestCommit, time.Duration(l.srv.commitTimeout.Load()))
 }
 
-// answer sends the replies that have waited long enough, and tells whether there were any.
+// answer sends the replies whose tickets are settled, and reports whether there were any.
 func (l *loop) answer() bool {
 	done := 0
 	for _, r := range l.waiting {
@@ -318,13 +323,13 @@ func (l *loop) answer() bool {
 	return done > 0
 }
 
-// forget drops the oldest that wait.
+// forget drops the n oldest waiting rounds.
 func (l *loop) forget(n int) {
 	l.waiting = slices.Delete(l.waiting, 0, n)
 	l.awaited.Add(int32(-n))
 }
 
-// send sends the replies of r; false when c is somebody else's then.
+// send sends the replies of r. It returns false if c was handed over.
 func (l *loop) send(c *conn, r *round) bool {
 	if !c.trySend(r) {
 		l.handOver(c, r)
@@ -338,8 +343,8 @@ func (l *loop) send(c *conn, r *round) bool {
 	return true
 }
 
-// alarm hands over whose commit takes too long. It also does what is due: the loop's goroutine may be waiting for the disk, and then
-// nobody else does.
+// alarm hands over the connections whose commit takes too long. It also does what is due, because nobody else does if the loop's goroutine
+// is waiting for the disk. It takes the turn itself.
 func (l *loop) alarm() {
 	l.turn.Lock()
 	l.handOverLate()
@@ -363,7 +368,7 @@ func (l *loop) handOverLate() {
 	}
 }
 
-// simple tells whether a loop may try to execute the round.
+// simple reports whether a loop may try to execute the round.
 func (r *round) simple() bool {
 	c := r.conn
 	if c.parser.locked || r.malformed != nil || c.multi != nil || c.watched != nil || len(r.jobs) > batchCommands {
@@ -382,7 +387,7 @@ func (r *round) simple() bool {
 			return false
 		case class == classBatch && j.cmd.has(flagWrite):
 			writes = true
-		case class == classRead && j.cmd.has(flagFast) && len(j.args) == 2: // of one key
+		case class == classRead && j.cmd.has(flagFast) && len(j.args) == 2: // reads a single key
 			views = true
 		case j.cmd.isWait() && i == len(r.jobs)-1:
 		default:

@@ -2,18 +2,18 @@ package resp
 
 import "syscall"
 
-// What a connection does for its loop, and between loop and goroutine.
+// This file holds the methods of a connection that its loop calls, and those that move it between loop and goroutine.
 
-// took is what conn.take has found.
+// took is the result of conn.take.
 type took uint8
 
 const (
 	tookNothing took = iota
 	tookInput
-	tookEnd // or an error: whoever reads next meets it
+	tookEnd // end of input or an error; the next read reports it
 )
 
-// take takes in what has arrived, without waiting; for the loop.
+// take reads what has arrived, without waiting. Only the loop calls it.
 func (c *conn) take() took {
 	before := len(c.parser.buf)
 	c.readErr, c.taken = nil, false
@@ -24,12 +24,12 @@ func (c *conn) take() took {
 	case !c.taken:
 		return tookNothing
 	}
-	// There may be more than was taken, of which nobody tells again.
+	// There may be more than was read, and the poller will not report it again.
 	c.input = c.readErr != nil || len(c.parser.buf) >= maxBuffered || c.parser.stuffed()
 	return tookInput
 }
 
-// trySend is flush for the loop: false when the socket does not take all of it at once. What it has not taken is left in r.
+// trySend is flush for the loop. It returns false if the socket does not take everything at once, and leaves the rest in r.
 func (c *conn) trySend(r *round) bool {
 	c.srv.stats.round(r)
 	if len(r.out.buf) == 0 {
@@ -55,7 +55,7 @@ func (c *conn) sendNow(fd uintptr) {
 	}
 }
 
-// resume goes on with r, and then with what comes; nil: with what comes. It runs in a goroutine that c has now.
+// resume is the body of the goroutine that a handed-over connection gets. It continues r, unless that is nil, and then serves c.
 func (c *conn) resume(r *round) {
 	c.simple, c.idle = false, false
 	if r != nil {
@@ -70,7 +70,7 @@ func (c *conn) resume(r *round) {
 	c.serve()
 }
 
-// mayPark tells whether the loop may take c: all is answered, and what it said last was simple or is long ago.
+// mayPark reports whether the loop may take c: nothing is buffered, and either c is idle, or its last pipeline was simple and it is warm.
 func (c *conn) mayPark() bool {
 	if c.loop == nil || !c.idle && (!c.simple || c.warm < warmEnough) {
 		return false
@@ -79,9 +79,9 @@ func (c *conn) mayPark() bool {
 	return c.parser.buf == nil
 }
 
-// nudge has c's goroutine leave c to the loop if it waits for input: an idle connection costs no goroutine then, whatever it did last.
-// It is called from anywhere, and at any other time it only costs c a detour.
-func (c *conn) nudge() { _ = c.nc.SetReadDeadline(longAgo) } // fails only on a closed socket, which is as good
+// nudge makes c's goroutine hand c to the loop if it is waiting for input, so that an idle connection costs no goroutine, whatever it
+// did last. Any goroutine may call it. If c's goroutine is not waiting, nudge only costs it one needless iteration.
+func (c *conn) nudge() { _ = c.nc.SetReadDeadline(longAgo) } // fails only on a closed socket, which ends the wait as well
 
-// disturbed tells whether something has happened that c's goroutine is to see.
+// disturbed reports whether something has happened that c's goroutine has to see.
 func (c *conn) disturbed() bool { return c.cut.Load() || c.killed.Load() || c.srv.stopping.Load() }

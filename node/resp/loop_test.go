@@ -14,10 +14,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
 )
 
-// looped makes sure that w is the loop's: its last pipeline was simple.
+// looped makes sure that the loop has w: its last pipeline was simple.
 func looped(w *wire) { w.do("SET looped 1", "+OK"); w.do("SET looped 1", "+OK") }
 
-// A connection of the loop's that sends a command larger than is read at once is told of only once by the kernel.
+// The kernel reports input on a loop's connection only once, even for a command that is larger than what is read at once.
 func TestLargeCommandInTheLoop(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	w := dial(t, n.Addr)
@@ -34,7 +34,7 @@ func TestLargeCommandInTheLoop(t *testing.T) {
 	}
 }
 
-// A command that arrives in pieces, each after the loop has looked.
+// A command arrives in pieces, each after the loop has read the one before.
 func TestCommandInPiecesInTheLoop(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	w := dial(t, n.Addr)
@@ -48,7 +48,7 @@ func TestCommandInPiecesInTheLoop(t *testing.T) {
 	w.expect("+OK", "$3", "abc")
 }
 
-// A request that is longer than allowed ends a connection of the loop's like any other.
+// A request that is longer than allowed ends a connection in the loop like any other connection.
 func TestTooLongARequestInTheLoop(t *testing.T) {
 	for _, large := range []int{0, 256 << 10} {
 		n := resptest.Start(t, resp.Options{Limits: resp.Limits{MaxRequest: 1 << 20}, MaxLarge: large})
@@ -58,7 +58,7 @@ func TestTooLongARequestInTheLoop(t *testing.T) {
 		piece := []byte(fmt.Sprintf("$%d\r\n%s\r\n", 100<<10, strings.Repeat("x", 100<<10)))
 		for range 40 {
 			if _, err := w.nc.Write(piece); err != nil {
-				break // it was closed
+				break // the server has closed the connection
 			}
 		}
 		eventually(t, func() string {
@@ -70,7 +70,7 @@ func TestTooLongARequestInTheLoop(t *testing.T) {
 	}
 }
 
-// text is the reply to one command that answers with a bulk string, over a connection of its own.
+// text returns the bulk string that command answers, over a new connection.
 func text(t *testing.T, addr, command string) string {
 	t.Helper()
 	nc, err := net.Dial("tcp", addr)
@@ -95,7 +95,7 @@ func text(t *testing.T, addr, command string) string {
 	return string(b)
 }
 
-// A client that takes no replies does not hold up the others, and gets all of them in the end.
+// A client that takes no replies does not hold up the others, and gets all its replies in the end.
 func TestClientThatTakesNothingInTheLoop(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	slow, quick := dial(t, n.Addr), dial(t, n.Addr)
@@ -116,7 +116,7 @@ func TestClientThatTakesNothingInTheLoop(t *testing.T) {
 	slow.do("GET looped", "$1", "1")
 }
 
-// A commit that takes long is waited for, and so are the commands that come meanwhile; nobody else is.
+// A connection waits for a slow commit, and the commands that it sends in the meantime wait as well. No other connection does.
 func TestSlowCommitInTheLoop(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	w, other := dial(t, n.Addr), dial(t, n.Addr)
@@ -131,7 +131,7 @@ func TestSlowCommitInTheLoop(t *testing.T) {
 	w.expect("+OK", "$1", "1")
 }
 
-// Connections that do all kinds of things at once go to the loop and back, and each gets its own replies in order.
+// Connections that run all kinds of commands at once move between loop and goroutines, and each gets its own replies in order.
 func TestManyConnectionsInTheLoop(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	var wg sync.WaitGroup
@@ -176,8 +176,8 @@ func TestIdleConnectionHasNoGoroutine(t *testing.T) {
 	})
 }
 
-// A client's end that arrives together with what it says, and is told of once, is seen after the reply; also where the reply waits for a
-// commit.
+// If a client closes its side right after a command, both arrive together and are reported only once. The server sees the end after it has sent
+// the reply, even if the reply waits for a commit.
 func TestClientThatEndsInTheLoop(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	for _, command := range []string{"GET looped", "SET a 1"} {
@@ -195,7 +195,7 @@ func TestClientThatEndsInTheLoop(t *testing.T) {
 	}
 }
 
-// The loop's goroutine is woken as often as it takes.
+// The loop's goroutine can be woken any number of times.
 func TestLoopIsWokenForEver(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	w := dial(t, n.Addr)
@@ -207,7 +207,7 @@ func TestLoopIsWokenForEver(t *testing.T) {
 	w.do("SET looped 2", "+OK")
 }
 
-// A write that changes nothing has nothing to wait for, when nothing else is in flight: nobody commits anything that would tell of it.
+// A write without effect has nothing to wait for if nothing else is in flight: there is no commit that would wake the loop.
 func TestWriteWithoutEffectInTheLoop(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	w := dial(t, n.Addr)
@@ -222,7 +222,7 @@ func TestWriteWithoutEffectInTheLoop(t *testing.T) {
 	}
 }
 
-// What is not in memory is read outside of the loop, by a connection that comes back later.
+// A connection that reads data that is not in memory leaves the loop for that, and comes back later.
 func TestColdReadsInTheLoop(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	w := dial(t, n.Addr)

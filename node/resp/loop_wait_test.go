@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A WAIT for followers that have it, behind a write or by itself, leaves its connection to the loop.
+// If enough followers hold the write, its connection stays in the loop during a WAIT, whether after a write or alone.
 func TestWaitInTheLoop(t *testing.T) {
 	n, _ := startPair(t)
 	var conns []*wire
@@ -30,10 +30,10 @@ func TestWaitInTheLoop(t *testing.T) {
 	}
 }
 
-// The WAIT waits for the commit of what is before it, for as long as that takes, and what comes meanwhile for the WAIT.
+// A WAIT waits for the commit of the writes before it, however long that takes, and later commands wait for the WAIT.
 func TestWaitForASlowCommitInTheLoop(t *testing.T) {
 	n, _ := startPair(t)
-	for _, pause := range []time.Duration{20 * time.Millisecond, 400 * time.Millisecond} { // 250 ms are the loop's patience
+	for _, pause := range []time.Duration{20 * time.Millisecond, 400 * time.Millisecond} { // longestCommit is 250 ms
 		w, other := dial(t, n.Addr), dial(t, n.Addr)
 		looped(w)
 		looped(other)
@@ -47,7 +47,7 @@ func TestWaitForASlowCommitInTheLoop(t *testing.T) {
 	}
 }
 
-// A WAIT for more than there is waits elsewhere, for its time only, and the loop goes on meanwhile.
+// A WAIT for more followers than there are waits outside of the loop, until its timeout, and the loop goes on in the meantime.
 func TestWaitInVainInTheLoop(t *testing.T) {
 	n, _ := startPair(t)
 	w, other := dial(t, n.Addr), dial(t, n.Addr)
@@ -58,7 +58,7 @@ func TestWaitInVainInTheLoop(t *testing.T) {
 	w.expect("+OK", ":1")
 	n.Lag(1)
 	for range 3 {
-		for range 70 { // it comes back to the loop
+		for range 70 { // more than warmEnough, so that the connection returns to the loop
 			w.do("SET a 1", "+OK")
 		}
 		w.send("SET a 1", "WAIT 1 1")
@@ -71,7 +71,7 @@ func TestWaitInVainInTheLoop(t *testing.T) {
 	w.do("WAIT 1", "-ERR wrong number of arguments for 'wait' command")
 }
 
-// In the middle of a pipeline.
+// WAIT in the middle of a pipeline.
 func TestWaitAmongOthersInTheLoop(t *testing.T) {
 	n, _ := startPair(t)
 	w := dial(t, n.Addr)
@@ -83,7 +83,7 @@ func TestWaitAmongOthersInTheLoop(t *testing.T) {
 	}
 }
 
-// A leadership that ends before the commit that a WAIT waits for.
+// The leadership ends before the commit that a WAIT waits for.
 func TestDeposedWhileAWaitIsInTheLoop(t *testing.T) {
 	n, _ := startPair(t)
 	w := dial(t, n.Addr)
@@ -101,7 +101,7 @@ func TestDeposedWhileAWaitIsInTheLoop(t *testing.T) {
 	w.closed()
 }
 
-// A client that goes, or shuts its side, while its WAIT is waiting for a commit.
+// A client closes the connection, or shuts down its write side, while its WAIT is waiting for a commit.
 func TestClientThatEndsBeforeItsWaitInTheLoop(t *testing.T) {
 	n, _ := startPair(t)
 	for range 50 {

@@ -15,8 +15,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
 )
 
-// Commands of many keys that are not in memory: while they read the disk, others can write. The disk itself sees to it that they do:
-// every now and then a read waits until somebody else's SET is answered.
+// While a command reads many keys from disk that are not in memory, others can write. The test's disk makes sure of that: from time to time a
+// read waits until another client's SET is answered.
 func TestManyColdKeysHoldUpNobody(t *testing.T) {
 	const n, part = 6000, 1500
 	keys := func(from int) string {
@@ -36,7 +36,7 @@ func TestManyColdKeysHoldUpNobody(t *testing.T) {
 	}))
 	node := resptest.StartOn(t, fs, resp.Options{})
 	w := dial(t, node.Addr)
-	value := bytes.Repeat([]byte("v"), 4000) // all of them: more than all caches
+	value := bytes.Repeat([]byte("v"), 4000) // n of them exceed all caches
 	for i := range n {
 		w.do(fmt.Sprintf("SET key%05d %s", i, value), "+OK")
 	}
@@ -95,7 +95,7 @@ func TestManyColdKeysHoldUpNobody(t *testing.T) {
 	}
 }
 
-// Many keys, some of them twice, some written in the same transaction before they are read.
+// Commands read many keys, some of them twice, and some of them written earlier in the same transaction.
 func TestManyKeysReadWhatWasWrittenBefore(t *testing.T) {
 	node := resptest.Start(t, resp.Options{})
 	w := dial(t, node.Addr)

@@ -7,7 +7,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
 )
 
-// What members ask a leader for their clients takes its maxclients, and who finds no room there is told to try again.
+// Connections that members open to the leader for their clients count against its maxclients. Clients for which there is no room get TRYAGAIN.
 func TestForwardedClientsCountAtTheLeader(t *testing.T) {
 	o := forwarding()
 	o.Park = time.Second

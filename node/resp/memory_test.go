@@ -12,7 +12,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
 )
 
-// rawDial opens a socket that costs nothing in this process but a descriptor, so that only the server's side is measured.
+// rawDial opens a socket that takes only a descriptor in this process, so that only the server's side is measured.
 func rawDial(t *testing.T, addr string) int {
 	t.Helper()
 	a, err := net.ResolveTCPAddr("tcp", addr)
@@ -31,10 +31,10 @@ func rawDial(t *testing.T, addr string) int {
 	return fd
 }
 
-// TestIdleConnectionMemory measures what a connection costs that has worked and is idle now: Go heap and stacks, without
-// what the kernel keeps for the socket. The bounds are far above what is measured, and far below one read buffer.
+// TestIdleConnectionMemory measures the memory of connections that have executed commands and are idle now: Go heap and stacks, without what
+// the kernel keeps for the socket. The bounds are far above the measured values, and far below one read buffer.
 func TestIdleConnectionMemory(t *testing.T) {
-	large := "PING " + strings.Repeat("x", 10<<10) + "\r\nINCR n\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\n" // no loop's: it is mixed
+	large := "PING " + strings.Repeat("x", 10<<10) + "\r\nINCR n\r\n*2\r\n$3\r\nGET\r\n$1\r\nk\r\n" // not simple, so the loop hands it over
 	for _, tc := range []struct {
 		name     string
 		requests []string
@@ -45,12 +45,12 @@ func TestIdleConnectionMemory(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			n := resptest.Start(t, resp.Options{})
-			dial(t, n.Addr).do("SETRANGE k 10239 v", ":10240") // what is stored is not to be measured
+			dial(t, n.Addr).do("SETRANGE k 10239 v", ":10240") // before measuring, which must not include the stored data
 			heapBefore, stackBefore := inUse()
 			const clients = 400
 			idleClients(t, n.Addr, clients, tc.requests)
 			var heap, stack int64
-			for begun := time.Now(); time.Since(begun) < 10*time.Second; time.Sleep(100 * time.Millisecond) { // a goroutine stays for a while
+			for begun := time.Now(); time.Since(begun) < 10*time.Second; time.Sleep(100 * time.Millisecond) { // goroutines take a while to end
 				heapAfter, stackAfter := inUse()
 				heap, stack = (heapAfter-heapBefore)/clients, (stackAfter-stackBefore)/clients
 				if heap+stack <= tc.most {
@@ -65,7 +65,7 @@ func TestIdleConnectionMemory(t *testing.T) {
 	}
 }
 
-// idleClients makes connections that have sent each of requests, and have got its reply, which ends with a large value.
+// idleClients opens connections that send each of requests and read its reply, which ends with a large value.
 func idleClients(t *testing.T, addr string, clients int, requests []string) {
 	t.Helper()
 	reply := make([]byte, 64<<10)
@@ -89,7 +89,7 @@ func idleClients(t *testing.T, addr string, clients int, requests []string) {
 }
 
 func inUse() (heap, stack int64) {
-	for range 6 { // pools are emptied by the second collection; each one halves stacks that are mostly unused
+	for range 6 { // the second collection empties the pools, and each one halves stacks that are mostly unused
 		runtime.GC()
 	}
 	var m runtime.MemStats
@@ -97,7 +97,7 @@ func inUse() (heap, stack int64) {
 	return int64(m.HeapAlloc), int64(m.StackInuse)
 }
 
-// A request's buffer is no longer in use once it was answered: rounds go from one connection to the next, and must keep none.
+// Rounds keep no references to requests: they go from one connection to the next, and a request's buffer is reused once it is answered.
 func TestRoundsKeepNoRequests(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	w := dial(t, n.Addr)

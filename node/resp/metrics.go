@@ -29,7 +29,7 @@ var (
 		[]string{"kind"}, nil)
 )
 
-// Collector returns the server's metrics for the node's registry.
+// Collector returns a collector of the server's metrics, for the node's registry.
 func (s *Server) Collector() prometheus.Collector { return collector{s} }
 
 type collector struct{ srv *Server }

@@ -6,15 +6,15 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/store"
 )
 
-// transaction is what a connection queues between MULTI and EXEC.
+// transaction holds the commands that a connection queues between MULTI and EXEC.
 type transaction struct {
 	jobs   []job
-	bytes  int
+	bytes  int // memory that jobs take
 	demand demand
-	writes bool
-	data   bool // it has commands on data
-	sends  bool // it has commands that go to the leader where EXEC does
-	broken bool // a command was refused; EXEC will refuse too
+	writes bool // contains a write
+	data   bool // contains a command on data
+	sends  bool // contains a command that goes to the leader if EXEC does
+	broken bool // a command was refused, so EXEC will be refused too
 	kept
 }
 
@@ -37,9 +37,10 @@ func discard(c *call) {
 	c.w.ok()
 }
 
-// exec is reached only outside of MULTI; see round.exec.
+// exec runs EXEC outside of MULTI only; see round.exec.
 func exec(c *call) { c.w.fail("ERR EXEC without MULTI") }
 
+// discard drops the transaction, if there is one, and all watches.
 func (c *conn) discard() {
 	if t := c.multi; t != nil {
 		t.give(c)
@@ -49,13 +50,13 @@ func (c *conn) discard() {
 	c.unwatch()
 }
 
-// What a queued command takes beside the bytes of its arguments.
+// Memory that a queued command and each of its arguments take besides the bytes of the arguments, in bytes.
 const (
 	queuedCommand  = 64
 	queuedArgument = 24
 )
 
-// queue copies a command for EXEC: the buffer it points into is reused before.
+// queue copies the command of call for EXEC. The arguments have to be copied because the buffer that they point into is reused before EXEC.
 func (c *conn) queue(call *call) {
 	t := c.multi
 	size := argBytes(call.args)
@@ -83,11 +84,12 @@ func (c *conn) queue(call *call) {
 	call.w.simple("QUEUED")
 }
 
-// exec runs a transaction: its data commands as one entry of the log on a leader, against one unchanged state on a
-// follower. Commands without data ran a moment before, because they must not run under the sequencer's lock; nobody can
-// tell the difference, since they touch no data.
+// exec runs the transaction of the EXEC at i. On a leader, its commands on data become one entry of the log; on a follower, they read one
+// unchanged state. Commands without data run a moment earlier, because they must not run under the sequencer's lock. Nobody can tell the
+// difference, since they touch no data.
 //
-// False: it has to run at the leader, and nothing was done.
+// It returns false if the job has to be looked at again: it has to run at the leader, and nothing was done; or admit returned false
+// without answering it.
 func (r *round) exec(i int) bool {
 	j := &r.jobs[i]
 	t := r.conn.multi
@@ -98,7 +100,7 @@ func (r *round) exec(i int) bool {
 		r.refuse(errExecAbort)
 		r.finish(at, markKeep)
 	case r.seq != nil && r.conn.watchesUp != nil:
-		r.answer(j, func() { r.out.nullArray() }) // this member has become the leader since
+		r.answer(j, func() { r.out.nullArray() }) // keys were watched at another leader before this member became one
 	case r.seq != nil:
 		r.from = i
 		if !r.admit(i, r.prefetchAll(t)) {
@@ -124,18 +126,18 @@ func (r *round) exec(i int) bool {
 	return true
 }
 
-// execDirect runs the commands of t that need no data and returns their replies, by index; nil for the others.
+// execDirect runs the commands of t that need no data. It returns their replies by index; those of the other commands are nil.
 func (r *round) execDirect(t *transaction) [][]byte {
 	ready := make([][]byte, len(t.jobs))
 	at, size := len(r.out.buf), 0
 	if w := r.conn.watched; w != nil && w.touched.Load() {
-		return ready // it will be refused
+		return ready // EXEC will answer null
 	}
 	r.call.noView = true
 	for i := range t.jobs {
 		switch q := &t.jobs[i]; {
 		case q.cmd.onData():
-		case q.cmd.name == "unwatch": // EXEC forgets what is watched, but only after it has looked
+		case q.cmd.name == "unwatch": // EXEC ends all watches itself, but only after it has checked them
 			ready[i] = []byte("+OK\r\n")
 		default:
 			r.begin(q)
@@ -144,13 +146,14 @@ func (r *round) execDirect(t *transaction) [][]byte {
 			ready[i] = slices.Clone(r.out.buf[at:])
 			r.out.rewind(at)
 			size += len(ready[i])
-			r.out.fits(size) // else the others write nothing any more
+			r.out.fits(size) // sets over once the replies are too long together; the remaining commands then write nothing
 		}
 	}
 	r.call.inExec = false
 	return ready
 }
 
+// execBatch runs t inside the sequencer, as one transaction.
 func (r *round) execBatch(b *store.Batch, j *job, t *transaction, ready [][]byte) {
 	r.inside = true
 	defer func() { r.inside = false }()
@@ -165,7 +168,7 @@ func (r *round) execBatch(b *store.Batch, j *job, t *transaction, ready [][]byte
 	kind := markRead
 	if r.conn.watchBroken(b.Now()) {
 		r.out.nullArray()
-	} else if text := r.noRoom(j); text != "" { // it may have waited for others since it was looked at
+	} else if text := r.noRoom(j); text != "" { // checked again: j may have waited for others since it was classified
 		r.reject(text)
 	} else {
 		if t.writes {
@@ -178,9 +181,10 @@ func (r *round) execBatch(b *store.Batch, j *job, t *transaction, ready [][]byte
 	r.finish(at, kind)
 }
 
-// execQueued writes the array of replies. call has its data source already. A fault ends it early, and so does what makes the transaction be
-// refused: all of it, so what comes after would only keep the sequencer. Replies that are too long do not, for what is written happens as a
-// whole all the same; but nobody will see what is only read then.
+// execQueued runs the commands of t on the data source that is set in call, and writes the array of replies. It ends early on a fault, or
+// once the store is going to refuse the transaction as a whole: further commands would only occupy the sequencer. Replies that are too long
+// do not end it, because the transaction is written as a whole all the same. But then it skips commands that only read, because nobody
+// will see their replies.
 func (r *round) execQueued(t *transaction, ready [][]byte) {
 	r.out.array(len(t.jobs))
 	for i := range t.jobs {
@@ -205,11 +209,11 @@ func (r *round) execQueued(t *transaction, ready [][]byte) {
 	}
 }
 
-// execTries is how often a follower looks for a moment without applying; each try reads everything again.
+// execTries is how often execView tries to read while nothing is applied. Each try reads everything again.
 const execTries = 32
 
-// execView runs a transaction of reads on a follower. The state moves on while it reads; so it notes the applied position,
-// reads, and keeps the result only if nothing was applied meanwhile. False: the leader may run it, and nothing was done.
+// execView runs a transaction of reads on a follower. The state may move on while it reads. So it notes the applied position, reads, and
+// keeps the result only if nothing was applied in the meantime. It returns false if the leader may run the transaction, and nothing was done.
 func (r *round) execView(j *job, t *transaction) bool {
 	at, spent := len(r.out.buf), r.conn.allow.spent
 	if !t.data && r.conn.watched == nil {
@@ -267,5 +271,5 @@ func (r *round) execView(j *job, t *transaction) bool {
 	return true
 }
 
-// execReads stands for a transaction of reads where the read gate is asked.
+// execReads stands for a transaction of reads when openView asks the read gate.
 var execReads = &command{spec: &spec{name: "exec"}, flags: flagReadonly}

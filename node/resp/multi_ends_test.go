@@ -10,7 +10,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/store"
 )
 
-// calls is how often a command was run or queued.
+// calls returns how often a command was run or queued.
 func calls(w *wire, name string) (n int) {
 	w.t.Helper()
 	w.send("INFO commandstats")
@@ -24,7 +24,7 @@ func calls(w *wire, name string) (n int) {
 	return n
 }
 
-// Once a transaction is refused, nothing more of it is run: it would keep the sequencer, for which all writes and a fence wait.
+// Once a transaction is refused, nothing more of it is run: it would occupy the sequencer, for which all writes and a fence wait.
 func TestRefusedTransactionEndsAtOnce(t *testing.T) {
 	n := resptest.Start(t, resp.Options{}, store.SequencerOptions{MaxEntryBytes: 100_000})
 	w := dial(t, n.Addr)
@@ -44,7 +44,7 @@ func TestRefusedTransactionEndsAtOnce(t *testing.T) {
 	w.do("STRLEN big", ":40000")
 }
 
-// Once its replies are too long, nothing more of a transaction is read; what it writes happens.
+// Once the replies of a transaction are too long, it reads nothing more, but its writes take effect.
 func TestTransactionWithTooLongRepliesReadsNoMore(t *testing.T) {
 	n := resptest.Start(t, resp.Options{MaxOutput: 100_000})
 	w := dial(t, n.Addr)

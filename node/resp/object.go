@@ -4,8 +4,8 @@ import (
 	"fmt"
 )
 
-// Redis keeps short strings inside the object ("embstr") and integers as such. Here a value is stored as its bytes; the
-// encoding answered is the one Redis chooses for a value that was just SET.
+// maxEmbedded is the length of the longest string that Redis stores inside the object ("embstr"), in bytes; it stores integers as such
+// ("int"). Here a value is stored as its bytes, and the encoding answered is the one that Redis chooses for a value that was just SET.
 const maxEmbedded = 44
 
 func encoding(data []byte) string {
@@ -31,7 +31,7 @@ func objectEncoding(c *call) {
 
 func objectRefcount(c *call) { c.ofObject(func() { c.w.integer(1) }) }
 
-// Access times and frequencies are not kept: nothing is ever evicted by them.
+// objectIdletime and objectFreq answer with errors: access times and frequencies are not tracked, because nothing is ever evicted by them.
 func objectIdletime(c *call) {
 	c.ofObject(func() { c.w.fail("ERR idle time is not tracked, because nothing is evicted by it") })
 }
@@ -42,7 +42,7 @@ func objectFreq(c *call) {
 	})
 }
 
-// ofObject calls reply if the key of an OBJECT command exists, and answers null otherwise.
+// ofObject calls reply if the key of an OBJECT command exists, and otherwise answers null.
 func (c *call) ofObject(reply func()) {
 	found, ok := c.exists(c.args[2])
 	switch {
@@ -54,10 +54,10 @@ func (c *call) ofObject(reply func()) {
 	}
 }
 
-// storedOverhead is what a key costs in storage besides its own bytes and its value's: prefix, slot, hash and header.
+// storedOverhead is what a key takes in storage besides its own bytes and its value's, in bytes: prefix, slot, hash and header.
 const storedOverhead = 1 + 2 + 4 + 10
 
-// memoryUsage answers the bytes of the key as stored, before compression.
+// memoryUsage answers with the size of the key and its value as stored, in bytes, before compression.
 func memoryUsage(c *call) {
 	for args := c.args[3:]; len(args) > 0; args = args[2:] {
 		if len(args) == 1 || !is(args[0], "SAMPLES") {

@@ -23,52 +23,56 @@ const (
 // DefaultMaxOutput is the default of Options.MaxOutput, in bytes.
 const DefaultMaxOutput = 512 << 20
 
-// Options are what New needs. Zero fields get defaults, except Now.
+// Options configures New. Fields left zero get their defaults, if they have one; Now is required.
 type Options struct {
-	// Now is the clock; required. Its monotonic reading measures durations, its wall time ages in CLIENT LIST.
+	// Now is the clock. Its monotonic reading measures durations, and its wall time gives the ages in CLIENT LIST.
 	Now func() time.Time
 	Log logr.Logger
 
-	// Limits.MaxBulk is the largest value in bytes (default 64 MiB); MaxMultibulk defaults to 1 Mi arguments; MaxRequest to
-	// twice MaxBulk plus 1 MiB, so that it always holds SET with the largest value.
+	// Limits bounds requests. MaxBulk, the largest value in bytes, defaults to 64 MiB; MaxMultibulk to 1 Mi arguments; and MaxRequest to
+	// twice MaxBulk plus 1 MiB, so that SET with the largest value always fits.
 	Limits Limits
-	// MaxClients: further ones are told so and closed (default 10000). CONFIG SET maxclients.
+	// MaxClients is the maximum number of client connections (default 10000). Further ones get an error and are closed. CONFIG SET
+	// maxclients changes it.
 	MaxClients int
-	// MaxOutput bounds the replies kept back for one client, in bytes (default 512 MiB). One reply alone may need that much
-	// (MGET). Above it the client is closed; and of several that it does not take, no more are made until it does. CONFIG SET client-output-buffer-limit.
+	// MaxOutput bounds the replies held back for one client, in bytes (default 512 MiB). A single reply may need that much (MGET). A client
+	// whose replies exceed it is closed, but if a client merely does not take its replies, no more are produced until it does. CONFIG SET
+	// client-output-buffer-limit changes it.
 	MaxOutput int64
-	// MaxLong bounds the values in replies that wait to be sent, in bytes over all clients; each may have 128 KiB of shorter ones beside it.
-	// Others wait; but where clients are slow to take theirs, it may be twice as much, and beside that what one client is sent of replies
-	// longer than MaxLong: there is one such at a time. A write that would wait longer than CommitTimeout is refused. 0: no bound.
+	// MaxLong bounds the values in replies that wait to be sent, in bytes over all clients; 0 means no bound. Each client may use 128 KiB
+	// for shorter values in addition. Clients that exceed the bound wait, and a write that would wait longer than CommitTimeout is refused.
+	// If clients are slow to take their replies, up to twice MaxLong may be in use, plus the replies of one client at a time whose replies
+	// are longer than MaxLong.
 	MaxLong int
-	// MaxLarge bounds requests longer than 128 KiB that are taken in, or being executed, at a time, in bytes over all clients, and values as
-	// long that are read to be written; one that is longer than that comes alone. Others wait. 0: no bound.
+	// MaxLarge bounds the memory for requests longer than 128 KiB that are being read or executed, and for values longer than that which are
+	// read in order to be written, in bytes over all clients; 0 means no bound. A request longer than MaxLarge has to be the only one.
+	// Others wait.
 	MaxLarge int
-	// CommitTimeout is how long a write may wait to be committed before its outcome is reported as unknown (default 10 s),
-	// give or take a sixteenth. CONFIG SET commit-timeout-ms.
+	// CommitTimeout is how long a write may wait for its commit before its outcome is reported as unknown (default 10 s), give or take a
+	// sixteenth. CONFIG SET commit-timeout-ms changes it.
 	CommitTimeout time.Duration
-	// ReadTimeout bounds Backend.ReadGate (default 2 s).
+	// ReadTimeout bounds the wait in Backend.ReadGate (default 2 s).
 	ReadTimeout time.Duration
-	// StallTimeout closes clients that take less than 4 MiB of their replies, or of what is left of them, in so long (default 60 s), while
-	// nothing that they send is read.
+	// StallTimeout is the time within which a client must take 4 MiB of its replies, or all that is left of them, while nothing that it sends
+	// is read (default 60 s). A client that is slower is closed.
 	StallTimeout time.Duration
-	// Dial reaches the client port of another member, to which commands that need the leader are forwarded. nil: they are refused
-	// with READONLY instead.
+	// Dial connects to the client port of another member, to which commands that need the leader are forwarded. If it is nil, such commands
+	// are refused with READONLY instead.
 	Dial func(ctx context.Context, addr string) (net.Conn, error)
-	// Passwords are asked of clients, by AUTH or HELLO, before anything else, and given to the member that leads. nil: everybody may do
-	// everything.
+	// Passwords are the passwords of which clients must give one, by AUTH or HELLO, before anything else. This member gives them to the
+	// leader. If it is nil, clients need no password.
 	Passwords *Passwords
-	// Store tells this store from others, as "name/UID": it is compared with that of the member there, for an address may be another
-	// store's by now.
+	// Store identifies this store, as "name/UID". Members compare it when they connect to each other, because an address may belong to another
+	// store by now.
 	Store string
-	// Park is how long such a command waits while no leader takes it (default 2.5 s).
+	// Park is how long a command that needs the leader waits while none is reached (default 2.5 s).
 	Park time.Duration
-	// Owned are parameters that CONFIG SET may not change, because somebody else says what they are, and in which words: what completes
-	// the reply "CONFIG SET failed (possibly related to argument '...') - ".
+	// Owned maps parameters that CONFIG SET may not change, because they are set elsewhere, to the reason, which completes the reply
+	// "CONFIG SET failed (possibly related to argument '...') - ".
 	Owned map[string]string
-	// EnableDebug allows DEBUG. Off by default, as in Redis.
+	// EnableDebug allows DEBUG. It is off by default, as in Redis.
 	EnableDebug bool
-	// Version of this program, in INFO.
+	// Version is the version of this program that INFO shows.
 	Version string
 }
 

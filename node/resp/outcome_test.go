@@ -12,8 +12,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/store"
 )
 
-// A deposed leader answers what is in flight with an unknown outcome, keeps the replies that do not depend on it, and
-// closes.
+// A deposed leader answers writes in flight with an unknown outcome, keeps the replies that do not depend on them, and closes the
+// connection.
 func TestDeposedInFlight(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	w := dial(t, n.Addr)
@@ -33,7 +33,7 @@ func TestDeposedInFlight(t *testing.T) {
 	w.closed()
 }
 
-// A member that stopped leading refuses writes in the words that make clients look for another.
+// A member that no longer leads refuses writes with the error that makes clients look for another leader.
 func TestDeposedBefore(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	w := dial(t, n.Addr)
@@ -66,7 +66,7 @@ func TestCommitTimeout(t *testing.T) {
 	})
 }
 
-// While a handover holds the sequencer, writes wait; those that wait too long have not happened, and say so.
+// While a handover holds the sequencer, writes wait. Those that wait too long are not run, and are answered accordingly.
 func TestHold(t *testing.T) {
 	n := resptest.Start(t, resp.Options{CommitTimeout: 50 * time.Millisecond})
 	w := dial(t, n.Addr)
@@ -83,7 +83,7 @@ func TestHoldThenDeposed(t *testing.T) {
 	w := dial(t, n.Addr)
 	n.Hold()
 	w.send("SET a 1")
-	eventually(t, func() string { // most likely it waits by then; the reply is the same if not
+	eventually(t, func() string { // most likely the write waits by then; the reply is the same if not
 		if n.Server.Busy() == 0 {
 			return "the write does not arrive"
 		}
@@ -101,7 +101,7 @@ func TestReadGate(t *testing.T) {
 	n.RefuseReads(resp.ErrStale)
 	w.send("GET a", "PING", "SET a 2", "GET a", "KEYS *")
 	w.expect("-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.", "+PONG", "+OK",
-		"$1", "2", // it waited for the commit of the write before it, which proves the leadership
+		"$1", "2", // this GET waited for the commit of the write before it, which proves the leadership
 		"-MASTERDOWN...")
 	n.RefuseReads(resp.ErrLoading)
 	w.do("GET a", "-LOADING Redis is loading the dataset in memory")
@@ -109,7 +109,7 @@ func TestReadGate(t *testing.T) {
 	w.do("GET a", "$1", "2")
 }
 
-// A write whose effects exceed what an entry may hold is refused as a whole.
+// A write whose effects exceed the size limit of an entry is refused as a whole.
 func TestEntryTooLarge(t *testing.T) {
 	n := resptest.Start(t, resp.Options{}, store.SequencerOptions{MaxEntryBytes: 1000})
 	w := dial(t, n.Addr)
@@ -119,8 +119,8 @@ func TestEntryTooLarge(t *testing.T) {
 	w.expect("+OK", "-ERR write is too large...", "$1", "1")
 }
 
-// What a write without effect answers is a read: it must not come from a leader that another has replaced. Only an entry of
-// its own that is committed shows that there is none.
+// The reply to a write without effect is a read: it must not come from a leader that has been replaced. Only a committed entry of its own
+// proves that the leader has not been.
 func TestWriteWithoutEffectPassesTheReadGate(t *testing.T) {
 	for _, without := range []string{"SETNX old 2", "DEL missing", "SET old 2 NX", "EXPIRE missing 10", "EXEC"} {
 		t.Run(without, func(t *testing.T) {
@@ -128,7 +128,7 @@ func TestWriteWithoutEffectPassesTheReadGate(t *testing.T) {
 			w := dial(t, n.Addr)
 			w.do("SET old 1", "+OK")
 			n.RefuseReads(resp.ErrStale)
-			w.do("SET a 1", "+OK") // its commit is proof enough
+			w.do("SET a 1", "+OK") // its own commit proves the leadership
 			if without == "EXEC" {
 				w.send("MULTI", "SETNX old 2")
 				w.expect("+OK", "+QUEUED")
@@ -139,7 +139,7 @@ func TestWriteWithoutEffectPassesTheReadGate(t *testing.T) {
 	}
 }
 
-// A write earlier in the pipeline is proof for what was evaluated with it.
+// A write in a batch proves the leadership for everything else that was evaluated in the batch.
 func TestReadsBesideAWriteNeedNoGate(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	w := dial(t, n.Addr)
@@ -148,8 +148,8 @@ func TestReadsBesideAWriteNeedNoGate(t *testing.T) {
 	w.expect("+OK", ":0", "$1", "1")
 }
 
-// deposedBetween is cut off from its followers, and is deposed and elected again as soon as the server has looked whether a batch that
-// only read may be answered.
+// deposedBetween is deposed and elected again when the server next asks the read gate, which it does to find out whether it may answer a batch
+// that only read.
 type deposedBetween struct {
 	*resptest.Node
 	depose atomic.Bool
@@ -157,13 +157,13 @@ type deposedBetween struct {
 
 func (d *deposedBetween) ReadGate(ctx context.Context) error {
 	if d.depose.CompareAndSwap(true, false) {
-		d.Depose() // another leads, and changes what is there
+		d.Depose() // another member may lead now, and write
 		d.Lead()
 	}
 	return d.Node.ReadGate(ctx)
 }
 
-// Deposed and elected again between two batches of one pipeline: what the first one read is not proved by the second one's commit.
+// A leader is deposed and elected again between two batches of a pipeline: the second batch's commit does not prove the reads of the first.
 func TestReadsOfALeadershipThatIsOver(t *testing.T) {
 	d := &deposedBetween{Node: resptest.Start(t, resp.Options{})}
 	w := dial(t, serve(t, d, resp.Options{Now: time.Now}))
@@ -174,13 +174,13 @@ func TestReadsOfALeadershipThatIsOver(t *testing.T) {
 	w.expect("-MASTERDOWN...", "+PONG")
 }
 
-// Of a pipeline of which one command waits for memory for too long, what was evaluated earlier is not called of unknown outcome, and what
-// comes later has all its time.
+// If a command of a pipeline waits for memory for too long, the writes before it do not get an unknown outcome, and the commands after it have
+// their full time.
 func TestBatchThatTarriesHasItsOwnTime(t *testing.T) {
 	n := resptest.Start(t, resp.Options{CommitTimeout: 300 * time.Millisecond, MaxLong: 3 << 20})
 	w := dial(t, n.Addr)
 	w.do("SETRANGE big 2000000 x", ":2000001")
-	slow := dial(t, n.Addr) // takes all that long replies may take, for two seconds
+	slow := dial(t, n.Addr) // holds all the memory for long replies for two seconds
 	slow.send(strings.Repeat("GET big\r\n", 8) + "PING")
 	time.Sleep(200 * time.Millisecond)
 	c := dial(t, n.Addr)

@@ -6,44 +6,44 @@ import (
 	"strconv"
 )
 
-// maxLine bounds an inline request and the line that holds a count or a length, in bytes (PROTO_INLINE_MAX_SIZE).
+// maxLine bounds an inline request, and a line that holds a count or a length, in bytes (PROTO_INLINE_MAX_SIZE in Redis).
 const maxLine = 64 << 10
 
-// Limits bound what one client can make the server hold.
+// Limits bound the memory that one client can make the server hold.
 type Limits struct {
 	MaxBulk      int // longest argument, in bytes
 	MaxMultibulk int // most arguments of one command
-	MaxRequest   int // longest command in total, in bytes; beyond it the connection is closed
+	MaxRequest   int // longest command in total, in bytes; a longer one closes the connection
 }
 
-// protocolError is fatal for its connection: the text is sent, then the connection is closed.
+// protocolError is fatal for its connection: the text is sent to the client, then the connection is closed.
 type protocolError string
 
 func (e protocolError) Error() string { return "Protocol error: " + string(e) }
 
-// span is an argument's place, relative to the start of its command.
+// span is the position of an argument, relative to the start of its command.
 type span struct{ from, to int }
 
-// parser cuts commands out of a byte buffer that grows at its end. It accepts multibulk requests and inline ones, and
-// keeps its state between calls, so that a long command that arrives in pieces is scanned once.
+// parser parses commands from a byte buffer that grows at its end. It accepts multibulk and inline requests. It keeps its state between
+// calls, so that a long command that arrives in pieces is scanned only once.
 //
 // Invariant: buf[start:pos] is the scanned part of the current command, spans its arguments found so far.
 type parser struct {
 	limits *Limits
-	locked bool // no password was given yet; see password.go
+	locked bool // the client has not given a password yet; see password.go
 	buf    []byte
 	start  int
 	pos    int
 	left   int // arguments still missing; 0 between commands
-	bulk   int // length of the argument being read; -1 when its header is not read yet
+	bulk   int // length of the argument being read; -1 if its header has not been read yet
 	spans  []span
 	inline []byte // unquoted arguments of inline commands since the last compact
 }
 
 func newParser(l *Limits) parser { return parser{limits: l, bulk: -1} }
 
-// next returns the arguments of the next complete command, appended to arena, or nil when more bytes are needed. The
-// arguments point into buf and are valid until compact is called. Empty requests are skipped, as Redis does.
+// next returns the arguments of the next complete command, appended to arena, or nil if more bytes are needed. The arguments point into
+// buf (those of inline commands into p.inline) and are valid until compact is called. Empty requests are skipped, as in Redis.
 func (p *parser) next(arena [][]byte) ([][]byte, error) {
 	for {
 		if p.left == 0 {
@@ -96,7 +96,7 @@ func (p *parser) multibulkHeader() (bool, error) {
 	return true, nil
 }
 
-// arguments reads "$<length>\r\n<bytes>\r\n" until none is missing. It reports false when more bytes are needed.
+// arguments reads "$<length>\r\n<bytes>\r\n" until the command is complete. It returns false if more bytes are needed.
 func (p *parser) arguments() (bool, error) {
 	for p.left > 0 {
 		if p.bulk < 0 {
@@ -124,7 +124,7 @@ func (p *parser) arguments() (bool, error) {
 	return true, nil
 }
 
-// line returns the bytes up to the next CR and steps over CR and LF. Like Redis, it does not look at the LF's value.
+// line returns the bytes up to the next CR and skips CR and LF. Like Redis, it does not check that the second byte is an LF.
 func (p *parser) line(tooLong string) ([]byte, bool, error) {
 	rest := p.buf[p.pos:]
 	cr := bytes.IndexByte(rest, '\r')
@@ -144,7 +144,7 @@ func (p *parser) line(tooLong string) ([]byte, bool, error) {
 	return rest[:cr], true, nil
 }
 
-// nextInline reads one line of words, as typed into telnet. ok is false when its end has not arrived.
+// nextInline reads one line of words, as typed into telnet. ok is false if the end of the line has not arrived.
 func (p *parser) nextInline(arena [][]byte) (_ [][]byte, ok bool, _ error) {
 	rest := p.buf[p.pos:]
 	lf := bytes.IndexByte(rest, '\n')
@@ -167,7 +167,7 @@ func (p *parser) nextInline(arena [][]byte) (_ [][]byte, ok bool, _ error) {
 	return args, true, nil
 }
 
-// chunk is how many commands may be cut out at once. A locked connection's next one may unlock it.
+// chunk returns how many commands may be parsed at once: just one on a locked connection, because it may unlock it.
 func (p *parser) chunk() int {
 	if p.locked {
 		return 1
@@ -178,7 +178,7 @@ func (p *parser) chunk() int {
 // pending returns how many bytes of an unfinished command are buffered.
 func (p *parser) pending() int { return len(p.buf) - p.start }
 
-// missing returns how many more bytes the current argument is known to need, 0 when that is not known yet.
+// missing returns how many more bytes the current argument needs, or 0 if that is not known yet.
 func (p *parser) missing() int {
 	if p.left == 0 || p.bulk < 0 {
 		return 0
@@ -186,7 +186,7 @@ func (p *parser) missing() int {
 	return max(0, p.bulk+2-(len(p.buf)-p.pos))
 }
 
-// compact drops the commands already returned. Their arguments are no longer valid afterwards.
+// compact drops the commands already returned. Their arguments are not valid afterwards.
 func (p *parser) compact() {
 	p.inline = p.inline[:0]
 	if p.start == 0 {
@@ -198,7 +198,7 @@ func (p *parser) compact() {
 	p.start = 0
 }
 
-// parseInt reads a signed 64-bit decimal the way Redis does: no plus sign, no leading zero, no space, no "-0".
+// parseInt parses a signed 64-bit decimal as Redis does: no plus sign, no leading zero, no space, no "-0".
 func parseInt(b []byte) (int64, bool) {
 	if len(b) == 1 && b[0] >= '0' && b[0] <= '9' {
 		return int64(b[0] - '0'), true

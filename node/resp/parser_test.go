@@ -13,7 +13,7 @@ func testLimits() *Limits {
 	return &Limits{MaxBulk: 1 << 20, MaxMultibulk: 1 << 20, MaxRequest: 4 << 20}
 }
 
-// parseAll feeds input in pieces of the given sizes (the last repeats) and returns the commands and the final error.
+// parseAll feeds input to a parser in pieces of the given sizes (the last size repeats). It returns the commands and the final error.
 func parseAll(input []byte, pieces ...int) (cmds [][]string, _ error) {
 	p := newParser(testLimits())
 	for i := 0; ; i++ {
@@ -80,14 +80,14 @@ func TestParser(t *testing.T) {
 	}
 }
 
-// FuzzParser checks that how the input is cut into pieces makes no difference, and that limits hold.
+// FuzzParser checks that it makes no difference how the input is cut into pieces, and that the limits hold.
 func FuzzParser(f *testing.F) {
 	for _, s := range []string{"*2\r\n$3\r\nGET\r\n$1\r\na\r\n", "PING\r\n", "SET \"a\\x41\" 'b'\r\n*1\r\n$0\r\n\r\n", "*-1\r\n*3\r\n$-1", "*1\r\n$4\r\nPINGxx",
 		"a\x00b\r\n", "\r\n\n*0\r\n"} {
 		f.Add([]byte(s), uint8(3), uint8(1))
 	}
 	f.Fuzz(func(t *testing.T, input []byte, first, rest uint8) {
-		input = input[:min(len(input), 4<<10)] // a byte at a time takes quadratic time
+		input = input[:min(len(input), 4<<10)] // feeding one byte at a time takes quadratic time
 		whole, wholeErr := parseAll(input, len(input))
 		pieces, piecesErr := parseAll(input, int(first)+1, int(rest)+1)
 		if !slices.EqualFunc(whole, pieces, slices.Equal) || !errors.Is(wholeErr, piecesErr) {
@@ -109,8 +109,8 @@ func FuzzParser(f *testing.F) {
 	})
 }
 
-// FuzzParserMemory feeds the parser as a connection does, and checks that what it holds is in proportion to what arrived,
-// whatever lengths and counts were announced.
+// FuzzParserMemory feeds the parser as a connection does, and checks that the memory it holds is in proportion to what has arrived, whatever
+// lengths and counts were announced.
 func FuzzParserMemory(f *testing.F) {
 	f.Add([]byte("*1048576\r\n$1048576\r\nabc"))
 	f.Add([]byte("*2\r\n$0\r\n\r\n$1048576\r\n" + strings.Repeat("x", 20<<10)))
@@ -134,7 +134,8 @@ func FuzzParserMemory(f *testing.F) {
 					break
 				}
 			}
-			// Buffers come in three sizes, the smallest that doubles what arrived; an argument takes at least six bytes.
+			// The buffer doubles, has a pooled size, or holds an argument of which more than a ninth has arrived; see makeRoom. An argument takes
+			// at least six bytes of input.
 			if most := 2*largeBuffer + 8*len(input); cap(p.buf) > most {
 				t.Fatalf("a buffer of %d bytes for %d that arrived", cap(p.buf), len(input))
 			}
@@ -146,7 +147,7 @@ func FuzzParserMemory(f *testing.F) {
 	})
 }
 
-// FuzzRoundTrip checks that what a client encodes is what the parser returns.
+// FuzzRoundTrip checks that the parser returns what a client encodes.
 func FuzzRoundTrip(f *testing.F) {
 	f.Add([]byte("SET"), []byte("k\r\n"), []byte{0, 1, 2})
 	f.Fuzz(func(t *testing.T, a, b, c []byte) {
@@ -162,7 +163,7 @@ func FuzzRoundTrip(f *testing.F) {
 	})
 }
 
-// FuzzGlob checks that matching ends, and two laws of it.
+// FuzzGlob checks that matching terminates, and two of its laws.
 func FuzzGlob(f *testing.F) {
 	f.Add([]byte("a*b[c-d]?\\*"), []byte("axxbcx*"))
 	f.Add([]byte("a*a*a*a*a*a*a*b"), bytes.Repeat([]byte("a"), 64))

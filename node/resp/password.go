@@ -10,39 +10,39 @@ import (
 const (
 	errNoAuth    = "NOAUTH Authentication required."
 	errWrongPass = "WRONGPASS invalid username-password pair or user is disabled."
-	// errHelloNoAuth is the answer to a HELLO that leaves the connection locked.
+	// errHelloNoAuth is the reply to a HELLO that leaves the connection locked.
 	errHelloNoAuth = "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO AUTH <user> <pass> option can be used to authenticate the client and select the RESP protocol version at the same time"
-	// defaultUser is the only one there is.
+	// defaultUser is the only user.
 	defaultUser = "default"
 )
 
-// Bounds of what a connection that gave no password may send, as in Redis: whoever may not use the server must not fill its memory. Besides,
-// a request of it has to fit a small buffer.
+// Bounds for the requests of a connection that has not given a password yet, as in Redis: whoever may not use the server must not be able to
+// fill its memory. In addition, such a request has to fit a small buffer.
 const (
 	lockedArgs = 10
 	lockedBulk = 16 << 10 // bytes
 )
 
-// LongestPassword is the length of the longest, in bytes.
+// LongestPassword is the maximum length of a password, in bytes.
 const LongestPassword = 4 << 10
 
-// Passwords are what a client has to give one of. There may be several, so that one can be replaced while clients that know only the old one,
-// or only the new one, go on. Members give each other theirs.
+// Passwords holds the passwords of which a client has to give one. There may be several, so that a password can be replaced while some clients
+// know only the old one and others only the new one. Members use them among each other as well. It is safe for concurrent use.
 type Passwords struct{ now atomic.Pointer[passwords] }
 
 type passwords struct {
 	words []string
-	sums  [][sha256.Size]byte // of words
+	sums  [][sha256.Size]byte // the hashes of words
 }
 
-// NewPasswords returns what Set makes of words.
+// NewPasswords returns Passwords that are set to words.
 func NewPasswords(words ...string) *Passwords {
 	p := new(Passwords)
 	p.Set(words)
 	return p
 }
 
-// Set replaces all of them. Connections that gave one before stay as they are.
+// Set replaces all passwords by words. Connections that are authenticated already stay so.
 func (p *Passwords) Set(words []string) {
 	now := &passwords{words: words}
 	for _, w := range words {
@@ -51,7 +51,7 @@ func (p *Passwords) Set(words []string) {
 	p.now.Store(now)
 }
 
-// accepts compares in a time that tells nothing of the passwords but their number.
+// accepts reports whether given is one of the passwords. The time that it takes reveals nothing about them except their number.
 func (p *Passwords) accepts(given []byte) bool {
 	sum, found := sha256.Sum256(given), 0
 	for _, want := range p.now.Load().sums {
@@ -60,10 +60,10 @@ func (p *Passwords) accepts(given []byte) bool {
 	return found == 1
 }
 
-// lock has the connection give a password before anything else, where there is one.
+// lock resets the connection's authentication: if there are passwords, the client must give one before anything else.
 func (c *conn) lock() { c.parser.locked, c.given = c.srv.opt.Passwords != nil, "" }
 
-// login lets the connection in, or answers that it may not.
+// login unlocks the connection and returns true, or answers with an error and returns false.
 func (c *call) login(user, password []byte) bool {
 	p := c.srv.opt.Passwords
 	if string(user) != defaultUser || p != nil && !p.accepts(password) {
@@ -72,13 +72,13 @@ func (c *call) login(user, password []byte) bool {
 	}
 	c.conn.parser.locked = false
 	if p == nil && len(password) <= LongestPassword {
-		c.conn.given = string(password) // the upstream may be in use; the next one gives this, see connect
+		c.conn.given = string(password) // an open upstream may be in use; connect replaces it the next time
 	}
 	return true
 }
 
-// words are what the leader may ask for. A member that asks for none passes on what its client gave: the leader may ask already, or still,
-// while passwords come to a store, or go, member by member.
+// words returns the passwords that the leader may require. A member that requires none passes on the one that its client gave: while passwords
+// are introduced or removed, member by member, the leader may require one already, or still.
 func (c *conn) words() []string {
 	switch p := c.srv.opt.Passwords; {
 	case p != nil:
@@ -90,7 +90,8 @@ func (c *conn) words() []string {
 	}
 }
 
-// login gives the leader the one of words that it takes: while they are being replaced, it may know others. One that asks for none takes any.
+// login tries words one by one until the leader accepts one: while passwords are being replaced, it may know others. A leader that requires no
+// password accepts any.
 func (u *upstream) login(words []string) (err error) {
 	for _, w := range words {
 		if err = u.ask("AUTH", defaultUser, w); err == nil || !strings.Contains(err.Error(), "WRONGPASS") {

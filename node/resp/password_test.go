@@ -16,8 +16,8 @@ func forwardingWith(passwords ...string) resp.Options {
 	return o
 }
 
-// What is sent on to the leader passes there by the member's own password, in either version of the protocol; what tells a leader that a
-// member speaks does not pass without. What is answered to clients is compared with Redis in test/conformance.
+// Forwarded commands are accepted by the leader because the member gives its own password, in either version of the protocol. The command that
+// announces a member is not enough without it. Replies to clients are compared with Redis in test/conformance.
 func TestForwardingWithPasswords(t *testing.T) {
 	for name, words := range map[string][2][]string{
 		"the same":                 {{"a"}, {"a"}},
@@ -40,14 +40,14 @@ func TestForwardingWithPasswords(t *testing.T) {
 			f.do("GET missing", "_")
 			l := dial(t, leader.Addr)
 			l.do("GET k", "-NOAUTH...")
-			l.do("replicatedstore.forwarded", "+OK") // and that is all
+			l.do("replicatedstore.forwarded", "+OK") // announcing a member works without a password, but data commands do not
 			l.send("GET k", "SET k 4", "AUTH "+words[0][0], "GET k")
 			l.expect("-NOAUTH...", "-NOAUTH...", "+OK", "$1", "3")
 		})
 	}
 }
 
-// Nothing that another member knows no password for is lost in silence.
+// A write that cannot be forwarded because the member has no valid password is answered with an error.
 func TestForwardingWithAWrongPassword(t *testing.T) {
 	o := forwardingWith("a")
 	o.Park = 200 * time.Millisecond
@@ -63,7 +63,7 @@ func TestForwardingWithAWrongPassword(t *testing.T) {
 	}
 }
 
-// While passwords come to a store, or go, a member that asks for none passes on what its client gave.
+// While passwords are introduced or removed, a member that requires none passes on the password that its client gave.
 func TestForwardingWithTheClientsPassword(t *testing.T) {
 	leader := resptest.StartWaiting(t, forwardingWith("a"))
 	o := forwarding()
@@ -72,7 +72,7 @@ func TestForwardingWithTheClientsPassword(t *testing.T) {
 	leader.Lead()
 	follower.Point(leader.Addr)
 	f := dial(t, follower.Addr)
-	f.do("SET k 1", "-NOAUTH...") // the leader says so
+	f.do("SET k 1", "-NOAUTH...") // the leader's reply
 	f.send("MULTI", "SET k 1", "EXEC")
 	f.expect("+OK", "+QUEUED", "-EXECABORT...")
 	f.do("AUTH default b", "+OK")
@@ -90,7 +90,7 @@ func TestForwardingWithTheClientsPassword(t *testing.T) {
 	other.do("SET k 3", "+OK")
 }
 
-// A connection that is let in keeps that while passwords are replaced; the password itself is shown to nobody.
+// A connection stays authenticated while passwords are replaced. The password itself is never shown.
 func TestPasswordsAreReplaced(t *testing.T) {
 	p := resp.NewPasswords("old")
 	n := resptest.Start(t, resp.Options{Passwords: p})
@@ -106,7 +106,7 @@ func TestPasswordsAreReplaced(t *testing.T) {
 	in.do("AUTH old", "-WRONGPASS...")
 }
 
-// Whoever gave no password yet takes a small buffer, and none of what long requests share.
+// A connection that has not given a password yet takes only a small buffer, and none of the memory for long requests.
 func TestALockedConnectionHoldsLittle(t *testing.T) {
 	n := resptest.Start(t, resp.Options{Passwords: resp.NewPasswords("a"), MaxLarge: 1 << 20})
 	word := "$16000\r\n" + strings.Repeat("x", 16000) + "\r\n"
@@ -118,7 +118,7 @@ func TestALockedConnectionHoldsLittle(t *testing.T) {
 	w.expect("-WRONGPASS...", "+OK", "+OK", ":16000")
 }
 
-// A member of another store, which has an address that a leader had, learns of no password.
+// A member of another store that now has the address of a former leader does not learn the password.
 func TestAnotherStoreLearnsOfNoPassword(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -158,8 +158,8 @@ func TestAnotherStoreLearnsOfNoPassword(t *testing.T) {
 	}
 }
 
-// A password that is given within a transaction that goes to the leader is given to the next connection there, and this one is used to its
-// end.
+// A password that is given inside a forwarded transaction is used for the next connection to the leader. The transaction still runs over the
+// current one.
 func TestPasswordInATransactionThatIsForwarded(t *testing.T) {
 	leader, follower := forwardingPair(t)
 	w := dial(t, leader.Addr)
@@ -172,7 +172,7 @@ func TestPasswordInATransactionThatIsForwarded(t *testing.T) {
 		if auth[0] == 'A' {
 			c.expect("+OK")
 		} else {
-			for line := ""; line != "*0"; line = c.line() { // its modules come last
+			for line := ""; line != "*0"; line = c.line() { // the reply to HELLO ends with an empty list of modules
 			}
 		}
 		c.discard(1, 300_000)

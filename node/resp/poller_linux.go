@@ -10,22 +10,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// poller tells which sockets have input. It is an epoll instance that is waited for like a file, so that no thread is kept.
+// poller reports which sockets have input. It is an epoll instance that the runtime's own poller waits for, as for any file, so that waiting
+// occupies no thread.
 //
-// A socket is told of once for what has arrived (edge-triggered), so that it costs no call to change what is waited for.
+// It is edge-triggered: a socket is reported once for what has arrived, so that no system calls are needed to arm and disarm it.
 type poller struct {
 	epoll, wake *os.File // wake is an eventfd
 	raw         syscall.RawConn
 	found       [128]syscall.EpollEvent
 }
 
-// atOnce bounds the calls of epoll_wait for one call of events.
+// atOnce bounds the number of calls of epoll_wait per call of events.
 const atOnce = 8
 
 const (
-	pollInput = syscall.EPOLLIN | syscall.EPOLLRDHUP | 1<<31 // EPOLLET, which syscall has as a negative number
+	pollInput = syscall.EPOLLIN | syscall.EPOLLRDHUP | 1<<31 // 1<<31 is EPOLLET, which package syscall defines as a negative number
 	pollEnd   = syscall.EPOLLRDHUP | syscall.EPOLLHUP | syscall.EPOLLERR
-	pollWake  = -1 // the eventfd's number; connections have theirs from 1 on
+	pollWake  = -1 // the ID of the eventfd; connections have IDs from 1 on
 )
 
 func newPoller() (*poller, error) {
@@ -33,7 +34,7 @@ func newPoller() (*poller, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	if err := syscall.SetNonblock(fd, true); err != nil { // or else a file does not wait for it
+	if err := syscall.SetNonblock(fd, true); err != nil { // os.NewFile hands only nonblocking descriptors to the runtime's poller
 		_ = syscall.Close(fd)
 		return nil, os.NewSyscallError("fcntl", err)
 	}
@@ -55,18 +56,18 @@ func newPoller() (*poller, error) {
 	return p, nil
 }
 
-// run calls f whenever something may have arrived, until close.
+// run calls f once, and then whenever something may have arrived, until close.
 func (p *poller) run(f func()) {
-	_ = p.raw.Read(func(uintptr) bool { f(); return false }) // ends with the file
+	_ = p.raw.Read(func(uintptr) bool { f(); return false }) // returns when the file is closed
 }
 
 func (p *poller) close() { _ = errors.Join(p.epoll.Close(), p.wake.Close()) }
 
-// kick has run call f; from anywhere.
+// kick makes run call f. Any goroutine may call it.
 func (p *poller) kick() {
 	var one [8]byte
-	binary.NativeEndian.PutUint64(one[:], 1) // nobody reads what they add up to, which would block only at 1<<64
-	_, _ = p.wake.Write(one[:])              // fails once it is closed
+	binary.NativeEndian.PutUint64(one[:], 1) // nobody resets the eventfd's counter; writes would block only close to 1<<64
+	_, _ = p.wake.Write(one[:])              // fails once the eventfd is closed
 }
 
 func (p *poller) control(op, fd int, id int64) (err error) {
@@ -76,20 +77,20 @@ func (p *poller) control(op, fd int, id int64) (err error) {
 	return errors.Join(outer, err)
 }
 
-// add begins to tell of c; what has arrived before, too. False: it cannot.
+// add makes events report c, including what has arrived before. It returns false if that fails.
 func (p *poller) add(c *conn) bool {
 	ok := false
 	err := c.raw.Control(func(fd uintptr) { ok = p.control(syscall.EPOLL_CTL_ADD, int(fd), c.id) == nil })
 	return err == nil && ok
 }
 
-// remove ends that. A closed socket has removed itself.
+// remove makes events no longer report c. A closed socket has been removed already.
 func (p *poller) remove(c *conn) {
 	_ = c.raw.Control(func(fd uintptr) { _ = p.control(syscall.EPOLL_CTL_DEL, int(fd), c.id) })
 }
 
-// events calls f for each connection on which something has arrived since; ended: that may have been its end. more: there may be more
-// of them.
+// events calls f for each connection on which something has arrived since the last call. ended tells that the client may have closed the
+// connection, or its side of it. events returns true if there may be more connections to report.
 func (p *poller) events(f func(id int64, ended bool)) (more bool) {
 	for range atOnce {
 		n := p.look()
@@ -106,6 +107,7 @@ func (p *poller) events(f func(id int64, ended bool)) (more bool) {
 	return true
 }
 
+// look calls epoll_wait without waiting. It returns how many events there are in found.
 func (p *poller) look() (n int) {
 	_ = p.raw.Control(func(epoll uintptr) {
 		for {
@@ -118,12 +120,12 @@ func (p *poller) look() (n int) {
 	return max(n, 0)
 }
 
-// holdBack has a socket keep what is not a whole segment until it is shut: TCP_CORK in tcp(7).
+// holdBack makes a socket hold back partial segments until it is shut down (TCP_CORK, see tcp(7)).
 func holdBack(fd uintptr) {
 	_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_CORK, 1)
 }
 
-// hungUp tells whether the other side has closed the connection, or its half of it, whatever there is to be read before.
+// hungUp reports whether the peer has closed the connection, or its side of it, even if there is still input to be read.
 func hungUp(fd uintptr) bool {
 	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
 	n, err := unix.Poll(p, 0)

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// poller is for Linux only; see poller_linux.go.
+// poller exists only on Linux; see poller_linux.go. Elsewhere newPoller fails, and every connection has a goroutine.
 type poller struct{}
 
 func newPoller() (*poller, error) { return nil, errors.ErrUnsupported }
@@ -21,7 +21,7 @@ func (*poller) events(func(int64, bool)) bool { return false }
 
 func holdBack(uintptr) {}
 
-// hungUp misses a client that has sent something before.
+// hungUp reports whether the peer has closed the connection. Unlike on Linux, it does not notice that while there is input to be read.
 func hungUp(fd uintptr) bool {
 	var b [1]byte
 	n, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK)

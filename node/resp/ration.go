@@ -10,43 +10,46 @@ import (
 	"time"
 )
 
-// ration bounds the memory of what is longer than the largest pooled buffer: of requests, each of which is in memory several times before
-// it is answered, and of replies. Many at once would take more than the process has. Who does not get his part yet is not read from, or
-// not answered, meanwhile.
+// ration bounds the memory for requests or replies that are longer than the largest pooled buffer. A request is in memory several times
+// before it is answered, so many long ones at once would take more memory than the process has; and so would many long replies. A connection
+// that has to wait for its part is not read from, or not answered, in the meantime.
 //
-// Invariant: what all have is size and most together at the most, and beside that what one of them has alone, who is large.
+// A part that its holder has had for too long is lent: it no longer counts against size, so that others get theirs; see rationPatience.
+// A holder that was granted more than size allows is large. There is at most one at a time.
+//
+// Invariant: all parts together are at most size+most bytes, not counting those of the large holder, if there is one.
 type ration struct {
 	mu    sync.Mutex
 	size  int     // bytes; 0: no bound
-	used  int     // by parts that are not lent
-	lent  int     // by those that are, but for what is large's
-	most  int     // of lent; unbounded: however much
-	large any     // who was given more than there is; nil: nobody. Where lent is bounded only
-	parts []*part // that were given, oldest first
-	queue []*part // that are waited for, first come first served
+	used  int     // bytes of the parts that are not lent
+	lent  int     // bytes of the lent parts, except those of large
+	most  int     // bound on lent, or unbounded
+	large any     // the large holder, or nil; always nil if most is unbounded
+	parts []*part // granted parts, oldest first
+	queue []*part // parts being waited for, first come, first served
 }
 
-// unbounded, as ration.most: parts are lent however many are.
+// unbounded, as ration.most, means that any number of parts may be lent.
 const unbounded = math.MaxInt
 
-// part of a ration.
+// part is a part of a ration, granted or waited for.
 type part struct {
-	n    int
-	who  any           // has it; one may have several
-	lent bool          // it counts no more
-	held bool          // it counts however long ago it was given
-	got  chan struct{} // closed once it is given
-	at   time.Time     // when that was
+	n    int           // bytes
+	who  any           // the holder, which may have several parts
+	lent bool          // no longer counts against ration.size
+	held bool          // is not lent, however long ago it was granted
+	got  chan struct{} // closed when the part is granted
+	at   time.Time     // when it was granted
 }
 
-// rationPatience is for how long a part counts while others wait: who has it may be slow to send or to take a reply, and is not to hold up
-// everybody. Of replies only so much may count no more that memory stays bounded: who takes nothing is cut off in the end. The one who has
-// more than that alone counts no more then either, and until he has given it back others who want as much wait, and do not hold up those
-// who want less. What is being executed counts as long as that takes: while the disk or the voters are slow, more would only wait for them
-// in memory.
+// rationPatience is how long a part counts while others wait. Its holder may be slow to send a request or to take a reply, and must not
+// hold up everybody, so the part is lent after that time. Of replies, at most ration.most bytes may be lent, so that memory stays bounded;
+// clients that take nothing are cut off in the end. The parts of the large holder are lent regardless of that bound. Until it has given them
+// back, others that want more than ration.size wait, but do not hold up those that want less. A request that is being executed counts
+// for as long as that takes: while the disk or the voters are slow, further requests would only wait for them in memory.
 const rationPatience = 2 * time.Second
 
-// try is take for whoever does not wait: nil where that would have to be.
+// try is take without waiting: it returns nil if it would have to wait.
 func (r *ration) try(n int, who any) *part {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -58,8 +61,9 @@ func (r *ration) try(n int, who any) *part {
 	return p
 }
 
-// take waits for n bytes, and returns nil where ctx ended before. More than all there is, is given while nobody else has any. Who has had a
-// part for longest waits for nobody, or for who is large and does not: else several who want more could wait for each other.
+// take waits for n bytes for who. It returns nil if ctx ends first. More than size is granted if nobody else has a part that counts. The
+// holder of the oldest part waits for nobody except a large holder, which itself never waits: otherwise several holders that want more
+// could wait for each other.
 func (r *ration) take(ctx context.Context, n int, who any) *part {
 	p := &part{n: n, who: who, got: make(chan struct{})}
 	r.mu.Lock()
@@ -86,7 +90,7 @@ func (r *ration) take(ctx context.Context, n int, who any) *part {
 	}
 }
 
-// give takes a part back.
+// give returns p to the ration.
 func (r *ration) give(p *part) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -100,7 +104,7 @@ func (r *ration) give(p *part) {
 	r.serve()
 }
 
-// count adds n bytes to where p counts. r.mu is held, as for what follows.
+// count adds n bytes to the counter that p belongs to. The caller holds r.mu, as for the functions from here to serve.
 func (r *ration) count(p *part, n int) {
 	switch {
 	case !p.lent:
@@ -110,10 +114,10 @@ func (r *ration) count(p *part, n int) {
 	}
 }
 
-// first tells whether who wants p has had a part for longest.
+// first reports whether p's holder has the oldest part.
 func (r *ration) first(p *part) bool { return len(r.parts) > 0 && r.parts[0].who == p.who }
 
-// fits tells whether p may be given.
+// fits reports whether p may be granted.
 func (r *ration) fits(p *part) bool {
 	if r.used+p.n <= r.size || r.large != nil && r.large == p.who {
 		return true
@@ -121,12 +125,12 @@ func (r *ration) fits(p *part) bool {
 	return r.large == nil && (r.first(p) || r.alone(p))
 }
 
-// alone tells whether nobody else has any.
+// alone reports whether nobody but p's holder has a part that counts.
 func (r *ration) alone(p *part) bool {
 	return !slices.ContainsFunc(r.parts, func(other *part) bool { return !other.lent && other.who != p.who })
 }
 
-// late tells whether p is more than can be given while somebody else is large: others need not wait behind it.
+// late reports whether p cannot be granted before another, large holder has given its parts back. Others need not wait behind p then.
 func (r *ration) late(p *part) bool {
 	if r.large == nil || r.large == p.who {
 		return false
@@ -140,7 +144,7 @@ func (r *ration) late(p *part) bool {
 	return n > r.size
 }
 
-// hand gives p.
+// hand grants p. If that exceeds size, and most is bounded, its holder becomes large.
 func (r *ration) hand(p *part) {
 	if r.used+p.n > r.size && r.most != unbounded && r.large == nil {
 		for _, other := range r.parts {
@@ -156,7 +160,7 @@ func (r *ration) hand(p *part) {
 	close(p.got)
 }
 
-// serve gives parts to those that wait, as far as there is something.
+// serve grants the queued parts, in order, as far as they fit. The holder of the oldest part comes first.
 func (r *ration) serve() {
 	for {
 		next := slices.IndexFunc(r.queue, func(p *part) bool { return r.first(p) && !r.late(p) })
@@ -172,7 +176,7 @@ func (r *ration) serve() {
 	}
 }
 
-// relent has parts count no more that were given too long ago.
+// relent lends the parts that were granted too long ago, oldest first, as far as most allows.
 func (r *ration) relent() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -190,7 +194,7 @@ func (r *ration) relent() {
 	r.serve()
 }
 
-// hold has parts count until they are let go, or no longer than others do.
+// hold sets whether parts are held. A held part counts, and is not lent, until it is no longer held.
 func (r *ration) hold(parts []*part, held bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -203,7 +207,7 @@ func (r *ration) hold(parts []*part, held bool) {
 	}
 }
 
-// leave ends the wait for p, and reports false where it was over already.
+// leave removes p from the queue. It returns false if p was granted already.
 func (r *ration) leave(p *part) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -212,12 +216,12 @@ func (r *ration) leave(p *part) bool {
 		return false
 	}
 	r.queue = slices.Delete(r.queue, i, i+1)
-	r.serve() // it may have stood in the way of smaller ones
+	r.serve() // p may have been in the way of smaller parts
 	return true
 }
 
-// mayFill waits until c may take in more: what is missing of a long request, once there is memory for it. False: something has happened
-// that ends the wait for input.
+// mayFill waits until there is memory for the missing rest of a long request. It returns false if something has happened that ends the wait
+// for input.
 func (c *conn) mayFill() bool {
 	want, have := c.parser.wants(), 0
 	for _, p := range c.parts {
@@ -235,8 +239,8 @@ func (c *conn) mayFill() bool {
 	return true
 }
 
-// await waits for a part of r, for as long as limit (0: however long). nil: that is over (late), or something has happened that ends the
-// wait; as when the client hangs up, for then the connection is closed.
+// await waits for n bytes of r for at most limit (0: no limit). It returns nil if the limit has passed (late is then true), or if something
+// has happened that ends the wait. If the client hangs up while it waits, await kills the connection.
 func (c *conn) await(r *ration, n int, limit time.Duration) (p *part, late bool) {
 	if p := r.try(n, c); p != nil {
 		return p, false
@@ -248,29 +252,29 @@ func (c *conn) await(r *ration, n int, limit time.Duration) (p *part, late bool)
 	c.setWake(cancel)
 	defer c.setWake(nil)
 	if c.disturbed() {
-		cancel() // just before wake was set
+		cancel() // it may have happened just before wake was set
 	}
 	var watching sync.WaitGroup
 	watching.Go(func() { c.watchHangup(ctx, func() { c.kill("it hung up while it waited for its turn") }) })
 	defer watching.Wait()
-	defer cancel() // before
+	defer cancel() // runs before watching.Wait
 	p = r.take(ctx, n, c)
 	return p, p == nil && errors.Is(ctx.Err(), context.DeadlineExceeded)
 }
 
-// kept is what a connection was given of Server.ration for what it keeps between commands, or works on.
+// kept holds the parts of Server.ration for data that a connection keeps between commands or is working on.
 type kept struct {
 	parts []*part
 	have  int // bytes that were waited for
 }
 
-// await waits until there is memory for so many bytes in all, or something has happened that ends the wait: beyond the largest pooled
-// buffer what is kept takes turns with long requests.
+// await waits until there is memory for bytes bytes in total, or something has happened that ends the wait. Up to the size of the largest
+// pooled buffer nothing is needed; data beyond that takes turns with long requests.
 func (k *kept) await(c *conn, bytes int) {
 	if bytes <= largeBuffer || bytes <= k.have || c.srv.ration.size == 0 {
 		return
 	}
-	c.hold(false) // others may wait for what this one's request takes
+	c.hold(false) // others may wait for the memory that this request takes
 	defer c.hold(true)
 	n := max(bytes-k.have, largeBuffer)
 	if p, _ := c.await(&c.srv.ration, n, 0); p != nil {
@@ -291,7 +295,7 @@ func (k *kept) give(c *conn) {
 	*k = kept{}
 }
 
-// slim gives back what a long request took, once it is done.
+// slim gives back the memory that a long request took, once it is done.
 func (c *conn) slim() {
 	c.toWrite.give(c)
 	p := &c.parser
@@ -308,7 +312,7 @@ func (c *conn) slim() {
 	c.parts = nil
 }
 
-// hold tells whether what c was given for its request is for one that is being executed.
+// hold sets whether the parts that c has for its request are held, which they are while it is being executed.
 func (c *conn) hold(executing bool) {
 	for _, parts := range [][]*part{c.parts, c.toWrite.parts} {
 		if len(parts) > 0 {
@@ -317,7 +321,7 @@ func (c *conn) hold(executing bool) {
 	}
 }
 
-// wants is how long the buffer gets for the current argument, where that is more than a pooled one; else 0.
+// wants returns the size to which the buffer has to grow next, in bytes, or 0 if a pooled buffer is enough for now.
 func (p *parser) wants() int {
 	if len(p.buf) < cap(p.buf) || cap(p.buf) < largeBuffer {
 		return 0

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// taker has a part of a ration, or waits for one.
+// taker is a goroutine that has a part of a ration, or waits for one.
 type taker struct {
 	got    chan *part
 	cancel context.CancelFunc
@@ -22,7 +22,7 @@ func (r *ration) taker(n int) taker {
 	return t
 }
 
-// waits tells whether it has no answer once nothing moves any more.
+// waits reports whether the taker still waits once all goroutines are blocked.
 func (t taker) waits() bool {
 	synctest.Wait()
 	return len(t.got) == 0
@@ -57,7 +57,7 @@ func TestRation(t *testing.T) {
 	})
 }
 
-// Who has a part already does not wait for that.
+// The holder of the oldest part does not wait for more.
 func TestRationOfWhoWantsMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &ration{size: 10}
@@ -74,7 +74,7 @@ func TestRationOfWhoWantsMore(t *testing.T) {
 	})
 }
 
-// Who is slow holds up the others once, and not for long.
+// A slow holder delays the others only once, and not for long.
 func TestRationOfTheSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &ration{size: 10, most: 10}
@@ -96,7 +96,7 @@ func TestRationOfTheSlow(t *testing.T) {
 	})
 }
 
-// One who is slow with more than there is holds up nobody but those who want as much, and those hold up nobody.
+// A slow holder of more than the ration delays only those who want more than the ration as well, and those delay nobody.
 func TestRationOfTheSlowAndLarge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &ration{size: 10, most: 10}
@@ -115,7 +115,7 @@ func TestRationOfTheSlowAndLarge(t *testing.T) {
 		if a.waits() || b.waits() || !c.waits() || !next.waits() {
 			t.Fatal("what is slow counts no more")
 		}
-		time.Sleep(10 * rationPatience) // 4 are lent, and of 5 and 5 one more
+		time.Sleep(10 * rationPatience) // the part of 4 is lent, and one of the two of 5
 		d := r.taker(1)
 		if c.waits() || !d.waits() || !next.waits() || r.used != 10 || r.lent != 9 {
 			t.Fatalf("%d used, %d lent", r.used, r.lent)
@@ -160,7 +160,7 @@ func TestRationThatIsWaitedForNoMore(t *testing.T) {
 	})
 }
 
-// However many are slow, so much more than the ration is held and no more.
+// However many holders are slow, the bound on lent parts holds.
 func TestRationOfManyThatAreSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &ration{size: 10, most: 12}
@@ -189,7 +189,7 @@ func TestRationOfManyThatAreSlow(t *testing.T) {
 	})
 }
 
-// Several who have something and want more wait for each other for a moment only, however much counts no more already.
+// Several holders that want more wait for each other only for a short time, however much is lent already.
 func TestRationOfSeveralWhoWantMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &ration{size: 10, most: 10}
@@ -213,7 +213,7 @@ func TestRationOfSeveralWhoWantMore(t *testing.T) {
 	})
 }
 
-// What is being executed counts as long as that takes; who only is slow does not.
+// The parts of a request that is being executed count as long as that takes. Those of a client that is merely slow do not.
 func TestRationOfWhatIsExecuted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &ration{size: 10, most: math.MaxInt}
@@ -231,7 +231,7 @@ func TestRationOfWhatIsExecuted(t *testing.T) {
 		}
 		r.hold([]*part{a}, true)
 		c := r.taker(1)
-		time.Sleep(3 * rationPatience) // b's is lent meanwhile
+		time.Sleep(3 * rationPatience) // b's part is lent in the meantime
 		if c.waits() {
 			t.Fatal("8 of 10 are used, and 1 is asked for")
 		}

@@ -12,7 +12,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
 )
 
-// repeated is a command whose last argument is there so many times.
+// repeated encodes a command that contains the last of words times times.
 func repeated(times int, words ...string) string {
 	var b strings.Builder
 	last := words[len(words)-1]
@@ -24,7 +24,7 @@ func repeated(times int, words ...string) string {
 	return strings.TrimSuffix(b.String(), "\r\n")
 }
 
-// A client that is asked for twice is told of twice, as in Redis, in both protocols.
+// A client that is asked for twice is listed twice, as in Redis, in both protocol versions.
 func TestClientListOfTheSame(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	w := dial(t, n.Addr)
@@ -47,13 +47,13 @@ func TestClientListOfTheSame(t *testing.T) {
 	}
 }
 
-// A reply that repeats something small ends, with its connection, where it gets too long; not all of it is made before.
+// A reply that repeats something small closes its connection once it exceeds the output limit. It is not produced completely before that.
 func TestRepetitionsBeyondTheOutputLimit(t *testing.T) {
 	n := resptest.Start(t, resp.Options{MaxOutput: 1 << 20})
 	w := dial(t, n.Addr)
-	w.do("CLIENT ID", ":1") // who is told of
+	w.do("CLIENT ID", ":1") // the client that is listed
 	for name, tc := range map[string]struct {
-		queue int // of COMMAND
+		queue int // number of COMMANDs to queue
 		ask   string
 	}{
 		"CLIENT LIST":  {0, repeated(200_000, "CLIENT", "LIST", "ID", "1")},
@@ -73,17 +73,17 @@ func TestRepetitionsBeyondTheOutputLimit(t *testing.T) {
 			}
 			c.send(tc.ask)
 			c.closed()
-			if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 100<<20 { // most of it for the request
+			if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 100<<20 { // most of this is for the request
 				t.Errorf("%d MiB allocated", (after.TotalAlloc-before.TotalAlloc)>>20)
 			}
 			if tc.queue > 0 {
-				w.do("EXISTS k", ":1") // it has happened all the same
+				w.do("EXISTS k", ":1") // the write took effect all the same
 			}
 		})
 	}
 }
 
-// Replies that are long because something is repeated in them take turns, too.
+// Replies that are long because they repeat something take turns as well.
 func TestRepetitionsTakeTurns(t *testing.T) {
 	const clients, most = 3, 1 << 20
 	for name, ask := range map[string]string{
@@ -92,7 +92,7 @@ func TestRepetitionsTakeTurns(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			n := resptest.Start(t, resp.Options{MaxLong: most})
-			dial(t, n.Addr).do("CLIENT ID", ":1") // who is told of
+			dial(t, n.Addr).do("CLIENT ID", ":1") // the client that is listed
 			var all []*wire
 			for range clients {
 				all = append(all, dial(t, n.Addr))

@@ -13,8 +13,8 @@ var (
 	errLongReply = errors.New("the leader's reply exceeds client-output-buffer-limit")
 )
 
-// copyReply appends one whole reply, aggregates with all they hold, as it is; most bounds dst in bytes (0: nothing does). before is called
-// with the length of each string in it.
+// copyReply appends one complete reply, including all elements of aggregates, to dst without changing it. most bounds the length of dst in
+// bytes (0: no bound); a longer one is errLongReply. before is called with the length of each string before it is read.
 func copyReply(dst []byte, in *bufio.Reader, most int, before func(n int)) ([]byte, error) {
 	for left := 1; left > 0; left-- {
 		kind, n, line, err := replyHeader(in)
@@ -36,7 +36,7 @@ func copyReply(dst []byte, in *bufio.Reader, most int, before func(n int)) ([]by
 			left += max(n, 0)
 		case '%':
 			left += 2 * max(n, 0)
-		case '|': // attributes come before what they are about
+		case '|': // attributes are followed by the reply that they belong to
 			left += 2*max(n, 0) + 1
 		case '+', '-', ':', '_', ',', '#', '(':
 		default:
@@ -49,10 +49,10 @@ func copyReply(dst []byte, in *bufio.Reader, most int, before func(n int)) ([]by
 	return dst, nil
 }
 
-// longestLine bounds a line of a reply, in bytes: an error may repeat what the client said.
+// longestLine bounds a line of a reply, in bytes. It is generous because an error may repeat what the client sent.
 const longestLine = 1 << 20
 
-// readLine reads up to the end of a line. It is valid until the next read.
+// readLine reads a line, including its end. The line is valid until the next read.
 func readLine(in *bufio.Reader) (line []byte, err error) {
 	for {
 		part, err := in.ReadSlice('\n')
@@ -68,7 +68,8 @@ func readLine(in *bufio.Reader) (line []byte, err error) {
 	}
 }
 
-// replyHeader reads a line. n is its number, where its kind has one. The line is valid until the next read.
+// replyHeader reads the first line of a reply. n is the length or count in it, if replies of that kind have one. The line is valid until the
+// next read.
 func replyHeader(in *bufio.Reader) (kind byte, n int, line []byte, err error) {
 	line, err = readLine(in)
 	switch {
@@ -86,7 +87,7 @@ func replyHeader(in *bufio.Reader) (kind byte, n int, line []byte, err error) {
 	return kind, n, line, nil
 }
 
-// copyBytes appends n bytes, in steps: what was announced is not taken for what will come.
+// copyBytes appends n bytes to dst, in steps, so that memory is not allocated for announced bytes that never arrive.
 func copyBytes(dst []byte, in *bufio.Reader, n, most int) ([]byte, error) {
 	if most > 0 && len(dst)+n > most {
 		return dst, errLongReply
@@ -102,7 +103,7 @@ func copyBytes(dst []byte, in *bufio.Reader, n, most int) ([]byte, error) {
 	return dst, nil
 }
 
-// noEOF: a connection that ends where a reply was due has broken.
+// noEOF replaces io.EOF by io.ErrUnexpectedEOF: a connection that ends where a reply was due has broken.
 func noEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF

@@ -10,7 +10,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
 )
 
-// Connections that a goroutine served last are the loop's after a while, and go on from where they were.
+// Connections that a goroutine has served return to the loop after a while, and keep their state.
 func TestIdleConnectionsGoOn(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	other, multi, watches, names, silent, half := dial(t, n.Addr), dial(t, n.Addr), dial(t, n.Addr), dial(t, n.Addr), dial(t, n.Addr), dial(t, n.Addr)
@@ -22,7 +22,7 @@ func TestIdleConnectionsGoOn(t *testing.T) {
 	half.do("PING", "+PONG")
 	half.send("*2\r\n$3\r\nGET\r\n$1")
 
-	const parked = 5 // all but who has said half a command
+	const parked = 5 // all but the one that has sent half a command
 	eventually(t, func() string {
 		if got := n.Server.Parked(); got < parked {
 			return fmt.Sprintf("%d of %d connections are the loop's", got, parked)
@@ -42,7 +42,7 @@ func TestIdleConnectionsGoOn(t *testing.T) {
 	other.do("GET c", "$1", "1")
 }
 
-// Nudges at any time cost nobody a reply or the connection.
+// Nudges at any time cost no client a reply or its connection.
 func TestNudgesAtAnyTime(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	var clients sync.WaitGroup
@@ -67,7 +67,7 @@ func TestNudgesAtAnyTime(t *testing.T) {
 	}
 }
 
-// A server that stops ends connections that rest.
+// A server that stops closes the connections in its loops.
 func TestStopWhileConnectionsRest(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	w := dial(t, n.Addr)
@@ -78,15 +78,15 @@ func TestStopWhileConnectionsRest(t *testing.T) {
 		}
 		return ""
 	})
-	n.Server.Nudge() // as late as can be
+	n.Server.Nudge() // as late as possible
 	if err := n.Server.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	w.closed()
 }
 
-// Who says something just as the server stops is answered, also when a nudge came before the word that it stops, or the last reply left the
-// moment before.
+// A command that is sent just as the server stops is answered, even if a nudge came before the interrupt that announces the stop, or the last
+// reply was sent just before.
 func TestLastWordsAfterANudge(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	var all []*wire

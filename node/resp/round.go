@@ -11,66 +11,66 @@ import (
 )
 
 const (
-	chunkCommands = 128      // commands parsed and classified at once
-	batchCommands = 64       // commands of one sequencer batch: bounds how long its lock is held
-	batchBytes    = 1 << 20  // arguments, replies or effects of one batch, after which no further command joins it
-	flushBytes    = 64 << 10 // replies that are sent before the pipeline is through, when nothing keeps them back
-	settleBytes   = 1 << 20  // replies for which a pipeline waits and sends before it goes on
+	chunkCommands = 128      // max commands parsed at once
+	batchCommands = 64       // max commands in one sequencer batch; bounds how long the sequencer's lock is held
+	batchBytes    = 1 << 20  // once a batch's arguments, replies or effects reach this many bytes, no further command joins it
+	flushBytes    = 64 << 10 // reply bytes at which a pipeline sends early, if nothing is pending
+	settleBytes   = 1 << 20  // reply bytes at which a pipeline waits for the commit and sends before it continues
 )
 
-// round is what a connection needs while it works on a pipeline. Rounds are pooled: an idle connection has none.
+// round is the state a connection needs while it executes a pipeline. Rounds are pooled: an idle connection has none.
 //
-// Invariant: while pending, every reply from marks[0].at on depends on ticket and must not leave.
+// Invariant: while pending is set, every reply from marks[0].at on depends on ticket and must not be sent.
 type round struct {
 	call
 	out   writer
 	arena [][]byte
 	jobs  []job
-	next  int // the first of jobs that was not executed yet
-	// malformed is why nothing more can be parsed.
+	next  int // index of the first job not executed yet
+	// malformed is the error that prevents further parsing, if any.
 	malformed error
-	// stuck: a hasty round's next job would have to wait, and not just for what is pending.
+	// stuck is set in a hasty round when the next job would have to wait for something other than the pending commit.
 	stuck bool
-	// astray: the connection is closed once all is answered, for a new one may lead to another leader.
+	// astray means that the connection is to be closed once everything is answered, because a new one may reach another leader.
 	astray bool
 
-	seq      *store.Sequencer // nil: this member does not lead
+	seq      *store.Sequencer // nil if this member does not lead
 	machine  *store.Machine
-	gated    bool     // a read gate was passed in this chunk
-	gateErr  error    // or not
-	patience patience // of the gate
+	gated    bool     // gateErr holds the read gate's current answer
+	gateErr  error    // nil if the gate may be passed
+	patience patience // context for the wait at the read gate
 
 	pending bool
 	ticket  store.Ticket
-	proved  bool             // this member led when the ticket's batch was evaluated, if its own entries are committed
-	owner   *store.Sequencer // who gave the ticket
+	proved  bool             // the commit of the ticket is enough to prove that this member led when the batch was evaluated; see await
+	owner   *store.Sequencer // issued the ticket
 	marks   []mark
 	ctx     context.Context // bounds the wait for ticket; nil before the first batch
 
-	step      func(*store.Batch) // inBatch, bound once so that a batch allocates no closure
-	from, end int                // jobs of the batch; from moves on as they are executed
+	step      func(*store.Batch) // the method value inBatch, bound once so that a batch allocates no closure
+	from, end int                // jobs[from:end] form the batch; from advances as they are executed
 	inside    bool               // the sequencer is locked for this round
-	foresight *store.Foresight   // of the next batch; nil: none
-	errors    uint64             // error replies before the current command
+	foresight *store.Foresight   // for the next batch; may be nil
+	errors    uint64             // number of error replies before the current command
 	lastTick  time.Time
 	started   time.Time
-	executed  int // since started
-	refused   int // of those, without having been run
+	executed  int // commands since started
+	refused   int // of those, the ones refused without being run
 	wrote     bool
 
-	sent        []byte // what is forwarded; reused
-	lastRefusal error  // why the leader was not reached the last time
+	sent        []byte // encoded commands being forwarded; the buffer is reused
+	lastRefusal error  // why the last attempt to reach the leader failed
 	silent      silence
-	leaderless  bool // one was waited for in vain; see gaveUp
+	leaderless  bool // an earlier command waited for a leader in vain; see gaveUp
 }
 
 // job is a parsed command.
 type job struct {
-	cmd  *command // nil when unknown
+	cmd  *command // nil if unknown
 	args [][]byte
 }
 
-// mark is where the reply of a command that ran while pending begins.
+// mark records where the reply to a command begins that ran inside the sequencer or while the round was pending.
 type mark struct {
 	at   int
 	kind markKind
@@ -79,10 +79,10 @@ type mark struct {
 type markKind uint8
 
 const (
-	markWrite  markKind = iota // its outcome is unknown if the ticket's is
-	markRead                   // it may have seen such a write
-	markKeep                   // it stands by itself
-	markSilent                 // it has no reply (CLIENT REPLY OFF or SKIP)
+	markWrite  markKind = iota // a write: its outcome is unknown if the ticket's is
+	markRead                   // a read, which may have seen such a write
+	markKeep                   // does not depend on the ticket
+	markSilent                 // has no reply (CLIENT REPLY OFF or SKIP)
 )
 
 var rounds = sync.Pool{New: func() any {
@@ -105,7 +105,7 @@ func (c *conn) takeRound(now time.Time) *round {
 	r.lastRefusal, r.silent, r.malformed, r.leaderless = nil, silence{}, nil, false
 	r.jobs, r.next, r.stuck, r.astray = r.jobs[:0], 0, false, false
 	if r.seq != nil && c.up != nil && c.watchesUp == nil {
-		c.disconnect() // this member leads now
+		c.disconnect() // this member leads now, so the connection to the former leader is of no use
 	}
 	return r
 }
@@ -131,8 +131,8 @@ func (r *round) give() {
 	rounds.Put(r)
 }
 
-// execute runs the jobs from next on in order, until one of them ends the connection, or would have to wait and must not, or there are
-// replies to be sent first.
+// execute runs the jobs from next on, in order. It stops when a job ends the connection, when a job of a hasty round would have to
+// wait, or when so many replies have accumulated that they must be sent first.
 func (r *round) execute() {
 	r.gated, r.gateErr = false, nil
 	for r.next < len(r.jobs) && !r.conn.closing && !r.conn.killed.Load() && !r.out.over && !r.stuck && !r.large() {
@@ -148,13 +148,13 @@ func (r *round) execute() {
 			r.next = r.runBatch(r.next)
 			continue
 		case class == classSettled && r.hasty && r.pending:
-			return // it goes on once that is committed
+			return // resumed once the pending batch is committed
 		case class == classRead, class == classSettled:
 			if class == classSettled && r.settle() && j.cmd.isWait() && !r.hasty {
 				r.tellSoFar()
 			}
 			if (class == classRead || !r.conn.closing) && !r.onView(j) {
-				continue // at the leader, or later
+				continue // run it at the leader, or later
 			}
 		case class == classExec:
 			if !r.exec(r.next) {
@@ -162,15 +162,15 @@ func (r *round) execute() {
 			}
 		default:
 			if !r.direct(j, class) {
-				continue // it may run after all
+				continue // look at it again: it may run now
 			}
 		}
 		r.next++
 	}
 }
 
-// direct runs a command that needs no data, or answers one that must not run; false when the reason for that has gone meanwhile, or
-// when it is to be run once more.
+// direct runs a command that needs no data, queues one for EXEC, or answers one that must not run. It returns false if the job has to be
+// looked at again: the reason for rejecting it has disappeared, or the reply had to wait for memory.
 func (r *round) direct(j *job, class class) bool {
 	why := ""
 	if class == classReject {
@@ -199,7 +199,9 @@ func (r *round) direct(j *job, class class) bool {
 	return true
 }
 
-// onView runs a command on the applied state, if this member may serve reads. False: the leader may, and nothing was done.
+// onView runs a command on the applied state, or answers with an error if this member may not serve reads. It returns false if nothing
+// was done and the job has to be looked at again: it may run at the leader, the round is hasty and the job would have to wait, or the
+// reply had to wait for memory.
 func (r *round) onView(j *job) bool {
 	at, spent := len(r.out.buf), r.conn.allow.spent
 	r.begin(j)
@@ -218,7 +220,7 @@ func (r *round) onView(j *job) bool {
 			return false
 		case errors.Is(fault, errShort) && r.out.fits(r.call.short):
 			r.earn(at, spent)
-			return false // and now once more
+			return false // there is memory for the reply now: run it again
 		}
 		r.replaceFault(at)
 	}
@@ -226,7 +228,7 @@ func (r *round) onView(j *job) bool {
 	return true
 }
 
-// leaderMay reports whether a read that the gate refused here may run at the leader, and makes the connection's commands go there.
+// leaderMay reports whether a read that the gate refused here may run at the leader. If so, it binds the connection to the leader.
 func (r *round) leaderMay() bool {
 	if !errors.Is(r.gateErr, ErrStale) || !r.srv.forwards() || r.srv.backend.Sequencer() != nil {
 		return false
@@ -235,7 +237,7 @@ func (r *round) leaderMay() bool {
 	return true
 }
 
-// openView makes call.view ready; otherwise it returns the error reply.
+// openView prepares call.view and returns "", or returns the error reply if the command must not run on it.
 func (r *round) openView(cmd *command) string {
 	if r.call.noView = r.srv.backend.Machine() == nil; r.call.noView {
 		if cmd.has(flagLoading) {
@@ -250,7 +252,7 @@ func (r *round) openView(cmd *command) string {
 	if cmd.has(flagReadonly) && r.gateErr != nil {
 		return gateRefusal(r.gateErr)
 	}
-	// After the gate: what it waited for may be another state, and a later time.
+	// Only after the gate: while it waited, the state machine may have been replaced, and time has passed.
 	if r.machine = r.srv.backend.Machine(); r.machine == nil {
 		return errLoading
 	}
@@ -267,7 +269,7 @@ func (r *round) openView(cmd *command) string {
 	return ""
 }
 
-// mayRead asks whether this member may answer reads now.
+// mayRead asks the read gate whether this member may answer reads now.
 func (r *round) mayRead() error {
 	if r.hasty || r.seq != nil && r.gaveUp() {
 		return r.srv.backend.ReadGate(noPatience)
@@ -288,7 +290,7 @@ func gateRefusal(err error) string {
 	}
 }
 
-// begin sets up call for j.
+// begin prepares call for j.
 func (r *round) begin(j *job) {
 	r.call.cmd, r.call.args = j.cmd, j.args
 	r.call.batch, r.call.tx, r.call.fault, r.call.short = nil, nil, nil, 0
@@ -298,7 +300,7 @@ func (r *round) begin(j *job) {
 	}
 }
 
-// finish accounts for the command whose reply began at at, and drops that reply when the client wants none.
+// finish does the accounting for the command whose reply starts at offset at, and drops the reply if the client wants none.
 func (r *round) finish(at int, kind markKind) {
 	r.executed++
 	now := r.srv.opt.Now()
@@ -322,7 +324,7 @@ func (r *round) finish(at int, kind markKind) {
 	}
 }
 
-// reject answers with an error without running the command; a transaction being queued cannot be executed any more.
+// reject answers with an error without running the command. A transaction that is being queued can no longer be executed after that.
 func (r *round) reject(text string) {
 	cmd := r.call.cmd
 	if cmd != nil {
@@ -338,13 +340,13 @@ func (r *round) reject(text string) {
 	r.refuse(text)
 }
 
-// refuse answers with an error in place of running the command.
+// refuse answers with an error instead of running the command.
 func (r *round) refuse(text string) {
 	r.refused++
 	r.out.fail(text)
 }
 
-// replaceFault turns a storage fault into the reply, and reports whether there was one.
+// replaceFault replaces the reply since offset at with an error if the call has a fault, and reports whether it has one.
 func (r *round) replaceFault(at int) bool {
 	err := r.call.fault
 	if err == nil {

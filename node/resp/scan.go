@@ -52,8 +52,8 @@ func (c *call) scanOptions() (o scanOptions, ok bool) {
 	return o, true
 }
 
-// parseCursor reads what C's strtoul reads, short of leading blanks: an optional sign, digits, nothing else. Nothing at all
-// is 0; a negative number wraps.
+// parseCursor parses a cursor as C's strtoul does, except for leading blanks: an optional sign and digits, and nothing else. An empty cursor is
+// 0, and a negative number wraps.
 func parseCursor(b []byte) (uint64, bool) {
 	if len(b) == 0 {
 		return 0, true
@@ -72,10 +72,10 @@ func parseCursor(b []byte) (uint64, bool) {
 	return n, true
 }
 
-// What one SCAN visits and names at most, whatever COUNT says: one call is one reply in memory.
+// Bounds for one SCAN, whatever COUNT says, because its reply is held in memory as a whole.
 const (
-	maxScan      = 1 << 20 // keys
-	maxScanBytes = 1 << 20 // of reply
+	maxScan      = 1 << 20 // keys visited
+	maxScanBytes = 1 << 20 // bytes of reply, after which no further key is added
 )
 
 func scan(c *call) {
@@ -96,7 +96,7 @@ func scan(c *call) {
 		return
 	}
 	c.w.insertArray(at, n)
-	// The cursor comes first but is known last.
+	// The cursor comes first in the reply, but is known last.
 	head := append([]byte("*2\r\n$"), strconv.Itoa(len(strconv.FormatUint(next, 10)))...)
 	head = append(append(append(head, "\r\n"...), strconv.FormatUint(next, 10)...), "\r\n"...)
 	c.w.insert(at, head)
@@ -119,7 +119,7 @@ func keys(c *call) {
 	c.w.insertArray(at, n)
 }
 
-// name adds key to the reply, if that may get as long. As many are short, what frames them counts, too.
+// name adds key to the reply, if there is memory for it. The framing counts too, because many keys are short.
 func (c *call) name(key []byte) {
 	if c.affords(bulkSize(len(key))) {
 		c.w.bulk(key)

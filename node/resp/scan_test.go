@@ -11,7 +11,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
 )
 
-// longNames stores keys of size bytes; their names begin with their number.
+// longNames stores keys with names of size bytes, which start with the key's number.
 func longNames(w *wire, keys, size int) {
 	for i := range keys {
 		w.do(fmt.Sprintf("SET %s 1", longName(i, size)), "+OK")
@@ -20,7 +20,7 @@ func longNames(w *wire, keys, size int) {
 
 func longName(i, size int) string { return fmt.Sprintf("%06d", i) + strings.Repeat("n", size-6) }
 
-// Lists of names take turns, as long values do.
+// Long lists of keys take turns, as long values do.
 func TestListsOfKeysTakeTurns(t *testing.T) {
 	const clients, keys, size, most = 12, 1200, 10 << 10, 16 << 20
 	n := resptest.Start(t, resp.Options{MaxLong: most})
@@ -36,7 +36,7 @@ func TestListsOfKeysTakeTurns(t *testing.T) {
 	}
 	someIsHeld(t, n)
 	time.Sleep(500 * time.Millisecond)
-	// As many as fit, as many again that are slow, and one that began; a reply in memory may have twice its length.
+	// There may be as many lists as fit, as many again of slow clients, and one that has just begun. A reply may take twice its length in memory.
 	if held := settledHeap() - before; held > 2*(2*most+keys*size) {
 		t.Errorf("%d MiB for %d clients that do not take their lists of %d MiB", held>>20, clients, keys*size>>20)
 	}
@@ -52,7 +52,7 @@ func TestListsOfKeysTakeTurns(t *testing.T) {
 	w.do("KEYS none*", "*0")
 }
 
-// SCAN ends with its reply long, whatever COUNT says, and goes on behind the last key that it visited.
+// SCAN ends once its reply is long, whatever COUNT says, and the next call continues after the last key visited.
 func TestScanOfLongNames(t *testing.T) {
 	const keys, size = 1000, 10 << 10
 	n := resptest.Start(t, resp.Options{})
@@ -60,7 +60,7 @@ func TestScanOfLongNames(t *testing.T) {
 	longNames(w, keys, size)
 	for name, tc := range map[string]struct {
 		options string
-		want    int // keys
+		want    int // number of keys
 	}{
 		"all":           {"COUNT 100000", keys},
 		"a pattern":     {"MATCH *[02468]n* COUNT 100000", keys / 2},
@@ -100,7 +100,7 @@ func TestScanOfLongNames(t *testing.T) {
 	}
 }
 
-// Who got only a part of what his reply takes waits for the rest in line, where those who are slow count no more after a while.
+// A client that has memory for only a part of its reply waits in line for the rest, and so gets it once the parts of slow clients are lent.
 func TestRepliesThatBeganWaitInLine(t *testing.T) {
 	const most, size, values = 24 << 20, 1 << 20, 12
 	n := resptest.Start(t, resp.Options{MaxLong: most})

@@ -29,28 +29,28 @@ type Server struct {
 	maxClients    atomic.Int64
 	maxOutput     atomic.Int64 // bytes
 	commitTimeout atomic.Int64 // nanoseconds, like the next three
-	idleTimeout   atomic.Int64 // of clients that send nothing; 0: they are not closed
-	keepAlive     atomic.Int64 // the TCP keepalive period of new connections; 0: off
+	idleTimeout   atomic.Int64 // clients that send nothing for this long are closed; 0: never
+	keepAlive     atomic.Int64 // TCP keepalive period of new connections; 0: off
 	astrayWait    atomic.Int64 // defaultAstrayWait, except in tests
 
 	stopping atomic.Bool
-	ctx      context.Context // ends when connections are cut off without grace
+	ctx      context.Context // canceled when connections are closed without grace
 	stop     context.CancelFunc
-	blockCtx context.Context // ends when stopping begins: nothing blocks any more
+	blockCtx context.Context // canceled when stopping begins: from then on nothing blocks
 	unblock  context.CancelFunc
 	running  sync.WaitGroup
 	begun    sync.Once
-	loops    []*loop // none where there are no such things
+	loops    []*loop // empty on platforms without a poller
 	nextLoop atomic.Uint32
-	ration   ration // of long requests
-	replies  ration // of long replies
+	ration   ration // memory for long requests
+	replies  ration // memory for long replies
 
-	mu        sync.Mutex // orders Serve and Shutdown: nothing joins running after stopping was set
+	mu        sync.Mutex // orders Serve and Shutdown: no listener joins running once stopping is set
 	listeners map[net.Listener]struct{}
 	port      atomic.Int64
 }
 
-// New returns a server that is ready to Serve. It starts nothing.
+// New returns a server that is ready to Serve. It starts no goroutines.
 func New(b Backend, o Options) (*Server, error) {
 	if o.Now == nil {
 		return nil, errors.New("create client protocol server: Options.Now is required")
@@ -74,10 +74,10 @@ func New(b Backend, o Options) (*Server, error) {
 	return s, nil
 }
 
-// ErrStopped is what Serve returns after Shutdown.
+// ErrStopped is returned by Serve after Shutdown.
 var ErrStopped = errors.New("server stopped")
 
-// Serve accepts connections until Shutdown, then returns ErrStopped; or until l fails, then that error.
+// Serve accepts connections on l. It returns ErrStopped after Shutdown, or another error if l is closed by somebody else.
 func (s *Server) Serve(l net.Listener) error {
 	if a, ok := l.Addr().(*net.TCPAddr); ok {
 		s.port.Store(int64(a.Port))
@@ -85,8 +85,9 @@ func (s *Server) Serve(l net.Listener) error {
 	return s.serve(l, false)
 }
 
-// ServeByLeader is Serve for clients that want the leader, wherever it is: all that they do with data is done there. So they are told, by HELLO,
-// ROLE and INFO, that this is a leader: some clients (StackExchange.Redis) ask now and then, and refuse to write to anything else.
+// ServeByLeader is like Serve, for clients that want the leader, wherever it is: all their commands on data run there. HELLO, ROLE and
+// INFO therefore tell them that this member is a leader: some clients (StackExchange.Redis) ask from time to time, and refuse to write
+// to anything else.
 func (s *Server) ServeByLeader(l net.Listener) error { return s.serve(l, true) }
 
 func (s *Server) serve(l net.Listener, byLeader bool) error {
@@ -105,7 +106,7 @@ func (s *Server) serve(l net.Listener, byLeader bool) error {
 			return ErrStopped
 		case errors.Is(err, net.ErrClosed):
 			return fmt.Errorf("accept client: %w", err)
-		default: // out of file descriptors, or the client was gone before it was accepted
+		default: // out of file descriptors, or the client disconnected before it was accepted
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			s.opt.Log.Error(err, "accept client", "retryIn", pause.String())
 			s.sleep(pause)
@@ -113,7 +114,7 @@ func (s *Server) serve(l net.Listener, byLeader bool) error {
 	}
 }
 
-// begin starts what all listeners share.
+// begin starts the goroutines that all listeners share.
 func (s *Server) begin() {
 	s.running.Go(func() { s.patrol(s.blockCtx) })
 	n := max(1, runtime.GOMAXPROCS(0)/2)
@@ -142,7 +143,7 @@ func (s *Server) leave(l net.Listener) {
 	s.running.Done()
 }
 
-// SetCommitTimeout changes Options.CommitTimeout, as CONFIG SET commit-timeout-ms does.
+// SetCommitTimeout changes the commit timeout (see Options.CommitTimeout), as CONFIG SET commit-timeout-ms does.
 func (s *Server) SetCommitTimeout(d time.Duration) { s.commitTimeout.Store(int64(d)) }
 
 // uptime is the age of the server in milliseconds, by the monotonic clock.
@@ -181,7 +182,7 @@ func (s *Server) welcome(nc net.Conn, byLeader bool) {
 	}
 	if !s.clients.add(c, s.maxClients.Load()) {
 		s.stats.refused.Add(1)
-		_ = nc.SetWriteDeadline(s.opt.Now().Add(time.Second)) // it fits the empty socket buffer
+		_ = nc.SetWriteDeadline(s.opt.Now().Add(time.Second)) // never reached: the reply fits the empty socket buffer
 		_, _ = nc.Write([]byte("-" + errMaxClients + "\r\n")) // a courtesy
 		_ = nc.Close()
 		return
@@ -191,24 +192,24 @@ func (s *Server) welcome(nc net.Conn, byLeader bool) {
 	if c.loop == nil || !c.loop.adopt(c) {
 		go c.serve()
 	}
-	if s.stopping.Load() { // Shutdown may have gone through the list just before
+	if s.stopping.Load() { // Shutdown may have gone through the list before c was added
 		c.interrupt()
 	}
 }
 
-// tune sets keepalive. Errors mean that the client is gone already, which reading will tell.
+// tune configures TCP keepalive. It ignores errors: they mean that the client is gone, which the first read reports.
 func (s *Server) tune(tcp *net.TCPConn) {
 	period := time.Duration(s.keepAlive.Load())
 	if period <= 0 {
 		_ = tcp.SetKeepAlive(false)
 		return
 	}
-	// As Redis: probes begin after a period without traffic, and three unanswered ones within another end the connection.
+	// As in Redis, probes start after one period without traffic, and three of them unanswered within another period end the connection.
 	_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: period, Interval: max(period/3, time.Second), Count: 3})
 }
 
-// Cut ends every connection because this member does not lead any more (or its state was replaced). Idle ones close at
-// once; the others first answer what is in progress, with an unknown outcome where that is the truth.
+// Cut ends every connection because this member no longer leads, or because its state was replaced. Idle connections are closed at
+// once. The others first answer what is in progress, with an unknown outcome where it cannot be learned.
 func (s *Server) Cut(reason string) {
 	all := s.clients.all()
 	for _, c := range all {
@@ -218,13 +219,13 @@ func (s *Server) Cut(reason string) {
 	s.opt.Log.Info("cutting client connections", "reason", reason, "clients", len(all))
 }
 
-// Shutdown stops accepting, lets every connection finish what has arrived, sends the replies, and closes. When ctx
-// ends first it closes what is left and returns ctx's cause.
+// Shutdown stops accepting connections, lets every connection finish what has arrived, sends the replies, and closes them. If ctx
+// ends first, it closes the remaining connections and returns an error that wraps ctx's cause.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	s.stopping.Store(true)
 	for l := range s.listeners {
-		_ = l.Close() // Serve returns either way
+		_ = l.Close() // Serve returns even if this fails
 	}
 	s.mu.Unlock()
 	s.unblock()
@@ -254,15 +255,15 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 const (
-	// restAfter is how long a connection has said nothing when its goroutine leaves it to the loop.
+	// restAfter is how long a connection has to be silent before its goroutine hands it to the loop.
 	restAfter = time.Second
-	// At most mostNudged do in a second, nudgedAtOnce of them in a millisecond: each takes the loop's turn for a moment. Measured: when
-	// 6,000 did at once, others waited 29 to 79 ms.
+	// At most mostNudged connections are handed over per second, and at most nudgedAtOnce per millisecond, because each handover takes the
+	// loop's turn for a moment. Measured: when 6,000 were handed over at once, other connections waited 29 to 79 ms.
 	mostNudged   = 1024
 	nudgedAtOnce = 32
 )
 
-// nudge has connections rest, a few at a time, unless the server stops.
+// nudge makes the goroutines of the connections in rest hand them to their loops, a few at a time, unless the server stops.
 func (s *Server) nudge(rest []*conn) {
 	for some := range slices.Chunk(rest, nudgedAtOnce) {
 		for _, c := range some {
@@ -274,8 +275,8 @@ func (s *Server) nudge(rest []*conn) {
 	}
 }
 
-// patrol looks after the connections once a second: idle ones, those that do not take their replies, and the rate of
-// commands.
+// patrol runs once a second until ctx ends. It closes clients that do not take their replies or are idle for too long, hands silent
+// connections to their loops, and samples the command rate.
 func (s *Server) patrol(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -309,12 +310,12 @@ func (s *Server) patrol(ctx context.Context) {
 
 // registry is the set of connections.
 type registry struct {
-	mu   sync.Mutex // a leaf
+	mu   sync.Mutex // a leaf lock
 	next int64
 	byID map[int64]*conn
 }
 
-// add gives c its id, unless there are limit connections already.
+// add assigns an ID to c and adds it. It returns false if there are limit connections already.
 func (g *registry) add(c *conn, limit int64) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -345,7 +346,7 @@ func (g *registry) count() int {
 	return len(g.byID)
 }
 
-// blocked is the number of connections in a command that waits (WAIT, DEBUG SLEEP).
+// blocked returns the number of connections that are inside a blocking command (WAIT, WAITAOF, DEBUG SLEEP).
 func (g *registry) blocked() int {
 	n := 0
 	for _, c := range g.all() {

@@ -38,7 +38,7 @@ func TestMaxClients(t *testing.T) {
 	})
 }
 
-// shutdown ends the node's server, beside the caller, and tells how that went.
+// shutdown shuts down the node's server in the background. The channel receives the result.
 func shutdown(n *resptest.Node) <-chan error {
 	done := make(chan error, 1)
 	go func() {
@@ -49,7 +49,7 @@ func shutdown(n *resptest.Node) <-chan error {
 	return done
 }
 
-// Shutdown lets what is in progress be answered, closes idle connections, and accepts no more.
+// Shutdown answers what is in progress, closes idle connections, and accepts no new ones.
 func TestShutdownIsGraceful(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	busy, idle, waiting := dial(t, n.Addr), dial(t, n.Addr), dial(t, n.Addr)
@@ -80,7 +80,7 @@ func TestShutdownIsGraceful(t *testing.T) {
 	}
 }
 
-// What arrived before the end is executed and answered, also when its connection was busy with something else by then.
+// Commands that arrived before the shutdown are executed and answered, even if their connection was still busy with earlier ones.
 func TestShutdownAnswersWhatHasArrived(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	w := dial(t, n.Addr)
@@ -103,8 +103,8 @@ func TestShutdownAnswersWhatHasArrived(t *testing.T) {
 	}
 }
 
-// A client that goes on asking is told of the end with an answer, and not while it may be asking: a write was left with an unknown
-// outcome when its leader's pod was replaced. (Found by the end-to-end tests.)
+// A client that goes on sending commands learns of the end together with a reply, and not while it may be sending a command: otherwise a write
+// was left with an unknown outcome when its leader's pod was replaced. (Found by the end-to-end tests.)
 func TestShutdownEndsAConnectionWithAnAnswer(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	w := dial(t, n.Addr)
@@ -118,8 +118,8 @@ func TestShutdownEndsAConnectionWithAnAnswer(t *testing.T) {
 	}
 }
 
-// A client that says all it has to say and shuts its side, as `nc` and pipes do, is answered and told of the end: its end may arrive
-// together with what it said, and nothing tells of it again.
+// A client that sends everything and then shuts down its write side, as nc and pipes do, gets its replies, and then the end of the connection.
+// Its own end may arrive together with its commands, and is then not reported again.
 func TestClientThatShutsItsSide(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	for range 200 {
@@ -156,7 +156,7 @@ func TestOutputLimit(t *testing.T) {
 	w.expect("*3", "$300000")
 }
 
-// A client that does not read its replies is closed, and holds nobody up.
+// A client that does not read its replies is closed, and does not hold up others.
 func TestStalledReader(t *testing.T) {
 	n := resptest.Start(t, resp.Options{StallTimeout: time.Second})
 	w := dial(t, n.Addr)
@@ -186,7 +186,7 @@ func TestLongPipeline(t *testing.T) {
 		for i := range commands {
 			fmt.Fprintf(&b, "INCR n\r\nGET n\r\nPING %d\r\n", i)
 		}
-		_, _ = io.WriteString(w.nc, b.String()) // a failure shows in the replies
+		_, _ = io.WriteString(w.nc, b.String()) // missing replies reveal a failure
 	}()
 	for i := range commands {
 		v := strconv.Itoa(i + 1)
@@ -255,7 +255,7 @@ func TestClientKill(t *testing.T) {
 	a.closed()
 }
 
-// A client that hangs up while it is blocked does not stay behind.
+// The connection of a client that hangs up while it is blocked is closed.
 func TestHangupWhileBlocked(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	a, b := dial(t, n.Addr), dial(t, n.Addr)
@@ -264,7 +264,7 @@ func TestHangupWhileBlocked(t *testing.T) {
 	a.isAlone()
 }
 
-// isAlone waits until nobody else is connected.
+// isAlone waits until no other client is connected.
 func (w *wire) isAlone() {
 	eventually(w.t, func() string {
 		w.send("INFO clients")
@@ -275,7 +275,7 @@ func (w *wire) isAlone() {
 	})
 }
 
-// Also where it has said something since, as clients do that share a connection.
+// The same holds if the client has sent more commands since it was blocked, as clients that share a connection do.
 func TestHangupWhileBlockedBehindWhatWasSaid(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	a, b := dial(t, n.Addr), dial(t, n.Addr)
@@ -286,7 +286,7 @@ func TestHangupWhileBlockedBehindWhatWasSaid(t *testing.T) {
 	a.isAlone()
 }
 
-// Replies to what came before a command that waits do not wait with it.
+// The replies to the commands before a blocking command do not wait for it.
 func TestRepliesBeforeAWait(t *testing.T) {
 	leader, follower := forwardingPair(t)
 	for name, n := range map[string]*resptest.Node{"leader": leader, "follower": follower} {
@@ -379,7 +379,7 @@ func TestMetrics(t *testing.T) {
 		"replicatedstore_clients": 1, "replicatedstore_client_connections_total,accepted": 1,
 		"replicatedstore_commands_total,string,write": 1, "replicatedstore_commands_total,string,read": 1,
 		"replicatedstore_commands_total,connection,other": 1, "replicatedstore_error_replies_total,ERR": 1,
-		"replicatedstore_command_duration_seconds,write": 3, // what was refused took no time worth telling
+		"replicatedstore_command_duration_seconds,write": 3, // refused commands are not counted
 		"replicatedstore_outcome_unknown_total":          0,
 	} {
 		if got[key] != want {
@@ -388,7 +388,7 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
-// A client that is slow, and takes its reply all the time, gets all of it.
+// A client that takes its reply slowly but steadily gets all of it.
 func TestASlowReaderGetsAllOfALongReply(t *testing.T) {
 	n := resptest.Start(t, resp.Options{StallTimeout: 4 * time.Second})
 	const size = 24 << 20
@@ -421,7 +421,7 @@ func TestLongNamesAreNotKept(t *testing.T) {
 	w.do("HELLO 2 SETNAME "+long, "-ERR Client names cannot be longer than 1024 bytes.")
 }
 
-// CLIENT LIST tells who is in MULTI, and how much is queued.
+// CLIENT LIST shows which clients are in MULTI, and how many commands they have queued.
 func TestClientListTellsOfTransactions(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	w, looks := dial(t, n.Addr), dial(t, n.Addr)
@@ -445,7 +445,7 @@ func TestClientListTellsOfTransactions(t *testing.T) {
 	told(" flags=N db=0 sub=0 psub=0 ssub=0 multi=-1 ")
 }
 
-// Who wants no replies is told of no malformed request either.
+// A client that wants no replies gets none to a malformed request either.
 func TestNoReplyToAMalformedRequest(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	for _, quiet := range []string{"CLIENT REPLY OFF", "CLIENT REPLY SKIP"} {
@@ -459,7 +459,7 @@ func TestNoReplyToAMalformedRequest(t *testing.T) {
 	w.closed()
 }
 
-// A setting that is asked for twice is told once, by the name that was used first.
+// A setting that is asked for twice is shown once, under the name that was used first.
 func TestConfigGetTellsASettingOnce(t *testing.T) {
 	dial(t, resptest.Start(t, resp.Options{}).Addr).do("CONFIG GET AppendOnly appendonly append*nly", "*2", "$10", "AppendOnly", "$3", "yes")
 }

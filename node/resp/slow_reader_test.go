@@ -12,7 +12,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
 )
 
-// severalLong has eight values of 4 MiB, which are longer together than what long replies may take, and some of 200 kB.
+// severalLong runs a node with eight values of 4 MiB, which together exceed the memory for long replies, and six of 200 kB. mget reads the
+// eight.
 func severalLong(t *testing.T, change func(*resp.Options)) (n *resptest.Node, mget string) {
 	t.Helper()
 	o := resp.Options{MaxLong: 10 << 20, MaxLarge: 10 << 20, Limits: resp.Limits{MaxBulk: 4 << 20}, MaxOutput: 40 << 20}
@@ -30,11 +31,11 @@ func severalLong(t *testing.T, change func(*resp.Options)) (n *resptest.Node, mg
 	return n, mget
 }
 
-// Who asks for more than all long replies may take, and is slow to take it, does not keep others from reading and writing long values; nor
-// do two of them, of whom the second waits.
+// A client that asks for more than the memory for long replies, and is slow to take it, does not keep others from reading and writing long
+// values. Neither do several such clients, of which all but the first wait.
 func TestASlowReaderDoesNotHoldUpOthers(t *testing.T) {
 	n, mget := severalLong(t, func(*resp.Options) {})
-	var slow []*wire // read nothing meanwhile
+	var slow []*wire // these read nothing in the meantime
 	before := []string{"", ":1", "", "+OK +QUEUED *1"}
 	for _, ask := range []string{mget, "INCR n\r\n" + mget, mget, "MULTI\r\n" + mget + "\r\nEXEC"} {
 		c := dial(t, n.Addr)
@@ -79,19 +80,19 @@ func TestASlowReaderDoesNotHoldUpOthers(t *testing.T) {
 	noneIsHeld(t, n)
 }
 
-// A write that waits too long for its turn is not done, and says so; what came before it in the pipeline is done, and is not of unknown
-// outcome for that.
+// A write that waits too long for its turn is not run, and is answered accordingly. The writes before it in the pipeline are run, and do not get
+// an unknown outcome because of it.
 func TestAWriteDoesNotWaitForItsTurnForEver(t *testing.T) {
 	n, _ := severalLong(t, func(o *resp.Options) { o.CommitTimeout = 700 * time.Millisecond })
 	var slow []*wire
-	for range 10 { // more than count no more
+	for range 10 { // more than may be lent
 		c := dial(t, n.Addr)
-		_ = c.nc.(*net.TCPConn).SetReadBuffer(16 << 10) // or the system might take all of it
+		_ = c.nc.(*net.TCPConn).SetReadBuffer(16 << 10) // otherwise the kernel might buffer the whole reply
 		c.send("GET big0")
 		slow = append(slow, c)
 	}
 	eventually(t, func() string {
-		if held := n.Server.Held(); held < 16<<20 { // of which half counts no more
+		if held := n.Server.Held(); held < 16<<20 { // half of them lent
 			return fmt.Sprintf("%d bytes are held", held)
 		}
 		return ""
@@ -104,7 +105,7 @@ func TestAWriteDoesNotWaitForItsTurnForEver(t *testing.T) {
 	d.expect("+OK", "+OK", "+QUEUED", "+QUEUED",
 		"-EXECABORT Transaction discarded because of: TRYAGAIN nothing was written, others have held the memory for long values for 700ms",
 		"*3", "$1", "2", "$1", "1", "$-1", ":1")
-	d.do("APPEND mid0 x", ":200001") // which tells nothing of it
+	d.do("APPEND mid0 x", ":200001") // APPEND does not reply with the value, so it need not wait
 	var all sync.WaitGroup
 	for _, s := range slow {
 		all.Go(func() { s.discard(1, 4<<20) })
@@ -115,7 +116,7 @@ func TestAWriteDoesNotWaitForItsTurnForEver(t *testing.T) {
 	eventuallyNone(t, n.Server.Rationed)
 }
 
-// Clients that hang up while they wait for their turn are not connected any more.
+// The connections of clients that hang up while they wait for their turn are closed.
 func TestWhoHangsUpWhileWaitingForTheTurnIsGone(t *testing.T) {
 	n, mget := severalLong(t, func(o *resp.Options) { o.MaxClients = 40 })
 	dial(t, n.Addr).send(mget)
@@ -126,7 +127,7 @@ func TestWhoHangsUpWhileWaitingForTheTurnIsGone(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ask := mget // on a view, in the sequencer, and in a transaction
+		ask := mget // on a view; below, in the sequencer and in a transaction
 		switch i % 3 {
 		case 1:
 			ask = "INCR n\r\n" + mget + "\r\nSET never 1"

@@ -8,29 +8,29 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/latency"
 )
 
-// stats are the server's counters. All are safe for concurrent use and cost one atomic addition each.
+// stats holds the server's counters. All are safe for concurrent use. Most cost one atomic addition.
 type stats struct {
 	srv *Server
 
 	accepted       atomic.Uint64
-	refused        atomic.Uint64 // over maxclients
+	refused        atomic.Uint64 // connections over maxclients
 	received       atomic.Uint64 // bytes
-	sent           atomic.Uint64
+	sent           atomic.Uint64 // bytes
 	hits           atomic.Uint64
 	misses         atomic.Uint64
 	unknown        atomic.Uint64 // pipelines whose outcome was reported as unknown
 	protocolErrors atomic.Uint64
 	outputLimit    atomic.Uint64
-	forwarded      atomic.Uint64 // commands sent on to the leader
-	forwarding     atomic.Int64  // connections that have one to the leader now
+	forwarded      atomic.Uint64 // commands forwarded to the leader
+	forwarding     atomic.Int64  // connections that have an upstream now
 
-	reads  latency.Histogram // of pipelines that only read
-	writes latency.Histogram // of pipelines with a write: up to the commit
+	reads  latency.Histogram // latency of pipelines that only read
+	writes latency.Histogram // latency of pipelines with a write, including the commit
 
-	mu       sync.Mutex // guards below; a leaf
+	mu       sync.Mutex // guards the fields below; a leaf lock
 	byCode   map[string]uint64
 	failures uint64
-	samples  [16]opsSample // ring: commands executed, once a second
+	samples  [16]opsSample // ring buffer of the number of commands executed, sampled once a second
 	newest   int
 }
 
@@ -51,7 +51,8 @@ func (s *stats) lookup(found bool) {
 	}
 }
 
-// maxErrorCodes bounds the codes told apart: a code is the first word of a reply, never of what a client sent.
+// maxErrorCodes bounds the number of codes that are counted separately. A code is the first word of an error reply, and never comes from
+// what a client sent.
 const maxErrorCodes = 64
 
 func (s *stats) failure(code string) {
@@ -69,7 +70,7 @@ func (s *stats) errorCodes() (map[string]uint64, uint64) {
 	return maps.Clone(s.byCode), s.failures
 }
 
-// round notes how long the commands took that are about to be answered.
+// round records the latency of the commands that are about to be answered, and starts counting anew.
 func (s *stats) round(r *round) {
 	if r.executed == 0 {
 		return
@@ -83,8 +84,8 @@ func (s *stats) round(r *round) {
 	r.started, r.executed, r.refused, r.wrote = now, 0, 0, false
 }
 
-// reset zeroes what CONFIG RESETSTAT zeroes in Redis. The metrics for Prometheus are counted from the same sources; a
-// reset looks like a restart to it, which it knows how to handle.
+// reset zeroes what CONFIG RESETSTAT zeroes in Redis. The Prometheus metrics come from the same counters. To Prometheus a reset looks like a
+// restart, which it can handle.
 func (s *stats) reset() {
 	for _, c := range []*atomic.Uint64{&s.accepted, &s.refused, &s.received, &s.sent, &s.hits, &s.misses, &s.unknown,
 		&s.protocolErrors, &s.outputLimit, &s.forwarded} {
@@ -107,14 +108,14 @@ func (c *command) resetStats() {
 	}
 }
 
-// commands is the number of commands executed.
+// commands returns the number of commands executed.
 func (s *stats) commands() uint64 {
 	n := uint64(0)
 	s.srv.table.each(func(c *command) { n += c.calls.Load() })
 	return n
 }
 
-// sample is called about once a second.
+// sample records the number of commands executed. It is called about once a second.
 func (s *stats) sample() {
 	now := opsSample{s.srv.uptime(), s.commands()}
 	s.mu.Lock()
@@ -123,7 +124,7 @@ func (s *stats) sample() {
 	s.samples[s.newest] = now
 }
 
-// opsPerSecond is the mean over the last seconds for which there are samples.
+// opsPerSecond returns the mean command rate between the newest sample and the fourth one before it.
 func (s *stats) opsPerSecond() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -6,7 +6,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/store"
 )
 
-// getString returns the string at key. ok is false when the reply is already written: wrong type, or a storage fault.
+// getString returns the string at key. ok is false if the caller need not reply: the type was wrong, or the call has a fault.
 func (c *call) getString(key []byte) (v store.Value, found, ok bool) {
 	v, found, ok = c.get(key)
 	if ok && found && v.Type != store.TypeString {
@@ -16,7 +16,7 @@ func (c *call) getString(key []byte) (v store.Value, found, ok bool) {
 	return v, found, ok
 }
 
-// replyString answers with the string at key or null, and reports whether that went well.
+// replyString answers with the string at key, or null if there is none. ok is false as for getString.
 func (c *call) replyString(key []byte) (v store.Value, found, ok bool) {
 	v, found, ok = c.getString(key)
 	switch {
@@ -34,7 +34,8 @@ func (c *call) putString(key, data []byte, expireAt int64) {
 	c.put(key, store.Value{Type: store.TypeString, ExpireAt: expireAt, Data: data})
 }
 
-// get is replyString with a short cut for what a server does most: on a view the value goes from the cache to the reply.
+// get answers GET, like replyString, but takes a shortcut for the most frequent case: on a view, the value is copied directly from the cache to
+// the reply.
 func get(c *call) {
 	if c.batch != nil || c.tx != nil {
 		c.replyString(c.args[1])

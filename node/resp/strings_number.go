@@ -78,17 +78,17 @@ func incrbyfloat(c *call) {
 	c.w.bulk(data)
 }
 
-// Redis adds floats as the C type long double, on its main platforms the 80-bit format of the x87: 64 bits of mantissa.
-// A big.Float of that precision rounds alike, so that the digits clients see are the same.
+// Redis adds floats in the C type long double, which on its main platforms is the 80-bit format of the x87 with a 64-bit mantissa. A
+// big.Float of that precision rounds in the same way, so that clients see the same digits.
 const (
 	longDoublePrec   = 64
-	longDoubleMaxExp = 16384  // largest exponent with the mantissa in [0.5, 1)
-	longDoubleMinExp = -16445 // smallest, denormals included
+	longDoubleMaxExp = 16384  // largest exponent, with the mantissa in [0.5, 1)
+	longDoubleMinExp = -16445 // smallest exponent, including denormals
 	longDoubleChars  = 5 << 10
 )
 
-// parseLongDouble reads what C's strtold accepts except NaN: decimal or hexadecimal, "inf", "infinity", any case. Blanks,
-// trailing bytes, overflow and underflow to zero are refused.
+// parseLongDouble parses what C's strtold accepts, except NaN: decimal and hexadecimal numbers, "inf" and "infinity", in any case. It refuses
+// blanks, trailing bytes, overflow, and underflow to zero.
 func parseLongDouble(b []byte) (*big.Float, bool) {
 	if len(b) == 0 || len(b) >= longDoubleChars {
 		return nil, false
@@ -135,7 +135,7 @@ func mantissa(s, exponent string) string {
 	return m
 }
 
-// validFloat reports whether s is digits with at most one point and an optional decimal exponent after the letter.
+// validFloat reports whether s consists of digits with at most one point, and an optional decimal exponent after letter.
 func validFloat(s, letter string, hex bool) bool {
 	m, exp, has := strings.Cut(s, letter)
 	if has {
@@ -154,7 +154,7 @@ func validFloat(s, letter string, hex bool) bool {
 	return len(whole)+len(frac) > 0 && strings.Trim(whole, set) == "" && strings.Trim(frac, set) == ""
 }
 
-// formatLongDouble writes f as Redis does for people: 17 decimals, trailing zeros and "-0" removed.
+// formatLongDouble formats f like Redis's human-friendly format: 17 decimals, without trailing zeros and without the sign of "-0".
 func formatLongDouble(f *big.Float) []byte {
 	s := f.Text('f', 17)
 	s = strings.TrimSuffix(strings.TrimRight(s, "0"), ".")

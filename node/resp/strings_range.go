@@ -1,6 +1,6 @@
 package resp
 
-// room reports whether a string of size+more bytes is allowed, and answers with Redis's error when it is not.
+// room reports whether a string of size+more bytes is allowed. If not, it answers with Redis's error.
 func (c *call) room(size, more int64) bool {
 	total := size + more
 	if total < 0 || total > int64(c.srv.limits.MaxBulk) {
@@ -22,7 +22,7 @@ func appendValue(c *call) {
 	c.w.integer(int64(len(data)))
 }
 
-// getRange answers GETRANGE and SUBSTR: both ends inclusive, negative ones count from the end.
+// getRange answers GETRANGE and SUBSTR. Both ends are inclusive; negative ones count from the end of the string.
 func getRange(c *call) {
 	start, ok := c.intArg(2)
 	if !ok {

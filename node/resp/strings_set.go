@@ -18,20 +18,20 @@ const (
 	setAnyTTL = setEX | setPX | setEXAT | setPXAT
 )
 
-// setOptions are the options of SET and GETEX. Which of them exclude each other follows Redis: a time option may repeat,
-// and then the last counts.
+// setOptions holds the options of SET and GETEX. As in Redis, some exclude each other, and a time option may be repeated, in which case the
+// last one counts.
 type setOptions struct {
 	flags setFlag
-	ttl   []byte // as given; its unit and base follow from flags
+	ttl   []byte // as given; flags determine its unit and base
 }
 
-// setOption is one option word: what it sets, what it may not be combined with, and which command knows it.
+// setOption describes an option word: the flag that it sets, the flags that exclude it, and the commands that know it.
 type setOption struct {
 	word     string
 	flag     setFlag
 	excludes setFlag
-	takes    bool // an argument follows
-	in       byte // 's' SET only, 'g' GETEX only, 0 both
+	takes    bool // takes an argument
+	in       byte // 's': only SET, 'g': only GETEX, 0: both
 }
 
 var setOptionTable = []setOption{
@@ -46,7 +46,7 @@ var setOptionTable = []setOption{
 	{"PXAT", setPXAT, setKeepTTL | setPersist | setAnyTTL&^setPXAT, true, 0},
 }
 
-// parseSetOptions reads the options of SET ('s') or GETEX ('g'). False: a syntax error was answered.
+// parseSetOptions parses the options of SET ('s') or GETEX ('g'). It returns false if it answered with a syntax error.
 func (c *call) parseSetOptions(args [][]byte, command byte) (setOptions, bool) {
 	var o setOptions
 next:
@@ -71,7 +71,7 @@ next:
 	return o, true
 }
 
-// expiry turns the time option into unix ms, 0 when there is none. False: an error was answered.
+// expiry returns the time option in unix ms, or 0 if there is none. It returns false if it answered with an error.
 func (c *call) expiry(o setOptions) (int64, bool) {
 	if o.flags&setAnyTTL == 0 {
 		return 0, true

@@ -1,6 +1,6 @@
 package resp
 
-// clusterCommands exist so that clients get Redis's answer of an instance without cluster support.
+// clusterCommands make the server answer like a Redis instance without cluster support.
 var clusterCommands = []spec{
 	{name: "cluster", arity: -2,
 		group: "cluster", summary: "A container for cluster commands", subs: []spec{

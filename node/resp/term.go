@@ -6,13 +6,14 @@ import (
 	"time"
 )
 
-// terms hands out contexts that end when writes that begin now are to be given up. Those that begin within a sixteenth of that time
-// share one, which so ends up to as much early: a context for each write took 3 % of a SET's time, at 50 connections.
+// terms hands out the contexts that bound how long writes wait for their commit. Writes of a shard that begin within 1/termShare of the
+// limit share one context, which therefore may end early by as much. A context for each write took 3 % of a SET's time, at 50
+// connections.
 type terms [termShards]struct {
-	mu    sync.Mutex // guards below; a leaf
+	mu    sync.Mutex // guards the fields below; a leaf lock
 	ctx   context.Context
 	limit time.Duration
-	stale time.Time // a new one is made from then on
+	stale time.Time // from then on, ctx is replaced
 }
 
 const (
@@ -20,7 +21,8 @@ const (
 	termShare  = 16
 )
 
-// take returns what ends within limit, or when ctx does. Connections take by their numbers, so that not all wait for one lock.
+// take returns a context that ends within limit, or when ctx does. The connection's ID selects the shard, so that connections do not all
+// contend for one lock.
 func (t *terms) take(ctx context.Context, connection int64, limit time.Duration, now time.Time) context.Context {
 	s := &t[uint64(connection)%termShards]
 	s.mu.Lock()

@@ -5,31 +5,33 @@ import (
 	"time"
 )
 
-// Most client libraries write a whole pipeline before they read the first reply. Where a client does not take its replies, what it goes on to
-// send is executed all the same, and the replies are kept: a server that read nothing more meanwhile, and its client, would wait for each
-// other for ever. Nothing is executed whose replies could not be kept: once they are too many, the client is waited for.
+// Most client libraries write a whole pipeline before they read the first reply. If a client does not take its replies, the server keeps
+// them, and executes what the client goes on to send all the same: if the server stopped reading instead, it and its client would wait
+// for each other forever. But nothing is executed whose replies could not be kept: once there are too many, the server waits for the
+// client to take them.
 
-// unsent is what a client was answered and has not taken, in order.
+// unsent holds the replies that a client has not taken yet, in order.
 type unsent struct {
 	pieces [][]byte
-	at     int           // how much of the first was sent, in bytes
-	size   int           // bytes that were not sent
-	took   int           // bytes of memory
-	have   int           // of those, what was given for parts
+	at     int           // bytes of the first piece that were sent
+	size   int           // bytes not sent yet
+	took   int           // bytes of memory in use
+	have   int           // of those, the bytes covered by parts
 	parts  []*part       // of Server.replies
-	owed   int           // bytes to be taken until the client has all its time again
-	pause  time.Duration // for which it was waited for the last time
+	owed   int           // bytes that the client has to take before its stall timeout starts anew
+	pause  time.Duration // length of the last wait for the client
 }
 
 const (
-	// sendPatience is for how long a client is waited for before what it does not take is kept.
+	// sendPatience is how long the server waits for a client to take its replies before it keeps the rest.
 	sendPatience = 20 * time.Millisecond
-	// While there is something, it is waited for in turns whether the client takes it and whether it sends more, so long each.
+	// While replies are kept, exchange alternates between looking for input and waiting for the client to take replies. Each such wait
+	// takes between leastPause and mostPause.
 	leastPause = time.Millisecond
 	mostPause  = 50 * time.Millisecond
 )
 
-// deliver sends b, or keeps it. took: it is in use from now on.
+// deliver sends b, or keeps what the client does not take. If took is true, b itself is kept, and the caller must not reuse it.
 func (c *conn) deliver(b []byte) (took bool, err error) {
 	if c.raw == nil {
 		return false, c.send(b)
@@ -66,7 +68,7 @@ func (c *conn) sendAtOnce(b []byte) (rest []byte, err error) {
 	return b[c.sent:], err
 }
 
-// sendWithin sends what the client takes in so long, and returns the rest.
+// sendWithin sends what the client takes within d, and returns the rest.
 func (c *conn) sendWithin(b []byte, d time.Duration) (rest []byte, err error) {
 	if err := c.nc.SetWriteDeadline(time.Now().Add(d)); err != nil {
 		return b, err
@@ -82,7 +84,8 @@ func (c *conn) sendWithin(b []byte, d time.Duration) (rest []byte, err error) {
 	return b[n:], err
 }
 
-// keep keeps b, unless that is more than may be. took: it is in use from now on; otherwise it was copied.
+// keep keeps b, and reports in kept whether it could: it does not exceed the output limit or the memory for replies. If took is true, b
+// itself is kept, and the caller must not reuse it; otherwise b was copied.
 func (c *conn) keep(b []byte) (took, kept bool) {
 	u := c.unsent
 	if u == nil {
@@ -111,7 +114,8 @@ func (c *conn) keep(b []byte) (took, kept bool) {
 	return took, true
 }
 
-// afford takes up n bytes of memory, if there are: one pooled buffer, and what nobody else needs.
+// afford takes n bytes of memory for u, and reports whether it could. One pooled buffer is free; beyond that it takes only what nobody else
+// needs.
 func (c *conn) afford(u *unsent, n int) bool {
 	if want := u.took + n - largeBuffer - u.have; want > 0 && c.srv.replies.size > 0 {
 		p := c.srv.replies.spare(want, c)
@@ -125,7 +129,7 @@ func (c *conn) afford(u *unsent, n int) bool {
 	return true
 }
 
-// spare is take for what can be done without: half of all there is stays for others.
+// spare is try for memory that the caller can do without: it leaves half of the ration to others.
 func (r *ration) spare(n int, who any) *part {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -137,10 +141,10 @@ func (r *ration) spare(n int, who any) *part {
 	return p
 }
 
-// first is what is sent next.
+// first returns the bytes to be sent next.
 func (u *unsent) first() []byte { return u.pieces[0][u.at:] }
 
-// tookSome notes that so much of what is kept was sent.
+// tookSome records that the client took n bytes of what is kept.
 func (c *conn) tookSome(n int) {
 	u := c.unsent
 	u.at += n
@@ -159,7 +163,7 @@ func (c *conn) tookSome(n int) {
 	}
 }
 
-// forgetUnsent gives back what was kept.
+// forgetUnsent drops what is kept, and gives back its memory.
 func (c *conn) forgetUnsent() {
 	if c.unsent == nil {
 		return
@@ -171,7 +175,7 @@ func (c *conn) forgetUnsent() {
 	c.unsent = nil
 }
 
-// sendKept sends what is kept, as far as that needs no waiting.
+// sendKept sends what is kept, as far as that is possible without waiting.
 func (c *conn) sendKept() error {
 	for c.unsent != nil {
 		piece := c.unsent.first()
@@ -188,7 +192,7 @@ func (c *conn) sendKept() error {
 	return nil
 }
 
-// drain sends what is kept, however long that takes.
+// drain sends everything that is kept, however long that takes.
 func (c *conn) drain() error {
 	for c.unsent != nil {
 		piece := c.unsent.first()
@@ -201,8 +205,9 @@ func (c *conn) drain() error {
 	return nil
 }
 
-// exchange is for a client that has not taken all its replies: it takes in what the client sends, and tells whether there is any, or else
-// waits for a moment for it to take some; where that fails, whoever reads next meets the end. Who does neither for Options.StallTimeout is cut off.
+// exchange serves a client that has not taken all its replies. It reads what the client sends, and reports whether there was anything. If
+// not, it waits a moment for the client to take some replies; if sending fails, it drops them, and the next read reports the error. A client
+// that neither sends nor takes enough within Options.StallTimeout is cut off.
 func (c *conn) exchange() (arrived bool) {
 	if c.sendKept() != nil || c.unsent == nil {
 		return false

@@ -14,7 +14,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
 )
 
-// encoded is a command as clients send it.
+// encoded returns a command as clients send it.
 func encoded(words ...string) []byte {
 	b := fmt.Appendf(nil, "*%d\r\n", len(words))
 	for _, w := range words {
@@ -23,7 +23,7 @@ func encoded(words ...string) []byte {
 	return b
 }
 
-// wholePipeline sends one command so often before it reads a reply, as most client libraries do, and compares the replies.
+// wholePipeline sends a command count times before it reads the first reply, as most client libraries do, and compares the replies.
 func wholePipeline(addr string, one []byte, count int, reply []byte) error {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
@@ -49,8 +49,8 @@ func wholePipeline(addr string, one []byte, count int, reply []byte) error {
 	return nil
 }
 
-// Clients that send a whole pipeline before they read the first reply get all replies, also where replies take turns, and over a member that
-// asks the leader.
+// Clients that send a whole pipeline before they read the first reply get all replies, even if replies take turns, and also through a member
+// that forwards.
 func TestWholePipelineBeforeItsReplies(t *testing.T) {
 	value := strings.Repeat("v", 1000)
 	o := forwarding()
@@ -84,7 +84,8 @@ func TestWholePipelineBeforeItsReplies(t *testing.T) {
 	}
 }
 
-// What is kept for a client ends at client-output-buffer-limit: nothing more is executed then, until it takes some.
+// The replies kept for a client are bounded by client-output-buffer-limit and by the memory for replies. Beyond that, nothing more is executed
+// until the client takes some.
 func TestUnsentRepliesAreBounded(t *testing.T) {
 	for name, o := range map[string]resp.Options{"of one client": {MaxOutput: 8 << 20}, "of all": {MaxLong: 16 << 20}} {
 		t.Run(name, func(t *testing.T) {
@@ -117,7 +118,7 @@ func TestUnsentRepliesAreBounded(t *testing.T) {
 	}
 }
 
-// Who takes no replies, and says nothing, is cut off in the end, also when they are kept.
+// A client that neither takes replies nor sends anything is cut off in the end, even though its replies are kept.
 func TestUnsentRepliesOfTheSilent(t *testing.T) {
 	n := resptest.Start(t, resp.Options{StallTimeout: time.Second})
 	w := dial(t, n.Addr)
@@ -134,7 +135,7 @@ func TestUnsentRepliesOfTheSilent(t *testing.T) {
 	})
 }
 
-// Who reads slowly, and sends on all the while, gets everything in order.
+// A client that reads slowly, and keeps sending all the while, gets all replies in order.
 func TestUnsentRepliesOfTheSlow(t *testing.T) {
 	n := resptest.Start(t, resp.Options{MaxLong: 8 << 20, StallTimeout: 4 * time.Second})
 	w := dial(t, n.Addr)
@@ -144,7 +145,7 @@ func TestUnsentRepliesOfTheSlow(t *testing.T) {
 	go func() {
 		one := []byte(strings.Repeat("INCR n\r\nGET k\r\n", each))
 		for range rounds {
-			_, _ = c.nc.Write(one) // the reader meets the error
+			_, _ = c.nc.Write(one) // the reads below reveal an error
 			time.Sleep(20 * time.Millisecond)
 		}
 	}()

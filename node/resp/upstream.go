@@ -12,25 +12,26 @@ import (
 	"time"
 )
 
-// upstream is a client connection's own connection to the leader: the session there is its session. The connection's goroutine
-// owns it; nc may be closed, or be given a deadline, by others.
+// upstream is a client connection's own connection to the leader, with the client's session on the leader. The client connection's goroutine
+// owns it, but other goroutines may close nc or set its deadlines.
 type upstream struct {
 	addr  string
 	nc    net.Conn
 	in    *bufio.Reader
 	resp3 bool
-	given string // conn.given when it was dialled
+	given string // conn.given when it was dialed
 }
 
-// forwardedCommand opens an upstream: what comes over it was sent by another member on behalf of its client. Its argument is
-// Options.Store; a member of an earlier build names none.
+// forwardedCommand is the first command on an upstream. It tells that another member sends what follows on behalf of its client. Its
+// argument is Options.Store; members of earlier builds send none.
 const forwardedCommand = "replicatedstore.forwarded"
 
-// codeNotLeader answers a forwarded command that was not run because this member does not lead, and ends the connection: nothing
-// that comes after it is run either, so all of it may be tried elsewhere. Clients never see it.
+// codeNotLeader starts the reply to a forwarded command that was not run because this member does not lead. The connection is closed after
+// it: no later command on it is run either, so all of them may be tried elsewhere. Clients never see this code.
 const codeNotLeader = "NOTLEADER"
 
-// forwarded notes that another member speaks, whose client may have written over a connection before this one. A password it gives next.
+// forwarded marks the connection as one from another member, whose client may have written over an earlier connection. If there is a
+// password, the member sends it next.
 func forwarded(c *call) {
 	if own := c.srv.opt.Store; len(c.args) > 1 && !sameStore(own, string(c.args[1])) {
 		c.conn.closing = true
@@ -41,14 +42,15 @@ func forwarded(c *call) {
 	c.w.ok()
 }
 
-// sameStore compares what Options.Store says of two members. Who does not know the UID may be of any store of that name.
+// sameStore reports whether two members with these values of Options.Store may belong to the same store. A member that does not know the UID
+// may belong to any store of that name.
 func sameStore(a, b string) bool {
 	nameA, uidA, _ := strings.Cut(a, "/")
 	nameB, uidB, _ := strings.Cut(b, "/")
 	return nameA == nameB && (uidA == uidB || uidA == "" || uidB == "")
 }
 
-// dialUpstream connects to the leader.
+// dialUpstream connects to the leader at addr and logs in with one of words.
 func (s *Server) dialUpstream(ctx context.Context, addr string, words []string) (*upstream, error) {
 	nc, err := s.opt.Dial(ctx, addr)
 	if err != nil {
@@ -69,22 +71,23 @@ func (s *Server) dialUpstream(ctx context.Context, addr string, words []string) 
 	return u, nil
 }
 
-// greet says on whose behalf, and for which store, this connection will ask.
+// greet tells the leader that this connection forwards for a client, and for which store.
 func (u *upstream) greet(store string) error {
 	err := u.ask(forwardedCommand, store)
 	if err != nil && strings.Contains(err.Error(), "wrong number of arguments") {
-		return u.ask(forwardedCommand) // a build that knew of no argument
+		return u.ask(forwardedCommand) // an earlier build, which takes no argument
 	}
 	return err
 }
 
-// dialWhile is dialUpstream for as long as the leader at addr is the one that is known: a lost one's machine does not even refuse.
+// dialWhile is dialUpstream, but gives up once the leader at addr is no longer the known one: the machine of a lost leader may not even
+// refuse the connection.
 func (s *Server) dialWhile(ctx context.Context, addr string, words []string) (*upstream, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
 		for {
-			changed := s.backend.Changed() // before looking
+			changed := s.backend.Changed() // before Place, so that no change is missed
 			if leads, leader := s.backend.Place(); leads || leader != addr {
 				cancel(errLeaderChanged)
 				return
@@ -101,7 +104,7 @@ func (s *Server) dialWhile(ctx context.Context, addr string, words []string) (*u
 
 var errLeaderChanged = errors.New("it does not lead any more")
 
-// ask sends one command of words and reads its reply, which must be no error.
+// ask sends words as one command and reads the reply. It returns an error if the reply is one.
 func (u *upstream) ask(words ...string) error {
 	args := make([][]byte, len(words))
 	for i, w := range words {
@@ -117,8 +120,8 @@ func (u *upstream) ask(words ...string) error {
 	return err
 }
 
-// send writes b, which stays in use until sent has returned how much of it was written. What may not fit the buffers between is written
-// beside the reading of replies, or both sides would wait for each other.
+// send writes b. b must not be changed before sent has returned, which reports how many bytes were written. If b may not fit the socket
+// buffers, a goroutine writes it while the caller reads replies; otherwise both sides could wait for each other.
 func (u *upstream) send(b []byte) (sent func() (int, error)) {
 	if len(b) <= 2*burstBytes {
 		n, err := u.nc.Write(b)
@@ -137,7 +140,7 @@ func (u *upstream) send(b []byte) (sent func() (int, error)) {
 	}
 }
 
-// speak makes the replies come in the client's version of the protocol.
+// speak switches the upstream to the client's version of the protocol.
 func (u *upstream) speak(resp3 bool) error {
 	if u.resp3 == resp3 {
 		return nil
@@ -153,10 +156,11 @@ func (u *upstream) speak(resp3 bool) error {
 	return nil
 }
 
-// ended reports whether the leader has closed the connection while nothing was asked.
+// ended reports whether an upstream with no command in flight can no longer be used: the leader has closed it, or has sent something
+// unasked.
 func (u *upstream) ended() bool {
 	if u.in.Buffered() > 0 {
-		return true // nothing is due
+		return true // no reply is due
 	}
 	sc, ok := u.nc.(syscall.Conn)
 	if !ok {
@@ -175,7 +179,7 @@ func (u *upstream) ended() bool {
 	return err != nil || !idle
 }
 
-// appendCommand encodes a command as clients send it.
+// appendCommand appends the RESP encoding of a command to dst.
 func appendCommand(dst []byte, args [][]byte) []byte {
 	dst = append(strconv.AppendInt(append(dst, '*'), int64(len(args)), 10), '\r', '\n')
 	for _, a := range args {
@@ -185,7 +189,7 @@ func appendCommand(dst []byte, args [][]byte) []byte {
 	return dst
 }
 
-// connect returns the connection's upstream to addr, dialled unless there is one that works.
+// connect returns the connection's upstream to addr. It dials a new one unless there is one that works.
 func (c *conn) connect(ctx context.Context, addr string) (*upstream, error) {
 	if u := c.up; u != nil && (u.addr != addr || u.given != c.given || u.ended()) {
 		c.disconnect()
@@ -206,7 +210,7 @@ func (c *conn) connect(ctx context.Context, addr string) (*upstream, error) {
 	return c.up, nil
 }
 
-// disconnect lets go of the upstream, and of what is watched there.
+// disconnect closes the upstream, if there is one. Keys watched over it are no longer watched.
 func (c *conn) disconnect() {
 	if c.up != nil {
 		_ = c.up.nc.Close()
@@ -225,13 +229,13 @@ func (c *conn) setUpstream(u *upstream) {
 		c.srv.stats.forwarding.Add(n)
 	}
 	c.up = u
-	if u != nil && c.killed.Load() { // kill may have looked just before
+	if u != nil && c.killed.Load() { // kill may have run just before c.up was set
 		_ = u.nc.Close()
 	}
 }
 
-// leaveUpstream gives what is under way at another leader than the one at addr a last moment: a leader that was deposed answers at
-// once, one that is gone never does. From any goroutine.
+// leaveUpstream allows commands in flight at a leader other than the one at addr lastMoment to be answered: a deposed leader answers at
+// once, and one that is gone never does. Any goroutine may call it.
 func (c *conn) leaveUpstream(addr string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -240,9 +244,10 @@ func (c *conn) leaveUpstream(addr string) {
 	}
 }
 
+// lastMoment is how long the replies of a former leader are still waited for.
 const lastMoment = time.Second
 
-// replyTimeout bounds the wait for a forwarded command's reply: the leader ends its own before.
+// replyTimeout bounds the wait for a forwarded command's reply. It is longer than the leader's own waits, so the leader gives up first.
 func (s *Server) replyTimeout() time.Duration {
 	return time.Duration(s.commitTimeout.Load()) + s.opt.ReadTimeout + lastMoment
 }

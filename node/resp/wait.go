@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// timeout returns argument i as milliseconds; 0 means no limit. False: an error was answered.
+// timeout returns argument i, which is in milliseconds; 0 means no limit. It returns false if it answered with an error.
 func (c *call) timeout(i int) (time.Duration, bool) {
 	ms, ok := parseInt(c.args[i])
 	switch {
@@ -21,11 +21,11 @@ func (c *call) timeout(i int) (time.Duration, bool) {
 	return 0, false
 }
 
-// isWait reports whether the command waits for acknowledgements.
+// isWait reports whether the command waits for acknowledgements of followers.
 func (c *command) isWait() bool { return c.name == "wait" || c.name == "waitaof" }
 
-// wait answers how many followers hold everything this connection wrote, durably. Redis counts in memory; here a
-// follower acknowledges after fsync, and a write was answered only once the store's own rule was met.
+// wait answers with the number of followers that durably hold everything this connection wrote. Redis counts replicas that hold it in
+// memory. Here a follower acknowledges after fsync, and a write was answered only once the store's own commit rule was met.
 func wait(c *call) {
 	if c.srv.backend.Sequencer() == nil {
 		c.w.fail(errWaitOnFollow)
@@ -43,7 +43,7 @@ func wait(c *call) {
 	c.w.integer(int64(followers))
 }
 
-// waitaof (Redis 7.2) is WAIT with the local fsync counted separately.
+// waitaof (Redis 7.2) is WAIT with the local fsync reported separately.
 func waitaof(c *call) {
 	local, ok := parseInt(c.args[1])
 	if !ok || local < 0 || local > 1 {
@@ -69,11 +69,11 @@ func waitaof(c *call) {
 	c.w.integer(int64(followers))
 }
 
-// acknowledged waits until `want` followers (and this member, if local) hold the connection's newest write, the time is
-// over (0: none), the client is gone, or the server stops. Inside a transaction it does not wait.
+// acknowledged waits until want followers (and this member, if local is set) hold the connection's newest write, the timeout has passed
+// (0: none), the client is gone, or the server stops. It returns what Backend.Acknowledged does. Inside a transaction it does not wait.
 func (c *call) acknowledged(local bool, want int64, timeout time.Duration) (bool, int) {
 	b, p := c.srv.backend, c.conn.written
-	if c.conn.wroteElsewhere { // a leader has applied all of that
+	if c.conn.wroteElsewhere { // a leader has applied everything that was committed elsewhere
 		if m := b.Machine(); m != nil {
 			p = max(p, m.Applied().Position)
 		}
@@ -91,11 +91,11 @@ func (c *call) acknowledged(local bool, want int64, timeout time.Duration) (bool
 	return b.WaitAcknowledged(ctx, p, local, int(min(want, math.MaxInt32)))
 }
 
-// errWouldWait is the fault of a hasty call that has to wait: it was not run.
+// errWouldWait is the fault of a hasty call that would have to wait. The command was not run.
 var errWouldWait = errors.New("it would have to wait")
 
-// blocking returns a context that ends after timeout (0: never), when the server stops, when the connection is killed, or
-// when the client hangs up.
+// blocking returns a context that ends after timeout (0: never), when the server stops, when the connection is killed or cut, or when the
+// client hangs up. The caller must call the returned function when it is done.
 func (c *call) blocking(timeout time.Duration) (context.Context, func()) {
 	if timeout == 0 {
 		timeout = math.MaxInt64
@@ -103,7 +103,7 @@ func (c *call) blocking(timeout time.Duration) (context.Context, func()) {
 	ctx, cancel := context.WithTimeout(c.srv.blockCtx, timeout)
 	c.conn.setWake(cancel)
 	if c.conn.killed.Load() || c.conn.cut.Load() {
-		cancel() // it was done just before wake was set
+		cancel() // it may have happened just before wake was set
 	}
 	watching := make(chan struct{})
 	go func() {
@@ -117,15 +117,16 @@ func (c *call) blocking(timeout time.Duration) (context.Context, func()) {
 	}
 }
 
-// tellSoFar sends the replies to what came before a command that may wait for long.
+// tellSoFar sends the replies to the commands before one that may wait for long.
 func (r *round) tellSoFar() {
 	if r.flush() != nil || r.conn.drain() != nil {
 		r.conn.closing = true
 	}
 }
 
-// waitElsewhere makes a wait at the leader end when the client hangs up or the server stops, as it would here; gone tells whether it
-// did. Other commands have their reply's time-out.
+// waitElsewhere prepares for forwarding j if it is a WAIT or WAITAOF: the wait at the leader then ends when the client hangs up or the
+// server stops, as it would here, and gone reports whether that has happened. The caller must call done afterwards. For other commands,
+// which have the reply timeout, waitElsewhere does nothing.
 func (r *round) waitElsewhere(u *upstream, j *job) (gone func() bool, done func()) {
 	if !j.cmd.isWait() {
 		return func() bool { return false }, func() {}
@@ -134,18 +135,18 @@ func (r *round) waitElsewhere(u *upstream, j *job) (gone func() bool, done func(
 	ctx, end := r.call.blocking(0)
 	_ = u.nc.SetDeadline(r.waitDeadline(j))
 	if _, leader := r.srv.backend.Place(); leader != "" {
-		r.conn.leaveUpstream(leader) // whoever told of another one may have done so just before
+		r.conn.leaveUpstream(leader) // LeaderMoved may have been called just before the deadline was set
 	}
 	stop := context.AfterFunc(ctx, func() { _ = u.nc.SetDeadline(time.Unix(1, 0)) })
 	return func() bool { return ctx.Err() != nil }, func() {
 		if !stop() {
-			r.conn.disconnect() // the deadline may come at any time
+			r.conn.disconnect() // the deadline in the past may be set at any time
 		}
 		end()
 	}
 }
 
-// waitDeadline is when the leader has answered a wait at the latest; zero: it may take for ever.
+// waitDeadline returns the time by which the leader must have answered j, a WAIT or WAITAOF. It is zero if that may take forever.
 func (r *round) waitDeadline(j *job) time.Time {
 	ms, ok := int64(0), len(j.args) > 2
 	if ok {
@@ -158,13 +159,14 @@ func (r *round) waitDeadline(j *job) time.Time {
 	return r.srv.opt.Now().Add(limit + r.srv.replyTimeout())
 }
 
-// maxWait is what a longer wait is as good as.
+// maxWait caps the timeout of a forwarded wait, so that computing its deadline does not overflow.
 const maxWait = 365 * 24 * time.Hour
 
-// hangupCheck is how often a blocked connection is looked at for its client having gone.
+// hangupCheck is how often watchHangup checks whether the client of a blocked connection is gone.
 const hangupCheck = time.Second
 
-// watchHangup calls gone once the peer has closed the connection, until ctx ends. What the client sends meanwhile stays for later.
+// watchHangup calls gone, once, if the client closes the connection before ctx ends. It reads nothing: what the client sends in the
+// meantime stays in the socket.
 func (c *conn) watchHangup(ctx context.Context, gone func()) {
 	if c.raw == nil {
 		return

@@ -8,30 +8,31 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// watchList knows which connections watch which keys. On a leader keys are watched and touched under the sequencer's
-// lock, so that a write is either before the WATCH or seen by it.
+// watchList records which connections watch which keys. On a leader, keys are watched and touched under the sequencer's lock, so that a
+// write either precedes a WATCH or is seen by it.
 type watchList struct {
-	count atomic.Int64 // of watched keys: writes look at it before they take mu
+	count atomic.Int64 // number of watches; writes check it before they take mu
 	mu    sync.Mutex   // a leaf: nothing is locked under it
 	byKey map[string]map[*conn]struct{}
 }
 
 // watched is the state of a connection's WATCH.
 type watched struct {
-	expiries map[string]int64 // the keys, with their expiry when they were watched; 0: none
+	expiries map[string]int64 // watched keys and their expiry, in unix ms, when they were watched; 0: none
 	touched  atomic.Bool
-	bytes    int // that the keys take; see watchedKey
+	bytes    int // memory that the keys take; see watchedKey
 	kept
-	// On a follower, which has no say in writes: the state when the first key was watched. Anything applied since counts
-	// as a change, which is more careful than need be.
+	// On a follower, where writes do not pass through watchList: the state when the first key was watched. Anything applied since then counts
+	// as a change, which is more careful than necessary.
 	machine  *store.Machine
 	position replication.Position
 }
 
-// watchedKey is what a watched key takes beside its bytes, in bytes: in two maps, and one of those who watch it. (Measured: 260 to 300.)
+// watchedKey is the memory that a watched key takes besides its own bytes, in bytes: entries in two maps, and in the map of the connections
+// that watch it. (Measured: 260 to 300.)
 const watchedKey = 288
 
-// more is how many bytes are watched once keys are, too.
+// more returns how many bytes w would take if keys were watched as well.
 func (w *watched) more(keys [][]byte) int {
 	n := w.bytes
 	for _, key := range keys {
@@ -42,7 +43,7 @@ func (w *watched) more(keys [][]byte) int {
 	return n
 }
 
-// mayWatch waits until there is memory for keys; those that are refused need none.
+// mayWatch waits until there is memory to watch keys. If there are too many, WATCH will be refused, and they need none.
 func (c *conn) mayWatch(keys [][]byte) {
 	w := c.watching()
 	if n := w.more(keys); n <= c.srv.limits.MaxRequest {
@@ -50,7 +51,7 @@ func (c *conn) mayWatch(keys [][]byte) {
 	}
 }
 
-// watching is what c watches, which may be nothing yet.
+// watching returns the WATCH state of c, creating it if necessary.
 func (c *conn) watching() *watched {
 	if c.watched == nil {
 		c.watched = &watched{expiries: map[string]int64{}}
@@ -103,7 +104,7 @@ func unwatch(c *call) {
 func (c *conn) unwatch() {
 	if c.watchesUp != nil {
 		c.watchesUp = nil
-		c.disconnect() // the session there watches no more
+		c.disconnect() // ends the watches of the session at the leader
 	}
 	if c.watched == nil {
 		return
@@ -115,7 +116,7 @@ func (c *conn) unwatch() {
 	c.watched = nil
 }
 
-// watchBroken reports whether a watched key was changed, or expired, by now (unix ms). Leader only.
+// watchBroken reports whether a watched key was changed or has expired by now (unix ms). Leader only.
 func (c *conn) watchBroken(now int64) bool {
 	w := c.watched
 	if w == nil {
@@ -132,7 +133,8 @@ func (c *conn) watchBroken(now int64) bool {
 	return false
 }
 
-// watchMoved reports whether anything was applied since the first WATCH. Followers only.
+// watchMoved reports whether anything was applied since the first WATCH, or whether keys were watched while this member led. at is m's
+// applied position. Followers only.
 func (c *conn) watchMoved(m *store.Machine, at replication.Position) bool {
 	w := c.watched
 	return w != nil && (w.machine != m || w.position != at || len(w.expiries) > 0)
@@ -161,7 +163,7 @@ func (l *watchList) remove(key string, c *conn) {
 	l.count.Add(-1)
 }
 
-// touch tells who watches key that it changes.
+// touch marks the connections that watch key: the key changes.
 func (l *watchList) touch(key []byte) {
 	if l.count.Load() == 0 {
 		return

@@ -57,11 +57,11 @@ func TestWatchExpires(t *testing.T) {
 	n.Advance(101 * time.Second)
 	w.send("MULTI", "GET k", "EXEC")
 	w.expect("+OK", "+QUEUED", "*-1")
-	w.send("MULTI", "GET k", "EXEC") // not watched any more
+	w.send("MULTI", "GET k", "EXEC") // no longer watched
 	w.expect("+OK", "+QUEUED", "*1", "$-1")
 }
 
-// An EXEC is one entry: it is lost or kept as a whole, and so is its answer.
+// An EXEC is one entry: it is lost or kept as a whole, and so is its reply.
 func TestExecOutcomeUnknown(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	w := dial(t, n.Addr)
@@ -79,7 +79,7 @@ func TestExecOutcomeUnknown(t *testing.T) {
 	w.closed()
 }
 
-// watchMany watches so many keys of 16 bytes; names tells them from others.
+// watchMany watches keys keys of 16 bytes. Different values of names give different keys.
 func (w *wire) watchMany(names, keys int) {
 	w.t.Helper()
 	var b strings.Builder
@@ -89,7 +89,7 @@ func (w *wire) watchMany(names, keys int) {
 	w.send("WATCH" + b.String())
 }
 
-// Who watches more than MULTI may queue is refused, and goes on with what he watches.
+// A WATCH that exceeds the size limit, which is the one for MULTI, is refused. The keys watched before stay watched.
 func TestWatchedKeysAreBounded(t *testing.T) {
 	n := resptest.Start(t, resp.Options{Limits: resp.Limits{MaxRequest: 64 << 10}})
 	w := dial(t, n.Addr)
@@ -100,7 +100,7 @@ func TestWatchedKeysAreBounded(t *testing.T) {
 	for range 2 {
 		w.watchMany(3, 100)
 		w.expect("-ERR the watched keys are longer than client-query-buffer-limit")
-		w.watchMany(1, 100) // once more
+		w.watchMany(1, 100) // again
 		w.expect("+OK")
 	}
 	dial(t, n.Addr).do("SET 000003-000000001 x", "+OK") // not watched
@@ -110,7 +110,7 @@ func TestWatchedKeysAreBounded(t *testing.T) {
 	w.expect("+OK")
 }
 
-// What is watched takes turns with long requests, until it is watched no more.
+// Watched keys take turns with long requests until they are no longer watched.
 func TestWatchedKeysTakeTurns(t *testing.T) {
 	const commands, keys = 8, 1000 // 2 MiB
 	n := resptest.Start(t, resp.Options{MaxLarge: 3 << 20})
@@ -154,5 +154,5 @@ func TestWatchedKeysTakeTurns(t *testing.T) {
 	watchAll(a)
 	watched(a)
 	watchAll(b)
-	watched(b) // nobody is held up for ever
+	watched(b) // b does not wait forever, although a keeps watching
 }

@@ -9,17 +9,18 @@ import (
 
 // writer encodes replies in RESP2 or RESP3 into one buffer.
 //
-// A reply that would make the buffer exceed limit is dropped and over is set; the connection then closes instead of
-// sending a reply with a hole (the meaning of Redis's hard client-output-buffer-limit).
+// A reply that would make the buffer exceed limit is dropped, and over is set. The connection is then closed, so that no incomplete
+// reply is sent (as with Redis's hard client-output-buffer-limit).
 type writer struct {
 	buf    []byte
 	resp3  bool
-	limit  int // bytes; 0 = none
+	limit  int // bytes; 0: none
 	over   bool
 	errors uint64 // error replies written so far
 	last   string // code of the newest error reply
 }
 
+// fits reports whether n more bytes may be written. If they exceed the limit it sets over, after which nothing fits.
 func (w *writer) fits(n int) bool {
 	if w.limit > 0 && len(w.buf)+n > w.limit {
 		w.over = true
@@ -42,7 +43,7 @@ func (w *writer) simple(s string) {
 
 func (w *writer) ok() { w.simple("OK") }
 
-// fail writes an error reply. text starts with its code ("ERR ..."). CR and LF become spaces, as Redis does.
+// fail writes an error reply. text starts with the error code ("ERR ..."). CR and LF become spaces, as in Redis.
 func (w *writer) fail(text string) {
 	w.errors++
 	w.last, _, _ = strings.Cut(text, " ")
@@ -66,7 +67,7 @@ func (w *writer) integer(n int64) {
 	}
 }
 
-// flag writes 1 or 0: what Redis's older commands use for a boolean in both protocols.
+// flag writes b as the integer 1 or 0, as Redis's older commands do in both protocols.
 func (w *writer) flag(b bool) {
 	if b {
 		w.integer(1)
@@ -84,7 +85,7 @@ func (w *writer) bulk(b []byte) {
 	w.buf = append(append(w.buf, b...), '\r', '\n')
 }
 
-// bulkSize is what bulk adds for n bytes.
+// bulkSize returns how many bytes bulk writes for a string of n bytes.
 func bulkSize(n int) int {
 	size := len("$0\r\n\r\n") + n
 	for ; n > 9; n /= 10 {
@@ -133,7 +134,7 @@ func (w *writer) array(n int) {
 	}
 }
 
-// set announces n members: a set in RESP3, an array in RESP2.
+// set writes the header of a set with n members: a set in RESP3, an array in RESP2.
 func (w *writer) set(n int) {
 	if !w.fits(23) {
 		return
@@ -145,7 +146,7 @@ func (w *writer) set(n int) {
 	}
 }
 
-// dict announces n pairs: a map in RESP3, a flat array in RESP2.
+// dict writes the header of a map with n pairs: a map in RESP3, a flat array in RESP2.
 func (w *writer) dict(n int) {
 	if !w.fits(23) {
 		return
@@ -157,7 +158,7 @@ func (w *writer) dict(n int) {
 	}
 }
 
-// verbatim writes text meant for people: a verbatim string of the format "txt" in RESP3, a bulk string in RESP2.
+// verbatim writes text meant for people: a verbatim string with format "txt" in RESP3, a bulk string in RESP2.
 func (w *writer) verbatim(s string) {
 	if !w.resp3 {
 		w.text(s)
@@ -169,17 +170,17 @@ func (w *writer) verbatim(s string) {
 	}
 }
 
-// mark remembers where an aggregate's header belongs whose size is not known yet; see insertArray.
+// mark returns the position of an aggregate whose size is not known yet; its header is inserted later, see insertArray.
 func (w *writer) mark() int { return len(w.buf) }
 
-// insertArray puts the header of an array of n elements in front of what was written since at.
+// insertArray inserts the header of an array of n elements before what was written since at.
 func (w *writer) insertArray(at, n int) {
 	var tmp [23]byte
 	h := strconv.AppendInt(append(tmp[:0], '*'), int64(n), 10)
 	w.insert(at, append(h, '\r', '\n'))
 }
 
-// insertVerbatim makes what was written since at a verbatim string.
+// insertVerbatim turns what was written since at into a verbatim string (in RESP2, a bulk string).
 func (w *writer) insertVerbatim(at int) {
 	n := len(w.buf) - at
 	if !w.fits(29) {
@@ -193,7 +194,7 @@ func (w *writer) insertVerbatim(at int) {
 	w.insert(at, head)
 }
 
-// insert puts raw protocol in front of what was written since at.
+// insert inserts raw protocol before what was written since at.
 func (w *writer) insert(at int, raw []byte) {
 	if w.fits(len(raw)) {
 		w.buf = slices.Insert(w.buf, at, raw...)

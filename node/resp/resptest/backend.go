@@ -75,7 +75,7 @@ func (n *Node) Acknowledged(p replication.Position) (bool, int) {
 	}
 }
 
-// WaitAcknowledged implements resp.Backend. Since followers apply at once, more will not come.
+// WaitAcknowledged implements resp.Backend. It always waits until ctx ends: followers apply at once, so no more acknowledgements will come.
 func (n *Node) WaitAcknowledged(ctx context.Context, p replication.Position, _ bool, _ int) (bool, int) {
 	<-ctx.Done()
 	return n.Acknowledged(p)

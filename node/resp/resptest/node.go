@@ -1,5 +1,5 @@
-// Package resptest runs the client protocol on a real state machine and sequencer without the replicated log: what the
-// sequencer queues is sealed and applied at once, as by a single member that commits alone. Tests use it.
+// Package resptest runs the client protocol on a real state machine and sequencer, for tests, but without the replicated log: what the
+// sequencer queues is sealed and applied at once, as by a single member that commits alone.
 package resptest
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// Node is one member with a client port on loopback. It implements resp.Backend.
+// Node is a member with a client port on the loopback interface. It implements resp.Backend.
 type Node struct {
 	t      testing.TB
 	Server *resp.Server
@@ -31,12 +31,12 @@ type Node struct {
 	leads   atomic.Bool
 	gate    atomic.Pointer[error]
 	onGate  atomic.Pointer[func()]
-	room    atomic.Pointer[resp.Room] // nil: any
+	room    atomic.Pointer[resp.Room] // nil: unlimited
 	unheard atomic.Int64              // see SetUnheard
-	work    *store.Sequencer          // the loop's
+	work    *store.Sequencer          // the node's only sequencer, open or closed
 	offset  atomic.Int64              // nanoseconds added to the wall clock
 
-	mu        sync.Mutex // guards below
+	mu        sync.Mutex // guards the fields below, up to changed
 	epoch     replication.Epoch
 	end       replication.Mark
 	stalled   bool
@@ -45,7 +45,7 @@ type Node struct {
 	expires   bool
 	lagging   bool // see Lag
 	held      replication.Position
-	place     string // of a leader elsewhere; see Point
+	place     string // client address of the leader, if it is another node; see Point
 	changed   chan struct{}
 
 	ctx     context.Context
@@ -54,21 +54,21 @@ type Node struct {
 	resume  chan struct{}
 }
 
-// Start runs a leading node until the test ends. so bounds its sequencer.
+// Start runs a leading node until the test ends. so, if given, configures its sequencer.
 func Start(t testing.TB, o resp.Options, so ...store.SequencerOptions) *Node {
 	n := newNode(t, vfs.NewMem(), o, so...)
 	n.Lead()
 	return n
 }
 
-// StartOn is Start with the data on fs.
+// StartOn is like Start, with the data on fs.
 func StartOn(t testing.TB, fs vfs.FS, o resp.Options) *Node {
 	n := newNode(t, fs, o)
 	n.Lead()
 	return n
 }
 
-// SetRoom says what may be written.
+// SetRoom sets what Room returns.
 func (n *Node) SetRoom(r resp.Room) { n.room.Store(&r) }
 
 // Room implements resp.Backend.
@@ -79,7 +79,7 @@ func (n *Node) Room() resp.Room {
 	return resp.Room{Add: math.MaxInt64, Rewrite: true}
 }
 
-// SetUnheard says for how long too few followers have been heard.
+// SetUnheard sets what Unheard returns.
 func (n *Node) SetUnheard(d time.Duration) { n.unheard.Store(int64(d)) }
 
 // Unheard implements resp.Backend.
@@ -90,7 +90,7 @@ func StartWaiting(t testing.TB, o resp.Options) *Node {
 	return newNode(t, vfs.NewMem(), o)
 }
 
-// Follow runs a node that applies what n seals from now on; n must be empty so far.
+// Follow runs a node that applies what n seals from now on. n must still be empty.
 func (n *Node) Follow(o resp.Options) *Node {
 	f := newNode(n.t, vfs.NewMem(), o)
 	n.mu.Lock()
@@ -151,13 +151,13 @@ func (n *Node) close() {
 	}
 }
 
-// clock takes no lock: it is called under the sequencer's.
+// clock takes no lock, because it is called with the sequencer locked.
 func (n *Node) clock() int64 { return time.Now().Add(time.Duration(n.offset.Load())).UnixMilli() }
 
-// Advance moves the node's clock.
+// Advance moves the node's clock forward by d.
 func (n *Node) Advance(d time.Duration) { n.offset.Add(int64(d)) }
 
-// Lead opens the next epoch.
+// Lead makes the node lead, in the next epoch.
 func (n *Node) Lead() {
 	now := n.work.Now()
 	n.mu.Lock()
@@ -177,7 +177,7 @@ func (n *Node) Lead() {
 	n.Point("")
 }
 
-// Point says where the leader takes clients, for a node that forwards.
+// Point sets the client address of the leader, for a node that forwards.
 func (n *Node) Point(addr string) {
 	n.mu.Lock()
 	n.place = addr
@@ -187,20 +187,21 @@ func (n *Node) Point(addr string) {
 	n.Server.LeaderMoved(addr)
 }
 
-// Place and Changed implement resp.Backend.
+// Place implements resp.Backend.
 func (n *Node) Place() (leads bool, leader string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.leads.Load(), n.place
 }
 
+// Changed implements resp.Backend.
 func (n *Node) Changed() <-chan struct{} {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.changed
 }
 
-// Resign ends the leadership as a node does that forwards: connections go on.
+// Resign ends the leadership like a node that forwards: connections stay open.
 func (n *Node) Resign() {
 	n.leads.Store(false)
 	n.seq.Store(nil)
@@ -209,7 +210,7 @@ func (n *Node) Resign() {
 	n.Point("")
 }
 
-// HandOver moves leadership to a follower that forwards, as a planned handover does, and makes n follow it.
+// HandOver moves the leadership to the follower to, which forwards, as a planned handover does, and makes n follow it.
 func (n *Node) HandOver(to *Node) {
 	n.Resign()
 	n.mu.Lock()
@@ -223,7 +224,7 @@ func (n *Node) HandOver(to *Node) {
 	n.Point(to.Addr)
 }
 
-// Depose ends the leadership as a node does that does not forward: writes in flight get an unknown outcome, connections are cut.
+// Depose ends the leadership like a node that does not forward: writes in flight get an unknown outcome, and connections are cut.
 func (n *Node) Depose() {
 	n.leads.Store(false)
 	n.seq.Store(nil)
@@ -231,8 +232,10 @@ func (n *Node) Depose() {
 	n.Server.Cut("deposed")
 }
 
-// Hold and Release pass on to the sequencer.
-func (n *Node) Hold()    { n.work.Hold() }
+// Hold calls Hold of the sequencer.
+func (n *Node) Hold() { n.work.Hold() }
+
+// Release calls Release of the sequencer.
 func (n *Node) Release() { n.work.Release() }
 
 // Stall stops committing until Resume.
@@ -253,7 +256,7 @@ func (n *Node) Resume() {
 	}
 }
 
-// InFlight reports whether more is ordered than committed.
+// InFlight reports whether there are entries that were ordered but not committed.
 func (n *Node) InFlight() bool {
 	tail := n.Tail()
 	n.mu.Lock()
@@ -261,16 +264,16 @@ func (n *Node) InFlight() bool {
 	return tail > n.end.Position
 }
 
-// OnReadGate has f called, once, by whoever asks the read gate next.
+// OnReadGate makes the next call of ReadGate call f, once.
 func (n *Node) OnReadGate(f func()) { n.onGate.Store(&f) }
 
-// Tail is the newest position that was ordered.
+// Tail returns the newest position that was ordered.
 func (n *Node) Tail() replication.Position {
 	defer n.work.Release()
 	return n.work.Hold()
 }
 
-// RefuseReads makes the read gate answer err; nil opens it.
+// RefuseReads makes ReadGate return err. A nil err opens the gate.
 func (n *Node) RefuseReads(err error) { n.gate.Store(&err) }
 
 // Epoch returns the current epoch.
@@ -284,7 +287,7 @@ func (n *Node) sealAt(now int64) replication.Seal {
 	return replication.Seal{Epoch: n.epoch, First: n.end.Position + 1, UnixMilli: now, Prev: n.end.Chain}
 }
 
-// apply needs mu.
+// apply applies r here and on all followers. The caller holds n.mu.
 func (n *Node) apply(r replication.Record) {
 	if err := n.machine.Load().Apply([]replication.Record{r}); err != nil {
 		n.t.Errorf("apply: %v", err)
@@ -311,7 +314,7 @@ func (n *Node) loop() {
 	}
 }
 
-// expire removes expired keys now and then, beside the loop, which has to commit that.
+// expire periodically removes expired keys. It has a goroutine of its own, because loop has to commit the removals.
 func (n *Node) expire() {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -332,7 +335,8 @@ func (n *Node) expire() {
 	}
 }
 
-// commit seals and applies one record; false when there is nothing to do. Whoever is told of it may come back to the Node.
+// commit seals and applies one record. It returns false if there is nothing to do. It holds no lock while it calls Applied, because whoever
+// that notifies may call methods of the Node.
 func (n *Node) commit() bool {
 	end, sealed := n.seal()
 	if sealed {
@@ -361,7 +365,7 @@ func (n *Node) seal() (end replication.Position, sealed bool) {
 	return n.end.Position, true
 }
 
-// Lag makes the followers acknowledge nothing after p.
+// Lag makes the followers acknowledge nothing beyond p.
 func (n *Node) Lag(p replication.Position) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
