@@ -21,7 +21,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/render"
 )
 
-// Keys of log lines; every package of the operator uses these and no others for these things.
+// Keys of this package's log lines.
 const (
 	keyStore   = "store"
 	keyState   = "state"

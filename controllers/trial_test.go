@@ -148,8 +148,8 @@ func TestAPodIsTriedAfterWhatItRefersTo(t *testing.T) {
 		}
 		return nil
 	}
-	if _, err := s.pass(t); err != nil || !slices.Contains(c.made, "ServiceAccount/orders-nodes") {
-		t.Fatalf("made %v: %v", c.made, err)
+	if _, err := s.pass(t); err != nil || !slices.Contains(c.made, "ServiceAccount/orders-nodes") || len(c.tried) != 1 {
+		t.Fatalf("made %v, tried %d pods: %v", c.made, len(c.tried), err)
 	}
 }
 

@@ -33,7 +33,7 @@ func (n *Node) Leave() error {
 		last, cancel := context.WithTimeout(context.Background(), min(lastReplies, grace/6))
 		defer cancel()
 		if err := n.clients.Shutdown(last); err != nil {
-			n.opt.Log.Info("clients were cut off", "reason", err.Error())
+			n.opt.Log.Info("clients were cut off", "error", err.Error())
 		}
 	}
 	return n.Stop()

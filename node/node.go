@@ -268,7 +268,7 @@ func (n *Node) servePeers(ctx context.Context, l net.Listener) {
 			return
 		}
 		if err != nil {
-			n.opt.Log.Error(err, "accept follower")
+			n.opt.Log.Error(err, "a follower's connection could not be accepted; this is tried again")
 			select {
 			case <-time.After(100 * time.Millisecond):
 				continue
@@ -278,7 +278,7 @@ func (n *Node) servePeers(ctx context.Context, l net.Listener) {
 		}
 		conns.Go(func() {
 			if err := peer.Serve(ctx, conn, n.run); err != nil && ctx.Err() == nil {
-				n.opt.Log.Info("a follower's connection ended", "remote", conn.RemoteAddr().String(), "reason", err.Error())
+				n.opt.Log.Info("a follower's connection ended", "remote", conn.RemoteAddr().String(), "error", err.Error())
 			}
 		})
 	}
@@ -311,7 +311,7 @@ func (n *Node) shutdown() {
 	ctx, cancel := context.WithTimeout(context.Background(), lastReplies)
 	defer cancel()
 	if err := n.clients.Shutdown(ctx); err != nil {
-		n.opt.Log.Info("clients were cut off", "reason", err.Error())
+		n.opt.Log.Info("clients were cut off", "error", err.Error())
 	}
 	n.closePorts()
 	<-n.run.Done()

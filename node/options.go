@@ -15,7 +15,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/resp"
 )
 
-// Consistency is what reads promise where a connection asks for nothing else.
+// Consistency is what every read of a member promises; a connection cannot choose another.
 type Consistency string
 
 // Levels of consistency, weakest first.
@@ -59,16 +59,16 @@ type Options struct {
 	// StoreUID is that of the store's object, by which members of two stores of one name tell each other apart; "": any.
 	StoreUID    string
 	Consistency Consistency
-	// MaxValueBytes, MaxClients: limits of the client protocol.
+	// MaxValueBytes bounds a value and any other argument, in bytes: 1 to 64 MiB. MaxClients is at least 1.
 	MaxValueBytes int64
 	MaxClients    int
 	// PasswordFile has what clients have to give one of, a line each; "": everybody may do everything.
 	PasswordFile string
-	// LogRetain and Memory in bytes.
+	// LogRetain is at least 1 MiB and Memory at least 16 MiB, both in bytes.
 	LogRetain, Memory int64
 	// SeedRate bounds what this member sends to seed others, in bytes per second over all of them; 0: no bound.
 	SeedRate int64
-	// WriteTimeout is after how long a write that is not committed is answered "outcome unknown".
+	// WriteTimeout, at least 1 ms, is how long a write waits to be committed before it is answered "outcome unknown".
 	WriteTimeout time.Duration
 	// StopGrace is how long Leave may take.
 	StopGrace time.Duration

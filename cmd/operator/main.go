@@ -77,7 +77,7 @@ func run(ctx context.Context, o options) error {
 	r := &controllers.Reconciler{
 		Client:   mgr.GetClient(),
 		Reader:   mgr.GetAPIReader(),
-		Nodes:    nodeclient.New(o.timeouts),
+		Nodes:    nodeclient.New(nodeclient.DefaultTimeouts()),
 		Recorder: mgr.GetEventRecorder("replicatedstore-operator"),
 		Clock:    clock.RealClock{},
 		Options:  render.Options{Image: o.nodeImage},

@@ -10,7 +10,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
-	"github.com/replicatedstore/replicatedstore/controllers/nodeclient"
 )
 
 // options are the flags.
@@ -25,14 +24,13 @@ type options struct {
 	showVersion    bool
 
 	settings decide.Settings
-	timeouts nodeclient.Timeouts
 	log      zap.Options
 
 	askAgain time.Duration // how often a namespace that was left out is asked for; no flag
 }
 
 func parse(name string, args []string) (options, error) {
-	o := options{settings: decide.DefaultSettings(), timeouts: nodeclient.DefaultTimeouts(), askAgain: time.Minute}
+	o := options{settings: decide.DefaultSettings(), askAgain: time.Minute}
 	o.log.TimeEncoder = zapcore.RFC3339NanoTimeEncoder // a failover takes less than a second
 	f := flag.NewFlagSet(name, flag.ContinueOnError)
 	f.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "address that serves /metrics; 0 serves none")

@@ -123,7 +123,7 @@ type Plan struct {
 	State   State
 	Reason  string // CamelCase; used in conditions, events and log lines alike
 	Message string // one sentence
-	// Actions in order; the first failure ends the pass, unless it is a CreateMember's. At most one is risky.
+	// Actions in order; the first failure ends the pass, unless it is a CreateMember's or a LabelPod's. At most one is risky.
 	Actions []Action
 	// RequeueAfter: look again then, if nothing happens before.
 	RequeueAfter time.Duration

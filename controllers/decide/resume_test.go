@@ -97,6 +97,9 @@ func TestBootstrapSurvivesEveryDeath(t *testing.T) {
 	for n := 0; ; n++ {
 		w := newWorld(t, 3, 1)
 		if !dieBefore(w, n) {
+			if n < 3 {
+				t.Fatalf("a new store took only %d actions", n)
+			}
 			return
 		}
 		w.until("a store", func() bool { return w.record != "" && w.ops[0].plan.State == decide.Stable })

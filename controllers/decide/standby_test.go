@@ -131,6 +131,9 @@ func TestStandbyRefusesRequests(t *testing.T) {
 	w.cluster.Vanish("orders-3")
 	w.store.Spec.Failover.DataLoss = "Allow"
 	w.store.Annotations[v1alpha1.AnnotationFailover] = "orders-3"
-	w.until("an answer", func() bool { return w.store.Status.FailoverRequest != nil })
+	w.until("a refusal", func() bool {
+		r := w.store.Status.FailoverRequest
+		return r != nil && r.Result == v1alpha1.ResultRefused
+	})
 	w.until("orders-2 leads", func() bool { return w.rec().Epoch == 2 && w.rec().Leader.Member == "orders-2" })
 }

@@ -272,7 +272,7 @@ func sortVoters(vs []replication.Voter) {
 
 func equalRule(a, b replication.Rule) bool { return a.K == b.K && slices.Equal(a.Voters, b.Voters) }
 
-// describe tells rules to people: "1 of orders-2, orders-3".
+// describe tells rules to people: "1 of [orders-2, orders-3]".
 func describe(rules []replication.Rule) string {
 	parts := make([]string, 0, len(rules))
 	for _, r := range rules {

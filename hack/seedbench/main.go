@@ -140,7 +140,7 @@ func report(out io.Writer, o options, from string, rows []row) {
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// progress prints one line a second at most, and the last.
+// progress prints one line every two seconds at most, and the last.
 type progress struct {
 	out   io.Writer
 	what  string

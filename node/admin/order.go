@@ -21,7 +21,7 @@ func order[Req, Reply any](s *Server, name string, check func(Req) error, give f
 			err = check(req)
 		}
 		if err != nil {
-			s.log.Info("malformed order", "order", name, "from", r.RemoteAddr, "error", err)
+			s.log.Info("malformed order", "order", name, "remote", r.RemoteAddr, "error", err)
 			writeJSON(w, http.StatusBadRequest, &wire.Error{Reason: "Malformed", Message: err.Error()})
 			return
 		}

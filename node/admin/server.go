@@ -36,9 +36,6 @@ type Options struct {
 	Registry *prometheus.Registry
 	// StoreUID and Member are whose control port this is; see wire.HeaderStoreUID. "": nothing is checked.
 	StoreUID, Member string
-	// Profiling opens /debug/pprof on every listener. Without it, only loopback listeners have it: a profile tells much and
-	// costs processor time.
-	Profiling bool
 	// Log takes every order and its outcome.
 	Log logr.Logger
 	// Now gives socket deadlines their origin; nil is the machine's clock.
@@ -66,7 +63,7 @@ func New(node Node, opt Options) *Server {
 // Serve answers on l until ctx ends; then it ends the streams, gives the rest a second, and closes l. It returns nil after
 // ctx has ended.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
-	return s.serve(ctx, l, "control", s.addressed(s.handler(s.opt.Profiling || isLoopback(l.Addr()))))
+	return s.serve(ctx, l, "control", s.addressed(s.handler(isLoopback(l.Addr()))))
 }
 
 // ServeMetrics is Serve for a port that tells metrics and takes no orders: whoever watches need not reach the other.
@@ -145,7 +142,7 @@ func (s *Server) addressed(next http.Handler) http.Handler {
 		uid, member := r.Header.Get(wire.HeaderStoreUID), r.Header.Get(wire.HeaderMember)
 		other := uid != "" && s.opt.StoreUID != "" && uid != s.opt.StoreUID
 		if other || member != "" && s.opt.Member != "" && member != s.opt.Member {
-			s.log.Info("a request for somebody else", "path", r.URL.Path, "member", member, "storeUID", uid, "from", r.RemoteAddr)
+			s.log.Info("a request for somebody else", "path", r.URL.Path, "member", member, "storeUID", uid, "remote", r.RemoteAddr)
 			writeJSON(w, http.StatusMisdirectedRequest, &wire.Error{
 				Reason:  wire.ReasonNotAddressed,
 				Message: fmt.Sprintf("this is %s of the store with UID %s, not %s of %s", s.opt.Member, s.opt.StoreUID, member, uid),

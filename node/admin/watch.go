@@ -52,7 +52,7 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 		s.writeError(w, r, err)
 		return
 	}
-	s.log.V(1).Info("status stream ended", "to", r.RemoteAddr, "error", err)
+	s.log.V(1).Info("status stream ended", "remote", r.RemoteAddr, "error", err)
 }
 
 // stream emits the status at once and after every change (many changes within watchPause are one), and at least every watchPeriod,

@@ -117,7 +117,7 @@ var noPatience = func() context.Context {
 func notRun(err error) string {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return codeTryAgain + " nothing was written, too many writes are waiting to be committed: " + err.Error()
+		return codeTryAgain + " nothing was written: the leader took no further writes in time (too many wait for its followers, or it is handing over); try again"
 	case errors.Is(err, store.ErrClosed):
 		return errLoading
 	default:

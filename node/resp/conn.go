@@ -298,7 +298,7 @@ func (r *round) flush() error {
 	c.toWrite.give(c)
 	if r.out.over {
 		r.srv.stats.outputLimit.Add(1)
-		r.srv.opt.Log.Info("closing client: its replies exceed client-output-buffer-limit", "client", c.id, "addr", c.remote())
+		r.srv.opt.Log.Info("closing client: its replies exceed client-output-buffer-limit", "client", c.id, "remote", c.remote())
 		c.forgetUnsent()
 		return ErrOutputLimit
 	}
@@ -337,7 +337,7 @@ func (c *conn) kill(reason string) {
 	if c.killed.Swap(true) {
 		return
 	}
-	c.srv.opt.Log.V(1).Info("closing client", "client", c.id, "addr", c.remote(), "reason", reason)
+	c.srv.opt.Log.V(1).Info("closing client", "client", c.id, "remote", c.remote(), "reason", reason)
 	_ = c.nc.Close() // the connection's goroutine fails on the closed socket
 	c.interrupt()    // only after the close: a command woken earlier could still answer
 	c.mu.Lock()

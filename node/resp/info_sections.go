@@ -39,8 +39,8 @@ func (s *Server) infoClients(add adder) {
 	add("blocked_clients", s.clients.blocked())
 }
 
-// infoMemory shows the memory that the Go runtime holds. The storage engine's caches and memtables are outside of the Go heap, and are part
-// of used_memory_rss only.
+// infoMemory shows the memory that the Go runtime holds. In a build without cgo, as `make build` makes it, this includes the storage
+// engine's caches and memtables; with cgo they are part of used_memory_rss only.
 func (s *Server) infoMemory(add adder) {
 	samples := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/total:bytes"},
 		{Name: "/memory/classes/heap/released:bytes"}}

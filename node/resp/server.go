@@ -108,7 +108,7 @@ func (s *Server) serve(l net.Listener, byLeader bool) error {
 			return fmt.Errorf("accept client: %w", err)
 		default: // out of file descriptors, or the client disconnected before it was accepted
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.opt.Log.Error(err, "accept client", "retryIn", pause.String())
+			s.opt.Log.Error(err, "a client's connection could not be accepted (too many open files?); this is tried again", "retryIn", pause.String())
 			s.sleep(pause)
 		}
 	}

@@ -26,7 +26,7 @@ func (s *Session) keepCut(ctx context.Context) (drop func(), err error) {
 	}
 	drop = func() {
 		if err := log.DropKept(); err != nil {
-			s.m.opt.Log.Error(err, "remove the copy of what was not cut") // the next start does
+			s.m.opt.Log.Error(err, "the copy of what was not cut could not be removed; the next start removes it")
 		}
 	}
 	return drop, log.Keep(ctx, cut.After, cut.Reason)

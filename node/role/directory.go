@@ -129,6 +129,6 @@ func (m *Member) flush() {
 	ctx, cancel := context.WithTimeout(context.Background(), flushGrace)
 	defer cancel()
 	if _, err := m.Contents().State.Flush(ctx); err != nil {
-		m.opt.Log.Info("not flushed; the next start replays the log instead", "reason", err.Error())
+		m.opt.Log.Info("not flushed; the next start replays the log instead", "error", err.Error())
 	}
 }

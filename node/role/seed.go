@@ -96,7 +96,7 @@ const sourceTries = 3
 
 // SourceFailed makes the leader send the next snapshot itself, unless the source has sent a part and may come back.
 func (s *Session) SourceFailed(ctx context.Context, err error) {
-	s.m.opt.Log.Info("no snapshot from a follower; the leader will send it", "source", s.source.Member, "reason", err.Error())
+	s.m.opt.Log.Info("no snapshot from a follower; the leader will send it", "source", s.source.Member, "error", err.Error())
 	_ = s.own(ctx, func() { // a stale session has nothing to ask for
 		s.m.sourceFailures++
 		seed := s.m.meta.State().Seed
@@ -195,7 +195,7 @@ func (m *Member) install(manifest snapshot.Manifest) error {
 	err := m.replace(func() error {
 		err := snapshot.Install(m.volume.View(volume.Vital), m.meta, manifest, m.logOptions())
 		if errors.Is(err, snapshot.ErrLeftover) {
-			m.opt.Log.Error(err, "install snapshot") // the next start removes it
+			m.opt.Log.Error(err, "a snapshot is installed, and what it replaced could not be removed; the next start removes it")
 			return nil
 		}
 		return err

@@ -62,7 +62,7 @@ func (s *seedServer) sweep(log logr.Logger) {
 		select {
 		case <-t.C:
 			if err := s.source.Sweep(); err != nil {
-				log.Error(err, "remove old checkpoints")
+				log.Error(err, "old checkpoints could not be removed; this is tried again")
 			}
 		case <-s.quit.Done():
 			return

@@ -97,7 +97,7 @@ func (m *Member) tendVolume(now time.Time) {
 	if remove := m.works.SpareSeeds(m.space.Level); remove != nil {
 		m.works.Background(remove, func(err error) {
 			if err != nil {
-				m.opt.Log.Error(err, "remove checkpoints")
+				m.opt.Log.Error(err, "checkpoints could not be removed to make room; this is tried again")
 			}
 		})
 	}
@@ -221,7 +221,7 @@ func (m *Member) noRoomFor(err error) bool {
 		m.space.triedAt = m.opt.Now()
 		m.lookAtVolume(m.space.triedAt)
 		m.space.triedWith = m.space.Free
-		m.opt.Log.Info("the volume is full: the log takes nothing until there is room", "volume", m.space.String(), "reason", err.Error())
+		m.opt.Log.Info("the volume is full: the log takes nothing until there is room", "volume", m.space.String(), "error", err.Error())
 	}
 	return full
 }

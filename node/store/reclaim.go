@@ -49,7 +49,7 @@ func (m *Machine) Reclaim() error {
 	case m.closing.Err() != nil:
 		return ErrClosed
 	case durable.IsNoSpace(err), errors.Is(err, context.DeadlineExceeded):
-		m.opt.Log.Info("not all that was deleted could be given back to the volume", "reason", err.Error())
+		m.opt.Log.Info("not all that was deleted could be given back to the volume", "error", err.Error())
 		return nil
 	default:
 		return fmt.Errorf("give back what was deleted: %w", err)

@@ -74,12 +74,13 @@ func TestALongRecordWaitsForASync(t *testing.T) {
 func TestPrepareMakesRoom(t *testing.T) {
 	fs := vfs.NewMem()
 	var made atomic.Int64
+	spawn := func(f func()) { f() }
 	l, _ := mustOpen(t, errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if op.Kind == errorfs.OpCreate {
 			made.Add(1)
 		}
 		return nil
-	})), "wal", Options{Create: true})
+	})), "wal", Options{Create: true, Spawn: func(f func()) { spawn(f) }})
 	defer closeLog(t, l)
 	for range 2 { // the first for an empty segment, the second with files that were freed
 		appendSome(t, l, 1, 1, 10)
@@ -100,9 +101,14 @@ func TestPrepareMakesRoom(t *testing.T) {
 			t.Fatal("there is no room")
 		}
 		made.Store(0)
+		var later func() // makes the file for the next segment
+		spawn = func(f func()) { later = f }
 		r := dataAfter(t, l.Last(), 1, 1, size-replication.HeaderSize-100)
-		if err := l.Append(r); err != nil {
-			t.Fatal(err)
+		if err := l.Append(r); err != nil || made.Load() > 0 {
+			t.Fatalf("%v; Append made %d files", err, made.Load())
+		}
+		if spawn = func(f func()) { f() }; later != nil {
+			later()
 		}
 		if l.active().base() != r.First-1 {
 			t.Fatal("it went elsewhere")

@@ -16,7 +16,10 @@ import (
 // that was appended; the last record ends well before its file.
 func writeOver(t *testing.T, l *Log) (all []replication.Record) {
 	t.Helper()
-	for !l.active().header.reused {
+	for n := 0; !l.active().header.reused; n++ {
+		if n > 1000 {
+			t.Fatal("no file that was a segment is written over")
+		}
 		all = append(all, appendSome(t, l, 1, 1, 9000)...)
 		mustSync(t, l)
 		if segments := l.Segments(); len(segments) > 6 {

@@ -22,7 +22,7 @@ var rules = []struct {
 	{"replication", nil, []string{"k8s.io/", "sigs.k8s.io/", module + "node", module + "controllers", module + "api", module + "cmd"}, "replication knows neither Kubernetes nor the client protocol"},
 	{"node", []string{"node/lease"}, []string{"k8s.io/", "sigs.k8s.io/"}, "only node/lease speaks to Kubernetes"},
 	{"node", nil, []string{module + "controllers", module + "api", module + "cmd"}, "the node does not know its operator"},
-	{"controllers", nil, []string{module + "node", module + "cmd", module + "replication/wal", module + "replication/peer", module + "replication/snapshot", module + "replication/meta"}, "controllers uses only replication's value types and wire"},
+	{"controllers", nil, []string{module + "node", module + "cmd", module + "replication/wal", module + "replication/peer", module + "replication/snapshot", module + "replication/meta", module + "replication/durable", module + "replication/volume"}, "controllers uses only replication's value types and wire"},
 	{"controllers/decide", nil, []string{"k8s.io/client-go", "sigs.k8s.io/controller-runtime", "github.com/go-logr", "log", "os", "net/http"}, "decide is pure"},
 	{"controllers/render", nil, []string{"k8s.io/client-go/kubernetes", "k8s.io/client-go/rest", "sigs.k8s.io/controller-runtime", "github.com/go-logr", "log", "os", "net/http"}, "render is pure"},
 	{"api", nil, []string{module + "controllers", module + "node", module + "cmd"}, "the API depends on nobody"},

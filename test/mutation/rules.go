@@ -27,7 +27,7 @@ const (
 	failoverGo = "controllers/decide/failover.go"
 	votersGo   = "controllers/decide/voters.go"
 	recordGo   = "controllers/decide/record.go"
-	walRecover = "replication/wal/sync.go"
+	walSyncGo  = "replication/wal/sync.go"
 	observedGo = "controllers/decide/observed.go"
 )
 
@@ -47,7 +47,7 @@ var mutations = []mutation{
 	},
 	{
 		"fsync that does nothing", "durable means fsynced",
-		[]edit{{walRecover,
+		[]edit{{walSyncGo,
 			"if err := s.syncFile.SyncData(); err != nil {\n\t\treturn l.Durable(), l.fail(",
 			"if err := error(nil); err != nil {\n\t\treturn l.Durable(), l.fail("}},
 	},
