@@ -10,8 +10,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// sparePrefix begins the name of a file that is made for a segment to come, until it gets its header and its name. Each has a number: Prepare
-// makes them beside Append. Open removes leftover ones.
+// sparePrefix begins the name of a file made for a future segment, until it gets its header and its segment name. Each file
+// has its own number, because Prepare makes them concurrently with Append. Open removes leftovers.
 const sparePrefix = "next-"
 
 // syncStep is how much of a long file is written between two fsyncs. It keeps each fsync short, so that the log's own
