@@ -45,7 +45,7 @@ type Promotion struct {
 	Rules   []Rule
 	// Start is the durable log end on which this member was elected.
 	Start Mark
-	// GrantWait is the longest read grant that a voter had still given to the previous leader.
+	// GrantWait is what remained of the longest read grant that a voter had given to the previous leader.
 	GrantWait time.Duration
 }
 

@@ -15,7 +15,7 @@ const (
 	RoleFenced Role = "Fenced"
 )
 
-// Hello opens a stream. The follower sends it again after every truncation of its log.
+// Hello opens a stream. The follower sends it again after every VerdictCut.
 type Hello struct {
 	Store string `json:"store"`
 	// StoreUID distinguishes stores of the same name. It is empty when the follower was not told its UID.
@@ -104,11 +104,11 @@ type Append struct {
 	// returns it.
 	Sent    int64
 	Records []Record
-	// Version is the version of the commit rules that the leader obeys. It lets a follower tell the operator that its
-	// record of the rules is older.
+	// Version is the version of the commit rules that the leader obeys. It lets a follower tell the operator that
+	// the operator's record of them is out of date.
 	Version uint64
 	// Deaf means that the leader has not heard from enough voters for a while, so it commits nothing even though its
-	// messages still arrive here. A deaf Append carries no records, and neither renews a grant nor is granted anything.
+	// messages still arrive here. A deaf Append carries no records and renews no grant.
 	Deaf bool
 }
 

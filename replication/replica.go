@@ -45,8 +45,8 @@ type Promises struct {
 	// NeedSeed means that the state on disk is not a prefix of the store's log. It must be replaced by a snapshot; until
 	// then the member may neither vote nor be promoted.
 	NeedSeed bool `json:"needSeed,omitempty"`
-	// Uncut accompanies NeedSeed: the log's records after CutAfter are on no other member, and must go to quarantine before
-	// the seed is dealt with. That may have been done already, if the process ended just then.
+	// Uncut accompanies NeedSeed: the log's records after CutAfter are not part of the store's log, and must go to quarantine
+	// before the seed is dealt with. That may have been done already, if the process ended just then.
 	Uncut    bool     `json:"uncut,omitempty"`
 	CutAfter Position `json:"cutAfter,omitempty"`
 }
