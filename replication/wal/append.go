@@ -17,8 +17,8 @@ const writeChunk = 1 << 20
 // fill up before the first is synced, or when more than mostUnwritten bytes are already waiting to be written (beside one
 // record that is longer). The log keeps the records' Raw; nobody may modify it any more.
 //
-// After ErrNoSpace or a record that does not continue the log, the records before it may be in (see Last), and the log
-// still works. Any other error is final.
+// If a record does not continue the log, nothing is appended. After ErrNoSpace, the records before the one that did not fit
+// are in (see Last). The log still works after both. Any other error is final.
 func (l *Log) Append(recs ...replication.Record) error {
 	l.appendMu.Lock()
 	defer l.appendMu.Unlock()
@@ -183,7 +183,7 @@ func (l *Log) relieve() error {
 // there, and the same positions must never be written with other content in the same epoch. The caller holds syncMu.
 func (l *Log) writeOut(s *segment) error {
 	l.mu.Lock()
-	to := place{off: s.off, prev: s.end} // read before take: take returns at least this much
+	to := place{off: s.off, prev: s.end} // read before take: everything up to here will be taken
 	l.mu.Unlock()
 	for {
 		b, at := s.out.take()

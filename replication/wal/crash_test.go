@@ -12,7 +12,7 @@ import (
 
 // history is what a log may legally hold after a crash.
 type history struct {
-	// records since the base, in order, as the last operation left them
+	// records follow base, in order, as the last operation left them.
 	base    replication.Mark
 	epochs  replication.EpochTable // at the base
 	records []replication.Record

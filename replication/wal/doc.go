@@ -30,8 +30,8 @@
 //
 // Every record is verified when it is appended and again whenever it is read from disk. Open verifies the last segment, and
 // the one before it if nothing vouches for that one. Damage in an older segment is found by its next reader or by Scrub,
-// and is reported with file and offset. A segment's base continues the chain of the segment before it, so Open detects a
-// missing or foreign segment.
+// and is reported with file and offset. A segment's header names the base of the segment before it, so Open detects
+// a missing or foreign segment.
 //
 // # Crash safety
 //

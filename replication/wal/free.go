@@ -102,7 +102,7 @@ func (h *segmentHeader) unsynced(rest []byte, off int64, end replication.Mark) (
 	rest = rest[:min(len(rest), guessMost)]
 	for i := range indexes(rest, binary.LittleEndian.AppendUint16(nil, replication.RecordMagic)) {
 		if len(rest)-i < replication.HeaderSize || rest[i+3] != 0 {
-			continue // a cheap look before the thorough one
+			continue // a cheap check before the thorough one
 		}
 		r, err := replication.DecodeHeader(rest[i:])
 		if err != nil || r.Epoch < end.Epoch || r.First <= end.Position || uint64(r.First-end.Position-1) > uint64(i) {

@@ -13,8 +13,8 @@ import (
 )
 
 // Open recovers the log in dir. What it returns is durable, and verified as the package comment says. Only a torn tail is
-// cut, and a copy of it is kept. Any other defect is ErrDamaged, and Open changes none of it. No other process may have dir
-// open: the caller holds the member's lock.
+// cut, and a copy of it is kept. For any other defect Open returns ErrDamaged and leaves the damaged bytes as they are. No
+// other process may have dir open: the caller holds the member's lock.
 func Open(fs vfs.FS, dir string, o Options) (*Log, Recovery, error) {
 	o = o.withDefaults(fs, dir)
 	l := &Log{fs: fs, dir: dir, opt: o, pins: map[*pin]struct{}{}, tail: tail{limit: o.TailBytes}, spare: spare{fs: fs, dir: dir, wrote: o.Wrote, limit: reuseMost}}

@@ -234,8 +234,8 @@ func (l *Log) Reset(at replication.Mark, t replication.EpochTable) error {
 	return nil
 }
 
-// CheckStart returns an error for what Reset refuses: a history that does not end at the mark, or that has more leaderships
-// than a log keeps.
+// CheckStart returns an error for what Reset refuses: a history that is out of order, does not end at the mark, or has more
+// leaderships than a log keeps.
 func CheckStart(at replication.Mark, t replication.EpochTable) error {
 	if err := t.Check(); err != nil {
 		return err

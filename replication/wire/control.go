@@ -8,8 +8,10 @@ import (
 // HTTP 409 (the member's state forbids the request: read Error.Status and decide again), 400 (malformed) or 503 (not open
 // yet).
 const (
-	PathStatus    = "/v1/status"    // GET -> Status
-	PathWatch     = "/v1/watch"     // GET -> Status, one JSON object per line: at once and on every change that matters; while the Essence stays the same, an empty line five times a second
+	PathStatus = "/v1/status" // GET -> Status
+	// PathWatch streams one JSON object per line: the Status at once and again on every change that matters. While the
+	// Essence stays the same, it sends an empty line five times a second.
+	PathWatch     = "/v1/watch"     // GET -> Status...
 	PathFence     = "/v1/fence"     // FenceRequest -> FenceReply
 	PathPromote   = "/v1/promote"   // PromoteRequest -> Status
 	PathFollow    = "/v1/follow"    // FollowRequest -> Status
