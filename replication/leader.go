@@ -12,7 +12,8 @@ type leading struct {
 	version  uint64
 	barrier  Position
 	writable bool
-	// opensAt: nothing is committed before then, because voters may still be bound by read grants to the previous leader.
+	// opensAt is the time before which nothing is committed, because voters may still be bound by read grants to the
+	// previous leader.
 	opensAt   time.Time
 	since     time.Time            // when this leadership began
 	followers map[string]*progress // by member name

@@ -4,14 +4,14 @@ package replication
 type Role string
 
 const (
-	// RoleWaiting: the member has started or restarted and has not been told yet whom to follow. A member never resumes
+	// RoleWaiting means that the member has started or restarted and has not been told yet whom to follow. A member never resumes
 	// leadership on its own.
 	RoleWaiting Role = "Waiting"
-	// RoleFollower: the member follows a leader. It is connecting, being truncated, being seeded, or streaming.
+	// RoleFollower means that the member follows a leader. It is connecting, being truncated, being seeded, or streaming.
 	RoleFollower Role = "Follower"
-	// RoleLeader: the member leads an epoch.
+	// RoleLeader means that the member leads an epoch.
 	RoleLeader Role = "Leader"
-	// RoleFenced: the member has promised an epoch that it neither leads nor follows yet.
+	// RoleFenced means that the member has promised an epoch that it neither leads nor follows yet.
 	RoleFenced Role = "Fenced"
 )
 

@@ -45,11 +45,11 @@ func (t RecordType) String() string {
 
 // Errors of the record format. Every error in this file wraps one of them.
 var (
-	// ErrRecordShort: the bytes end before the record does. More bytes may complete it.
+	// ErrRecordShort means that the bytes end before the record does. More bytes may complete it.
 	ErrRecordShort = errors.New("record is incomplete")
-	// ErrRecordBad: the bytes are not a record of this format, or exceed one of its bounds.
+	// ErrRecordBad means that the bytes are not a record of this format, or exceed one of its bounds.
 	ErrRecordBad = errors.New("record is malformed")
-	// ErrRecordChain: the record is well formed, but its position, epoch or checksum does not continue the log that it was
+	// ErrRecordChain means that the record is well formed, but its position, epoch or checksum does not continue the log that it was
 	// checked against.
 	ErrRecordChain = errors.New("record does not continue the log")
 )

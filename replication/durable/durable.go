@@ -44,7 +44,7 @@ func MkdirAll(fs vfs.FS, dir string) error {
 	return SyncDir(fs, parent)
 }
 
-// ErrOutcomeUnknown: the step that makes a change visible failed half-way, so a crash may leave either outcome.
+// ErrOutcomeUnknown means that the step that makes a change visible failed half-way, so a crash may leave either outcome.
 var ErrOutcomeUnknown = errors.New("outcome unknown")
 
 // WriteFile atomically replaces the file dir/name with data: after a crash it holds the old content or the new. It writes

@@ -100,9 +100,9 @@ const (
 
 // Errors of reading META.
 var (
-	// ErrCorrupt: the file exists, but is not what was written.
+	// ErrCorrupt means that the file exists, but is not what was written.
 	ErrCorrupt = errors.New("META is corrupt")
-	// ErrVersion: another version of this program wrote it.
+	// ErrVersion means that another version of this program wrote it.
 	ErrVersion = errors.New("META has an unknown format")
 )
 

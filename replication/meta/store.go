@@ -32,15 +32,15 @@ const (
 
 // Errors of Open and Update.
 var (
-	// ErrInUse: another process has the directory open.
+	// ErrInUse means that another process has the directory open.
 	ErrInUse = errors.New("data directory is in use by another process")
-	// ErrNoMeta: the directory has content but no META.
+	// ErrNoMeta means that the directory has content but no META.
 	ErrNoMeta = errors.New("META is missing")
-	// ErrForeign: the directory belongs to another store or member.
+	// ErrForeign means that the directory belongs to another store or member.
 	ErrForeign = errors.New("data directory belongs to another member")
-	// ErrFailed: an earlier write may or may not have taken effect. End the process.
+	// ErrFailed means that an earlier write may or may not have taken effect. End the process.
 	ErrFailed = errors.New("META has failed")
-	// ErrRefused: the change violates an invariant; nothing was written.
+	// ErrRefused means that the change violates an invariant; nothing was written.
 	ErrRefused = errors.New("change of META refused")
 )
 

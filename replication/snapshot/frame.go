@@ -86,9 +86,9 @@ func (t frameType) limit() int {
 
 // Errors of a conversation.
 var (
-	// ErrFrame: the bytes on the connection are not a frame, or the frame is out of turn.
+	// ErrFrame means that the bytes on the connection are not a frame, or the frame is out of turn.
 	ErrFrame = errors.New("bad snapshot frame")
-	// ErrRefused: the other side ended the conversation and said why.
+	// ErrRefused means that the other side ended the conversation and said why.
 	ErrRefused = errors.New("the other side refused")
 )
 

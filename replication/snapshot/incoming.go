@@ -72,7 +72,7 @@ func (r *receiver) receiveFile(ctx context.Context, i int) error {
 	return err
 }
 
-// errSync: a file could not be made durable or written back. Its pages may count as clean from then on, so that the next
+// errSync means that a file could not be made durable or written back. Its pages may count as clean from then on, so that the next
 // fsync succeeds and reads find them. The partial file is therefore removed and not resumed.
 var errSync = errors.New("fsync")
 

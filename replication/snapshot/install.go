@@ -11,10 +11,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 )
 
-// ErrLeftover: the seed is installed, but the previous generation could not be removed. The next start tries again.
+// ErrLeftover means that the seed is installed, but the previous generation could not be removed. The next start tries again.
 var ErrLeftover = errors.New("old generation is not removed")
 
-// ErrNotReceived: the seed to be installed is not the one that META names, or its files are not all there.
+// ErrNotReceived means that the seed to be installed is not the one that META names, or its files are not all there.
 var ErrNotReceived = errors.New("snapshot was not received")
 
 // Install makes the seed for which Receive returned m the current generation: the received state, and an empty log that

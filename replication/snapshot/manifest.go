@@ -20,7 +20,7 @@ const (
 	maxIDLength = 64
 )
 
-// ErrManifest: a manifest that no source of this program makes.
+// ErrManifest reports a manifest that no source of this program makes.
 var ErrManifest = errors.New("bad snapshot manifest")
 
 // File is one file of a snapshot.

@@ -33,10 +33,10 @@ type ReceiveOptions struct {
 	Now      func() time.Time
 }
 
-// ErrCorrupt: a file does not have the digest that its source named. It is removed, and the next attempt fetches it again.
+// ErrCorrupt means that a file does not have the digest that its source named. It is removed, and the next attempt fetches it again.
 var ErrCorrupt = errors.New("snapshot file is corrupt")
 
-// NoRoomError: the volume has no room for the snapshot beside what it holds.
+// NoRoomError means that the volume has no room for the snapshot beside what it holds.
 type NoRoomError struct {
 	// Need is how many more bytes are needed, margin included; Free is how many are free.
 	Need, Free int64

@@ -6,11 +6,11 @@ import "fmt"
 type Level uint8
 
 const (
-	// Ample: there is enough room, or the file system does not say.
+	// Ample means that there is enough room, or the file system does not say.
 	Ample Level = iota
-	// NearlyFull: little is left.
+	// NearlyFull means that little is left.
 	NearlyFull
-	// Full: what is left is needed to get out of this state.
+	// Full means that what is left is needed to get out of this state.
 	Full
 )
 

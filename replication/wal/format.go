@@ -47,9 +47,9 @@ type segmentHeader struct {
 	salt uint64
 	// seq grows with every segment made, so it orders segments by age; their names order them by position.
 	seq uint64
-	// start: nothing precedes this segment. The log began here or was reset to here.
+	// start means that nothing precedes this segment. The log began here or was reset to here.
 	start bool
-	// reused: the file was another segment of this log before, and still holds its contents.
+	// reused means that the file was another segment of this log before, and still holds its contents.
 	reused bool
 	// base is the mark that the first record continues.
 	base replication.Mark

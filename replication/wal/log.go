@@ -30,7 +30,7 @@ type Log struct {
 	durable  replication.Mark
 	epochs   replication.EpochTable
 	segments []*segment // by position; never empty; appends go to the last one
-	// unsettled: the segment before the last one has unsynced bytes, or the last one's own name or header may not be
+	// unsettled means that the segment before the last one has unsynced bytes, or the last one's own name or header may not be
 	// durable.
 	unsettled bool
 	seq       uint64 // of the newest segment made

@@ -44,7 +44,7 @@ type found struct {
 	size   int64
 	header segmentHeader
 	bad    error // why the header is invalid
-	// settled: the header carries the note that everything before it is durable.
+	// settled means that the header carries the note that everything before it is durable.
 	settled bool
 }
 

@@ -60,24 +60,24 @@ func (o Options) withDefaults(fs vfs.FS, dir string) Options {
 
 // Errors that callers distinguish. All but ErrFailed and ErrDamaged leave the log as it was.
 var (
-	// ErrNoLog: the directory holds no log, and Options.Create is not set.
+	// ErrNoLog means that the directory holds no log, and Options.Create is not set.
 	ErrNoLog = errors.New("no log in this directory")
-	// ErrDamaged: bytes that were durable are bad or missing. The error names file and offset and what to do.
+	// ErrDamaged means that bytes that were durable are bad or missing. The error names file and offset and what to do.
 	ErrDamaged = errors.New("log is damaged")
-	// ErrPruned: the position is older than what is retained.
+	// ErrPruned means that the position is older than what is retained.
 	ErrPruned = errors.New("position is pruned from the log")
-	// ErrBeyond: the position is after the end of the log.
+	// ErrBeyond means that the position is after the end of the log.
 	ErrBeyond = errors.New("position is beyond the end of the log")
-	// ErrBoundary: no record begins (Read) or ends (TruncateAfter) at the position.
+	// ErrBoundary means that no record begins (Read) or ends (TruncateAfter) at the position.
 	ErrBoundary = errors.New("position is not a record boundary")
-	// ErrNoSpace: there is no room for the next segment. Nothing of the record that did not fit was written. The log still
+	// ErrNoSpace means that there is no room for the next segment. Nothing of the record that did not fit was written. The log still
 	// works, and Append may be retried from Last.
 	ErrNoSpace = replication.ErrNoSpace
-	// ErrFailed: an earlier write or fsync failed. The log accepts nothing more; end the process.
+	// ErrFailed means that an earlier write or fsync failed. The log accepts nothing more; end the process.
 	ErrFailed = errors.New("log has failed")
-	// ErrUnreadable: the file system failed to read a segment.
+	// ErrUnreadable means that the file system failed to read a segment.
 	ErrUnreadable = errors.New("log cannot be read")
-	// ErrClosed: Close was called.
+	// ErrClosed means that Close was called.
 	ErrClosed = errors.New("log is closed")
 )
 
@@ -86,7 +86,7 @@ type Recovery struct {
 	// Last is the end of the log; all of it is durable.
 	Last   replication.Mark
 	Epochs replication.EpochTable
-	// Created: there was no log, and Open made an empty one.
+	// Created means that there was no log, and Open made an empty one.
 	Created bool
 	// Segments is the number of segments; VerifiedBytes is how much of them was read and checked.
 	Segments      int

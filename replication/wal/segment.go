@@ -33,10 +33,10 @@ type segment struct {
 	syncFile *blockFile
 	size     int64 // of the file, in bytes; fixed when it is made, except that an empty segment grows to fit an oversized record
 
-	// prepared: the next segment's file has been requested. Guarded by Log.appendMu.
+	// prepared means that the next segment's file has been requested. Guarded by Log.appendMu.
 	prepared bool
 
-	// suspect: a reader found damage, so the file must not be reused.
+	// suspect means that a reader found damage, so the file must not be reused.
 	suspect atomic.Bool
 
 	refs atomic.Int32 // one for the Log and one for each reader; the last release closes the file

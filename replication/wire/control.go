@@ -39,7 +39,7 @@ type Role = replication.Role
 const (
 	RoleWaiting  = replication.RoleWaiting
 	RoleFollower = replication.RoleFollower
-	// RoleLeader: see Status.Writable for whether the barrier is committed and writes are accepted.
+	// RoleLeader says nothing about the barrier: Status.Writable tells whether it is committed and writes are accepted.
 	RoleLeader = replication.RoleLeader
 	RoleFenced = replication.RoleFenced
 )
@@ -109,15 +109,15 @@ type Status struct {
 
 // Values of Status.ProblemReason.
 const (
-	// ProblemNoRoom: the volume has no room for the snapshot that this member needs.
+	// ProblemNoRoom means that the volume has no room for the snapshot that this member needs.
 	ProblemNoRoom = "NoRoom"
-	// ProblemSeedBudget: this member was seeded too often recently, and waits before it accepts another snapshot.
+	// ProblemSeedBudget means that this member was seeded too often recently, and waits before it accepts another snapshot.
 	ProblemSeedBudget = "SeedBudgetSpent"
-	// ProblemDiskStuck: the disk does not complete a write.
+	// ProblemDiskStuck means that the disk does not complete a write.
 	ProblemDiskStuck = "DiskStuck"
-	// ProblemLogDamaged: a scrub of old log segments found damage.
+	// ProblemLogDamaged means that a scrub of old log segments found damage.
 	ProblemLogDamaged = "LogDamaged"
-	// ProblemVolumeOlder: the volume did not hold what this member had acknowledged.
+	// ProblemVolumeOlder means that the volume did not hold what this member had acknowledged.
 	ProblemVolumeOlder = "VolumeOlder"
 )
 
