@@ -25,7 +25,7 @@ type Quarantine struct {
 	Base, Last replication.Mark
 	Reason     string
 	Bytes      int64     // of the file
-	Time       time.Time // modification time of the file, by this machine's clock; zero right after a cut
+	Time       time.Time // modification time of the file, by the member's clock; zero right after a cut
 }
 
 // Entries returns the number of writes that were cut.
