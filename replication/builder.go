@@ -5,18 +5,18 @@ import (
 	"fmt"
 )
 
-// Seal describes what the leader adds to a batch of entries to make it a record.
+// Seal holds what the leader adds to a batch of entries to make it a record.
 type Seal struct {
 	Epoch Epoch
 	// First is the position of the batch's first entry: the log's last position + 1.
 	First Position
-	// UnixMilli is the leader time of the batch.
+	// UnixMilli is the leader's time for the batch.
 	UnixMilli int64
 	// Prev is the chain of the log that the record continues.
 	Prev Chain
 }
 
-// EncodeRecord seals a payload of count entries (each uvarint(length) ‖ bytes). The payload is copied once.
+// EncodeRecord seals a payload of count entries, each encoded as uvarint(length) ‖ bytes. It copies the payload once.
 func EncodeRecord(s Seal, count uint32, payload []byte) (Record, error) {
 	if len(payload) > MaxPayloadBytes {
 		return Record{}, fmt.Errorf("seal record: %w: payload of %d bytes exceeds %d", ErrRecordBad, len(payload), MaxPayloadBytes)
@@ -31,7 +31,7 @@ func EncodeBarrier(s Seal) (Record, error) {
 	return sealRaw(s, RecordBarrier, 1, make([]byte, HeaderSize))
 }
 
-// sealRaw fills in the header of raw, which holds the payload already.
+// sealRaw fills in the header of raw, which already holds the payload.
 func sealRaw(s Seal, t RecordType, count uint32, raw []byte) (Record, error) {
 	r := Record{Raw: raw, Header: Header{
 		Type: t, PayloadLen: uint32(len(raw) - HeaderSize), Count: count,
@@ -49,14 +49,14 @@ func sealRaw(s Seal, t RecordType, count uint32, raw []byte) (Record, error) {
 	return r, nil
 }
 
-// Builder collects entries into the payload of one record without copying them again at the end. The zero Builder is
-// ready. It is not safe for concurrent use.
+// Builder collects entries directly into the memory of one record, so that sealing it copies nothing. The zero Builder is
+// ready to use. It is not safe for concurrent use.
 type Builder struct {
 	raw   []byte // room for the header, then the payload
 	count uint32
 }
 
-// Add appends one entry. It fails, leaving the builder as it was, when the record would exceed MaxRecordBytes.
+// Add appends one entry. If the record would exceed MaxRecordBytes, it fails and leaves the builder unchanged.
 func (b *Builder) Add(entry []byte) error {
 	if len(b.raw) == 0 {
 		b.raw = append(b.raw, make([]byte, HeaderSize)...)
@@ -70,13 +70,13 @@ func (b *Builder) Add(entry []byte) error {
 	return nil
 }
 
-// Count of entries added since the last Seal.
+// Count returns the number of entries added since the last Seal.
 func (b *Builder) Count() uint32 { return b.count }
 
-// Size in bytes of the record that Seal would make now.
+// Size returns the size in bytes of the record that Seal would make now.
 func (b *Builder) Size() int { return max(len(b.raw), HeaderSize) }
 
-// Seal makes the record and empties the builder; the record keeps the builder's memory.
+// Seal makes the record and empties the builder. The record takes over the builder's memory.
 func (b *Builder) Seal(s Seal) (Record, error) {
 	if b.count == 0 {
 		return Record{}, fmt.Errorf("seal record: %w: no entries", ErrRecordBad)

@@ -7,24 +7,24 @@ import (
 	"slices"
 )
 
-// EpochStart says that the entries from Start on were written in Epoch.
+// EpochStart records that the entries from Start on were written in Epoch.
 type EpochStart struct {
 	Epoch Epoch    `json:"epoch"`
 	Start Position `json:"start"`
 }
 
-// EpochTable is the history of leaderships of one log, oldest first. It is what lets two logs find where they part without
-// comparing entries (Kafka's KIP-101 and KIP-279). Tables are values: no method changes its receiver, and results share
-// no memory with it that either could change.
+// EpochTable is the history of leaderships of one log, oldest first. With it, two logs find the point where they diverge
+// without comparing entries (Kafka's KIP-101 and KIP-279). Tables are values: no method modifies its receiver, and a result
+// never shares memory with it in a way that lets one modify the other.
 //
-// Invariant: epochs and starts both strictly grow; an epoch that wrote nothing is not in it. Epoch 0 is implied: it "ends"
-// before the first start.
+// Invariant: epochs and starts both strictly increase. An epoch that wrote nothing is not in the table. Epoch 0 is
+// implicit: it "ends" before the first start.
 type EpochTable []EpochStart
 
-// ErrEpochOrder: an epoch table that is not strictly growing.
+// ErrEpochOrder reports an epoch table that is not strictly increasing.
 var ErrEpochOrder = errors.New("epochs out of order")
 
-// Check returns an error when t breaks its invariant, as a table read from disk or the network might.
+// Check returns an error if t violates its invariant. Tables read from disk or the network may.
 func (t EpochTable) Check() error {
 	prev := EpochStart{}
 	for _, e := range t {
@@ -36,7 +36,7 @@ func (t EpochTable) Check() error {
 	return nil
 }
 
-// Append returns t with a record of epoch that starts at start added. A record of the table's last epoch adds nothing.
+// Append returns t extended by a record of epoch that starts at start. A record in the table's last epoch adds nothing.
 func (t EpochTable) Append(epoch Epoch, start Position) (EpochTable, error) {
 	last := t.last()
 	switch {
@@ -65,13 +65,13 @@ func (t EpochTable) find(epoch Epoch) int {
 	return i - 1
 }
 
-// Has tells whether the log holds, or held before it was pruned, an entry written in epoch.
+// Has reports whether the log holds, or held before it was pruned, an entry written in epoch.
 func (t EpochTable) Has(epoch Epoch) bool {
 	i := t.find(epoch)
 	return i >= 0 && t[i].Epoch == epoch
 }
 
-// AtOrBelow returns the largest epoch of the log that is at or below epoch; false when there is none.
+// AtOrBelow returns the largest epoch of the log that is at or below epoch, or false if there is none.
 func (t EpochTable) AtOrBelow(epoch Epoch) (EpochStart, bool) {
 	if i := t.find(epoch); i >= 0 {
 		return t[i], true
@@ -79,8 +79,8 @@ func (t EpochTable) AtOrBelow(epoch Epoch) (EpochStart, bool) {
 	return EpochStart{}, false
 }
 
-// EndOf returns the last position written in epoch, in a log that ends at last. For an epoch the log does not know it is
-// the end of the largest one below; 0 when there is none.
+// EndOf returns the last position written in epoch, in a log that ends at last. For an epoch that the log does not contain,
+// it returns the end of the largest epoch below it, or 0 if there is none.
 func (t EpochTable) EndOf(epoch Epoch, last Position) Position {
 	i := t.find(epoch)
 	switch {
@@ -93,7 +93,7 @@ func (t EpochTable) EndOf(epoch Epoch, last Position) Position {
 	}
 }
 
-// EpochAt returns the epoch in which position p was written; 0 below the first start.
+// EpochAt returns the epoch in which position p was written, or 0 below the first start.
 func (t EpochTable) EpochAt(p Position) Epoch {
 	i, found := slices.BinarySearchFunc(t, p, func(e EpochStart, want Position) int { return cmp.Compare(e.Start, want) })
 	if found {
@@ -105,7 +105,7 @@ func (t EpochTable) EpochAt(p Position) Epoch {
 	return t[i-1].Epoch
 }
 
-// Truncate returns the table of the log cut after position after.
+// Truncate returns the table of the log truncated after position after.
 func (t EpochTable) Truncate(after Position) EpochTable {
 	n := len(t)
 	for n > 0 && t[n-1].Start > after {
@@ -114,12 +114,12 @@ func (t EpochTable) Truncate(after Position) EpochTable {
 	return slices.Clip(t[:n])
 }
 
-// Divergence is the leader's answer to a rejoining follower that says it ends in ask (step 6 of the protocol): the largest
-// epoch the leader's log knows at or below ask.Epoch, and the last position of that epoch in it. (0, 0) when it knows
-// none: nothing is known to be common.
+// Divergence computes the leader's answer to a rejoining follower whose log ends in ask (step 6 of the protocol): the
+// largest epoch in the leader's log at or below ask.Epoch, and the last position of that epoch there. It returns (0, 0) if
+// there is no such epoch: then nothing is known to be common.
 //
-// Why not compare positions: the leader may hold another entry at the follower's position, written in a later epoch
-// (KIP-101, both scenarios), and equal positions with different content would then go unnoticed for ever.
+// Comparing positions would not be enough: the leader may hold a different entry at the follower's position, written in a
+// later epoch (KIP-101, both scenarios), and equal positions with different content would go unnoticed for ever.
 func Divergence(leader EpochTable, leaderLast Position, ask Mark) (epoch Epoch, end Position) {
 	e, ok := leader.AtOrBelow(ask.Epoch)
 	if !ok {
@@ -128,14 +128,14 @@ func Divergence(leader EpochTable, leaderLast Position, ask Mark) (epoch Epoch, 
 	return e.Epoch, leader.EndOf(e.Epoch, leaderLast)
 }
 
-// CutTo is the follower's step after an answer (epoch, end) of Divergence. With done, the follower's log agrees with the
-// leader's up to and including next, nothing after it is common, and the follower cuts after next.Position. Without,
-// next is an upper bound only: the follower holds nothing of that epoch and must ask again with next (KIP-279). The epoch
-// it asks with strictly falls, so the loop ends.
+// CutTo computes the follower's step after an answer (epoch, end) of Divergence. If done, the follower's log agrees with
+// the leader's up to and including next, nothing after it is common, and the follower truncates after next.Position.
+// Otherwise next is only an upper bound: the follower holds nothing of that epoch and must ask again with next (KIP-279).
+// The epoch it asks with strictly decreases, so the loop terminates.
 //
-// Only the final next is sure to be a record boundary of the follower's log (the end of an epoch in one of the two logs,
-// inside an epoch whose records both share): cut once, at the end. next carries no chain: after the cut the follower's own
-// chain there must equal the leader's.
+// Only the final next is sure to be a record boundary of the follower's log (it is the end of an epoch in one of the two
+// logs, inside an epoch whose records both share), so the follower truncates once, at the end. next carries no chain: after
+// the truncation, the follower's own chain there must equal the leader's.
 func CutTo(own EpochTable, ownLast Position, epoch Epoch, end Position) (next Mark, done bool) {
 	if epoch == 0 {
 		return Mark{}, true

@@ -55,7 +55,7 @@ func TestEpochTableAppend(t *testing.T) {
 	if err != nil || len(same) != 3 {
 		t.Fatalf("%v %v", same, err)
 	}
-	// Tables share no memory that one could change under the other.
+	// Tables must not share memory through which one could modify the other.
 	cut := grown.Truncate(10)
 	other, _ := cut.Append(7, 11)
 	if grown[2] != (EpochStart{5, 20}) || other[2] != (EpochStart{7, 11}) {
@@ -73,7 +73,7 @@ func TestEpochTableAppend(t *testing.T) {
 	}
 }
 
-// cutLoop runs the conversation of leader and follower to its end and returns where the follower cuts.
+// cutLoop runs the conversation between leader and follower to its end, and returns where the follower cuts.
 func cutLoop(t *testing.T, leader EpochTable, leaderLast Position, own EpochTable, ownLast Position) (Position, int) {
 	t.Helper()
 	ask := Mark{Epoch: own.EpochAt(ownLast), Position: ownLast}
@@ -129,7 +129,7 @@ func TestRejoinScenarios(t *testing.T) {
 	}
 }
 
-// logOf is a log as the list of the epochs of its entries: entry p of epoch e is the same entry everywhere.
+// logOf is a log as the list of the epochs of its entries. An entry p of epoch e is the same entry in every log.
 type logOf []Epoch
 
 func (l logOf) table() (t EpochTable) {
@@ -140,7 +140,7 @@ func (l logOf) table() (t EpochTable) {
 }
 
 // TestRejoinCutsExactlyWhatDiffers lets random members lead in turn, each from its own log, and copies parts of their logs
-// to others, so that logs diverge in every way that the protocol allows. Then every pair runs the conversation.
+// to others, so that logs diverge in every way that the protocol allows. Then every pair of members runs the conversation.
 func TestRejoinCutsExactlyWhatDiffers(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	if s := os.Getenv("RSTORE_TEST_SEED"); s != "" {
@@ -156,7 +156,7 @@ func TestRejoinCutsExactlyWhatDiffers(t *testing.T) {
 			for range 1 + rng.IntN(5) {
 				logs[leader] = append(slices.Clip(logs[leader]), epoch)
 			}
-			// A follower first cuts to what it shares with the leader, then takes some of the rest.
+			// A follower first cuts to what it shares with the leader, then takes part of the rest.
 			for i := range logs {
 				if i == leader || rng.IntN(3) > 0 {
 					continue

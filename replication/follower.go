@@ -6,18 +6,19 @@ import (
 	"time"
 )
 
-// following is a follower's side of one stream.
+// following is the follower's state of one stream.
 type following struct {
-	// grantedUntil: no other leader is promoted with this member's help before then without waiting it out.
+	// grantedUntil is when this member's read grant ends. A leader promoted before then waits it out before it commits
+	// anything.
 	grantedUntil time.Time
 	heard        int64  // the largest Append.Sent of this stream
-	matched      bool   // the leader accepted our log end: what arrives now extends it
-	version      uint64 // the newest of the leader's commit rules, in this epoch
-	probe        Mark   // the upper bound to ask about next, while looking for where the logs part; else zero
-	cut          *Cut   // what the leader's answer asks for, and is not done; nil: nothing
+	matched      bool   // the leader accepted our log end: Appends extend it from now on
+	version      uint64 // the newest version of the leader's commit rules, in this epoch
+	probe        Mark   // the upper bound to ask about next while looking for the point of divergence; else zero
+	cut          *Cut   // the truncation that the leader's answer requires and that is not done yet; nil when there is none
 }
 
-// Cut is what has to leave the log: everything after After, for Reason.
+// Cut is a truncation that the log needs: everything after After must go, for Reason.
 type Cut struct {
 	After  Position
 	Reason string
@@ -30,12 +31,12 @@ const (
 	StepStream Step = iota + 1 // read Appends
 	StepAgain                  // say Hello again on the same connection
 	StepSeed                   // receive a snapshot on this connection
-	StepFetch                  // fetch a snapshot from HelloReply.Source, and keep this connection meanwhile
+	StepFetch                  // fetch a snapshot from HelloReply.Source, keeping this connection open meanwhile
 	StepLeave                  // close the connection; try again later or wait for the operator
-	StepRenew                  // what HelloReply.Acked says is gone: take a new incarnation, see Renewed; then as StepLeave
+	StepRenew                  // the log has lost what HelloReply.Acked names: take a new incarnation (see Renewed), then do as for StepLeave
 )
 
-// Hello is what to say to the leader now. The log must be synced, and no cut be due.
+// Hello returns what to say to the leader now. The log must be synced and no cut may be due.
 func (r *Replica) Hello() Hello {
 	r.follow.matched = false
 	h := Hello{
@@ -49,8 +50,8 @@ func (r *Replica) Hello() Hello {
 	return h
 }
 
-// OnHelloReply acts on the leader's answer. A cut is decided here, by epoch and never by commit position alone (KIP-101); it is due
-// before the next Hello.
+// OnHelloReply acts on the leader's answer. A cut is decided here, by epoch and never by commit position alone (KIP-101).
+// It must be carried out before the next Hello.
 func (r *Replica) OnHelloReply(h HelloReply) (Step, error) {
 	if r.role != RoleFollower {
 		return StepLeave, nil
@@ -77,7 +78,7 @@ func (r *Replica) OnHelloReply(h HelloReply) (Step, error) {
 }
 
 // onFetch answers a member that its leader sent here for a snapshot. Once the leader of an epoch has accepted this
-// follower's log, log and state are a prefix of that leader's log, and stay one for the rest of the epoch.
+// follower's log, the follower's log and state are a prefix of that leader's log, and remain one for the rest of the epoch.
 func (r *Replica) onFetch(h Hello) HelloReply {
 	switch {
 	case r.role != RoleFollower || h.Epoch != r.promises.Epoch || !r.follow.matched:
@@ -89,8 +90,8 @@ func (r *Replica) onFetch(h Hello) HelloReply {
 	}
 }
 
-// cutBack follows protocol.md, rejoin: take the smaller of the two ends of the named epoch, ask again while that epoch is
-// unknown here, and cut once the place is sure.
+// cutBack implements the rejoin step of protocol.md: take the smaller of the two ends of the named epoch, ask again while
+// that epoch is unknown here, and cut once the place is certain.
 func (r *Replica) cutBack(h HelloReply) (Step, error) {
 	last := r.log.Last()
 	common, sure := CutTo(r.log.Epochs(), last.Position, h.Epoch, h.End)
@@ -101,9 +102,10 @@ func (r *Replica) cutBack(h HelloReply) (Step, error) {
 	r.follow.probe = Mark{}
 	to := max(common.Position, r.log.First()-1) // what was pruned cannot be cut, nor is it needed any more
 	if common.Position < r.commit || to != common.Position {
-		// The state machine already holds what must go (an asynchronous leader that came back), or the log does not reach
-		// back to where the two part. Only a snapshot helps. The flag is durable before the log is touched: a crash in
-		// between must not look like a log that lost entries. And what is to be cut is: nobody asks for that again.
+		// Either the state machine already holds what must go (an asynchronous leader that came back), or the log does not
+		// reach back to the point of divergence. Only a snapshot helps. NeedSeed is durable before the log is touched,
+		// because a crash in between must not look like a log that lost entries. What must be cut is saved with it, because
+		// no leader will ask for that again.
 		p := r.promises
 		if p.NeedSeed = true; to < last.Position {
 			p.Uncut, p.CutAfter = true, to
@@ -118,8 +120,8 @@ func (r *Replica) cutBack(h HelloReply) (Step, error) {
 	return StepAgain, nil
 }
 
-// CutDue is what the leader has asked to be cut and is not; also what an earlier process was to cut, that ended before, or had no room
-// for it. nil: nothing.
+// CutDue returns the cut that must be carried out now, or nil. It is one that the leader has asked for, or one that an
+// earlier process could not carry out, because it ended first or had no room.
 func (r *Replica) CutDue() *Cut {
 	last := r.log.Last()
 	switch {
@@ -132,8 +134,8 @@ func (r *Replica) CutDue() *Cut {
 	}
 }
 
-// FinishCut does what is due. It comes before Hello: what a seed replaces must be in quarantine by then. It returns how many entries it
-// has cut, also where it failed after that.
+// FinishCut carries out the cut that is due. It must run before Hello: what a seed replaces must be in quarantine by then.
+// It returns how many entries it has cut, even if it fails after that.
 func (r *Replica) FinishCut() (cut uint64, err error) {
 	c := r.CutDue()
 	if c == nil {
@@ -152,14 +154,13 @@ func (r *Replica) FinishCut() (cut uint64, err error) {
 	return cut, err
 }
 
-// ForgoCut is for a cut that can never be done: what is to be kept cannot be read.
+// ForgoCut abandons a cut that can never be carried out, because the records to be quarantined cannot be read.
 func (r *Replica) ForgoCut() error {
 	r.follow.cut = nil
 	return r.save(r.promises.Replaced(true))
 }
 
-// OnAppend takes records and the commit position from the leader. An error that is a Refusal ends the stream; any other
-// is final.
+// OnAppend takes records and the commit position from the leader. A Refusal ends the stream; any other error is final.
 func (r *Replica) OnAppend(a Append, now time.Time) error {
 	if r.role != RoleFollower || a.Epoch != r.promises.Epoch || a.Epoch < r.promises.Promised || !r.follow.matched {
 		return refuse("NotFollowing", "append of epoch %d while %s in epoch %d", a.Epoch, r.role, r.promises.Epoch)
@@ -179,7 +180,7 @@ func (r *Replica) OnAppend(a Append, now time.Time) error {
 	}
 	r.follow.version = max(r.follow.version, a.Version)
 	if a.Deaf {
-		return nil // an acknowledgement answers it all the same, and so tells the leader when it hears again
+		return nil // it is acknowledged all the same, which tells the leader that it is heard again
 	}
 	if told := (Mark{Epoch: a.Epoch, Position: a.Commit}); told.Compare(r.told) > 0 {
 		r.told = told
@@ -193,7 +194,7 @@ func (r *Replica) OnAppend(a Append, now time.Time) error {
 	return nil
 }
 
-// Ack is what to tell the leader now; applied comes from the host's state machine.
+// Ack returns what to tell the leader now. applied comes from the host's state machine.
 func (r *Replica) Ack(applied Position) Ack {
 	return Ack{Epoch: r.promises.Epoch, Durable: r.log.Durable().Position, Applied: applied, Sent: r.follow.heard}
 }

@@ -21,7 +21,8 @@ func (l *fullLog) Cut(p Position, why string) (uint64, error) {
 	return l.Log.Cut(p, why)
 }
 
-// A cut below what was applied is made up for before the member is seeded, however it was put off: nobody asks for it again.
+// A cut below what was applied is carried out before the member is seeded, however it was put off: nobody asks for it
+// again.
 func TestCutThatHadNoRoomIsMadeUpFor(t *testing.T) {
 	now := time.Unix(100, 0)
 	disk, log := &memStable{}, &fullLog{Log: newLog(t), full: true}
@@ -52,7 +53,7 @@ func TestCutThatHadNoRoomIsMadeUpFor(t *testing.T) {
 	if _, err := r.FinishCut(); !errors.As(err, &refusal) || r.CutDue() == nil {
 		t.Fatalf("%v; due: %v", err, r.CutDue())
 	}
-	// The next process knows of it, too.
+	// The next process knows about it too.
 	if r, err = NewReplica(self, log, disk, disk.p, 1, now); err != nil {
 		t.Fatal(err)
 	}

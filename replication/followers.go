@@ -16,10 +16,10 @@ type Follower struct {
 	Live     bool
 	Silent   time.Duration
 	Seeding  bool
-	Address  string // of its peer port, host:port; "" when it has none
+	Address  string // host:port of its peer port; "" when it has none
 }
 
-// Followers lists every follower that said hello in this epoch, by name.
+// Followers returns every follower that has said Hello in this epoch, by name.
 func (r *Replica) Followers(now time.Time) map[string]Follower {
 	if r.lead == nil {
 		return nil
@@ -35,7 +35,7 @@ func (r *Replica) Followers(now time.Time) map[string]Follower {
 	return out
 }
 
-// Held appends to dst, for every follower that said hello in this epoch, in no order, up to where its log is durable.
+// Held appends to dst the durable position of every follower that has said Hello in this epoch, in no particular order.
 func (r *Replica) Held(dst []Position) []Position {
 	if r.lead != nil {
 		for _, p := range r.lead.followers {
@@ -45,16 +45,17 @@ func (r *Replica) Held(dst []Position) []Position {
 	return dst
 }
 
-// Source is a follower that is fit to send a snapshot in the leader's place.
+// Source is a follower that can send a snapshot in the leader's place.
 type Source struct {
 	Voter   Voter
 	Address string
-	// Applied is how far its state machine was when it last said so: a checkpoint made from now on reaches at least that far.
+	// Applied is how far the follower's state machine had got in its last acknowledgement. A checkpoint made from now on
+	// reaches at least that far.
 	Applied Position
 }
 
-// Sources lists, by name, the followers that are fit to seed another: they keep up, and this leader's log continues
-// every state that they have from now on.
+// Sources returns, by name, the followers that can seed another: they keep up, and this leader's log continues every state
+// that they have from now on.
 func (r *Replica) Sources(now time.Time) []Source {
 	if r.lead == nil {
 		return nil
@@ -69,7 +70,7 @@ func (r *Replica) Sources(now time.Time) []Source {
 	return out
 }
 
-// CaughtUpDigest changes whenever the set of followers that keep up does; 0 when not leading.
+// CaughtUpDigest returns a digest that changes whenever the set of caught-up followers does, or 0 when not leading.
 func (r *Replica) CaughtUpDigest() (d uint64) {
 	if r.lead == nil {
 		return 0
@@ -84,5 +85,6 @@ func (r *Replica) CaughtUpDigest() (d uint64) {
 	return d
 }
 
-// caughtUp: it holds what the leader held one tick ago, so it keeps up, whatever the rate.
+// caughtUp reports whether p has a stream and holds at least what the leader held a whole tick ago. Such a follower keeps
+// up, whatever the write rate.
 func (l *leading) caughtUp(p *progress) bool { return p.live && p.durable >= l.ends[1] }

@@ -9,7 +9,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 )
 
-// newLog is an empty log in memory.
+// newLog returns an empty log in memory.
 func newLog(t *testing.T) replication.Log {
 	t.Helper()
 	l, _, err := wal.Open(vfs.NewMem(), "wal", wal.Options{Create: true})

@@ -7,7 +7,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// TestHelloOfAnotherStore: two stores of one name in two namespaces may meet at an address that one had before the other.
+// TestHelloOfAnotherStore: two stores of the same name in two namespaces may meet at an address that the other one had
+// before.
 func TestHelloOfAnotherStore(t *testing.T) {
 	for name, tc := range map[string]struct {
 		mine, theirs string

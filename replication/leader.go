@@ -6,51 +6,53 @@ import (
 	"time"
 )
 
-// leading is the leader's side of one epoch.
+// leading is the leader's state of one epoch.
 type leading struct {
 	rules    []Rule
 	version  uint64
 	barrier  Position
 	writable bool
-	// opensAt: nothing is committed before then, because voters may still have granted reads to the leader before.
+	// opensAt is the time before which nothing is committed, because voters may still be bound by read grants to the
+	// previous leader.
 	opensAt   time.Time
 	since     time.Time            // when this leadership began
 	followers map[string]*progress // by member name
-	// ends[0] and ends[1] are the log's end at the last tick and at the one before.
+	// ends[0] is the log's end at the last tick, ends[1] at the tick before.
 	ends [2]Position
 }
 
-// progress is what the leader knows of one follower's stream in this epoch.
+// progress is what the leader knows of one follower in this epoch.
 type progress struct {
 	voter   Voter
-	address string // of its peer port; "": unknown
+	address string // of its peer port; "" when unknown
 	durable Position
-	acked   Position // the most that it ever said to hold, in this incarnation and epoch
+	acked   Position // the most it has ever acknowledged, in this incarnation and epoch
 	applied Position
 	grant   time.Duration
-	// grantedFrom is the leader's own time before it sent the newest Append that came back acknowledged.
+	// grantedFrom is when the leader, by its own clock, sent the newest Append that was acknowledged.
 	grantedFrom time.Time
-	// heardAt is when it last began a stream or acknowledged: saying Hello over and over is no sign of keeping up.
+	// heardAt is when the follower last began a stream or sent an Ack. Repeated Hellos do not count: they are no sign of
+	// keeping up.
 	heardAt time.Time
-	live    bool // has a stream now
+	live    bool // it has a stream now
 	seeding bool
 	prompt  bool // see Prompt
 }
 
-// Promotion is the operator's order to lead.
+// Promotion is the operator's order to lead an epoch.
 type Promotion struct {
 	Epoch   Epoch
 	Version uint64
 	Rules   []Rule
 	// Start is the durable log end on which this member was elected.
 	Start Mark
-	// GrantWait is what voters had still granted to the leader before.
+	// GrantWait is what remained of the longest read grant that a voter had given to the previous leader.
 	GrantWait time.Duration
 }
 
-// Promote makes this member lead p.Epoch: it appends the epoch's barrier and counts nothing inherited as committed until
-// the barrier is (Raft §5.4.2). It refuses unless exactly this epoch was promised and never joined before, also by an
-// earlier process of this directory, whose unsynced tail may be on other members.
+// Promote makes this member lead p.Epoch. It appends the epoch's barrier, and counts nothing inherited as committed until
+// the barrier is (Raft §5.4.2). It refuses unless exactly this epoch was promised and never joined before, not even by an
+// earlier process of this directory: that process's unsynced tail may be on other members.
 func (r *Replica) Promote(p Promotion, unixMilli int64, now time.Time) error {
 	switch {
 	case r.role == RoleLeader && r.promises.Epoch == p.Epoch:
@@ -66,7 +68,7 @@ func (r *Replica) Promote(p Promotion, unixMilli int64, now time.Time) error {
 	case len(p.Rules) == 0:
 		return refuse("NoRule", "a leader needs at least one commit rule")
 	}
-	// Before the promise: an epoch that was joined without a barrier is used up.
+	// Make room before saving the promise: an epoch that was joined without a barrier is used up.
 	if err := r.log.Room(); errors.Is(err, ErrNoSpace) {
 		return noRoom("no room for the barrier of epoch %d: %v", p.Epoch, err)
 	} else if err != nil {
@@ -94,16 +96,16 @@ func (r *Replica) Promote(p Promotion, unixMilli int64, now time.Time) error {
 	return nil
 }
 
-// Resign ends this member's leadership for a reason outside of the protocol, such as a Lease that ran out. To lead again
-// it needs a new epoch.
+// Resign ends this member's leadership for a reason outside the protocol, such as an expired Lease. Leading again takes a
+// new epoch.
 func (r *Replica) Resign() {
 	if r.role == RoleLeader {
 		r.enter(RoleWaiting)
 	}
 }
 
-// Extend seals a payload of count entries, the first at position first, and appends it to the log. After ErrNoSpace nothing
-// happened, and the same may be tried again.
+// Extend seals a payload of count entries, the first at position first, and appends it to the log. After ErrNoSpace the log
+// is unchanged, and the same call may be retried.
 func (r *Replica) Extend(first Position, count int, payload []byte, unixMilli int64) error {
 	end := r.log.Last()
 	if r.role != RoleLeader || first != end.Position+1 {
@@ -119,7 +121,7 @@ func (r *Replica) Extend(first Position, count int, payload []byte, unixMilli in
 	return nil
 }
 
-// Configure replaces the commit rules. Two rules mean that both hold.
+// Configure replaces the commit rules. If there are two, both must hold.
 func (r *Replica) Configure(e Epoch, version uint64, rules []Rule, now time.Time) error {
 	switch {
 	case r.role != RoleLeader || r.promises.Epoch != e:
@@ -156,7 +158,7 @@ func (r *Replica) OnHello(h Hello, now time.Time) HelloReply {
 	}
 	p.live, p.grant = false, time.Duration(h.GrantMillis)*time.Millisecond
 	defer r.lead.choosePrompt()
-	p.address, p.applied = h.Address, 0 // a restarted state machine is behind what it said before
+	p.address, p.applied = h.Address, 0 // a restarted state machine is behind what it last reported
 	if h.Last.Position < p.acked && !h.Seed && !h.Probe {
 		return r.outdated(p, h)
 	}
@@ -173,16 +175,16 @@ func (r *Replica) OnHello(h Hello, now time.Time) HelloReply {
 	return reply
 }
 
-// outdated answers a follower that does not hold what it has acknowledged here: its volume was put back to an older state, or lost what
-// was synced. What its incarnation has said is worth nothing any more. Or this is a Hello of a connection that it has given up, and late:
-// who receives the answer compares it with its log.
+// outdated answers a follower that no longer holds what it has acknowledged here: its volume was restored to an older
+// state, or lost synced data. Nothing that its incarnation has acknowledged can be relied on any more. The Hello may also
+// be a late one, from a connection that the follower has given up; so the follower compares the answer with its log.
 func (r *Replica) outdated(p *progress, h Hello) HelloReply {
 	p.durable = min(p.durable, h.Last.Position)
 	return HelloReply{Verdict: VerdictRefuse, Acked: p.acked, Message: fmt.Sprintf(
 		"%s has acknowledged position %d in epoch %d, and comes back with a log that ends at %d", p.voter, p.acked, h.Epoch, h.Last.Position)}
 }
 
-// judge compares a follower's end with the leader's log: by epoch first, then by position, then by content.
+// judge compares a follower's log end with the leader's log: first by epoch, then by position, then by content.
 func judge(h Hello, last Mark, log Log) HelloReply {
 	if h.Seed {
 		return HelloReply{Verdict: VerdictSeed}
@@ -201,7 +203,7 @@ func judge(h Hello, last Mark, log Log) HelloReply {
 	return HelloReply{Verdict: VerdictStream}
 }
 
-// OnAck takes a follower's acknowledgement. Those of another epoch or incarnation count for nothing.
+// OnAck processes a follower's acknowledgement. One from another epoch or incarnation is ignored.
 func (r *Replica) OnAck(from Voter, a Ack, sentAt, now time.Time) {
 	if r.role != RoleLeader || a.Epoch != r.promises.Epoch {
 		return
@@ -214,17 +216,17 @@ func (r *Replica) OnAck(from Voter, a Ack, sentAt, now time.Time) {
 	p.durable = max(p.durable, min(a.Durable, r.log.Last().Position))
 	p.acked = max(p.acked, p.durable)
 	p.applied = a.Applied
-	if a.Sent > 0 && sentAt.After(p.grantedFrom) { // 0: it has heard no Append yet, and so granted nothing
+	if a.Sent > 0 && sentAt.After(p.grantedFrom) { // 0: it has heard no Append yet, and so has granted nothing
 		p.grantedFrom = sentAt
 	}
 	before := r.commit
 	r.advance(now)
 	if r.commit > before && !p.prompt {
-		r.lead.choosePrompt() // it was sent them last, and had them first
+		r.lead.choosePrompt() // it was sent the records last, yet completed the commit
 	}
 }
 
-// OnStreamEnd notes that a follower's stream is gone; what it acknowledged stays acknowledged.
+// OnStreamEnd notes that a follower's stream has ended. What it acknowledged stays acknowledged.
 func (r *Replica) OnStreamEnd(from Voter) {
 	if p := r.progressOf(from); p != nil {
 		p.live = false
@@ -232,20 +234,20 @@ func (r *Replica) OnStreamEnd(from Voter) {
 	}
 }
 
-// Streams reports whether a follower's acknowledgements count.
+// Streams reports whether v has a stream, so that its acknowledgements count.
 func (r *Replica) Streams(v Voter) bool {
 	p := r.progressOf(v)
 	return p != nil && p.live
 }
 
-// OnSeedEnd notes that a follower is sent no snapshot any more. By then it may have come back and have a stream.
+// OnSeedEnd notes that a follower is no longer being sent a snapshot. It may have come back and have a stream by then.
 func (r *Replica) OnSeedEnd(from Voter) {
 	if p := r.progressOf(from); p != nil {
 		p.seeding = false
 	}
 }
 
-// progressOf is what is known of a follower in this epoch; nil when nothing is.
+// progressOf returns what is known of a follower in this epoch, or nil if nothing is.
 func (r *Replica) progressOf(v Voter) *progress {
 	if r.lead == nil {
 		return nil
@@ -256,7 +258,7 @@ func (r *Replica) progressOf(v Voter) *progress {
 	return nil
 }
 
-// Tick is called every heartbeat interval.
+// Tick must be called every heartbeat interval.
 func (r *Replica) Tick(now time.Time) {
 	if r.lead == nil {
 		return
@@ -288,8 +290,8 @@ func (l *leading) durableOf(v Voter) Position {
 // Writable reports whether the barrier of the epoch is committed, so that writes may be acknowledged.
 func (r *Replica) Writable() bool { return r.lead != nil && r.lead.writable }
 
-// ReadWindow is how much longer linearizable reads may be served here; <= 0 means not at all. A grant counts from before
-// its Append was sent, and a tenth is taken off for clocks that run at different rates.
+// ReadWindow returns for how much longer linearizable reads may be served here; <= 0 means not at all. A grant counts from
+// before its Append was sent, less a tenth to allow for clocks that run at different rates.
 func (r *Replica) ReadWindow(now time.Time) time.Duration {
 	if !r.Writable() {
 		return 0
@@ -303,7 +305,8 @@ func (r *Replica) ReadWindow(now time.Time) time.Duration {
 	})
 }
 
-// Unheard is for how long too few voters have been heard to commit anything by; 0 when this member does not lead.
+// Unheard returns for how long this leader has not heard from enough voters to commit anything; 0 when this member does not
+// lead.
 func (r *Replica) Unheard(now time.Time) time.Duration {
 	if r.lead == nil {
 		return 0
@@ -317,7 +320,7 @@ func (r *Replica) Unheard(now time.Time) time.Duration {
 	})
 }
 
-// Rules returns the commit rules in force and their version; a follower knows the version only, as it heard of it last.
+// Rules returns the commit rules in force and their version. A follower knows only the version, as the leader last told it.
 func (r *Replica) Rules() ([]Rule, uint64) {
 	if r.lead == nil {
 		return nil, r.follow.version
@@ -326,8 +329,8 @@ func (r *Replica) Rules() ([]Rule, uint64) {
 }
 
 // CommitCovered reports whether everything acknowledged in this epoch is held under every rule in force, so that the
-// operator may drop the older of two. Before the barrier is committed nothing was acknowledged, and so it is: otherwise a
-// leader that starts with fewer voters than k could never be given enough.
+// operator may drop the older of two. It is true until the barrier is committed, because nothing has been acknowledged
+// before: otherwise a leader that starts with fewer voters than K could never be given enough.
 func (r *Replica) CommitCovered() bool {
 	return r.lead != nil && (!r.lead.writable || Commit(r.lead.rules, r.log.Durable().Position, r.lead.durableOf) >= r.commit)
 }

@@ -7,7 +7,7 @@ import (
 	. "github.com/replicatedstore/replicatedstore/replication"
 )
 
-// newLeader is the leader of epoch 1, with one voter that has a stream.
+// newLeader returns the leader of epoch 1, with one voter that has a stream.
 func newLeader(t *testing.T, now time.Time) (*Replica, Voter) {
 	t.Helper()
 	v := Voter{Member: "f", Incarnation: "i"}
@@ -31,7 +31,8 @@ func newLeader(t *testing.T, now time.Time) (*Replica, Voter) {
 	return r, v
 }
 
-// A follower that acknowledges what it had before it heard any Append on this stream has granted this leader nothing.
+// A follower that acknowledges what it already held, before it has heard any Append on this stream, has granted this leader
+// nothing.
 func TestAcknowledgementBeforeTheFirstAppendGrantsNothing(t *testing.T) {
 	start := time.Unix(100, 0) // of the leader's clock, which Sent counts from
 	now := start.Add(10 * time.Millisecond)

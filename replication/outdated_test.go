@@ -7,7 +7,7 @@ import (
 	. "github.com/replicatedstore/replicatedstore/replication"
 )
 
-// A voter that comes back with less than it has acknowledged in this epoch is not taken for the one that did.
+// A voter that comes back with less than it has acknowledged in this epoch is not taken for the voter that acknowledged it.
 func TestVoterThatLostWhatItAcknowledged(t *testing.T) {
 	now := time.Unix(100, 0)
 	r, v := newLeader(t, now)
@@ -48,7 +48,7 @@ func TestVoterThatLostWhatItAcknowledged(t *testing.T) {
 	if r.CommitCovered() {
 		t.Error("what it lost counts as held")
 	}
-	// It held that at least, and more that it had not told of; or it is another one.
+	// It held at least that, perhaps more that it had not reported; or it is a different one.
 	for _, h := range []Hello{hello("i", mark(3)), hello("i", mark(4)), hello("j", barrier)} {
 		if reply := r.OnHello(h, now); reply.Verdict != VerdictStream || reply.Acked != 0 {
 			t.Errorf("%+v: %+v", h, reply)
@@ -56,7 +56,7 @@ func TestVoterThatLostWhatItAcknowledged(t *testing.T) {
 	}
 }
 
-// The follower compares what it is told with its log: the Hello may have been late.
+// The follower compares the answer with its log, because its Hello may have been a late one.
 func TestFollowerRenewsItselfOnlyIfThatIsGone(t *testing.T) {
 	now := time.Unix(100, 0)
 	leader, _ := newLeader(t, now)

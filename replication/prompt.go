@@ -5,11 +5,13 @@ import (
 	"slices"
 )
 
-// Prompt reports whether v is to be sent new records as soon as they are in the log, because a commit waits for it. The others may be
-// sent them a moment later, more at a time, which spares processors and disks (EPaxos calls a leader thrifty that asks no more than a
-// quorum: Moraru et al., SOSP 2013). That moment has to be short, and must not depend on what the prompt ones answer: they may hang.
+// Prompt reports whether v should be sent new records as soon as they are in the log, because a commit waits for it. The
+// other followers may be sent them a moment later and more at a time, which saves CPU and disk work (EPaxos calls a leader
+// that contacts no more than a quorum thrifty: Moraru et al., SOSP 2013). That moment must be short, and must not depend on
+// the answers of the prompt followers: they may hang.
 //
-// Everybody is prompt while a commit needs nobody (K = 0), so that little is lost with the leader, and while two rules hold.
+// Every follower is prompt when a commit waits for none (K = 0), so that little is lost with the leader, and while two
+// rules are in force.
 func (r *Replica) Prompt(v Voter) bool {
 	p := r.progressOf(v)
 	return p != nil && (p.prompt || !r.lead.thrifty())
@@ -17,8 +19,8 @@ func (r *Replica) Prompt(v Voter) bool {
 
 func (l *leading) thrifty() bool { return len(l.rules) == 1 && l.rules[0].K > 0 }
 
-// choosePrompt makes prompt, of the voters that have a stream, the K that hold most: those that have been prompt already, where several
-// hold as much.
+// choosePrompt marks as prompt the K voters with a stream that hold the most. Among voters that hold the same, those that
+// are prompt already are preferred.
 func (l *leading) choosePrompt() {
 	if !l.thrifty() {
 		return

@@ -8,7 +8,7 @@ import (
 	. "github.com/replicatedstore/replicatedstore/replication"
 )
 
-// promptTest is a leader with followers a, b and c, of which c is no voter.
+// promptTest is a leader with followers a, b and c; c is not a voter.
 type promptTest struct {
 	t     *testing.T
 	r     *Replica
@@ -45,7 +45,7 @@ func (x *promptTest) durable() {
 	x.r.OnDurable(x.now)
 }
 
-// write appends the next position, durable at the leader.
+// write appends the next position and makes it durable at the leader.
 func (x *promptTest) write() Position {
 	x.t.Helper()
 	p := x.r.Log().Last().Position + 1
@@ -91,7 +91,7 @@ func TestPrompt(t *testing.T) {
 		x.hello("c", "b")
 		x.want("b")
 		x.hello("a")
-		x.want("b") // who is prompt stays so
+		x.want("b") // a prompt follower stays prompt
 		p := x.write()
 		x.ack("b", p)
 		x.ack("a", p)
@@ -123,7 +123,7 @@ func TestPrompt(t *testing.T) {
 		x.r.OnStreamEnd(voter("a"))
 		x.want("b")
 		x.hello("a")
-		x.want("b") // it begins anew
+		x.want("b") // it starts over
 		x.r.OnStreamEnd(voter("a"))
 		x.r.OnStreamEnd(voter("b"))
 		x.want()

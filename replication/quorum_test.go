@@ -54,7 +54,7 @@ func TestRuleCommit(t *testing.T) {
 	}
 }
 
-// Any fence quorum meets any set of k voters: checked over every rule with up to six voters.
+// Every fence quorum intersects every set of k voters. Checked over every rule with up to six voters.
 func TestFenceQuorumMeetsEveryAckSet(t *testing.T) {
 	names := []string{"a", "b", "c", "d", "e", "f"}
 	for n := range len(names) + 1 {

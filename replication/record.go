@@ -13,22 +13,22 @@ import (
 const (
 	// HeaderSize is the length of a record's header.
 	HeaderSize = 48
-	// MaxRecordBytes bounds a whole record, header included: what a reader must be ready to hold at once.
+	// MaxRecordBytes bounds a whole record, header included. A reader must be prepared to hold that much at once.
 	MaxRecordBytes = 128 << 20
 	// MaxPayloadBytes bounds the payload of a record.
 	MaxPayloadBytes = MaxRecordBytes - HeaderSize
 )
 
-// RecordMagic opens every record: 'R' and the version of the record format. Little endian on disk and on the wire.
+// RecordMagic opens every record: 'R' and the version of the record format. It is little endian on disk and on the wire.
 const RecordMagic uint16 = 'R'<<8 | 1
 
 // RecordType says what a record's payload is.
 type RecordType uint8
 
 const (
-	// RecordData carries Count entries, each uvarint(length) followed by its bytes.
+	// RecordData carries Count entries, each encoded as uvarint(length) followed by its bytes.
 	RecordData RecordType = 1
-	// RecordBarrier opens an epoch: one position, no payload.
+	// RecordBarrier opens an epoch. It takes one position and has no payload.
 	RecordBarrier RecordType = 2
 )
 
@@ -43,13 +43,14 @@ func (t RecordType) String() string {
 	}
 }
 
-// Errors of the record format. Every error of this file wraps one of them.
+// Errors of the record format. Every error in this file wraps one of them.
 var (
-	// ErrRecordShort: the bytes end before the record does. More bytes may make it whole.
+	// ErrRecordShort means that the bytes end before the record does. More bytes may complete it.
 	ErrRecordShort = errors.New("record is incomplete")
-	// ErrRecordBad: the bytes are no record of this format, or break one of its bounds.
+	// ErrRecordBad means that the bytes are not a record of this format, or exceed one of its bounds.
 	ErrRecordBad = errors.New("record is malformed")
-	// ErrRecordChain: the record is well formed but its checksum does not continue the log it was checked against.
+	// ErrRecordChain means that the record is well formed, but its position, epoch or checksum does not continue the log that it was
+	// checked against.
 	ErrRecordChain = errors.New("record does not continue the log")
 )
 
@@ -58,37 +59,37 @@ var (
 //	0 magic/version u16 | 2 type u8 | 3 flags u8 | 4 origin u16 | 6 reserved u16 | 8 payloadLen u32 | 12 count u32 |
 //	16 epoch u64 | 24 first u64 | 32 unixMilli i64 | 40 reserved u32 | 44 chain u32
 //
-// Flags, Origin and the reserved fields are 0 in this version, and a reader refuses anything else: whoever gives them a
-// meaning raises the version.
+// Flags, Origin and the reserved fields are 0 in this version, and readers reject anything else. Giving one of them a
+// meaning requires a new version.
 type Header struct {
 	Type  RecordType
 	Flags uint8
-	// Origin names the writing leader where several write; always 0 in this version.
+	// Origin identifies the writing leader where several write. It is always 0 in this version.
 	Origin uint16
-	// PayloadLen in bytes, at most MaxPayloadBytes.
+	// PayloadLen is in bytes, at most MaxPayloadBytes.
 	PayloadLen uint32
-	// Count of positions this record covers, at least 1.
+	// Count is the number of positions that this record covers, at least 1.
 	Count uint32
 	Epoch Epoch
 	// First is the position of the first entry, at least 1.
 	First Position
-	// UnixMilli is the leader's time when it sealed the record. It does not go back within a log, but at the barrier of a leader that had
-	// not applied everything before.
+	// UnixMilli is the leader's time when it sealed the record. It does not go back within a log, except at the barrier of
+	// a leader that had not applied everything before it.
 	UnixMilli int64
 	// Chain is crc32c(previous chain as 4 bytes ‖ this header with chain 0 ‖ payload).
 	Chain Chain
 }
 
-// Size of the whole record in bytes.
+// Size returns the size of the whole record in bytes.
 func (h *Header) Size() int { return HeaderSize + int(h.PayloadLen) }
 
-// Last is the position of the record's last entry.
+// Last returns the position of the record's last entry.
 func (h *Header) Last() Position { return h.First + Position(h.Count) - 1 }
 
-// Mark names the log up to and including this record.
+// Mark returns the mark of the log up to and including this record.
 func (h *Header) Mark() Mark { return Mark{Epoch: h.Epoch, Position: h.Last(), Chain: h.Chain} }
 
-// check refuses a header that breaks a bound of the format.
+// check rejects a header that exceeds a bound of the format.
 func (h *Header) check() error {
 	switch {
 	case h.Type != RecordData && h.Type != RecordBarrier:
@@ -127,7 +128,7 @@ func (h *Header) put(b []byte) {
 	binary.LittleEndian.PutUint32(b[44:], uint32(h.Chain))
 }
 
-// DecodeHeader reads and checks the header at the start of b; b may go on after it. It does not check the chain.
+// DecodeHeader reads and checks the header at the start of b, which may be longer. It does not check the chain.
 func DecodeHeader(b []byte) (Header, error) {
 	if len(b) < HeaderSize {
 		return Header{}, fmt.Errorf("%w: %d of %d header bytes", ErrRecordShort, len(b), HeaderSize)
@@ -155,19 +156,20 @@ func DecodeHeader(b []byte) (Header, error) {
 	return h, nil
 }
 
-// Record is one sealed batch of entries of one epoch: the unit that is written, shipped and checked. It is byte-identical
-// on every member. A Record is immutable once made; its Raw is shared by whoever holds it and must not be changed.
+// Record is one sealed batch of entries of one epoch: the unit in which the log is written, shipped and checked. It is
+// byte-identical on every member. A Record is immutable once made; its Raw is shared by everyone who holds it and must not
+// be modified.
 type Record struct {
 	Header
 	// Raw is the whole record, header included.
 	Raw []byte
 }
 
-// Payload is the part of Raw after the header.
+// Payload returns the part of Raw after the header.
 func (r *Record) Payload() []byte { return r.Raw[HeaderSize:] }
 
-// DecodeRecord reads the record at the start of b and checks its header and entries, not its chain. The record's Raw is a
-// part of b; rest is what follows it.
+// DecodeRecord reads the record at the start of b and checks its header and entries, but not its chain. The record's Raw
+// aliases b; rest is what follows the record.
 func DecodeRecord(b []byte) (r Record, rest []byte, err error) {
 	h, err := DecodeHeader(b)
 	if err != nil {
@@ -184,8 +186,8 @@ func DecodeRecord(b []byte) (r Record, rest []byte, err error) {
 	return r, b[n:], nil
 }
 
-// Verify checks that r is exactly what was sealed to follow a log that ends in prev: its checksum, and that the
-// entries fill the payload. It is what makes a record safe to append and to apply.
+// Verify checks that r is exactly what was sealed to follow a log that ends in prev: its checksum matches, and its entries
+// fill the payload. A verified record is safe to append and to apply.
 func (r *Record) Verify(prev Chain) error {
 	if len(r.Raw) != r.Size() {
 		return fmt.Errorf("%w: %d raw bytes for a record of %d", ErrRecordBad, len(r.Raw), r.Size())
@@ -197,7 +199,7 @@ func (r *Record) Verify(prev Chain) error {
 	return r.checkEntries()
 }
 
-// Follows checks that r is the next record of a log that ends in last: position, epoch and checksum.
+// Follows checks the position, epoch and checksum of r: it must be the next record of a log that ends in last.
 func (r *Record) Follows(last Mark) error {
 	if r.First != last.Position+1 {
 		return fmt.Errorf("%w: it starts at position %d, the log ends at %d", ErrRecordChain, r.First, last.Position)
@@ -226,8 +228,8 @@ func (r *Record) checkEntries() error {
 	return nil
 }
 
-// Entries yields the index and bytes of each entry; entry i has position First+i. A barrier has none. The bytes are parts
-// of Raw. The record must have been decoded or verified; the sequence ends early on a malformed one.
+// Entries yields the index and bytes of each entry; entry i has position First+i. A barrier has none. The bytes alias Raw.
+// The record must have been decoded or verified: on a malformed record the sequence ends early.
 func (r *Record) Entries() iter.Seq2[int, []byte] {
 	return func(yield func(int, []byte) bool) {
 		p := r.Payload()
@@ -247,8 +249,8 @@ func (r *Record) Entries() iter.Seq2[int, []byte] {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// chainOf computes the chain of the record raw after prev. The four bytes of prev and the four of the zeroed chain field
-// go through the table by hand: as slices of a local array they would be heap allocations on the hot path.
+// chainOf computes the chain of the record raw after prev. It feeds the four bytes of prev and the four of the zeroed chain
+// field through the table by hand: as slices of a local array they would be heap allocations on the hot path.
 func chainOf(prev Chain, raw []byte) Chain {
 	c := ^uint32(0)
 	for p, i := uint32(prev), 0; i < 4; p, i = p>>8, i+1 {

@@ -49,7 +49,7 @@ func TestRecordRoundTrip(t *testing.T) {
 	}
 }
 
-// The chain is spelled out here as the format page defines it, independent of the code that computes it in place.
+// The chain is spelled out here as the format page defines it, independently of the code that computes it in place.
 func TestChainIsAsSpecified(t *testing.T) {
 	r := sealed(t, Seal{Epoch: 1, First: 1, Prev: 0xdeadbeef}, "x", "yz")
 	plain := binary.LittleEndian.AppendUint32(nil, 0xdeadbeef)

@@ -6,60 +6,61 @@ import (
 	"time"
 )
 
-// ErrNoSpace: the volume has no room for that. Nothing was changed; it may be tried again.
+// ErrNoSpace means that the volume has no room for an operation. Nothing was changed, and the operation may be retried.
 var ErrNoSpace = errors.New("no space on the volume")
 
-// Log is what a Replica needs of the log on disk; wal.Log is the real one. Every error but ErrNoSpace is final: the host ends
-// the process and never retries (a failed fsync may have dropped the pages it was asked to write).
+// Log is what a Replica needs of the log on disk; wal.Log implements it. Every error except ErrNoSpace is final: the host
+// ends the process and never retries (a failed fsync may have dropped the pages it was asked to write).
 type Log interface {
-	// Room makes sure that a barrier can be appended.
+	// Room ensures that a barrier can be appended.
 	Room() error
 	Append(recs ...Record) error
 	// Sync makes everything appended durable and returns the durable end.
 	Sync() (Mark, error)
 	Last() Mark
 	Durable() Mark
-	// First is the oldest retained position; Last().Position+1 when the log is empty.
+	// First returns the oldest retained position, or Last().Position+1 when the log is empty.
 	First() Position
-	// MarkAt names the record end at p; false when p is no record end or no longer retained.
+	// MarkAt returns the mark of the record end at p, or false if p is not a record end or is no longer retained.
 	MarkAt(p Position) (Mark, bool)
 	Epochs() EpochTable
-	// Cut removes everything after p, keeping it in quarantine first, and returns how many entries that were.
+	// Cut removes everything after p, after copying it to quarantine, and returns how many entries it removed.
 	Cut(p Position, reason string) (uint64, error)
 }
 
-// Stable keeps a Replica's promises.
+// Stable stores a Replica's promises.
 type Stable interface {
-	// Save makes p durable before it returns. An error is final, unless it is ErrNoSpace.
+	// Save makes p durable before it returns. Any error except ErrNoSpace is final.
 	Save(p Promises) error
 }
 
-// Promises is what a member must remember over every crash.
+// Promises is what a member must remember across any crash.
 type Promises struct {
-	// Promised is the highest epoch promised: nothing below it is taken part in again.
+	// Promised is the highest epoch promised. The member takes part in nothing below it again.
 	Promised Epoch `json:"promised"`
-	// Epoch, Leader and Address: the last leadership joined (or led, then Leader is the member itself).
+	// Epoch, Leader and Address describe the last leadership joined. Leader is the member itself if it led.
 	Epoch   Epoch  `json:"epoch"`
 	Leader  string `json:"leader,omitempty"`
 	Address string `json:"address,omitempty"`
-	// NeedSeed: the state on disk is no prefix of the store's log; it must be replaced by a snapshot and may neither
-	// vote nor be promoted.
+	// NeedSeed means that the state on disk is not a prefix of the store's log. It must be replaced by a snapshot; until
+	// then the member may neither vote nor be promoted.
 	NeedSeed bool `json:"needSeed,omitempty"`
-	// Uncut, beside NeedSeed: what the log holds after CutAfter is nobody else's, and goes to quarantine before anything is done
-	// about the seed. It may be done already, where the process ended just then.
+	// Uncut accompanies NeedSeed: the log's records after CutAfter are not part of the store's log, and must go to quarantine
+	// before the seed is dealt with. That may have been done already, if the process ended just then.
 	Uncut    bool     `json:"uncut,omitempty"`
 	CutAfter Position `json:"cutAfter,omitempty"`
 }
 
-// Replaced is p once nothing is left of the log that was to be cut.
+// Replaced returns p for when nothing is left of the log that was to be cut.
 func (p Promises) Replaced(needSeed bool) Promises {
 	p.NeedSeed, p.Uncut, p.CutAfter = needSeed, false, 0
 	return p
 }
 
-// Refusal is an orderly "no": the request contradicts what this member promised or holds. Nothing was changed.
+// Refusal is an orderly "no": the request contradicts what this member promised or holds, or the volume has no room for it.
+// Nothing was changed.
 type Refusal struct {
-	Reason  string // CamelCase
+	Reason  string // in CamelCase
 	Message string
 }
 
@@ -69,38 +70,39 @@ func refuse(reason, format string, args ...any) error {
 	return &Refusal{Reason: reason, Message: fmt.Sprintf(format, args...)}
 }
 
-// ReasonNoRoom is that of a Refusal for want of space on the volume.
+// ReasonNoRoom is the Reason of a Refusal for lack of space on the volume.
 const ReasonNoRoom = "NoRoom"
 
 func noRoom(format string, args ...any) error { return refuse(ReasonNoRoom, format, args...) }
 
-// IsRefusal reports whether err left the member as it was; every other error of a Replica is final.
+// IsRefusal reports whether err is a Refusal, which left the member as it was. Every other error of a Replica is final.
 func IsRefusal(err error) bool {
 	var r *Refusal
 	return errors.As(err, &r)
 }
 
-// ReplicaOptions are fixed for a Replica's life.
+// ReplicaOptions are fixed for the lifetime of a Replica.
 type ReplicaOptions struct {
 	Store string
-	// StoreUID tells stores of one name apart; "": nobody said.
+	// StoreUID distinguishes stores of the same name; "" when it is not known.
 	StoreUID string
 	Self     Voter
 }
 
-// grantTime is how long a member, as a follower, refuses other leaders after it heard from its own.
+// grantTime is the length of a read grant: until this long after a follower last heard from its leader, no other leader
+// commits anything with its help.
 const grantTime = time.Second
 
-// Replica is the protocol of one member: it holds the role and decides what every request and message means.
+// Replica implements the protocol for one member: it holds the role and decides what every request and message means.
 //
-// It is not safe for concurrent use: one goroutine owns it (the role goroutine; in simulation, the scheduler). It does
-// no network I/O and reads no clock. Its only disk I/O, the promise and the rare cut, happens before it answers; appended
-// records are synced by the host, which reports them through OnDurable.
+// It is not safe for concurrent use: one goroutine owns it (the role goroutine; in simulation, the scheduler). It does no
+// network I/O and reads no clock. Its only disk I/O, saving a promise and the rare cut, happens before it answers. Appended
+// records are synced by the host, which reports that through OnDurable.
 //
 // Invariants:
-//  1. role is Leader only in an epoch this process was promoted to; a restart ends every leadership.
+//  1. role is Leader only in an epoch that this process was promoted to; a restart ends every leadership.
 //  2. Nothing of an epoch below promises.Promised is accepted, sent or acknowledged.
-//  3. commit never falls, and the log is never cut below it without NeedSeed set first.
+//  3. commit never falls, and the log is never cut below it unless NeedSeed was set first.
 type Replica struct {
 	opt      ReplicaOptions
 	log      Log
@@ -116,8 +118,8 @@ type Replica struct {
 	follow following
 }
 
-// NewReplica starts a member from what it kept: its log, its promises, and the position its state machine has applied.
-// It follows its last leader again, or waits; it never leads.
+// NewReplica starts a member from what it has on disk: its log, its promises, and the position that its state machine has
+// applied. The member follows its last leader again, or waits; it never leads.
 func NewReplica(opt ReplicaOptions, log Log, stable Stable, kept Promises, applied Position, now time.Time) (*Replica, error) {
 	const advice = "empty this data directory so that the member is seeded again"
 	if last := log.Last().Position; applied > last && !kept.NeedSeed {
@@ -128,7 +130,8 @@ func NewReplica(opt ReplicaOptions, log Log, stable Stable, kept Promises, appli
 	}
 	r := &Replica{opt: opt, log: log, stable: stable, promises: kept, role: RoleWaiting, commit: applied}
 	if kept.Leader != "" {
-		// What an earlier process of this directory granted is not known here; the longest it can last is a whole grant.
+		// The grants of an earlier process of this directory are not known; the longest that one can last is a whole
+		// grantTime.
 		r.follow.grantedUntil = now.Add(grantTime)
 	}
 	switch {
@@ -140,7 +143,7 @@ func NewReplica(opt ReplicaOptions, log Log, stable Stable, kept Promises, appli
 	return r, nil
 }
 
-// Role, Promises, Commit, Log, Led and Self are snapshots for the host's status.
+// Role, Promises, Commit, Log, Led and Self return the current state, for the host's status.
 func (r *Replica) Role() Role         { return r.role }
 func (r *Replica) Promises() Promises { return r.promises }
 func (r *Replica) Commit() Position   { return r.commit }
@@ -148,11 +151,11 @@ func (r *Replica) Log() Log           { return r.log }
 func (r *Replica) Led() Epoch         { return r.led }
 func (r *Replica) Self() Voter        { return r.opt.Self }
 
-// Told is the newest commit position that a leader told this process, and its epoch; no Chain. It may be beyond this member's log: what
-// lies between, nobody may hold but that leader.
+// Told returns the newest commit position, with its epoch, that a leader told this process. It has no Chain. It may be
+// beyond this member's log; perhaps only that leader holds the entries in between.
 func (r *Replica) Told() Mark { return r.told }
 
-// ToldMillis is how long ago the leader of Told was heard last; nil when none was.
+// ToldMillis returns how long ago the leader of Told was last heard, or nil if none ever was.
 func (r *Replica) ToldMillis(now time.Time) *int64 {
 	if r.toldAt.IsZero() {
 		return nil
@@ -160,10 +163,11 @@ func (r *Replica) ToldMillis(now time.Time) *int64 {
 	return new(now.Sub(r.toldAt).Milliseconds())
 }
 
-// Empty reports whether the member holds nothing at all: neither a voter nor a source of data.
+// Empty reports whether the member's log holds nothing at all. Such a member counts neither as a voter nor as a source of
+// data.
 func (r *Replica) Empty() bool { return r.log.Last().Position == 0 }
 
-// FenceAnswer is what a member holds, said under a durable promise.
+// FenceAnswer states what a member holds under a durable promise.
 type FenceAnswer struct {
 	Promised  Epoch
 	Last      Mark
@@ -171,8 +175,8 @@ type FenceAnswer struct {
 	GrantLeft time.Duration
 }
 
-// Fence promises never to take part in an epoch below e again, ends every lower leadership, and tells what the member
-// durably holds. Asking again for the same epoch repeats the answer.
+// Fence promises never again to take part in an epoch below e, ends every lower leadership, and reports what the member
+// durably holds. Fencing again with the same epoch repeats the answer.
 func (r *Replica) Fence(e Epoch, now time.Time) (FenceAnswer, error) {
 	if e < r.promises.Promised {
 		return FenceAnswer{}, refuse("Promised", "epoch %d is below the promised epoch %d", e, r.promises.Promised)
@@ -227,22 +231,22 @@ func (r *Replica) save(p Promises) error {
 	return nil
 }
 
-// enter changes the role; the grant that a follower gave outlives it.
+// enter changes the role. A read grant that this member gave as a follower survives the change.
 func (r *Replica) enter(role Role) {
 	r.role = role
 	r.lead = nil
 	r.follow = following{grantedUntil: r.follow.grantedUntil}
 }
 
-// OnDurable takes note that the log is durable up to its Durable mark.
+// OnDurable notes that the log is durable up to its Durable mark.
 func (r *Replica) OnDurable(now time.Time) {
 	if r.lead != nil {
 		r.advance(now)
 	}
 }
 
-// Seeded replaces the log after a snapshot was installed; everything it holds is committed. The incarnation is what the member goes on
-// under: another one where it needed the snapshot (Promises.NeedSeed), see Renewed.
+// Seeded replaces the log after a snapshot was installed; everything in the snapshot is committed. The member continues
+// under incarnation, which is a new one if it needed the snapshot (Promises.NeedSeed); see Renewed.
 func (r *Replica) Seeded(log Log, at Mark, incarnation string) error {
 	if err := r.save(r.promises.Replaced(false)); err != nil {
 		return err
@@ -252,12 +256,12 @@ func (r *Replica) Seeded(log Log, at Mark, incarnation string) error {
 	return nil
 }
 
-// Renewed takes note that this member goes on under another incarnation, which its host has made durable: it is none of the voters that
-// the one before was, because it does not hold what that one acknowledged.
+// Renewed notes that this member continues under another incarnation, which its host has made durable. It is no longer the
+// voter it was, because it does not hold what the previous incarnation acknowledged.
 func (r *Replica) Renewed(incarnation string) { r.opt.Self.Incarnation = incarnation }
 
-// Emptied replaces the log by an empty one, whose state machine is empty too: what was there had to make room for a seed
-// and was of no use (Promises.NeedSeed).
+// Emptied replaces the log by an empty one, whose state machine is empty too: the old data was of no use
+// (Promises.NeedSeed) and had to make room for a seed.
 func (r *Replica) Emptied(log Log) error {
 	if err := r.save(r.promises.Replaced(true)); err != nil {
 		return err

@@ -7,8 +7,8 @@ import (
 	. "github.com/replicatedstore/replicatedstore/replication"
 )
 
-// How old it is what a leader told counts from when that leader was heard last, be it under a promise, and not from when it said
-// something new.
+// The age of what a leader told counts from when that leader was last heard, even under a promise, and not from when it
+// last said something new.
 func TestToldMillis(t *testing.T) {
 	now := time.Unix(100, 0)
 	r, err := NewReplica(ReplicaOptions{Store: "s", Self: Voter{Member: "f", Incarnation: "i"}}, newLog(t), &memStable{}, Promises{}, 0, now)

@@ -24,8 +24,8 @@ func SyncDir(fs vfs.FS, dir string) error {
 	return nil
 }
 
-// MkdirAll makes dir and its missing parents, each durable in the one above it. A dir that exists is synced too: whoever
-// made it may have been killed before that.
+// MkdirAll makes dir and its missing parents, each of them durable in its parent. The entry of a dir that exists is synced
+// too: whoever made it may have been killed before syncing it.
 func MkdirAll(fs vfs.FS, dir string) error {
 	if _, err := fs.Stat(dir); err == nil {
 		return SyncDir(fs, fs.PathDir(dir))
@@ -44,12 +44,12 @@ func MkdirAll(fs vfs.FS, dir string) error {
 	return SyncDir(fs, parent)
 }
 
-// ErrOutcomeUnknown: the step that makes a change visible failed half way; either outcome may be found after a crash.
+// ErrOutcomeUnknown means that the step that makes a change visible failed half-way, so a crash may leave either outcome.
 var ErrOutcomeUnknown = errors.New("outcome unknown")
 
-// WriteFile replaces the file dir/name with data as one step: after a crash it holds the old content or the new. It goes
-// through dir/name.tmp, which a crash may leave behind and the next call overwrites. After an error that is not
-// ErrOutcomeUnknown the file is as it was.
+// WriteFile atomically replaces the file dir/name with data: after a crash it holds the old content or the new. It writes
+// to dir/name.tmp first, which a crash may leave behind and the next call overwrites. After an error other than
+// ErrOutcomeUnknown the file is unchanged.
 func WriteFile(fs vfs.FS, dir, name string, data []byte) error {
 	tmp, path := fs.PathJoin(dir, name+TempSuffix), fs.PathJoin(dir, name)
 	if err := writeSynced(fs, tmp, data); err != nil {
@@ -64,7 +64,7 @@ func WriteFile(fs vfs.FS, dir, name string, data []byte) error {
 	return nil
 }
 
-// TempSuffix ends the name of a file that is being written; such a file is never read.
+// TempSuffix ends the name of a file that is still being written. Such a file is never read.
 const TempSuffix = ".tmp"
 
 func writeSynced(fs vfs.FS, path string, data []byte) error {
@@ -72,7 +72,7 @@ func writeSynced(fs vfs.FS, path string, data []byte) error {
 	if err != nil {
 		return fmt.Errorf("create %s: %w", path, err)
 	}
-	// vfs lets Write change the slice it is given, so it gets a copy.
+	// vfs allows Write to modify the slice it is given, so it gets a copy.
 	if _, err := f.Write(append([]byte(nil), data...)); err != nil {
 		return errors.Join(fmt.Errorf("write %s: %w", path, err), f.Close())
 	}
@@ -85,7 +85,7 @@ func writeSynced(fs vfs.FS, path string, data []byte) error {
 	return nil
 }
 
-// ReadFile returns the content of path; above limit bytes it is an error.
+// ReadFile returns the content of path. It is an error if that exceeds limit bytes.
 func ReadFile(fs vfs.FS, path string, limit int64) ([]byte, error) {
 	f, err := fs.Open(path)
 	if err != nil {
@@ -106,7 +106,7 @@ func ReadFile(fs vfs.FS, path string, limit int64) ([]byte, error) {
 	return data, nil
 }
 
-// Remove removes a file; one that is not there is no error. The removal is durable after the next SyncDir.
+// Remove removes a file; it is not an error if the file does not exist. The removal is durable after the next SyncDir.
 func Remove(fs vfs.FS, path string) error {
 	if err := fs.Remove(path); err != nil && !IsNotExist(err) {
 		return fmt.Errorf("remove %s: %w", path, err)
@@ -114,16 +114,16 @@ func Remove(fs vfs.FS, path string) error {
 	return nil
 }
 
-// Allocated is how many bytes of the volume a file takes, also those that were set aside for it beyond its size; its size
-// where the file system does not say.
+// Allocated returns how many bytes of the volume a file takes, including those preallocated beyond its size. If the file
+// system does not say, it returns the size.
 func Allocated(info vfs.FileInfo) int64 {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
-		return st.Blocks * 512 // st_blocks counts these, whatever the file system's own blocks are
+		return st.Blocks * 512 // st_blocks counts 512-byte units, whatever the file system's block size
 	}
 	return info.Size()
 }
 
-// IsNotExist reports whether err says that a file is not there.
+// IsNotExist reports whether err says that a file does not exist.
 func IsNotExist(err error) bool { return errors.Is(err, iofs.ErrNotExist) }
 
 // IsNoSpace reports whether err says that the volume, or a quota on it, is full.

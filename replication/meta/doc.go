@@ -1,8 +1,8 @@
 // Package meta keeps what a member must remember besides its log and its state: who it is, what it promised, whom it
 // followed, and which generation of log and state directories is current.
 //
-// All of it is one small file, replaced as a whole (temp, fsync, rename, fsync directory), so that any change of it is one
-// step. Installing a seed is such a change: it flips log and state together. The data directory:
+// All of it is in one small file that is replaced as a whole (write a temporary file, fsync, rename, fsync the directory),
+// so every change is atomic. Installing a seed is such a change: it switches log and state together. The data directory:
 //
 //	META            this file: a line with format, length and checksum, then JSON
 //	LOCK            held while a process has the directory open
@@ -12,8 +12,9 @@
 //	reserve         space set aside for the whole member; see replication/volume
 //	INIT            there while the directory is being set up for the first time
 //
-// Invariants: a promise never falls; the incarnation, store and member of a directory never change; a generation never
-// falls. A directory with content but no META is refused: whoever lost it must not come back as somebody new.
+// Invariants: a promise never falls; the store and the member of a directory never change, and its incarnation changes only
+// through Store.Renew and Store.Install; a generation never falls. A directory with content but no META is refused: a
+// member that lost META must not come back as somebody new.
 //
 // May import: the standard library, vfs, replication's value types and durable.
 package meta

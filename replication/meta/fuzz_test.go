@@ -11,7 +11,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// FuzzDecode decodes META files: with raw set the bytes as they are, otherwise as a body under a right first line.
+// FuzzDecode decodes META files: the bytes as they are if raw is set, otherwise as a body below a correct first line.
 func FuzzDecode(f *testing.F) {
 	whole := State{
 		Store: "orders", Member: "orders-1", Incarnation: "a", Generation: 2, Quarantined: 3,

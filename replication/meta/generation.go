@@ -8,23 +8,23 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// LogDir and StateDir are the directories of a generation.
+// LogDir returns the directory of the log of a generation.
 func (s *Store) LogDir(generation uint64) string {
 	return s.path(logPrefix + strconv.FormatUint(generation, 10))
 }
 
-// StateDir is where the state machine of a generation lives.
+// StateDir returns the directory of the state machine of a generation.
 func (s *Store) StateDir(generation uint64) string {
 	return s.path(statePrefix + strconv.FormatUint(generation, 10))
 }
 
-// QuarantineDir is where records cut from logs of any generation are kept.
+// QuarantineDir returns the directory that keeps records cut from the logs of all generations.
 func (s *Store) QuarantineDir() string { return s.path("quarantine") }
 
-// Dir is the data directory.
+// Dir returns the data directory.
 func (s *Store) Dir() string { return s.dir }
 
-// makeGeneration makes the directories of a generation anew, and fills them with an empty log and state.
+// makeGeneration recreates the directories of a generation, and fills them with an empty log and state.
 func (s *Store) makeGeneration(g uint64) error {
 	for _, dir := range []string{s.LogDir(g), s.StateDir(g)} {
 		if err := s.fs.RemoveAll(dir); err != nil {
@@ -40,15 +40,15 @@ func (s *Store) makeGeneration(g uint64) error {
 	return s.opt.Init(s.LogDir(g), s.StateDir(g))
 }
 
-// StartOver gives up log and state: an empty generation becomes current, and the member needs a seed, from which it gets
-// the next one. It is for a volume that cannot hold the old state and a seed beside each other. All of it is one step, so
-// that a crash leaves the old state, or a member that knows it holds nothing; afterwards RemoveObsolete frees the space.
-// Whoever has the current directories open must have closed them.
+// StartOver gives up log and state: an empty generation becomes current, and the member needs a seed, which becomes the
+// next generation. It is for a volume that cannot hold the old state and a seed side by side. The change is atomic: a crash
+// leaves the old state, or a member that knows it holds nothing. Afterwards RemoveObsolete frees the space. The current
+// directories must have been closed before.
 func (s *Store) StartOver() error {
 	g := s.State().Generation + 1
 	if seed := s.State().Seed; seed != nil {
 		g = seed.Generation
-		// The files of the seed make way for the empty generation: they must not pass for a seed any more.
+		// The seed's files make way for the empty generation, so they must no longer pass for a seed.
 		if err := s.Update(func(st *State) { st.Seed = nil }); err != nil {
 			return err
 		}
@@ -63,9 +63,9 @@ func (s *Store) StartOver() error {
 	})
 }
 
-// Install puts the generation of a seed in force that was received as a whole. Where a seed was needed (Promises.NeedSeed) it does so under
-// another incarnation: what the one before held is gone, and the seed, which ends where its source had applied the log, need not reach as
-// far as that had acknowledged.
+// Install makes the generation of a completely received seed current. If the seed was needed (Promises.NeedSeed), the
+// member continues under a new incarnation: what the old one held is gone, and the seed, which ends where its source had
+// applied the log, need not reach as far as the old one had acknowledged.
 func (s *Store) Install() error {
 	incarnation := s.opt.NewIncarnation()
 	return s.update(func(st *State) {
@@ -76,7 +76,7 @@ func (s *Store) Install() error {
 	}, State.checkRenewed)
 }
 
-// generationOf returns the generation that the file or directory of this name belongs to.
+// generationOf returns the generation that the directory of this name belongs to.
 func generationOf(name string) (uint64, bool) {
 	for _, prefix := range []string{logPrefix, statePrefix} {
 		if digits, ok := strings.CutPrefix(name, prefix); ok {
@@ -88,7 +88,7 @@ func generationOf(name string) (uint64, bool) {
 }
 
 // RemoveObsolete removes the directories of every generation that is neither current nor being seeded, and returns their
-// names. Nobody may have them open. What it does not finish, the next call does.
+// names. Nobody may have them open. What it leaves unfinished, the next call completes.
 func (s *Store) RemoveObsolete() ([]string, error) {
 	st := s.State()
 	names, err := s.fs.List(s.dir)

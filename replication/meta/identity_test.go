@@ -6,8 +6,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// TestWhoseOrders: a directory remembers whose order it promised last. A volume that outlives its store names that one until
-// the next store's first order.
+// TestWhoseOrders: a directory remembers to which store its last promise was made. A volume that outlives its store names
+// that store until the next store's first order.
 func TestWhoseOrders(t *testing.T) {
 	fs := vfs.NewMem()
 	open := func(uid string) *Store {
@@ -31,7 +31,7 @@ func TestWhoseOrders(t *testing.T) {
 	if err := s.Update(promise(3)); err != nil {
 		t.Fatal(err)
 	}
-	whose(s, "") // no order
+	whose(s, "") // not an order
 	p := s.State().Promises
 	p.Promised = 4
 	if err := s.Save(p); err != nil {

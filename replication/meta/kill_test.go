@@ -17,7 +17,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// promiseForever opens or makes the directory, prints its incarnation, and then every epoch that it has promised.
+// promiseForever opens or creates the directory, and prints its incarnation and then every epoch that it has promised.
 func promiseForever(dir string) error {
 	s, err := Open(vfs.Default, dir, optionsWithContent(vfs.Default))
 	if err != nil {
@@ -33,7 +33,7 @@ func promiseForever(dir string) error {
 	}
 }
 
-// optionsWithContent fill a new directory with something that must be there afterwards.
+// optionsWithContent fills a new directory with something that must still be there afterwards.
 func optionsWithContent(fs vfs.FS) Options {
 	o := options()
 	o.Init = func(logDir, stateDir string) error {
@@ -42,8 +42,8 @@ func optionsWithContent(fs vfs.FS) Options {
 	return o
 }
 
-// TestKill9DuringPromise kills a process that makes its directory and promises one epoch after another: every promise that it
-// spoke of is found, and at most the one after it.
+// TestKill9DuringPromise kills a process that creates its directory and promises one epoch after another. Every promise
+// that it reported must be found, and at most the one after it.
 func TestKill9DuringPromise(t *testing.T) {
 	rng := seeded(t)
 	var promises, madeAnew int
@@ -62,7 +62,8 @@ func TestKill9DuringPromise(t *testing.T) {
 			if err := child.Start(); err != nil {
 				t.Fatal(err)
 			}
-			// Some are killed at any time from their start on, while they make the directory perhaps; the others once they promise.
+			// Some are killed at any time after their start, perhaps while they create the directory; the others once they
+			// promise.
 			wait := time.Duration(5+rng.IntN(60)) * time.Millisecond
 			killer := time.AfterFunc(wait, func() { _ = child.Process.Kill() })
 			promising := rng.IntN(3) > 0 && killer.Stop()
@@ -86,7 +87,7 @@ func TestKill9DuringPromise(t *testing.T) {
 			}
 			if incarnation == "" {
 				madeAnew++
-				continue // the next child finds what this one left of making it
+				continue // the next child deals with what this one left half created
 			}
 			s, err := Open(vfs.Default, dir, optionsWithContent(vfs.Default))
 			if err != nil {
@@ -105,8 +106,8 @@ func TestKill9DuringPromise(t *testing.T) {
 	}
 }
 
-// TestPowerLossAtEveryStep cuts the power ahead of every single change of the file system, with none, some or all of what
-// was not synced lost, while a directory is made, a promise kept, and the generation given up.
+// TestPowerLossAtEveryStep cuts the power before every single change of the file system, with none, some or all of the
+// unsynced data lost, while a directory is created, a promise saved, and the generation given up.
 func TestPowerLossAtEveryStep(t *testing.T) {
 	rng := seeded(t)
 	for _, percent := range []int{0, 30, 70, 100} {
@@ -123,7 +124,7 @@ func TestPowerLossAtEveryStep(t *testing.T) {
 				}
 				return nil
 			}))
-			// What the directory may hold: the state before the step under way, or after it.
+			// The directory may hold the state before the current step, or after it.
 			legal := legalStates(t, hooked, func() bool { return clone != nil })
 			if clone == nil {
 				if at < 20 {
@@ -155,7 +156,7 @@ func TestPowerLossAtEveryStep(t *testing.T) {
 	}
 }
 
-// legalStates makes a directory and changes it until crashed; the result are the states that may be found then.
+// legalStates creates a directory and changes it until crashed. It returns the states that may be found then.
 func legalStates(t *testing.T, fs vfs.FS, crashed func() bool) (legal []string) {
 	t.Helper()
 	s, err := Open(fs, "d", optionsWithContent(fs))
@@ -181,14 +182,14 @@ func legalStates(t *testing.T, fs vfs.FS, crashed func() bool) (legal []string) 
 	return legal
 }
 
-// shape is a state without its incarnation: that of a directory being made is drawn anew after a crash.
+// shape returns a state without its incarnation, which is drawn anew if a crash interrupts the creation of the directory.
 func shape(s State) string {
 	dropped := s.Seed != nil && s.Seed.Dropped
 	return fmt.Sprintf("promised %d, generation %d, dropped %v, needs seed %v", s.Promises.Promised, s.Generation, dropped, s.Promises.NeedSeed)
 }
 
-// TestEveryFlippedBit flips each bit of META in turn. It is refused, with a message that names the file and what to do, or it
-// reads as the same state: a hexadecimal digit has two cases.
+// TestEveryFlippedBit flips each bit of META in turn. META is then refused, with a message that names the file and what to
+// do, or it reads as the same state: a hexadecimal digit has two cases.
 func TestEveryFlippedBit(t *testing.T) {
 	fs := vfs.NewMem()
 	s := mustOpen(t, fs)

@@ -27,7 +27,7 @@ const (
 	childPromise = "RSTORE_TEST_META_PROMISE"
 )
 
-// TestMain lets the test binary be the other process of TestSecondProcessIsRefused and TestKill9DuringPromise.
+// TestMain lets the test binary act as the other process of TestSecondProcessIsRefused and TestKill9DuringPromise.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childPromise); dir != "" {
 		fmt.Fprintln(os.Stderr, promiseForever(dir))
@@ -198,7 +198,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// withBody is META with a body of which the checksum is right.
+// withBody returns META with the given body and a correct checksum.
 func withBody(body string) string {
 	body += "\n"
 	return fmt.Sprintf("rstore-meta v%d %d %08x\n%s", formatVersion, len(body), crc32.Checksum([]byte(body), castagnoli), body)
@@ -228,7 +228,7 @@ func flip(t *testing.T, fs vfs.FS, at int) {
 	write(t, fs, string(data))
 }
 
-// A fresh volume of ext4 is not quite empty.
+// A new ext4 volume is not quite empty.
 func TestLostAndFoundIsEmpty(t *testing.T) {
 	fs := vfs.NewMem()
 	if err := fs.MkdirAll("d", 0o755); err != nil {
@@ -240,10 +240,10 @@ func TestLostAndFoundIsEmpty(t *testing.T) {
 	closeStore(t, mustOpen(t, fs))
 }
 
-// Whoever may not write the directory is told so, and is not sent after a second process.
+// An error about a directory that is not writable says so, and does not blame a second process.
 func TestUnwritableDirectoryIsNotInUse(t *testing.T) {
 	dir := t.TempDir()
-	if err := os.Mkdir(filepath.Join(dir, lockName), 0o755); err != nil { // nobody, not even root, makes a file of that name
+	if err := os.Mkdir(filepath.Join(dir, lockName), 0o755); err != nil { // nobody, not even root, can create a file of that name
 		t.Fatal(err)
 	}
 	if _, err := Open(vfs.Default, dir, options()); err == nil || errors.Is(err, ErrInUse) || !strings.Contains(err.Error(), "must be writable") {
@@ -275,7 +275,7 @@ func rerun(c *exec.Cmd) ([]byte, error) {
 	return again.CombinedOutput()
 }
 
-// After a power loss in the middle of anything, the state is that before or that after the update under way.
+// After a power loss in the middle of anything, the state is the one before or after the current update.
 func TestUpdatesSurvivePowerLoss(t *testing.T) {
 	rng := seeded(t)
 	for range 300 {
@@ -304,7 +304,7 @@ func TestUpdatesSurvivePowerLoss(t *testing.T) {
 	}
 }
 
-// A crash while the directory is set up leaves one that is set up anew, never one that is refused or half made.
+// A crash while the directory is set up leaves one that is set up again, never one that is refused or half made.
 func TestCreateSurvivesPowerLoss(t *testing.T) {
 	rng := seeded(t)
 	for range 300 {
@@ -352,7 +352,7 @@ func TestCreateSurvivesPowerLoss(t *testing.T) {
 }
 
 func TestFullVolumeStillKeepsPromises(t *testing.T) {
-	// A volume of a fixed number of blocks, all taken but those of the reserve.
+	// A volume of a fixed number of blocks, all taken except those of the reserve.
 	fs := vfs.NewMem()
 	var full atomic.Bool
 	reserved := true

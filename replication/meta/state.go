@@ -15,37 +15,40 @@ type State struct {
 	// Store and Member name the store and the member that this directory belongs to.
 	Store  string `json:"store"`
 	Member string `json:"member"`
-	// StoreUID is that of the store whose order was promised last. A volume that outlives its store has another one until the
-	// next store of the name takes it over, which is to promise what that one asks for. "" before the first promise.
+	// StoreUID is the UID of the store to which the last promise was made. A volume that outlives its store keeps that
+	// store's UID until the next store of the same name takes it over by having it make a promise. "" before the first
+	// promise.
 	StoreUID string `json:"storeUID,omitempty"`
-	// Incarnation is made at random with the directory and names it: an emptied or re-created one has another. See also Store.Renew and Store.Install.
+	// Incarnation is a random name made with the directory; an emptied or re-created directory has another one. See also
+	// Store.Renew and Store.Install.
 	Incarnation string `json:"incarnation"`
-	// Promises: the promised epoch and the last leadership joined.
+	// Promises holds the promised epoch and the last leadership joined.
 	Promises replication.Promises `json:"promises"`
-	// Generation N makes wal-N and state-N the current directories; at least 1.
+	// Generation N makes wal-N and state-N the current directories. It is at least 1.
 	Generation uint64 `json:"generation"`
-	// Seed is a snapshot being received into a later generation; nil when there is none.
+	// Seed is the snapshot being received into a later generation; nil when there is none.
 	Seed *Seed `json:"seed,omitempty"`
-	// SeedsUntil is when, on the member's own calendar in unix milliseconds, its whole budget of snapshots is back.
+	// SeedsUntil is when the member's budget of snapshots will be whole again, by its own wall clock in Unix milliseconds.
 	SeedsUntil int64 `json:"seedsUntil,omitempty"`
-	// Quarantined counts entries that were cut from this member's logs and are kept in its quarantine directory.
+	// Quarantined counts the entries that were cut from this member's logs and are kept in its quarantine directory.
 	Quarantined uint64 `json:"quarantined,omitempty"`
-	// Renewals counts how often the directory was given another incarnation, as far as it knows: it may itself be an older copy.
+	// Renewals counts how often the directory was given a new incarnation with Renew, as far as it knows: it may itself be
+	// an older copy.
 	Renewals uint64 `json:"renewals,omitempty"`
 }
 
-// Seed is a snapshot being received. It survives restarts, so that the transfer resumes.
+// Seed is a snapshot being received. It survives restarts, so that the transfer can resume.
 type Seed struct {
-	// Generation that the seed becomes; above State.Generation.
+	// Generation is the generation that the seed becomes; it is above State.Generation.
 	Generation uint64 `json:"generation"`
-	// ID of the manifest that is being received; "" until one was accepted.
+	// ID is that of the manifest being received; "" until one was accepted.
 	ID string `json:"id"`
-	// From names the member that serves it.
+	// From names the member that sends it.
 	From string `json:"from"`
 	// Mark is where its log continues.
 	Mark replication.Mark `json:"mark"`
-	// Dropped: the current generation was given up to make room, or because it is unusable. Until the seed is installed
-	// this member holds nothing: it is no voter, not promotable, and seeds nobody.
+	// Dropped means that the current generation was given up, to make room or because it is unusable. Until the seed is
+	// installed this member holds nothing: it is no voter, cannot be promoted, and seeds nobody.
 	Dropped bool `json:"dropped,omitempty"`
 }
 
@@ -57,7 +60,7 @@ func (s State) clone() State {
 	return s
 }
 
-// check refuses a change that breaks an invariant of the package.
+// check rejects a change that violates an invariant of the package.
 func (s State) check(next State) error {
 	switch {
 	case next.Store != s.Store || next.Member != s.Member || next.Incarnation != s.Incarnation:
@@ -71,7 +74,7 @@ func (s State) check(next State) error {
 	}
 }
 
-// checkRenewed is check where the incarnation may be another one.
+// checkRenewed is check for changes that may replace the incarnation.
 func (s State) checkRenewed(next State) error {
 	s.Incarnation = next.Incarnation
 	return s.check(next)
@@ -97,15 +100,15 @@ const (
 
 // Errors of reading META.
 var (
-	// ErrCorrupt: the file is there and is not what was written.
+	// ErrCorrupt means that the file exists, but is not what was written.
 	ErrCorrupt = errors.New("META is corrupt")
-	// ErrVersion: another version of this program wrote it.
+	// ErrVersion means that another version of this program wrote it.
 	ErrVersion = errors.New("META has an unknown format")
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// encode writes the first line, `rstore-meta v1 <length> <crc32c in hex>`, and the JSON that it describes.
+// encode returns the first line, `rstore-meta v1 <length> <crc32c in hex>`, and the JSON that it describes.
 func (s State) encode() ([]byte, error) {
 	body, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
@@ -133,7 +136,7 @@ func decode(data []byte) (State, error) {
 	var s State
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
-	if err := d.Decode(&s); err != nil { // as it was written, says the checksum
+	if err := d.Decode(&s); err != nil { // the checksum says that it is as it was written
 		return State{}, fmt.Errorf("%w: %w", ErrVersion, err)
 	}
 	if err := s.valid(); err != nil {

@@ -26,35 +26,35 @@ const (
 	logPrefix   = "wal-"
 	statePrefix = "state-"
 
-	// reserveBytes is set aside for updates on a full volume; several times what an update needs.
+	// reserveBytes is set aside for updates on a full volume. It is several times what an update needs.
 	reserveBytes = 64 << 10
 )
 
 // Errors of Open and Update.
 var (
-	// ErrInUse: another process has the directory open.
+	// ErrInUse means that another process has the directory open.
 	ErrInUse = errors.New("data directory is in use by another process")
-	// ErrNoMeta: the directory has content but no META.
+	// ErrNoMeta means that the directory has content but no META.
 	ErrNoMeta = errors.New("META is missing")
-	// ErrForeign: the directory belongs to another store or member.
+	// ErrForeign means that the directory belongs to another store or member.
 	ErrForeign = errors.New("data directory belongs to another member")
-	// ErrFailed: an earlier write may or may not have taken effect. End the process.
+	// ErrFailed means that an earlier write may or may not have taken effect. End the process.
 	ErrFailed = errors.New("META has failed")
-	// ErrRefused: the change breaks an invariant; nothing was written.
+	// ErrRefused means that the change violates an invariant; nothing was written.
 	ErrRefused = errors.New("change of META refused")
 )
 
-// Options of Open.
+// Options configure Open.
 type Options struct {
 	Store, Member string
-	// StoreUID of the store that the member serves now; kept with every promise. "": nobody said.
+	// StoreUID is the UID of the store that the member serves now; it is saved with every promise. "": unknown.
 	StoreUID string
-	// Init fills the directories of the first generation (an empty log, an empty state) durably, before META names them.
-	// It may run again, on empty directories, when a crash interrupts it.
+	// Init durably fills the directories of the first generation (an empty log, an empty state) before META names them. It
+	// may run again, on empty directories, after a crash has interrupted it.
 	Init func(logDir, stateDir string) error
-	// NewIncarnation names a new directory; default: 128 random bits in hex.
+	// NewIncarnation returns the incarnation of a new directory. Default: 128 random bits in hex.
 	NewIncarnation func() string
-	// Logf reports unusual steps; default: nothing is reported.
+	// Logf reports unusual steps. By default nothing is reported.
 	Logf func(format string, args ...any)
 }
 
@@ -65,8 +65,8 @@ type Store struct {
 	opt  Options
 	lock io.Closer
 
-	write   sync.Mutex // serialises updates; held across I/O. Before mu.
-	reserve bool       // META.reserve is there. Guarded by write.
+	write   sync.Mutex // serialises updates; held across I/O; acquired before mu
+	reserve bool       // META.reserve exists; guarded by write
 
 	mu    sync.Mutex
 	state State
@@ -75,8 +75,8 @@ type Store struct {
 
 var _ replication.Stable = (*Store)(nil)
 
-// Open locks dir and loads its META. An empty directory becomes a new member's, with a new incarnation; "lost+found" does
-// not count. Every error says what to do about it; none changes what the directory holds.
+// Open locks dir and loads its META. An empty directory becomes that of a new member, with a new incarnation; "lost+found"
+// does not count. Every error says what to do about it, and leaves the directory's content unchanged.
 func Open(fs vfs.FS, dir string, o Options) (*Store, error) {
 	if o.NewIncarnation == nil {
 		o.NewIncarnation = randomIncarnation
@@ -88,7 +88,7 @@ func Open(fs vfs.FS, dir string, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open data directory: %w", err)
 	}
 	lock, err := fs.Lock(fs.PathJoin(dir, lockName))
-	var path *os.PathError // of making the file: it is not about its lock
+	var path *os.PathError // the lock file could not be created: not a lock conflict
 	switch {
 	case errors.As(err, &path):
 		return nil, fmt.Errorf("open data directory %s: it must be writable: %w", dir, err)
@@ -104,7 +104,7 @@ func Open(fs vfs.FS, dir string, o Options) (*Store, error) {
 
 func randomIncarnation() string {
 	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails: it ends the process instead
+	_, _ = rand.Read(b[:]) // never fails: it crashes the program instead
 	return hex.EncodeToString(b[:])
 }
 
@@ -134,7 +134,7 @@ func (s *Store) load() error {
 	if err := durable.Remove(s.fs, s.path(initName)); err != nil {
 		return err
 	}
-	// The name too: the process before may have been killed between renaming META and syncing that.
+	// Sync the name too: the previous process may have been killed between renaming META and syncing the directory.
 	if err := durable.SyncDir(s.fs, s.dir); err != nil {
 		return err
 	}
@@ -142,8 +142,8 @@ func (s *Store) load() error {
 	return nil
 }
 
-// create sets up an empty directory. INIT is there from before the first file to after META, so that a crash in between is
-// told apart from a META that was lost.
+// create sets up an empty directory. INIT exists from before the first file until after META, which distinguishes a crash
+// in between from a META that was lost.
 func (s *Store) create() error {
 	names, err := s.fs.List(s.dir)
 	if err != nil {
@@ -183,7 +183,7 @@ func (s *Store) create() error {
 	return durable.Remove(s.fs, s.path(initName))
 }
 
-// clear removes what an interrupted create left.
+// clear removes what an interrupted create left behind.
 func (s *Store) clear(names []string) error {
 	for _, n := range names {
 		if _, ok := generationOf(n); !ok && n != fileName+durable.TempSuffix && n != reserveName {
@@ -204,7 +204,8 @@ func (s *Store) State() State {
 	return s.state.clone()
 }
 
-// Save keeps a replica's promises, and with them whose orders they are; it makes a Store a replication.Stable.
+// Save stores a replica's promises, together with the UID of the store that they were made to. It implements
+// replication.Stable.
 func (s *Store) Save(p replication.Promises) error {
 	return s.Update(func(st *State) {
 		st.Promises = p
@@ -214,14 +215,15 @@ func (s *Store) Save(p replication.Promises) error {
 	})
 }
 
-// Update changes the state durably: when it returns nil the change survives power loss; until then State shows the old
-// one. change runs once, on a copy; a change that alters nothing writes nothing.
+// Update changes the state durably: when it returns nil, the change survives power loss; until then State returns the old
+// state. change runs once, on a copy. A change that alters nothing writes nothing.
 //
-// ErrRefused and a full volume (replication.ErrNoSpace) leave META as it was. Any other error is final (ErrFailed): the change may be found or not
-// after a restart, so the process must end.
+// ErrRefused and a full volume (replication.ErrNoSpace) leave META as it was. Any other error is final (ErrFailed): after a
+// restart the change may or may not be there, so the process must end.
 func (s *Store) Update(change func(*State)) error { return s.update(change, State.check) }
 
-// Renew gives the directory another incarnation, for when it does not hold what this one has acknowledged. Errors are those of Update.
+// Renew gives the directory a new incarnation, because it does not hold what the current one has acknowledged. It returns
+// the errors of Update.
 func (s *Store) Renew() (incarnation string, err error) {
 	incarnation = s.opt.NewIncarnation()
 	return incarnation, s.update(func(st *State) { st.Incarnation, st.Renewals = incarnation, st.Renewals+1 }, State.checkRenewed)
@@ -261,7 +263,7 @@ func (s *Store) update(change func(*State), check func(old, next State) error) e
 	return nil
 }
 
-// replace writes META, giving up the reserve when the volume is full.
+// replace writes META, using up the reserve if the volume is full.
 func (s *Store) replace(data []byte) error {
 	err := durable.WriteFile(s.fs, s.dir, fileName, data)
 	if durable.IsNoSpace(err) && !errors.Is(err, durable.ErrOutcomeUnknown) && s.reserve {
@@ -278,7 +280,7 @@ func (s *Store) replace(data []byte) error {
 	return err
 }
 
-// sort tells a full volume, after which META is as it was, from an error that is final.
+// sort separates a full volume, which leaves META as it was, from errors that are final.
 func (s *Store) sort(err error) error {
 	if durable.IsNoSpace(err) && !errors.Is(err, durable.ErrOutcomeUnknown) {
 		return fmt.Errorf("update META: %w: %w", replication.ErrNoSpace, err)
@@ -289,7 +291,7 @@ func (s *Store) sort(err error) error {
 	return s.err
 }
 
-// keepReserve sets the reserve aside again if it is gone. Without room for it there is none.
+// keepReserve sets the reserve aside again if it is gone. If there is no room, there is no reserve.
 func (s *Store) keepReserve() {
 	if s.reserve {
 		return
@@ -305,7 +307,7 @@ func (s *Store) keepReserve() {
 	s.reserve = true
 }
 
-// Close unlocks the directory. The Store takes no more updates.
+// Close unlocks the directory. The Store accepts no more updates.
 func (s *Store) Close() error {
 	s.write.Lock()
 	defer s.write.Unlock()

@@ -12,7 +12,7 @@ type remote struct {
 
 func (r remote) RemoteAddr() net.Addr { return r.addr }
 
-// A member whose port listens everywhere does not know by which address others reach it; its connection does.
+// A member whose port listens on all addresses does not know the one by which others reach it; its connection does.
 func TestAddressOfAFollower(t *testing.T) {
 	over := func(ip string) net.Conn { return remote{addr: &net.TCPAddr{IP: net.ParseIP(ip), Port: 50123}} }
 	for _, tc := range []struct {

@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// writer is the sending side of a connection: whoever has something to say says it at once, if the socket takes it, so that no goroutine
-// has to be woken for that; or else leaves it to the goroutine that may wait.
+// writer is the sending side of a connection. A goroutine that has something to say sends it directly if the socket accepts
+// it, which saves waking another one. Otherwise it leaves the message to the goroutine that may block.
 type writer struct {
 	conn net.Conn
-	raw  syscall.RawConn // nil: nothing is taken at once
+	raw  syscall.RawConn // nil: nothing can be sent at once
 
-	mu   sync.Mutex // held while writing, and guards what follows
-	rest []byte     // what the socket did not take of a message that was begun
+	mu   sync.Mutex // held while writing; guards the fields below
+	rest []byte     // the part of a started message that the socket did not accept
 	buf  []byte
 }
 
@@ -28,7 +28,8 @@ func newWriter(conn net.Conn) *writer {
 	return w
 }
 
-// atOnce writes what encode appends to its argument, and does not wait. False: it has to be written by write.
+// atOnce writes what encode appends to its argument, without blocking. If it returns false, the message must be sent with
+// write.
 func (w *writer) atOnce(encode func([]byte) []byte) bool {
 	if w.raw == nil || !w.mu.TryLock() {
 		return false
@@ -51,13 +52,13 @@ func (w *writer) atOnce(encode func([]byte) []byte) bool {
 	return len(w.rest) == 0
 }
 
-// write writes what is left of an earlier message and what encode appends to its argument.
+// write writes the rest of an earlier message, then what encode appends to its argument.
 func (w *writer) write(encode func([]byte) []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	_ = w.conn.SetWriteDeadline(time.Now().Add(writeStall))
 	w.buf = encode(append(w.buf[:0], w.rest...))
 	n, err := w.conn.Write(w.buf)
-	w.rest = w.buf[n:] // or else somebody could begin a message in the middle of this one
+	w.rest = w.buf[n:] // keep the rest, or the next message could start in the middle of this one
 	return err
 }

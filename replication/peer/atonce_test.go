@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// pair is a TCP connection on loopback, both ends.
+// pair returns both ends of a TCP connection on loopback.
 func pair(t *testing.T) (here, there net.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -27,8 +27,8 @@ func pair(t *testing.T) (here, there net.Conn) {
 	return here, there
 }
 
-// TestWriterKeepsMessagesWhole: one side takes nothing for a while, so that messages are cut in the middle, and are left to the goroutine
-// that waits. They arrive whole, and in order.
+// TestWriterKeepsMessagesWhole: while one side accepts nothing, messages are cut in the middle and left to the goroutine
+// that may block. They must arrive whole and in order.
 func TestWriterKeepsMessagesWhole(t *testing.T) {
 	here, there := pair(t)
 	w := newWriter(here)
@@ -72,7 +72,7 @@ func TestWriterKeepsMessagesWhole(t *testing.T) {
 	}
 }
 
-// What could not be written in time ends in the middle of a message: nothing is said at once behind it.
+// A message whose write timed out ends in the middle: nothing may be sent at once after it.
 func TestNothingIsSaidBehindHalfAMessage(t *testing.T) {
 	here, there := pair(t)
 	w := newWriter(here)
@@ -82,7 +82,7 @@ func TestNothingIsSaidBehindHalfAMessage(t *testing.T) {
 		select {
 		case err = <-failed:
 		case <-time.After(100 * time.Millisecond):
-			_ = here.SetWriteDeadline(time.Unix(1, 0)) // as if the time was over
+			_ = here.SetWriteDeadline(time.Unix(1, 0)) // as if the time were up
 		}
 	}
 	_ = there.SetReadDeadline(time.Now().Add(300 * time.Millisecond))

@@ -27,8 +27,8 @@ func (o oneRecord) Read(_ replication.Position, _ int, dst []replication.Record)
 	return append(dst, o.rec), nil
 }
 
-// A leader that was deposed while a slow follower kept its stream waiting goes on as a follower in the next epoch: what is
-// committed there may be other entries at the same positions, so the old stream must not say how far that is.
+// A leader that was deposed while a slow follower blocked its stream continues as a follower in the next epoch. What is
+// committed there may be other entries at the same positions, so the old stream must not report that commit position.
 func TestStreamOfADeposedLeaderTellsNothingOfTheNextEpoch(t *testing.T) {
 	here, there := net.Pipe()
 	var commit atomic.Uint64
@@ -43,7 +43,7 @@ func TestStreamOfADeposedLeaderTellsNothingOfTheNextEpoch(t *testing.T) {
 	if err := greetLeader(there); err != nil {
 		t.Fatal(err)
 	}
-	r := bufio.NewReaderSize(there, 16) // takes little, so that the leader's write waits
+	r := bufio.NewReaderSize(there, 16) // accepts little, so that the leader's write blocks
 	if _, err := wire.ReadFrame(r); err != nil {
 		t.Fatal(err)
 	}

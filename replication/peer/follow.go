@@ -15,33 +15,35 @@ import (
 
 // Follower is the following member as its one connection sees it.
 type Follower interface {
-	// Hello syncs the log and says what it holds.
+	// Hello syncs the log and returns what to say to the leader.
 	Hello(ctx context.Context) (replication.Hello, error)
 	// Reply acts on the leader's answer.
 	Reply(ctx context.Context, h replication.HelloReply) (replication.Step, error)
-	// Append takes what the leader sent; it may return before that is durable. An error ends the stream.
+	// Append takes what the leader sent. It may return before that is durable. An error ends the stream.
 	Append(ctx context.Context, a replication.Append) error
-	// Arriving is called every Heartbeat while one message arrives, no slower than leastRate. It does not wait.
+	// Arriving is called every Heartbeat while a single message arrives, provided it arrives at leastRate or faster. It
+	// does not block.
 	Arriving()
-	// Acks has a token whenever Ack has something new to say.
+	// Acks has a token whenever Ack has something new to report.
 	Acks() <-chan struct{}
 	Ack() replication.Ack
-	// Direct lends a function that sends Ack at once, in place of a token in Acks; it does not wait, and is false when that did not
-	// work: then a token is due. nil ends that.
+	// Direct provides a function that sends the current Ack at once, as an alternative to a token in Acks. The function
+	// does not block. It returns false if it could not send; then a token is due. Direct(nil) withdraws it.
 	Direct(send func() bool)
 	// Seed receives a snapshot and installs it.
 	Seed(ctx context.Context, rw io.ReadWriter) error
-	// Source is the peer port of the follower that the leader named to fetch a snapshot from, and what to say there.
+	// Source returns the peer port of the follower that the leader named as the source of a snapshot, and what to say
+	// there.
 	Source() (address string, h replication.Hello)
-	// SourceFailed tells that Source sends none, and why.
+	// SourceFailed reports that Source sends no snapshot, and why.
 	SourceFailed(ctx context.Context, err error)
 }
 
 // Dialer opens a connection to a peer port.
 type Dialer func(ctx context.Context, address string) (net.Conn, error)
 
-// Follow speaks to the leader at the other end of conn until the connection or ctx ends. It returns nil when a snapshot
-// was installed: dial again.
+// Follow talks to the leader at the other end of conn until the connection or ctx ends. It returns nil after a snapshot was
+// installed; then dial again.
 func Follow(ctx context.Context, conn net.Conn, dial Dialer, f Follower) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -103,7 +105,7 @@ func greet(ctx context.Context, conn net.Conn, r *bufio.Reader, f Follower) (rep
 	return reply, frame.JSON(wire.FrameHelloReply, &reply)
 }
 
-// fetch gets a snapshot from a follower that the leader named. Every failure is the source's, unless ctx ends.
+// fetch gets a snapshot from a follower that the leader named. Every failure is attributed to the source, unless ctx ends.
 func fetch(ctx context.Context, dial Dialer, f Follower) error {
 	address, hello := f.Source()
 	conn, r, err := greetSource(ctx, dial, address, hello)
@@ -156,7 +158,7 @@ func ask(conn net.Conn, r *bufio.Reader, hello replication.Hello) (reply replica
 	return reply, frame.JSON(wire.FrameHelloReply, &reply)
 }
 
-// awaitEnd returns when the leader ends a connection on which it has nothing to say while another member seeds.
+// awaitEnd returns when the leader ends the connection, on which it says nothing while another member sends the seed.
 func awaitEnd(r *bufio.Reader) error {
 	if _, err := r.ReadByte(); err != nil {
 		return fmt.Errorf("the leader ended the connection that its log is held for: %w", err)
@@ -164,18 +166,19 @@ func awaitEnd(r *bufio.Reader) error {
 	return fmt.Errorf("%w: a message of the leader while another member seeds", wire.ErrFrame)
 }
 
-// steadyReader gives every read of conn its own deadline: a frame may take long, as long as bytes of it arrive.
+// steadyReader gives each read of conn a deadline of its own: a frame may take long, as long as its bytes keep arriving.
 type steadyReader struct {
 	conn net.Conn
 	idle time.Duration // 0: the connection's deadline is left alone
-	// arriving is told every Heartbeat while one frame arrives at leastRate; nil: nobody is. since is when it was last, or when the frame's
-	// first bytes came; zero: none have. got is what came since.
+	// arriving, unless nil, is called every Heartbeat while a single frame arrives at leastRate. since is the time of the
+	// last call, or of the frame's first bytes; it is zero before those. got counts the bytes since then.
 	arriving func()
 	since    time.Time
 	got      int
 }
 
-// leastRate is what arrives at least of a frame whose sender counts as heard by that, in bytes a second: no less than it takes to send.
+// leastRate is the rate in bytes per second at which a frame must at least arrive for its sender to count as heard. A
+// slower sender would run into writeStall.
 const leastRate = maxBatch / int(writeStall/time.Second)
 
 func (r *steadyReader) Read(p []byte) (int, error) {
@@ -193,24 +196,25 @@ func (r *steadyReader) Read(p []byte) (int, error) {
 		case d >= Heartbeat && float64(r.got) >= d.Seconds()*float64(leastRate):
 			r.since, r.got = now, 0
 			r.arriving()
-		case d >= 2*Heartbeat: // a pause is not to be made up for
+		case d >= 2*Heartbeat: // do not let it catch up after a pause
 			r.since, r.got = now, 0
 		}
 	}
 	return n, err
 }
 
-// seedIdle is how long either side of a seed waits for the other to take or to send anything: what hangs must not hold up
-// a seed that another source, or a later attempt, would finish.
+// seedIdle is how long either side of a seed waits for the other to accept or send anything. A peer that hangs must not
+// hold up a seed that another source, or a later attempt, would finish.
 const seedIdle = 30 * time.Second
 
-// steady is conn for a seed, which may take any time as long as bytes move. r has read from conn, and may hold some of it.
+// steady wraps conn for a seed, which may take any time as long as bytes move. r reads from conn and may have buffered some
+// of it.
 func steady(conn net.Conn, r *bufio.Reader) io.ReadWriteCloser {
 	_ = conn.SetDeadline(time.Time{})
 	return steadyConn{conn, r}
 }
 
-// steadyConn gives every read and every write its own deadline.
+// steadyConn gives each read and each write a deadline of its own.
 type steadyConn struct {
 	net.Conn
 	r *bufio.Reader
@@ -226,7 +230,7 @@ func (c steadyConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// readAppends reads from r, which reads from in.
+// readAppends passes on the Appends that it reads from r, which reads from in.
 func readAppends(ctx context.Context, in *steadyReader, r *bufio.Reader, f Follower) error {
 	for {
 		in.since = time.Time{}
@@ -247,7 +251,7 @@ func readAppends(ctx context.Context, in *steadyReader, r *bufio.Reader, f Follo
 	}
 }
 
-// sendAcks sends those that could not be sent at once.
+// sendAcks sends the Acks that could not be sent at once.
 func sendAcks(ctx context.Context, w *writer, encode func([]byte) []byte, acks <-chan struct{}) error {
 	for {
 		select {

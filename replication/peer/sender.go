@@ -8,39 +8,39 @@ import (
 
 // Reader is the part of the log that a Sender reads.
 type Reader interface {
-	// Read appends to dst the records from position from on, at least one and otherwise at most maxBytes of them; none
-	// when from is beyond the end.
+	// Read appends to dst the records from position from on: at least one, and otherwise at most maxBytes of them. It
+	// appends none if from is beyond the end.
 	Read(from replication.Position, maxBytes int, dst []replication.Record) ([]replication.Record, error)
 }
 
-// maxBatch bounds the records of one Append, in bytes: large enough that the frame costs nothing, small enough that a
-// follower far behind still hears heartbeats.
+// maxBatch bounds the records of one Append in bytes. It is large enough that the cost of the frame does not matter, and
+// small enough that a follower far behind still hears heartbeats.
 const maxBatch = 1 << 20
 
 // CommitDelay is how long a new commit position waits for records to travel with. Under load it never travels alone, which
-// halves the messages, their acknowledgements, and the wake-ups of both; a follower that gets nothing else shows a write as
-// much later. Measured (three members, two processors; ratio of processor time a SET): 1 connection 0.77, 50 connections 0.84,
-// 256 connections 0.75; with a pipeline of 16 the same as before.
+// halves the messages, their acknowledgements, and the wake-ups for both. A follower that receives nothing else shows a
+// write that much later. Measured (three members, two processors; ratio of CPU time per SET): 1 connection 0.77, 50
+// connections 0.84, 256 connections 0.75; with a pipeline of 16 the same as before.
 const CommitDelay = 5 * time.Millisecond
 
-// Sender decides what one follower is sent next. It has no goroutine and no clock of its own.
+// Sender decides what to send next to one follower. It has neither a goroutine nor a clock of its own.
 type Sender struct {
 	log       Reader
 	epoch     replication.Epoch
 	next      replication.Position // the first position not sent yet
 	commit    replication.Position // the last commit position sent
 	heartbeat time.Duration
-	sentAt    time.Duration // when anything was sent last; 0: never
+	sentAt    time.Duration // when something was last sent; 0: never
 	buf       []replication.Record
 }
 
-// NewSender continues after the position that the follower holds.
+// NewSender returns a Sender that continues after position holds, up to which the follower holds the log.
 func NewSender(log Reader, epoch replication.Epoch, holds replication.Position, heartbeat time.Duration) *Sender {
 	return &Sender{log: log, epoch: epoch, next: holds + 1, heartbeat: heartbeat}
 }
 
 // Next returns the message that is due at now (on the leader's monotonic clock), given the log's end and the commit
-// position; false when nothing is. The records are valid until the next call.
+// position; false if none is due. The records are valid until the next call.
 func (s *Sender) Next(last, commit replication.Position, now time.Duration) (replication.Append, bool, error) {
 	a := replication.Append{Epoch: s.epoch, Commit: commit, Sent: int64(now)}
 	if s.next <= last {
@@ -62,8 +62,8 @@ func (s *Sender) Next(last, commit replication.Position, now time.Duration) (rep
 	return a, true, nil
 }
 
-// Wait is when to call Next again although no record was added. What was sent and not yet told to be committed is looked
-// after twice as long each time, so that nobody has to be woken when it is.
+// Wait returns how long to wait before calling Next again if no record is added. While records that were sent have not been
+// reported as committed, the wait doubles each time, so that nobody has to wake the sender when they are.
 func (s *Sender) Wait(now time.Duration) time.Duration {
 	idle := now - s.sentAt
 	wait := s.heartbeat - idle

@@ -27,18 +27,18 @@ func TestWhatIsSentWhen(t *testing.T) {
 		records      int // -1: nothing is due
 		wait         time.Duration
 	}{
-		{1 * ms, 0, 0, 0, 100 * ms},  // the first message tells that there is a leader
+		{1 * ms, 0, 0, 0, 100 * ms},  // the first message shows that there is a leader
 		{2 * ms, 0, 0, -1, 99 * ms},  // nothing new
 		{10 * ms, 1, 0, 1, 5 * ms},   // a record goes at once
 		{11 * ms, 1, 1, -1, 4 * ms},  // its commit waits for company
 		{12 * ms, 2, 1, 1, 5 * ms},   // and travels with the next record
-		{17 * ms, 2, 1, -1, 5 * ms},  // not committed yet: looked after again
+		{17 * ms, 2, 1, -1, 5 * ms},  // not committed yet: check again
 		{22 * ms, 2, 1, -1, 10 * ms}, // and again, after twice the time
-		{32 * ms, 2, 2, 0, 100 * ms}, // alone, as no record came
-		{33 * ms, 2, 2, -1, 99 * ms}, // everything is told
+		{32 * ms, 2, 2, 0, 100 * ms}, // alone, because no record came
+		{33 * ms, 2, 2, -1, 99 * ms}, // everything has been sent
 		{132 * ms, 2, 2, 0, 100 * ms},
 		{133 * ms, 3, 2, 1, 5 * ms},
-		{229 * ms, 3, 2, -1, 4 * ms}, // a heartbeat is due before the next look
+		{229 * ms, 3, 2, -1, 4 * ms}, // a heartbeat is due before the next check
 	} {
 		log.end = step.last
 		a, due, err := s.Next(step.last, step.commit, step.now)

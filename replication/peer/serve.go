@@ -13,70 +13,71 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// Timing of streams. All are transport deadlines; none of them decides who leads.
+// Timing of streams. All of these are transport deadlines; none of them decides who leads.
 const (
-	// Heartbeat is how often a leader with nothing to say says so.
+	// Heartbeat is how often a leader that has nothing to send sends a heartbeat.
 	Heartbeat = 100 * time.Millisecond
-	// Silence is how long a follower waits for its leader before it reports it lost.
+	// Silence is how long a follower waits for its leader before it reports the leader lost.
 	Silence = time.Second
 	// handshake bounds each step of the conversation before the stream.
 	handshake = 5 * time.Second
-	// writeStall bounds one write of up to maxBatch: a follower that takes nothing for this long is cut off and comes back by itself.
+	// writeStall bounds one write of up to maxBatch bytes. A follower that accepts nothing for this long is cut off; it
+	// reconnects by itself.
 	writeStall = 5 * time.Second
 	readBuffer = 64 << 10
 )
 
-// Leader is the leading member as its connections see it. Calls may come from many goroutines.
+// Leader is the leading member as its connections see it. Its methods may be called from many goroutines.
 type Leader interface {
-	// Hello judges a follower. The Stream is set when the verdict is Stream.
+	// Hello judges a follower. It returns a Stream if the verdict is VerdictStream.
 	Hello(ctx context.Context, h replication.Hello) (replication.HelloReply, *Stream, error)
-	// Ack passes on an acknowledgement; sentAt is when the newest heard Append was about to be sent.
+	// Ack passes on an acknowledgement.
 	Ack(from replication.Voter, a replication.Ack)
-	// End tells that the follower's connection is gone.
+	// End reports that the follower's connection is gone.
 	End(from replication.Voter, s *Stream)
-	// Seed follows the verdict of that name, always, and returns when the seed is over. It sends a snapshot over the
-	// connection, which is closed afterwards; closing it before ends the seed. Where the answer named another source, it
+	// Seed is always called after VerdictSeed, and returns when the seed is over. It sends a snapshot over the connection,
+	// which is closed afterwards; closing the connection earlier ends the seed. If the reply named another source, Seed
 	// waits until the follower closes the connection.
 	Seed(ctx context.Context, h replication.Hello, rw io.ReadWriteCloser) error
 }
 
-// Stream is what the leader lends to one follower's connection.
+// Stream is what the leader gives to one follower's connection.
 type Stream struct {
 	Epoch replication.Epoch
 	Log   Reader
 	// Holds is the position up to which the follower shares the leader's log.
 	Holds replication.Position
-	// Wake has room for one token; it gets one when the log has grown and what is new is to be sent. It is looked at anyhow whenever
-	// there is something else to say, a heartbeat at the latest.
+	// Wake has capacity for one token. It gets one when the log has grown and the new records should be sent. The log is
+	// also checked whenever there is something else to send, at the latest with the next heartbeat.
 	Wake chan struct{}
 	// Done is closed when the leadership ends, before Log or Ends show anything of the next one, or when a newer connection
 	// of the same follower takes over.
 	Done <-chan struct{}
-	// Ends returns the log's end and the commit position now.
+	// Ends returns the current end of the log and commit position.
 	Ends func() (last, commit replication.Position)
-	// Clock is the leader's monotonic time.
+	// Clock returns the leader's monotonic time.
 	Clock func() time.Duration
-	// Deaf reports whether the leader has heard too few of its voters for a while; nil: never. It does not wait for anybody, so
-	// that it tells the truth of a leader that hangs, too.
+	// Deaf reports whether the leader has not heard from enough of its voters for a while; nil means never. It never
+	// blocks, so that it tells the truth even about a leader that hangs.
 	Deaf func() bool
-	// Hung reports whether the leader's disk does not finish what it was asked to write; nil: never. It then sends no heartbeats:
-	// its followers must not speak for it. It waits for nobody either.
+	// Hung reports whether the leader's disk fails to complete writes; nil means never. A hung leader sends no heartbeats,
+	// because its followers must not vouch for it. Hung never blocks either.
 	Hung func() bool
-	// Version is that of the commit rules that the leader obeys; nil: 0. It waits for nobody either.
+	// Version returns the version of the commit rules that the leader obeys; nil means 0. It never blocks either.
 	Version func() uint64
 }
 
-// Due tells whether a, which the stream's Sender has made, is to be sent.
+// Due reports whether a, which the stream's Sender has made, should be sent.
 func (s *Stream) Due(a replication.Append) bool {
 	return len(a.Records) > 0 || !s.hung()
 }
 
 func (s *Stream) deaf() bool { return s.Deaf != nil && s.Deaf() }
 
-// hung tells whether the leader is not to be heard now.
+// hung reports whether the leader must not be heard now.
 func (s *Stream) hung() bool { return s.Hung != nil && s.Hung() }
 
-// Serve speaks to one follower until the connection or ctx ends. The error says why; io.EOF when the follower left.
+// Serve talks to one follower until the connection or ctx ends. The error says why; it is io.EOF if the follower left.
 func Serve(ctx context.Context, conn net.Conn, l Leader) error {
 	defer closeOn(ctx, conn)()
 	r := bufio.NewReaderSize(conn, readBuffer)
@@ -104,7 +105,7 @@ func Serve(ctx context.Context, conn net.Conn, l Leader) error {
 			return err
 		}
 		if err := writeJSON(conn, wire.FrameHelloReply, reply); err != nil {
-			// The leader counts on being told.
+			// The leader relies on being told that the conversation is over.
 			switch {
 			case stream != nil:
 				l.End(replication.Voter{Member: h.Member, Incarnation: h.Incarnation}, stream)
@@ -133,7 +134,7 @@ func Serve(ctx context.Context, conn net.Conn, l Leader) error {
 	}
 }
 
-// reachable completes a follower's address: one without a host is that of its connection.
+// reachable completes a follower's address: one without a host gets that of the connection.
 func reachable(address string, conn net.Conn) string {
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || host != "" {
@@ -151,7 +152,7 @@ type readWriter struct {
 	io.WriteCloser
 }
 
-// serveStream writes Appends here and reads Acks beside it.
+// serveStream writes Appends and concurrently reads Acks.
 func serveStream(ctx context.Context, conn net.Conn, r *bufio.Reader, h replication.Hello, l Leader, s *Stream) error {
 	from := replication.Voter{Member: h.Member, Incarnation: h.Incarnation}
 	defer l.End(from, s)
@@ -177,7 +178,7 @@ func readAcks(r *bufio.Reader, from replication.Voter, l Leader) error {
 	}
 }
 
-// Next is what sender sends next.
+// Next returns what sender should send next, and whether it is due.
 func (s *Stream) Next(sender *Sender) (replication.Append, bool, error) {
 	last, commit := s.Ends()
 	a, due, err := sender.Next(last, commit, s.Clock())
@@ -200,7 +201,7 @@ func writeAppends(ctx context.Context, conn net.Conn, s *Stream, acks <-chan err
 		if err != nil {
 			return fmt.Errorf("read the log at %d: %w", sender.next, err)
 		}
-		// After they were read: once the leadership is over, log and commit position may be those of another epoch.
+		// Check only after reading: once the leadership is over, log and commit position may be those of another epoch.
 		select {
 		case <-s.Done:
 			return errDone
@@ -234,8 +235,9 @@ func writeAppends(ctx context.Context, conn net.Conn, s *Stream, acks <-chan err
 	}
 }
 
-// long tells whether recs is a record by which, while it arrives, its sender is heard; a leader that hears too few voters says so before it.
-// Whoever receives it may be the follower that it lacks.
+// long reports whether recs starts with a record larger than a batch. While such a record arrives, its sender counts as
+// heard, so a deaf leader announces that it is deaf before the record. The receiver may be the very follower that the
+// leader fails to hear.
 func long(recs []replication.Record) bool { return len(recs) > 0 && len(recs[0].Raw) > maxBatch }
 
 var (
@@ -243,8 +245,10 @@ var (
 	errDeaf = errors.New("this leader hears too few voters, and has to say so")
 )
 
-// mute returns what tells, between the pieces of a record, that no more is to follow: what arrives has its follower take the leader for alive.
-// A leader that hears too few voters for longer than a moment, and has not told so before the record, tells it before it sends that again.
+// mute returns a function that is called between the pieces of a large record. It returns an error if nothing more may
+// follow, because whatever arrives makes the follower take the leader for alive. A leader that becomes deaf while it sends
+// a record, and stays deaf for writeStall, ends the stream, and announces that it is deaf before it sends the record again.
+// told means that it has announced it already.
 func (s *Stream) mute(told bool) func() error {
 	deaf, since := false, time.Duration(0)
 	return func() error {
@@ -265,7 +269,8 @@ func (s *Stream) mute(told bool) func() error {
 	}
 }
 
-// send writes one Append. A record that is larger than a batch goes in pieces, each of which may take writeStall, until mute ends that.
+// send writes one Append. A record larger than a batch is sent in pieces, each of which may take writeStall, until mute
+// stops it.
 func send(conn net.Conn, head []byte, recs []replication.Record, mute func() error) error {
 	bufs := make(net.Buffers, 0, 1+len(recs))
 	bufs = append(bufs, head)
@@ -303,8 +308,8 @@ func writeJSON(w io.Writer, t wire.FrameType, msg any) error {
 	return nil
 }
 
-// closeOn closes conn when ctx ends, so that blocked reads and writes return; the returned function ends the watch and
-// closes conn as well.
+// closeOn closes conn when ctx ends, so that blocked reads and writes return. The returned function ends the watch and also
+// closes conn.
 func closeOn(ctx context.Context, conn net.Conn) func() {
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	return func() {

@@ -14,10 +14,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// fakeFollower takes every Append.
+// fakeFollower accepts every Append.
 type fakeFollower struct {
 	appends  chan replication.Append
-	arriving atomic.Int64 // how often it was told
+	arriving atomic.Int64 // number of calls of Arriving
 }
 
 func (f *fakeFollower) Hello(context.Context) (replication.Hello, error) {
@@ -38,7 +38,7 @@ func (f *fakeFollower) Seed(context.Context, io.ReadWriter) error { return nil }
 func (f *fakeFollower) Source() (string, replication.Hello)       { return "", replication.Hello{} }
 func (f *fakeFollower) SourceFailed(context.Context, error)       {}
 
-// streamTo has f follow the leader at the other end of there, as far as its stream.
+// streamTo makes f follow the leader at the other end of there until it has a stream.
 func streamTo(t *testing.T, f Follower) (there net.Conn, followed chan error) {
 	t.Helper()
 	here, there := net.Pipe()
@@ -57,8 +57,8 @@ func streamTo(t *testing.T, f Follower) (there net.Conn, followed chan error) {
 	return there, followed
 }
 
-// A record that takes longer to arrive than a leader may be silent is not silence: the follower would ask for it again and
-// again, and never get past it.
+// A record that takes longer to arrive than a leader may be silent is not silence: otherwise the follower would request it
+// again and again, and never get past it.
 func TestRecordMayTakeLongerThanSilence(t *testing.T) {
 	f := &fakeFollower{appends: make(chan replication.Append, 1)}
 	there, followed := streamTo(t, f)
@@ -86,7 +86,7 @@ func TestRecordMayTakeLongerThanSilence(t *testing.T) {
 	}
 }
 
-// Messages that come one by one are heard by what they are; nobody is told beside that.
+// Messages that arrive one by one are heard as such; Arriving is not called for them.
 func TestHeartbeatsDoNotArriveSlowly(t *testing.T) {
 	f := &fakeFollower{appends: make(chan replication.Append, 1)}
 	there, followed := streamTo(t, f)
@@ -104,7 +104,7 @@ func TestHeartbeatsDoNotArriveSlowly(t *testing.T) {
 	}
 }
 
-// recordOf is a record of one entry.
+// recordOf returns a record of one entry.
 func recordOf(t *testing.T, size int) replication.Record {
 	t.Helper()
 	var b replication.Builder
@@ -118,7 +118,8 @@ func recordOf(t *testing.T, size int) replication.Record {
 	return rec
 }
 
-// A few bytes now and then are no leader that is heard: nothing may be left of it but what a network holds.
+// A few bytes now and then do not count as hearing the leader: it may be gone, and only what the network still holds
+// arrives.
 func TestATrickleIsNotHeard(t *testing.T) {
 	told := 0
 	here, there := net.Pipe()
@@ -144,7 +145,7 @@ func TestATrickleIsNotHeard(t *testing.T) {
 	}
 }
 
-// longRecordOf serves a long record to a follower that is there, and returns what the follower receives.
+// longRecordOf serves a long record to a connected follower, and returns what the follower receives.
 func longRecordOf(t *testing.T, change func(*Stream)) (there net.Conn, served chan error) {
 	t.Helper()
 	here, there := net.Pipe()
@@ -162,7 +163,7 @@ func longRecordOf(t *testing.T, change func(*Stream)) (there net.Conn, served ch
 	return there, served
 }
 
-// A leader whose disk hangs does not go on with a long record, by which its follower would take it for alive.
+// A leader whose disk hangs stops sending a long record, because its follower would take the leader for alive.
 func TestAHungLeaderEndsItsRecord(t *testing.T) {
 	var hung atomic.Bool
 	there, served := longRecordOf(t, func(s *Stream) { s.Hung = hung.Load })
@@ -178,7 +179,8 @@ func TestAHungLeaderEndsItsRecord(t *testing.T) {
 	}
 }
 
-// A leader that hears too few voters once a long record has begun goes on with it for a while, and then begins anew with saying so.
+// A leader that becomes deaf after a long record has begun continues for a while, and then starts over by saying that it is
+// deaf.
 func TestALeaderThatGoesDeafSaysSoInTime(t *testing.T) {
 	var deaf, hung bool
 	var now time.Duration
@@ -206,7 +208,8 @@ func TestALeaderThatGoesDeafSaysSoInTime(t *testing.T) {
 	}
 }
 
-// A leader that hears too few voters says so before a long record, and then sends it: whoever receives it may be who it lacks.
+// A leader that is deaf says so before a long record, and then sends it: the receiver may be the follower that it fails to
+// hear.
 func TestADeafLeaderSendsItsRecord(t *testing.T) {
 	there, _ := longRecordOf(t, func(s *Stream) { s.Deaf = func() bool { return true } })
 	r := bufio.NewReader(there)

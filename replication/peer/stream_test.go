@@ -11,7 +11,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// fakeLeader lends one stream.
+// fakeLeader gives out one stream.
 type fakeLeader struct {
 	stream *Stream
 	hello  func()
@@ -30,7 +30,7 @@ func (l *fakeLeader) Seed(context.Context, replication.Hello, io.ReadWriteCloser
 	return errors.New("no seeds here")
 }
 
-// greetLeader says hello over conn, as a follower that holds nothing.
+// greetLeader says Hello over conn, as a follower that holds nothing.
 func greetLeader(conn net.Conn) error {
 	if _, err := io.WriteString(conn, wire.Preface); err != nil {
 		return err
@@ -38,7 +38,7 @@ func greetLeader(conn net.Conn) error {
 	return writeJSON(conn, wire.FrameHello, replication.Hello{Store: "s", Member: "f", Incarnation: "i", Epoch: 1})
 }
 
-// A stream that was lent is given back, also when the follower is gone before it hears of it.
+// A stream that was given out is returned, even if the follower is gone before it hears of it.
 func TestStreamIsGivenBackWhenTheFollowerIsGone(t *testing.T) {
 	here, there := net.Pipe()
 	l := &fakeLeader{ended: make(chan *Stream, 1), hello: func() { _ = there.Close() }, stream: &Stream{Epoch: 1}}

@@ -16,7 +16,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 )
 
-// powerCut takes a crashed copy of a file system ahead of a random one of its changes.
+// powerCut takes a crashed copy of a file system before a random one of its changes.
 type powerCut struct {
 	mu      sync.Mutex
 	fs      *vfs.MemFS
@@ -86,8 +86,8 @@ func holdsOld(t *testing.T, fs vfs.FS, store *meta.Store, last replication.Mark)
 	}
 }
 
-// TestSeedSurvivesPowerLoss cuts the power again and again while a member is seeded. After every cut it holds its old
-// generation whole, or the new one; and in the end it is seeded.
+// TestSeedSurvivesPowerLoss cuts the power repeatedly while a member is seeded. After every cut the member holds its old
+// generation whole, or the new one, and in the end it is seeded.
 func TestSeedSurvivesPowerLoss(t *testing.T) {
 	rng := seeded(t)
 	var cuts, inNew, rotten int
@@ -108,7 +108,7 @@ func TestSeedSurvivesPowerLoss(t *testing.T) {
 				err = seedOnce(t, o, broken, store)
 			}
 			if cut.clone == nil && errors.Is(err, ErrCorrupt) {
-				// The part of a file that was not synced yet came back as something else: it is fetched anew.
+				// The unsynced part of a file came back as something else: it is fetched again.
 				rotten++
 				if err := store.Close(); err != nil {
 					t.Fatal(err)

@@ -10,8 +10,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// A snapshot that ends before the log that continues it is of no use: a young checkpoint is passed over for it, and a state
-// that is not there yet is not sent.
+// A snapshot that ends before the log that continues it begins is useless: it is passed over even if its checkpoint is
+// recent, and a state that is not there yet is not sent.
 func TestSnapshotReachesAsFarAsIsAskedFor(t *testing.T) {
 	o := newOrigin(t, seeded(t), 1000)
 	first := seedFresh(t, o)
@@ -32,7 +32,7 @@ func TestSnapshotReachesAsFarAsIsAskedFor(t *testing.T) {
 	if m, err := fetch(o.mark.Position); err != nil || m.ID == first.ID || m.Mark != o.mark {
 		t.Fatalf("received %v, %v", m.Mark, err)
 	}
-	// A receiver goes by the manifest, whatever the source was asked for.
+	// The receiver relies on the manifest, whatever it asked the source for.
 	fs := vfs.NewMem()
 	opt := receiveOptions(fs, openMeta(t, fs))
 	opt.Least = o.mark.Position + 1
@@ -55,8 +55,8 @@ func manifestOf(t *testing.T, o *origin) io.Reader {
 	return pr
 }
 
-// What was cut from the log since a checkpoint was made must not come back through it, however young it is, and although
-// its receiver asks for it by name.
+// What was cut from the log after a checkpoint was made must not come back through the checkpoint, however recent it is,
+// and even if its receiver asks for it by ID.
 func TestCheckpointOfAnotherHistoryIsNotSent(t *testing.T) {
 	o := newOrigin(t, seeded(t), 2*ChunkBytes, 2*ChunkBytes)
 	o.o.Holds = func(m replication.Mark) bool { return m == o.mark }
@@ -74,7 +74,7 @@ func TestCheckpointOfAnotherHistoryIsNotSent(t *testing.T) {
 	}
 }
 
-// The receiver may refuse to begin again from nothing. Going on is not asked about.
+// The receiver may refuse to start from scratch. It is not asked about resuming.
 func TestFreshSnapshotMayBeRefused(t *testing.T) {
 	o := newOrigin(t, seeded(t), 2*ChunkBytes, 2*ChunkBytes)
 	fs := vfs.NewMem()
@@ -100,7 +100,7 @@ func TestFreshSnapshotMayBeRefused(t *testing.T) {
 	}
 }
 
-// A source that is there, and has others to serve first, says so.
+// A source that is there, but must serve others first, says so.
 func TestWaitComesBeforeTheManifest(t *testing.T) {
 	o := newOrigin(t, seeded(t), 1000)
 	pr, pw := io.Pipe()

@@ -12,21 +12,22 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// Frames are 16 bytes of header, little endian, and a payload:
+// A frame has a header of 16 bytes, little endian, and a payload:
 //
 //	version u8 | type u8 | reserved u16 | payload length u32 | crc32c u32 of the 8 bytes before | crc32c u32 of the payload
 //
-// The header has a checksum of its own: a wrong length must be an error, not a wait for bytes that never come.
+// The header has its own checksum because a wrong length must be an error, and not make the reader wait for bytes that
+// never come.
 const (
 	frameVersion = 1
 	frameHead    = 16
 
-	// ChunkBytes is the data in a chunk, at most.
+	// ChunkBytes is the largest amount of data in a chunk.
 	ChunkBytes    = 512 << 10
 	chunkHead     = 12    // file u32 | offset u64
 	fileEndSize   = 4 + 8 // file u32 | size u64, then the digest
 	maxChunkFrame = chunkHead + ChunkBytes
-	maxTextFrame  = 64 << 20 // a manifest of maxFiles fits
+	maxTextFrame  = 64 << 20 // fits a manifest of maxFiles
 )
 
 type frameType uint8
@@ -65,7 +66,7 @@ func (t frameType) String() string {
 	}
 }
 
-// limit is the largest payload of a type.
+// limit returns the largest payload of a frame of type t.
 func (t frameType) limit() int {
 	switch t {
 	case frameRequest, frameRefuse:
@@ -85,15 +86,15 @@ func (t frameType) limit() int {
 
 // Errors of a conversation.
 var (
-	// ErrFrame: the bytes of the connection are no frame, or one that is out of turn.
+	// ErrFrame means that the bytes on the connection are not a frame, or the frame is out of turn.
 	ErrFrame = errors.New("bad snapshot frame")
-	// ErrRefused: the other side ended the conversation and said why.
+	// ErrRefused means that the other side ended the conversation and said why.
 	ErrRefused = errors.New("the other side refused")
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// framer reads and writes frames, and not a byte more than they take: what follows on the connection is the caller's.
+// framer reads and writes frames. It reads not a byte beyond a frame: what follows on the connection belongs to the caller.
 type framer struct {
 	rw      io.ReadWriter
 	out, in []byte
@@ -146,7 +147,7 @@ func (f *framer) read() (frameType, []byte, error) {
 	return t, payload, nil
 }
 
-// readPayload grows the buffer with what arrives, so that a length alone costs no memory.
+// readPayload grows the buffer as data arrives, so that a claimed length alone costs no memory.
 func (f *framer) readPayload(n int) ([]byte, error) {
 	f.in = f.in[:0]
 	for len(f.in) < n {
@@ -163,8 +164,8 @@ func (f *framer) readPayload(n int) ([]byte, error) {
 	return f.in, nil
 }
 
-// Wait tells a receiver that its source is there, while the conversation has not begun: nothing else is sent before the
-// manifest, and that may take long where seeds wait their turn.
+// Wait tells a receiver that its source is alive before the conversation has begun. Otherwise nothing is sent before the
+// manifest, which may take long while seeds wait their turn.
 func Wait(w io.Writer) error {
 	f := framer{rw: struct {
 		io.Reader
@@ -173,8 +174,8 @@ func Wait(w io.Writer) error {
 	return f.write(frameWait)
 }
 
-// tell sends Wait again and again until stop is called, or some time has passed. Nothing else may be written before stop is. That it may
-// not arrive shows later.
+// tell repeats Wait until stop is called or the time during has passed. Nothing else may be written before stop has
+// returned. Errors are ignored: a broken connection shows later.
 func (f *framer) tell(every, during time.Duration) (stop func()) {
 	quit, ended := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -200,7 +201,7 @@ func (f *framer) tell(every, during time.Duration) (stop func()) {
 	}
 }
 
-// manifest reads the source's answer to a request.
+// manifest reads the source's answer to a request, skipping waits.
 func (f *framer) manifest() (Manifest, error) {
 	for {
 		t, payload, err := f.read()
@@ -233,8 +234,8 @@ func (f *framer) writeJSON(t frameType, v any) error {
 	return f.write(t, data)
 }
 
-// refuse tells the other side why the conversation ends and returns err. It is a courtesy: that it may not arrive changes
-// nothing.
+// refuse tells the other side why the conversation ends, and returns err. It is a courtesy: nothing changes if it does not
+// arrive.
 func (f *framer) refuse(err error) error {
 	msg := err.Error()
 	_ = f.write(frameRefuse, []byte(msg[:min(len(msg), frameRefuse.limit())]))
@@ -243,13 +244,13 @@ func (f *framer) refuse(err error) error {
 
 type request struct {
 	Store string `json:"store"`
-	// ID of the seed that the receiver has begun; "" when none.
+	// ID is that of the seed that the receiver has begun; "" if none.
 	ID string `json:"id"`
 	// Least is the position that the snapshot must reach.
 	Least replication.Position `json:"least,omitempty"`
 }
 
-// have says how many bytes of each file of the manifest the receiver holds; -1: complete and verified.
+// have says how many bytes of each file of the manifest the receiver holds; -1 means complete and verified.
 type have struct {
 	ID    string  `json:"id"`
 	Bytes []int64 `json:"bytes"`
@@ -273,7 +274,7 @@ func decodeHave(data []byte, m *Manifest) ([]int64, error) {
 	return h.Bytes, nil
 }
 
-// chunk is data of a file at an offset.
+// chunk is a piece of a file at an offset.
 type chunk struct {
 	file   uint32
 	offset int64
@@ -291,7 +292,7 @@ func decodeChunk(b []byte) (chunk, error) {
 	return chunk{binary.LittleEndian.Uint32(b), int64(binary.LittleEndian.Uint64(b[4:])), b[chunkHead:]}, nil
 }
 
-// fileEnd closes a file and names the digest of all of it.
+// fileEnd ends a file and carries the digest of the whole file.
 type fileEnd struct {
 	file   uint32
 	size   int64

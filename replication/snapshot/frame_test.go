@@ -49,7 +49,7 @@ func TestFrameBounds(t *testing.T) {
 	}
 }
 
-// A length alone, without the bytes, must not cost memory.
+// A claimed length, without the bytes, must not cost memory.
 func TestFrameLengthIsNotTrusted(t *testing.T) {
 	head := []byte{frameVersion, byte(frameManifest), 0, 0, 0, 0, 0, 4} // 64 MiB
 	head = binary.LittleEndian.AppendUint32(head, crc32.Checksum(head, castagnoli))

@@ -16,8 +16,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// script makes frames of arbitrary bytes: type u8, length u16, payload, again and again. The checksums are right, so that
-// what is behind them is reached.
+// script makes frames of arbitrary bytes from a sequence of: type u8, length u16, payload. Their checksums are correct, so
+// that the code behind them is reached.
 func script(tb testing.TB, data []byte) *bytes.Buffer {
 	var out bytes.Buffer
 	f := framer{rw: duplex{nil, &out}}
@@ -40,8 +40,8 @@ func step(kind frameType, payload []byte) []byte {
 const tinyManifest = `{"version":1,"id":"a","store":"orders","mark":{"epoch":1,"position":2},"epochs":[{"epoch":1,"start":1}],` +
 	`"files":[{"name":"x","size":3},{"name":"y","size":0}],"total":3}`
 
-// FuzzReceive is a source that sends anything, in two conversations on one directory. The receiver writes nowhere but into
-// the seed's directory, and takes nothing for received that does not add up.
+// FuzzReceive runs two conversations on one directory with a source that sends anything. The receiver must write nowhere
+// but into the seed's directory, and must not count anything as received that does not add up.
 func FuzzReceive(f *testing.F) {
 	digestOf := func(data string) []byte {
 		h, err := hashPrefix(strings.NewReader(data), int64(len(data)))
@@ -108,7 +108,7 @@ func tree(t *testing.T, fs vfs.FS, dir string) map[string]bool {
 	return out
 }
 
-// FuzzServe is a receiver that says anything: the source answers in frames or refuses, and ends.
+// FuzzServe runs a receiver that says anything: the source must answer in frames or refuse, and return.
 func FuzzServe(f *testing.F) {
 	request := step(frameRequest, []byte(`{"store":"orders","id":"a"}`))
 	f.Add(bytes.Join([][]byte{request, step(frameHave, []byte(`{"id":"a","bytes":[0,-1]}`)), step(frameDone, nil)}, nil))

@@ -12,7 +12,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// syncEvery bounds the unsynced bytes of a file being received, so that its last one is short.
+// syncEvery bounds the unsynced bytes of a file being received, so that its final sync is short.
 const syncEvery = 32 << 20
 
 func (r *receiver) receiveAll(ctx context.Context) error {
@@ -27,7 +27,7 @@ func (r *receiver) receiveAll(ctx context.Context) error {
 	return nil
 }
 
-// incoming is one file being received.
+// incoming is a file being received.
 type incoming struct {
 	index  int
 	want   File
@@ -38,8 +38,8 @@ type incoming struct {
 	digest hash.Hash
 }
 
-// receiveFile receives the rest of file i. From here to the end of the last file the receiver says nothing: the source is
-// writing, and may not read before it is done. An error ends the conversation by closing the connection.
+// receiveFile receives the rest of file i. Until the last file has ended the receiver sends nothing: the source is writing,
+// and may not read before it is done. An error ends the conversation by closing the connection.
 func (r *receiver) receiveFile(ctx context.Context, i int) error {
 	in := &incoming{index: i, want: r.m.Files[i], at: r.has[i], synced: r.has[i]}
 	path := r.o.FS.PathJoin(r.dir, in.want.Name)
@@ -48,8 +48,9 @@ func (r *receiver) receiveFile(ctx context.Context, i int) error {
 	if in.file, err = r.o.FS.OpenReadWrite(in.part, durable.Category); err != nil {
 		return fmt.Errorf("open %s: %w", in.part, err)
 	}
-	// Blocks that are set aside now need not be on disk before the journal's next commit, which the fsync of every log on this
-	// file system waits for. The size stays that of what has arrived. Where it is not supported, nothing is lost.
+	// Blocks that are preallocated now need not reach the disk with the journal's next commit, for which the fsync of every
+	// log on this file system waits. The file's size remains that of what has arrived. Where this is not supported, nothing
+	// is lost.
 	_ = in.file.Preallocate(0, in.want.Size)
 	good, err := r.fill(ctx, in)
 	if err == nil && good {
@@ -71,8 +72,8 @@ func (r *receiver) receiveFile(ctx context.Context, i int) error {
 	return err
 }
 
-// errSync: a file could not be made durable, or written back. Its pages may count as written from then on, so that the next fsync succeeds and a
-// read finds them: what is there of it is removed, not gone on with.
+// errSync means that a file could not be made durable or written back. Its pages may count as clean from then on, so that the next
+// fsync succeeds and reads find them. The partial file is therefore removed and not resumed.
 var errSync = errors.New("fsync")
 
 func (in *incoming) sync(how func() error) error {
@@ -82,7 +83,7 @@ func (in *incoming) sync(how func() error) error {
 	return nil
 }
 
-// fill receives the rest of a file; good tells whether all of it has the digest that the source says.
+// fill receives the rest of a file. good reports whether the whole file has the digest that the source named.
 func (r *receiver) fill(ctx context.Context, in *incoming) (good bool, err error) {
 	if in.digest, err = hashPrefix(in.file, in.at); err != nil {
 		return false, fmt.Errorf("read back %s: %w", in.part, err)
@@ -124,12 +125,12 @@ func (r *receiver) write(in *incoming, payload []byte) error {
 	if int(c.file) != in.index || c.offset != in.at || n > in.want.Size-in.at {
 		return fmt.Errorf("%w: %d bytes at %d of file %d; %s is at %d of %d", ErrFrame, n, c.offset, c.file, in.want.Name, in.at, in.want.Size)
 	}
-	_, _ = in.digest.Write(c.data) // a hash takes everything
+	_, _ = in.digest.Write(c.data) // a hash accepts everything
 	if _, err := in.file.WriteAt(c.data, in.at); err != nil {
 		return fmt.Errorf("write %s: %w", in.part, err)
 	}
 	in.at += n
-	// Writing back begins at once and in small pieces: a burst of it would hold up the fsyncs of every log on the same disk.
+	// Begin writeback at once and in small pieces: a burst of it would hold up the fsyncs of every log on the same disk.
 	if err := in.sync(func() error { _, err := in.file.SyncTo(in.at); return err }); err != nil {
 		return err
 	}

@@ -11,15 +11,15 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 )
 
-// ErrLeftover: the seed is installed, but the generation before it could not be removed; the next start tries again.
+// ErrLeftover means that the seed is installed, but the previous generation could not be removed. The next start tries again.
 var ErrLeftover = errors.New("old generation is not removed")
 
-// ErrNotReceived: the seed that META names is not the one to be installed.
+// ErrNotReceived means that the seed to be installed is not the one that META names, or its files are not all there.
 var ErrNotReceived = errors.New("snapshot was not received")
 
-// Install makes the seed that Receive returned m for the current generation: an empty log that continues at m.Mark beside
-// the received state. One replacement of META does it, which also ends the need for a seed (see meta.Store.Install). It opens nothing for the
-// caller, who must have closed the current log and state machine, and opens those of the new generation afterwards.
+// Install makes the seed for which Receive returned m the current generation: the received state, and an empty log that
+// continues at m.Mark. This takes one replacement of META, which also ends the need for a seed (see meta.Store.Install).
+// The caller must have closed the current log and state machine, and opens those of the new generation afterwards.
 //
 // A crash leaves the old generation with the whole seed, which the next Receive finds complete, or the new generation.
 func Install(fs vfs.FS, store *meta.Store, m Manifest, o wal.Options) error {
@@ -46,7 +46,7 @@ func Install(fs vfs.FS, store *meta.Store, m Manifest, o wal.Options) error {
 	return nil
 }
 
-// checkFiles makes sure that the state directory holds the files of the manifest and nothing else.
+// checkFiles verifies that the state directory holds the files of the manifest and nothing else.
 func checkFiles(fs vfs.FS, dir string, m *Manifest) error {
 	names, err := fs.List(dir)
 	if err != nil {
@@ -67,7 +67,7 @@ func checkFiles(fs vfs.FS, dir string, m *Manifest) error {
 	return nil
 }
 
-// makeLog makes an empty log that continues at the manifest's mark, over whatever an interrupted Install left.
+// makeLog makes an empty log that continues at the manifest's mark, replacing whatever an interrupted Install left.
 func makeLog(fs vfs.FS, dir string, m Manifest, o wal.Options) error {
 	if err := fs.RemoveAll(dir); err != nil {
 		return fmt.Errorf("remove %s: %w", dir, err)

@@ -9,7 +9,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/volume"
 )
 
-// Sweep removes the checkpoints that nobody has used for as long as linger. Call it now and then.
+// Sweep removes the checkpoints that have been unused for linger or longer. Call it now and then.
 func (s *Source) Sweep() error {
 	now := s.o.Now()
 	s.mu.Lock()
@@ -25,9 +25,10 @@ func (s *Source) Sweep() error {
 	return s.remove(gone)
 }
 
-// Spare gives up what checkpoints hold of a volume of this level: nearly full, those that nobody is being sent, and the log
-// after the others, which nobody else is sent then; full, none is made either, and the caller ends what is under way. Files are removed
-// by remove, nil where there are none, which may take as long as the disk takes. It costs nothing to call it often.
+// Spare gives up what checkpoints hold on a volume of level l. On a nearly full volume, checkpoints that are not being sent
+// go, and the others stop pinning the log and are sent to nobody else. On a full volume none is made either, and the caller
+// ends the seeds that are under way. The returned function removes the files, which may take as long as the disk takes; it
+// is nil if there are none. Spare is cheap enough to be called often.
 func (s *Source) Spare(l volume.Level) (remove func() error) {
 	s.mu.Lock()
 	s.level = l
@@ -63,7 +64,7 @@ func (s *Source) remove(gone []*checkpoint) error {
 	return errors.Join(errs...)
 }
 
-// makeRoom removes the oldest unused checkpoints until a new one fits the bound.
+// makeRoom removes the oldest unused checkpoints until there is room for a new one within mostKept.
 func (s *Source) makeRoom() error {
 	s.mu.Lock()
 	var gone []*checkpoint
@@ -79,7 +80,8 @@ func (s *Source) makeRoom() error {
 	return s.remove(gone)
 }
 
-// done ends a use of c. One that holds no log any more goes with its last user, and so does one that was refused and that nobody has begun with.
+// done ends one use of c. With its last user, c is removed if it no longer pins the log, or if it was refused and nobody
+// has received part of it.
 func (s *Source) done(c *checkpoint, refused bool) {
 	now := s.o.Now()
 	s.mu.Lock()
@@ -98,7 +100,7 @@ func (s *Source) done(c *checkpoint, refused bool) {
 	}
 }
 
-// Checkpoints counts those on disk.
+// Checkpoints returns the number of checkpoints on disk.
 func (s *Source) Checkpoints() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

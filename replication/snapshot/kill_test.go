@@ -25,7 +25,7 @@ const (
 	childSource = "RSTORE_TEST_SEED_SOURCE"
 )
 
-// TestMain lets the test binary be the member that TestKill9DuringSeed kills.
+// TestMain lets the test binary act as the member that TestKill9DuringSeed kills.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
 		fmt.Fprintln(os.Stderr, seedForever(dir, os.Getenv(childSource)))
@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// seedForever receives and installs one snapshot after another, and prints the generation that is current.
+// seedForever receives and installs one snapshot after another, and prints the current generation.
 func seedForever(dir, source string) error {
 	fs := vfs.Default
 	store, err := meta.Open(fs, dir, meta.Options{Store: "orders", Member: "orders-2"})
@@ -64,8 +64,8 @@ func seedForever(dir, source string) error {
 	}
 }
 
-// TestKill9DuringSeed kills a member that is being seeded, at random: it holds its old generation whole, or the new one, and
-// the next process goes on from there.
+// TestKill9DuringSeed kills a member at random while it is being seeded. It must hold its old generation whole, or the new
+// one, and the next process must continue from there.
 func TestKill9DuringSeed(t *testing.T) {
 	rng := seeded(t)
 	o := newOrigin(t, rng, 3*ChunkBytes+100, 0, 40_000, 3, ChunkBytes)
@@ -75,7 +75,7 @@ func TestKill9DuringSeed(t *testing.T) {
 		dir := t.TempDir()
 		fs := vfs.Default
 		last := prepareOld(t, fs, dir)
-		said := uint64(1) // the newest generation that the children spoke of
+		said := uint64(1) // the newest generation that the children reported
 		for range 3 {
 			received := killedSeed(t, rng, dir, addr, &said)
 			store, err := meta.Open(fs, dir, meta.Options{Store: "orders", Member: "orders-2"})
@@ -109,7 +109,7 @@ func TestKill9DuringSeed(t *testing.T) {
 	}
 }
 
-// serveOver serves o to whoever connects, one after the other: an origin's parts are not made for more.
+// serveOver serves o to whoever connects, one after the other: an origin is not made for concurrent use.
 func serveOver(t *testing.T, o *origin) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -155,8 +155,8 @@ func prepareOld(t *testing.T, fs vfs.FS, dir string) replication.Mark {
 	return last
 }
 
-// killedSeed runs a child until it is killed; said becomes the newest generation it spoke of. It reports whether the last
-// thing that it said was that a snapshot was received.
+// killedSeed runs a child until it is killed, and sets said to the newest generation that it reported. It returns whether
+// the last thing the child reported was that a snapshot was received.
 func killedSeed(t *testing.T, rng *rand.Rand, dir, addr string, said *uint64) (received bool) {
 	t.Helper()
 	child := exec.Command(os.Args[0])
@@ -169,7 +169,7 @@ func killedSeed(t *testing.T, rng *rand.Rand, dir, addr string, said *uint64) (r
 	if err := child.Start(); err != nil {
 		t.Fatal(err)
 	}
-	// The first half of a seed takes more of the time than the rest: count what it says instead of milliseconds.
+	// The first half of a seed takes most of the time, so count the child's reports instead of milliseconds.
 	left := 1 + rng.IntN(7)
 	pause := time.Duration(rng.IntN(3000)) * time.Microsecond
 	for lines := bufio.NewReader(out); ; {
@@ -178,7 +178,7 @@ func killedSeed(t *testing.T, rng *rand.Rand, dir, addr string, said *uint64) (r
 			break
 		}
 		received = strings.HasPrefix(line, "received")
-		_, _ = fmt.Sscanf(line, "generation %d", said) // the other lines carry no number
+		_, _ = fmt.Sscanf(line, "generation %d", said) // the other lines contain no number
 		if left--; left == 0 {
 			time.AfterFunc(pause, func() { _ = child.Process.Kill() })
 		}
@@ -190,7 +190,7 @@ func killedSeed(t *testing.T, rng *rand.Rand, dir, addr string, said *uint64) (r
 	return received
 }
 
-// TestPowerLossAtEveryStepOfSeed is TestSeedSurvivesPowerLoss with the power cut ahead of each change of the file system in
+// TestPowerLossAtEveryStepOfSeed is TestSeedSurvivesPowerLoss with the power cut before each change of the file system in
 // turn, from the first of receiving to the last of installing.
 func TestPowerLossAtEveryStepOfSeed(t *testing.T) {
 	rng := seeded(t)
@@ -220,7 +220,7 @@ func TestPowerLossAtEveryStepOfSeed(t *testing.T) {
 			if after.State().Generation == 1 {
 				inOld++
 				holdsOld(t, cut.clone, after, last)
-				// And it can be seeded after all, at the second attempt at the latest.
+				// And it can still be seeded, at the latest at the second attempt.
 				if err = seedOnce(t, o, cut.clone, after); errors.Is(err, ErrCorrupt) {
 					err = seedOnce(t, o, cut.clone, after)
 				}

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// Limit returns a Throttle that lets at most rate bytes a second pass, over all seeds that share it; rate is above 0. What
-// was not used is not saved up: after a pause the rate is no higher than before.
+// Limit returns a Throttle that lets at most rate bytes per second pass, summed over all seeds that share it. rate must be
+// above 0. Unused bandwidth is not saved up: after a pause the rate is no higher than before.
 func Limit(rate int64) func(ctx context.Context, n int) error {
 	var mu sync.Mutex
-	var free time.Time // when everything that was let pass so far is paid for; guarded by mu
+	var free time.Time // when everything let through so far is paid for; guarded by mu
 	return func(ctx context.Context, n int) error {
 		mu.Lock()
 		now := time.Now()

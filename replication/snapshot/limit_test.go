@@ -24,7 +24,7 @@ func TestLimit(t *testing.T) {
 		go func() { defer close(done); send(10) }()
 		send(10)
 		<-done
-		// 20 chunks of half a second each; the first waits for nothing.
+		// 20 chunks of half a second each; the first does not wait.
 		if d := time.Since(begun); d != 9500*time.Millisecond {
 			t.Fatalf("10 MiB at 1 MiB/s took %v", d)
 		}

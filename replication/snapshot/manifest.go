@@ -13,14 +13,14 @@ import (
 
 const (
 	manifestVersion = 1
-	// maxFiles bounds a manifest: with Pebble's file sizes that is far above a terabyte.
+	// maxFiles bounds a manifest. With Pebble's file sizes this is far above a terabyte.
 	maxFiles    = 200_000
 	maxNameLen  = 200
-	partSuffix  = ".part" // a file that is not complete yet
+	partSuffix  = ".part" // of a file that is not complete yet
 	maxIDLength = 64
 )
 
-// ErrManifest: a manifest that no source of this program makes.
+// ErrManifest reports a manifest that no source of this program makes.
 var ErrManifest = errors.New("bad snapshot manifest")
 
 // File is one file of a snapshot.
@@ -29,22 +29,23 @@ type File struct {
 	Size int64  `json:"size"` // bytes
 }
 
-// Manifest describes a snapshot: what is in it, and where the log continues.
+// Manifest describes a snapshot: what it contains, and where the log continues.
 type Manifest struct {
 	Version int `json:"version"`
-	// ID names this checkpoint of this source; two manifests with the same one are the same.
+	// ID identifies this checkpoint of this source. Two manifests with the same ID are identical.
 	ID    string `json:"id"`
 	Store string `json:"store"`
-	// Mark is the last log entry that the state holds; the new log continues after it. Epochs is the history up to there. The zero
-	// Mark is a state that holds nothing yet, before a log that is whole: see Source.
+	// Mark is the last log entry that the state contains; the new log continues after it. Epochs is the history up to
+	// there. The zero Mark stands for a state that contains nothing yet, where the source's log is whole from its
+	// beginning; see Source.
 	Mark   replication.Mark       `json:"mark"`
 	Epochs replication.EpochTable `json:"epochs"`
 	Files  []File                 `json:"files"`
-	// Total of the sizes, bytes.
+	// Total is the sum of the file sizes in bytes.
 	Total int64 `json:"total"`
 }
 
-// Check refuses a manifest that breaks a bound or names a file outside its directory.
+// Check rejects a manifest that exceeds a bound or names a file outside its directory.
 func (m *Manifest) Check() error {
 	switch {
 	case m.Version != manifestVersion:
@@ -57,7 +58,7 @@ func (m *Manifest) Check() error {
 	case len(m.Files) > maxFiles:
 		return fmt.Errorf("%w: %d files exceed %d", ErrManifest, len(m.Files), maxFiles)
 	}
-	if err := wal.CheckStart(m.Mark, m.Epochs); err != nil { // else Install would fail, which is final
+	if err := wal.CheckStart(m.Mark, m.Epochs); err != nil { // otherwise Install would fail, which is final
 		return fmt.Errorf("%w: it ends in %v: %w", ErrManifest, m.Mark, err)
 	}
 	return m.checkFiles()
@@ -82,7 +83,8 @@ func (m *Manifest) checkFiles() error {
 	return nil
 }
 
-// checkName allows what a flat directory of Pebble files has. It keeps a source from writing anywhere else.
+// checkName accepts the names that occur in a flat directory of Pebble files, so that a source cannot make the receiver
+// write anywhere else.
 func checkName(name string) error {
 	ok := name != "" && len(name) <= maxNameLen && name[0] != '.' && !strings.HasSuffix(name, partSuffix)
 	for _, c := range []byte(name) {

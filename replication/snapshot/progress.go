@@ -6,13 +6,13 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// Progress of a snapshot being received.
+// Progress is the progress of a snapshot being received.
 type Progress struct {
 	ID    string
 	Mark  replication.Mark
-	Done  int64 // bytes held, those of earlier attempts included
+	Done  int64 // bytes held, including those of earlier attempts
 	Total int64
-	// Rate is the bytes per second of the last seconds; Left estimates the time to the end from it, -1 when unknown.
+	// Rate is in bytes per second, over the last seconds. Left is the time to the end estimated from it; -1 when unknown.
 	Rate int64
 	Left time.Duration
 }
@@ -28,7 +28,7 @@ type sample struct {
 	done int64
 }
 
-// meter turns what has arrived into Progress.
+// meter turns the bytes that arrive into Progress.
 type meter struct {
 	p       Progress
 	samples []sample // at most one a second, over rateWindow
@@ -42,8 +42,8 @@ func newMeter(m *Manifest, done int64, now time.Time, tell func(Progress)) *mete
 	return t
 }
 
-// add counts n more bytes, and reports when the last report is old enough or everything is there. Bytes that have to be
-// fetched again count negative.
+// add counts n more bytes. It reports if the last report is old enough or everything is there. Bytes that must be fetched
+// again count negative.
 func (t *meter) add(n int64, now time.Time) {
 	t.p.Done += n
 	if len(t.samples) == 0 || now.Sub(t.samples[len(t.samples)-1].at) >= sampleEvery {

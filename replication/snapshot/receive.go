@@ -14,33 +14,34 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/meta"
 )
 
-// ReceiveOptions of Receive.
+// ReceiveOptions configure Receive.
 type ReceiveOptions struct {
 	FS   vfs.FS
 	Meta *meta.Store
-	// Store names the store; From the member that serves, for the record.
+	// Store is the name of the store; From is the sending member, for the record.
 	Store, From string
 	// Least is the position that the snapshot must reach.
 	Least replication.Position
-	// Fresh is asked before the first byte of another snapshot than the one that was begun, which is removed by then. It may
-	// refuse; default: no questions.
+	// Fresh is called before the first byte of a snapshot other than the one that was begun, whose files are removed by
+	// then. It may refuse with an error. Default: everything is accepted.
 	Fresh func(Manifest) error
-	// Margin is the room that must be left on the volume beside the snapshot, in bytes; default 64 MiB, or a tenth of a small
-	// volume, and a twentieth of the snapshot.
+	// Margin is the room in bytes that must be left on the volume beside the snapshot. Default: 64 MiB, or a tenth of a
+	// small volume, plus a twentieth of the snapshot.
 	Margin int64
-	// Progress is told what has arrived, a few times a second; default: nobody.
+	// Progress is told what has arrived, a few times a second. Default: nobody is told.
 	Progress func(Progress)
 	Now      func() time.Time
 }
 
-// ErrCorrupt: a file did not have the digest its source named. It is removed, and fetched anew by the next attempt.
+// ErrCorrupt means that a file does not have the digest that its source named. It is removed, and the next attempt fetches it again.
 var ErrCorrupt = errors.New("snapshot file is corrupt")
 
-// NoRoomError: the volume cannot take the snapshot beside what it holds.
+// NoRoomError means that the volume has no room for the snapshot beside what it holds.
 type NoRoomError struct {
-	// Need bytes more, margin included; Free are free.
+	// Need is how many more bytes are needed, margin included; Free is how many are free.
 	Need, Free int64
-	// Held bytes are in the current generation. When Need <= Free+Held, giving it up (meta.Store.StartOver) makes room.
+	// Held is the number of bytes in the current generation. If Need <= Free+Held, giving it up (meta.Store.StartOver)
+	// makes room.
 	Held int64
 }
 
@@ -49,11 +50,11 @@ func (e *NoRoomError) Error() string {
 		"volume", e.Need, e.Free, e.Held)
 }
 
-// Receive has one conversation with a Source. It writes into the state directory of the generation after the current one,
-// and records in META that it does. When it returns nil, every file is verified and durable, and Install makes it current.
-// After an error, the next Receive goes on where this one stopped, unless the source has another snapshot by then.
+// Receive has one conversation with a Source. It writes into the state directory of the next generation, and records that
+// in META. When it returns nil, every file is verified and durable, and Install can make the seed current. After an error,
+// the next Receive resumes where this one stopped, unless the source has another snapshot by then.
 //
-// The current generation is not touched: the member may go on following, voting and serving reads meanwhile.
+// The current generation is not touched: meanwhile the member may continue to follow, vote and serve reads.
 func Receive(ctx context.Context, rw io.ReadWriter, o ReceiveOptions) (Manifest, error) {
 	if o.Progress == nil {
 		o.Progress = func(Progress) {}
@@ -74,8 +75,8 @@ type receiver struct {
 	seed meta.Seed
 	dir  string
 	m    Manifest
-	has  []int64 // bytes of each file; complete when it is verified
-	// aside are bytes of the volume that files in part have been given beyond what has arrived of them.
+	has  []int64 // bytes of each file that are there; complete once it is verified
+	// aside counts bytes of the volume that are preallocated to partial files beyond what has arrived.
 	aside int64
 	t     *meter
 }
@@ -112,13 +113,13 @@ func (r *receiver) run(ctx context.Context) error {
 		return err
 	}
 	if err := durable.SyncDir(r.o.FS, r.dir); err != nil {
-		// As for a file (see errSync): the next one may succeed without the names being on disk.
+		// As for a file (see errSync): the next sync may succeed although the names are not on disk.
 		return r.f.refuse(errors.Join(err, r.o.FS.RemoveAll(r.dir)))
 	}
 	return r.f.write(frameDone)
 }
 
-// begin takes stock of what an earlier attempt left, or starts anew, and checks that the rest fits on the volume.
+// begin takes stock of what an earlier attempt left, or starts afresh, and checks that the rest fits on the volume.
 func (r *receiver) begin() error {
 	fresh := r.seed.ID != r.m.ID
 	if fresh {
@@ -149,7 +150,8 @@ func (r *receiver) begin() error {
 	return r.o.Meta.Update(func(st *meta.State) { st.Seed = &r.seed })
 }
 
-// clear forgets the seed that was begun, in META first, and removes its files: they must never pass for another one's.
+// clear forgets the seed that was begun, in META first, and then removes its files: they must never pass for those of
+// another seed.
 func (r *receiver) clear() error {
 	if r.seed.ID != "" {
 		r.seed.ID = ""
@@ -163,7 +165,8 @@ func (r *receiver) clear() error {
 	return durable.SyncDir(r.o.FS, r.o.Meta.Dir())
 }
 
-// takeStock finds how much of each file is there. A complete file has its own name, one that is not ends in ".part".
+// takeStock finds out how much of each file is there. A complete file has its own name; a partial one has the suffix
+// ".part".
 func (r *receiver) takeStock() (held int64, err error) {
 	r.has = make([]int64, len(r.m.Files))
 	for i, f := range r.m.Files {
@@ -182,8 +185,8 @@ func (r *receiver) takeStock() (held int64, err error) {
 			return 0, fmt.Errorf("stat %s: %w", path, err)
 		case info.Size() <= f.Size:
 			r.has[i] = info.Size()
-			// What was set aside for the rest of it is taken from the volume already.
-			if info.Size() > 0 { // else it is removed as a stray
+			// What was preallocated for the rest of it is already taken from the volume.
+			if info.Size() > 0 { // otherwise it is removed as a stray
 				r.aside += min(f.Size, max(info.Size(), durable.Allocated(info))) - info.Size()
 			}
 			held += info.Size()
@@ -192,8 +195,8 @@ func (r *receiver) takeStock() (held int64, err error) {
 	return held, r.removeStrays()
 }
 
-// removeStrays removes what is no file of the manifest, no usable part of one, or a part beside the whole: a power loss
-// around a rename may leave both names.
+// removeStrays removes whatever is not a file of the manifest or a usable part of one. It also removes a part beside its
+// complete file: a power loss around a rename may leave both names.
 func (r *receiver) removeStrays() error {
 	keep := make(map[string]bool, len(r.m.Files))
 	for i, f := range r.m.Files {
@@ -215,11 +218,12 @@ func (r *receiver) removeStrays() error {
 	return nil
 }
 
-// checkRoom refuses before the first byte, not when the volume is full and the member's own log cannot grow any more.
+// checkRoom refuses before the first byte, rather than when the volume is full and the member's own log cannot grow any
+// more.
 func (r *receiver) checkRoom(rest int64) error {
 	usage, err := r.o.FS.GetDiskUsage(r.o.Meta.Dir())
 	if errors.Is(err, vfs.ErrUnsupported) {
-		return nil // a file system that does not say
+		return nil // the file system does not say
 	} else if err != nil {
 		return fmt.Errorf("read free space: %w", err)
 	}
@@ -234,7 +238,7 @@ func (r *receiver) checkRoom(rest int64) error {
 	return nil
 }
 
-// heldByCurrent adds up the files of the current generation.
+// heldByCurrent adds up the sizes of the files of the current generation.
 func (r *receiver) heldByCurrent() (total int64, err error) {
 	g := r.o.Meta.State().Generation
 	for _, dir := range []string{r.o.Meta.StateDir(g), r.o.Meta.LogDir(g)} {
@@ -243,7 +247,7 @@ func (r *receiver) heldByCurrent() (total int64, err error) {
 			return 0, fmt.Errorf("list %s: %w", dir, err)
 		}
 		for _, n := range names {
-			// Files come and go while the state machine works: this is an estimate.
+			// An estimate: files come and go while the state machine works.
 			if info, err := r.o.FS.Stat(r.o.FS.PathJoin(dir, n)); err == nil && !info.IsDir() {
 				total += info.Size()
 			}

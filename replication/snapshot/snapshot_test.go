@@ -128,7 +128,7 @@ func receiveOptions(fs vfs.FS, m *meta.Store) ReceiveOptions {
 	}}
 }
 
-// transfer has one conversation; wrap may stand in the way of the receiver's end.
+// transfer runs one conversation. wrap may interpose on the receiver's end.
 func transfer(tb testing.TB, s *Source, o ReceiveOptions, wrap func(io.ReadWriter) io.ReadWriter) (m Manifest, served, received error) {
 	tb.Helper()
 	a, b := net.Pipe()
@@ -153,7 +153,7 @@ func transfer(tb testing.TB, s *Source, o ReceiveOptions, wrap func(io.ReadWrite
 	return m, served, received
 }
 
-// holds checks that the current generation is the origin's.
+// holds checks that the current generation is that of the origin.
 func (o *origin) holds(t *testing.T, fs vfs.FS, store *meta.Store) {
 	t.Helper()
 	st := store.State()
@@ -217,7 +217,7 @@ func TestSeed(t *testing.T) {
 	}
 }
 
-// cutter ends the connection after some bytes were read.
+// cutter ends the connection after a number of bytes were read.
 type cutter struct {
 	io.ReadWriter
 	left int
@@ -268,7 +268,7 @@ func TestResumeAfterBrokenConnections(t *testing.T) {
 	for _, d := range o.files {
 		total += len(d)
 	}
-	// Every attempt may lose the chunk that was under way, and costs a manifest.
+	// Every attempt may lose the chunk in progress, and costs a manifest.
 	if bound := total + tries*(ChunkBytes+10_000); read > bound {
 		t.Fatalf("%d bytes read in %d attempts for %d: nothing was resumed", read, tries, total)
 	}

@@ -20,37 +20,38 @@ import (
 )
 
 const (
-	// reuse is how old a checkpoint may be to serve a new seed.
+	// reuse is the age up to which a checkpoint may serve a new seed.
 	reuse = 10 * time.Minute
-	// linger is how long one stays after its last seed ended, so that a broken one can resume.
+	// linger is how long a checkpoint stays after its last seed ended, so that a broken seed can resume.
 	linger = 10 * time.Minute
-	// mostKept bounds the checkpoints on disk. When all are in use, a new seed gets the newest that serves.
+	// mostKept bounds the checkpoints on disk. When all are in use, a new seed gets the newest one that serves it.
 	mostKept = 2
 )
 
-// SourceOptions of a Source.
+// SourceOptions configure a Source.
 type SourceOptions struct {
 	FS vfs.FS
-	// Dir holds the checkpoints; the Source owns it and removes what it finds there.
+	// Dir holds the checkpoints. The Source owns it and removes whatever it finds there.
 	Dir   string
 	Store string
-	// Checkpoint writes the state machine's files into dir, which does not exist yet, and tells where the log continues:
-	// read from the checkpoint itself, and the epoch table up to there.
+	// Checkpoint writes the state machine's files into dir, which does not exist yet. It returns the mark after which the
+	// log continues, as read from the checkpoint itself, and the epoch table up to that mark.
 	Checkpoint func(dir string) (replication.Mark, replication.EpochTable, error)
-	// Pin holds the log from a position on until release; a checkpoint is useless once the log after it is pruned.
+	// Pin retains the log from a position on until release is called. A checkpoint is useless once the log after it is
+	// pruned.
 	Pin func(from replication.Position) (release func())
-	// Hold pins the log after what is applied, where a checkpoint that is made from then on ends at the earliest. No more is held while one
-	// is made: that may wait for the room that the log gives back.
+	// Hold pins the log after what is applied, because a checkpoint made from then on ends there at the earliest. Nothing
+	// more is pinned while a checkpoint is made: making it may wait for the room that pruning the log gives back.
 	Hold func() (release func())
-	// Holds reports whether the log in force continues a checkpoint made earlier; one that it does not is not sent any more.
-	// Default: it always does.
+	// Holds reports whether the current log continues a checkpoint made earlier. If not, the checkpoint is not sent any
+	// more. Default: it always does.
 	Holds func(replication.Mark) bool
-	// Say is how often a receiver is told that its source is there while a checkpoint is made, which takes long where the state machine
-	// has much to tidy up first; default 5 s. SayFor is how long it is told so, by default 3 minutes: where that is not done by then it may
-	// never be, as on a disk that hangs, and another source may work.
+	// Say is how often a receiver is told that its source is alive while a checkpoint is made, which takes long if the
+	// state machine has much to flush or compact first; default 5 s. SayFor is how long it is told so; default 3 minutes.
+	// If the checkpoint is not done by then it may never be, as on a disk that hangs, and another source may work.
 	Say, SayFor time.Duration
 	Now         func() time.Time
-	// Throttle waits until n more bytes may be sent; default: no wait.
+	// Throttle waits until n more bytes may be sent. Default: no wait.
 	Throttle func(ctx context.Context, n int) error
 	Logf     func(format string, args ...any)
 }
@@ -59,12 +60,12 @@ type SourceOptions struct {
 type Source struct {
 	o SourceOptions
 
-	make sync.Mutex // held while a checkpoint is made, so that seeds that begin together share it; before mu
+	make sync.Mutex // held while a checkpoint is made, so that concurrent seeds share it; acquired before mu
 
 	mu          sync.Mutex
 	closed      bool
 	checkpoints []*checkpoint // oldest first
-	level       volume.Level  // of the volume, as Spare was told last
+	level       volume.Level  // level of the volume, as Spare was last told
 }
 
 type checkpoint struct {
@@ -75,11 +76,11 @@ type checkpoint struct {
 	// Guarded by Source.mu.
 	users    int
 	lastUsed time.Time
-	begun    bool // somebody has a part of it, and may come back for the rest
-	spared   bool // it holds no log any more: nobody else is sent it
+	begun    bool // a receiver holds part of it, and may come back for the rest
+	spared   bool // it no longer pins the log: it is sent to nobody else
 }
 
-// NewSource empties o.Dir: no seed survives its source's process, because the log was not pinned meanwhile.
+// NewSource empties o.Dir: no checkpoint outlives its source's process, because the log was not pinned in between.
 func NewSource(o SourceOptions) (*Source, error) {
 	o.Say = cmp.Or(o.Say, 5*time.Second)
 	o.SayFor = cmp.Or(o.SayFor, 3*time.Minute)
@@ -98,7 +99,7 @@ func NewSource(o SourceOptions) (*Source, error) {
 	return &Source{o: o}, nil
 }
 
-// Close removes all checkpoints. Seeds under way must have ended.
+// Close removes all checkpoints. Ongoing seeds must have ended before.
 func (s *Source) Close() error {
 	s.mu.Lock()
 	s.closed = true
@@ -108,8 +109,8 @@ func (s *Source) Close() error {
 	return s.remove(all)
 }
 
-// Serve has one conversation with a receiver. An error leaves the Source usable, and the seed resumable for as long as linger, unless the
-// receiver has refused to begin it.
+// Serve has one conversation with a receiver. After an error the Source is still usable, and the seed can be resumed for as
+// long as linger, unless the receiver has refused to begin it.
 func (s *Source) Serve(ctx context.Context, rw io.ReadWriter) error {
 	f := &framer{rw: rw}
 	payload, err := f.expect(frameRequest)
@@ -164,7 +165,7 @@ func (s *Source) serve(ctx context.Context, f *framer, c *checkpoint) error {
 	return err
 }
 
-// send streams file i from byte from on.
+// send streams file i, starting at byte from.
 func (s *Source) send(ctx context.Context, f *framer, c *checkpoint, i int, from int64) error {
 	want := c.manifest.Files[i]
 	path := s.o.FS.PathJoin(c.dir, want.Name)
@@ -189,7 +190,7 @@ func (s *Source) send(ctx context.Context, f *framer, c *checkpoint, i int, from
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		_, _ = digest.Write(b) // a hash takes everything
+		_, _ = digest.Write(b) // a hash accepts everything
 		if err := f.write(frameChunk, chunk{uint32(i), at, nil}.head(), b); err != nil {
 			return err
 		}
@@ -198,8 +199,8 @@ func (s *Source) send(ctx context.Context, f *framer, c *checkpoint, i int, from
 	return f.write(frameFileEnd, fileEnd{uint32(i), want.Size, digest.Sum(nil)}.encode())
 }
 
-// acquire returns the checkpoint id if it is still there, else a young enough one, else a new one; none that ends before
-// least.
+// acquire returns the checkpoint id if it still exists, else a recent enough one, else a new one. It returns none that ends
+// before least.
 func (s *Source) acquire(id string, least replication.Position) (*checkpoint, error) {
 	s.make.Lock()
 	defer s.make.Unlock()
@@ -255,8 +256,8 @@ func (s *Source) existing(id string, least replication.Position) (*checkpoint, e
 	return best, nil
 }
 
-// fit are the checkpoints that reach least and that the log in force continues. The log may have to be read for that, so mu
-// is not held.
+// fit returns the checkpoints that reach least and that the current log continues. Finding out may require reading the log,
+// so mu is not held.
 func (s *Source) fit(least replication.Position) map[*checkpoint]bool {
 	s.mu.Lock()
 	all := slices.Clone(s.checkpoints)
@@ -268,13 +269,14 @@ func (s *Source) fit(least replication.Position) map[*checkpoint]bool {
 	return fit
 }
 
-// newCheckpoint makes one, in use by the caller. The log is held from before on, until the checkpoint's mark is known.
+// newCheckpoint makes a checkpoint that the caller uses. The log is held from before that until the checkpoint's mark is
+// known.
 //
-// It may be of an empty state, where the log begins at its beginning: a leader that has restarted applies nothing before it has voters,
-// and those may need to be seeded first.
+// The state may be empty if the log is whole from its beginning: a leader that has restarted applies nothing before it has
+// voters, and those may need to be seeded first.
 func (s *Source) newCheckpoint(least replication.Position) (*checkpoint, error) {
 	var raw [16]byte
-	_, _ = rand.Read(raw[:]) // never fails: it ends the process instead
+	_, _ = rand.Read(raw[:]) // never fails: it crashes the program instead
 	id := hex.EncodeToString(raw[:])
 	dir := s.o.FS.PathJoin(s.o.Dir, id)
 	if err := s.o.FS.MkdirAll(s.o.Dir, 0o750); err != nil {
@@ -297,7 +299,7 @@ func (s *Source) newCheckpoint(least replication.Position) (*checkpoint, error) 
 	return nil, errors.Join(fmt.Errorf("make checkpoint: %w", err), s.o.FS.RemoveAll(dir))
 }
 
-// addFiles lists the checkpoint in dir and checks the result.
+// addFiles adds the files of the checkpoint in dir to m and checks the result.
 func (m *Manifest) addFiles(fs vfs.FS, dir string) error {
 	names, err := fs.List(dir)
 	if err != nil {

@@ -59,7 +59,7 @@ func TestCheckpointsAreReusedAndRemoved(t *testing.T) {
 	}
 }
 
-// With every checkpoint in use, a new seed shares the newest instead of making a third.
+// With every checkpoint in use, a new seed shares the newest one instead of making a third.
 func TestCheckpointsAreBounded(t *testing.T) {
 	o := newOrigin(t, seeded(t), 1000)
 	for range 4 {
@@ -158,7 +158,8 @@ func TestNoRoom(t *testing.T) {
 	}
 }
 
-// Who was interrupted comes back for the rest, also where another one without room has refused the same meanwhile.
+// A receiver that was interrupted comes back for the rest, even if another one has meanwhile refused the same snapshot for
+// lack of room.
 func TestWhatOneRefusesAnotherGoesOnWith(t *testing.T) {
 	o := newOrigin(t, seeded(t), 2*ChunkBytes, 2*ChunkBytes)
 	fs := vfs.NewMem()
@@ -325,7 +326,8 @@ func TestMeter(t *testing.T) {
 	}
 }
 
-// A checkpoint may take longer to make than a receiver waits for a sign of life. (Seed of 10 GB: each try ended after 30 s of silence.)
+// Making a checkpoint may take longer than a receiver waits for a sign of life. (Seed of 10 GB: each attempt ended after 30
+// s of silence.)
 func TestReceiverHearsOfItsSourceWhileACheckpointIsMade(t *testing.T) {
 	o := newOrigin(t, seeded(t), 1000)
 	ready, checkpoint := make(chan struct{}), o.o.Checkpoint
@@ -358,8 +360,8 @@ func TestReceiverHearsOfItsSourceWhileACheckpointIsMade(t *testing.T) {
 	}
 }
 
-// A leader that has restarted applies nothing before it has voters, and those may need to be seeded first: an empty state is sent
-// where the log that continues it is whole. (Simulation, seed 69374.)
+// A leader that has restarted applies nothing before it has voters, and those may need to be seeded first. An empty state
+// is therefore sent if the log that continues it is whole. (Simulation, seed 69374.)
 func TestEmptyStateBeforeAWholeLog(t *testing.T) {
 	for name, whole := range map[string]bool{"the log is whole": true, "it is not": false} {
 		t.Run(name, func(t *testing.T) {

@@ -11,8 +11,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/volume/volumetest"
 )
 
-// On a volume that is nearly full a sender's checkpoint holds neither log nor tables longer than it is being sent; on a full one
-// none is made.
+// On a nearly full volume a source's checkpoint holds neither log nor tables for longer than it is being sent; on a full
+// one none is made.
 func TestASendersCheckpointIsSparedOnANearlyFullVolume(t *testing.T) {
 	o := newOrigin(t, seeded(t), 1000)
 	seedFresh(t, o)
@@ -39,7 +39,7 @@ func TestASendersCheckpointIsSparedOnANearlyFullVolume(t *testing.T) {
 	}
 }
 
-// A checkpoint that holds no log any more may end before the log begins: there being room again does not change that.
+// A checkpoint that no longer pins the log may end before the log begins. That there is room again does not change that.
 func TestASparedCheckpointIsSentToNobodyElse(t *testing.T) {
 	o := newOrigin(t, seeded(t), 1000)
 	first, err := o.acquire("", 0)
@@ -60,7 +60,7 @@ func TestASparedCheckpointIsSentToNobodyElse(t *testing.T) {
 	}
 }
 
-// Files are removed by whoever may wait for the disk.
+// Files are removed by a caller that may wait for the disk.
 func TestSparingDoesNotWaitForTheDisk(t *testing.T) {
 	o := newOrigin(t, seeded(t), 1000)
 	seedFresh(t, o)
@@ -76,7 +76,7 @@ func TestSparingDoesNotWaitForTheDisk(t *testing.T) {
 	}
 }
 
-// What a part has been given of the volume is not asked for a second time when it is resumed.
+// Space already preallocated for a partial file is not demanded a second time when the file is resumed.
 func TestAResumedSeedCountsWhatIsSetAsideOnce(t *testing.T) {
 	v := volumetest.MountInMemory(t, 64)
 	t.Chdir(v.Path)

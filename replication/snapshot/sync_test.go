@@ -13,8 +13,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/meta"
 )
 
-// After a failed fsync nobody knows which pages are on disk, and the next one would succeed: what was received of the file is not
-// gone on with.
+// After a failed fsync nobody knows which pages are on disk, and the next one would succeed, so what was received of the
+// file is discarded and not resumed.
 func TestAFailedSyncTakesTheFileWithIt(t *testing.T) {
 	for name, kind := range map[string]errorfs.OpKind{
 		"as it is written back": errorfs.OpFileSyncTo, "amid the file": errorfs.OpFileSyncData, "at its end": errorfs.OpFileSync,
@@ -45,7 +45,8 @@ func TestAFailedSyncTakesTheFileWithIt(t *testing.T) {
 	}
 }
 
-// Nor is what was received when the directory could not be synced: that its names are there says nothing of the disk.
+// The same holds for what was received when the directory could not be synced: seeing its names says nothing about the
+// disk.
 func TestAFailedSyncOfTheDirectoryTakesTheFilesWithIt(t *testing.T) {
 	o := newOrigin(t, seeded(t), 10, 20)
 	mem := vfs.NewMem()
@@ -68,7 +69,7 @@ func TestAFailedSyncOfTheDirectoryTakesTheFilesWithIt(t *testing.T) {
 	o.seeds(t, fs, mem, store)
 }
 
-// seeds has a receiver take and install a snapshot.
+// seeds makes a receiver take and install a snapshot.
 func (o *origin) seeds(t *testing.T, fs, mem vfs.FS, store *meta.Store) {
 	t.Helper()
 	m, _, err := transfer(t, o.Source, receiveOptions(fs, store), nil)

@@ -11,8 +11,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// A checkpoint that is never made, as on a disk that hangs, does not hold a receiver for ever: it is told nothing any more, and goes
-// elsewhere.
+// A checkpoint that is never finished, as on a disk that hangs, does not hold up a receiver for ever: it is told nothing
+// any more, and goes elsewhere.
 func TestReceiverIsNotToldToWaitForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOrigin(t, seeded(t), 1000)

@@ -6,11 +6,11 @@ import "fmt"
 type Level uint8
 
 const (
-	// Ample: also where the file system does not say.
+	// Ample means that there is enough room, or the file system does not say.
 	Ample Level = iota
-	// NearlyFull: little is left.
+	// NearlyFull means that little is left.
 	NearlyFull
-	// Full: what is left is needed to get out again.
+	// Full means that what is left is needed to get out of this state.
 	Full
 )
 
@@ -27,37 +27,37 @@ func (l Level) String() string {
 	}
 }
 
-// Space is a volume as it was a moment ago, in bytes. The zero value says that nothing is known.
+// Space describes a volume at a recent moment, in bytes. The zero value means that nothing is known.
 type Space struct {
 	Total int64
 	Used  int64
-	// Free is what may still be used, beside the reserve.
+	// Free is what may still be used, not counting the reserve.
 	Free int64
-	// Reserve is set aside; Missing is what it lacks.
+	// Reserve is what is set aside; Missing is what the reserve lacks.
 	Reserve, Missing int64
 	Level            Level
 }
 
 const (
 	reserveMost  = 64 << 20
-	reserveShare = 50 // of the volume: one part in so many
+	reserveShare = 50 // a fraction of the volume: one part in this many
 
 	nearMost, nearPercent = 4 << 30, 15
 	fullMost, fullPercent = 1 << 30, 10
-	floorPercent          = 40 // of FullBelow
+	floorPercent          = 40 // percentage of FullBelow
 )
 
-// NearBelow is how little free space is nearly none.
+// NearBelow returns the free space below which a volume counts as nearly full.
 func (s Space) NearBelow() int64 { return min(s.Total*nearPercent/100, nearMost) }
 
-// FullBelow is how little free space is none for data to grow into.
+// FullBelow returns the free space below which data may not grow any more.
 func (s Space) FullBelow() int64 { return min(s.Total*fullPercent/100, fullMost) }
 
-// Floor is what segments of the log leave free.
+// Floor returns the free space that segments of the log must leave.
 func (s Space) Floor() int64 { return s.FullBelow() * floorPercent / 100 }
 
-// next is the level after another look. A level is left a quarter above where it is entered: free space goes up and down as
-// files come and go.
+// next returns the level after another measurement. A level is left only a quarter above where it is entered, because free
+// space goes up and down as files come and go.
 func (s Space) next(before Level) Level {
 	leave := func(below int64, l Level) int64 {
 		if before >= l {
@@ -77,12 +77,12 @@ func (s Space) next(before Level) Level {
 	}
 }
 
-// String tells it to people.
+// String describes the space to people.
 func (s Space) String() string {
 	return fmt.Sprintf("%s free of %s", Bytes(s.Free), Bytes(s.Total))
 }
 
-// Bytes for people, in powers of 1024.
+// Bytes formats n for people, in powers of 1024.
 func Bytes(n int64) string {
 	const units = "KMGTP"
 	if n < 1024 {

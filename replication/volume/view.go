@@ -9,10 +9,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// Use is what somebody wants space for; see the package comment.
+// Use is what space on the volume is used for; see the package comment.
 type Use uint8
 
-// The uses, from the one that ends first.
+// The uses, in the order in which a filling volume refuses them.
 const (
 	Growth Use = iota
 	Ordinary
@@ -20,16 +20,16 @@ const (
 	Vital
 )
 
-// UseOf is what a file is for, by its name and the category that it is written under, where there is one.
+// UseOf returns the use of a file, given its name and, if known, the category under which it is written.
 type UseOf func(name string, c vfs.DiskWriteCategory) Use
 
-// View is the file system for one use.
+// View returns the file system for a single use.
 func (v *Volume) View(u Use) vfs.FS {
 	return v.ViewBy(func(string, vfs.DiskWriteCategory) Use { return u }, nil)
 }
 
-// ViewBy is the file system for uses that differ by file. full, unless nil, is called before an operation
-// fails because nothing is left that it may take: it may wait.
+// ViewBy returns a file system in which the use differs by file. full, unless nil, is called before an operation fails
+// because nothing is left that it may take; it may block.
 func (v *Volume) ViewBy(use UseOf, full func()) vfs.FS {
 	return &view{FS: v.fs, v: v, use: use, full: full}
 }
@@ -41,7 +41,7 @@ type view struct {
 	full func()
 }
 
-// try repeats op while it meets a full volume and the reserve has something for it.
+// try retries op as long as the volume is full and the reserve has a piece for it.
 func (f *view) try(u Use, op func() error) error {
 	err := op()
 	for durable.IsNoSpace(err) {
@@ -126,7 +126,7 @@ func (f *viewFile) WriteAt(b []byte, off int64) (n int, err error) {
 	return n, err
 }
 
-// above tells whether the floor stays free when n bytes are taken.
+// above reports whether the floor stays free if n bytes are taken.
 func (v *Volume) above(n int64) bool {
 	s := v.Measure()
 	return s.Total <= 0 || n <= s.Free-s.Floor()

@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// Dir is the directory of the reserve, in the data directory.
+	// Dir is the directory of the reserve inside the data directory.
 	Dir = "reserve"
-	// pieces of the reserve, and how many of them only Vital may take.
+	// pieces is the number of files in the reserve; vitalPieces of them are for Vital only.
 	pieces      = 8
 	vitalPieces = 2
 	pieceAlign  = 4096
@@ -26,22 +26,22 @@ type Volume struct {
 	dir  string
 	logf func(format string, args ...any)
 
-	refill sync.Mutex // held while the reserve is set aside, which may take long; before mu
-	taking sync.Mutex // held while a piece is given back, which waits for the disk; before mu
+	refill sync.Mutex // held while the reserve is refilled, which may take long; acquired before mu
+	taking sync.Mutex // held while a piece is released, which waits for the disk; acquired before mu
 
-	mu    sync.Mutex // never held while anything is written; a leaf
+	mu    sync.Mutex // a leaf; never held while anything is written
 	level Level
-	held  int64 // bytes of the pieces that are there; -1: to be counted
+	held  int64 // bytes of the pieces that exist; -1: to be counted
 }
 
-// New is about the volume that holds the directory dir, which need not be there yet; it changes nothing.
+// New returns the Volume that holds the directory dir, which need not exist yet. It changes nothing on disk.
 func New(fs vfs.FS, dir string, logf func(format string, args ...any)) *Volume {
 	return &Volume{fs: fs, dir: dir, logf: logf, held: -1}
 }
 
 func (v *Volume) piece(i int) string { return v.fs.PathJoin(v.dir, Dir, strconv.Itoa(i)) }
 
-// Measure looks at the volume. Where the file system does not say, the Space is zero.
+// Measure returns the current state of the volume. The Space is zero if the file system does not report it.
 func (v *Volume) Measure() Space {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -67,7 +67,7 @@ func (v *Volume) measure() Space {
 	return s
 }
 
-// pieceBytes is the size of one piece on a volume of so many bytes.
+// pieceBytes returns the size of one piece on a volume of total bytes.
 func pieceBytes(total int64) int64 {
 	return min(total/reserveShare, reserveMost) / pieces / pieceAlign * pieceAlign
 }
@@ -80,7 +80,7 @@ func (v *Volume) allocated(i int) int64 {
 	return durable.Allocated(info)
 }
 
-// Refill sets aside what the reserve lacks, as far as it leaves the floor free.
+// Refill sets aside what the reserve lacks, as long as that leaves the floor free.
 func (v *Volume) Refill() error {
 	v.refill.Lock()
 	defer v.refill.Unlock()
@@ -107,14 +107,15 @@ func (v *Volume) Refill() error {
 	return durable.SyncDir(v.fs, v.fs.PathJoin(v.dir, Dir))
 }
 
-// recount has the pieces counted anew by whoever measures next.
+// recount makes the next measurement count the pieces again.
 func (v *Volume) recount() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.held = -1
 }
 
-// setAside makes a file that takes n bytes of the volume: allocated, or written where the file system cannot allocate.
+// setAside makes a file that takes n bytes of the volume. The bytes are allocated, or written if the file system cannot
+// allocate.
 func (v *Volume) setAside(path string, n int64) error {
 	f, err := v.fs.OpenReadWrite(path, durable.Category)
 	if err != nil {
@@ -140,7 +141,7 @@ func fill(f vfs.File, n int64) error {
 	return nil
 }
 
-// release gives one piece back to the volume, if use may take one that is there. An error is final: a sync has failed.
+// release gives one piece back to the volume, if there is one that use u may take. An error is final: a sync has failed.
 func (v *Volume) release(u Use) (bool, error) {
 	keep := pieces
 	switch u {
@@ -158,7 +159,7 @@ func (v *Volume) release(u Use) (bool, error) {
 			continue
 		}
 		if err == nil {
-			// Some file systems give the space back only once the removal is durable.
+			// Some file systems free the space only once the removal is durable.
 			err = durable.SyncDir(v.fs, v.fs.PathJoin(v.dir, Dir))
 		}
 		if err != nil {

@@ -26,7 +26,7 @@ func open(t *testing.T, path string) *volume.Volume {
 	return v
 }
 
-// write makes a file of n KiB by the view.
+// write creates a file of n KiB through the view.
 func write(fs vfs.FS, path string, kib int) error {
 	f, err := fs.Create(path, durable.Category)
 	if err != nil {
@@ -41,8 +41,8 @@ func write(fs vfs.FS, path string, kib int) error {
 	return f.Sync()
 }
 
-// On a volume on which nobody else can write a byte, the reserve is there: for what is large up to its last quarter, and then
-// still for what is vital. It is real: other files do not get it.
+// On a volume on which nobody else can write a byte, the reserve is available: for Bulk up to its last quarter, and for
+// Vital even then. It is real: other files cannot take it.
 func TestTheReserveIsReal(t *testing.T) {
 	m := volumetest.Mount(t, 64)
 	v := open(t, m.Path)
@@ -73,7 +73,7 @@ func TestTheReserveIsReal(t *testing.T) {
 	if err := write(v.View(volume.Vital), filepath.Join(m.Path, "vital"), kib/8); err != nil {
 		t.Fatalf("what must not fail: %v", err)
 	}
-	if err := v.Refill(); err != nil { // there is nothing to refill it from
+	if err := v.Refill(); err != nil { // there is no room to refill it
 		t.Fatal(err)
 	}
 	if s := v.Measure(); s.Free != 0 || s.Missing < s.Reserve {
@@ -89,7 +89,7 @@ func TestTheReserveIsReal(t *testing.T) {
 	}
 }
 
-// Segments of the log for data end at the floor, while there is still something for everybody else.
+// Log segments for data stop at the floor, while there is still something left for everybody else.
 func TestGrowthLeavesTheFloor(t *testing.T) {
 	m := volumetest.Mount(t, 64)
 	v := open(t, m.Path)
@@ -115,7 +115,7 @@ func TestGrowthLeavesTheFloor(t *testing.T) {
 	}
 }
 
-// A volume that has grown sets more aside, and a reserve that a process before has made is known again.
+// A volume that has grown gets a larger reserve, and a reserve made by an earlier process is recognised.
 func TestTheReserveGrowsWithTheVolume(t *testing.T) {
 	m := volumetest.MountInMemory(t, 64)
 	small := open(t, m.Path).Measure()
@@ -132,7 +132,7 @@ func TestTheReserveGrowsWithTheVolume(t *testing.T) {
 	}
 }
 
-// A file system that does not tell how large it is gets no reserve, and works.
+// A file system that does not report its size gets no reserve, and works.
 func TestWithoutUsage(t *testing.T) {
 	v := volume.New(vfs.NewMem(), "d", t.Logf)
 	if err := v.Refill(); err != nil {
@@ -146,7 +146,7 @@ func TestWithoutUsage(t *testing.T) {
 	}
 }
 
-// onePiece is a volume whose reserve is one empty piece.
+// onePiece returns a volume whose reserve is a single empty piece.
 func onePiece(t *testing.T) *vfs.MemFS {
 	t.Helper()
 	mem := vfs.NewMem()
@@ -163,8 +163,8 @@ func onePiece(t *testing.T) *vfs.MemFS {
 	return mem
 }
 
-// What frees a piece of the reserve is synced, and a sync that fails ends the process like any other: it is no full volume. (Simulation,
-// seed 33074.)
+// The removal of a reserve piece is synced, and a failed sync ends the process like any other: it does not count as a full
+// volume. (Simulation, seed 33074.)
 func TestFailedSyncOfTheReserveIsNoFullVolume(t *testing.T) {
 	mem := onePiece(t)
 	broken := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
@@ -183,7 +183,8 @@ func TestFailedSyncOfTheReserveIsNoFullVolume(t *testing.T) {
 	}
 }
 
-// While a piece of the reserve is given back, which waits for the disk, the volume may be measured: a member does that in its role's turn.
+// While a piece of the reserve is released, which waits for the disk, the volume can be measured: a member does that on its
+// role goroutine.
 func TestMeasuringDoesNotWaitForTheDisk(t *testing.T) {
 	mem := onePiece(t)
 	var full atomic.Bool

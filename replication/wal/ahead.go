@@ -1,10 +1,10 @@
 package wal
 
-// need is what Append of records of size bytes together asks for.
+// need is what must be there before records of size bytes in total can be appended without waiting.
 type need struct {
 	s *segment
-	// grown is what the last segment has to grow to, for it has no records, in bytes; file is the least size of the next segment's file, and
-	// size what that is to have. 0: the last segment has room.
+	// grown is the size in bytes to which the last segment, which is empty, must grow. file is the least size of the next
+	// segment's file, and size its intended size. All are 0 if the last segment has room.
 	grown, file, size int64
 	unsettled         bool
 }
@@ -23,14 +23,14 @@ func (l *Log) need(size int) need {
 	return n
 }
 
-// Takes tells whether Append would take records of size bytes together without waiting for the disk.
+// Takes reports whether Append would take records of size bytes in total without waiting for the disk.
 func (l *Log) Takes(size int) bool {
 	n := l.need(size)
 	return n.grown == 0 && n.s.out.hasRoom(size) && (n.file == 0 || !n.unsettled && l.spare.has(n.file))
 }
 
-// Prepare does ahead, beside everything else, what Append of records of size bytes would have to wait for the disk for. What it cannot do
-// is left to Append, which says why.
+// Prepare does in advance the disk work that Append of records of size bytes in total would wait for. It may run
+// concurrently with everything else. What it cannot do is left to Append, which reports the reason.
 func (l *Log) Prepare(size int) {
 	n := l.need(size)
 	if n.grown > 0 {
@@ -49,11 +49,11 @@ func (l *Log) Prepare(size int) {
 	}
 }
 
-// growAhead grows the last segment if it has no records still. Nothing is appended meanwhile.
+// growAhead grows the last segment if it is still empty. It blocks appends meanwhile.
 func (l *Log) growAhead(size int) {
 	l.appendMu.Lock()
 	defer l.appendMu.Unlock()
 	if n := l.need(size); n.grown > 0 && l.Err() == nil {
-		_ = l.grow(n.s, n.grown, false) // after an error Append says why, too
+		_ = l.grow(n.s, n.grown, false) // Append would report the same error
 	}
 }

@@ -13,7 +13,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// A record that is longer than all that may wait to be written waits beside it, for a Sync that makes no fsync of all of it.
+// A record that is longer than everything that may wait to be written waits beside it. The Sync that writes it must not
+// sync all of it with one fsync.
 func TestALongRecordWaitsForASync(t *testing.T) {
 	fs := vfs.NewMem()
 	var writes, longest, syncs atomic.Int64
@@ -70,7 +71,7 @@ func TestALongRecordWaitsForASync(t *testing.T) {
 	sameRecords(t, readAll(t, l), want)
 }
 
-// Prepare does what Append would have waited for: it makes the file for a record that is longer than what there is.
+// Prepare does what Append would have waited for: it makes a file for a record that is longer than any file there is.
 func TestPrepareMakesRoom(t *testing.T) {
 	fs := vfs.NewMem()
 	var made atomic.Int64
@@ -82,7 +83,7 @@ func TestPrepareMakesRoom(t *testing.T) {
 		return nil
 	})), "wal", Options{Create: true, Spawn: func(f func()) { spawn(f) }})
 	defer closeLog(t, l)
-	for range 2 { // the first for an empty segment, the second with files that were freed
+	for range 2 { // the first for an empty segment, the second with freed files
 		appendSome(t, l, 1, 1, 10)
 		for range 20 {
 			appendSome(t, l, 1, 5, 9000)
@@ -117,10 +118,10 @@ func TestPrepareMakesRoom(t *testing.T) {
 	}
 }
 
-// A segment without records grows for a long one, ahead as well.
+// An empty segment grows for a long record, in advance as well.
 func TestPrepareGrowsALogWithoutRecords(t *testing.T) {
 	var writes atomic.Int64
-	appended := make(chan struct{}) // only then the file for the next segment is made, which is written as well
+	appended := make(chan struct{}) // only then is the file for the next segment made, which is written too
 	spawn := func(f func()) { f() }
 	l, _ := mustOpen(t, errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if op.Kind == errorfs.OpFileWriteAt {
@@ -155,7 +156,8 @@ func TestPrepareGrowsALogWithoutRecords(t *testing.T) {
 	sameRecords(t, readAll(t, l), []replication.Record{r})
 }
 
-// What Prepare makes, beside an Append that makes a file itself, is another file: nothing is written to what is in the log by then.
+// A file made by Prepare is distinct from one that a concurrent Append makes: nothing is written to a file that is part of
+// the log by then.
 func TestPrepareBesideAnAppendThatRolls(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	var armed atomic.Bool
@@ -173,7 +175,7 @@ func TestPrepareBesideAnAppendThatRolls(t *testing.T) {
 	})), "wal", Options{Create: true, Spawn: func(f func()) { f() }})
 	appendSome(t, l, 1, 1, 10)
 	mustSync(t, l)
-	if err := l.spare.discard(); err != nil { // as where the volume had no room for one
+	if err := l.spare.discard(); err != nil { // as if the volume had no room for one
 		t.Fatal(err)
 	}
 	armed.Store(true)
@@ -201,7 +203,7 @@ func TestPrepareBesideAnAppendThatRolls(t *testing.T) {
 	closeLog(t, l)
 }
 
-// Prepares that nothing holds back, beside Appends each of which begins a segment, and beside the log's end.
+// Unrestricted Prepares, concurrent with Appends each of which begins a segment, and with the closing of the log.
 func TestPreparesBesideAppends(t *testing.T) {
 	for _, real := range []bool{false, true} {
 		for range 10 {

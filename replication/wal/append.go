@@ -9,16 +9,16 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// writeChunk bounds the bytes that are read or written at once.
+// writeChunk bounds the bytes that are read or written with one call.
 const writeChunk = 1 << 20
 
-// Append adds records that continue Last: it verifies them and makes them readable. They are in memory only until a Sync that began
-// after it has written them. It never waits for a running Sync, except when a second segment would fill up before the first is
-// synced, or where more than mostUnwritten bytes wait to be written beside one record that is longer. The log keeps the records' Raw;
-// nobody may change it any more.
+// Append adds records that continue Last: it verifies them and makes them readable. They are in memory only, until a Sync
+// that began after the Append has written them. Append never waits for a running Sync, except when a second segment would
+// fill up before the first is synced, or when more than mostUnwritten bytes are already waiting to be written (beside one
+// record that is longer). The log keeps the records' Raw; nobody may modify it any more.
 //
-// After ErrNoSpace or a record that does not fit, the records before it are in (see Last) and the log works on. Any other
-// error is final.
+// If a record does not continue the log, nothing is appended. After ErrNoSpace, the records before the one that did not fit
+// are in (see Last). The log still works after both. Any other error is final.
 func (l *Log) Append(recs ...replication.Record) error {
 	l.appendMu.Lock()
 	defer l.appendMu.Unlock()
@@ -45,7 +45,7 @@ func (l *Log) Append(recs ...replication.Record) error {
 	return nil
 }
 
-// room returns how many of recs fit into the last segment, after beginning a new one if none would.
+// room returns how many of recs fit into the last segment, beginning a new segment if none would.
 func (l *Log) room(recs []replication.Record) (int, error) {
 	l.mu.Lock()
 	s := l.active()
@@ -59,7 +59,7 @@ func (l *Log) room(recs []replication.Record) (int, error) {
 	return 1, nil
 }
 
-// Room makes sure that a barrier can be appended, beginning a segment for it if need be. ErrNoSpace leaves the log as it
+// Room ensures that a barrier can be appended, beginning a segment for it if necessary. ErrNoSpace leaves the log as it
 // was; any other error is final.
 func (l *Log) Room() error {
 	l.appendMu.Lock()
@@ -76,7 +76,7 @@ func (l *Log) Room() error {
 	return l.extend(s, replication.HeaderSize, true)
 }
 
-// extend makes room for a record of size bytes after the last one, in s or in a new segment. Caller holds appendMu.
+// extend makes room for a record of size bytes after the last one, in s or in a new segment. The caller holds appendMu.
 func (l *Log) extend(s *segment, size int64, vital bool) error {
 	if s.end.Position == s.base() {
 		return l.grow(s, s.off+size+2*noteSize, vital)
@@ -84,7 +84,7 @@ func (l *Log) extend(s *segment, size int64, vital bool) error {
 	return l.roll(size, vital)
 }
 
-// grow makes the file of a segment without records large enough for one that is larger than a segment.
+// grow enlarges the file of an empty segment for a record that is larger than a segment.
 func (l *Log) grow(s *segment, size int64, vital bool) error {
 	fs := l.opt.Growth
 	if vital {
@@ -107,8 +107,8 @@ func (l *Log) grow(s *segment, size int64, vital bool) error {
 	return nil
 }
 
-// fit counts the records that fit before the end of the file, with room left for the note before them and a closing one.
-// Caller holds appendMu, under which off does not change.
+// fit returns how many of recs fit into the rest of the file, leaving room for a note before them and a closing note. The
+// caller holds appendMu, under which off does not change.
 func (s *segment) fit(recs []replication.Record) int {
 	left := s.size - s.off - 2*noteSize
 	for i := range recs {
@@ -119,8 +119,8 @@ func (s *segment) fit(recs []replication.Record) int {
 	return len(recs)
 }
 
-// write puts recs, and before them a note if there is something new to vouch for, in what is to be written at the end of the last
-// segment, and then makes them visible.
+// write queues recs for writing at the end of the last segment, preceded by a note if there is something new to vouch for,
+// and then makes them visible.
 func (l *Log) write(recs []replication.Record) error {
 	l.mu.Lock()
 	s := l.active()
@@ -134,7 +134,7 @@ func (l *Log) write(recs []replication.Record) error {
 		}
 		at += noteSize
 	}
-	body := at // where the first record goes
+	body := at // offset of the first record
 	for i := range recs {
 		if err := l.put(s, recs[i].Raw); err != nil {
 			return err
@@ -148,7 +148,7 @@ func (l *Log) write(recs []replication.Record) error {
 	return nil
 }
 
-// put leaves b to the next Sync, and writes what is too much for that.
+// put queues b for the next Sync. If too much is queued already, it writes that first.
 func (l *Log) put(s *segment, b []byte) error {
 	for !s.out.put(b) {
 		if err := l.relieve(); err != nil {
@@ -158,7 +158,7 @@ func (l *Log) put(s *segment, b []byte) error {
 	return nil
 }
 
-// relieve writes what waits to be written, without making it durable.
+// relieve writes what is queued without making it durable.
 func (l *Log) relieve() error {
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
@@ -179,11 +179,11 @@ func (l *Log) relieve() error {
 	return nil
 }
 
-// writeOut puts what was appended to s in its file. An error is final even for a full volume: some of the bytes may be there, and the
-// same positions must never be written with other content in the same epoch. Caller holds syncMu.
+// writeOut writes what was appended to s to its file. An error is final even for a full volume: some of the bytes may be
+// there, and the same positions must never be written with other content in the same epoch. The caller holds syncMu.
 func (l *Log) writeOut(s *segment) error {
 	l.mu.Lock()
-	to := place{off: s.off, prev: s.end} // before take: no more than what that takes
+	to := place{off: s.off, prev: s.end} // read before take: everything up to here will be taken
 	l.mu.Unlock()
 	for {
 		b, at := s.out.take()
@@ -191,7 +191,7 @@ func (l *Log) writeOut(s *segment) error {
 			break
 		}
 		l.mu.Lock()
-		b = b[:min(int64(len(b)), s.size-at)] // after take: what was put had room
+		b = b[:min(int64(len(b)), s.size-at)] // read after take: what was put has room by now
 		l.mu.Unlock()
 		if err := l.writeAt(s, b, at); err != nil {
 			return l.fail(fmt.Errorf("write %d bytes at %d of segment %s: %w", len(b), at, s.path, err))
@@ -204,7 +204,7 @@ func (l *Log) writeOut(s *segment) error {
 		if left < writeChunk {
 			continue
 		}
-		// No fsync is of all of a long record.
+		// Bound each fsync: a long record is synced in pieces.
 		if err := s.syncFile.SyncData(); err != nil {
 			return l.fail(fmt.Errorf("fsync segment %s: %w", s.path, err))
 		}
@@ -216,7 +216,7 @@ func (l *Log) writeOut(s *segment) error {
 	return nil
 }
 
-// writeAt writes b, which begins and ends blocks, to s in pieces. Caller holds syncMu.
+// writeAt writes b, which begins and ends on block boundaries, to s in pieces. The caller holds syncMu.
 func (l *Log) writeAt(s *segment, b []byte, at int64) error {
 	for len(b) > 0 {
 		n := min(len(b), writeChunk)
@@ -229,7 +229,7 @@ func (l *Log) writeAt(s *segment, b []byte, at int64) error {
 	return nil
 }
 
-// writtenTo is up to where the records are in their files. Caller holds mu.
+// writtenTo returns the last position up to which all records are in their files. The caller holds mu.
 func (l *Log) writtenTo() replication.Position {
 	if l.unsettled {
 		if before := l.segments[len(l.segments)-2]; before.wrote.off < before.off {
@@ -239,7 +239,7 @@ func (l *Log) writtenTo() replication.Position {
 	return l.active().wrote.prev.Position
 }
 
-// publish makes recs visible; the first one is at body, and the next write goes to off.
+// publish makes recs visible. The first of them is at offset body, and the next write goes to off.
 func (l *Log) publish(s *segment, recs []replication.Record, body, off, noted int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -247,7 +247,7 @@ func (l *Log) publish(s *segment, recs []replication.Record, body, off, noted in
 		r := &recs[i]
 		epochs, err := appendEpoch(l.epochs, r)
 		if err != nil {
-			// Follows checked epoch and position: a table that disagrees is a broken invariant.
+			// Follows has checked epoch and position, so a table that disagrees is a broken invariant.
 			panic(fmt.Sprintf("wal: %v", err))
 		}
 		s.addPlace(place{off: body, prev: l.last})
@@ -258,7 +258,7 @@ func (l *Log) publish(s *segment, recs []replication.Record, body, off, noted in
 	s.end, s.off, s.noted = l.last, off, noted
 }
 
-// appendEpoch adds the record's epoch to the table and drops the oldest leaderships beyond maxEpochs.
+// appendEpoch adds the record's epoch to the table, and drops the oldest leaderships beyond maxEpochs.
 func appendEpoch(t replication.EpochTable, r *replication.Record) (replication.EpochTable, error) {
 	t, err := t.Append(r.Epoch, r.First)
 	if len(t) > maxEpochs {
@@ -267,13 +267,13 @@ func appendEpoch(t replication.EpochTable, r *replication.Record) (replication.E
 	return t, err
 }
 
-// roll begins a new segment with room for a record of size bytes. Caller holds appendMu.
+// roll begins a new segment with room for a record of size bytes. The caller holds appendMu.
 func (l *Log) roll(size int64, vital bool) error {
 	l.mu.Lock()
 	unsettled, old := l.unsettled, l.active()
 	l.mu.Unlock()
 	if unsettled {
-		// Back-pressure, and what bounds recovery: at most one segment before the last is ever unsynced.
+		// This back-pressure also bounds recovery: at most one segment before the last is ever unsynced.
 		if _, err := l.Sync(); err != nil {
 			return err
 		}
@@ -296,11 +296,11 @@ func (l *Log) roll(size int64, vital bool) error {
 	return nil
 }
 
-// smallSegment is what a segment is made of where the volume has no room for a larger one, in bytes.
+// smallSegment is the size in bytes of a segment when the volume has no room for a larger one.
 const smallSegment = 64 << 10
 
-// next returns a file for the next segment: of size bytes where there is room for that, else of what there is room for, at least need.
-// For a barrier, it takes what the volume has set aside.
+// next returns a file for the next segment: of size bytes if there is room, else of what there is room for, but at least
+// need. For a barrier it falls back on the space that the volume has reserved.
 func (l *Log) next(size, need int64, vital bool) (blank, error) {
 	least := max(need, smallSegment)
 	b, err := l.spare.take(l.opt.Growth, size, need)
@@ -324,11 +324,11 @@ func (l *Log) prepare(s *segment) {
 	}
 }
 
-// sizeAfter is the file size of the segment after s: four times as large, up to the full size.
+// sizeAfter returns the file size of the segment after s: four times the size of s, up to the full size.
 func (l *Log) sizeAfter(s *segment) int64 { return min(l.opt.SegmentBytes, 4*s.size) }
 
-// spaceOrFail sorts an error of making a file beside the log: a full volume may have room again later, and damage that was
-// found by reading changed nothing. Anything else, and anything after a final error, is final.
+// spaceOrFail classifies an error from making a file beside the log. On a full volume there may be room again later, and
+// damage that was found by reading has changed nothing. Any other error is final, and so is any error after a final one.
 func (l *Log) spaceOrFail(err error) error {
 	switch {
 	case l.Err() != nil:
@@ -342,7 +342,7 @@ func (l *Log) spaceOrFail(err error) error {
 	}
 }
 
-// nextHeader is the header of a segment that follows the last one.
+// nextHeader returns the header of a segment that follows the last one.
 func (l *Log) nextHeader() segmentHeader {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -352,8 +352,9 @@ func (l *Log) nextHeader() segmentHeader {
 	}
 }
 
-// install gives the file at path its header and its name. Neither is durable yet: Sync sees to it. But the header of a file that had
-// another one is, or else a crash could leave that under the new name.
+// install writes the header of the file at path and gives the file its segment name. Neither is durable yet; Sync takes
+// care of that. But the new header of a reused file is synced before the rename: a crash could otherwise leave the old
+// header under the new name.
 func (l *Log) install(path string, h segmentHeader) (*segment, error) {
 	f, err := l.fs.OpenReadWrite(path, durable.Category)
 	if err != nil {

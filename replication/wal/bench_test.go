@@ -36,7 +36,7 @@ func BenchmarkAppendSync(b *testing.B) {
 	}
 }
 
-// BenchmarkAppend is the same without the fsync: what the role goroutine pays.
+// BenchmarkAppend is the same without the fsync: the cost to the role goroutine.
 func BenchmarkAppend(b *testing.B) {
 	for _, entries := range []int{1, 100} {
 		b.Run(fmt.Sprintf("entries=%d", entries), func(b *testing.B) {
@@ -101,7 +101,7 @@ func BenchmarkOpen(b *testing.B) {
 	closeLog(b, l)
 }
 
-// BenchmarkRead is a follower that reads from memory, and one that reads from the segments.
+// BenchmarkRead measures a follower that reads from memory, and one that reads from the segments.
 func BenchmarkRead(b *testing.B) {
 	for _, where := range []string{"memory", "disk"} {
 		b.Run(where, func(b *testing.B) {

@@ -5,14 +5,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// uncache drops a file's clean pages from the page cache: what is read next comes from the disk.
+// uncache drops a file's clean pages from the page cache, so that the next read comes from disk.
 func uncache(f vfs.File) {
 	if fd := f.Fd(); fd != vfs.InvalidFd {
-		_ = unix.Fadvise(int(fd), 0, 0, unix.FADV_DONTNEED) // a hint
+		_ = unix.Fadvise(int(fd), 0, 0, unix.FADV_DONTNEED) // only a hint
 	}
 }
 
-// setDirect has f go past the page cache, or no longer; false when it cannot. That it can may still turn out wrong with the first write.
+// setDirect switches direct I/O for f on or off, and reports whether it could. Even then the first write may show that
+// direct I/O does not work.
 func setDirect(f vfs.File, on bool) bool {
 	fd := f.Fd()
 	if fd == vfs.InvalidFd {

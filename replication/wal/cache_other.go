@@ -4,8 +4,8 @@ package wal
 
 import "github.com/cockroachdb/pebble/v2/vfs"
 
-// uncache has no way to do it here: what is in the page cache is verified there.
+// uncache does nothing on this platform: Scrub verifies what is in the page cache.
 func uncache(vfs.File) {}
 
-// setDirect has no way to do it here.
+// setDirect is not supported on this platform.
 func setDirect(vfs.File, bool) bool { return false }

@@ -15,7 +15,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// One appender, two syncers, readers that follow the end and readers from the start, pins, pruning and marks, all at once.
+// One appender, two syncers, readers that follow the end, readers from the start, pins, pruning and marks, all concurrent.
 func TestConcurrentUse(t *testing.T) {
 	l, _ := mustOpen(t, vfs.Default, t.TempDir(), Options{Create: true, TailBytes: 20_000})
 	const records = 3000
@@ -83,7 +83,7 @@ func TestConcurrentUse(t *testing.T) {
 	closeLog(t, l)
 }
 
-// follower reads once from next and checks that the records follow each other. One that was pruned goes on at First.
+// follower reads once from next and checks that the records follow each other. If next was pruned, it continues at First.
 func follower(l *Log, next *atomic.Uint64, size int) error {
 	recs, err := l.Read(replication.Position(next.Load()), size, nil)
 	if errors.Is(err, ErrPruned) {

@@ -12,7 +12,7 @@ import (
 
 // history is what a log may legally hold after a crash.
 type history struct {
-	// records since the base, in order, as the last operation left them.
+	// records follow base, in order, as the last operation left them.
 	base    replication.Mark
 	epochs  replication.EpochTable // at the base
 	records []replication.Record
@@ -53,7 +53,7 @@ func (h *history) allows(t *testing.T, l *Log) bool {
 	return l.Last() == want && l.Epochs().EpochAt(want.Position) == want.Epoch
 }
 
-// truncated is h cut after p.
+// truncated returns h cut after p.
 func (h *history) truncated(p replication.Position) history {
 	n := len(h.records)
 	for n > 0 && h.records[n-1].Last() > p {
@@ -62,16 +62,16 @@ func (h *history) truncated(p replication.Position) history {
 	return history{base: h.base, epochs: h.epochs, records: h.records[:n:n], durable: p, pruned: h.pruned}
 }
 
-// crasher drives a log with random operations. Every operation says what a crash inside it may leave.
+// crasher drives a log with random operations. Each operation declares what a crash during it may leave.
 type crasher struct {
 	t   *testing.T
 	rng *rand.Rand
 	fs  *vfs.MemFS
 	l   *Log
-	// legal states for a crash from now on; the last one is where the operation leads.
+	// legal holds the legal states for a crash from now on; the last is the one that the operation leads to.
 	legal []history
 	epoch replication.Epoch
-	// synced is the durable end that the last Append or Sync to return left.
+	// synced is the durable end when the last Append or Sync returned.
 	synced atomic.Uint64
 }
 
@@ -96,12 +96,12 @@ func (c *crasher) append() {
 
 func (c *crasher) put(r replication.Record) {
 	h := c.now()
-	// Before Append, so that a crash inside it may or may not keep the record.
+	// Before Append, because a crash during it may or may not keep the record.
 	h.records = append(h.records, r)
 	if err := c.l.Append(r); err != nil {
 		c.t.Fatal(err)
 	}
-	// Appending may have synced, to bound what is unsynced.
+	// Append may have synced, to bound what is unsynced.
 	h.durable = max(h.durable, c.l.Durable().Position)
 	c.synced.Store(uint64(h.durable))
 }
@@ -189,8 +189,8 @@ func (c *crasher) recoverFrom(fs *vfs.MemFS, legal []history, when string) *Log 
 	return nil
 }
 
-// TestRandomCrashes appends, syncs, rolls, prunes, truncates, resets and reopens at random and cuts the power at random
-// moments: at rest, and in the middle of an operation, before a random write of it reaches the file system.
+// TestRandomCrashes appends, syncs, rolls, prunes, truncates, resets and reopens at random, and cuts the power at random
+// moments: at rest, and in the middle of an operation, before a random one of its writes reaches the file system.
 func TestRandomCrashes(t *testing.T) {
 	rng := seeded(t)
 	runs := 60
@@ -207,14 +207,14 @@ func TestRandomCrashes(t *testing.T) {
 	}
 }
 
-// life runs one random life up to a crash and goes on with what the crash left.
+// life runs one random life up to a crash, and continues with what the crash left.
 func (c *crasher) life() {
 	for range c.rng.IntN(200) {
 		c.step()
 	}
 	clone, when := c.crashMidway()
 	l := c.recoverFrom(clone, c.legal, when)
-	// A crash during or right after recovery must lose nothing of what recovery called durable.
+	// A crash during or right after recovery must lose nothing that recovery called durable.
 	end := c.asFound(l)
 	again := clone.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: c.rng.IntN(101), RNG: c.rng})
 	closeLog(c.t, c.recoverFrom(again, []history{end}, "after a second crash"))
@@ -223,7 +223,7 @@ func (c *crasher) life() {
 	c.epoch++
 }
 
-// asFound is the history of a log that was just recovered: all of it is durable.
+// asFound returns the history of a log that was just recovered: all of it is durable.
 func (c *crasher) asFound(l *Log) history {
 	m, ok := l.MarkAt(l.First() - 1)
 	if !ok {
@@ -232,7 +232,7 @@ func (c *crasher) asFound(l *Log) history {
 	return history{base: m, epochs: l.Epochs(), records: readAll(c.t, l), durable: l.Last().Position, pruned: m.Position}
 }
 
-// crashMidway takes a crashed copy inside one more operation, at a random one of its file system calls.
+// crashMidway takes a crashed copy in the middle of one more operation, at a random one of its file system calls.
 func (c *crasher) crashMidway() (*vfs.MemFS, string) {
 	percent := []int{0, 20, 50, 80, 100}[c.rng.IntN(5)]
 	clone := func() *vfs.MemFS {
@@ -241,7 +241,7 @@ func (c *crasher) crashMidway() (*vfs.MemFS, string) {
 	if c.rng.IntN(2) == 0 {
 		return clone(), "after a crash at rest"
 	}
-	// The next segment is prepared in the background: the hook is called there too, and needs a source of its own.
+	// The next segment is prepared in the background. The hook is called there too, and needs a random source of its own.
 	var taken atomic.Pointer[vfs.MemFS]
 	left, rng := c.rng.IntN(30), rand.New(rand.NewPCG(c.rng.Uint64(), 0))
 	fs := c.fs
@@ -263,7 +263,7 @@ func (c *crasher) crashMidway() (*vfs.MemFS, string) {
 	return taken.Load(), when
 }
 
-// step1 is a step that a crash may have hit: then the legal states are those that the operation may leave.
+// step1 is a step during which a crash may have happened: the legal states are those that the operation may leave.
 func (c *crasher) step1(taken *atomic.Pointer[vfs.MemFS]) (name string) {
 	was := *c.now()
 	c.legal = []history{was}

@@ -12,9 +12,9 @@ import (
 // window is a sliding view of a segment's file.
 type window struct {
 	file  io.ReaderAt
-	limit int64 // nothing is read at or after it
-	chunk int   // bytes to read at once, at least
-	// reuse lets the window overwrite what it returned before. Without it the views stay valid for ever.
+	limit int64 // nothing at or after it is read
+	chunk int   // the least number of bytes to read at once
+	// reuse lets the window overwrite what it returned before. Without it the returned slices stay valid for ever.
 	reuse bool
 
 	start int64
@@ -22,7 +22,7 @@ type window struct {
 	read  int64 // bytes read so far
 }
 
-// view returns up to n bytes at off; fewer only where the limit or the file ends.
+// view returns n bytes at off, or fewer where the limit or the file ends.
 func (w *window) view(off int64, n int) ([]byte, error) {
 	n = int(min(int64(n), max(w.limit-off, 0)))
 	if off >= w.start && off+int64(n) <= w.start+int64(len(w.data)) {
@@ -42,19 +42,19 @@ func (w *window) view(off int64, n int) ([]byte, error) {
 	return w.data[:n:n], nil
 }
 
-// cursor walks the records of a segment, verifying each against the one before.
+// cursor walks over the records of a segment and verifies that each continues the one before.
 type cursor struct {
 	w    window
 	salt uint64
 	at   place
-	// vouched is the largest offset that a note passed so far vouches for.
+	// vouched is the largest offset vouched for by a note passed so far.
 	vouched int64
 }
 
-// errEnd: there is no record at the cursor, only zeros or the limit.
+// errEnd means that there is no record at the cursor, only zeros or the limit.
 var errEnd = errors.New("end of segment")
 
-// ioError is a read that failed, as opposed to bytes that are bad.
+// ioError is a failed read, as opposed to bad bytes.
 type ioError struct{ err error }
 
 func (e ioError) Error() string { return e.err.Error() }
@@ -68,8 +68,8 @@ func (c *cursor) view(n int) ([]byte, error) {
 	return b, nil
 }
 
-// next returns the record at the cursor and moves behind it, passing notes. errEnd ends the walk in order; any other error
-// that is no ioError says what is wrong with the bytes at c.at.off.
+// next returns the record at the cursor and advances past it, skipping notes. errEnd ends the walk normally. Any other
+// error that is not an ioError says what is wrong with the bytes at c.at.off.
 func (c *cursor) next() (replication.Record, error) {
 	for {
 		head, err := c.view(replication.HeaderSize)

@@ -52,7 +52,7 @@ func flipBit(tb testing.TB, fs vfs.FS, path string, bit int64) {
 	}
 }
 
-// TestFlippedBits flips random bits all over a log of several segments, as it lies after a crash (no closing note). What
+// TestFlippedBits flips random bits all over a log of several segments, as a crash leaves it (without a closing note). What
 // was synced before the last sync is vouched for: damage there is refused by Open, or by Read in a segment that Open does
 // not verify. Damage in what nothing vouches for may be cut as a torn tail. Wrong bytes are never returned.
 func TestFlippedBits(t *testing.T) {
@@ -140,7 +140,7 @@ func readSome(l *Log) (out []replication.Record, err error) {
 	return out, nil
 }
 
-// After Close in order everything is vouched for: no damage passes for a torn tail.
+// After an orderly Close everything is vouched for: no damage passes for a torn tail.
 func TestFlippedBitsAfterCloseAreAllRefused(t *testing.T) {
 	rng := seeded(t)
 	master := vfs.NewMem()
@@ -172,7 +172,7 @@ func TestMissingSegmentIsRefused(t *testing.T) {
 	}
 }
 
-// A value that a client made to look like notes and records does not stop recovery of a torn tail.
+// A client's value that looks like notes and records does not prevent the recovery of a torn tail.
 func TestForgedNotesInValues(t *testing.T) {
 	fs := vfs.NewMem()
 	l, _ := mustOpen(t, fs, "wal", Options{Create: true})
@@ -200,7 +200,8 @@ func TestForgedNotesInValues(t *testing.T) {
 	}
 }
 
-// TestTornTail cuts the file at every byte of the last record: what is left is a torn tail, cut with a copy kept.
+// TestTornTail cuts the file at every byte of the last record. What is left is a torn tail; it is cut and a copy of it
+// kept.
 func TestTornTail(t *testing.T) {
 	fs := vfs.NewMem()
 	l, _ := mustOpen(t, fs, "wal", Options{Create: true})
@@ -229,7 +230,7 @@ func TestTornTail(t *testing.T) {
 		if l.Last() != end || (rep.TornBytes > 0) != (rep.TornCopy != "") {
 			t.Fatalf("cut at %d: recovered %v, want %v, %+v", keep, l.Last(), end, rep)
 		}
-		// The same record again, then nothing of the old bytes may follow.
+		// The same record again. After it, none of the old bytes may follow.
 		if err := l.Append(last); err != nil {
 			t.Fatal(err)
 		}

@@ -14,7 +14,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// failing wraps fs so that operations for which fail returns an error fail with it, once armed.
+// failing wraps fs. Once armed, the operations for which fail returns an error fail with it.
 func failing(fs vfs.FS, armed *atomic.Bool, fail func(op errorfs.Op) error) vfs.FS {
 	return errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if !armed.Load() {
@@ -45,7 +45,7 @@ func TestFailedSyncIsFinal(t *testing.T) {
 	if m, err := l.Sync(); !errors.Is(err, ErrFailed) || !errors.Is(err, syscall.EIO) || m != durable {
 		t.Fatalf("synced %v, %v", m, err)
 	}
-	// The disk works again, and would accept everything. Nobody may believe it.
+	// The disk works again, and would accept everything. Nobody may rely on that.
 	armed.Store(false)
 	if _, err := l.Sync(); !errors.Is(err, ErrFailed) {
 		t.Fatalf("second sync: %v", err)
@@ -87,7 +87,7 @@ func TestFailedWriteIsFinal(t *testing.T) {
 	l, _ := mustOpen(t, broken, "wal", Options{Create: true})
 	appendSome(t, l, 1, 1, 10)
 	armed.Store(true)
-	// Even for a full volume: some of the bytes may be there under positions that must not be given to others.
+	// Even for a full volume: some of the bytes may be there, under positions that must not be given to others.
 	appendSome(t, l, 1, 1, 10)
 	if _, err := l.Sync(); !errors.Is(err, ErrFailed) || !errors.Is(err, syscall.ENOSPC) {
 		t.Fatal(err)
@@ -171,8 +171,8 @@ func TestRecoveryOfTornTailOnFullVolume(t *testing.T) {
 	}
 }
 
-// TestRandomFailures lets a random operation on the file system fail, ends the process as promised, cuts the power, and
-// checks what recovery finds.
+// TestRandomFailures makes a random file system operation fail, ends the process as promised, cuts the power, and checks
+// what recovery finds.
 func TestRandomFailures(t *testing.T) {
 	rng := seeded(t)
 	for range 150 {
@@ -194,9 +194,9 @@ func TestRandomFailures(t *testing.T) {
 		for l.Err() == nil && left.Load() > 0 {
 			r := dataAfter(t, l.Last(), 1, byte(len(all)), rng.IntN(5000))
 			if err := l.Append(r); errors.Is(err, ErrNoSpace) {
-				continue // nothing of it was written
+				continue // none of it was written
 			}
-			all = append(all, r) // after a failed write it may be found or not
+			all = append(all, r) // after a failed write it may be there or not
 			switch rng.IntN(6) {
 			case 0:
 				if m, err := l.Sync(); err == nil {
@@ -220,7 +220,7 @@ func TestRandomFailures(t *testing.T) {
 	}
 }
 
-// noRoom is a view of fs on which no file gets a byte more.
+// noRoom is a view of fs on which no file can grow by a single byte.
 func noRoom(fs vfs.FS) vfs.FS {
 	var armed atomic.Bool
 	armed.Store(true)
@@ -232,8 +232,8 @@ func noRoom(fs vfs.FS) vfs.FS {
 	})
 }
 
-// On a volume without room for another segment for data, a barrier still gets one, from what is set aside; what comes after it
-// does not; and all goes on where it stopped once there is room.
+// On a volume without room for another data segment, a barrier still gets one from the reserve, but what comes after it
+// does not. Once there is room, everything continues where it stopped.
 func TestABarrierFindsRoomOnAFullVolume(t *testing.T) {
 	fs := vfs.NewMem()
 	l, _ := mustOpen(t, fs, "wal", Options{Create: true, Growth: noRoom(fs), Vital: fs})
@@ -244,7 +244,7 @@ func TestABarrierFindsRoomOnAFullVolume(t *testing.T) {
 	if !errors.Is(err, ErrNoSpace) {
 		t.Fatal(err)
 	}
-	for epoch := replication.Epoch(2); epoch < 2000; epoch++ { // more than any segment's rest
+	for epoch := replication.Epoch(2); epoch < 2000; epoch++ { // more than fits into the rest of any segment
 		if err := l.Room(); err != nil {
 			t.Fatalf("room for the barrier of epoch %d: %v", epoch, err)
 		}
@@ -268,7 +268,7 @@ func TestABarrierFindsRoomOnAFullVolume(t *testing.T) {
 	appendSome(t, l, 1999, 10, 100_000)
 }
 
-// Where there is no room for a segment of the usual size, a smaller one does.
+// Where there is no room for a segment of the usual size, a smaller one is used.
 func TestSegmentsShrinkWithTheRoom(t *testing.T) {
 	fs := vfs.NewMem()
 	var armed atomic.Bool

@@ -16,13 +16,13 @@ import (
 const (
 	segmentMagic   = "RSLOGSEG"
 	segmentVersion = 1
-	reusedVersion  = 2 // of a segment whose file had another life; an earlier program would take what is left of that for damage
+	reusedVersion  = 2 // a segment in a reused file; an older program would take the leftovers in it for damage
 	segmentSuffix  = ".log"
 
 	headerFixed   = 80   // bytes before the epoch table
 	headerAlign   = 4096 // a header's length is a multiple of this
 	settledSize   = noteSize
-	maxEpochs     = 1 << 16 // bound of an epoch table in a header; older entries are dropped
+	maxEpochs     = 1 << 16 // bound of the epoch table in a header; older entries are dropped
 	maxHeaderSize = (headerFixed + maxEpochs*16 + 4 + settledSize + headerAlign - 1) / headerAlign * headerAlign
 
 	noteMagic uint32 = 'N' | 'O'<<8 | 'T'<<16 | 'E'<<24
@@ -36,24 +36,24 @@ var (
 	errVersion = errors.New("unknown format version")
 )
 
-// segmentHeader opens every segment, little endian:
+// segmentHeader opens every segment. It is little endian:
 //
 //	0 magic [8] | 8 version u32 (2: reused) | 12 length u32 | 16 salt u64 | 24 seq u64 | 32 flags u32 | 36 epochs u32 |
 //	40 base epoch u64 | 48 base position u64 | 56 base chain u32 | 60 reserved u32 | 64 before u64 | 72 reserved u64 |
-//	80 table (epoch u64, start u64)... | crc32c u32 of all of it | zeros | settled note at length-32
+//	80 table (epoch u64, start u64)... | crc32c u32 of everything before | zeros | settled note at length-32
 type segmentHeader struct {
 	length int64
-	// salt is a random number that only this segment's notes carry.
+	// salt is a random number that only the notes of this segment carry.
 	salt uint64
-	// seq grows with every segment made, so it orders segments in time; the name orders them in position.
+	// seq grows with every segment made, so it orders segments by age; their names order them by position.
 	seq uint64
-	// start: nothing precedes this segment. The log began here, or was reset to here.
+	// start means that nothing precedes this segment. The log began here or was reset to here.
 	start bool
-	// reused: the file was another segment of this log before, and is full of what that held.
+	// reused means that the file was another segment of this log before, and still holds its contents.
 	reused bool
 	// base is the mark that the first record continues.
 	base replication.Mark
-	// before is the base position of the segment that this one follows; meaningless with start.
+	// before is the base position of the preceding segment; meaningless with start.
 	before replication.Position
 	epochs replication.EpochTable
 }
@@ -66,7 +66,7 @@ func headerLength(n int) int64 {
 	return (used + headerAlign - 1) / headerAlign * headerAlign
 }
 
-// encode returns the header without the settled note, whose place stays zero.
+// encode returns the header with the settled note's place left zero.
 func (h *segmentHeader) encode() []byte {
 	le, b := binary.LittleEndian, make([]byte, h.length)
 	copy(b, segmentMagic)
@@ -153,8 +153,8 @@ type noteKind uint32
 
 const (
 	noteSynced  noteKind = 1 // everything before offset was fsynced
-	noteClosed  noteKind = 2 // the same, and the log was then closed in order
-	noteSettled noteKind = 3 // in the header: the segments before and this header are durable
+	noteClosed  noteKind = 2 // the same, and the log was closed in order after that
+	noteSettled noteKind = 3 // in the header: the segments before it and the header itself are durable
 )
 
 // note is 32 bytes, little endian: magic u32 | kind u32 | salt u64 | offset u64 | reserved u32 | crc32c u32 of the rest.
@@ -182,7 +182,8 @@ func decodeNote(b []byte) (note, bool) {
 	return note{kind: noteKind(le.Uint32(b[4:])), salt: le.Uint64(b[8:]), offset: int64(le.Uint64(b[16:]))}, true
 }
 
-// findNote returns the first note in b that keep accepts. It looks at every offset: after damage nothing is aligned.
+// findNote returns the first note in b that keep accepts. It looks at every offset, because nothing is aligned after
+// damage.
 func findNote(b []byte, keep func(note) bool) (note, bool) {
 	for i := range indexes(b, binary.LittleEndian.AppendUint32(nil, noteMagic)) {
 		if n, ok := decodeNote(b[i:]); ok && keep(n) {
@@ -192,7 +193,7 @@ func findNote(b []byte, keep func(note) bool) (note, bool) {
 	return note{}, false
 }
 
-// indexes yields every offset at which what begins in b.
+// indexes yields every offset in b at which what occurs.
 func indexes(b, what []byte) iter.Seq[int] {
 	return func(yield func(int) bool) {
 		for at := 0; ; at++ {

@@ -10,17 +10,18 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// freePrefix begins the name of a file that was a segment and may be one again; Open removes those there are.
+// freePrefix begins the name of a file that was a segment and may become one again. Open removes such files.
 const freePrefix = "free-"
 
-// reuseMost bounds how many of them a log keeps: as many as a busy one fills from one prune to the next.
+// reuseMost bounds how many of these files a log keeps: as many as a busy log fills from one prune to the next.
 //
-// Filling segments with zeros is half of what a log writes, and its fsyncs wait for that. Measured (three members on one disk, values of
-// 4 KiB while tables are compacted and a follower is seeded; ratios): bytes written beside the logs 0.55, p99.9 of SET 0.75 to 0.85.
+// Zero-filling segments is half of what a log writes, and its fsyncs wait for that. Measured (three members on one disk,
+// values of 4 KiB while tables are compacted and a follower is seeded; ratios): bytes written beside the logs 0.55, p99.9
+// of SET 0.75 to 0.85.
 const reuseMost = 4
 
-// Reuse bounds how many bytes the files of pruned segments may take that are kept to be written over, in place of new ones; before it is
-// called, reuseMost does. excess: DropExcess has something to do.
+// Reuse bounds how many bytes the files of pruned segments may take that are kept for reuse. Until it is called, only
+// reuseMost bounds them. excess reports that DropExcess has something to do.
 func (l *Log) Reuse(most int64) (excess bool) {
 	s := &l.spare
 	s.mu.Lock()
@@ -29,7 +30,7 @@ func (l *Log) Reuse(most int64) (excess bool) {
 	return len(s.freed) > s.limit
 }
 
-// DropExcess removes the files that are too many since Reuse. An error is final.
+// DropExcess removes the files beyond the bound set by Reuse. An error is final.
 func (l *Log) DropExcess() error {
 	l.pruneMu.Lock()
 	defer l.pruneMu.Unlock()
@@ -45,8 +46,9 @@ func (l *Log) DropExcess() error {
 	return nil
 }
 
-// retire takes the file of a segment that is no part of the log any more out of its place, and keeps it where it is of use. Nothing may
-// be written to what is kept before the directory is synced: after a crash the segment may be in its place again. Caller holds pruneMu.
+// retire takes away the file of a segment that is no longer part of the log, and keeps it for reuse if it is suitable. A
+// kept file must not be written to before the directory is synced: after a crash the segment may be back in its place. The
+// caller holds pruneMu.
 func (l *Log) retire(s *segment) (kept blank, err error) {
 	switch {
 	case s.size != roundUp(l.opt.SegmentBytes), // made when the log was small, or for one large record
@@ -58,7 +60,7 @@ func (l *Log) retire(s *segment) (kept blank, err error) {
 	}
 	path := l.fs.PathJoin(l.dir, fmt.Sprintf("%s%020d%s", freePrefix, s.base()+1, durable.TempSuffix))
 	switch err := l.fs.Rename(s.path, path); {
-	case durable.IsNoSpace(err): // in the directory
+	case durable.IsNoSpace(err): // for the directory entry
 		return blank{}, durable.Remove(l.fs, s.path)
 	case err != nil:
 		return blank{}, fmt.Errorf("rename %s to %s: %w", s.path, path, err)
@@ -73,7 +75,7 @@ func (s *spare) wants() bool {
 	return len(s.freed) < s.limit
 }
 
-// free keeps what retire has.
+// free adds the file that retire has kept, if any.
 func (s *spare) free(b blank) {
 	if b.path == "" {
 		return
@@ -87,9 +89,11 @@ func isFree(name string) bool {
 	return strings.HasPrefix(name, freePrefix) && strings.HasSuffix(name, durable.TempSuffix)
 }
 
-// unsynced is how far rest, the bytes from off on behind the record that ends in end, may hold what was appended after it. In a file that
-// had another life that is more than a guess only up to the end of the block, which was written with zeros behind the record: what is
-// left of the other life has earlier positions, because only what is pruned is written over, but clients' values may look like anything.
+// unsynced estimates how many bytes of rest may have been appended after the record that ends in end. rest begins at off,
+// right after that record. In a reused file the result is certain only up to the end of off's block, which was padded with
+// zeros when the record was written. Beyond that block, unsynced looks for record headers that could continue the log. What
+// is left of the file's earlier life has earlier positions, because only pruned segments are overwritten; but clients'
+// values may look like anything, so this part is a guess.
 func (h *segmentHeader) unsynced(rest []byte, off int64, end replication.Mark) (n int) {
 	if !h.reused {
 		return len(bytes.TrimRight(rest, "\x00"))
@@ -98,7 +102,7 @@ func (h *segmentHeader) unsynced(rest []byte, off int64, end replication.Mark) (
 	rest = rest[:min(len(rest), guessMost)]
 	for i := range indexes(rest, binary.LittleEndian.AppendUint16(nil, replication.RecordMagic)) {
 		if len(rest)-i < replication.HeaderSize || rest[i+3] != 0 {
-			continue // a cheap look before the thorough one
+			continue // a cheap check before the thorough one
 		}
 		r, err := replication.DecodeHeader(rest[i:])
 		if err != nil || r.Epoch < end.Epoch || r.First <= end.Position || uint64(r.First-end.Position-1) > uint64(i) {
@@ -109,5 +113,5 @@ func (h *segmentHeader) unsynced(rest []byte, off int64, end replication.Mark) (
 	return n
 }
 
-// guessMost bounds what unsynced takes for appended in a file that had another life, in bytes.
+// guessMost bounds in bytes how much of a reused file unsynced takes for appended.
 const guessMost = 4 * mostUnwritten

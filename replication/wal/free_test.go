@@ -12,8 +12,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// writeOver appends to l and prunes it until its last segment is in a file that was one before, and more of them wait. It returns all
-// that was appended; the last record ends well before its file.
+// writeOver appends to l and prunes it until its last segment is in a reused file and more such files are waiting. It
+// returns everything that was appended. The last record ends well before the end of its file.
 func writeOver(t *testing.T, l *Log) (all []replication.Record) {
 	t.Helper()
 	for n := 0; !l.active().header.reused; n++ {
@@ -92,7 +92,7 @@ func TestPrunedSegmentsAreWrittenOver(t *testing.T) {
 	}
 }
 
-// What was appended to a file that is written over, and not synced, stays gone once recovery has cut it, like what is cut from any other.
+// What was appended to a reused file and not synced stays gone once recovery has cut it, as in any other file.
 func TestTornRecordsStayGoneInAFileThatIsWrittenOver(t *testing.T) {
 	fs := vfs.NewMem()
 	l, _ := mustOpen(t, fs, "wal", Options{Create: true})
@@ -122,7 +122,7 @@ func TestTornRecordsStayGoneInAFileThatIsWrittenOver(t *testing.T) {
 	goesOn(t, crashed, end, recs[0])
 }
 
-// Nothing comes after the last record of a log that was closed in order but the note that says so, and what the file held before.
+// In a log that was closed in order, the last record is followed only by the closing note and the file's former contents.
 func TestDamageInAFileThatIsWrittenOver(t *testing.T) {
 	fs := vfs.NewMem()
 	l, _ := mustOpen(t, fs, "wal", Options{Create: true})
@@ -172,7 +172,7 @@ func TestWhatIsBeingReadIsNotWrittenOver(t *testing.T) {
 	}
 }
 
-// A file that could not be read once is not trusted with what comes.
+// A file that could not be read once is not reused.
 func TestDamagedSegmentIsNotWrittenOver(t *testing.T) {
 	fs := vfs.NewMem()
 	l, _ := mustOpen(t, fs, "wal", Options{Create: true, TailBytes: 1})
@@ -223,7 +223,7 @@ func TestFileForTheNextSegment(t *testing.T) {
 			t.Errorf("%s: took %+v (%v), left %+v and %+v", name, got, err, c.have.prepared, c.have.freed)
 		}
 	}
-	// What is prepared stays so, whatever is too many.
+	// The prepared file stays, however many are in excess.
 	s := &spare{freed: []blank{full, full}}
 	s.start(func(func()) { t.Error("made one") }, fs, 1)
 	if s.prepared != full || len(s.freed) != 1 {
@@ -281,7 +281,7 @@ func TestReuseIsBounded(t *testing.T) {
 			t.Errorf("a file of %d bytes waits to be written over", b.size)
 		}
 	}
-	// Positions that are written anew must not meet what a file held of them before.
+	// Positions that are written again must not meet what a file held at them before.
 	if err := l.Reset(replication.Mark{Epoch: 1, Position: 5, Chain: 3}, replication.EpochTable{{Epoch: 1, Start: 1}}); err != nil {
 		t.Fatal(err)
 	}

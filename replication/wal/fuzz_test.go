@@ -21,7 +21,7 @@ func writeFile(tb testing.TB, fs vfs.FS, path string, parts ...[]byte) {
 		tb.Fatal(err)
 	}
 	for _, p := range parts {
-		// vfs lets Write change what it is given.
+		// vfs allows Write to modify what it is given.
 		if _, err := f.Write(bytes.Clone(p)); err != nil {
 			tb.Fatal(err)
 		}
@@ -31,7 +31,7 @@ func writeFile(tb testing.TB, fs vfs.FS, path string, parts ...[]byte) {
 	}
 }
 
-// dirBytes are the contents of the segments in dir.
+// dirBytes returns the contents of the segments in dir.
 func dirBytes(tb testing.TB, fs vfs.FS, dir string) map[string]string {
 	tb.Helper()
 	names, err := fs.List(dir)
@@ -55,8 +55,8 @@ func dirBytes(tb testing.TB, fs vfs.FS, dir string) map[string]string {
 	return out
 }
 
-// openAnything opens a log of whatever bytes lie in wal: it is refused with file, offset and advice, and untouched; or every
-// record in it verifies, and opening it again finds the same.
+// openAnything opens a log made of whatever bytes are in wal. Either it is refused with file, offset and advice, and left
+// untouched; or every record in it verifies, and opening it again finds the same.
 func openAnything(t *testing.T, fs *vfs.MemFS) {
 	before := dirBytes(t, fs, "wal")
 	l, _, err := Open(fs, "wal", Options{SegmentBytes: testSegment})
@@ -108,7 +108,7 @@ func refusedWell(t *testing.T, err error) {
 	}
 }
 
-// FuzzSegment opens a segment file of any bytes: head, zeros up to where records begin, and body.
+// FuzzSegment opens a segment file of arbitrary bytes: head, zeros up to where records begin, and body.
 func FuzzSegment(f *testing.F) {
 	fs := vfs.NewMem()
 	l, _ := mustOpen(f, fs, "wal", Options{Create: true})
@@ -131,8 +131,8 @@ func FuzzSegment(f *testing.F) {
 	})
 }
 
-// FuzzSegments opens two segments with good headers and any bytes after them. The second continues what the first holds, or
-// claims to; settled says whether it vouches for the first.
+// FuzzSegments opens two segments with good headers and arbitrary bytes after them. The second continues what the first
+// holds, or claims to; settled says whether it vouches for the first.
 func FuzzSegments(f *testing.F) {
 	one := dataAfter(f, replication.Mark{}, 1, 7, 20, 3)
 	two := dataAfter(f, one.Mark(), 1, 8, 10)
@@ -206,7 +206,7 @@ func FuzzSegmentHeader(f *testing.F) {
 	})
 }
 
-// FuzzQuarantine reads quarantine files of any bytes, with the header's checksum put right when mend says so.
+// FuzzQuarantine reads quarantine files of arbitrary bytes, with a corrected header checksum if mend is set.
 func FuzzQuarantine(f *testing.F) {
 	base := replication.Mark{Epoch: 1, Position: 4, Chain: 9}
 	one := dataAfter(f, base, 2, 7, 20, 3)

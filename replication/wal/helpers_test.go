@@ -16,7 +16,7 @@ import (
 
 const testSegment = 64 << 10
 
-// seeded returns a random source and prints its seed; RSTORE_TEST_SEED runs one again.
+// seeded returns a random source and prints its seed. Set RSTORE_TEST_SEED to run a seed again.
 func seeded(t *testing.T) *rand.Rand {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
@@ -125,7 +125,7 @@ func sameRecords(tb testing.TB, got, want []replication.Record) {
 	}
 }
 
-// untilStopped calls f again and again until stop is closed or f fails.
+// untilStopped calls f repeatedly until stop is closed or f fails.
 func untilStopped(stop <-chan struct{}, f func() error) error {
 	for {
 		select {

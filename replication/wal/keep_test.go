@@ -38,7 +38,7 @@ func kept(t *testing.T, fs vfs.FS) (Quarantine, []byte) {
 	}
 }
 
-// What Keep has copied is what a cut would have, and is not copied again.
+// What Keep has copied is what a cut would have copied, and is not copied again.
 func TestKeepIsAheadOfTheCut(t *testing.T) {
 	for name, c := range map[string]struct {
 		appends int // after Keep
@@ -91,7 +91,7 @@ func TestKeepIsAheadOfTheCut(t *testing.T) {
 	}
 }
 
-// Keep that is told to end leaves nothing; one that found no room does neither, and a failed fsync is final as any.
+// A canceled Keep leaves nothing behind, and neither does one that found no room. A failed fsync is final as always.
 func TestKeepThatFails(t *testing.T) {
 	canceled, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -129,7 +129,7 @@ func TestKeepThatFails(t *testing.T) {
 	}
 }
 
-// A copy that no cut has used does not stay: not when another is made, nor when the log is closed, nor after a crash.
+// A copy that no cut has used does not stay: not when another is made, not when the log is closed, and not after a crash.
 func TestKeepLeavesNothing(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	l, _ := mustOpen(t, fs, "wal", Options{Create: true})

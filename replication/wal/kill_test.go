@@ -19,10 +19,10 @@ import (
 
 const (
 	childDir = "RSTORE_TEST_WAL_DIR"
-	childCut = "RSTORE_TEST_WAL_CUT" // set: append and cut; else: append, sync beside it, and prune
+	childCut = "RSTORE_TEST_WAL_CUT" // set: append and cut; otherwise: append, sync concurrently, and prune
 )
 
-// TestMain lets the test binary be the process that these tests kill.
+// TestMain lets the test binary act as the process that these tests kill.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
 		run := appendForever
@@ -37,8 +37,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// killedChild runs the test binary as a child with this environment, kills it with signal 9 after a random time within
-// [least, most) of its first line, and hands over what it printed, line by line.
+// killedChild runs the test binary as a child with this environment, kills it with SIGKILL at a random time within [least,
+// most) after its first line, and passes on what it printed, line by line.
 func killedChild(t *testing.T, rng *rand.Rand, least, most time.Duration, line func(string), env ...string) {
 	t.Helper()
 	child := exec.Command(os.Args[0])
@@ -57,7 +57,7 @@ func killedChild(t *testing.T, rng *rand.Rand, least, most time.Duration, line f
 	for lines := bufio.NewReader(out); ; {
 		text, err := lines.ReadString('\n')
 		if err != nil {
-			break // the rest of a line that the kill cut off says nothing
+			break // the kill cut this line off, so it says nothing
 		}
 		if first {
 			killer.Reset(least + time.Duration(rng.Int64N(int64(most-least))))
@@ -118,8 +118,8 @@ func entryFor(p replication.Position) []byte {
 	return append([]byte{byte(len(text))}, text...)
 }
 
-// TestKill9 kills a process that appends with signal 9, again and again on one directory: whatever it reported as synced is
-// there, and everything that is there is what it wrote.
+// TestKill9 repeatedly kills an appending process with SIGKILL, always on the same directory. Whatever it reported as
+// synced must be there, and everything that is there must be what it wrote.
 func TestKill9(t *testing.T) {
 	rng := seeded(t)
 	dir := t.TempDir()
@@ -140,7 +140,7 @@ func TestKill9(t *testing.T) {
 		checkEntries(t, l)
 		closeLog(t, l)
 		if round >= 12 {
-			most *= 2 // a disk that had no time to sync as much
+			most *= 2 // the disk had no time to sync that much
 		}
 	}
 	t.Logf("%d entries synced", synced)
@@ -157,7 +157,8 @@ func checkEntries(t *testing.T, l *Log) {
 	}
 }
 
-// cutForever appends, syncs and cuts at random. It prints "s <end>" after a sync, "c <to> <end>" before a cut and "d" after it.
+// cutForever appends, syncs and cuts at random. It prints "s <end>" after a sync, "c <to> <end>" before a cut and "d" after
+// it.
 func cutForever(dir string) error {
 	l, _, err := Open(vfs.Default, dir, Options{Create: true, SegmentBytes: testSegment, TailBytes: 16 << 10})
 	if err != nil {
@@ -194,8 +195,8 @@ func cutForever(dir string) error {
 	}
 }
 
-// TestKill9DuringCut kills a process that appends, rolls and cuts: the log ends where the last step that ended left it, or
-// where the one under way leads; and whatever was cut is in quarantine.
+// TestKill9DuringCut kills a process that appends, rolls and cuts. The log must end where the last completed step left it,
+// or where the one in progress leads, and whatever was cut must be in quarantine.
 func TestKill9DuringCut(t *testing.T) {
 	rng := seeded(t)
 	dir := t.TempDir()
@@ -238,13 +239,13 @@ func TestKill9DuringCut(t *testing.T) {
 		closeLog(t, l)
 		synced = got
 		if cuts == before {
-			most += most / 4 // no cut ended in that time: the disk is slow
+			most += most / 4 // no cut completed in that time: the disk is slow
 		}
 	}
 	t.Logf("%d cuts ended, %d were killed after their step", cuts, inside)
 }
 
-// checkQuarantined fails unless a whole quarantine file holds what was cut after position to up to end.
+// checkQuarantined fails unless a complete quarantine file holds what was cut after position to up to end.
 func checkQuarantined(t *testing.T, dir string, to, end replication.Position) {
 	t.Helper()
 	files, err := ListQuarantine(vfs.Default, vfs.Default.PathJoin(dir, "quarantine"))

@@ -10,11 +10,11 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// Log is a member's log. Append, TruncateAfter and Reset belong to one goroutine at a time (they wait for each other);
+// Log is a member's log. Append, TruncateAfter and Reset must come from one goroutine at a time (they wait for each other);
 // everything else may be called concurrently with them.
 //
 // Locks, in this order: appendMu, pruneMu, syncMu, mu. The first three are held across I/O and serialise appends, removals
-// of segments, and syncs; mu guards the state and is never held across I/O.
+// of segments, and syncs, respectively. mu guards the state and is never held across I/O.
 type Log struct {
 	fs  vfs.FS
 	dir string
@@ -29,41 +29,42 @@ type Log struct {
 	last     replication.Mark
 	durable  replication.Mark
 	epochs   replication.EpochTable
-	segments []*segment // by position; never empty; the last one takes the appends
-	// unsettled: the last segment follows one with unsynced bytes, or its own name or header may not be durable.
+	segments []*segment // by position; never empty; appends go to the last one
+	// unsettled means that the segment before the last one has unsynced bytes, or the last one's own name or header may not be
+	// durable.
 	unsettled bool
 	seq       uint64 // of the newest segment made
 	tail      tail
 	pins      map[*pin]struct{}
-	kept      Quarantine // what Keep has copied; Path is "" when nothing is
+	kept      Quarantine // what Keep has copied; Path is "" when there is nothing
 
 	spare spare
 }
 
 var _ replication.Log = (*Log)(nil)
 
-// Last is the end of what was appended.
+// Last returns the end of what was appended.
 func (l *Log) Last() replication.Mark {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.last
 }
 
-// Durable is the end of what was fsynced; at or below Last.
+// Durable returns the end of what was fsynced. It is at or below Last.
 func (l *Log) Durable() replication.Mark {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.durable
 }
 
-// First is the oldest retained position; Last().Position+1 when the log is empty.
+// First returns the oldest retained position, or Last().Position+1 when the log is empty.
 func (l *Log) First() replication.Position {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.segments[0].base() + 1
 }
 
-// Epochs is the epoch table of the whole log, also of what was pruned (bounded to the newest 65536 leaderships).
+// Epochs returns the epoch table of the whole log, including what was pruned (bounded to the newest 65536 leaderships).
 func (l *Log) Epochs() replication.EpochTable {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -77,7 +78,7 @@ func (l *Log) Err() error {
 	return l.err
 }
 
-// fail makes err final, unless an earlier one is, and returns it as an ErrFailed.
+// fail makes err final unless an earlier error is, and returns the final error, which wraps ErrFailed or ErrClosed.
 func (l *Log) fail(err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -91,7 +92,7 @@ func (l *Log) active() *segment { return l.segments[len(l.segments)-1] }
 
 // SegmentInfo describes one segment of the log.
 type SegmentInfo struct {
-	// First and Last positions; Last is First-1 when it holds none.
+	// First and Last are positions. Last is First-1 when the segment is empty.
 	First, Last replication.Position
 	Bytes       int64 // on disk
 }
@@ -107,8 +108,8 @@ func (l *Log) Segments() []SegmentInfo {
 	return out
 }
 
-// PruneBound returns the largest position that may be pruned while at least retain bytes of segments stay: an argument for
-// Prune. 0 when nothing may.
+// PruneBound returns the largest position that may be passed to Prune so that at least retain bytes of segments remain, or
+// 0 if nothing may be pruned.
 func (l *Log) PruneBound(retain int64) replication.Position {
 	segments := l.Segments()
 	for i := len(segments) - 1; i > 0; i-- {
@@ -119,7 +120,8 @@ func (l *Log) PruneBound(retain int64) replication.Position {
 	return 0
 }
 
-// Close syncs, notes that the log was closed in order, and closes it. Readers and releases of pins may still run.
+// Close syncs the log, writes a note that it was closed in order, and closes it. Readers and releases of pins may still be
+// running.
 func (l *Log) Close() error {
 	l.appendMu.Lock()
 	defer l.appendMu.Unlock()
@@ -147,12 +149,13 @@ func (l *Log) Close() error {
 	return errors.Join(err, l.spare.discard(), l.DropKept())
 }
 
-// noteClose vouches for everything that is in the last segment. Caller holds appendMu; everything is synced.
+// noteClose writes a note that vouches for everything in the last segment. The caller holds appendMu, and everything is
+// synced.
 func (l *Log) noteClose() error {
 	l.mu.Lock()
 	s := l.active()
 	n := note{kind: noteClosed, salt: s.header.salt, offset: s.off}
-	skip := s.noted == s.off || s.off+noteSize > s.size // a file that is no whole segment has no room for it
+	skip := s.noted == s.off || s.off+noteSize > s.size // a file smaller than a segment has no room for the note
 	l.mu.Unlock()
 	if skip {
 		return nil

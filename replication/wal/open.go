@@ -12,9 +12,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// Open recovers the log in dir. What it returns is durable and verified as the package comment says. Only a torn tail is
-// cut, and a copy of it is kept; ErrDamaged refuses everything else and changes nothing. No other process may have dir
-// open: the caller holds the member's lock.
+// Open recovers the log in dir. What it returns is durable, and verified as the package comment says. Only a torn tail is
+// cut, and a copy of it is kept. For any other defect Open returns ErrDamaged and leaves the damaged bytes as they are. No
+// other process may have dir open: the caller holds the member's lock.
 func Open(fs vfs.FS, dir string, o Options) (*Log, Recovery, error) {
 	o = o.withDefaults(fs, dir)
 	l := &Log{fs: fs, dir: dir, opt: o, pins: map[*pin]struct{}{}, tail: tail{limit: o.TailBytes}, spare: spare{fs: fs, dir: dir, wrote: o.Wrote, limit: reuseMost}}
@@ -30,21 +30,21 @@ func Open(fs vfs.FS, dir string, o Options) (*Log, Recovery, error) {
 	return l, rep, nil
 }
 
-// recovery is one run of Open.
+// recovery is the state of one run of Open.
 type recovery struct {
 	*Log
 	report Recovery
 	files  []found // by position
 }
 
-// found is a segment file as it lies in the directory.
+// found is a segment file as it was found in the directory.
 type found struct {
 	path   string
 	base   replication.Position
 	size   int64
 	header segmentHeader
-	bad    error // why the header is no header
-	// settled: the header carries the note that everything before is durable.
+	bad    error // why the header is invalid
+	// settled means that the header carries the note that everything before it is durable.
 	settled bool
 }
 
@@ -124,7 +124,7 @@ func (r *recovery) list() error {
 	return nil
 }
 
-// dropKept removes what Keep copied for a cut that did not come.
+// dropKept removes what Keep copied for a cut that did not happen.
 func (r *recovery) dropKept() error {
 	names, err := r.fs.List(r.opt.QuarantineDir)
 	if err != nil && !durable.IsNotExist(err) {
@@ -146,7 +146,7 @@ func (r *recovery) removeLeftover(path string) error {
 	return durable.Remove(r.fs, path)
 }
 
-// readHeader reads the header of the segment at path; bytes that are no header are reported in the result.
+// readHeader reads the header of the segment at path. An invalid header is reported in found.bad.
 func readHeader(fs vfs.FS, path string, base replication.Position) (found, error) {
 	file, err := fs.Open(path)
 	if err != nil {
@@ -183,8 +183,8 @@ func readHeader(fs vfs.FS, path string, base replication.Position) (found, error
 	return f, nil
 }
 
-// dropObsolete removes the segments that an interrupted TruncateAfter or Reset made obsolete: those made before a segment
-// at a lower position, and those made before one that nothing precedes.
+// dropObsolete removes the segments that an interrupted TruncateAfter or Reset made obsolete: those older than a segment at
+// a lower position, and those older than a segment that begins the log.
 func (r *recovery) dropObsolete() error {
 	var newest, start uint64
 	for _, f := range r.files {
@@ -212,8 +212,8 @@ func (r *recovery) dropObsolete() error {
 	return nil
 }
 
-// checkLinks refuses a log with a segment that is missing, foreign or unreadable. A bad header of the newest segment is
-// left to recoverEnd, unless that one is all there is.
+// checkLinks refuses a log with a missing, foreign or unreadable segment. A bad header of the newest segment is left to
+// recoverEnd, unless it is the only segment.
 func (r *recovery) checkLinks() error {
 	for i, f := range r.files {
 		r.seq = max(r.seq, f.header.seq)

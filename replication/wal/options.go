@@ -9,33 +9,34 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// DefaultSegmentBytes is Options.SegmentBytes when it is 0.
+// DefaultSegmentBytes is the default of Options.SegmentBytes.
 const DefaultSegmentBytes = 64 << 20
 
-// Options of a Log; the zero value means the defaults.
+// Options configure a Log. The zero value means the defaults.
 type Options struct {
-	// Create allows Open to start an empty log where there is none. Without it a directory without segments is ErrNoLog:
-	// a log that vanished must not come back as an empty one.
+	// Create allows Open to start an empty log where there is none. Without it, Open returns ErrNoLog for a directory
+	// without segments: a log that vanished must not come back as an empty one.
 	Create bool
-	// SegmentBytes is the size of a segment's file; default 64 MiB, at least 8 KiB. A new log's first segment is a
-	// sixteenth of it, so that small stores stay small. One larger record gets a segment of its own size.
+	// SegmentBytes is the size of a segment file; default 64 MiB, at least 8 KiB. The first segment of a new log is a
+	// sixteenth of it, so that small stores stay small. A record larger than a segment gets a segment of its own size.
 	SegmentBytes int64
-	// TailBytes bounds the newest records kept in memory for readers; default 32 MiB. The newest record is always kept,
-	// and so are those that are not written yet.
+	// TailBytes bounds the newest records kept in memory for readers; default 32 MiB. The newest record and records that
+	// are not written yet are always kept.
 	TailBytes int64
 	// QuarantineDir is where cut records and torn tails are kept; default dir/quarantine. A log that a seed may replace
 	// needs one outside its own directory.
 	QuarantineDir string
-	// Growth makes the files of segments for data, and Vital that of a segment for a barrier when there is no room otherwise:
-	// other views of the file system that Open is given, which differ in what they leave of a volume that is nearly full.
-	// Default: that file system.
+	// Growth creates segment files for data. Vital creates the one for a barrier when there is no room otherwise. Both are
+	// views of the file system that Open is given; they differ in how much they leave of a nearly full volume. Default:
+	// that file system.
 	Growth, Vital vfs.FS
-	// Logf reports what recovery and background work did; default: nothing is reported.
+	// Logf reports what recovery and background work did. By default nothing is reported.
 	Logf func(format string, args ...any)
-	// Wrote is told of each write to the disk that has ended, of the many that what takes long is made of: a disk may be slow and work.
-	// Called from anywhere; default: nobody is told.
+	// Wrote is called after each of the many writes that make up a long operation, so that a disk that is merely slow can
+	// be told from one that hangs. It may be called from any goroutine. By default nothing is called.
 	Wrote func()
-	// Spawn runs f beside the caller, or at once where nothing may run beside it; default: a goroutine.
+	// Spawn runs f concurrently with the caller, or synchronously where concurrency is not allowed. By default it starts a
+	// goroutine.
 	Spawn func(f func())
 }
 
@@ -57,44 +58,46 @@ func (o Options) withDefaults(fs vfs.FS, dir string) Options {
 	return o
 }
 
-// Errors that callers tell apart. All but ErrFailed and ErrDamaged leave the log as it was.
+// Errors that callers distinguish. All but ErrFailed and ErrDamaged leave the log as it was.
 var (
-	// ErrNoLog: the directory holds no log and Options.Create is not set.
+	// ErrNoLog means that the directory holds no log, and Options.Create is not set.
 	ErrNoLog = errors.New("no log in this directory")
-	// ErrDamaged: bytes that were durable are bad or missing. The error names file and offset and what to do.
+	// ErrDamaged means that bytes that were durable are bad or missing. The error names file and offset and what to do.
 	ErrDamaged = errors.New("log is damaged")
-	// ErrPruned: the position is older than what is retained.
+	// ErrPruned means that the position is older than what is retained.
 	ErrPruned = errors.New("position is pruned from the log")
-	// ErrBeyond: the position is after the end of the log.
+	// ErrBeyond means that the position is after the end of the log.
 	ErrBeyond = errors.New("position is beyond the end of the log")
-	// ErrBoundary: the position is not where a record begins (Read) or ends (TruncateAfter).
+	// ErrBoundary means that no record begins (Read) or ends (TruncateAfter) at the position.
 	ErrBoundary = errors.New("position is not a record boundary")
-	// ErrNoSpace: no room for the next segment. Nothing of the record that did not fit was written; the log works on and
-	// Append may be tried again from Last.
+	// ErrNoSpace means that there is no room for the next segment. Nothing of the record that did not fit was written. The log still
+	// works, and Append may be retried from Last.
 	ErrNoSpace = replication.ErrNoSpace
-	// ErrFailed: an earlier write or fsync failed. The log takes no more: end the process.
+	// ErrFailed means that an earlier write or fsync failed. The log accepts nothing more; end the process.
 	ErrFailed = errors.New("log has failed")
-	// ErrUnreadable: the file system failed to read a segment.
+	// ErrUnreadable means that the file system failed to read a segment.
 	ErrUnreadable = errors.New("log cannot be read")
-	// ErrClosed: Close was called.
+	// ErrClosed means that Close was called.
 	ErrClosed = errors.New("log is closed")
 )
 
-// Recovery is what Open found and did.
+// Recovery reports what Open found and did.
 type Recovery struct {
 	// Last is the end of the log; all of it is durable.
 	Last   replication.Mark
 	Epochs replication.EpochTable
-	// Created: there was no log, and an empty one was made.
+	// Created means that there was no log, and Open made an empty one.
 	Created bool
-	// Segments kept, and VerifiedBytes of them read and checked.
+	// Segments is the number of segments; VerifiedBytes is how much of them was read and checked.
 	Segments      int
 	VerifiedBytes int64
-	// Removed names leftovers of an interrupted step that were removed.
+	// Removed lists the leftovers of interrupted steps that Open removed.
 	Removed []string
-	// TornBytes were cut from the end: written before the crash, never synced, so never acknowledged by this member.
+	// TornBytes were cut from the end. They were written before the crash but never synced, so this member never
+	// acknowledged them.
 	TornBytes int64
-	// TornCopy is where they are kept; "" when there were none, or when TornCopyErr says that the volume had no room.
+	// TornCopy is where the torn bytes are kept. It is "" if there were none, or if the volume had no room (see
+	// TornCopyErr).
 	TornCopy    string
 	TornCopyErr error
 }

@@ -17,7 +17,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// What is taken and written, in whole blocks and over each other, is what was put.
+// What is taken and written, in whole and overlapping blocks, is what was put.
 func TestOutboxWritesWhatWasPut(t *testing.T) {
 	rng := seeded(t)
 	head := randomBytes(rng, rng.IntN(block))
@@ -47,7 +47,7 @@ func TestOutboxWritesWhatWasPut(t *testing.T) {
 		if len(taken)%block != 0 || at%block != 0 || uintptr(unsafe.Pointer(&taken[0]))%block != 0 {
 			t.Fatalf("%d bytes at %d from memory at %p are not whole blocks", len(taken), at, &taken[0])
 		}
-		// More is put while that is being written, and the write spoils the memory.
+		// More is put while that is being written, and the write clobbers the memory.
 		b = randomBytes(rng, rng.IntN(100))
 		o.put(b)
 		if end := at + int64(len(taken)); end != int64(roundUp(len(want))) || at > int64(len(file)) {
@@ -73,7 +73,8 @@ func randomBytes(rng *rand.Rand, n int) []byte {
 	return b
 }
 
-// Records that are in no file yet are read from memory, however little of it the log may keep; once they are written, no more is kept.
+// Records that are in no file yet are read from memory, however little of it the log may use. Once they are written, no
+// more is kept than allowed.
 func TestUnwrittenRecordsStayInMemory(t *testing.T) {
 	fs := vfs.NewMem()
 	var written atomic.Int64
@@ -106,7 +107,8 @@ func TestUnwrittenRecordsStayInMemory(t *testing.T) {
 	sameRecords(t, readAll(t, l), want)
 }
 
-// Append writes what is too much to leave to a sync, also when it is one record, and what is found then is what was appended.
+// Append writes what is too much to leave to a Sync, even if it is a single record, and what is found then is what was
+// appended.
 func TestAppendBoundsWhatIsUnwritten(t *testing.T) {
 	fs := vfs.NewMem()
 	l, _ := mustOpen(t, fs, "wal", Options{Create: true, SegmentBytes: 16 << 20})
@@ -136,8 +138,8 @@ func TestAppendBoundsWhatIsUnwritten(t *testing.T) {
 	sameRecords(t, readAll(t, l), want)
 }
 
-// A Sync has seen where an empty segment ends and is about to take what is to be written, when Append makes the segment's file larger
-// for a record that needs it: all of the record is written.
+// A Sync has read where an empty segment ends and is about to take what is to be written, when Append enlarges the
+// segment's file for a record that needs it. All of the record must be written.
 func TestGrowWhileASyncWrites(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	l, _ := mustOpen(t, fs, "wal", Options{Create: true})
@@ -149,18 +151,18 @@ func TestGrowWhileASyncWrites(t *testing.T) {
 	}
 	s := l.active()
 	big := dataAfter(t, l.Last(), 1, 7, 300_000)
-	s.out.mu.Lock() // the Sync stops there
+	s.out.mu.Lock() // the Sync stops here
 	synced := make(chan error)
 	go func() {
 		_, err := l.Sync()
 		synced <- err
 	}()
-	time.Sleep(50 * time.Millisecond) // if that is too short, nothing is tested
+	time.Sleep(50 * time.Millisecond) // if this is too short, nothing is tested
 	l.appendMu.Lock()
 	if err := l.extend(s, int64(big.Size()), false); err != nil {
 		t.Fatal(err)
 	}
-	s.out.buf = append(aligned(nil, len(s.out.buf)+big.Size())[:0], append(bytes.Clone(s.out.buf), big.Raw...)...) // put, which the lock is for
+	s.out.buf = append(aligned(nil, len(s.out.buf)+big.Size())[:0], append(bytes.Clone(s.out.buf), big.Raw...)...) // a put, which would need the lock
 	s.out.mu.Unlock()
 	if err := <-synced; err != nil {
 		t.Fatal(err)
@@ -178,11 +180,11 @@ func TestGrowWhileASyncWrites(t *testing.T) {
 	closeLog(t, l)
 }
 
-// While nobody syncs, what is in no file stays bounded across a roll.
+// While nobody syncs, the amount that is in no file stays bounded across a roll.
 func TestUnsyncedSegmentsLeaveMemory(t *testing.T) {
 	l, _ := mustOpen(t, vfs.NewMem(), "wal", Options{Create: true, SegmentBytes: 16 << 20, TailBytes: 1})
 	defer closeLog(t, l)
-	for len(l.Segments()) < 3 { // the third is of full size
+	for len(l.Segments()) < 3 { // the third has the full size
 		appendSome(t, l, 1, 1, 60_000)
 	}
 	mustSync(t, l)
@@ -197,7 +199,7 @@ func TestUnsyncedSegmentsLeaveMemory(t *testing.T) {
 	}
 }
 
-// A closed segment of which not all is in its file yet is no damage.
+// A closed segment that is not completely in its file yet is not damaged.
 func TestScrubLeavesOutWhatIsUnwritten(t *testing.T) {
 	l, _ := mustOpen(t, vfs.NewMem(), "wal", Options{Create: true})
 	defer closeLog(t, l)
@@ -214,7 +216,8 @@ func TestScrubLeavesOutWhatIsUnwritten(t *testing.T) {
 	}
 }
 
-// A file system that takes O_DIRECT and then refuses the writes is written to through its page cache, which is no error.
+// A file system that accepts O_DIRECT but then rejects the writes is written to through the page cache, which is not an
+// error.
 func TestDirectWritesThatAreRefused(t *testing.T) {
 	fs := vfs.NewMem()
 	var armed atomic.Bool
@@ -226,7 +229,7 @@ func TestDirectWritesThatAreRefused(t *testing.T) {
 	})
 	l, _ := mustOpen(t, refusing, "wal", Options{Create: true, SegmentBytes: 1 << 20})
 	want := appendSome(t, l, 1, 3, 1000)
-	l.active().syncFile.direct = true // as on a file system that has it, or says so
+	l.active().syncFile.direct = true // as on a file system that supports it, or claims to
 	armed.Store(true)
 	mustSync(t, l)
 	if armed.Load() || l.active().syncFile.direct {
@@ -238,13 +241,14 @@ func TestDirectWritesThatAreRefused(t *testing.T) {
 	l, _ = mustOpen(t, refusing, "wal", Options{})
 	sameRecords(t, readAll(t, l), want)
 	appendSome(t, l, 1, 1, 10)
-	armed.Store(true) // where it is written to through the page cache, it is an error like any
+	armed.Store(true) // through the page cache, it is an error like any other
 	if _, err := l.Sync(); !errors.Is(err, ErrFailed) || !errors.Is(err, syscall.EINVAL) {
 		t.Fatal(err)
 	}
 }
 
-// A segment whose size is no multiple of a block, as versions before made them where a volume was small, takes records to its end.
+// A segment whose size is not a multiple of a block, as earlier versions made them on small volumes, takes records up to
+// its end.
 func TestSegmentOfOddSize(t *testing.T) {
 	fs := vfs.Default
 	dir := t.TempDir()

@@ -12,9 +12,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// TestPowerLossAtEveryStep cuts the power ahead of each change of the file system in turn, within append and roll, sync, cut,
-// reset and prune, and loses none, some or all of what was not synced: pages one by one, so that writes tear. The random
-// test goes further astray; this one leaves no step out.
+// TestPowerLossAtEveryStep cuts the power before each change of the file system in turn, during append and roll, sync, cut,
+// reset and prune. It loses none, some or all of what was not synced, page by page, so that writes tear. The random test
+// explores more states; this one leaves out no step.
 func TestPowerLossAtEveryStep(t *testing.T) {
 	rng := seeded(t)
 	for _, reused := range []bool{false, true} {
@@ -78,8 +78,8 @@ func (c *crasher) cutAfter(n int) {
 	}
 }
 
-// lifeUpTo makes a log of three segments, or one whose last segment is in a file that was another one before, runs op on it, and cuts the power ahead of the given step of op. False when op has
-// fewer.
+// lifeUpTo makes a log of three segments, or one whose last segment is in a reused file, runs op on it, and cuts the power
+// before the given step of op. It returns false if op has fewer steps.
 func (c *crasher) lifeUpTo(step, percent int, reused bool, op func(*crasher)) bool {
 	c.fs, c.legal, c.epoch = vfs.NewCrashableMem(), []history{{}}, 1
 	c.synced.Store(0)
@@ -136,8 +136,8 @@ func (c *crasher) lifeUpTo(step, percent int, reused bool, op func(*crasher)) bo
 	return clone != nil
 }
 
-// loseRemoved lets removals that were not synced reach the disk, some or all of them: a clone by itself brings back every
-// file whose removal was not synced, although a file system may write removals before what came earlier.
+// loseRemoved lets some or all of the unsynced removals reach the disk. A plain clone brings back every file whose removal
+// was not synced, although a file system may write removals before earlier changes.
 func loseRemoved(t *testing.T, rng *rand.Rand, clone, live *vfs.MemFS, percent int) {
 	names, err := clone.List("d/wal")
 	if durable.IsNotExist(err) {

@@ -7,8 +7,8 @@ import (
 
 type pin struct{ from replication.Position }
 
-// Pin keeps the records from position from on until release is called (once or more). It cannot bring back what is pruned
-// already: pin first, then look at First.
+// Pin retains the records from position from on until release is called (once or more). It cannot bring back what is
+// already pruned: pin first, then look at First.
 func (l *Log) Pin(from replication.Position) (release func()) {
 	p := &pin{from: from}
 	l.mu.Lock()
@@ -21,8 +21,8 @@ func (l *Log) Pin(from replication.Position) (release func()) {
 	}
 }
 
-// Prune takes off the segments that hold nothing after upTo, nothing that a pin holds and nothing that is not durable,
-// oldest first. The last segment always stays. A crash leaves a log that begins at one of the segments.
+// Prune removes segments from the log, oldest first, as long as they hold nothing after upTo, nothing pinned, and nothing
+// that is not durable. The last segment always stays. A crash leaves a log that begins at one of the segments.
 func (l *Log) Prune(upTo replication.Position) error {
 	l.pruneMu.Lock()
 	defer l.pruneMu.Unlock()
@@ -36,7 +36,7 @@ func (l *Log) Prune(upTo replication.Position) error {
 		if err != nil {
 			return l.fail(err)
 		}
-		// In this order on disk too: a gap in the middle of the log would be damage.
+		// Keep this order on disk too: a gap in the middle of the log would be damage.
 		if err := durable.SyncDir(l.fs, l.dir); err != nil {
 			return l.fail(err)
 		}
@@ -44,7 +44,7 @@ func (l *Log) Prune(upTo replication.Position) error {
 	}
 }
 
-// dropOldest takes the oldest segment out of the log if it may go; nil when it may not.
+// dropOldest takes the oldest segment out of the log, or returns nil if it must stay.
 func (l *Log) dropOldest(upTo replication.Position) (*segment, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -57,7 +57,7 @@ func (l *Log) dropOldest(upTo replication.Position) (*segment, error) {
 			upTo = max(p.from, 1) - 1
 		}
 	}
-	// The segment before an unsettled one is still to be synced.
+	// The segment before an unsettled one has yet to be synced.
 	if s := l.segments[0]; len(l.segments) > 1 && s.end.Position <= upTo && (len(l.segments) > 2 || !l.unsettled) {
 		l.segments = l.segments[1:]
 		return s, nil

@@ -17,18 +17,18 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// Quarantine describes a file of records that were cut from a log: writes that this member had, and that the store's
-// history went on without.
+// Quarantine describes a file of records that were cut from a log: writes that this member had, but that are not part of
+// the store's history.
 type Quarantine struct {
 	Path string // "" when nothing was cut
-	// Base is the mark the first cut record continues; Last is the end of the log before the cut.
+	// Base is the mark that the first cut record continues. Last is the end of the log before the cut.
 	Base, Last replication.Mark
 	Reason     string
 	Bytes      int64     // of the file
-	Time       time.Time // when the file was written, by this machine's clock; zero right after a cut
+	Time       time.Time // modification time of the file, by the member's clock; zero right after a cut
 }
 
-// Entries counts the writes that were cut.
+// Entries returns the number of writes that were cut.
 func (q Quarantine) Entries() uint64 { return uint64(q.Last.Position - q.Base.Position) }
 
 const (
@@ -38,9 +38,9 @@ const (
 	maxReason         = 1 << 10
 )
 
-// encodeHeader, little endian: magic [8] | version u32 | reason length u32 | base epoch, position u64, chain u32 |
-// reserved u32 | last epoch, position u64, chain u32 | crc32c u32 of all before and the reason | reason. Records follow,
-// byte for byte as they were in the log, up to last.
+// encodeHeader returns the file's header, little endian: magic [8] | version u32 | reason length u32 | base epoch u64,
+// position u64, chain u32 | reserved u32 | last epoch u64, position u64, chain u32 | crc32c u32 of everything before and
+// the reason | reason. The records follow, byte for byte as they were in the log, up to last.
 func (q Quarantine) encodeHeader() []byte {
 	le, b := binary.LittleEndian, []byte(quarantineMagic)
 	b = le.AppendUint32(b, quarantineVersion)
@@ -92,9 +92,10 @@ func decodeQuarantine(b []byte) (Quarantine, int, error) {
 	return q, quarantineFixed + n, nil
 }
 
-// Keep does ahead what takes long of a cut after position p: it copies what that takes out of the log, so that TruncateAfter has but to
-// give the copy its name. It runs beside everything else. What is appended meanwhile makes the copy worth nothing. The caller has pinned the
-// records. Errors are those of TruncateAfter, and that of ctx, with which it ends.
+// Keep does the slow part of a cut after position p in advance: it copies the records to be cut, so that TruncateAfter only
+// has to rename the copy. It may run concurrently with everything else. Anything appended meanwhile makes the copy useless.
+// The caller must have pinned the records. Keep stops when ctx ends. It returns the errors of TruncateAfter, or that of
+// ctx.
 func (l *Log) Keep(ctx context.Context, p replication.Position, reason string) error {
 	if p >= l.Last().Position {
 		return l.Err()
@@ -112,13 +113,13 @@ func (l *Log) Keep(ctx context.Context, p replication.Position, reason string) e
 	case err != nil:
 		return l.spaceOrFail(fmt.Errorf("keep the log after %d: %w", p, err))
 	}
-	if err := l.Err(); err != nil { // what Close does not know of yet
+	if err := l.Err(); err != nil { // closed meanwhile: Close may not know of this copy
 		return errors.Join(err, l.DropKept())
 	}
 	return nil
 }
 
-// keep has the records after base in a file that is durable but for its name, which Keep may have made before.
+// keep ensures that the records after base are in a file that is durable except for its name, reusing what Keep has copied.
 func (l *Log) keep(ctx context.Context, base replication.Mark, reason string) (Quarantine, error) {
 	last := l.Last()
 	l.mu.Lock()
@@ -140,7 +141,7 @@ func (l *Log) keep(ctx context.Context, base replication.Mark, reason string) (Q
 	return q, nil
 }
 
-// DropKept removes what Keep has copied and no cut has used; nothing where there is none.
+// DropKept removes what Keep has copied and no cut has used, if anything.
 func (l *Log) DropKept() error {
 	l.mu.Lock()
 	q := l.kept
@@ -152,7 +153,7 @@ func (l *Log) DropKept() error {
 	return durable.Remove(l.fs, q.Path+durable.TempSuffix)
 }
 
-// quarantine has the records after base in a durable file of their own. Caller holds appendMu.
+// quarantine ensures that the records after base are in a durable file of their own. The caller holds appendMu.
 func (l *Log) quarantine(base replication.Mark, reason string) (Quarantine, error) {
 	q, err := l.keep(context.Background(), base, reason)
 	if err != nil {
@@ -167,7 +168,8 @@ func (l *Log) quarantine(base replication.Mark, reason string) (Quarantine, erro
 	return q, durable.SyncDir(l.fs, l.opt.QuarantineDir)
 }
 
-// copyOut writes the records from base to last to a file, durable but for its name: it is Path with durable.TempSuffix behind it.
+// copyOut writes the records from base to last to a file that is durable except for its name, which is q.Path with
+// durable.TempSuffix appended.
 func (l *Log) copyOut(ctx context.Context, base, last replication.Mark, reason string) (Quarantine, error) {
 	q := Quarantine{Base: base, Last: last, Reason: reason[:min(len(reason), maxReason)]}
 	if err := durable.MkdirAll(l.fs, l.opt.QuarantineDir); err != nil {
@@ -181,7 +183,8 @@ func (l *Log) copyOut(ctx context.Context, base, last replication.Mark, reason s
 			break
 		}
 		if err == nil && old.Base == q.Base && old.Last == q.Last {
-			// The same cut, interrupted after this file and before the cut: write it again, it is the same.
+			// The same cut was interrupted after this file was made and before the log was cut. The content is the same, so
+			// write the file again.
 			break
 		}
 		name = fmt.Sprintf("%d-%d-%d-%d%s", q.Last.Epoch, base.Position+1, q.Last.Position, n, segmentSuffix)
@@ -214,7 +217,7 @@ func (l *Log) writeQuarantine(ctx context.Context, path string, q *Quarantine) (
 			return err
 		}
 		for i := range recs {
-			// A copy: vfs lets Write change the slice it is given, and Raw is shared.
+			// Write a copy: vfs allows Write to modify the slice it is given, and Raw is shared.
 			n, err := f.Write(slices.Clone(recs[i].Raw))
 			if err != nil {
 				return err
@@ -233,7 +236,7 @@ func (l *Log) writeQuarantine(ctx context.Context, path string, q *Quarantine) (
 	return f.Sync()
 }
 
-// ReadQuarantineHeader describes the quarantine file at path without reading its records.
+// ReadQuarantineHeader returns the description of the quarantine file at path without reading its records.
 func ReadQuarantineHeader(fs vfs.FS, path string) (Quarantine, error) {
 	r, err := OpenQuarantine(fs, path)
 	if err != nil {
@@ -281,7 +284,7 @@ func (r *QuarantineReader) init(path string) error {
 	return nil
 }
 
-// Next returns the next cut record, verified; io.EOF after the last one.
+// Next returns the next cut record, verified, or io.EOF after the last one.
 func (r *QuarantineReader) Next() (replication.Record, error) {
 	if r.c.at.prev == r.Last {
 		return replication.Record{}, io.EOF
@@ -299,8 +302,8 @@ func (r *QuarantineReader) Next() (replication.Record, error) {
 // Close closes the file.
 func (r *QuarantineReader) Close() error { return r.file.Close() }
 
-// ListQuarantine describes the quarantine files in dir, oldest cut position first; none when there is no dir. An error names
-// every file that cannot be read; the others are listed all the same.
+// ListQuarantine describes the quarantine files in dir, in the order of their base marks. It returns none if dir does not
+// exist. The error names every file that cannot be read; the others are listed nevertheless.
 func ListQuarantine(fs vfs.FS, dir string) ([]Quarantine, error) {
 	names, err := fs.List(dir)
 	if durable.IsNotExist(err) {

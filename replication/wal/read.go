@@ -8,15 +8,16 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// readAround is what Read takes from a segment beyond what was asked for: the scan from the index to the record wanted.
+// readAround is what Read reads from a segment beyond what was asked for: the scan from the index entry to the wanted
+// record.
 const readAround = indexEvery
 
-// Read appends to dst the records from position from on, up to maxBytes of them but at least one, and returns dst. It may
-// return fewer than exist. Records come from memory when they are new enough, else from the segments, where each is
-// verified. They may not be durable yet: see Durable. At Last+1 there is nothing to return and no error.
+// Read appends to dst the records that start at position from, up to maxBytes of them but at least one, and returns the
+// extended slice. It may return fewer than exist. Recent records come from memory, older ones from the segments, where each
+// is verified. They may not be durable yet: see Durable. At Last+1 there is nothing to return, and no error.
 //
-// ErrPruned: from is below First. ErrBeyond: it is above Last+1. ErrBoundary: a record holds it but does not begin there.
-// ErrDamaged: the segment is bad at that place.
+// ErrPruned: from is below First. ErrBeyond: from is above Last+1. ErrBoundary: from lies inside a record. ErrDamaged: the
+// segment is damaged there. ErrUnreadable: the file system failed to read it.
 func (l *Log) Read(from replication.Position, maxBytes int, dst []replication.Record) ([]replication.Record, error) {
 	l.mu.Lock()
 	switch {
@@ -60,7 +61,7 @@ func boundary(p, first, last replication.Position) error {
 	return fmt.Errorf("position %d lies inside the record %d..%d: %w", p, first, last, ErrBoundary)
 }
 
-// view is what a reader needs of a segment: a reference to it, where to begin, and the end of what was in its file then.
+// view is what a reader needs of a segment: a reference to it, where to begin, and how far its file had been written.
 type view struct {
 	s     *segment
 	from  place
@@ -68,7 +69,7 @@ type view struct {
 	limit int64
 }
 
-// viewAt references the segment that holds position p, which the caller, holding mu, knows to be retained.
+// viewAt references the segment that holds position p. The caller holds mu, and knows that p is retained.
 func (l *Log) viewAt(p replication.Position) view {
 	i := len(l.segments) - 1
 	for l.segments[i].base() >= p {
@@ -109,14 +110,14 @@ func (v view) cursor(chunk int) *cursor {
 	return &cursor{w: window{file: v.s.file, limit: v.limit, chunk: chunk}, salt: v.s.header.salt, at: v.from}
 }
 
-// remember indexes a place that a reader found.
+// remember indexes a place that a reader came across.
 func (l *Log) remember(s *segment, p place) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.addPlace(p)
 }
 
-// damage says what a reader found at the cursor instead of the next record.
+// damage returns the error for what a reader found at the cursor instead of the next record.
 func (l *Log) damage(v view, c *cursor, err error) error {
 	v.s.suspect.Store(true)
 	if io := (ioError{}); errors.As(err, &io) {
@@ -133,14 +134,14 @@ func damaged(path string, at place, err error, do string) error {
 	return fmt.Errorf("%w: segment %s, offset %d, after position %d: %w; %s", ErrDamaged, path, at.off, at.prev.Position, err, do)
 }
 
-// MarkAt names the log up to and including position p. False when p is neither the end of a retained record nor the
-// log's base (First-1), or cannot be read; FindMark tells these apart.
+// MarkAt returns the mark of the log up to and including position p. It returns false if p is neither the end of a retained
+// record nor the log's base (First-1), or if it cannot be read; FindMark distinguishes these cases.
 func (l *Log) MarkAt(p replication.Position) (replication.Mark, bool) {
 	m, err := l.FindMark(p)
 	return m, err == nil
 }
 
-// FindMark is MarkAt with the reason: ErrPruned, ErrBeyond, ErrBoundary, ErrDamaged, or a failed read.
+// FindMark is like MarkAt, but returns the reason: ErrPruned, ErrBeyond, ErrBoundary, ErrDamaged, or a failed read.
 func (l *Log) FindMark(p replication.Position) (replication.Mark, error) {
 	l.mu.Lock()
 	switch {
@@ -175,7 +176,7 @@ func (l *Log) findMark(v view, p replication.Position) (replication.Mark, error)
 	return at.prev, err
 }
 
-// seek walks to the record boundary at p and returns where it is.
+// seek walks to the record boundary at p and returns its place.
 func (l *Log) seek(v view, p replication.Position) (place, error) {
 	c := v.cursor(4 * readAround)
 	c.w.reuse = true

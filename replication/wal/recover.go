@@ -11,18 +11,18 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// scan is what a walk over one segment found.
+// scan is the result of walking over one segment.
 type scan struct {
 	s       *segment
 	epochs  replication.EpochTable
-	vouched int64 // bytes before it were fsynced, says a note
+	vouched int64 // bytes before it were fsynced, according to a note
 	torn    int64 // bytes from s.off on that were appended, as far as can be told
-	rest    int64 // bytes from s.off to the last that is not zero
-	bad     error // why the walk stopped at s.off, when not in order
+	rest    int64 // bytes from s.off up to the last non-zero byte
+	bad     error // why the walk stopped at s.off; nil if it ended normally
 }
 
-// recoverEnd opens the segments, verifies those whose bytes nothing vouches for as a whole, cuts a torn tail, and makes
-// what is left durable.
+// recoverEnd opens the segments, verifies in full those that nothing vouches for as a whole, cuts a torn tail, and makes
+// what remains durable.
 func (r *recovery) recoverEnd() error {
 	last := len(r.files) - 1
 	tail, unsettled := r.files[last], last > 0 && !r.files[last].settled
@@ -50,7 +50,7 @@ func (r *recovery) recoverEnd() error {
 	return r.settleEnd(found, unsettled)
 }
 
-// openSealed opens every segment but the last. The end of each is the base of the one after it.
+// openSealed opens every segment except the last. Each ends at the base of the next.
 func (r *recovery) openSealed(last int, unsettled bool) error {
 	for i, f := range r.files[:last] {
 		s, err := openSegment(r.fs, f.path, f.header, unsettled && i == last-1)
@@ -63,8 +63,9 @@ func (r *recovery) openSealed(last int, unsettled bool) error {
 	return nil
 }
 
-// checkBefore verifies the segment before an unsettled last one. If it does not reach the base of the last one, then the
-// crash tore it, and nothing of the last one was ever acknowledged: both are cut, and keep is false.
+// checkBefore verifies the segment before an unsettled last one. If it does not reach the base of the last one, the crash
+// tore it, and nothing in the last one was ever acknowledged: then the torn tail and the whole last segment are cut, and
+// keep is false.
 func (r *recovery) checkBefore(tail found) (keep bool, err error) {
 	s := r.segments[len(r.segments)-1]
 	s.off = s.header.length
@@ -98,7 +99,7 @@ func (r *recovery) checkBefore(tail found) (keep bool, err error) {
 	return false, r.settleEnd(before, false)
 }
 
-// vouches tells whether a note in the unsettled segment f says that something before it was fsynced, which none may.
+// vouches reports whether the unsettled segment f contains a note that something before it was fsynced. It must not.
 func (r *recovery) vouches(f found) (bool, error) {
 	data, err := readRange(r.fs, f.path, 0, f.size)
 	if err != nil {
@@ -108,7 +109,8 @@ func (r *recovery) vouches(f found) (bool, error) {
 	return ok, nil
 }
 
-// verify walks over the records of s and measures what follows them. A bad byte that a note vouches for is ErrDamaged.
+// verify walks over the records of s and measures what follows them. It returns ErrDamaged for a bad byte that a note
+// vouches for.
 func (r *recovery) verify(s *segment) (scan, error) {
 	found := scan{s: s, epochs: s.header.epochs}
 	c := &cursor{
@@ -137,7 +139,7 @@ func (r *recovery) verify(s *segment) (scan, error) {
 	return found, r.judgeRest(&found)
 }
 
-// judgeRest decides what the bytes after the last good record are: nothing, a torn tail, or damage.
+// judgeRest decides whether the bytes after the last good record are nothing, a torn tail, or damage.
 func (r *recovery) judgeRest(found *scan) error {
 	s := found.s
 	rest, err := readRange(r.fs, s.path, s.off, s.size)
@@ -169,8 +171,8 @@ func readRange(fs vfs.FS, path string, from, to int64) ([]byte, error) {
 	return data, nil
 }
 
-// cutTorn keeps a copy of the torn bytes after the end of s and zeroes all there is: what was cut must not join the log again when
-// the records before it are written a second time, and not a part of it either, which what comes next could make whole.
+// cutTorn keeps a copy of the torn bytes after the end of s, then zeroes everything there. What was cut must not rejoin the
+// log when the positions before it are written again. Nor may a part of it, which later writes could complete.
 func (r *recovery) cutTorn(found scan, s *segment) error {
 	if found.torn > 0 {
 		r.report.TornBytes += found.torn
@@ -187,8 +189,8 @@ func (r *recovery) cutTorn(found scan, s *segment) error {
 	return nil
 }
 
-// settleEnd makes the recovered end durable and takes it as the state of the log. What no note vouches for is written
-// again before it is fsynced: the page cache may hold bytes, marked clean by a failed fsync of the process before, that
+// settleEnd makes the recovered end durable and adopts it as the state of the log. What no note vouches for is rewritten
+// before it is fsynced: the page cache may hold bytes that a failed fsync of the previous process marked clean and that
 // never reached the disk (the PostgreSQL "fsyncgate" of 2018).
 func (r *recovery) settleEnd(found scan, unsettled bool) error {
 	s := found.s
@@ -204,13 +206,13 @@ func (r *recovery) settleEnd(found scan, unsettled bool) error {
 	if err := s.file.Sync(); err != nil {
 		return fmt.Errorf("fsync segment %s: %w", s.path, err)
 	}
-	// The names too: a process killed between a rename and its fsync leaves one that only this process sees.
+	// Sync the names too: after a process is killed between a rename and its fsync, the new name may exist only in memory.
 	if err := durable.SyncDir(r.fs, r.dir); err != nil {
 		return err
 	}
 	noted := found.vouched
 	if found.vouched > 0 && found.vouched == s.off-noteSize {
-		noted = s.off // the note itself is all that no note vouches for
+		noted = s.off // the note itself is the only thing that no note vouches for
 	}
 	if err := s.appendAt(s.end, s.off, s.off, noted); err != nil {
 		return err
@@ -221,7 +223,7 @@ func (r *recovery) settleEnd(found scan, unsettled bool) error {
 	return nil
 }
 
-// rewriteBefore does for the segment before an unsettled one, and for the header of that, what settleEnd does for the end.
+// rewriteBefore does what settleEnd does, for the segment before an unsettled one and for the header of the latter.
 func (r *recovery) rewriteBefore(s *segment) error {
 	before := r.segments[len(r.segments)-2]
 	if err := copyRange(before.file, before.file, before.header.length, before.off, r.opt.Wrote); err != nil {

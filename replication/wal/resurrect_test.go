@@ -12,8 +12,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// A power loss takes the page of the second record and spares those after it. The second is written again, byte for byte:
-// the ones after it would continue the chain, and must not come back.
+// A power loss takes the page of the second record and spares those after it. The second is written again, byte for byte.
+// The records after it would continue the chain, and must not come back.
 func TestTornRecordsStayGone(t *testing.T) {
 	fs := vfs.NewMem()
 	l, _ := mustOpen(t, fs, "wal", Options{Create: true, SegmentBytes: 1 << 20})
@@ -39,7 +39,8 @@ func TestTornRecordsStayGone(t *testing.T) {
 	goesOn(t, crashed, recs[0].Mark(), recs[1])
 }
 
-// goesOn requires that the log ends in end once what comes after that is cut, and in next, and nothing after, once that is written again.
+// goesOn requires that the log ends in end once what comes after that is cut, and that it ends in next, with nothing after
+// it, once that is written again.
 func goesOn(t *testing.T, crashed *vfs.MemFS, end replication.Mark, next replication.Record) {
 	t.Helper()
 	l, rep := mustOpen(t, crashed, "wal", Options{})
@@ -59,8 +60,8 @@ func goesOn(t *testing.T, crashed *vfs.MemFS, end replication.Mark, next replica
 	}
 }
 
-// A killed process leaves in the page cache what it never synced. The next process finds it, calls it durable, and then the
-// power goes: what was called durable must be there.
+// A killed process leaves in the page cache what it never synced. The next process finds it and calls it durable, and then
+// the power fails: what was called durable must be there.
 func TestKilledProcessThenPowerLoss(t *testing.T) {
 	rng := seeded(t)
 	for range 60 {
@@ -108,7 +109,7 @@ func writeUnsynced(t *testing.T, l *Log) {
 	}
 }
 
-// The same with the process killed inside a truncation, a reset or a prune: at every step of it.
+// The same with the process killed during a truncation, a reset or a prune, at every step of it.
 func TestKilledInsideAnOperationThenPowerLoss(t *testing.T) {
 	table := replication.EpochTable{{Epoch: 1, Start: 1}}
 	for name, op := range map[string]func(*Log) error{
@@ -133,7 +134,7 @@ func TestKilledInsideAnOperationThenPowerLoss(t *testing.T) {
 			l, _ := mustOpen(t, failing(fs, &armed, func(op errorfs.Op) error {
 				if op.Kind.ReadOrWrite() == errorfs.OpIsWrite || op.Kind == errorfs.OpOpenDir {
 					if left.Add(-1) <= 0 {
-						return syscall.EIO // and everything after it: a dead process does nothing more
+						return syscall.EIO // and so does everything after it: a dead process does nothing more
 					}
 				}
 				return nil
@@ -166,8 +167,8 @@ func TestKilledInsideAnOperationThenPowerLoss(t *testing.T) {
 	}
 }
 
-// Two faults at once: the note that the last segment's predecessors are durable is gone, and one of them is damaged. A note
-// further on in the last segment still vouches for it: this is no torn tail.
+// Two faults at once: the note that the predecessors of the last segment are durable is gone, and one of them is damaged. A
+// later note in the last segment still vouches for it, so this is not a torn tail.
 func TestDamageBeforeUnsettledSegment(t *testing.T) {
 	fs := vfs.NewMem()
 	l, _ := mustOpen(t, fs, "wal", Options{Create: true})
@@ -186,7 +187,7 @@ func TestDamageBeforeUnsettledSegment(t *testing.T) {
 		t.Fatalf("without the note, all else well: %+v", rep)
 	}
 	closeLog(t, l)
-	flipBit(t, crashed, before.path, (before.off-100)*8) // in its last record: no note of its own vouches for it
+	flipBit(t, crashed, before.path, (before.off-100)*8) // in its last record, for which no note of its own vouches
 	if _, _, err := Open(crashed, "wal", Options{}); !errors.Is(err, ErrDamaged) {
 		t.Fatal(err)
 	}

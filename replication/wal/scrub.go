@@ -10,15 +10,16 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// scrubChunk is what Scrub reads at once, in bytes.
+// scrubChunk is how many bytes Scrub reads at once.
 const scrubChunk = 1 << 20
 
-// Scrub reads the first closed segment that ends after a position and verifies it as it lies on disk now, header and every record:
-// damage is to be found while another member holds the same, not when it is needed. It returns the segment's last position, from
-// which the next call goes on, also with an error; false when no closed segment ends after the position. pace is called before each
-// read with its size in bytes, and may wait; its error ends the scrub.
+// Scrub reads the first closed segment that ends after position after, and verifies its header and every record as they are
+// on disk now: damage should be found while another member still holds the same data, not when it is needed. It returns the
+// segment's last position, from which the next call continues, even with an error. found is false if no closed segment ends
+// after the position. pace is called before each read with its size in bytes, and may wait; an error from it ends the
+// scrub.
 //
-// ErrDamaged names file and offset, also where the disk fails to read. ErrClosed: the log was closed.
+// ErrDamaged names file and offset, even if it was the disk that failed to read. ErrClosed: the log was closed.
 func (l *Log) Scrub(after replication.Position, pace func(bytes int) error) (last replication.Position, found bool, err error) {
 	l.mu.Lock()
 	if errors.Is(l.err, ErrClosed) {
@@ -46,7 +47,7 @@ func (l *Log) Scrub(after replication.Position, pace func(bytes int) error) (las
 	uncache(s.file)
 	err = verify(v, pace)
 	if err != nil && !l.holds(s) {
-		err = nil // pruned or cut meanwhile
+		err = nil // the segment was pruned or cut meanwhile
 	}
 	return v.end.Position, true, err
 }
@@ -57,7 +58,7 @@ func (l *Log) holds(s *segment) bool {
 	return slices.Contains(l.segments, s)
 }
 
-// verify reads all of a segment.
+// verify reads and verifies a whole segment.
 func verify(v view, pace func(bytes int) error) error {
 	c := v.cursor(scrubChunk)
 	c.w.file, c.w.reuse = &paced{File: v.s.file, pace: pace}, true
@@ -79,7 +80,8 @@ func verify(v view, pace func(bytes int) error) error {
 	return nil
 }
 
-// scrubbed words what verify met at a place: what pace said is no damage.
+// scrubbed turns an error that verify met at a place into one for the caller. An error from pace is not damage, and is
+// returned as it is.
 func scrubbed(v view, at place, err error) error {
 	var stopped stoppedError
 	if errors.As(err, &stopped) {
@@ -90,7 +92,7 @@ func scrubbed(v view, at place, err error) error {
 		"state machine holds what was in it; followers that lack it take a snapshot then")
 }
 
-// paced asks before each read.
+// paced calls pace before each read.
 type paced struct {
 	vfs.File
 	pace func(bytes int) error

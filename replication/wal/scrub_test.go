@@ -12,7 +12,7 @@ import (
 
 func unpaced(int) error { return nil }
 
-// scrubAll scrubs every closed segment and returns where each ended, and the first error.
+// scrubAll scrubs every closed segment, and returns where each ended and the first error.
 func scrubAll(l *Log) (ends []replication.Position, first error) {
 	for after := replication.Position(0); ; {
 		end, found, err := l.Scrub(after, unpaced)
@@ -63,7 +63,7 @@ func TestScrubFindsEveryFlippedBitOfClosedSegments(t *testing.T) {
 	}
 }
 
-// A log that was opened again knows of its older segments only where they begin and end.
+// A log that was reopened knows only where its older segments begin and end.
 func TestScrubAfterARestart(t *testing.T) {
 	fs := vfs.NewMem()
 	l, _ := mustOpen(t, fs, "wal", Options{Create: true})
@@ -82,7 +82,7 @@ func TestScrubAfterARestart(t *testing.T) {
 	}
 }
 
-// What was pruned while it was read is no damage, whatever is found there; nor is being told to stop.
+// A segment that was pruned while it was being read is not damage, whatever is found there; nor is being told to stop.
 func TestScrubOfWhatIsPrunedMeanwhile(t *testing.T) {
 	fs := vfs.NewMem()
 	l, _ := mustOpen(t, fs, "wal", Options{Create: true})

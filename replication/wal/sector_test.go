@@ -15,9 +15,9 @@ import (
 
 const sector = 512
 
-// sectorFS is a disk that loses its power: each sector then holds what was synced, or any of what was written to it since. A block
-// that is written again and again before a sync may so be torn between all its versions, which vfs.MemFS does not do. Names are
-// durable at once.
+// sectorFS is a disk that may lose power: each sector then holds what was synced, or any of what was written to it since. A
+// block that is rewritten several times before a sync may thus be torn between all its versions, which vfs.MemFS does not
+// simulate. Names are durable at once.
 type sectorFS struct {
 	*vfs.MemFS
 	mu     sync.Mutex
@@ -98,7 +98,7 @@ func overwrite(b, with []byte, at int64) []byte {
 	return b
 }
 
-// crash is what is found when the power is lost now.
+// crash returns what is found if the power is lost now.
 func (s *sectorFS) crash(t *testing.T, rng *rand.Rand) *vfs.MemFS {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -119,7 +119,8 @@ func (s *sectorFS) crash(t *testing.T, rng *rand.Rand) *vfs.MemFS {
 	return after
 }
 
-// TestPowerLossTearsSectors loses the power while records are appended, written, synced, pruned, read and scrubbed at once.
+// TestPowerLossTearsSectors loses power while records are concurrently appended, written, synced, pruned, read and
+// scrubbed.
 func TestPowerLossTearsSectors(t *testing.T) {
 	rng := seeded(t)
 	for range 15 {
@@ -184,7 +185,7 @@ func appendAnything(t *testing.T, l *Log, rng *rand.Rand) replication.Record {
 	return r
 }
 
-// readAnything reads, looks up and scrubs somewhere.
+// readAnything reads, looks up and scrubs at a random place.
 func readAnything(l *Log, rng *rand.Rand) error {
 	last := uint64(l.Last().Position)
 	if last == 0 {
@@ -206,7 +207,8 @@ func readAnything(l *Log, rng *rand.Rand) error {
 	return errors.Join(err, markErr, scrubErr)
 }
 
-// crashAndRecover requires what was durable, nothing that was not appended, and zeros behind it; and all of that once more.
+// crashAndRecover requires that what was durable is there, that nothing is there that was not appended, and that zeros
+// follow; and then the same once more.
 func crashAndRecover(t *testing.T, fs *sectorFS, rng *rand.Rand, durable replication.Position, all []replication.Record) {
 	t.Helper()
 	after := fs.crash(t, rng)

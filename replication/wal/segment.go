@@ -12,11 +12,11 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// indexEvery is the distance in bytes between entries of a segment's index: what a reader may have to scan before it
-// reaches the record it wants.
+// indexEvery is the distance in bytes between entries of a segment's index. It bounds what a reader scans before it reaches
+// the record it wants.
 const indexEvery = 64 << 10
 
-// place is a record boundary inside a segment: the record at off continues prev.
+// place is a record boundary in a segment: the record at off continues prev.
 type place struct {
 	off  int64
 	prev replication.Mark
@@ -26,27 +26,27 @@ type place struct {
 type segment struct {
 	path   string
 	header segmentHeader
-	file   vfs.File // reads, and what recovery and settle write
-	// out is what was appended and is not in the file yet; syncFile is where it goes, and is synced. nil once nothing in the segment is
-	// unsynced for good. Guarded by Log.syncMu.
+	file   vfs.File // for reads, and for the writes of recovery and settle
+	// out holds what was appended but is not in the file yet. syncFile is the handle that it is written and synced through;
+	// it is nil once everything in the segment is synced and nothing more will be appended. Guarded by Log.syncMu.
 	out      outbox
 	syncFile *blockFile
-	size     int64 // of the file, bytes; fixed when it is made, grown by one oversized batch at most
+	size     int64 // of the file, in bytes; fixed when it is made, except that an empty segment grows to fit an oversized record
 
-	// prepared: the file of the next segment was asked for. Guarded by Log.appendMu.
+	// prepared means that the next segment's file has been requested. Guarded by Log.appendMu.
 	prepared bool
 
-	// suspect: a reader found it damaged, so that its file is not written over.
+	// suspect means that a reader found damage, so the file must not be reused.
 	suspect atomic.Bool
 
-	refs atomic.Int32 // the Log's own, and one for each reader; the file is closed with the last
+	refs atomic.Int32 // one for the Log and one for each reader; the last release closes the file
 
 	// Guarded by Log.mu.
 	end    replication.Mark // of the last record; the base when there is none
 	off    int64            // where the next record or note goes; -1 in a sealed segment that was not scanned
-	wrote  place            // everything before it is in the file; nothing is known of it where off is -1
-	synced int64            // bytes before it were fsynced
-	noted  int64            // the largest offset a note vouches for, be it written yet or not
+	wrote  place            // everything before it is in the file; meaningless while off is -1
+	synced int64            // bytes before it are fsynced
+	noted  int64            // the largest offset that a note vouches for, whether or not that note is in the file yet
 	index  []place          // sorted; index[0] is the base
 }
 
@@ -54,15 +54,15 @@ func (s *segment) base() replication.Position { return s.header.base.Position }
 
 func (s *segment) acquire() { s.refs.Add(1) }
 
-// release drops a reference; the last one closes the file. The error of closing a file that is only read, or was fsynced
-// before, says nothing about its data.
+// release drops a reference; the last one closes the file. The error of that close is ignored: the file was only read, or
+// was fsynced before, so the error says nothing about its data.
 func (s *segment) release() {
 	if s.refs.Add(-1) == 0 {
 		_ = s.file.Close()
 	}
 }
 
-// addPlace indexes p when it is far enough from the last one indexed before it. Caller holds Log.mu.
+// addPlace indexes p unless it is too close to an indexed neighbour. The caller holds Log.mu.
 func (s *segment) addPlace(p place) {
 	i := sort.Search(len(s.index), func(i int) bool { return s.index[i].off > p.off })
 	if i > 0 && p.off-s.index[i-1].off < indexEvery || i < len(s.index) && s.index[i].off-p.off < indexEvery {
@@ -73,13 +73,13 @@ func (s *segment) addPlace(p place) {
 	s.index[i] = p
 }
 
-// placeBefore returns the last indexed place whose next record starts at or before position p. Caller holds Log.mu.
+// placeBefore returns the last indexed place whose next record starts at or before position p. The caller holds Log.mu.
 func (s *segment) placeBefore(p replication.Position) place {
 	i := sort.Search(len(s.index), func(i int) bool { return s.index[i].prev.Position >= p })
 	return s.index[max(i-1, 0)]
 }
 
-// openSegment opens an existing file whose header was read.
+// openSegment opens an existing file whose header has been read.
 func openSegment(fs vfs.FS, path string, h segmentHeader, writable bool) (*segment, error) {
 	s := &segment{path: path, header: h, end: h.base, off: h.length, index: []place{{off: h.length, prev: h.base}}}
 	s.refs.Store(1)
@@ -113,8 +113,8 @@ func (s *segment) openRest(fs vfs.FS, writable bool) error {
 	return nil
 }
 
-// appendAt has what is appended go on after end, at off. Everything before is in the file; bytes before synced are fsynced, and a note
-// vouches for those before noted.
+// appendAt makes appends continue after end, at offset off. Everything before off is in the file, bytes before synced are
+// fsynced, and a note vouches for the bytes before noted.
 func (s *segment) appendAt(end replication.Mark, off, synced, noted int64) error {
 	at := off / block * block
 	head := make([]byte, off-at)
@@ -126,7 +126,7 @@ func (s *segment) appendAt(end replication.Mark, off, synced, noted int64) error
 	return nil
 }
 
-// closeFiles closes both handles of a segment that no reader has.
+// closeFiles closes both handles of a segment that has no readers.
 func (s *segment) closeFiles() error {
 	return errors.Join(s.closeSyncFile(), s.file.Close())
 }
@@ -141,7 +141,7 @@ func (s *segment) closeSyncFile() error {
 	return f.Close()
 }
 
-// settle writes the note that the segments before this one, and this one's header, are durable, and syncs it.
+// settle writes and syncs the note which says that the segments before this one, and this one's header, are durable.
 func (s *segment) settle() error {
 	n := note{kind: noteSettled, salt: s.header.salt, offset: s.header.length}
 	if _, err := s.file.WriteAt(n.appendTo(nil), s.header.length-settledSize); err != nil {

@@ -10,37 +10,37 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// sparePrefix begins the name of a file that is made for a segment to come, until it gets its header and its name. Each has a number: Prepare
-// makes them beside Append. Open removes leftover ones.
+// sparePrefix begins the name of a file made for a future segment, until it gets its header and its segment name. Each file
+// has its own number, because Prepare makes them concurrently with Append. Open removes leftovers.
 const sparePrefix = "next-"
 
-// syncStep is how much of a file that is long is written between two fsyncs, so that none takes long, and none of the log's own waits long
-// for it.
+// syncStep is how much of a long file is written between two fsyncs. It keeps each fsync short, so that the log's own
+// fsyncs do not wait long behind it.
 const syncStep = 4 << 20
 
-// spare has files for segments to come, in dir: one that was prepared in the background, and those that pruning has left.
+// spare holds files for future segments in dir: one that was prepared in the background, and those left by pruning.
 type spare struct {
-	fs    vfs.FS // where files are removed
+	fs    vfs.FS // for removing files
 	dir   string
 	wrote func() // Options.Wrote
 
 	mu       sync.Mutex
-	made     int           // files that were begun
-	closed   bool          // none is begun any more
-	busy     chan struct{} // closed when the running preparation ends; nil when none runs
-	prepared blank         // for the next segment; when it is new, zero-filled and fsynced
+	made     int           // files begun so far; numbers their names
+	closed   bool          // no file is begun any more
+	busy     chan struct{} // closed when the running preparation ends; nil if none is running
+	prepared blank         // for the next segment; zero-filled and fsynced if it is new
 	freed    []blank       // oldest first; see free.go
-	limit    int           // of freed
+	limit    int           // of len(freed)
 }
 
-// blank is a file that may become a segment; the zero value is none.
+// blank is a file that may become a segment. The zero value means no file.
 type blank struct {
 	path string
 	size int64
-	used bool // it was a segment before, and is full of what that held
+	used bool // it was a segment before, and still holds its contents
 }
 
-// start prepares a file of size bytes, beside the caller by way of spawn, unless there is one or one is being made.
+// start has a file of size bytes prepared through spawn, unless one is ready or being prepared.
 func (s *spare) start(spawn func(func()), fs vfs.FS, size int64) {
 	s.mu.Lock()
 	if s.busy == nil && s.prepared.path == "" && len(s.freed) > 0 {
@@ -56,19 +56,19 @@ func (s *spare) start(spawn func(func()), fs vfs.FS, size int64) {
 	spawn(func() { s.prepare(fs, size, done) })
 }
 
-// prepare makes the file that busy tells of, which is done.
+// prepare makes the file announced by busy, and closes done.
 func (s *spare) prepare(fs vfs.FS, size int64, done chan struct{}) {
 	b, err := s.make(fs, size)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err == nil { // or else whoever needs the file makes it, and learns why that does not work
+	if err == nil { // otherwise whoever needs the file makes it, and learns why that fails
 		s.prepared = b
 	}
 	s.busy = nil
 	close(done)
 }
 
-// ensure has a file of at least need bytes there, where that is possible: it makes one of size bytes if none is.
+// ensure makes a file of at least need bytes available if possible: it makes one of size bytes if there is none.
 func (s *spare) ensure(fs vfs.FS, size, need int64) {
 	s.wait()
 	s.mu.Lock()
@@ -80,11 +80,12 @@ func (s *spare) ensure(fs vfs.FS, size, need int64) {
 	done := make(chan struct{})
 	s.busy = done
 	s.mu.Unlock()
-	_ = removeBlanks(s.fs, small) // a leftover is removed by Open
+	_ = removeBlanks(s.fs, small) // if this fails, Open removes the leftover
 	s.prepare(fs, max(size, need), done)
 }
 
-// makeWay leaves the place of what is prepared to another file; what is too small and was no segment yet is to be removed. Caller holds mu.
+// makeWay clears the place of the prepared file. A used file goes back to freed; a new one that is too small is returned,
+// to be removed. The caller holds mu.
 func (s *spare) makeWay() (small []blank) {
 	if s.prepared.used {
 		s.freed = append([]blank{s.prepared}, s.freed...)
@@ -95,19 +96,19 @@ func (s *spare) makeWay() (small []blank) {
 	return small
 }
 
-// has tells whether a file of at least need bytes is there and need not be waited for.
+// has reports whether a file of at least need bytes is available without waiting.
 func (s *spare) has(need int64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.busy == nil && s.fits(need)
 }
 
-// fits tells whether a file that is there has need bytes. Caller holds mu.
+// fits reports whether an available file has at least need bytes. The caller holds mu.
 func (s *spare) fits(need int64) bool {
 	return s.prepared.size >= need || len(s.freed) > 0 && s.freed[0].size >= need
 }
 
-// wait returns when no preparation runs that ran before.
+// wait returns once the preparation that is running now, if any, has ended.
 func (s *spare) wait() {
 	s.mu.Lock()
 	busy := s.busy
@@ -117,7 +118,8 @@ func (s *spare) wait() {
 	}
 }
 
-// take returns a file of at least need bytes: the prepared one, one that was freed, or else a new one of size bytes. The caller renames it.
+// take returns a file of at least need bytes: the prepared one, a freed one, or else a new one of size bytes. The caller
+// renames it.
 func (s *spare) take(fs vfs.FS, size, need int64) (blank, error) {
 	s.wait()
 	b, small := s.ready(need)
@@ -130,7 +132,7 @@ func (s *spare) take(fs vfs.FS, size, need int64) (blank, error) {
 	return s.make(fs, max(size, need))
 }
 
-// ready takes a file that is there, none when none is large enough, and what is to be removed.
+// ready takes an available file, or none if none is large enough, and returns the files to be removed.
 func (s *spare) ready(need int64) (b blank, small []blank) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -146,7 +148,7 @@ func (s *spare) ready(need int64) (b blank, small []blank) {
 	return b, small
 }
 
-// make makes a file of size bytes under a name that no other has.
+// make creates a file of size bytes under a unique name.
 func (s *spare) make(fs vfs.FS, size int64) (blank, error) {
 	s.mu.Lock()
 	s.made++
@@ -155,7 +157,7 @@ func (s *spare) make(fs vfs.FS, size int64) (blank, error) {
 	return blank{path: path, size: size}, createZeroed(fs, path, size, s.wrote)
 }
 
-// close returns when nothing is being prepared, and has nothing be prepared any more.
+// close prevents further preparations and waits for the running one.
 func (s *spare) close() {
 	s.mu.Lock()
 	s.closed = true
@@ -163,7 +165,7 @@ func (s *spare) close() {
 	s.wait()
 }
 
-// discard removes every file.
+// discard removes all files.
 func (s *spare) discard() error {
 	s.mu.Lock()
 	all := append(s.freed, s.prepared)
@@ -181,10 +183,10 @@ func removeBlanks(fs vfs.FS, all []blank) (err error) {
 	return err
 }
 
-// createZeroed makes a file of size zero bytes or some more, all of them allocated, written and fsynced: allocated so that the volume
-// cannot be full later, written so that later writes need no change of the file's extents (on ext4 and XFS the first write
-// into fallocated space does, and fdatasync then commits the journal). After an error there is no file. wrote is told of each write; nil:
-// nobody is.
+// createZeroed makes a file of at least size zero bytes, all of them allocated, written and fsynced. They are allocated so
+// that the volume cannot be full later, and written so that later writes do not change the file's extents (on ext4 and XFS
+// the first write into fallocated space does, and fdatasync then commits the journal). After an error there is no file.
+// wrote, unless nil, is called after each write.
 func createZeroed(fs vfs.FS, path string, size int64, wrote func()) error {
 	size = roundUp(size)
 	f, err := fs.Create(path, durable.Category)
@@ -199,19 +201,20 @@ func createZeroed(fs vfs.FS, path string, size int64, wrote func()) error {
 }
 
 func fillZero(f *blockFile, size int64, wrote func()) error {
-	// Only a full volume is an answer; file systems without fallocate find out while writing.
+	// Only a full volume is an error here: file systems without fallocate find out while writing.
 	if err := f.Preallocate(0, size); durable.IsNoSpace(err) {
 		return err
 	}
 	return zeroRange(f, 0, size, wrote)
 }
 
-// zeroRange overwrites [from, to) with zeros and fsyncs. Past the page cache it takes whole blocks. wrote is told of each write; nil: nobody is.
+// zeroRange overwrites [from, to) with zeros and fsyncs. With direct I/O the range must consist of whole blocks. wrote,
+// unless nil, is called after each write.
 func zeroRange(f *blockFile, from, to int64, wrote func()) error {
 	buf := aligned(nil, int(min(to-from, 256<<10)))
 	buf = buf[:cap(buf)]
 	for at, unsynced := from, int64(0); at < to; {
-		clear(buf) // vfs lets a write change the slice it is given
+		clear(buf) // vfs allows a write to modify the slice it is given
 		n := min(int64(len(buf)), to-at)
 		if err := f.write(buf[:n], at); err != nil {
 			return err

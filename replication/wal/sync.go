@@ -7,9 +7,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// Sync writes everything appended before it began, makes it durable, and returns the durable end. Calls wait for each other, and one
-// that finds its records synced by the call before it does nothing. An error is final: after a failed fsync nobody knows
-// what of the file is on the disk, and a second fsync would lie about it.
+// Sync writes everything appended before it began, makes it durable, and returns the durable end. Calls wait for each
+// other, and a call whose records were synced by the one before it does nothing. An error is final: after a failed fsync
+// nobody knows how much of the file is on disk, and a second fsync would lie about it.
 func (l *Log) Sync() (replication.Mark, error) {
 	l.mu.Lock()
 	want := l.last.Position
@@ -57,9 +57,9 @@ func (l *Log) Sync() (replication.Mark, error) {
 	return target, nil
 }
 
-// settle makes durable, in this order: the segment before s; the name of s; the header of s; and then the note that says
-// so. Recovery takes damage before s for a torn tail as long as the note is missing, so nothing in s may be acknowledged
-// before it. Caller holds syncMu.
+// settle makes durable, in this order: the segment before s, the name of s, the header of s, and then the note that says
+// so. Until the note is there, recovery takes damage before s for a torn tail, so nothing in s may be acknowledged before.
+// The caller holds syncMu.
 func (l *Log) settle(before, s *segment) error {
 	if err := l.writeOut(before); err != nil {
 		return err

@@ -6,14 +6,14 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// tail holds the newest records of the log in memory, contiguous up to its end, so that followers that keep up never read
-// the disk. Guarded by Log.mu.
+// tail holds the newest records of the log in memory, contiguous up to its end, so that followers that keep up never cause
+// disk reads. Guarded by Log.mu.
 type tail struct {
 	records []replication.Record // records[head:] are held, oldest first
 	head    int
 	bytes   int64
 	limit   int64
-	written replication.Position // what comes after it is in no file yet, and stays here whatever the limit
+	written replication.Position // records after it are in no file yet, and stay here whatever the limit
 }
 
 func (t *tail) held() []replication.Record { return t.records[t.head:] }
@@ -24,13 +24,13 @@ func (t *tail) push(r replication.Record) {
 	t.trim()
 }
 
-// wrote tells that the records up to p are in their files.
+// wrote notes that the records up to p are in their files.
 func (t *tail) wrote(p replication.Position) {
 	t.written = p
 	t.trim()
 }
 
-// trim lets go of the oldest beyond the limit.
+// trim drops the oldest records beyond the limit.
 func (t *tail) trim() {
 	for t.bytes > t.limit && t.head < len(t.records)-1 && t.records[t.head].Last() <= t.written {
 		t.bytes -= int64(len(t.records[t.head].Raw))
@@ -38,7 +38,7 @@ func (t *tail) trim() {
 		t.head++
 	}
 	if t.head > 1024 && t.head > len(t.records)/2 {
-		// Move the held ones to the front; each record moves at most once for every one that left.
+		// Compact the slice. Each record moves at most once for every one that left.
 		n := copy(t.records, t.held())
 		clear(t.records[n:])
 		t.records, t.head = t.records[:n], 0
@@ -62,7 +62,7 @@ func (t *tail) search(p replication.Position) int {
 	return sort.Search(len(held), func(i int) bool { return held[i].Last() >= p })
 }
 
-// covers tells whether the record that holds position p is in memory.
+// covers reports whether the record that holds position p is in memory.
 func (t *tail) covers(p replication.Position) bool {
 	held := t.held()
 	return len(held) > 0 && held[0].First <= p && p <= held[len(held)-1].Last()

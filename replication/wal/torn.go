@@ -16,7 +16,8 @@ import (
 const (
 	tornPrefix = "torn-"
 	tornSuffix = ".bin"
-	// tornKept bounds the copies of torn tails: a member that crashes in a loop must not fill its volume with them.
+	// tornKept bounds the number of copies of torn tails, so that a member in a crash loop does not fill its volume with
+	// them.
 	tornKept = 8
 )
 
@@ -46,7 +47,7 @@ func (r *recovery) keepTorn(path string, from, to int64, last replication.Mark) 
 	}
 }
 
-// keepSegment does the same for a whole segment, which is about to be removed.
+// keepSegment does the same for a whole segment that is about to be removed.
 func (r *recovery) keepSegment(f found, last replication.Mark) error {
 	to := f.size
 	if f.bad == nil {
@@ -59,7 +60,7 @@ func (r *recovery) keepSegment(f found, last replication.Mark) error {
 	return r.keepTorn(f.path, 0, to, last)
 }
 
-// writeTorn writes data to the first free name in the quarantine directory.
+// writeTorn writes data under the first unused name in the quarantine directory.
 func (r *recovery) writeTorn(stem string, data []byte) (string, error) {
 	if err := durable.MkdirAll(r.fs, r.opt.QuarantineDir); err != nil {
 		return "", err
@@ -75,7 +76,7 @@ func (r *recovery) writeTorn(stem string, data []byte) (string, error) {
 	}
 }
 
-// pruneTornCopies removes the oldest copies of torn tails beyond tornKept. Failing to is no reason not to start.
+// pruneTornCopies removes the oldest copies of torn tails beyond tornKept. A failure to do so does not prevent the start.
 func (r *recovery) pruneTornCopies() {
 	names, err := r.fs.List(r.opt.QuarantineDir)
 	if err != nil {

@@ -12,19 +12,20 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// cutName is the file that becomes the last segment of a truncated or reset log; Open removes a leftover one.
+// cutName is the file that becomes the last segment of a truncated or reset log. Open removes a leftover one.
 const cutName = "cut" + durable.TempSuffix
 
-// Cut is TruncateAfter for callers that only count the entries that left the log.
+// Cut is TruncateAfter for callers that need only the number of entries removed.
 func (l *Log) Cut(p replication.Position, reason string) (uint64, error) {
 	q, err := l.TruncateAfter(p, reason)
 	return q.Entries(), err
 }
 
 // TruncateAfter cuts everything after position p, which must be a record end or the log's base. The cut records are in a
-// durable quarantine file before the log is touched, which Keep may have written ahead. Then the segment that holds p is copied up to there and renamed over
-// the old one: a crash leaves the old end or the new one, and the new file's bytes after the end are zeros, so that
-// nothing cut can come back. Cutting at or after the end does nothing. A concurrent Read may still return cut records.
+// durable quarantine file before the log is touched; Keep may have written it ahead of time. Then the segment that holds p
+// is copied up to p and the copy renamed over the original. A crash leaves the old end or the new one, and the bytes after
+// the new end are zeros, so nothing that was cut can come back. Cutting at or after the end does nothing. A concurrent Read
+// may still return cut records.
 //
 // ErrPruned, ErrBoundary, ErrDamaged and ErrNoSpace leave the log as it was; any other error is final.
 func (l *Log) TruncateAfter(p replication.Position, reason string) (Quarantine, error) {
@@ -35,7 +36,7 @@ func (l *Log) TruncateAfter(p replication.Position, reason string) (Quarantine, 
 	if p >= l.Last().Position {
 		return Quarantine{}, l.Err()
 	}
-	// Everything is settled from here on: the cut never meets an unsynced segment.
+	// From here on everything is settled: the cut never meets an unsynced segment.
 	if _, err := l.Sync(); err != nil {
 		return Quarantine{}, err
 	}
@@ -53,7 +54,7 @@ func (l *Log) TruncateAfter(p replication.Position, reason string) (Quarantine, 
 	return q, nil
 }
 
-// cut replaces the segment that holds mark. An error of a full volume means that nothing was changed.
+// cut replaces the segment that holds mark. A no-space error means that nothing was changed.
 func (l *Log) cut(mark replication.Mark) error {
 	l.mu.Lock()
 	v := l.viewAt(max(mark.Position, l.segments[0].base()+1))
@@ -86,8 +87,8 @@ func (l *Log) cut(mark replication.Mark) error {
 	return nil
 }
 
-// copySegment makes a segment at path with header h and the content of old up to end, durable except for its name. The
-// salt is the old one's: the notes that are copied carry it.
+// copySegment makes a segment at path with header h and the content of old up to end, durable except for its name. h keeps
+// the salt of old, because the copied notes carry it.
 func (l *Log) copySegment(path string, old *segment, h segmentHeader, end int64) error {
 	least := end + 2*noteSize
 	err := createZeroed(l.opt.Growth, path, max(old.size, least), l.opt.Wrote)
@@ -107,7 +108,8 @@ func (l *Log) copySegment(path string, old *segment, h segmentHeader, end int64)
 	return nil
 }
 
-// writeDurable writes header, settled note, the content of from between header and end, and a note that vouches for it.
+// writeDurable writes the header, the settled note, the content of from between header and end, and a note that vouches for
+// it, then fsyncs.
 func writeDurable(f vfs.File, from io.ReaderAt, h segmentHeader, end int64, wrote func()) error {
 	head := h.encode()
 	settled := note{kind: noteSettled, salt: h.salt, offset: h.length}
@@ -125,7 +127,8 @@ func writeDurable(f vfs.File, from io.ReaderAt, h segmentHeader, end int64, wrot
 	return f.Sync()
 }
 
-// copyRange copies the bytes [at, end) from one file to the same place in another. Not all of it is fsynced. wrote is told of each write.
+// copyRange copies the bytes [at, end) from one file to the same offset in another. It does not fsync the last of them.
+// wrote is called after each write.
 func copyRange(to vfs.File, from io.ReaderAt, at, end int64, wrote func()) error {
 	buf := make([]byte, min(writeChunk, end-at))
 	for unsynced := int64(0); at < end; {
@@ -149,7 +152,7 @@ func copyRange(to vfs.File, from io.ReaderAt, at, end int64, wrote func()) error
 }
 
 // replace renames the finished segment at path into place, makes that durable, and removes the segments that it makes
-// obsolete. The rename is the step: h.seq is above theirs, so Open removes what a crash leaves of them.
+// obsolete. The rename is the atomic step: h.seq is higher than theirs, so Open removes what a crash leaves of them.
 func (l *Log) replace(path string, h segmentHeader, obsolete func(*segment) bool) (*segment, error) {
 	final := l.fs.PathJoin(l.dir, segmentName(h.base.Position))
 	if err := l.fs.Rename(path, final); err != nil {
@@ -175,7 +178,7 @@ func (l *Log) replace(path string, h segmentHeader, obsolete func(*segment) bool
 	return openSegment(l.fs, final, h, true)
 }
 
-// become makes s the last segment, after those with a base below from, and mark the end of the log.
+// become makes s the last segment, after those with a base below from, and makes mark the end of the log.
 func (l *Log) become(s *segment, mark replication.Mark, epochs replication.EpochTable, from replication.Position) {
 	l.syncMu.Lock()
 	defer l.syncMu.Unlock()
@@ -197,7 +200,8 @@ func (l *Log) become(s *segment, mark replication.Mark, epochs replication.Epoch
 }
 
 // Reset empties the log, which then continues after at, with t as the history of leaderships up to there. A crash leaves
-// the old log or the new. Nothing is quarantined: a caller that replaces entries nobody else has cuts them first.
+// either the old log or the new one. Nothing is quarantined: a caller that replaces entries which nobody else has must cut
+// them first.
 //
 // ErrNoSpace leaves the log as it was; any other error is final.
 func (l *Log) Reset(at replication.Mark, t replication.EpochTable) error {
@@ -211,7 +215,7 @@ func (l *Log) Reset(at replication.Mark, t replication.EpochTable) error {
 	if _, err := l.Sync(); err != nil {
 		return err
 	}
-	// Positions may begin anew, at ones that what is in them has.
+	// Drop the reusable files: the log may reuse positions that their leftover records have.
 	l.spare.wait()
 	if err := l.spare.discard(); err != nil {
 		return l.fail(err)
@@ -230,7 +234,8 @@ func (l *Log) Reset(at replication.Mark, t replication.EpochTable) error {
 	return nil
 }
 
-// CheckStart refuses what Reset refuses: a history that does not end at the mark, or has more leaderships than a log keeps.
+// CheckStart returns an error for what Reset refuses: a history that is out of order, does not end at the mark, or has more
+// leaderships than a log keeps.
 func CheckStart(at replication.Mark, t replication.EpochTable) error {
 	if err := t.Check(); err != nil {
 		return err
@@ -244,7 +249,7 @@ func CheckStart(at replication.Mark, t replication.EpochTable) error {
 	return nil
 }
 
-// begin makes a durable, empty first segment that nothing precedes, and removes every other.
+// begin makes a durable, empty segment that starts the log, and removes all others.
 func (l *Log) begin(at replication.Mark, t replication.EpochTable, seq uint64) (*segment, error) {
 	h := segmentHeader{
 		length: headerLength(len(t)), salt: rand.Uint64(), seq: seq, start: true, base: at, epochs: t,

@@ -38,7 +38,7 @@ func TestTruncateKeepsWhatItCuts(t *testing.T) {
 		sameRecords(t, readAll(t, l), kept)
 		sameRecords(t, readQuarantine(t, fs, q), cut)
 
-		// Another history from here on.
+		// A different history from here on.
 		b := barrierAfter(t, at, 5)
 		if err := l.Append(b); err != nil {
 			t.Fatal(err)
@@ -84,8 +84,8 @@ func readQuarantine(t *testing.T, fs vfs.FS, q Quarantine) (out []replication.Re
 	return out
 }
 
-// The records that were cut are written again, up to one, byte for byte: those after it must stay gone, although they would
-// continue the chain.
+// The records that were cut are written again, byte for byte, up to one of them. Those after it must stay gone, although
+// they would continue the chain.
 func TestCutRecordsStayGone(t *testing.T) {
 	fs := vfs.NewMem()
 	l, _ := mustOpen(t, fs, "wal", Options{Create: true, SegmentBytes: 1 << 20})

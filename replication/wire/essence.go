@@ -2,8 +2,8 @@ package wire
 
 import "github.com/replicatedstore/replicatedstore/replication"
 
-// Essence is a status without what only ever moves on: positions, durations, progress. A status stream tells nothing new while it
-// stays the same.
+// Essence returns the status without what changes all the time: positions, durations, progress. A status stream has no news
+// while the Essence stays the same.
 func (s Status) Essence() Status {
 	s.Last.Position, s.Last.Chain = 0, 0
 	s.Durable.Position, s.Durable.Chain = 0, 0

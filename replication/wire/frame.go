@@ -12,10 +12,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// Preface opens every peer connection, before the first frame; its last byte is the protocol's version.
+// Preface opens every peer connection, before the first frame. Its last byte is the version of the protocol.
 const Preface = "RSTORE-PEER\x03"
 
-// FrameType tells what a frame carries.
+// FrameType says what a frame carries.
 type FrameType uint8
 
 const (
@@ -43,27 +43,29 @@ func (t FrameType) String() string {
 	}
 }
 
-// A frame is: length u32 (of what follows the crc) | crc32c u32 | type u8 | body; little endian. The crc covers length, type
-// and body, except that an Append's records are left to their own chain checksums, which travel with them to the disk. It
-// covers the length because a wrong one must be an error, not a wait for bytes that heartbeats fill slowly.
+// A frame is, little endian: length u32 (of what follows the crc) | crc32c u32 | type u8 | body. The crc covers length,
+// type and body, except for an Append's records: those carry their own chain checksums all the way to the disk. It covers
+// the length because a wrong one must be an error, and not make the reader wait for bytes that heartbeats deliver slowly.
 const (
 	frameHeader = 9
 	appendHead  = 32
 	ackBody     = 32
 	// MaxControlFrame bounds JSON frames, in bytes.
 	MaxControlFrame = 64 << 10
-	// MaxAppendFrame bounds an Append: a batch of records, or one record of the largest size.
+	// MaxAppendFrame bounds an Append in bytes: a batch of records, or one record of the largest size.
 	MaxAppendFrame = appendHead + replication.MaxRecordBytes + (4 << 20)
-	// trusted is how many bytes of a frame are set aside on the word of its header alone; the rest as it arrives.
+	// trusted is how many bytes a reader allocates for a frame on the strength of its header alone. The rest is allocated
+	// as it arrives.
 	trusted = 1 << 20
 )
 
-// ErrFrame is wrapped by every error about bytes that are no valid frame.
+// ErrFrame is wrapped by every error about bytes that are not a valid frame.
 var ErrFrame = errors.New("bad frame")
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// AppendHeader encodes an Append's frame header and head. The records' Raw bytes follow it, unchanged, in order.
+// AppendHeader appends the frame header and the head of an Append to dst. The records' Raw bytes must follow it, unchanged
+// and in order.
 func AppendHeader(dst []byte, a replication.Append) []byte {
 	body := 0
 	for _, r := range a.Records {
@@ -83,7 +85,7 @@ func AppendHeader(dst []byte, a replication.Append) []byte {
 	return dst
 }
 
-// AppendAck encodes an Ack.
+// AppendAck appends the frame of an Ack to dst.
 func AppendAck(dst []byte, a replication.Ack) []byte {
 	start := len(dst)
 	dst = append(dst, make([]byte, frameHeader)...)
@@ -95,7 +97,7 @@ func AppendAck(dst []byte, a replication.Ack) []byte {
 	return dst
 }
 
-// AppendJSON encodes a message of JSON form.
+// AppendJSON appends the frame of a JSON message to dst.
 func AppendJSON(dst []byte, t FrameType, msg any) ([]byte, error) {
 	body, err := json.Marshal(msg)
 	if err != nil {
@@ -108,27 +110,27 @@ func AppendJSON(dst []byte, t FrameType, msg any) ([]byte, error) {
 	return dst, nil
 }
 
-// seal fills the header of frame, whose crc covers the bytes that frame has.
+// seal fills in the header of frame. The crc covers the bytes that frame holds.
 func seal(frame []byte, t FrameType, length int) {
 	frame[8] = byte(t)
 	binary.LittleEndian.PutUint32(frame, uint32(length))
 	binary.LittleEndian.PutUint32(frame[4:], checksum(frame[:frameHeader], frame[frameHeader:]))
 }
 
-// checksum of a frame: of its length, its type and the covered part of its body.
+// checksum returns the crc of a frame: of its length, its type and the covered part of its body.
 func checksum(header, covered []byte) uint32 {
 	c := crc32.Checksum(header[:4], castagnoli)
 	c = crc32.Update(c, castagnoli, header[8:frameHeader])
 	return crc32.Update(c, castagnoli, covered)
 }
 
-// Frame is one decoded frame; Body belongs to the reader of it.
+// Frame is one decoded frame. The caller of ReadFrame owns Body.
 type Frame struct {
 	Type FrameType
 	Body []byte
 }
 
-// ReadFrame reads one frame. io.EOF means that the other side closed between frames.
+// ReadFrame reads one frame. It returns io.EOF if the other side closed between frames.
 func ReadFrame(r *bufio.Reader) (Frame, error) {
 	var h [frameHeader]byte
 	if _, err := io.ReadFull(r, h[:]); err != nil {
@@ -147,7 +149,7 @@ func ReadFrame(r *bufio.Reader) (Frame, error) {
 	if _, err := io.ReadFull(r, body[:covered]); err != nil {
 		return Frame{}, fmt.Errorf("read %s of %d bytes: %w", t, length, noEOF(err))
 	}
-	// Before the rest is waited for.
+	// Verify before waiting for the rest.
 	if got := checksum(h[:], body[:covered]); got != crc {
 		return Frame{}, fmt.Errorf("%w: checksum of %s is %08x, not %08x", ErrFrame, t, got, crc)
 	}
@@ -158,7 +160,7 @@ func ReadFrame(r *bufio.Reader) (Frame, error) {
 	return Frame{Type: t, Body: body}, nil
 }
 
-// readRest reads body[at:] and goes on, in larger and larger steps, until body has n bytes.
+// readRest reads body[at:] and then grows body in increasing steps until it holds n bytes.
 func readRest(r io.Reader, body []byte, at, n int) ([]byte, error) {
 	for {
 		if _, err := io.ReadFull(r, body[at:]); err != nil {
@@ -180,7 +182,7 @@ func noEOF(err error) error {
 	return err
 }
 
-// Append decodes an Append; its records share the frame's body and are not yet verified against the chain.
+// Append decodes an Append. Its records alias the frame's body, and are not yet verified against the chain.
 func (f Frame) Append() (replication.Append, error) {
 	deaf := f.Type == FrameDeaf && len(f.Body) == appendHead
 	if !deaf && (f.Type != FrameAppend || len(f.Body) < appendHead) {
@@ -218,7 +220,7 @@ func (f Frame) Ack() (replication.Ack, error) {
 	}, nil
 }
 
-// JSON decodes a message of JSON form into msg.
+// JSON decodes a JSON message into msg.
 func (f Frame) JSON(t FrameType, msg any) error {
 	if f.Type != t {
 		return fmt.Errorf("%w: %s where %s was due", ErrFrame, f.Type, t)

@@ -28,7 +28,7 @@ func dataRecord(tb testing.TB, end replication.Mark, entries ...string) replicat
 	return r
 }
 
-// appendFrame is a whole Append as it goes over the wire.
+// appendFrame returns a whole Append as it goes over the wire.
 func appendFrame(a replication.Append) []byte {
 	b := AppendHeader(nil, a)
 	for _, r := range a.Records {
@@ -37,7 +37,7 @@ func appendFrame(a replication.Append) []byte {
 	return b
 }
 
-// samples are one frame of each kind.
+// samples returns one frame of each kind.
 func samples(tb testing.TB) map[FrameType][]byte {
 	tb.Helper()
 	one := dataRecord(tb, replication.Mark{Position: 4}, "one", "")
@@ -62,14 +62,14 @@ func samples(tb testing.TB) map[FrameType][]byte {
 
 func read(b []byte) (Frame, error) { return ReadFrame(bufio.NewReader(bytes.NewReader(b))) }
 
-// Every bit of every frame: whatever flips on the way is an error of the frame, or of the record it hit; never a wait for
-// bytes that nobody sends, which a reader that meets the end here would show.
+// Flip every bit of every frame: each flip must be an error of the frame, or of the record it hit. It must never make the
+// reader wait for bytes that nobody sends, which would show here as reaching the end.
 func TestFlippedBitsInFlight(t *testing.T) {
 	for kind, good := range samples(t) {
 		for bit := range len(good) * 8 {
 			bad := bytes.Clone(good)
 			bad[bit/8] ^= 1 << (bit % 8)
-			// What follows on the connection: enough for any length that passes the bounds of a small frame.
+			// Data that follows on the connection: enough for any length that passes the bounds of a small frame.
 			f, err := ReadFrame(bufio.NewReader(io.MultiReader(bytes.NewReader(bad), &repeat{good})))
 			if err == nil && f.Type == FrameAppend {
 				err = follows(f)
@@ -94,12 +94,12 @@ func follows(f Frame) error {
 	return err
 }
 
-// repeat is a connection on which the same frame comes again and again.
+// repeat is a connection that delivers the same frame again and again.
 type repeat struct{ frame []byte }
 
 func (r *repeat) Read(p []byte) (int, error) { return copy(p, r.frame), nil }
 
-// A length costs memory only as its bytes arrive.
+// A frame's length costs memory only as its bytes arrive.
 func TestFrameLengthIsNotTrusted(t *testing.T) {
 	head := appendFrame(replication.Append{Epoch: 3})
 	binary.LittleEndian.PutUint32(head, MaxAppendFrame)
@@ -128,7 +128,7 @@ func TestLargeFrame(t *testing.T) {
 	}
 }
 
-// FuzzFrames reads a connection's bytes to the first error: every frame that passes encodes to what was read.
+// FuzzFrames reads a connection's bytes up to the first error. Every frame that passes must encode to what was read.
 func FuzzFrames(f *testing.F) {
 	var all []byte
 	for _, kind := range []FrameType{FrameHello, FrameHelloReply, FrameAppend, FrameAck, FrameDeaf} {
@@ -178,7 +178,7 @@ func FuzzBodies(f *testing.F) {
 	})
 }
 
-// checkFrame decodes a frame as its type says; raw are all of its bytes.
+// checkFrame decodes a frame according to its type; raw is the whole frame.
 func checkFrame(t *testing.T, f Frame, raw []byte) {
 	switch f.Type {
 	case FrameAppend, FrameDeaf:
@@ -196,7 +196,7 @@ func checkFrame(t *testing.T, f Frame, raw []byte) {
 	}
 }
 
-// sameAgain checks that what body decodes to survives another trip.
+// sameAgain checks that what body decodes to survives another round trip.
 func sameAgain[T any](t *testing.T, body []byte) {
 	t.Helper()
 	var first, second T
@@ -213,7 +213,7 @@ func sameAgain[T any](t *testing.T, body []byte) {
 	if third, err := json.Marshal(second); err != nil || !bytes.Equal(third, again) {
 		t.Fatalf("%s decodes to %+v, encoded and decoded again it is %+v (%v)", body, first, second, err)
 	}
-	// Omitted fields may come back as nil where an empty list was; in everything else the two are one.
+	// An omitted field may come back as nil instead of an empty list; otherwise the two must be equal.
 	if reflect.TypeFor[T]().Comparable() && !reflect.DeepEqual(first, second) {
 		t.Fatalf("%+v became %+v", first, second)
 	}

@@ -1,4 +1,4 @@
-// Package volumetest gives tests a volume of their own that can really be full: a small ext4 in a file, or one in memory,
+// Package volumetest gives tests a volume of their own that can really fill up: a small ext4 in a file, or one in memory,
 // which can grow. It needs root.
 package volumetest
 
@@ -12,15 +12,15 @@ import (
 	"testing"
 )
 
-// Volume is a mounted file system that is gone when the test ends.
+// Volume is a mounted file system that is unmounted when the test ends.
 type Volume struct {
 	t testing.TB
-	// Path is where it is mounted.
+	// Path is the mount point.
 	Path string
 	hog  int
 }
 
-// Mount makes a volume of so many MiB. A test that is not run by root is skipped; any other that gets none fails.
+// Mount makes a volume of mib MiB. A test that is not run by root fails, and so does one for which it cannot be made.
 func Mount(t testing.TB, mib int64) *Volume {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -34,14 +34,14 @@ func Mount(t testing.TB, mib int64) *Volume {
 	if err := os.Truncate(image, mib<<20); err != nil {
 		t.Fatal(err)
 	}
-	// Nothing is kept for root: the tests run as root, and members do not.
+	// Reserve no blocks for root: the tests run as root, and members do not.
 	v.run("mkfs.ext4", "-q", "-m", "0", "-F", image)
 	v.run("mount", "-o", "loop", image, v.Path)
 	t.Cleanup(func() { v.run("umount", v.Path) })
 	return v
 }
 
-// MountInMemory makes a volume of so many MiB that can grow.
+// MountInMemory makes a volume of mib MiB in memory, which can grow.
 func MountInMemory(t testing.TB, mib int64) *Volume {
 	t.Helper()
 	if os.Geteuid() != 0 {
@@ -55,13 +55,13 @@ func MountInMemory(t testing.TB, mib int64) *Volume {
 
 func size(mib int64) string { return "size=" + strconv.FormatInt(mib, 10) + "m" }
 
-// Grow makes a volume in memory larger while it is in use, to so many MiB.
+// Grow enlarges an in-memory volume to mib MiB while it is in use.
 func (v *Volume) Grow(mib int64) {
 	v.t.Helper()
 	v.run("mount", "-o", "remount,"+size(mib), v.Path)
 }
 
-// Hog takes everything that is free now, as somebody else on the volume would, until the function it returns is called.
+// Hog takes everything that is free now, as another user of the volume would, until the returned function is called.
 func (v *Volume) Hog() (release func()) {
 	v.t.Helper()
 	v.hog++
