@@ -33,7 +33,7 @@ const (
 // Errors of Open and Update.
 var (
 	// ErrInUse means that another process has the directory open.
-	ErrInUse = errors.New("data directory is in use by another process")
+	ErrInUse = errors.New("data directory is in use by another process: end that one, or use another directory")
 	// ErrNoMeta means that the directory has content but no META.
 	ErrNoMeta = errors.New("META is missing")
 	// ErrForeign means that the directory belongs to another store or member.
@@ -76,7 +76,8 @@ type Store struct {
 var _ replication.Stable = (*Store)(nil)
 
 // Open locks dir and loads its META. An empty directory becomes that of a new member, with a new incarnation; "lost+found"
-// does not count. Every error says what to do about it, and leaves the directory's content unchanged.
+// does not count. Errors name the directory. A creation that fails may leave files there, which the next
+// Open goes on from or replaces; other errors leave the content unchanged.
 func Open(fs vfs.FS, dir string, o Options) (*Store, error) {
 	if o.NewIncarnation == nil {
 		o.NewIncarnation = randomIncarnation
