@@ -21,8 +21,8 @@ type NodeSpec struct {
 	// maxValueSize is the maximum size of one value. Default: 64Mi, or 1/64 of the memory limit if that is less.
 	// +optional
 	MaxValueSize *resource.Quantity `json:"maxValueSize,omitempty"`
-	// memory for the block cache and write buffers. Default: a quarter of the container's memory limit, but at most 256Mi; 256Mi if
-	// there is no limit.
+	// memory for the block cache and write buffers. Default: a quarter of resources.limits.memory; if that is not set, 256Mi, or a
+	// quarter of the limit that a LimitRange of the namespace sets if that is less.
 	// +optional
 	Memory *resource.Quantity `json:"memory,omitempty"`
 	// logRetention is how much log a member keeps beyond what it needs, so that a member that was away for a while can catch up from
