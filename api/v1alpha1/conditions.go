@@ -206,10 +206,10 @@ const (
 	ReasonReseeding = "Reseeding"
 	// ReasonApplyFailed means that the API server refused an object of the store. It is also a reason of these conditions:
 	//
-	//  - ConditionReady.
-	//  - ConditionAvailable: clients are therefore not routed to the leader.
-	//  - ConditionProgressing: members are to be restarted, and the API server refuses their new pods or cannot say whether it accepts them.
-	//  - ConditionResizing: a ResourceQuota leaves no room for larger claims.
+	//   - ConditionReady.
+	//   - ConditionAvailable: clients are therefore not routed to the leader.
+	//   - ConditionProgressing: members are to be restarted, and the API server refuses their new pods or cannot say whether it accepts them.
+	//   - ConditionResizing: a ResourceQuota leaves no room for larger claims.
 	ReasonApplyFailed = "ApplyFailed"
 	// ReasonNotOwned means that an object with the name of a child exists and belongs to somebody else. It is also a reason of
 	// ConditionReady, ConditionAvailable and ConditionProgressing.
