@@ -1,4 +1,4 @@
-// Command node is the data node of a ReplicatedStore. Given nothing but a directory it is a store of one member.
+// Command node is the data node of a ReplicatedStore. With only --data, it runs a store of one member.
 package main
 
 import (
@@ -52,17 +52,19 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	// Only now: while a directory is opened, which may take long, a signal ends the process at once, and nothing is lost by that.
+	// Signals are handled only from here on. While the data directory is being opened, which may take long, a signal ends the process at
+	// once; nothing is lost by that.
 	asked, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(asked, func() {
-		stop() // whoever asks twice does not want to wait
+		stop() // a second signal ends the process at once
 		_ = n.Leave()
 	})
 	return n.Wait()
 }
 
-// parse reads flags; each may also be given as an environment variable: --max-clients is RSTORE_MAX_CLIENTS.
+// parse parses the flags. Each one, except --version, may also be given as an environment variable: --max-clients is RSTORE_MAX_CLIENTS. A flag
+// takes precedence over its variable.
 func parse(args []string) (opt node.Options, leaseName string, verbosity int, err error) {
 	f := flag.NewFlagSet("node", flag.ContinueOnError)
 	f.Usage = func() {
@@ -109,7 +111,7 @@ func parse(args []string) (opt node.Options, leaseName string, verbosity int, er
 	return opt, leaseName, verbosity, notZero(f, "max-value-bytes", "max-clients", "log-retain-bytes", "memory", "write-timeout")
 }
 
-// notZero refuses zeros, which Options take for what was left out.
+// notZero refuses zeros for the named flags, because node.Options takes a zero as "not set".
 func notZero(f *flag.FlagSet, names ...string) error {
 	for _, name := range names {
 		if v := f.Lookup(name).Value.String(); v == "0" || v == "0s" {
@@ -119,6 +121,7 @@ func notZero(f *flag.FlagSet, names ...string) error {
 	return nil
 }
 
+// fromEnvironment sets the flags that were not given from the environment.
 func fromEnvironment(f *flag.FlagSet) (err error) {
 	given := map[string]bool{}
 	f.Visit(func(fl *flag.Flag) { given[fl.Name] = true })
