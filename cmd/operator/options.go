@@ -13,7 +13,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/nodeclient"
 )
 
-// options are the flags.
+// options holds the operator's flags.
 type options struct {
 	metricsAddress string
 	probeAddress   string
@@ -28,7 +28,7 @@ type options struct {
 	timeouts nodeclient.Timeouts
 	log      zap.Options
 
-	askAgain time.Duration // how often a namespace that was left out is asked for; no flag
+	askAgain time.Duration // interval of asking about namespaces that are not served; not a flag
 }
 
 func parse(name string, args []string) (options, error) {
@@ -79,10 +79,10 @@ func (o options) check(rest []string) error {
 	}
 }
 
-// maxResync is half of what the alert "a store is not seen" allows.
+// maxResync is half of the threshold of the alert "a store is not seen" (docs/metrics.md).
 const maxResync = time.Minute
 
-// served lists the namespaces to serve; nil for all.
+// served returns the namespaces to serve, or nil for all.
 func (o options) served() []string {
 	var out []string
 	for n := range strings.SplitSeq(o.namespaces, ",") {
