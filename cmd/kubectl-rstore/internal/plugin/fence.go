@@ -41,7 +41,7 @@ func newUnfence(connect connector) *cobra.Command {
 	}
 }
 
-// fence sets or (nil) removes the annotation, on the store or on a member's pod.
+// fence sets AnnotationFenced to value, or removes it if value is nil, on the store or, if args name a member, on the member's pod.
 func fence(cmd *cobra.Command, connect connector, args []string, value *string) error {
 	s, err := connect(cmd)
 	if err != nil {
@@ -74,7 +74,7 @@ func fence(cmd *cobra.Command, connect connector, args []string, value *string) 
 	return err
 }
 
-// annotate sets or (nil) removes one annotation and touches nothing else.
+// annotate sets one annotation, or removes it if value is nil, and changes nothing else.
 func (s session) annotate(ctx context.Context, o client.Object, key string, value *string) error {
 	patch := client.RawPatch(mergePatch(key, value))
 	if err := s.client.Patch(ctx, o, patch); err != nil {
@@ -83,7 +83,7 @@ func (s session) annotate(ctx context.Context, o client.Object, key string, valu
 	return nil
 }
 
-// isMember refuses names that cannot be a member's, with those that are.
+// isMember returns an error that names the members if name is not one of them.
 func isMember(store *api.ReplicatedStore, name string) error {
 	var names []string
 	for _, m := range store.Status.Members {

@@ -41,7 +41,7 @@ func newStatus(connect connector) *cobra.Command {
 	return c
 }
 
-// showAll shows every store of the session's namespace, or of all where it has none.
+// showAll shows every store of the session's namespace, or of all namespaces if the session has none.
 func (s session) showAll(cmd *cobra.Command) error {
 	of := "namespace " + s.namespace
 	if s.namespace == "" {
