@@ -32,7 +32,8 @@ const (
 	ResultSucceeded FailoverResult = "Succeeded"
 	// ResultBlocked means that the change is not finished, and waits for the gate that the message names.
 	ResultBlocked FailoverResult = "Blocked"
-	// ResultFailed means that the change was given up. The store is led as before (a handover), or by a later attempt.
+	// ResultFailed means that the change was given up, and the store is led as before (a handover) or by a later attempt; or, of a
+	// request, that another member than the target was elected.
 	ResultFailed FailoverResult = "Failed"
 	// ResultRefused means that a request was not begun. The message says why.
 	ResultRefused FailoverResult = "Refused"

@@ -21,7 +21,7 @@ import (
 // Exit codes, besides 0 for success and 1 for every other error.
 const (
 	exitRefused  = 2 // the operator refused the request
-	exitFailed   = 3 // the request was begun and failed; the store is led as before
+	exitFailed   = 3 // the request was begun and failed: nothing changed, or another member than the requested one leads
 	exitNoResult = 4 // no result within the timeout: the request is blocked, or no operator reconciles the store
 )
 
