@@ -24,9 +24,9 @@ const quarantineUsage = `usage: node quarantine list   --data DIR
        node quarantine export --data DIR [--file NAME] [--format jsonl|redis]
        node quarantine remove --data DIR --file NAME | --all
 
-What is kept of the writes that were cut from a member's log when it rejoined a history without them. All of it works beside a
-running member. Without --file, export writes all files, oldest cut position first. Remove deletes what is not needed any more;
-within a minute the member and its store stop telling of it.
+Shows, exports or removes writes that were cut from a member's log when it rejoined a history without them, and that were kept. All
+commands work while the member runs. Without --file, export writes all files, oldest cut position first. Remove deletes what is no
+longer needed; the member and its store stop reporting it within a minute.
 `
 
 // quarantine lists, exports or removes the cut writes that a member's data directory keeps.

@@ -34,11 +34,12 @@ func newFailover(connect connector) *cobra.Command {
 	r := request{}
 	c := &cobra.Command{
 		Use:   "failover NAME",
-		Short: "Give a store another leader, and follow until that has a result",
-		Long: `Asks the operator for another leader, by annotation. While the leader lives this is a planned handover: writes pause until
-the new leader holds everything, and nothing is lost. Otherwise it is a failover, also in failover mode Manual.
+		Short: "Give a store another leader, and follow the request until it has a result",
+		Long: `Asks the operator for another leader, by annotation. If the leader lives, this is a planned handover: writes pause until the
+new leader holds everything, and nothing is lost. Otherwise it is a failover, also in failover mode Manual.
 
-Exit code: 0 succeeded, 2 refused, 3 failed (the store is led as before), 4 no result within --timeout, 1 anything else.`,
+Exit code: 0 succeeded, 2 refused, 3 failed (nothing changed, or another member than --to leads), 4 no result within --timeout,
+1 any other error.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := connect(cmd)
@@ -49,7 +50,7 @@ Exit code: 0 succeeded, 2 refused, 3 failed (the store is led as before), 4 no r
 		},
 	}
 	c.Flags().StringVar(&r.to, "to", api.FailoverToAny, "member that should lead")
-	c.Flags().DurationVar(&r.timeout, "timeout", 2*time.Minute, "how long to follow; the request stands either way")
+	c.Flags().DurationVar(&r.timeout, "timeout", 2*time.Minute, "how long to follow the request, which stands afterwards")
 	c.Flags().BoolVar(&r.wait, "wait", true, "follow until there is a result")
 	return c
 }
