@@ -224,7 +224,7 @@ type SecretKey struct {
 // +kubebuilder:validation:Enum=Eventual;Session;LeaderWindow;Linearizable
 type Consistency string
 
-// Levels of consistency, weakest first.
+// Levels of consistency, weakest first; see ReadsSpec.
 const (
 	ConsistencyEventual     Consistency = "Eventual"
 	ConsistencySession      Consistency = "Session"
