@@ -20,7 +20,7 @@ import (
 // askWithin bounds the time that asking about namespaces takes, at startup for all of them together: kubelet waits a minute for /healthz.
 const askWithin = 15 * time.Second
 
-// territory holds the namespaces that the operator is to serve, and which of them it must not.
+// territory holds the namespaces that the operator is to serve, and those of them that it is not allowed to.
 //
 // When a namespace is deleted, the operator's RoleBinding in it goes too. If one namespace were forbidden, the caches would never finish
 // syncing, and the stores of all other namespaces would have no failover. So forbidden namespaces are not served. Once one is allowed again,
@@ -28,7 +28,7 @@ const askWithin = 15 * time.Second
 type territory struct {
 	stores    metadata.Getter
 	asked     []string      // the namespaces to serve; nil: all
-	forbidden []string      // those of asked that the operator must not serve
+	forbidden []string      // those of asked that the operator is not allowed to serve
 	again     time.Duration // interval of asking about the forbidden ones
 }
 
