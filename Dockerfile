@@ -1,4 +1,4 @@
-# The image that `make image` builds without a daemon, for those who have one:
+# The image that `make image` builds without a container daemon. To build it with one:
 #   docker build -t localhost/replicatedstore:dev --build-arg VERSION="$(git describe --tags --always --dirty)" .
 FROM golang:1.26 AS build
 WORKDIR /src

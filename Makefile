@@ -1,4 +1,4 @@
-# ReplicatedStore: `make help` lists every target. Each concern keeps its targets in hack/make/*.mk.
+# ReplicatedStore. `make help` lists every target; the targets are in hack/make/*.mk, one file per concern.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help

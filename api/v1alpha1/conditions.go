@@ -1,207 +1,223 @@
 package v1alpha1
 
-// Types of the conditions of a store. Each is always present once the operator has seen the store, with the generation it
-// was judged for.
+// Types of the conditions of a store. Once the operator has seen the store, each of them is always present, with the generation
+// that it was judged for.
 const (
-	// ConditionReady is True while the store is what its spec says: a writable leader, every member ready and following, and
-	// the configured number of synchronous voters.
+	// ConditionReady is True while the store is what its spec says: a leader is writable, every member is ready and follows it, and
+	// the configured number of followers is synchronous.
 	ConditionReady = "Ready"
-	// ConditionAvailable is True while writes are acknowledged: a leader is writable and enough voters answer.
+	// ConditionAvailable is True while writes are acknowledged: a leader is writable, enough voters answer, and clients are routed to
+	// the leader.
 	ConditionAvailable = "Available"
 	// ConditionProgressing is True while the operator is changing something: bootstrap, failover, scaling, an update.
 	ConditionProgressing = "Progressing"
-	// ConditionDegraded is True while the store works with less than it was given: a member missing, lagging or unable to do
-	// its work, or durability lowered.
+	// ConditionDegraded is True while the store works with less than it was given: a member is missing, lags or cannot do its work, or
+	// durability is lowered.
 	ConditionDegraded = "Degraded"
-	// ConditionFailoverBlocked is True while the store has no writable leader and the operator may not make one. The reason
-	// names the gate, the message the members and the override.
+	// ConditionFailoverBlocked is True while the store has no writable leader and the operator may not make one. The reason names the
+	// gate; the message names the members and the override.
 	ConditionFailoverBlocked = "FailoverBlocked"
-	// ConditionResizing is True while volumes are smaller than spec.storage.size: they grow, or cannot.
+	// ConditionResizing is True while volumes are smaller than spec.storage.size, whether they are growing or cannot grow.
 	ConditionResizing = "Resizing"
-	// ConditionSpread is True while no machine has so many members that its loss, with its disks, could cost an acknowledged write (or, of a
-	// store that is asynchronous, all data).
+	// ConditionSpread is True while no machine runs so many members that losing it, with its disks, could cost an acknowledged write
+	// (or, if the store is asynchronous, all data).
 	ConditionSpread = "Spread"
 )
 
 // Reasons of ConditionSpread.
 const (
-	// ReasonMembersApart (True): members are on different machines, or as few on one as the store can lose.
+	// ReasonMembersApart (True) means that members run on different machines, or no more of them share one than the store can lose.
 	ReasonMembersApart = "MembersApart"
-	// ReasonMembersTogether: the message names the machine, its members, and what its loss could cost.
+	// ReasonMembersTogether means that too many members share a machine. The message names the machine, its members, and what losing
+	// it could cost.
 	ReasonMembersTogether = "MembersTogether"
 )
 
 // Reasons of ConditionResizing.
 const (
-	// ReasonSizeAsAskedFor (False): every volume has the size of the spec.
+	// ReasonSizeAsAskedFor (False) means that every volume has the size of the spec.
 	ReasonSizeAsAskedFor = "SizeAsAskedFor"
-	// ReasonGrowing: the storage driver makes volumes larger.
+	// ReasonGrowing means that the storage driver is expanding volumes.
 	ReasonGrowing = "Growing"
-	// ReasonFileSystemResizePending: the volume is larger, its file system is not yet.
+	// ReasonFileSystemResizePending means that a volume has grown and its file system has not yet.
 	ReasonFileSystemResizePending = "FileSystemResizePending"
-	// ReasonResizeFailed: the storage driver reports an error.
+	// ReasonResizeFailed means that the storage driver reports an error.
 	ReasonResizeFailed = "ResizeFailed"
-	// ReasonVolumeNotExpandable: the API server refuses a larger claim, as when the StorageClass does not allow expansion.
+	// ReasonVolumeNotExpandable means that the API server refuses a larger claim, for example because the StorageClass does not allow
+	// expansion.
 	ReasonVolumeNotExpandable = "VolumeNotExpandable"
 )
 
 // Reasons of ConditionReady.
 const (
-	// ReasonAllMembersReady (True): every member of the spec is ready.
+	// ReasonAllMembersReady (True) means that every member of the spec is ready.
 	ReasonAllMembersReady = "AllMembersReady"
-	// ReasonMembersNotReady: the message names the members that are not ready.
+	// ReasonMembersNotReady means that members are missing or not ready, or that writes wait for fewer followers than asked for. The
+	// message says which.
 	ReasonMembersNotReady = "MembersNotReady"
-	// ReasonDeleting: the store is being deleted.
+	// ReasonDeleting means that the store is being deleted.
 	ReasonDeleting = "Deleting"
 )
 
 // Reasons of ConditionAvailable.
 const (
-	// ReasonWritable (True): the leader acknowledges writes.
+	// ReasonWritable (True) means that the leader acknowledges writes.
 	ReasonWritable = "Writable"
-	// ReasonBootstrapping: the first leader of a new store is not elected yet.
+	// ReasonBootstrapping means that a new store has not elected its first leader yet. It is also a reason of ConditionProgressing.
 	ReasonBootstrapping = "Bootstrapping"
-	// ReasonNoLeader: no member leads.
+	// ReasonNoLeader means that no member leads.
 	ReasonNoLeader = "NoLeader"
-	// ReasonLeaderUnreachable: a leader is recorded but does not answer the operator. It may still serve clients.
+	// ReasonLeaderUnreachable means that a leader is recorded but does not answer the operator. It may still serve clients.
 	ReasonLeaderUnreachable = "LeaderUnreachable"
-	// ReasonLeaderNotWritable: the leader has not committed the barrier of its epoch yet.
+	// ReasonLeaderNotWritable means that the leader has not committed the barrier of its epoch yet.
 	ReasonLeaderNotWritable = "LeaderNotWritable"
-	// ReasonVotersMissing: the leader lives, but fewer voters answer than a write needs, so writes wait.
+	// ReasonVotersMissing means that the leader lives, but fewer voters answer than a write needs, so writes wait.
 	ReasonVotersMissing = "VotersMissing"
-	// ReasonHibernated: spec.hibernated keeps the store asleep.
+	// ReasonHibernated means that spec.hibernated keeps the store asleep.
 	ReasonHibernated = "Hibernated"
-	// ReasonFenced: the store is fenced by annotation.
+	// ReasonFenced means that the store is fenced by annotation.
 	ReasonFenced = "Fenced"
 )
 
 // Reasons of ConditionProgressing.
 const (
-	// ReasonStable (False): nothing is being changed.
+	// ReasonStable (False) means that nothing is being changed.
 	ReasonStable = "Stable"
-	// ReasonCreatingMembers: pods or claims are being created.
+	// ReasonCreatingMembers means that pods or claims are being created.
 	ReasonCreatingMembers = "CreatingMembers"
-	// ReasonFailingOver: a failover is under way.
+	// ReasonFailingOver means that a failover is under way.
 	ReasonFailingOver = "FailingOver"
-	// ReasonHandingOver: a planned handover is under way.
+	// ReasonHandingOver means that a planned handover is under way.
 	ReasonHandingOver = "HandingOver"
-	// ReasonChangingVoters: the set of voters, or how many of them must hold a write, is being changed.
+	// ReasonChangingVoters means that the set of voters, or how many of them must hold a write, is being changed.
 	ReasonChangingVoters = "ChangingVoters"
-	// ReasonSeeding: a member receives a snapshot.
+	// ReasonSeeding means that a member is receiving a snapshot.
 	ReasonSeeding = "Seeding"
-	// ReasonScalingUp: members are being added.
+	// ReasonScalingUp means that members are being added.
 	ReasonScalingUp = "ScalingUp"
-	// ReasonScalingDown: members are being removed.
+	// ReasonScalingDown means that members are being removed.
 	ReasonScalingDown = "ScalingDown"
-	// ReasonHandoverFailed: planned handovers failed in a row, and the operator waits before the next one.
+	// ReasonHandoverFailed means that planned handovers failed in a row, and that the operator waits before it tries the next one.
 	ReasonHandoverFailed = "HandoverFailed"
-	// ReasonEarlierStore: something of the store that had this name before is still being removed.
+	// ReasonEarlierStore means that something of an earlier store of the same name is still being removed.
 	ReasonEarlierStore = "EarlierStore"
-	// ReasonUpdating: members are restarted one by one to take up a new template.
+	// ReasonUpdating means that members are being restarted one by one to take up a new template.
 	ReasonUpdating = "Updating"
-	// ReasonHibernating: the store goes to sleep.
+	// ReasonHibernating means that the store is going to sleep.
 	ReasonHibernating = "Hibernating"
-	// ReasonWaking: the members of a store that slept come back.
+	// ReasonWaking means that a hibernated store is waking up: its members come back. It is also a reason of ConditionAvailable.
 	ReasonWaking = "Waking"
-	// ReasonReconcileDisabled: the operator was told to leave the store alone.
+	// ReasonReconcileDisabled means that AnnotationReconcile tells the operator to leave the store alone. It is also a reason of
+	// ConditionFailoverBlocked, if the store needs a leader meanwhile.
 	ReasonReconcileDisabled = "ReconcileDisabled"
 )
 
 // Reasons of ConditionDegraded.
 const (
-	// ReasonAsExpected (False): nothing is missing.
+	// ReasonAsExpected (False) means that nothing is missing.
 	ReasonAsExpected = "AsExpected"
-	// ReasonMemberMissing: a member has no running pod or does not answer.
+	// ReasonMemberMissing means that a member has no running pod or does not answer.
 	ReasonMemberMissing = "MemberMissing"
-	// ReasonClaimStuck: a volume claim is being deleted and does not go; the message says what holds it.
+	// ReasonClaimStuck means that a volume claim is being deleted and does not go. The message says what holds it.
 	ReasonClaimStuck = "ClaimStuck"
-	// ReasonClaimDeleting: the claim of a member that has a pod was deleted, so that its volume goes as soon as the pod does. Also why the
-	// operator takes no such pod away.
+	// ReasonClaimDeleting means that the claim of a member that has a pod was deleted, so its volume goes as soon as the pod does. It
+	// is also a reason of ConditionProgressing: the operator keeps a pod that it was to delete for a restart or for hibernation.
 	ReasonClaimDeleting = "ClaimDeleting"
-	// ReasonMemberProblem: a member reports a problem that needs a person; the message repeats it.
+	// ReasonMemberProblem means that a member reports a problem that needs a person. The message repeats it.
 	ReasonMemberProblem = "MemberProblem"
-	// ReasonSeedBudgetSpent: a member was seeded too often of late and waits before it takes another snapshot; the message
-	// says until when, and what helps. Also an event.
+	// ReasonSeedBudgetSpent means that a member was seeded too often recently and waits before it takes another snapshot. The message
+	// says until when, and what helps. It is also the reason of an event.
 	ReasonSeedBudgetSpent = "SeedBudgetSpent"
-	// ReasonStorageFull: a member's volume is full; the message says how many bytes are free and what to do. Also of
-	// ConditionAvailable, for the leader's, and an event.
+	// ReasonStorageFull means that a member's volume is full. The message says how many bytes are free and what to do. It is also a
+	// reason of ConditionAvailable, if the volume is the leader's, and the reason of an event.
 	ReasonStorageFull = "StorageFull"
-	// ReasonStorageNearlyFull: little is left on a member's volume. Also an event.
+	// ReasonStorageNearlyFull means that little space is left on a member's volume. It is also the reason of an event.
 	ReasonStorageNearlyFull = "StorageNearlyFull"
-	// ReasonDiskStuck: a member's disk does not finish what it was asked to write. Also an event.
+	// ReasonDiskStuck means that a member's disk does not finish its writes. It is also the reason of an event.
 	ReasonDiskStuck = "DiskStuck"
-	// ReasonLogDamaged: a member found damage in its log on disk; the message names file and offset and what to do. Also an
-	// event.
+	// ReasonLogDamaged means that a member found damage in its log on disk. The message names the file and the offset, and says what
+	// to do. It is also the reason of an event.
 	ReasonLogDamaged = "LogDamaged"
-	// ReasonVolumeOlder: a member's volume did not hold what it had acknowledged; the message says what. Also an event.
+	// ReasonVolumeOlder means that a member's volume did not hold what the member had acknowledged. The message says what. It is also
+	// the reason of an event.
 	ReasonVolumeOlder = "VolumeOlder"
-	// ReasonMemberLagging: a follower is not caught up with the leader.
+	// ReasonMemberLagging means that a follower has not caught up with the leader.
 	ReasonMemberLagging = "MemberLagging"
-	// ReasonMemberStuck: a member answers and gets nowhere: its log, its state or its snapshot has not moved for a minute.
+	// ReasonMemberStuck means that a member answers but makes no progress: its log, its state or its snapshot has not moved for a
+	// minute.
 	ReasonMemberStuck = "MemberStuck"
-	// ReasonDurabilityLowered: durability is Preferred and writes are acknowledged with fewer voters than asked for.
+	// ReasonDurabilityLowered means that durability is Preferred and writes are acknowledged with fewer voters than asked for.
 	ReasonDurabilityLowered = "DurabilityLowered"
-	// ReasonNoFailoverTarget: one more failure could not be survived: no follower could take over with every acknowledged
-	// write.
+	// ReasonNoFailoverTarget means that the store would not survive one more failure: no follower could take over with every
+	// acknowledged write, or only followers whose pods are fenced could.
 	ReasonNoFailoverTarget = "NoFailoverTarget"
-	// ReasonLeaseNotRenewed: the leader answers and does not renew its Lease: it does not reach the API server.
+	// ReasonLeaseNotRenewed means that the leader answers but does not renew its Lease, because it does not reach the API server.
 	ReasonLeaseNotRenewed = "LeaseNotRenewed"
-	// ReasonWritesQuarantined: a member holds entries that may have been acknowledged and that the store does not have: they were cut from
-	// its log when it rejoined, for a person to look at, or will be when it does.
+	// ReasonWritesQuarantined means that a member holds entries that may have been acknowledged and that the store does not have. They
+	// were cut from the member's log when it rejoined, for a person to look at, or will be cut when it rejoins.
 	ReasonWritesQuarantined = "WritesQuarantined"
 )
 
 // Reasons of ConditionFailoverBlocked.
 const (
-	// ReasonNotBlocked (False): there is a leader, or the failover goes on.
+	// ReasonNotBlocked (False) means that no failover is held back: there is a leader, or the failover proceeds.
 	ReasonNotBlocked = "NotBlocked"
-	// ReasonManualMode: spec.failover.mode is Manual; the message names who could lead. Override: AnnotationFailover.
+	// ReasonManualMode means that a leader is needed and spec.failover.mode is Manual. The message names who could lead. Override:
+	// AnnotationFailover.
 	ReasonManualMode = "ManualMode"
-	// ReasonFenceQuorumMissing: fewer members are fenced than would prove that every acknowledged write is held by one of
-	// them. The message names those that do not answer. Override: spec.failover.dataLoss Allow.
+	// ReasonFenceQuorumMissing means that too few members are fenced to prove that one of them holds every acknowledged write. The
+	// message names those that do not answer. Override: spec.failover.dataLoss Allow.
 	ReasonFenceQuorumMissing = "FenceQuorumMissing"
-	// ReasonLeaderMayBeAlive: no voter protects the data (asynchronous), and the old leader is neither fenced nor expired
-	// beyond doubt.
+	// ReasonLeaderMayBeAlive means that the old leader may still acknowledge writes: it is neither fenced nor expired beyond doubt. It
+	// applies where no voter protects the data (asynchronous), and where spec.failover.dataLoss Allow goes on without enough voters.
 	ReasonLeaderMayBeAlive = "LeaderMayBeAlive"
-	// ReasonDataLossForbidden: an acknowledged write could be lost, and spec.failover.dataLoss forbids that.
+	// ReasonDataLossForbidden means that an acknowledged write could be lost, and that spec.failover.dataLoss forbids that.
 	ReasonDataLossForbidden = "DataLossForbidden"
-	// ReasonLossBoundExceeded: more writes could be lost than spec.failover.maxLostWrites allows, or the number is unknown.
+	// ReasonLossBoundExceeded means that more writes could be lost than spec.failover.maxLostWrites allows, or that their number is
+	// unknown.
 	ReasonLossBoundExceeded = "LossBoundExceeded"
-	// ReasonNoCandidate: members are fenced, but none of them can lead (empty, or in the middle of a seed).
+	// ReasonNoCandidate means that members are fenced, but none of them can lead: they are empty, or in the middle of a seed.
 	ReasonNoCandidate = "NoCandidate"
-	// ReasonLeaderUnfit: the member that was elected answers and cannot lead (its volume has no room, or without synchronous followers
-	// it does not renew its Lease), and nobody else who holds as much is left to try.
+	// ReasonLeaderUnfit means that the elected member answers but cannot lead, and that no other member that holds as much is left to
+	// try. Its volume has no room or, without synchronous followers, it does not renew its Lease.
 	ReasonLeaderUnfit = "LeaderUnfit"
-	// ReasonRecordLost: the authority record is missing or older than what members promised, and not all of them answer.
+	// ReasonRecordLost means that the authority record is missing or older than what members promised, and that not all of them
+	// answer. It is also a reason of ConditionAvailable and ConditionDegraded.
 	ReasonRecordLost = "RecordLost"
-	// ReasonTargetUnfit: the member asked for by annotation cannot lead; the message says why.
+	// ReasonTargetUnfit means that the only member that holds everything is fenced by its pod's annotation. The message names it.
 	ReasonTargetUnfit = "TargetUnfit"
 )
 
-// Reasons of events, beside those above.
+// Reasons of events, in addition to those above.
 const (
-	// ReasonLeaderElected: a member leads a new epoch.
+	// ReasonLeaderElected means that a member leads a new epoch.
 	ReasonLeaderElected = "LeaderElected"
-	// ReasonFailoverStarted and the three that follow: the course of a failover.
+	// ReasonFailoverStarted and the three reasons below mark the course of a failover. ReasonFailoverRefused is also a reason of
+	// ConditionProgressing.
 	ReasonFailoverStarted   = "FailoverStarted"
 	ReasonFailoverSucceeded = "FailoverSucceeded"
 	ReasonFailoverFailed    = "FailoverFailed"
 	ReasonFailoverRefused   = "FailoverRefused"
-	// ReasonHandoverSucceeded: a planned handover is complete.
+	// ReasonHandoverSucceeded means that a planned handover is complete.
 	ReasonHandoverSucceeded = "HandoverSucceeded"
-	// ReasonSeedBegun: a member begins to receive a snapshot, whole; the message says from whom and how much.
+	// ReasonSeedBegun means that a member begins to receive a whole snapshot. The message says from whom and how much.
 	ReasonSeedBegun = "SeedBegun"
-	// ReasonReseeding: a member's data is thrown away on request.
+	// ReasonReseeding means that a member's data is thrown away on request. It is also a reason of ConditionProgressing.
 	ReasonReseeding = "Reseeding"
-	// ReasonApplyFailed: the API server refused a child object. Also of ConditionReady, and of ConditionAvailable where no clients are led
-	// to the leader for that; and of ConditionProgressing: it refuses, or cannot say whether it takes, the pods that members are to be
-	// restarted with.
+	// ReasonApplyFailed means that the API server refused an object of the store. It is also a reason of these conditions:
+	//
+	//   - ConditionReady.
+	//   - ConditionAvailable: clients are therefore not routed to the leader.
+	//   - ConditionProgressing: members are to be restarted, and the API server refuses their new pods or cannot say whether it accepts them.
+	//   - ConditionResizing: a ResourceQuota leaves no room for larger claims.
 	ReasonApplyFailed = "ApplyFailed"
-	// ReasonNotOwned: an object of the name of a child exists and belongs to somebody else. Also of ConditionReady and ConditionAvailable.
+	// ReasonNotOwned means that an object with the name of a child exists and belongs to somebody else. It is also a reason of
+	// ConditionReady, ConditionAvailable and ConditionProgressing.
 	ReasonNotOwned = "NotOwned"
-	// ReasonOperatorBlind, on the operators' own Lease: the one that acts does not reach most of the leaders, which live, and leaves
-	// acting to another operator.
+	// ReasonOperatorBlind is set on the operators' own Lease. It means that the acting operator does not reach most of the leaders,
+	// although they live, and leaves acting to another operator.
 	ReasonOperatorBlind = "OperatorBlind"
-	// ReasonAPIServerRestored: etcd was put back to an older copy, and the operator begins anew.
+	// ReasonAPIServerRestored means that etcd, or the Lease alone, was put back to an older copy, and that the operator restarts with
+	// what is there now.
 	ReasonAPIServerRestored = "APIServerRestored"
 )

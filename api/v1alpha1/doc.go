@@ -1,5 +1,6 @@
-// Package v1alpha1 is the API of ReplicatedStore: what users write and read. Defaults and rules live in the schema (OpenAPI
-// and CEL), so that the API server enforces them without a webhook; test/apiserver shows each one accepting and refusing.
+// Package v1alpha1 defines the API of ReplicatedStore: what users write and read. Defaults and validation rules live in the
+// schema (OpenAPI and CEL), so the API server enforces them without a webhook. test/apiserver exercises each rule, accepting
+// and refusing.
 //
 // +kubebuilder:object:generate=true
 // +groupName=replicatedstore.io

@@ -10,7 +10,7 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 )
 
-// foreign are fields whose content is Kubernetes' own, and so documented there.
+// foreign lists the fields whose types belong to Kubernetes, which documents them.
 var foreign = []string{"affinity", "tolerations", "topologySpreadConstraints", "resources", "imagePullSecrets", "conditions"}
 
 func readFile(t *testing.T, path string) string {
@@ -22,7 +22,7 @@ func readFile(t *testing.T, path string) string {
 	return string(data)
 }
 
-// TestDocsNameEveryField: a field that users can write or read is explained to them.
+// TestDocsNameEveryField checks that docs/api.md names, and the schema describes, every field that users can write or read.
 func TestDocsNameEveryField(t *testing.T) {
 	docs := readFile(t, "../../docs/api.md")
 	root := schema(t)
@@ -34,7 +34,7 @@ func TestDocsNameEveryField(t *testing.T) {
 		}
 		for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
 			fields++
-			named := len(s.Properties[name].Properties) > 0 && !slices.Contains(foreign, name) // by its fields
+			named := len(s.Properties[name].Properties) > 0 && !slices.Contains(foreign, name) // documented by its fields
 			if !named && !strings.Contains(docs, "`"+name+"`") && !strings.Contains(docs, "."+name+"`") {
 				t.Errorf("docs/api.md does not name %s.%s", path, name)
 			}
@@ -54,7 +54,7 @@ func TestDocsNameEveryField(t *testing.T) {
 	}
 }
 
-// TestDocsNameEveryReason: whatever condition or event somebody meets is explained.
+// TestDocsNameEveryReason checks that docs/api.md explains every condition type and reason.
 func TestDocsNameEveryReason(t *testing.T) {
 	docs := readFile(t, "../../docs/api.md")
 	names := stringsOf(t, "conditions.go")

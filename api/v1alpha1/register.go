@@ -7,21 +7,21 @@ import (
 )
 
 var (
-	// GroupVersion is the group and version of this package.
+	// GroupVersion is the API group and version that this package defines.
 	GroupVersion = schema.GroupVersion{Group: GroupName, Version: "v1alpha1"}
-	// SchemeBuilder collects the functions that add this group to a scheme.
+	// SchemeBuilder collects the functions that add this group's types to a scheme.
 	SchemeBuilder = runtime.NewSchemeBuilder(addKnownTypes)
-	// AddToScheme adds the types of this package to a scheme.
+	// AddToScheme adds this package's types to a scheme.
 	AddToScheme = SchemeBuilder.AddToScheme
 )
 
-// Kind is the kind of the one resource of this group.
+// Kind is the kind of the only resource in this group.
 const Kind = "ReplicatedStore"
 
-// GroupVersionKind of ReplicatedStore.
+// GroupVersionKind returns the group, version and kind of ReplicatedStore.
 func GroupVersionKind() schema.GroupVersionKind { return GroupVersion.WithKind(Kind) }
 
-// Resource turns an unqualified resource name into one of this group.
+// Resource qualifies a resource name with this group.
 func Resource(resource string) schema.GroupResource {
 	return GroupVersion.WithResource(resource).GroupResource()
 }

@@ -4,8 +4,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// ReplicatedStore is a durable key-value store that speaks the Redis protocol: one leader, and followers that hold the
-// same log.
+// ReplicatedStore is a durable, replicated key-value store that speaks the Redis protocol. It has one leader, and followers that
+// replicate the leader's log.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -31,15 +31,15 @@ type ReplicatedStore struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// spec is what the store should be.
+	// spec is the desired state of the store.
 	// +required
 	Spec ReplicatedStoreSpec `json:"spec"`
-	// status is what the operator last saw.
+	// status is the state of the store as the operator last saw it.
 	// +optional
 	Status ReplicatedStoreStatus `json:"status,omitempty"`
 }
 
-// ReplicatedStoreList is a list of stores.
+// ReplicatedStoreList is a list of ReplicatedStores.
 //
 // +kubebuilder:object:root=true
 type ReplicatedStoreList struct {

@@ -24,7 +24,7 @@ func schema(t *testing.T) apiextensionsv1.JSONSchemaProps {
 	return *crd.Spec.Versions[0].Schema.OpenAPIV3Schema
 }
 
-// stringsOf are the string literals of a Go file.
+// stringsOf returns the string literals in a Go file.
 func stringsOf(t *testing.T, path string) []string {
 	t.Helper()
 	file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
@@ -45,7 +45,7 @@ func stringsOf(t *testing.T, path string) []string {
 	return out
 }
 
-// TestEveryRuleIsTried: the refusal of each CEL rule is asked for, by its message, in the tests against an API server.
+// TestEveryRuleIsTried checks that the tests against an API server expect the refusal of each CEL rule, by its message.
 func TestEveryRuleIsTried(t *testing.T) {
 	asked := stringsOf(t, "../../test/apiserver/rules_test.go")
 	rules := 0
@@ -70,7 +70,7 @@ func TestEveryRuleIsTried(t *testing.T) {
 	}
 }
 
-// TestBoundsAgree: what Go code believes of names and sizes is what the schema holds.
+// TestBoundsAgree checks that the constants for names and sizes agree with the schema.
 func TestBoundsAgree(t *testing.T) {
 	root := schema(t)
 	replicas := root.Properties["spec"].Properties["replicas"]

@@ -4,54 +4,57 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Phase is one word for what the store is doing: the strongest of what the conditions say.
+// Phase summarizes the conditions in one word: the most important thing that they say.
 //
 // +kubebuilder:validation:Enum=Creating;Ready;Degraded;Updating;HandingOver;FailingOver;Blocked;Unavailable;Fenced;Paused;Deleting;Hibernating;Hibernated;Waking
 type Phase string
 
 const (
-	// PhaseCreating: no first leader yet.
+	// PhaseCreating means that the store has no first leader yet.
 	PhaseCreating Phase = "Creating"
-	// PhaseReady: everything is as the spec says.
+	// PhaseReady means that everything is as the spec says.
 	PhaseReady Phase = "Ready"
-	// PhaseDegraded: writes are acknowledged, but something is missing.
+	// PhaseDegraded means that writes are acknowledged, but something is missing.
 	PhaseDegraded Phase = "Degraded"
-	// PhaseUpdating: members are being added, removed, seeded or restarted; writes are acknowledged.
+	// PhaseUpdating means that members are being added, removed, seeded or restarted, while writes are acknowledged.
 	PhaseUpdating Phase = "Updating"
-	// PhaseHandingOver: a planned handover is under way.
+	// PhaseHandingOver means that a planned handover is under way.
 	PhaseHandingOver Phase = "HandingOver"
-	// PhaseFailingOver: a new leader is being made.
+	// PhaseFailingOver means that a failover is under way.
 	PhaseFailingOver Phase = "FailingOver"
-	// PhaseBlocked: a failover is needed and may not go on; see FailoverBlocked.
+	// PhaseBlocked means that a failover is needed but may not proceed; see ConditionFailoverBlocked.
 	PhaseBlocked Phase = "Blocked"
-	// PhaseUnavailable: writes are not acknowledged for another reason; see Available.
+	// PhaseUnavailable means that writes are not acknowledged, or clients are not routed to the leader, for another reason; see
+	// ConditionAvailable.
 	PhaseUnavailable Phase = "Unavailable"
-	// PhaseFenced: fenced by annotation.
+	// PhaseFenced means that the store is fenced by annotation.
 	PhaseFenced Phase = "Fenced"
-	// PhasePaused: reconciliation is disabled by annotation.
+	// PhasePaused means that reconciliation is disabled by annotation.
 	PhasePaused Phase = "Paused"
-	// PhaseDeleting: being deleted.
+	// PhaseDeleting means that the store is being deleted.
 	PhaseDeleting Phase = "Deleting"
-	// PhaseHibernating: going to sleep.
+	// PhaseHibernating means that the store is going to sleep.
 	PhaseHibernating Phase = "Hibernating"
-	// PhaseHibernated: asleep: no pods, only volumes.
+	// PhaseHibernated means that the store is asleep: it has volumes, but no pods.
 	PhaseHibernated Phase = "Hibernated"
-	// PhaseWaking: coming back from hibernation.
+	// PhaseWaking means that the store is coming back from hibernation.
 	PhaseWaking Phase = "Waking"
 )
 
-// ReplicatedStoreStatus is what the operator last saw.
+// ReplicatedStoreStatus is the state of a store as the operator last saw it.
 type ReplicatedStoreStatus struct {
-	// observedGeneration is the generation of the spec that this status is about.
+	// observedGeneration is the newest generation of the spec that was applied to every object of the store. It stays behind while the
+	// store is paused, or while something in the spec cannot be applied.
 	// +optional
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
-	// phase is one word for what the store is doing. Programs should read conditions.
+	// phase summarizes the conditions in one word, for people. Programs should read conditions.
 	// +optional
 	Phase Phase `json:"phase,omitempty"`
-	// leader is the member that leads; empty while none does.
+	// leader is the member that leads, as far as is known; empty while none does. A leader that does not answer the operator stays here
+	// until it has to be replaced.
 	// +optional
 	Leader string `json:"leader,omitempty"`
-	// epoch is the number of the recorded leadership; it only grows.
+	// epoch is the number of the recorded leadership. It only grows.
 	// +optional
 	// +kubebuilder:validation:Minimum=0
 	Epoch int64 `json:"epoch,omitempty"`
@@ -64,29 +67,29 @@ type ReplicatedStoreStatus struct {
 	// readyReplicas is the number of members that are ready.
 	// +optional
 	ReadyReplicas int32 `json:"readyReplicas"`
-	// selector of the members' pods, for the scale subresource.
+	// selector is the label selector of the members' pods, for the scale subresource.
 	// +optional
 	Selector string `json:"selector,omitempty"`
-	// summary is for people: the columns of `kubectl get`.
+	// summary is text for people, shown in the columns of `kubectl get`.
 	// +optional
 	Summary StatusSummary `json:"summary,omitzero"`
-	// replication is the commit rule in force; while nobody leads, that of the newest leadership.
+	// replication is the commit rule in force. While no member leads, it is the rule of the newest leadership.
 	// +optional
 	Replication ReplicationStatus `json:"replication,omitzero"`
-	// members, one entry each, by name.
+	// members has one entry for each member, keyed by name.
 	// +optional
 	// +listType=map
 	// +listMapKey=name
 	Members []MemberStatus `json:"members,omitempty"`
-	// conditions: Ready, Available, Progressing, Degraded, FailoverBlocked, Resizing, Spread.
+	// conditions of the store: Ready, Available, Progressing, Degraded, FailoverBlocked, Resizing and Spread.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
-	// lastFailover is the report of the newest change of leader, under way or finished.
+	// lastFailover is the report of the newest change of leader, whether under way or finished.
 	// +optional
 	LastFailover *FailoverReport `json:"lastFailover,omitempty"`
-	// failovers are the reports of the changes of leader before, the newest first, at most ten; without the positions.
+	// failovers are the reports of earlier changes of leader, newest first, at most ten, without positions.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=10
@@ -94,81 +97,81 @@ type ReplicatedStoreStatus struct {
 	// failoverRequest is the outcome of the newest request made with the annotation replicatedstore.io/failover.
 	// +optional
 	FailoverRequest *FailoverRequestStatus `json:"failoverRequest,omitempty"`
-	// counters since the store was created.
+	// counters counts changes of leader since the store was created.
 	// +optional
 	Counters FailoverCounters `json:"counters,omitzero"`
 }
 
-// StatusSummary is text for people.
+// StatusSummary summarizes the status as text for people.
 type StatusSummary struct {
 	// members, as "ready/asked for".
 	// +optional
 	Members string `json:"members,omitempty"`
-	// sync, as "K of V": a write waits for K of the V voters there are; "async" when it waits for none; "-" when no rule is known.
-	// While nobody leads it is that of the newest leadership.
+	// sync, as "K of V": a write waits for K of the V voters. "async" if it waits for none, "-" if no rule is known. While no member
+	// leads, it is the rule of the newest leadership.
 	// +optional
 	Sync string `json:"sync,omitempty"`
-	// lag is by how many writes the slowest follower is behind the leader; "-" when that is unknown.
+	// lag is how many writes the slowest follower is behind the leader; "-" if that is unknown.
 	// +optional
 	Lag string `json:"lag,omitempty"`
 }
 
-// ReplicationStatus is the commit rule in force; while nobody leads, that of the newest leadership.
+// ReplicationStatus is the commit rule in force. While no member leads, it is the rule of the newest leadership.
 type ReplicationStatus struct {
-	// number of voters that must hold a write before it is acknowledged. It is below the spec's while durability is lowered.
+	// number of voters that must hold a write before it is acknowledged. It is below the spec's number while durability is lowered.
 	// +optional
 	Number int32 `json:"number"`
-	// voters are the followers that count.
+	// voters are the followers whose acknowledgements count.
 	// +optional
 	// +listType=set
 	Voters []string `json:"voters,omitempty"`
-	// changing: an older and a newer rule both hold, until the newer covers every acknowledged write.
+	// changing means that an older and a newer rule both apply, until the newer one covers every acknowledged write.
 	// +optional
 	Changing bool `json:"changing,omitempty"`
-	// degraded: durability is Preferred and number is below the spec's.
+	// degraded means that durability is Preferred and number is below the spec's.
 	// +optional
 	Degraded bool `json:"degraded,omitempty"`
 }
 
-// MemberRole is what a member does, as it says itself.
+// MemberRole is the role of a member, as the member itself reports it.
 //
 // +kubebuilder:validation:Enum=Leader;Follower;Waiting;Fenced;Unknown
 type MemberRole string
 
 const (
-	// MemberLeader leads.
+	// MemberLeader is the role of a member that leads.
 	MemberLeader MemberRole = "Leader"
-	// MemberFollower follows.
+	// MemberFollower is the role of a member that follows a leader.
 	MemberFollower MemberRole = "Follower"
-	// MemberWaiting was started and not told yet whom to follow.
+	// MemberWaiting is the role of a member that has started and was not told yet whom to follow.
 	MemberWaiting MemberRole = "Waiting"
-	// MemberFenced promised an epoch that nobody leads yet.
+	// MemberFenced is the role of a member that promised an epoch in which no member leads yet.
 	MemberFenced MemberRole = "Fenced"
-	// MemberUnknown does not answer.
+	// MemberUnknown is the role of a member that does not answer.
 	MemberUnknown MemberRole = "Unknown"
 )
 
-// MemberStatus is what is known of one member. Numbers are the last it told; Role Unknown says that they may be old.
+// MemberStatus is what is known of one member. Numbers are the last that it reported; if its role is Unknown, they may be old.
 type MemberStatus struct {
-	// name of the member, its pod and its claim.
+	// name of the member, and of its pod and claim.
 	// +required
 	Name string `json:"name"`
-	// role as the member says itself.
+	// role of the member, as the member itself reports it; Unknown while it does not answer.
 	// +optional
 	Role MemberRole `json:"role,omitempty"`
 	// node is the Kubernetes node that the pod runs on.
 	// +optional
 	Node string `json:"node,omitempty"`
-	// zone of that node, where known.
+	// zone of that node, if known.
 	// +optional
 	Zone string `json:"zone,omitempty"`
-	// ready: the member can do its role's work.
+	// ready means that the member's pod is ready: it can do the work of its role.
 	// +optional
 	Ready bool `json:"ready"`
-	// voter: the leader counts this member's acknowledgements.
+	// voter means that the leader counts this member's acknowledgements.
 	// +optional
 	Voter bool `json:"voter"`
-	// incarnation of the data directory. A new one is another member of the same name.
+	// incarnation identifies the member's data directory. A member with a new incarnation is another member of the same name.
 	// +optional
 	Incarnation string `json:"incarnation,omitempty"`
 	// epoch of the newest entry on this member's disk.
@@ -177,72 +180,73 @@ type MemberStatus struct {
 	// position of the newest entry on this member's disk.
 	// +optional
 	Position int64 `json:"position,omitempty"`
-	// applied is the position up to which reads see the log.
+	// applied is the position up to which the member has applied its log, and so what its reads see.
 	// +optional
 	Applied int64 `json:"applied,omitempty"`
-	// lag is by how many writes this member's disk is behind the leader; absent when unknown.
+	// lag is how many writes this member's disk is behind the leader; absent if that is unknown.
 	// +optional
 	Lag *int64 `json:"lag,omitempty"`
 	// seeding is set while the member receives a snapshot.
 	// +optional
 	Seeding *SeedingStatus `json:"seeding,omitempty"`
-	// storage is the member's volume.
+	// storage describes the member's volume.
 	// +optional
 	Storage *StorageStatus `json:"storage,omitempty"`
-	// quarantined counts the entries that were cut from this member's log when it rejoined, and kept for a person.
+	// quarantined is the number of entries that were cut from this member's log when it rejoined, and that are kept for a person to look
+	// at.
 	// +optional
 	Quarantined int64 `json:"quarantined,omitempty"`
 	// version of the data node.
 	// +optional
 	Version string `json:"version,omitempty"`
-	// problem is one sentence when the member needs a person.
+	// problem says, in one sentence, why the member's pod does not run or what a person should look at; empty if all is well.
 	// +optional
 	Problem string `json:"problem,omitempty"`
 }
 
-// StorageStatus is a member's volume as it was last seen. What is free is rounded to a hundredth of the volume.
+// StorageStatus is a member's volume as it was last seen. The free space is rounded to a hundredth of the volume.
 type StorageStatus struct {
-	// size of the volume, for people ("9.8GiB").
+	// size of the volume, for people (for example "9.8GiB").
 	// +optional
 	Size string `json:"size,omitempty"`
-	// free for data and log, for people; what the member has set aside to stay able to act is not counted.
+	// free space for data and log, for people. It does not include the reserve that the member keeps to stay able to act.
 	// +optional
 	Free string `json:"free,omitempty"`
-	// sizeBytes of the volume.
+	// sizeBytes is the size of the volume, in bytes.
 	// +optional
 	SizeBytes int64 `json:"sizeBytes"`
-	// freeBytes of it.
+	// freeBytes is the free space for data and log, in bytes.
 	// +optional
 	FreeBytes int64 `json:"freeBytes"`
-	// level is NearlyFull or Full where little is left; a leader whose volume is Full refuses what adds data.
+	// level is NearlyFull or Full if little space is left. A leader whose volume is Full refuses commands that add data.
 	// +optional
 	Level string `json:"level,omitempty"`
 }
 
-// SeedingStatus is the progress of a snapshot being received.
+// SeedingStatus is the progress of a member that receives a snapshot.
 type SeedingStatus struct {
-	// from is the member that sends it.
+	// from is the member that sends the snapshot.
 	// +optional
 	From string `json:"from,omitempty"`
-	// percent done, 0 to 100.
+	// percent received so far, 0 to 100.
 	// +optional
 	Percent int32 `json:"percent"`
-	// done so far, for people ("1.2GiB").
+	// done is how much was received so far, for people (for example "1.2GiB").
 	// +optional
 	Done string `json:"done,omitempty"`
-	// total of the snapshot, for people.
+	// total is the size of the snapshot, for people.
 	// +optional
 	Total string `json:"total,omitempty"`
-	// doneBytes so far.
+	// doneBytes is how much was received so far, in bytes.
 	// +optional
 	DoneBytes int64 `json:"doneBytes"`
-	// totalBytes of the snapshot.
+	// totalBytes is the size of the snapshot, in bytes.
 	// +optional
 	TotalBytes int64 `json:"totalBytes"`
-	// rate for people, e.g. "85MiB/s".
+	// rate at which the snapshot arrives, for people (for example "85MiB/s").
 	// +optional
 	Rate string `json:"rate,omitempty"`
-	// timeLeft for people, e.g. "1m20s"; absent when unknown.
+	// timeLeft is the estimated time left, for people (for example "1m20s"); absent if unknown.
 	// +optional
 	TimeLeft string `json:"timeLeft,omitempty"`
 }

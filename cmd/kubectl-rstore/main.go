@@ -1,5 +1,5 @@
-// Command kubectl-rstore is a kubectl plugin: `kubectl rstore status NAME` shows a store as one picture, and the other
-// commands do, and follow, what a person does with a store.
+// Command kubectl-rstore is a kubectl plugin to look after ReplicatedStores: `kubectl rstore status NAME` shows a store at a glance,
+// and the other commands request what a person does with a store, such as a failover, and follow it.
 package main
 
 import (

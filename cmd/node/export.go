@@ -11,29 +11,29 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// cut is one effect of an entry that was cut.
+// cut is one effect of an entry that was cut from a log.
 type cut struct {
 	file      string
 	epoch     replication.Epoch
 	position  replication.Position
-	unixMilli int64 // when the leader of epoch wrote it, by its clock
+	unixMilli int64 // when the leader of epoch wrote the entry, by its clock
 	effect    store.Effect
 }
 
-// line is the JSON of a cut. A key or value that is no UTF-8 has its base64 in the field with "Base64" in its name.
+// line is the JSON form of a cut. A key or value that is not valid UTF-8 is base64-encoded, in the field with "Base64" in its name.
 type line struct {
 	File      string               `json:"file"`
 	Epoch     replication.Epoch    `json:"epoch"`
 	Position  replication.Position `json:"position"`
 	UnixMilli int64                `json:"unixMilli,omitempty"`
-	// Op is put, delete, flush (of every key), or barrier: the beginning of an epoch, which changes nothing.
+	// Op is put, delete, flush (of all keys) or barrier (the beginning of an epoch, which changes nothing).
 	Op          string  `json:"op"`
 	Key         *string `json:"key,omitempty"`
 	KeyBase64   []byte  `json:"keyBase64,omitempty"`
 	Type        string  `json:"type,omitempty"`
 	Value       *string `json:"value,omitempty"`
 	ValueBase64 []byte  `json:"valueBase64,omitempty"`
-	// ExpireAt in unix ms; absent when the key never expires.
+	// ExpireAt is in Unix milliseconds; absent if the key never expires.
 	ExpireAt int64 `json:"expireAtUnixMilli,omitempty"`
 }
 
@@ -54,7 +54,7 @@ func jsonWriter(w *bufio.Writer) func(cut) error {
 	}
 }
 
-// text is b as text, or as bytes when it is no UTF-8.
+// text returns b as a string if it is valid UTF-8, and as bytes otherwise. The other result is nil.
 func text(b []byte) (*string, []byte) {
 	if !utf8.Valid(b) {
 		return nil, b
@@ -63,7 +63,7 @@ func text(b []byte) (*string, []byte) {
 	return &s, nil
 }
 
-// writeCommand writes the command that does again what c did, in the Redis protocol.
+// writeCommand writes, in the Redis protocol, the command that repeats c.
 func writeCommand(w *bufio.Writer, c cut) error {
 	key, v := c.effect.Key, c.effect.Value
 	switch c.effect.Op {
@@ -91,7 +91,7 @@ func command(w *bufio.Writer, args ...[]byte) error {
 		_, _ = w.Write(a)
 		_, _ = w.WriteString("\r\n")
 	}
-	// A bufio.Writer keeps its first error: one look is enough.
+	// A bufio.Writer keeps its first error, so one check at the end is enough.
 	_, err := w.Write(nil)
 	return err
 }

@@ -1,4 +1,4 @@
-// Command node is the data node of a ReplicatedStore. Given nothing but a directory it is a store of one member.
+// Command node is the data node of a ReplicatedStore. With only --data, it runs a store of one member.
 package main
 
 import (
@@ -52,43 +52,45 @@ func run(args []string) error {
 	if err != nil {
 		return err
 	}
-	// Only now: while a directory is opened, which may take long, a signal ends the process at once, and nothing is lost by that.
+	// Signals are handled only from here on. While the data directory is being opened, which may take long, a signal ends the process at
+	// once; nothing is lost by that.
 	asked, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	context.AfterFunc(asked, func() {
-		stop() // whoever asks twice does not want to wait
+		stop() // a second signal ends the process at once
 		_ = n.Leave()
 	})
 	return n.Wait()
 }
 
-// parse reads flags; each may also be given as an environment variable: --max-clients is RSTORE_MAX_CLIENTS.
+// parse parses the flags. Each one, except --version, may also be given as an environment variable: --max-clients is RSTORE_MAX_CLIENTS. A flag
+// takes precedence over its variable.
 func parse(args []string) (opt node.Options, leaseName string, verbosity int, err error) {
 	f := flag.NewFlagSet("node", flag.ContinueOnError)
 	f.Usage = func() {
 		fmt.Fprintln(f.Output(), "usage: node --data DIR [flags]\n       node quarantine list|export --data DIR\n       node quarantine remove --data DIR --file NAME | --all")
 		f.PrintDefaults()
 	}
-	f.StringVar(&opt.Data, "data", "", "data `directory`, made if missing (required)")
+	f.StringVar(&opt.Data, "data", "", "data `directory`, created if missing (required)")
 	f.StringVar(&opt.Listen, "listen", node.DefaultListen, "`address` of the client port (Redis protocol)")
-	f.StringVar(&opt.LeaderListen, "leader-listen", "", "`address` of a client port at which the leader serves, through this member where that is another")
-	f.StringVar(&opt.PeerListen, "peer-listen", "", "`address` of the port followers connect to")
+	f.StringVar(&opt.LeaderListen, "leader-listen", "", "`address` of a second client port, whose clients are always served by the leader, through this member if another one leads")
+	f.StringVar(&opt.PeerListen, "peer-listen", "", "`address` of the port that followers connect to")
 	f.StringVar(&opt.ControlListen, "control-listen", "", "`address` of the control port: orders, probes, metrics")
-	f.StringVar(&opt.MetricsListen, "metrics-listen", "", "`address` of a port that tells metrics and takes no orders")
+	f.StringVar(&opt.MetricsListen, "metrics-listen", "", "`address` of a port that serves metrics and takes no orders")
 	f.BoolVar(&opt.Managed, "managed", false, "wait for orders on the control port instead of leading alone")
 	f.StringVar(&opt.Store, "store", "", "`name` of the store (managed)")
-	f.StringVar(&opt.StoreUID, "store-uid", "", "`uid` of the store's object: orders and followers of another one are refused")
+	f.StringVar(&opt.StoreUID, "store-uid", "", "`uid` of the store's object; orders and followers of a store with another UID are refused")
 	f.StringVar(&opt.Member, "member", "", "`name` of this member (managed)")
 	f.StringVar(&leaseName, "lease", "", "`namespace/name` of the Lease to hold while leading")
-	f.StringVar((*string)(&opt.Consistency), "consistency", string(node.ConsistencySession), "default of reads: Eventual, Session, LeaderWindow or Linearizable")
-	f.Int64Var(&opt.MaxValueBytes, "max-value-bytes", node.DefaultMaxValueBytes, "largest value in `bytes`")
-	f.IntVar(&opt.MaxClients, "max-clients", node.DefaultMaxClients, "most client connections")
-	f.StringVar(&opt.PasswordFile, "password-file", "", "`file` of the passwords that clients are let in with, one a line; it is read anew when it changes. Without, everybody is")
-	f.Int64Var(&opt.LogRetain, "log-retain-bytes", node.DefaultLogRetain, "log kept for followers that come back, in `bytes`")
-	f.Int64Var(&opt.SeedRate, "seed-rate-bytes", 0, "most `bytes` a second that this member sends to seed others; 0: no bound")
-	f.Int64Var(&opt.Memory, "memory", node.DefaultMemory, "memory of caches and write buffers in `bytes`")
-	f.DurationVar(&opt.WriteTimeout, "write-timeout", node.DefaultWriteTimeout, "how long a write may wait for its voters")
-	f.DurationVar(&opt.StopGrace, "stop-grace", 0, "how long to take at most for stopping (managed): a leader waits a third of it to be relieved, clients get a tenth to turn elsewhere; 0: stop at once")
+	f.StringVar((*string)(&opt.Consistency), "consistency", string(node.ConsistencySession), "what every read promises: Eventual, Session, LeaderWindow or Linearizable")
+	f.Int64Var(&opt.MaxValueBytes, "max-value-bytes", node.DefaultMaxValueBytes, "maximum length of a value, in `bytes`")
+	f.IntVar(&opt.MaxClients, "max-clients", node.DefaultMaxClients, "maximum number of client connections")
+	f.StringVar(&opt.PasswordFile, "password-file", "", "`file` with the passwords that clients may give, one per line; it is read again when it changes. Without it, no password is needed")
+	f.Int64Var(&opt.LogRetain, "log-retain-bytes", node.DefaultLogRetain, "how much log to keep for followers that come back, in `bytes`")
+	f.Int64Var(&opt.SeedRate, "seed-rate-bytes", 0, "maximum rate at which this member seeds others, in `bytes` per second; 0: no limit")
+	f.Int64Var(&opt.Memory, "memory", node.DefaultMemory, "memory for caches and write buffers, in `bytes`")
+	f.DurationVar(&opt.WriteTimeout, "write-timeout", node.DefaultWriteTimeout, "how long a write waits for its voters")
+	f.DurationVar(&opt.StopGrace, "stop-grace", 0, "how long stopping may take (managed): a leader waits up to a third of it to be relieved, and clients are served for a tenth of it while they are routed elsewhere; 0: stop at once")
 	f.BoolVar(&opt.EnableDebug, "enable-debug-command", false, "allow the DEBUG command, which public test suites use")
 	f.IntVar(&verbosity, "v", 0, "log verbosity")
 	showVersion := f.Bool("version", false, "print the version and exit")
@@ -109,7 +111,7 @@ func parse(args []string) (opt node.Options, leaseName string, verbosity int, er
 	return opt, leaseName, verbosity, notZero(f, "max-value-bytes", "max-clients", "log-retain-bytes", "memory", "write-timeout")
 }
 
-// notZero refuses zeros, which Options take for what was left out.
+// notZero refuses zeros for the named flags, because node.Options takes a zero as "not set".
 func notZero(f *flag.FlagSet, names ...string) error {
 	for _, name := range names {
 		if v := f.Lookup(name).Value.String(); v == "0" || v == "0s" {
@@ -119,6 +121,7 @@ func notZero(f *flag.FlagSet, names ...string) error {
 	return nil
 }
 
+// fromEnvironment sets the flags that were not given from the environment.
 func fromEnvironment(f *flag.FlagSet) (err error) {
 	given := map[string]bool{}
 	f.Visit(func(fl *flag.Flag) { given[fl.Name] = true })

@@ -28,7 +28,7 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-// The version of an image in the environment is no flag.
+// RSTORE_VERSION, which an image may set to its version, is not taken for the flag --version.
 func TestEnvironment(t *testing.T) {
 	t.Setenv("RSTORE_VERSION", "1.2.3")
 	t.Setenv("RSTORE_MAX_CLIENTS", "7")

@@ -12,15 +12,15 @@ import (
 	"github.com/replicatedstore/replicatedstore/node"
 )
 
-// containerLimit is the memory limit of the control group that this process is in, in bytes; a variable for tests.
+// containerLimit returns the memory limit of this process's control group, in bytes. Tests replace it.
 var containerLimit memlimit.Provider = memlimit.FromCgroup
 
-// fit has what f was not given follow from the container's memory limit, if it has one: whoever set that, as the defaults of a namespace do,
-// need not know of this program.
+// fit derives the memory settings that were not given from the container's memory limit, if there is one. The limit may come from somebody
+// who does not know this program, for example from a namespace's LimitRange.
 func fit(opt *node.Options, f *flag.FlagSet) {
 	limit, err := containerLimit()
 	if err != nil || limit == 0 || limit > math.MaxInt64 {
-		return // there is none, or nothing is known of it
+		return // no limit, or an unknown one
 	}
 	runtime, caches, value := v1alpha1.WithinMemory(int64(limit))
 	if os.Getenv("GOMEMLIMIT") == "" {

@@ -24,7 +24,7 @@ func TestMemoryOfTheContainer(t *testing.T) {
 		"32Mi":     {limited(32 * mi), "", nil, 16 * mi, 16 * mi, mi / 2},
 		"64Gi":     {limited(64 << 30), "", nil, 64<<30 - 64<<30/10, 256 * mi, 64 * mi},
 		"flags":    {limited(512 * mi), "", []string{"--memory", "50000000", "--max-value-bytes", "70"}, 512*mi - 512*mi/10, 50_000_000, 70},
-		"the spec": {limited(512 * mi), "1GiB", nil, math.MaxInt64, 128 * mi, 8 * mi}, // the runtime has read it when it began
+		"the spec": {limited(512 * mi), "1GiB", nil, math.MaxInt64, 128 * mi, 8 * mi}, // the Go runtime read GOMEMLIMIT when it started
 	} {
 		t.Run(name, func(t *testing.T) {
 			defer debug.SetMemoryLimit(debug.SetMemoryLimit(math.MaxInt64))

@@ -7,21 +7,24 @@ import (
 	"syscall"
 )
 
-// A blocking system call, such as fdatasync, wakes the Go runtime's monitor thread when all else is idle, and that then looks
-// around every 20 µs for a millisecond: two context switches each time, in a program that blocks a thousand times a second.
-// While the runtime traces its scheduler, the monitor is never put to sleep and so never woken, and settles on looking every
-// 10 ms. A trace that is due every 25 days is the only way to ask for that; it costs one line on standard error then.
+// monitorSetting is the GODEBUG setting that keeps the Go runtime's monitor thread (sysmon) quiet.
 //
-// Measured (three members, two processors; ratio of processor time a SET, of the median latency): 1 connection 0.69, 0.82;
-// 50 connections 0.76, 0.88; 256 connections 0.90, 0.97. GET over 50 connections 0.71.
+// A blocking system call, such as fdatasync, wakes the monitor if all else is idle. The monitor then polls every 20 µs for a
+// millisecond, with two context switches each time, in a program that blocks a thousand times a second. While the runtime traces
+// its scheduler, it never puts the monitor to sleep, so it never wakes it either, and the monitor settles on polling every 10 ms.
+// Tracing with a period of 25 days is the only way to get that. It costs one line on standard error per period.
+//
+// Measured with three members on two processors, as ratios of the processor time per SET and of the median latency:
+// 1 connection 0.69, 0.82; 50 connections 0.76, 0.88; 256 connections 0.90, 0.97. For GET, over 50 connections: 0.71.
 const monitorSetting = "schedtrace=2147483647"
 
-// The process's first thread executes main, and so the program again: what the kernel keeps for a thread, such as the signal
-// it is to get when its parent dies (which hack/local relies on), outlives that only there.
+// init keeps main, and therefore the exec in quietMonitor, on the process's first thread. State that the kernel keeps per thread
+// survives an exec only there: for example the parent-death signal, which hack/local relies on.
 func init() { runtime.LockOSThread() }
 
-// quietMonitor starts the program again, in the same process, with that setting, because the runtime reads it only at the
-// start. It returns when the setting is there already, or somebody set another, or that failed: then nothing is lost but speed.
+// quietMonitor executes the program again, in the same process, with monitorSetting added to GODEBUG, because the runtime reads
+// GODEBUG only at the start. It returns nil if GODEBUG has schedtrace already, with this or another value. It returns an error if it
+// fails; that costs nothing but speed.
 func quietMonitor() error {
 	defer runtime.UnlockOSThread()
 	debug := os.Getenv("GODEBUG")

@@ -16,8 +16,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if os.Getenv("QUIET_MONITOR") == "1" { // here, as in main, the first thread is still locked
-		for range 30 { // a goroutine that is free to move does, while others run
+	if os.Getenv("QUIET_MONITOR") == "1" { // here, as in main, the goroutine is still locked to the first thread
+		for range 30 { // with others running, a goroutine that is not locked would move to another thread
 			go func() {
 				for begun := time.Now(); time.Since(begun) < 2*time.Millisecond; {
 				}
@@ -33,8 +33,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// The program goes on in the same process, with its arguments, whatever GODEBUG it was given, and the signal that it gets when
-// its parent dies.
+// quietMonitor keeps the process, its arguments, the GODEBUG settings that it was given, and the signal that it gets when its parent
+// dies.
 func TestQuietMonitor(t *testing.T) {
 	runtime.LockOSThread() // the signal is sent when this thread ends
 	defer runtime.UnlockOSThread()

@@ -24,12 +24,12 @@ const quarantineUsage = `usage: node quarantine list   --data DIR
        node quarantine export --data DIR [--file NAME] [--format jsonl|redis]
        node quarantine remove --data DIR --file NAME | --all
 
-What is kept of the writes that were cut from a member's log when it rejoined a history without them. All of it works beside a
-running member. Without --file, export writes all files, oldest cut position first. Remove deletes what is not needed any more;
-within a minute the member and its store stop telling of it.
+Shows, exports or removes writes that were cut from a member's log when it rejoined a history without them, and that were kept. All
+commands work while the member runs. Without --file, export writes all files, oldest cut position first. Remove deletes what is no
+longer needed; the member and its store stop reporting it within a minute.
 `
 
-// quarantine lists, exports or removes what a member's data directory keeps of cut writes.
+// quarantine lists, exports or removes the cut writes that a member's data directory keeps.
 func quarantine(args []string, out io.Writer) error {
 	if len(args) == 0 || !slices.Contains([]string{"list", "export", "remove"}, args[0]) {
 		if len(args) > 0 && (args[0] == "-h" || args[0] == "--help") {
@@ -60,7 +60,7 @@ func quarantine(args []string, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("quarantine %s: %w", args[0], err)
 	}
-	// What can be read is shown before the error that names what cannot.
+	// These show what can be read before they return the error that names what cannot.
 	switch args[0] {
 	case "list":
 		err = listQuarantine(out, dir)
@@ -75,7 +75,7 @@ func quarantine(args []string, out io.Writer) error {
 	return nil
 }
 
-// quarantineDir checks that data is a member's and returns where it keeps what was cut; that need not exist.
+// quarantineDir checks that data is a member's data directory and returns its quarantine directory, which need not exist.
 func quarantineDir(data string) (string, error) {
 	if data == "" {
 		return "", errors.New("--data: name the member's data directory")
@@ -98,7 +98,7 @@ func listQuarantine(out io.Writer, dir string) error {
 			q.Entries(), q.Bytes, q.Time.UTC().Format(time.RFC3339), q.Reason)
 	}
 	for _, path := range torn {
-		// One that is gone was the oldest of too many copies, removed by the member meanwhile.
+		// A file that is gone was the oldest of too many copies: the member has removed it in the meantime.
 		if info, statErr := os.Stat(path); statErr == nil {
 			fmt.Fprintf(w, "%s\t-\t-\t-\t%d\t%s\t%s\n", filepath.Base(path), info.Size(), info.ModTime().UTC().Format(time.RFC3339),
 				"torn by a crash before it was synced: raw bytes, never acknowledged, not exported")
@@ -107,7 +107,7 @@ func listQuarantine(out io.Writer, dir string) error {
 	return errors.Join(err, tornErr, w.Flush())
 }
 
-// removeQuarantine removes one file, or all that are there now; it says which.
+// removeQuarantine removes the file called name, or all files that exist now, and prints the names of those it removed.
 func removeQuarantine(out io.Writer, dir, name string, all bool) error {
 	var names []string
 	switch {
@@ -140,7 +140,7 @@ func removeQuarantine(out io.Writer, dir, name string, all bool) error {
 	return durable.SyncDir(vfs.Default, dir)
 }
 
-// isQuarantined tells cut writes and torn tails from files that are being written.
+// isQuarantined reports whether name is a file of cut writes or a torn tail, as opposed to a file that is still being written.
 func isQuarantined(name string) bool {
 	torn, _ := filepath.Match("torn-*.bin", name) // the pattern is well-formed
 	return torn || filepath.Ext(name) == ".log"
@@ -159,13 +159,13 @@ func exportQuarantine(out io.Writer, dir, name, format string) error {
 	}
 	paths, err := exported(dir, name)
 	for _, path := range paths {
-		// After a damaged file the others still go out.
+		// A damaged file does not keep the others from being exported.
 		err = errors.Join(err, exportFile(path, write))
 	}
 	return errors.Join(err, w.Flush())
 }
 
-// exported are the files to export; the error names those that cannot be.
+// exported returns the paths of the files to export. The error names the files that cannot be exported; there may be both.
 func exported(dir, name string) (paths []string, _ error) {
 	if name != "" {
 		if filepath.Base(name) != name || filepath.Ext(name) != ".log" {

@@ -18,7 +18,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 )
 
-// seal makes the record of entries that follows end.
+// seal returns the record of the given entries that follows end: a barrier if there are none.
 func seal(t *testing.T, end replication.Mark, epoch replication.Epoch, entries ...string) replication.Record {
 	t.Helper()
 	var payload []byte
@@ -40,16 +40,16 @@ func seal(t *testing.T, end replication.Mark, epoch replication.Epoch, entries .
 	return r
 }
 
-// Entries as node/store encodes them: version, then effects. TestFormat of that package pins the bytes.
+// Entries as node/store encodes them: the version, then effects. TestFormat in that package pins the bytes.
 const (
 	putPlain   = "\x01" + "\x01\x01\x00\x00" + "\x01k" + "\x05<v&1>"
 	putBinary  = "\x01" + "\x01\x01\x00\xac\x02" + "\x02\xff\x00" + "\x01\xfe"
-	deleteKey  = "\x01" + "\x02\x03foo" + "\x04\x05\x03foo" // and its entry in the expiry index
+	deleteKey  = "\x01" + "\x02\x03foo" + "\x04\x05\x03foo" // deletes the key and its entry in the expiry index
 	flushAll   = "\x01" + "\x03"
 	fromFuture = "\x09" + "\x03"
 )
 
-// member makes a data directory and cuts the given records from its log, each batch in a cut of its own.
+// member creates a data directory, and cuts the given records from its log, with one cut per batch.
 func member(t *testing.T, batches ...[][]string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -81,7 +81,7 @@ func member(t *testing.T, batches ...[][]string) string {
 	return dir
 }
 
-// call runs the command line and returns what it wrote.
+// call runs node quarantine with args and returns its output.
 func call(args ...string) (string, error) {
 	var out bytes.Buffer
 	err := quarantine(args, &out)
@@ -143,7 +143,7 @@ func TestQuarantineExport(t *testing.T) {
 	}
 }
 
-// The member holds its directory's lock while it runs; reading what it cut needs none.
+// A running member holds the lock of its data directory. Reading the quarantine does not need the lock.
 func TestQuarantineOfRunningMember(t *testing.T) {
 	dir := member(t, [][]string{{putPlain}})
 	s, err := meta.Open(vfs.Default, dir, meta.Options{Store: "orders", Member: "orders-1"})

@@ -1,4 +1,4 @@
-// Command operator reconciles ReplicatedStores.
+// Command operator is the Kubernetes operator: it reconciles ReplicatedStores.
 package main
 
 import (
@@ -28,10 +28,12 @@ import (
 
 var version = "dev" // set by the linker
 
-// Leader election among operators: a second operator takes over at once when the first ends, and within seconds when it
-// dies. What a failover needs does not wait for that (decide.Observed.Standby): the record's swap, not this Lease, keeps two
-// operators apart. So it need not be noticed fast; but where an operator loses its election because the API server is slow, the next one
-// applies every child anew, and costs the API server more than before.
+// Leader election among operators. A second operator takes over at once when the first one exits, and within seconds when it dies.
+//
+// A dead operator need not be detected fast, because failovers do not wait for that (see decide.Observed.Standby): the
+// compare-and-swap of the authority record, not this Lease, keeps two operators from interfering. The durations are long because losing
+// the election is expensive: if an operator loses it because the API server is slow, its successor applies every child object anew, and
+// loads the API server even more.
 const (
 	leaseDuration = 10 * time.Second
 	renewDeadline = 7 * time.Second
@@ -64,7 +66,7 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return fmt.Errorf("find the API server: %w", err)
 	}
-	// Client-side throttling would delay a failover exactly when many stores fail at once; the API server has its own.
+	// Client-side throttling would delay failovers exactly when many stores fail at once. The API server does its own.
 	config.QPS = -1
 	where, err := survey(ctx, config, o)
 	if err != nil {
@@ -102,13 +104,13 @@ func run(ctx context.Context, o options) error {
 	)
 }
 
-// manager has caches of the namespaces; of all where none is named.
+// manager returns a manager whose caches cover the given namespaces, or all namespaces if none is given.
 func manager(config *rest.Config, o options, namespaces []string) (ctrl.Manager, error) {
 	scheme := runtime.NewScheme()
 	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
 		return nil, fmt.Errorf("register types: %w", err)
 	}
-	// Who manages which field is for the API server to know.
+	// Nothing here reads managed fields, so the caches do not keep them.
 	caches := cache.Options{ByObject: controllers.Cached(), DefaultTransform: cache.TransformStripManagedFields()}
 	for _, n := range namespaces {
 		if caches.DefaultNamespaces == nil {

@@ -17,20 +17,23 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// askWithin bounds how long the namespaces are asked for, all of them together: kubelet waits for /healthz for a minute.
+// askWithin bounds the time that asking about namespaces takes, at startup for all of them together: kubelet waits a minute for /healthz.
 const askWithin = 15 * time.Second
 
-// territory is the namespaces that the operator is to serve, and what it may. A namespace that was deleted took the operator's RoleBinding
-// along; caches that one namespace is refused to never say that they are complete, and stores of all the others would have no failover.
-// So such a namespace is left out, and the process begins anew once it is allowed: caches take no namespace in later.
+// territory holds the namespaces that the operator is to serve, and those of them that it is not allowed to.
+//
+// When a namespace is deleted, the operator's RoleBinding in it goes too. If one namespace were forbidden, the caches would never finish
+// syncing, and the stores of all other namespaces would have no failover. So forbidden namespaces are not served. Once one is allowed again,
+// the process exits and restarts, because a namespace cannot be added to running caches.
 type territory struct {
 	stores    metadata.Getter
-	asked     []string // nil: all there are
-	forbidden []string // of those
-	again     time.Duration
+	asked     []string      // the namespaces to serve; nil: all
+	forbidden []string      // those of asked that the operator is not allowed to serve
+	again     time.Duration // interval of asking about the forbidden ones
 }
 
-// survey asks for the stores of each namespace. What cannot be told, as while the API server is away, counts as allowed.
+// survey lists stores in each namespace to find out which namespaces are forbidden. If that cannot be told, for example because the API server
+// is unreachable, the namespace counts as allowed.
 func survey(ctx context.Context, config *rest.Config, o options) (territory, error) {
 	c, err := metadata.NewForConfig(config)
 	if err != nil {
@@ -49,12 +52,14 @@ func survey(ctx context.Context, config *rest.Config, o options) (territory, err
 	return t, nil
 }
 
+// ask lists at most one store of the namespace. The error says whether that is forbidden.
 func (t territory) ask(ctx context.Context, namespace string) error {
 	_, err := t.stores.Namespace(namespace).List(ctx, metav1.ListOptions{Limit: 1})
 	return err
 }
 
-// served is what caches are made for. Where nothing is allowed that is everything: the process ends when they do not fill.
+// served returns the namespaces that the caches cover; nil means all. If every namespace is forbidden, it returns all of them: the process
+// then exits because the caches do not sync.
 func (t territory) served() []string {
 	if t.none() {
 		return t.asked
@@ -62,9 +67,10 @@ func (t territory) served() []string {
 	return slices.DeleteFunc(slices.Clone(t.asked), func(n string) bool { return slices.Contains(t.forbidden, n) })
 }
 
+// none reports whether no namespace may be served, or none was named.
 func (t territory) none() bool { return len(t.forbidden) == len(t.asked) }
 
-// Start is manager.Runnable's: it ends the process, by an error, once a namespace that was left out is allowed.
+// Start implements manager.Runnable. It returns an error, which ends the process, once a forbidden namespace is allowed again.
 func (t territory) Start(ctx context.Context) error {
 	if len(t.forbidden) == 0 || t.none() {
 		return nil
@@ -73,7 +79,7 @@ func (t territory) Start(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-time.After(wait.Jitter(t.again, 0.5)): // not all operators at once
+		case <-time.After(wait.Jitter(t.again, 0.5)): // jitter, so that operators do not restart all at once
 		}
 		for _, n := range t.forbidden {
 			ctx, cancel := context.WithTimeout(ctx, askWithin)
@@ -86,10 +92,10 @@ func (t territory) Start(ctx context.Context) error {
 	}
 }
 
-// NeedLeaderElection is manager.LeaderElectionRunnable's: whoever waits for its turn has caches, too.
+// NeedLeaderElection implements manager.LeaderElectionRunnable. It returns false because operators on standby have caches, too.
 func (territory) NeedLeaderElection() bool { return false }
 
-// explain adds to why the process ends that nothing could be served.
+// explain adds to the error that ends the process that no namespace could be served, if that is so.
 func (t territory) explain(err error) error {
 	if err == nil || len(t.forbidden) == 0 || !t.none() {
 		return err

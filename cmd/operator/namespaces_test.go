@@ -32,7 +32,8 @@ var kinds = map[string]kindOf{
 	"leases": {"coordination.k8s.io/v1", "Lease"}, "replicatedstores": {"replicatedstore.io/v1alpha1", "ReplicatedStore"},
 }
 
-// apiServer has no objects, and answers requests about the namespaces for which gone says so as it does when their RoleBindings are gone.
+// apiServer starts an API server that has no objects. For namespaces for which gone returns true, it refuses requests as if the operator's
+// RoleBinding did not exist.
 func apiServer(t *testing.T, gone func(namespace string) bool) *rest.Config {
 	send := func(w http.ResponseWriter, code int, v any) {
 		w.Header().Set("Content-Type", "application/json")
@@ -102,7 +103,7 @@ func apiServer(t *testing.T, gone func(namespace string) bool) *rest.Config {
 	return &rest.Config{Host: s.URL}
 }
 
-// words is what was logged; the logger of a process is set once.
+// words collects what was logged, for all tests: the process's logger can be set only once.
 type words struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -137,7 +138,7 @@ func flags(t *testing.T, more ...string) options {
 	return o
 }
 
-// operate runs the operator until the test ends; ready tells whether it has its caches.
+// operate runs the operator until the test ends. ready reports whether its caches have synced; ended receives the error that it ends with.
 func operate(t *testing.T, config *rest.Config) (ready func() bool, ended chan error) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "kubeconfig")
@@ -168,7 +169,7 @@ func operate(t *testing.T, config *rest.Config) (ready func() bool, ended chan e
 	}, done
 }
 
-// TestANamespaceThatIsGoneIsLeftOut: the stores of the others are looked after; and the process begins anew once it is there again.
+// TestANamespaceThatIsGoneIsLeftOut checks that an operator serves the other namespaces while one is gone, and exits once that one is back.
 func TestANamespaceThatIsGoneIsLeftOut(t *testing.T) {
 	var back atomic.Bool
 	ready, ended := operate(t, apiServer(t, func(n string) bool { return n == "shop" && !back.Load() }))
@@ -196,7 +197,8 @@ func TestANamespaceThatIsGoneIsLeftOut(t *testing.T) {
 	}
 }
 
-// TestWhatIsServed: what cannot be told counts as allowed, and so does everything where nothing is, for then nobody is looked after anyhow.
+// TestWhatIsServed checks that a namespace counts as allowed if nothing can be found out about it, and that all of them are served if none is
+// allowed: then the operator cannot do its work anyway.
 func TestWhatIsServed(t *testing.T) {
 	broken := &rest.Config{Host: "http://127.0.0.1:1"}
 	for name, tc := range map[string]struct {

@@ -12,7 +12,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// options are the flags.
+// options holds the operator's flags.
 type options struct {
 	metricsAddress string
 	probeAddress   string
@@ -26,7 +26,7 @@ type options struct {
 	settings decide.Settings
 	log      zap.Options
 
-	askAgain time.Duration // how often a namespace that was left out is asked for; no flag
+	askAgain time.Duration // interval of asking about namespaces that are not served; not a flag
 }
 
 func parse(name string, args []string) (options, error) {
@@ -35,19 +35,19 @@ func parse(name string, args []string) (options, error) {
 	f := flag.NewFlagSet(name, flag.ContinueOnError)
 	f.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "address that serves /metrics; 0 serves none")
 	f.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "address that serves /healthz and /readyz; 0 serves none")
-	f.StringVar(&o.nodeImage, "node-image", "", "image of the data node, for stores that name none")
+	f.StringVar(&o.nodeImage, "node-image", "", "image of the data node, for stores whose spec.image is empty")
 	f.StringVar(&o.namespaces, "watch-namespaces", "", "comma-separated namespaces to serve; empty serves all")
-	f.IntVar(&o.concurrency, "max-concurrent-reconciles", 64, "how many stores are reconciled at once")
-	f.BoolVar(&o.leaderElect, "leader-elect", true, "let one operator at a time act, the others wait to take over")
-	f.StringVar(&o.leaderElectNS, "leader-election-namespace", "", "namespace of the operators' own Lease; empty is the pod's own")
+	f.IntVar(&o.concurrency, "max-concurrent-reconciles", 64, "maximum number of stores that are reconciled at once")
+	f.BoolVar(&o.leaderElect, "leader-elect", true, "let one operator act at a time, while the others wait to take over")
+	f.StringVar(&o.leaderElectNS, "leader-election-namespace", "", "namespace of the operators' own Lease; empty means the pod's namespace")
 	f.BoolVar(&o.showVersion, "version", false, "print the version and exit")
 
 	f.DurationVar(&o.settings.SuspectAfter, "suspect-after", o.settings.SuspectAfter, "how long a leader must be unreachable here and silent for its voters before it is replaced")
-	f.DurationVar(&o.settings.VoterGoneAfter, "voter-gone-after", o.settings.VoterGoneAfter, "how long a voter must be gone before it stops counting")
+	f.DurationVar(&o.settings.VoterGoneAfter, "voter-gone-after", o.settings.VoterGoneAfter, "how long a voter must be gone before it is removed from the voters")
 	f.DurationVar(&o.settings.LowerAfter, "lower-after", o.settings.LowerAfter, "how long voters must be missing before durability Preferred waits for fewer")
-	f.DurationVar(&o.settings.StandInAfter, "stand-in-after", o.settings.StandInAfter, "how long an operator that waits for its turn leaves a due step of a failover to the acting one")
+	f.DurationVar(&o.settings.StandInAfter, "stand-in-after", o.settings.StandInAfter, "how long an operator on standby leaves a due step of a failover to the acting one")
 	f.DurationVar(&o.settings.Hold, "handover-hold", o.settings.Hold, "how long a planned handover may hold writes, at most 10s")
-	f.DurationVar(&o.settings.Resync, "resync", o.settings.Resync, "how often to look at a store when nothing happens")
+	f.DurationVar(&o.settings.Resync, "resync", o.settings.Resync, "how often to look at a store when nothing changes")
 	o.log.BindFlags(f)
 	if err := f.Parse(args); err != nil {
 		return o, err
@@ -77,10 +77,10 @@ func (o options) check(rest []string) error {
 	}
 }
 
-// maxResync is half of what the alert "a store is not seen" allows.
+// maxResync is half of the threshold of the alert "a store is not seen" (docs/metrics.md).
 const maxResync = time.Minute
 
-// served lists the namespaces to serve; nil for all.
+// served returns the namespaces to serve, or nil for all.
 func (o options) served() []string {
 	var out []string
 	for n := range strings.SplitSeq(o.namespaces, ",") {

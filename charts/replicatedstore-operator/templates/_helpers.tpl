@@ -12,7 +12,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Begins the names of what has no namespace: another release, of whatever name, in another namespace has other ones. */}}
+{{/* Prefix of the names of cluster-wide objects. It includes the namespace, so releases in different namespaces never share a name. */}}
 {{- define "operator.clusterName" -}}
 {{- printf "%s:%s" .Release.Namespace (include "operator.fullname" .) -}}
 {{- end -}}
@@ -25,7 +25,7 @@
 {{- end -}}
 {{- end -}}
 
-{{/* Labels that select the operator's pods: they never change. */}}
+{{/* Labels that select the operator's pods. They must never change. */}}
 {{- define "operator.selector" -}}
 app.kubernetes.io/name: {{ include "operator.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
@@ -39,7 +39,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
 {{- end -}}
 
-{{/* An image reference of {repository, tag, digest} and the chart's appVersion. */}}
+{{/* An image reference from {repository, tag, digest} and the chart's appVersion. */}}
 {{- define "operator.image" -}}
 {{- if .image.digest -}}
 {{- printf "%s@%s" .image.repository .image.digest -}}
@@ -48,7 +48,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
-{{/* The data node's image: its own, or the operator's. */}}
+{{/* The data node's image: nodeImage if it is set, else the operator's image. */}}
 {{- define "operator.nodeImage" -}}
 {{- $image := .Values.image -}}
 {{- with .Values.nodeImage -}}

@@ -26,7 +26,7 @@ func condition(kind string, status metav1.ConditionStatus, reason, message strin
 	return metav1.Condition{Type: kind, Status: status, Reason: reason, Message: message, LastTransitionTime: metav1.NewTime(now.Add(-since))}
 }
 
-// fresh is a store that the operator has not seen.
+// fresh returns a store that the operator has not seen yet.
 func fresh() *api.ReplicatedStore {
 	return &api.ReplicatedStore{
 		ObjectMeta: metav1.ObjectMeta{Name: "orders", Namespace: "shop", Generation: 1},
@@ -37,7 +37,7 @@ func fresh() *api.ReplicatedStore {
 	}
 }
 
-// failedOver has lost orders-1 an hour ago; it comes back by being seeded.
+// failedOver returns a store that lost its leader orders-1 an hour ago. orders-1 is being seeded.
 func failedOver() *api.ReplicatedStore {
 	s := fresh()
 	s.Status = api.ReplicatedStoreStatus{
@@ -76,7 +76,7 @@ func finishedFailover() *api.FailoverReport {
 	}
 }
 
-// blocked is asynchronous and has lost its leader.
+// blocked returns an asynchronous store that has lost its leader.
 func blocked() *api.ReplicatedStore {
 	s := fresh()
 	s.Generation = 3
@@ -98,7 +98,7 @@ func blocked() *api.ReplicatedStore {
 	return s
 }
 
-// lowered acknowledges with fewer voters than it was told, while the rule changes.
+// lowered returns a store that acknowledges writes with fewer voters than its spec asks for, while the rule is changing.
 func lowered() *api.ReplicatedStore {
 	s := fresh()
 	s.Spec.Replication.Synchronous = api.SynchronousSpec{Number: ptr.To[int32](2), Durability: api.DurabilityPreferred}
@@ -107,7 +107,7 @@ func lowered() *api.ReplicatedStore {
 	return s
 }
 
-// refused is to be restarted with pods that the API server does not take.
+// refused returns a store that is to be restarted and whose new pods the API server refuses.
 func refused() *api.ReplicatedStore {
 	s := fresh()
 	s.Status = api.ReplicatedStoreStatus{ObservedGeneration: 1, Phase: api.PhaseUpdating, Leader: "orders-1", Epoch: 1,
@@ -156,7 +156,7 @@ var errClosed = errors.New("closed pipe")
 
 func (closedPipe) Write([]byte) (int, error) { return 0, errClosed }
 
-// TestWriteErrors: what could not be shown is not a success.
+// TestWriteErrors checks that errors of the writer are returned.
 func TestWriteErrors(t *testing.T) {
 	if err := picture.Store(closedPipe{}, fresh(), now); !errors.Is(err, errClosed) {
 		t.Errorf("Store returns %v", err)

@@ -12,7 +12,7 @@ import (
 	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// Report draws what one change of leader did.
+// Report writes the report of one change of leader to w.
 func Report(w io.Writer, r *api.FailoverReport) error {
 	var b strings.Builder
 	report(&b, r)
@@ -38,7 +38,7 @@ func report(b *strings.Builder, r *api.FailoverReport) {
 	compared(b, r.Positions)
 }
 
-// timeline draws the steps, each with the time since the one before, and a bar of its share of the whole.
+// timeline writes the steps, each with the time since the previous one and a bar for its share of the whole.
 func timeline(b *strings.Builder, r *api.FailoverReport) {
 	if r.DetectedTime == nil {
 		return
@@ -62,7 +62,7 @@ func timeline(b *strings.Builder, r *api.FailoverReport) {
 	fmt.Fprintf(b, "  %23s  in all\n", last.Sub(r.DetectedTime.Time).Round(time.Millisecond))
 }
 
-// shareCells is the width of the longest possible step.
+// shareCells is the width of the bar of a step that took the whole time.
 const shareCells = 24
 
 func share(took time.Duration, r *api.FailoverReport) string {
@@ -77,7 +77,7 @@ func share(took time.Duration, r *api.FailoverReport) string {
 	return strings.Repeat("█", max(1, min(cells, shareCells)))
 }
 
-// compared draws what each member brought to the election.
+// compared writes what each member brought into the election.
 func compared(b *strings.Builder, all []api.ComparedPosition) {
 	if len(all) == 0 {
 		return
@@ -96,7 +96,7 @@ func compared(b *strings.Builder, all []api.ComparedPosition) {
 		}
 		fmt.Fprintf(t, "%s %s\t%s\t%s\t%s\t%s\n", mark, p.Member, where, yesNo(p.Fenced), yesNo(p.Voter), p.Note)
 	}
-	_ = t.Flush() // into a strings.Builder, which never fails
+	_ = t.Flush() // never fails: it writes to a strings.Builder
 }
 
 func yesNo(b bool) string {

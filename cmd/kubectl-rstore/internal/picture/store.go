@@ -1,4 +1,4 @@
-// Package picture draws a store's status for people. It is pure: the same status and time give the same text.
+// Package picture renders a store's status as text for people. It is pure: the same status and time give the same text.
 package picture
 
 import (
@@ -14,7 +14,7 @@ import (
 	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// Store draws everything about one store.
+// Store writes everything about one store to w. Ages are relative to now.
 func Store(w io.Writer, s *api.ReplicatedStore, now time.Time) error {
 	var b strings.Builder
 	headline(&b, s, now)
@@ -30,7 +30,7 @@ func Store(w io.Writer, s *api.ReplicatedStore, now time.Time) error {
 	return write(w, b.String())
 }
 
-// write is text without the blanks that columns leave at the ends of lines.
+// write writes text to w, without the blanks that columns leave at the ends of lines.
 func write(w io.Writer, text string) error {
 	lines := strings.Split(text, "\n")
 	for i, line := range lines {
@@ -68,7 +68,7 @@ func headline(b *strings.Builder, s *api.ReplicatedStore, now time.Time) {
 	}
 }
 
-// acknowledgement says in one sentence when a write counts.
+// acknowledgement says when a write is acknowledged.
 func acknowledgement(s *api.ReplicatedStore) string {
 	if s.Status.Epoch == 0 {
 		return "No leader has been elected yet."
@@ -90,7 +90,7 @@ func acknowledgement(s *api.ReplicatedStore) string {
 	return text
 }
 
-// before says what a write had to be on while the newest leader led, where that is known.
+// before says which members had to have a write while the newest leader led, if that is known.
 func before(rule api.ReplicationStatus) string {
 	switch {
 	case rule.Number > 0:
@@ -102,7 +102,7 @@ func before(rule api.ReplicationStatus) string {
 	}
 }
 
-// members draws one line for each.
+// members writes one line for each member.
 func members(b *strings.Builder, s *api.ReplicatedStore) {
 	if len(s.Status.Members) == 0 {
 		b.WriteString("\nNo members yet.\n")
@@ -119,7 +119,7 @@ func members(b *strings.Builder, s *api.ReplicatedStore) {
 		fmt.Fprintf(t, "%s %s\t%s\t%s\t%s\t%s\t%s\t%s\n", mark, m.Name, orElse(string(m.Role), "-"), state(m),
 			position(m.Epoch, m.Position), behind(m), bar(m), place(m))
 	}
-	_ = t.Flush() // into a strings.Builder, which never fails
+	_ = t.Flush() // never fails: it writes to a strings.Builder
 	for _, m := range s.Status.Members {
 		if m.Problem != "" {
 			fmt.Fprintf(b, "  %s: %s\n", m.Name, m.Problem)
@@ -165,7 +165,7 @@ func behind(m api.MemberStatus) string {
 	return fmt.Sprint(*m.Lag)
 }
 
-// barCells is the width of a bar. A full one is caught up; each factor of ten of writes behind takes one cell.
+// barCells is the width of a member's bar. A full bar means caught up; each decimal digit of the lag removes one cell.
 const barCells = 8
 
 func bar(m api.MemberStatus) string {
@@ -198,8 +198,8 @@ func conditions(b *strings.Builder, all []metav1.Condition, now time.Time) {
 	_ = t.Flush()
 }
 
-// worrying tells whether a condition asks for attention: Ready, Available and Spread should be True, Degraded, FailoverBlocked
-// and Resizing False; Progressing says nothing either way, unless the API server stands in the way.
+// worrying reports whether a condition needs attention. Ready, Available and Spread should be True; Degraded, FailoverBlocked and
+// Resizing should be False. Progressing may be either, but the reason ApplyFailed needs attention.
 func worrying(c metav1.Condition) bool {
 	switch c.Type {
 	case api.ConditionReady, api.ConditionAvailable, api.ConditionSpread:

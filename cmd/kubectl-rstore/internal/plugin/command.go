@@ -1,4 +1,4 @@
-// Package plugin is the commands of kubectl-rstore.
+// Package plugin implements the commands of kubectl-rstore.
 package plugin
 
 import (
@@ -11,21 +11,21 @@ import (
 	"github.com/spf13/cobra"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
-	_ "k8s.io/client-go/plugin/pkg/client/auth" // the ways to log in that kubectl has
+	_ "k8s.io/client-go/plugin/pkg/client/auth" // kubectl's authentication plugins
 	"k8s.io/client-go/tools/clientcmd"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// Exit codes beside 0, and 1 for every error that has none of its own.
+// Exit codes, besides 0 for success and 1 for every other error.
 const (
 	exitRefused  = 2 // the operator refused the request
-	exitFailed   = 3 // it was begun and failed; the store is led as before
-	exitNoResult = 4 // no result within the time given: blocked, or nobody reconciles the store
+	exitFailed   = 3 // the request was begun and failed: nothing changed, or another member than the requested one leads
+	exitNoResult = 4 // no result within the timeout: the request is blocked, or no operator reconciles the store
 )
 
-// exitError carries an exit code.
+// exitError is an error with an exit code of its own.
 type exitError struct {
 	code int
 	err  error
@@ -34,7 +34,7 @@ type exitError struct {
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
-// ExitCode of the process for an error of a command.
+// ExitCode returns the process's exit code for the error that a command returned, which may be nil.
 func ExitCode(err error) int {
 	if err == nil {
 		return 0
@@ -45,7 +45,7 @@ func ExitCode(err error) int {
 	return 1
 }
 
-// session is what a command works with.
+// session is the environment that a command runs in.
 type session struct {
 	client    client.Client
 	namespace string
@@ -53,10 +53,10 @@ type session struct {
 	out       io.Writer
 }
 
-// connector makes the session of a command once its flags are parsed.
+// connector creates the session of a command, once the command's flags are parsed.
 type connector func(cmd *cobra.Command) (session, error)
 
-// NewCommand is the plugin's root command. It takes kubectl's own connection flags.
+// NewCommand returns the plugin's root command. It accepts kubectl's connection flags.
 func NewCommand() *cobra.Command {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	overrides := &clientcmd.ConfigOverrides{}

@@ -25,7 +25,7 @@ contexts: [{name: c, context: {cluster: c, user: u}}]
 users: [{name: u, user: {auth-provider: {name: oidc, config: {idp-issuer-url: "https://127.0.0.1:2", client-id: i, id-token: a.b.c}}}}]
 `
 
-// Whoever is known to the cluster by kubectl's kubeconfig is known by the plugin's.
+// The plugin accepts a kubeconfig with an auth provider, as kubectl does.
 func TestKubeconfigWithAnAuthProvider(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "kubeconfig")
 	if err := os.WriteFile(file, []byte(oidc), 0o600); err != nil {
@@ -37,7 +37,7 @@ func TestKubeconfigWithAnAuthProvider(t *testing.T) {
 	}
 }
 
-// shops has stores of one name in two namespaces.
+// shops is a client of a cluster that has a store of the same name in each of two namespaces.
 type shops struct{ client.Client }
 
 func (shops) List(_ context.Context, into client.ObjectList, opts ...client.ListOption) error {
@@ -87,7 +87,7 @@ func TestStatusOfWhichStores(t *testing.T) {
 	}
 }
 
-// The operator takes an annotation that names nobody for none, and leaves it there.
+// The operator ignores an empty annotation and leaves it there, so it must not keep the plugin from making a request.
 func TestAnEmptyRequestIsNone(t *testing.T) {
 	for request, refused := range map[string]bool{"": false, "orders-2": true, api.FailoverToAny: true} {
 		store := &api.ReplicatedStore{}

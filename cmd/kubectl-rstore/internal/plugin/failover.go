@@ -15,15 +15,15 @@ import (
 )
 
 const (
-	// lookEvery is how often the store is read while a request is followed.
+	// lookEvery is the interval of reading the store while following a request.
 	lookEvery = 300 * time.Millisecond
-	// unseenAfter is how long the operator may take to notice a request before a person is told.
+	// unseenAfter is how long the operator may take to notice a request before the user is told that it did not.
 	unseenAfter = 10 * time.Second
-	// reportWithin is how long after a result its report is waited for: the operator answers the request first.
+	// reportWithin is how long to wait for the report after the result: the operator publishes the result first.
 	reportWithin = 5 * time.Second
 )
 
-// request is the flags of failover.
+// request holds the flags of the failover command.
 type request struct {
 	to      string
 	timeout time.Duration
@@ -34,11 +34,12 @@ func newFailover(connect connector) *cobra.Command {
 	r := request{}
 	c := &cobra.Command{
 		Use:   "failover NAME",
-		Short: "Give a store another leader, and follow until that has a result",
-		Long: `Asks the operator for another leader, by annotation. While the leader lives this is a planned handover: writes pause until
-the new leader holds everything, and nothing is lost. Otherwise it is a failover, also in failover mode Manual.
+		Short: "Give a store another leader, and follow the request until it has a result",
+		Long: `Asks the operator for another leader, by annotation. If the leader lives, this is a planned handover: writes pause until the
+new leader holds everything, and nothing is lost. Otherwise it is a failover, also in failover mode Manual.
 
-Exit code: 0 succeeded, 2 refused, 3 failed (the store is led as before), 4 no result within --timeout, 1 anything else.`,
+Exit code: 0 succeeded, 2 refused, 3 failed (nothing changed, or another member than --to leads), 4 no result within --timeout,
+1 any other error.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := connect(cmd)
@@ -49,7 +50,7 @@ Exit code: 0 succeeded, 2 refused, 3 failed (the store is led as before), 4 no r
 		},
 	}
 	c.Flags().StringVar(&r.to, "to", api.FailoverToAny, "member that should lead")
-	c.Flags().DurationVar(&r.timeout, "timeout", 2*time.Minute, "how long to follow; the request stands either way")
+	c.Flags().DurationVar(&r.timeout, "timeout", 2*time.Minute, "how long to follow the request, which stands afterwards")
 	c.Flags().BoolVar(&r.wait, "wait", true, "follow until there is a result")
 	return c
 }
@@ -75,7 +76,7 @@ func (s session) failover(ctx context.Context, name string, r request) error {
 	return s.conclude(after)
 }
 
-// allowed refuses what would have no result, or another request's.
+// allowed returns an error for a request that would get no result, or the result of another request.
 func allowed(store *api.ReplicatedStore, to string) error {
 	if other := store.Annotations[api.AnnotationFailover]; other != "" {
 		return fmt.Errorf("another request is under way: annotation %s is %q", api.AnnotationFailover, other)
@@ -92,7 +93,7 @@ func allowed(store *api.ReplicatedStore, to string) error {
 	return isMember(store, to)
 }
 
-// heeded refuses what the operator would not do.
+// heeded returns an error if the operator was told to leave the store alone, and so would ignore any request.
 func heeded(store *api.ReplicatedStore) error {
 	if store.Paused() {
 		return fmt.Errorf("the operator was told to leave store %s alone, and would do nothing: annotation %s is %q",
@@ -101,7 +102,8 @@ func heeded(store *api.ReplicatedStore) error {
 	return nil
 }
 
-// follow reads the store until the request has a result that was not there before, and a report of it, telling what changes on the way.
+// follow reads the store until the request has a new result and the report that belongs to it, and prints what changes on the way. It returns
+// the store as read then.
 func (s session) follow(ctx context.Context, before *api.ReplicatedStore, r request) (*api.ReplicatedStore, error) {
 	asked := ctx
 	ctx, cancel := context.WithTimeout(ctx, r.timeout)
@@ -109,10 +111,10 @@ func (s session) follow(ctx context.Context, before *api.ReplicatedStore, r requ
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	said := narrator{session: s, asked: s.now(), last: describe(before)}
-	var seen *api.ReplicatedStore  // as it was read last
-	var problem error              // of the newest reading that was not cut off by the end of the time; passing ones are waited out
-	var ended *api.ReplicatedStore // as it was read last with a result
-	var since time.Time            // when that was first
+	var seen *api.ReplicatedStore  // the store as last read
+	var problem error              // of the last read that the timeout did not cut off; transient errors are retried
+	var ended *api.ReplicatedStore // the store as last read with a result
+	var since time.Time            // when it was first read with a result
 	for {
 		store, err := s.store(ctx, before.Name)
 		if err == nil || seen == nil || ctx.Err() == nil {
@@ -148,7 +150,7 @@ func (s session) follow(ctx context.Context, before *api.ReplicatedStore, r requ
 	}
 }
 
-// finished tells whether now is the result of the request for to, rather than of an older one.
+// finished reports whether now is the final result of the request for to, and not of an earlier request.
 func finished(before, now *api.FailoverRequestStatus, to string) bool {
 	if now == nil || now.Target != to || !now.Result.Finished() {
 		return false
@@ -156,12 +158,12 @@ func finished(before, now *api.FailoverRequestStatus, to string) bool {
 	return before == nil || !now.FinishedTime.Equal(before.FinishedTime)
 }
 
-// reported tells whether status is as new as the result of the request.
+// reported reports whether the failover report in status has caught up with the result of the request.
 func reported(store *api.ReplicatedStore) bool {
 	outcome, report := store.Status.FailoverRequest, store.Status.LastFailover
 	switch {
 	case outcome.Epoch == 0:
-		return true // it was not begun
+		return true // the request was not begun, so there is no report
 	case report == nil || store.Status.Epoch < outcome.Epoch || report.Epoch < outcome.Epoch:
 		return false
 	default:
@@ -181,7 +183,7 @@ func noResult(store *api.ReplicatedStore, problem error, timeout time.Duration) 
 		timeout, store.Status.Phase, api.AnnotationFailover)
 }
 
-// narrator says each state of the store once.
+// narrator prints each state of the store once.
 type narrator struct {
 	session
 	asked  time.Time
@@ -206,7 +208,7 @@ func (n *narrator) tell(store *api.ReplicatedStore) error {
 	return nil
 }
 
-// describe is one line: the phase, and the sentence of the condition behind it.
+// describe returns one line: the phase, and the message of the condition behind it.
 func describe(store *api.ReplicatedStore) string {
 	line := string(store.Status.Phase)
 	for _, kind := range []string{api.ConditionFailoverBlocked, api.ConditionProgressing} {
@@ -217,7 +219,7 @@ func describe(store *api.ReplicatedStore) string {
 	return line
 }
 
-// conclude shows the report of a finished request, and turns its result into an exit code.
+// conclude prints the report of a finished request, and turns the request's result into an exit code.
 func (s session) conclude(store *api.ReplicatedStore) error {
 	outcome := store.Status.FailoverRequest
 	if report := store.Status.LastFailover; report != nil && outcome.Epoch > 0 && report.Epoch == outcome.Epoch {
@@ -236,7 +238,7 @@ func (s session) conclude(store *api.ReplicatedStore) error {
 	}
 }
 
-// mergePatch sets or (nil) removes one annotation.
+// mergePatch returns a patch that sets one annotation, or removes it if value is nil.
 func mergePatch(key string, value *string) (types.PatchType, []byte) {
 	body, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]*string{key: value}}})
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// far is an API server that answers after a while, as over a VPN.
+// far is a client of an API server that answers slowly, as over a VPN.
 type far struct{ client.Client }
 
 func (far) Get(ctx context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
@@ -33,7 +33,8 @@ func (far) Patch(context.Context, client.Object, client.Patch, ...client.PatchOp
 	return nil
 }
 
-// TestWhatBlocksIsToldWhenTheTimeIsOver: also when it ends while the store is being read.
+// TestWhatBlocksIsToldWhenTheTimeIsOver checks that a timeout reports the gate that blocks the request, even if it interrupts a read of the
+// store, and reports that the store cannot be read if it never was.
 func TestWhatBlocksIsToldWhenTheTimeIsOver(t *testing.T) {
 	var out bytes.Buffer
 	s := session{client: far{}, namespace: "shop", now: time.Now, out: &out}

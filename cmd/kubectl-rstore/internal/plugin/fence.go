@@ -20,9 +20,9 @@ func newFence(connect connector) *cobra.Command {
 	return &cobra.Command{
 		Use:   "fence NAME [MEMBER]",
 		Short: "Stop a store from serving, or keep one member from leading, until unfence",
-		Long: `Without a member, every member of the store is fenced: no write and no linearizable read is served. With a member, that
-member hands over leadership if it has it, and is not elected any more; it goes on following, and
-votes only where the others are too few. A member's fence is on its pod, and goes with it: a pod that is made anew is not fenced.`,
+		Long: `Without MEMBER, every member of the store is fenced: no writes and no linearizable reads are served. With MEMBER, that member
+hands over leadership if it leads, and is no longer elected; it goes on following, and votes only if there are too few others. The
+fence of a member is an annotation on its pod: a pod that is created anew is not fenced.`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return fence(cmd, connect, args, new(api.FencedTrue))
@@ -41,7 +41,7 @@ func newUnfence(connect connector) *cobra.Command {
 	}
 }
 
-// fence sets or (nil) removes the annotation, on the store or on a member's pod.
+// fence sets AnnotationFenced to value, or removes it if value is nil, on the store or, if args name a member, on the member's pod.
 func fence(cmd *cobra.Command, connect connector, args []string, value *string) error {
 	s, err := connect(cmd)
 	if err != nil {
@@ -74,7 +74,7 @@ func fence(cmd *cobra.Command, connect connector, args []string, value *string) 
 	return err
 }
 
-// annotate sets or (nil) removes one annotation and touches nothing else.
+// annotate sets one annotation, or removes it if value is nil, and changes nothing else.
 func (s session) annotate(ctx context.Context, o client.Object, key string, value *string) error {
 	patch := client.RawPatch(mergePatch(key, value))
 	if err := s.client.Patch(ctx, o, patch); err != nil {
@@ -83,7 +83,7 @@ func (s session) annotate(ctx context.Context, o client.Object, key string, valu
 	return nil
 }
 
-// isMember refuses names that cannot be a member's, with those that are.
+// isMember returns an error that names the members if name is not one of them.
 func isMember(store *api.ReplicatedStore, name string) error {
 	var names []string
 	for _, m := range store.Status.Members {

@@ -12,8 +12,8 @@ func newHibernate(connect connector) *cobra.Command {
 	return &cobra.Command{
 		Use:   "hibernate NAME",
 		Short: "Put a store to sleep: no pods, only its volumes, until wake",
-		Long: `Writes stop, every follower gets everything, and the pods go, the leader's last. The volumes stay. With wake the members come
-back and the same one leads, in the next epoch.`,
+		Long: `Writes stop, followers catch up, and the pods are deleted, the leader's last. The volumes stay. After wake, the members come back
+and the same member leads, in a new epoch.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return hibernate(cmd, connect, args[0], true)

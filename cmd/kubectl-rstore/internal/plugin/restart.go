@@ -13,8 +13,8 @@ func newRestart(connect connector) *cobra.Command {
 	return &cobra.Command{
 		Use:   "restart NAME",
 		Short: "Restart every member, one at a time, the leader last",
-		Long: `Every member's pod is made anew: followers first, each once the store is whole again, and the leader last, after a planned
-handover. Members of a store that names no image take up that of the operator.`,
+		Long: `Every member's pod is recreated: followers first, each once the store is whole again, and the leader last, after a planned
+handover. If spec.image is empty, the members take up the operator's current image.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := connect(cmd)

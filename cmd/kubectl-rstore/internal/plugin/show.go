@@ -14,7 +14,7 @@ func newStatus(connect connector) *cobra.Command {
 	var everywhere bool
 	c := &cobra.Command{
 		Use:   "status [NAME | --all-namespaces]",
-		Short: "Show a store: leader, members, conditions and last failover. Without a name: every store of the namespace, or of all",
+		Short: "Show a store: leader, members, conditions and last failover. Without NAME: every store of the namespace, or of all",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if everywhere && len(args) == 1 {
@@ -41,7 +41,7 @@ func newStatus(connect connector) *cobra.Command {
 	return c
 }
 
-// showAll shows every store of the session's namespace, or of all where it has none.
+// showAll shows every store of the session's namespace, or of all namespaces if the session has none.
 func (s session) showAll(cmd *cobra.Command) error {
 	of := "namespace " + s.namespace
 	if s.namespace == "" {
@@ -71,7 +71,7 @@ func (s session) showAll(cmd *cobra.Command) error {
 func newReport(connect connector) *cobra.Command {
 	return &cobra.Command{
 		Use:   "report NAME",
-		Short: "Show what the last change of leader did, and what it cost",
+		Short: "Show what the last change of leader did and what it cost",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := connect(cmd)
