@@ -41,6 +41,8 @@ type Observed struct {
 	Unrouted string
 	// Route is where the -rw Service leads; nil when it leads nowhere yet.
 	Route *Route
+	// ServiceTaken: the Service of the -rw name is somebody else's, and not to lead to this store.
+	ServiceTaken bool
 	// Pass holds the answers to this pass's earlier actions.
 	Pass Pass
 	// Standby: another operator was elected to act. This one watches, and stands in where that one does not do what cannot wait.
