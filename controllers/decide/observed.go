@@ -282,6 +282,16 @@ func (m Member) full() bool {
 	return s != nil && s.Disk.Level == wire.DiskFull
 }
 
+// replayLag is by how many entries a member's state may be behind its log in ordinary operation, under many writes.
+const replayLag = 10_000
+
+// replays tells whether the member's state is far behind its log, as it is for a while after a restart. If it led, it would serve nobody
+// before it has applied that.
+func (m Member) replays() bool {
+	s := m.fresh()
+	return s != nil && s.Applied+replayLag < s.Durable.Position
+}
+
 // leaves tells whether the member says that it was told to end. It knows when its machine is shut down, or while the operator hears
 // nothing of the API server.
 func (m Member) leaves() bool {
