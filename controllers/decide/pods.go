@@ -150,8 +150,8 @@ func (d *decision) reseed(rec Record) (Plan, bool) {
 // update restarts members whose pod was made from another spec, one at a time and the leader last, each only while
 // everybody else is caught up. A member that does not run anyway is replaced without waiting for others: a bad template must
 // be curable. So is one that answers, and gets nowhere for long. One that only missed a look is not such a member, nor is one that the
-// leader hears, unless that one alone is missed. The pods of the others are to be ready, too, within readyPatience. Nobody is restarted whose new pod the API server refuses (see try), nor one that would lose
-// its data by it (see losing) before all others hold it.
+// leader hears, unless that one alone is missed. The pods of the others are to be ready, too, within readyPatience. Nobody is restarted
+// whose new pod the API server refuses (see try), nor one that would lose its data by it (see losing) before all others hold it.
 func (d *decision) update(rec Record) (Plan, bool) {
 	var outdated, missed []Member
 	others, unready := "", ""
@@ -209,7 +209,7 @@ func (d *decision) getNowhere(missed []Member) bool {
 	return all
 }
 
-// readyPatience is for how long an update waits for a pod to become ready: a sidecar may keep it from that for ever.
+// readyPatience is for how long an update waits for a pod to become ready: a sidecar may never let it.
 const readyPatience = 15 * time.Second
 
 // notReadyYet tells whether kubelet does not call the member's pod ready, and so the -ro Service does not lead to it, but may soon.
