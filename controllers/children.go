@@ -113,7 +113,7 @@ func (p *pass) applyOwn(ctx context.Context, c child, hash string, ac runtime.Ap
 	case apierrors.IsNotFound(err):
 	case err != nil:
 		return true, fmt.Errorf("get %s: %w", c.key(), err)
-	case !metav1.IsControlledBy(live, p.store) && !p.leftBehind(live):
+	case p.theirs(live):
 		return false, fmt.Errorf("%s: %w", c.key(), errNotOwned)
 	}
 	there = live.UID != ""
@@ -122,6 +122,11 @@ func (p *pass) applyOwn(ctx context.Context, c child, hash string, ac runtime.Ap
 		return there, nil
 	}
 	return there, p.apply(ctx, c, hash, ac)
+}
+
+// theirs tells whether an object of a child's name is somebody else's.
+func (p *pass) theirs(o metav1.Object) bool {
+	return !metav1.IsControlledBy(o, p.store) && !p.leftBehind(o)
 }
 
 // leftBehind tells whether an object belongs to nobody and was made for a store of this name, which was deleted without it:

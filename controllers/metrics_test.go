@@ -176,6 +176,10 @@ func TestMetricsTellOfAStoreThatIsNotSeen(t *testing.T) {
 	s.Election = newElection(&shelfLock{shelf: &shelf{}}, ElectionOptions{})
 	pass(1040, false, "")
 	pass(1050, true, "")
+	s.Election = nil
+	pass(1060, false, "1060")
+	s.Election = newElection(&shelfLock{shelf: &shelf{}}, ElectionOptions{})
+	pass(1070, true, "") // it lost its election with the API server
 }
 
 // An operator acts once it is elected and its caches are there, whichever comes last.

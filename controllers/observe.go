@@ -59,6 +59,10 @@ func (p *pass) observe(ctx context.Context) (decide.Observed, error) {
 	if err != nil {
 		return decide.Observed{}, err
 	}
+	taken, err := p.serviceTaken(ctx)
+	if err != nil {
+		return decide.Observed{}, err
+	}
 	now := p.Clock.Now()
 	trial, err := p.trialNow(now)
 	if err != nil {
@@ -66,7 +70,7 @@ func (p *pass) observe(ctx context.Context) (decide.Observed, error) {
 	}
 	return decide.Observed{
 		Store: p.store, Settings: p.Settings, Lease: lease, Members: members, Held: p.heldFor(now), Pass: p.answers, Promoted: p.promoted,
-		Handovers: p.handovers.seen(now), Standby: !p.Election.acting(), StoodIn: p.stoodIn, Route: route, Trial: trial, Unmade: p.unmade(),
+		Handovers: p.handovers.seen(now), Standby: !p.Election.acting(), StoodIn: p.stoodIn, Route: route, ServiceTaken: taken, Trial: trial, Unmade: p.unmade(),
 		Unapplied: maps.Clone(p.unapplied), Unrouted: p.unrouted,
 		Cached: decide.Reads{Record: !p.uncached.Record, Members: !p.uncached.Members}, Before: p.decided,
 	}, nil

@@ -24,13 +24,14 @@ import (
 const publishPatience = 5 * time.Second
 
 // publish writes status, if it changed, and metrics. A plan that was never made publishes nothing, and an operator on standby takes back
-// what it showed.
+// what it showed, also where it cannot see the store.
 func (p *pass) publish(ctx context.Context, plan decide.Plan) error {
+	never := plan.State == decide.StateInvalid
 	switch {
-	case plan.State == decide.StateInvalid:
-		return nil
-	case plan.Standby:
+	case plan.Standby, never && !p.Election.acting():
 		stores.forget(client.ObjectKeyFromObject(p.store)) // another operator shows it
+		return nil
+	case never:
 		return nil
 	}
 	if plan.StandsIn == 0 { // else it is soon another operator's again

@@ -13,6 +13,7 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/utils/clock"
@@ -40,6 +41,9 @@ type objects struct {
 
 func (o *objects) Get(_ context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
 	lease, ok := into.(*coordinationv1.Lease)
+	if _, child := into.(*metav1.PartialObjectMetadata); child {
+		return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
+	}
 	if !ok {
 		return fmt.Errorf("no %T here", into)
 	}

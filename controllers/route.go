@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log"
 
@@ -43,6 +46,20 @@ func (p *pass) routeNow(ctx context.Context) (*decide.Route, error) {
 	p.routed = nil
 	p.routeVersion = version
 	return route, nil
+}
+
+// serviceTaken tells whether the Service of the -rw name is somebody else's, as far as the cache knows.
+func (p *pass) serviceTaken(ctx context.Context) (bool, error) {
+	service := &metav1.PartialObjectMetadata{}
+	service.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Service"))
+	name := v1alpha1.ServiceReadWrite(p.store.Name)
+	if err := p.Client.Get(ctx, client.ObjectKey{Namespace: p.store.Namespace, Name: name}, service); err != nil {
+		if apierrors.IsNotFound(err) {
+			return false, nil
+		}
+		return false, fmt.Errorf("get Service %s: %w", name, err)
+	}
+	return p.theirs(service), nil
 }
 
 // routed is where this operator made the Service lead.

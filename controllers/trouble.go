@@ -20,15 +20,32 @@ func troubleOf(pod *corev1.Pod) string {
 		}
 	}
 	for _, c := range pod.Status.ContainerStatuses {
-		if w := c.State.Waiting; w != nil && !beingMade(w) && w.Reason != "" {
-			text := w.Reason + ": " + w.Message
-			if end := endOf(c); end != nil {
-				text += "; it " + howEnded(end)
-			}
+		if text := whyWaiting(c); text != "" {
 			return text
 		}
 	}
+	if creating, _ := containerOf(pod); !creating {
+		return "" // no init container keeps the member from running
+	}
+	for _, c := range pod.Status.InitContainerStatuses {
+		if text := whyWaiting(c); text != "" {
+			return "init container " + c.Name + ": " + text
+		}
+	}
 	return ""
+}
+
+// whyWaiting is why a container does not run, and how it ended, if it did; "" where nothing is wrong with it.
+func whyWaiting(c corev1.ContainerStatus) string {
+	w := c.State.Waiting
+	if w == nil || beingMade(w) || w.Reason == "" {
+		return ""
+	}
+	text := w.Reason + ": " + w.Message
+	if end := endOf(c); end != nil {
+		text += "; it " + howEnded(end)
+	}
+	return text
 }
 
 func beingMade(w *corev1.ContainerStateWaiting) bool {

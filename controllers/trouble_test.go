@@ -27,6 +27,12 @@ func waiting(reason, message string) corev1.ContainerState {
 	return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}
 }
 
+// withInit is a pod with an init container, as a service mesh adds one.
+func withInit(pod *corev1.Pod, is, was corev1.ContainerState) *corev1.Pod {
+	pod.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "mesh-init", State: is, LastTerminationState: was}}
+	return pod
+}
+
 // TestWhyAContainerEnded: what the node said as it ended is told, also between two tries.
 func TestWhyAContainerEnded(t *testing.T) {
 	running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
@@ -43,6 +49,13 @@ func TestWhyAContainerEnded(t *testing.T) {
 		"it has ended":  {statusOf(ended(2, "Error", "{}\npanic: no\n\ngoroutine 1 [running]:\nmain.main()"), running), "", "ended at 2026-03-14T15:09:26Z with exit code 2: panic: no", false},
 		"it stopped":    {statusOf(running, ended(0, "Completed", "{\"msg\":\"bye\"}")), "", "ended at 2026-03-14T15:09:26Z with exit code 0", false},
 		"no image":      {statusOf(waiting("ErrImagePull", "no such image"), corev1.ContainerState{}), "ErrImagePull: no such image", "", false},
+		"no image of an init container": {withInit(statusOf(waiting("PodInitializing", ""), corev1.ContainerState{}), waiting("ImagePullBackOff", "no such image"), corev1.ContainerState{}),
+			"init container mesh-init: ImagePullBackOff: no such image", "", true},
+		"an init container backs off": {withInit(statusOf(waiting("PodInitializing", ""), corev1.ContainerState{}), waiting("CrashLoopBackOff", "back-off 5m0s"), ended(1, "Error", "no route")),
+			"init container mesh-init: CrashLoopBackOff: back-off 5m0s; it ended at 2026-03-14T15:09:26Z with exit code 1: no route", "", true},
+		"an init container runs":   {withInit(statusOf(waiting("PodInitializing", ""), corev1.ContainerState{}), running, corev1.ContainerState{}), "", "", true},
+		"init containers are done": {withInit(statusOf(running, corev1.ContainerState{}), ended(0, "Completed", ""), corev1.ContainerState{}), "", "", false},
+		"a sidecar backs off":      {withInit(statusOf(running, corev1.ContainerState{}), waiting("CrashLoopBackOff", "back-off 5m0s"), refused), "", "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			creating, ended := containerOf(tc.pod)

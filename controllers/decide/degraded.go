@@ -161,7 +161,7 @@ const creatingPatience = time.Minute
 
 // clue is what Kubernetes tells that may be why a member with a pod does not answer, and what to do; "" where that is nothing.
 func (d *decision) clue(m Member) string {
-	creating := m.Pod.Creating && d.lastingQuietly("creating: "+string(m.Pod.UID), creatingPatience)
+	creating := m.Pod.Creating && m.Pod.Trouble == "" && d.lastingQuietly("creating: "+string(m.Pod.UID), creatingPatience)
 	switch {
 	case m.Pod.NodeTrouble != "" && m.Pod.Deleting:
 		return m.Pod.NodeTrouble + ", and its pod, which is being deleted, stays until that is back: once the machine is known to be off, delete the node, " +

@@ -138,11 +138,12 @@ const (
 	weighZone     = 1_000     // a place in spec.failover.preferredZones; at most 8
 	weighNonVoter = 10_000    // see heir
 	weighOutdated = 20_000    // see heir
-	weighFailed   = 50_000    // it led last, and did not get as far as to take writes, or did not renew its Lease
-	weighLeaving  = 100_000   // it does not stay
-	weighLosing   = 200_000   // its data does not stay
-	weighAside    = 400_000   // see Record.Aside
-	weighWish     = 1_000_000 // it is not the one asked for
+	weighReplays  = 40_000    // see heir
+	weighFailed   = 80_000    // it led last, and did not get as far as to take writes, or did not renew its Lease
+	weighLeaving  = 160_000   // it does not stay
+	weighLosing   = 320_000   // its data does not stay
+	weighAside    = 640_000   // see Record.Aside
+	weighWish     = 1_280_000 // it is not the one asked for
 )
 
 // preference breaks ties between members that hold the same: the wish, then those that were not set aside, then those whose data stays, then

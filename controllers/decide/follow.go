@@ -32,8 +32,14 @@ func (d *decision) follow(rec Record) []Action {
 }
 
 // route makes the -rw Service lead to the recorded leader, whatever Kubernetes thinks of its readiness. Between two leaders it stays
-// as it is.
+// as it is. A Service that is somebody else's leads nowhere.
 func (d *decision) route(rec Record) []Action {
+	if d.ServiceTaken {
+		if d.Route == nil || *d.Route == (Route{}) {
+			return nil
+		}
+		return []Action{RouteClients{}}
+	}
 	if rec.Phase != PhasePromoting && rec.Phase != PhaseStable {
 		return d.leadNowhere()
 	}

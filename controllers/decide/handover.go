@@ -145,6 +145,9 @@ func (d *decision) heir(rec Record, request string) (to, why string) {
 		if d.Outdated(m) {
 			c.Preference += weighOutdated
 		}
+		if m.replays() {
+			c.Preference += weighReplays
+		}
 		fit = append(fit, c)
 	}
 	i := replication.Elect(fit)

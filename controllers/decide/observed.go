@@ -41,6 +41,8 @@ type Observed struct {
 	Unrouted string
 	// Route is where the -rw Service leads; nil when it leads nowhere yet.
 	Route *Route
+	// ServiceTaken: the Service of the -rw name is somebody else's, and not to lead to this store.
+	ServiceTaken bool
 	// Pass holds the answers to this pass's earlier actions.
 	Pass Pass
 	// Standby: another operator was elected to act. This one watches, and stands in where that one does not do what cannot wait.
@@ -278,6 +280,16 @@ func (m Member) heard() bool { return m.fresh() != nil || m.Probe.Met }
 func (m Member) full() bool {
 	s := m.fresh()
 	return s != nil && s.Disk.Level == wire.DiskFull
+}
+
+// replayLag is by how many entries a member's state may be behind its log in ordinary operation, under many writes.
+const replayLag = 10_000
+
+// replays tells whether the member's state is far behind its log, as it is for a while after a restart. If it led, it would serve nobody
+// before it has applied that.
+func (m Member) replays() bool {
+	s := m.fresh()
+	return s != nil && s.Applied+replayLag < s.Durable.Position
 }
 
 // leaves tells whether the member says that it was told to end. It knows when its machine is shut down, or while the operator hears

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
@@ -149,11 +150,11 @@ func (d *decision) reseed(rec Record) (Plan, bool) {
 // update restarts members whose pod was made from another spec, one at a time and the leader last, each only while
 // everybody else is caught up. A member that does not run anyway is replaced without waiting for others: a bad template must
 // be curable. So is one that answers, and gets nowhere for long. One that only missed a look is not such a member, nor is one that the
-// leader hears, unless that one alone is missed. Nobody is restarted whose new pod the API server refuses (see try), nor one that would lose
-// its data by it (see losing) before all others hold it.
+// leader hears, unless that one alone is missed. The pods of the others are to be ready, too, within readyPatience. Nobody is restarted
+// whose new pod the API server refuses (see try), nor one that would lose its data by it (see losing) before all others hold it.
 func (d *decision) update(rec Record) (Plan, bool) {
 	var outdated, missed []Member
-	others := ""
+	others, unready := "", ""
 	for _, m := range slices.Backward(d.roster(rec)) {
 		old := d.Outdated(m) && !m.Pod.Deleting
 		switch {
@@ -164,6 +165,9 @@ func (d *decision) update(rec Record) (Plan, bool) {
 		}
 		if why := d.whyNotWhole(rec, m); why != "" && m.Name != rec.Leader.Member {
 			others, missed = cmp.Or(others, why), append(missed, m)
+		}
+		if d.notReadyYet(m) && m.Name != rec.Leader.Member {
+			unready = cmp.Or(unready, m.Name+" is not ready yet")
 		}
 	}
 	switch there := len(d.able(rec)); {
@@ -176,7 +180,7 @@ func (d *decision) update(rec Record) (Plan, bool) {
 	case d.getNowhere(missed):
 		return d.replace(rec, missed[0])
 	}
-	if others != "" {
+	if others = cmp.Or(others, unready); others != "" {
 		return plan(Updating, v1alpha1.ReasonUpdating, "%d members are to be restarted; waiting: %s.", len(outdated), others).again(soon), true
 	}
 	for _, m := range outdated {
@@ -203,6 +207,14 @@ func (d *decision) getNowhere(missed []Member) bool {
 		all = d.lasting(fmt.Sprintf("not whole: %s at %d, %d", m.Pod.UID, s.Durable.Position, seeded), stuckAfter) && all
 	}
 	return all
+}
+
+// readyPatience is for how long an update waits for a pod to become ready: a sidecar may never let it.
+const readyPatience = 15 * time.Second
+
+// notReadyYet tells whether kubelet does not call the member's pod ready, and so the -ro Service does not lead to it, but may soon.
+func (d *decision) notReadyYet(m Member) bool {
+	return m.Pod != nil && !m.Pod.Deleting && !m.Pod.Ready && !d.stuck[m.Name] && !d.lastingQuietly("not ready: "+string(m.Pod.UID), readyPatience)
 }
 
 // silent tells whether a member whose pod is there has not answered for long.

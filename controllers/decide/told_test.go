@@ -80,7 +80,11 @@ func TestWhyAMemberDoesNotAnswer(t *testing.T) {
 		"it is deleted":           {func(p *decide.Pod) { p.Deleting = true }, 0, "its pod is being deleted"},
 		"its container, so far":   {func(p *decide.Pod) { p.Creating = true }, 0, "orders-3 does not answer."},
 		"its container, for long": {func(p *decide.Pod) { p.Creating = true }, time.Minute, "its volume may be attached to another machine"},
-		"it ended before":         {func(p *decide.Pod) { p.Ended = "ended with OOMKilled, exit code 137" }, 0, "orders-3 does not answer: its container ended with OOMKilled"},
+		"an init container, for long": {func(p *decide.Pod) {
+			p.Creating, p.Trouble = true, "init container mesh-init: ImagePullBackOff: no such image"
+		}, time.Minute,
+			"orders-3 does not run: init container mesh-init: ImagePullBackOff: no such image."},
+		"it ended before": {func(p *decide.Pod) { p.Ended = "ended with OOMKilled, exit code 137" }, 0, "orders-3 does not answer: its container ended with OOMKilled"},
 		"it does not run": {func(p *decide.Pod) { p.Trouble, p.NodeTrouble = "ImagePullBackOff: no such image", node }, 0,
 			"orders-3 does not run: ImagePullBackOff: no such image: " + node + "."},
 	} {

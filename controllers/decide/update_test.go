@@ -1,6 +1,7 @@
 package decide_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -112,5 +113,87 @@ func TestRestart(t *testing.T) {
 	w.run(5 * time.Second)
 	if w.rec().Epoch != 2 || w.ops[0].plan.State != decide.Stable {
 		t.Fatalf("%v: %s", w.ops[0].plan.State, w.ops[0].plan.Message)
+	}
+}
+
+// TestAnUpdateWaitsForReadiness: a follower that was restarted serves nobody before its kubelet calls it ready, and until then no other
+// is taken away. What keeps its pod unready for long, as a sidecar may, holds up nothing.
+func TestAnUpdateWaitsForReadiness(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change   func(*decide.Pod)
+		goesOn   bool
+		eventual bool
+	}{
+		"it is ready":        {func(p *decide.Pod) { p.Ready = true }, true, true},
+		"it becomes ready":   {func(*decide.Pod) {}, false, true},
+		"it never does":      {func(*decide.Pod) {}, false, false},
+		"it never was ready": {func(p *decide.Pod) { p.SpecHash = "v1" }, false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, 3, 1)
+			w.hash = "v2"
+			p := w.pods["orders-3"]
+			p.SpecHash, p.Ready = "v2", false
+			tc.change(p)
+			before := w.pods["orders-2"].UID
+			w.run(10 * time.Second)
+			if goesOn := w.pods["orders-2"].UID != before; goesOn != tc.goesOn {
+				t.Fatalf("orders-2 is restarted: %t; %v: %s", goesOn, w.ops[0].plan.State, w.ops[0].plan.Message)
+			}
+			if c := w.condition(v1alpha1.ConditionProgressing); !tc.goesOn && !strings.Contains(c.Message, "orders-3 is not ready yet") {
+				t.Errorf("Progressing %s: %s", c.Reason, c.Message)
+			}
+			w.pods["orders-3"].Ready = tc.eventual
+			if w.run(time.Second); tc.eventual && w.pods["orders-2"].UID == before {
+				t.Fatalf("orders-2 is not restarted; %v: %s", w.ops[0].plan.State, w.ops[0].plan.Message)
+			}
+			w.until("everybody is new", func() bool {
+				for _, p := range w.pods {
+					if p.SpecHash != "v2" {
+						return false
+					}
+				}
+				return w.ops[0].plan.State == decide.Stable
+			})
+		})
+	}
+}
+
+// TestAHandoverGoesToWhoHasApplied: who takes over applies its log before it serves, so one that has done that is preferred, also to one
+// in a better zone. Who holds no less counts as well where nobody has.
+func TestAHandoverGoesToWhoHasApplied(t *testing.T) {
+	for name, tc := range map[string]struct {
+		behind []string
+		want   string
+	}{
+		"nobody is behind": {nil, "orders-2"},
+		"one is":           {[]string{"orders-2"}, "orders-3"},
+		"both are":         {[]string{"orders-2", "orders-3"}, "orders-2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, 3, 1, func(s *v1alpha1.ReplicatedStoreSpec) { s.Failover.PreferredZones = []string{"a"} })
+			w.pods["orders-2"].Zone = "a"
+			w.pods["orders-1"].Cordoned = true
+			op := w.ops[0]
+			op.observe()
+			for _, m := range []string{"orders-1", "orders-2", "orders-3"} {
+				s := op.seen.Members[m].Probe.Status
+				s.Durable.Position += 1_000_000
+				s.Last.Position, s.Applied = s.Durable.Position, s.Durable.Position
+			}
+			for _, m := range tc.behind {
+				op.seen.Members[m].Probe.Status.Applied -= 500_000
+			}
+			op.decide()
+			to := ""
+			for _, a := range op.plan.Actions {
+				if h, ok := a.(decide.HandOver); ok {
+					to = h.Request.To
+				}
+			}
+			if to != tc.want {
+				t.Errorf("handed over to %q, want %q; %v: %s", to, tc.want, op.plan.State, op.plan.Message)
+			}
+		})
 	}
 }
