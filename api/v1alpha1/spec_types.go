@@ -118,6 +118,7 @@ type RetentionPolicy struct {
 	// +kubebuilder:default=Retain
 	WhenDeleted RetentionAction `json:"whenDeleted,omitempty"`
 	// whenScaled: the member is scaled away. Retain keeps its claim: scaling up again continues from that data.
+	// Delete deletes it, unless it may hold the only copy of acknowledged writes.
 	// +optional
 	// +kubebuilder:default=Retain
 	WhenScaled RetentionAction `json:"whenScaled,omitempty"`
