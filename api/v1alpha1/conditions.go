@@ -3,8 +3,8 @@ package v1alpha1
 // Types of the conditions of a store. Each is always present once the operator has seen the store, with the generation it
 // was judged for.
 const (
-	// ConditionReady is True while the store is what its spec says: a writable leader, every member ready and following, and
-	// the configured number of synchronous voters.
+	// ConditionReady is True while the store is what its spec says: a writable leader, every member ready and following, no
+	// member to be restarted, and the configured number of synchronous voters.
 	ConditionReady = "Ready"
 	// ConditionAvailable is True while writes are acknowledged: a leader is writable and enough voters answer.
 	ConditionAvailable = "Available"
