@@ -24,6 +24,9 @@ type judgement struct {
 
 // conditions judges all; each is always set.
 func (d *decision) conditions(rec Record, p Plan) []metav1.Condition {
+	asked := d.Members
+	d.Members = d.forgiving(rec)
+	defer func() { d.Members = asked }()
 	conds := slices.Clone(d.Store.Status.Conditions)
 	for _, c := range []struct {
 		kind string

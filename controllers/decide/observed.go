@@ -269,17 +269,6 @@ func (m Member) fresh() *wire.Status {
 	return m.Probe.Status
 }
 
-// missedLook is for how long a member that does not answer may only have missed a look.
-const missedLook = 2 * time.Second
-
-// lately is the member's newest answer, where it answers or has only missed a look; nil where it does not.
-func (m Member) lately() *wire.Status {
-	if m.Pod == nil || m.Pod.Deleting || !m.Probe.Met || m.Probe.Reach == Refused || m.Probe.For >= missedLook {
-		return nil
-	}
-	return m.Probe.Status
-}
-
 // heard tells whether the member's pod, which has one volume for as long as it lives, has said what that holds.
 //
 // Invariant: nobody is fenced before. A promise makes a volume part of this store, and what is in another store's would be evidence.
