@@ -176,7 +176,7 @@ func (p *pass) run(ctx context.Context) (decide.Plan, error) {
 		return plan, failed
 	}
 	err := p.applyChildren(ctx)
-	if err == nil {
+	if err == nil && plan.Reason != v1alpha1.ReasonApplyFailed { // or else members keep pods of an older spec
 		p.takenUp = p.store.Generation
 	}
 	return plan, errors.Join(failed, err)

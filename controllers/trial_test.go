@@ -95,6 +95,9 @@ func TestAPodIsTriedBeforeItsMemberIsRestarted(t *testing.T) {
 			if slices.Contains(c.deleted, "orders-3") != tc.deleted {
 				t.Errorf("deleted: %v", c.deleted)
 			}
+			if observed := c.store.Status.ObservedGeneration == c.store.Generation; observed != tc.deleted {
+				t.Errorf("the spec is observed: %t", observed)
+			}
 			p := meta.FindStatusCondition(c.store.Status.Conditions, v1alpha1.ConditionProgressing)
 			if !strings.Contains(p.Message, tc.message) || (p.Reason == v1alpha1.ReasonApplyFailed) == tc.deleted {
 				t.Errorf("Progressing is %s: %s", p.Reason, p.Message)

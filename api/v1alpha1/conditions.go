@@ -3,8 +3,8 @@ package v1alpha1
 // Types of the conditions of a store. Once the operator has seen the store, each of them is always present, with the generation
 // that it was judged for.
 const (
-	// ConditionReady is True while the store is what its spec says: a leader is writable, every member is ready and follows it, and
-	// the configured number of followers is synchronous.
+	// ConditionReady is True while the store is what its spec says: a leader is writable, every member is ready and follows it, no
+	// member is to be restarted, and the configured number of followers is synchronous.
 	ConditionReady = "Ready"
 	// ConditionAvailable is True while writes are acknowledged: a leader is writable, enough voters answer, and clients are routed to
 	// the leader.

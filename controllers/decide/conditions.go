@@ -24,6 +24,9 @@ type judgement struct {
 
 // conditions judges all; each is always set.
 func (d *decision) conditions(rec Record, p Plan) []metav1.Condition {
+	asked := d.Members
+	d.Members = d.forgiving(rec)
+	defer func() { d.Members = asked }()
 	conds := slices.Clone(d.Store.Status.Conditions)
 	for _, c := range []struct {
 		kind string
@@ -59,6 +62,9 @@ func (d *decision) ready(rec Record, p Plan) judgement {
 	if j := d.unapplied(); j.reason != "" {
 		return j
 	}
+	if j := d.toRestart(rec, p); j.reason != "" {
+		return j
+	}
 	var not []string
 	for _, m := range d.roster(rec) {
 		if m.Pod == nil || !m.Pod.Ready || m.Name != rec.Leader.Member && !d.keepsUp(rec, m) {
@@ -76,6 +82,25 @@ func (d *decision) ready(rec Record, p Plan) judgement {
 		return judgement{false, v1alpha1.ReasonMembersNotReady, fmt.Sprintf("Writes wait for %d of the %d synchronous followers asked for.", rule.K, d.Store.Spec.SynchronousNumber())}
 	default:
 		return judgement{true, v1alpha1.ReasonAllMembersReady, fmt.Sprintf("All %d members are ready.", size)}
+	}
+}
+
+// toRestart judges a store of which members are still to be restarted; the zero value: none is. One that is left alone is judged by the spec that
+// was taken up.
+func (d *decision) toRestart(rec Record, p Plan) judgement {
+	n := 0
+	for _, m := range d.roster(rec) {
+		if d.Outdated(m) && !m.Pod.Deleting {
+			n++
+		}
+	}
+	switch {
+	case n == 0 || p.State == Paused:
+		return judgement{}
+	case p.State == Updating:
+		return judgement{false, p.Reason, p.Message}
+	default:
+		return judgement{false, v1alpha1.ReasonUpdating, fmt.Sprintf("%d members are to be restarted.", n)}
 	}
 }
 
@@ -230,7 +255,7 @@ func (d *decision) phase(rec Record, p Plan, conds []metav1.Condition) v1alpha1.
 		return v1alpha1.PhaseFailingOver
 	case !available:
 		return v1alpha1.PhaseUnavailable
-	case p.State == Updating, p.State == ScalingDown, p.State == Reseeding, d.anySeeding():
+	case p.State == Updating, d.toRestart(rec, p).reason != "", p.State == ScalingDown, p.State == Reseeding, d.anySeeding():
 		return v1alpha1.PhaseUpdating
 	case meta.IsStatusConditionTrue(conds, v1alpha1.ConditionReady) && !meta.IsStatusConditionTrue(conds, v1alpha1.ConditionDegraded):
 		return v1alpha1.PhaseReady

@@ -43,6 +43,7 @@ func Decide(o Observed, now time.Time) Plan {
 	d.findFailing()
 	d.findUnheard()
 	d.findUnrenewed()
+	d.timeAnswered()
 	p := d.choose()
 	if !p.Risky() || p.promotes() {
 		p.Actions = append(p.Actions, d.upkeep(p.State)...)

@@ -45,20 +45,31 @@ func (d *decision) fenceGate(rec Record, ev evidence) (passage, *gate) {
 const dropUnwanted = "delete the claims that hold data which is not wanted any more, and then their pods"
 
 // everyMemberGate is the condition after a lost record: the rules are unknown, so everybody has to be there. An empty
-// member may be one that lost everything, so it counts only where loss is allowed.
+// member may be one that lost everything, so it counts only where loss is allowed. Even there, whoever has a volume is given time to answer:
+// members start one after another, and the first of them may be the one that is furthest behind.
 func (d *decision) everyMemberGate(rec Record, ev evidence, pass *passage) *gate {
-	var missing []string
+	var missing, late []string
+	waited := d.Held[factAnswered] >= wakePatience
 	for _, name := range rec.EveryMember {
-		if h, ok := ev[name]; !ok || h.seeding || h.empty {
+		h, answers := ev[name]
+		if !answers || h.seeding || h.empty {
 			missing = append(missing, name)
 		}
+		if m := d.Members[name]; !answers && (m.Pod != nil || m.keepsVolume()) {
+			late = append(late, name)
+			waited = waited && (m.fresh() != nil || m.lately() == nil) // not without one that only missed a look
+		}
 	}
+	allowed := d.Store.Spec.Failover.DataLoss == v1alpha1.DataLossAllow && d.expiredBeyondDoubt()
 	switch {
 	case len(missing) == 0:
 		return nil
-	case d.Store.Spec.Failover.DataLoss == v1alpha1.DataLossAllow && d.expiredBeyondDoubt():
+	case allowed && (len(late) == 0 || waited):
 		pass.lossy = true
 		return nil
+	case allowed:
+		return &gate{v1alpha1.ReasonRecordLost, fmt.Sprintf("No record tells which members have every acknowledged write: waiting for %s to answer. As spec.failover.dataLoss is Allow, "+
+			"it goes on without them once others have answered with data for %s.", strings.Join(late, ", "), wakePatience)}
 	default:
 		what, instead := "The authority record was lost", ""
 		if r := d.Lease.Record; r == nil || len(r.EveryMember) == 0 {
@@ -69,6 +80,22 @@ func (d *decision) everyMemberGate(rec Record, ev evidence, pass *passage) *gate
 		}
 		return &gate{v1alpha1.ReasonRecordLost, fmt.Sprintf("%s, so every member must answer with its data; missing or empty: %s "+
 			"(override: spec.failover.dataLoss Allow%s).", what, strings.Join(missing, ", "), instead)}
+	}
+}
+
+// factAnswered is timed from when the first member answers with data, while no record tells who else has some.
+const factAnswered = "members answer with data, and no record tells who else has some"
+
+// timeAnswered notes it. It is done first, so that the time runs without interruption whatever else is decided.
+func (d *decision) timeAnswered() {
+	if rec := d.Lease.Record; rec != nil && len(rec.EveryMember) == 0 && !d.recordIsOld(*rec) {
+		return
+	}
+	for _, m := range d.Members {
+		if s := m.lately(); s != nil && !s.Empty && !s.NeedSeed {
+			d.lasting(factAnswered, wakePatience)
+			return
+		}
 	}
 }
 

@@ -185,8 +185,9 @@ func (d *decision) unfit(rec Record, m Member) string {
 func (d *decision) caughtUp(rec Record, m Member) bool { return d.whyNotCaughtUp(rec, m) == "" }
 
 // keepsUp is caughtUp with patience: a voter that the leader hears and that lagged only for a moment is as it should be. It
-// must not be promoted for that, but nobody needs to be told either.
+// must not be promoted for that, but nobody needs to be told either. So is one that only missed a look.
 func (d *decision) keepsUp(rec Record, m Member) bool {
+	m = d.forgive(rec, m)
 	if d.caughtUp(rec, m) {
 		return true
 	}

@@ -172,3 +172,83 @@ func TestALossOfASynchronousStore(t *testing.T) {
 		t.Errorf("nobody has it: Degraded is %s: %s; %+v", c.Status, c.Message, w.rec().Lost)
 	}
 }
+
+func claimsGo(s *v1alpha1.ReplicatedStoreSpec) {
+	s.Storage.RetentionPolicy.WhenScaled = v1alpha1.DeleteClaim
+}
+
+// TestAClaimWithTheOnlyCopyIsNotDeleted: claims of members that are scaled away go, but for those that may hold acknowledged writes that nobody
+// else has, in a log or in quarantine, which a person gives up.
+func TestAClaimWithTheOnlyCopyIsNotDeleted(t *testing.T) {
+	for name, tc := range map[string]struct {
+		before   func(*world)
+		replicas int32
+		kept     string
+	}{
+		"in its log": {func(w *world) { w.run(20 * time.Second) }, 2, "orders-1"},
+		"in quarantine": {func(w *world) {
+			w.cluster.Start("orders-1", "orders-1")
+			w.until("it is cut", func() bool { return w.condition(v1alpha1.ConditionDegraded).Reason == v1alpha1.ReasonWritesQuarantined })
+			w.store.Annotations[v1alpha1.AnnotationFailover] = "orders-3"
+			w.until("orders-3 leads", func() bool { return w.rec().Leader.Member == "orders-3" && w.ops[0].plan.State == decide.Stable })
+		}, 1, "orders-1"},
+		"in quarantine of one more": {func(w *world) {
+			w.handedOver()
+			leader := w.rec().Leader.Member
+			w.cluster.Write(leader)
+			w.cluster.Sync(leader)
+			w.cluster.Vanish(leader)
+			w.cluster.Start("orders-1", "orders-1")
+			w.until("another leader", func() bool { return w.rec().Leader.Member != leader && w.rec().Phase == decide.PhaseStable })
+			w.cluster.Start(leader, leader)
+			w.store.Spec.Replication.Synchronous.Number = new(int32(0))
+			w.until("both are cut", func() bool {
+				return w.ops[0].plan.State == decide.Stable && strings.Contains(w.condition(v1alpha1.ConditionDegraded).Message, leader+": 1")
+			})
+			if w.rec().Lost == nil || len(w.rec().Lost.Members) != 1 {
+				w.t.Fatalf("%+v", w.rec().Lost)
+			}
+		}, 1, "two"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := lossy(t)
+			claimsGo(&w.store.Spec)
+			tc.before(w)
+			w.store.Spec.Replicas = new(tc.replicas)
+			w.until("fewer members", func() bool { return len(w.pods) == int(tc.replicas) })
+			w.ops[0].die()
+			w.rest(6 * time.Minute)
+			var kept []string
+			for name := range w.claims {
+				if w.pods[name] == nil {
+					kept = append(kept, name)
+				}
+			}
+			if got := strings.Join(kept, " "); got != tc.kept && (tc.kept != "two" || len(kept) != 2) {
+				t.Fatalf("the claims of %q are kept, want those of %s\n%s", got, tc.kept, w.tail())
+			}
+			w.tells(v1alpha1.ReasonWritesQuarantined, "orders-1", "although spec.storage.retentionPolicy.whenScaled is Delete", "spec.replicas")
+			for _, name := range kept {
+				w.deleteClaim(name, w.claims[name].UID)
+			}
+			w.rest(6 * time.Minute)
+			if c := w.condition(v1alpha1.ConditionDegraded); c.Status != "False" || w.rec().Lost != nil {
+				t.Errorf("Degraded is %s: %s; %+v", c.Status, c.Message, w.rec().Lost)
+			}
+		})
+	}
+}
+
+// TestAClaimGoesOnceNobodyHasWhatWasLost: what a person removed from quarantine keeps nothing.
+func TestAClaimGoesOnceNobodyHasWhatWasLost(t *testing.T) {
+	w := lossy(t)
+	claimsGo(&w.store.Spec)
+	w.cluster.Start("orders-1", "orders-1")
+	w.until("it is cut", func() bool { return w.condition(v1alpha1.ConditionDegraded).Reason == v1alpha1.ReasonWritesQuarantined })
+	w.cluster.Discard("orders-1")
+	w.rest(6 * time.Minute)
+	w.store.Annotations[v1alpha1.AnnotationFailover] = "orders-3"
+	w.until("orders-3 leads", func() bool { return w.rec().Leader.Member == "orders-3" && w.ops[0].plan.State == decide.Stable })
+	w.store.Spec.Replicas = new(int32(1))
+	w.until("one is left, with its claim", func() bool { return len(w.pods) == 1 && len(w.claims) == 1 })
+}

@@ -124,7 +124,35 @@ func (d *decision) onlyCopy(rec Record) string {
 		return ""
 	}
 	return fmt.Sprintf("Epoch %d may have begun without acknowledged writes, of which %s may have the only copy: bring it back, and what it has alone is kept "+
-		"in quarantine; or give them up, by annotating its pod with %s, or deleting its claim and then its pod.", rec.Lost.Epoch, strings.Join(names, " or "), v1alpha1.AnnotationReseed)
+		"in quarantine; or give them up, by annotating its pod with %s, or deleting its claim and then its pod.%s", rec.Lost.Epoch, strings.Join(names, " or "), v1alpha1.AnnotationReseed, d.keptClaims(names))
+}
+
+// keptClaims says that claims of members that were scaled away are kept for what they may hold, where they would go otherwise; "" where none is.
+func (d *decision) keptClaims(members []string) string {
+	kept := slices.DeleteFunc(slices.Clone(members), func(name string) bool {
+		m := d.Members[name]
+		return m.Pod != nil || !m.keepsVolume()
+	})
+	if len(kept) == 0 || d.Store.Spec.Storage.RetentionPolicy.WhenScaled != v1alpha1.DeleteClaim {
+		return ""
+	}
+	return fmt.Sprintf(" Until then the claims of %s are kept, although spec.storage.retentionPolicy.whenScaled is Delete; a higher spec.replicas brings "+
+		"their members back.", strings.Join(kept, ", "))
+}
+
+// noteKept has the record tell that a member which is scaled away has entries in quarantine that may have been acknowledged: once its pod is
+// gone, nobody answers for its volume.
+func (d *decision) noteKept(rec Record, m Member) (Plan, bool) {
+	s := m.Probe.Status
+	if s == nil || s.Quarantined == 0 || !d.acknowledgedAlone(rec) || rec.Lost != nil && slices.Contains(rec.Lost.Members, m.Name) {
+		return Plan{}, false
+	}
+	epoch := rec.Epoch
+	if rec.Lost != nil {
+		epoch = rec.Lost.Epoch
+	}
+	rec.Lost = rec.Lost.and(epoch, []string{m.Name})
+	return plan(ScalingDown, v1alpha1.ReasonScalingDown, "%s is to be removed; the record tells first that entries which may have been acknowledged are in its quarantine.", m.Name).do(d.write(rec)), true
 }
 
 // acknowledgedAlone tells whether entries that were cut from a log may have been acknowledged: under k = 0, or where an election

@@ -14,11 +14,17 @@ func TestACachedRecordIsReadAnewBeforeAnythingIsDone(t *testing.T) {
 		happens func(*world)
 		want    bool
 	}{
-		"nothing":                   {func(*world) {}, false},
-		"a renewal":                 {(*world).renew, false},
-		"its leader is lost":        {func(w *world) { w.cluster.Crash("orders-1") }, true},
-		"its leader hangs":          {func(w *world) { w.cluster.Vanish("orders-1") }, true},
-		"a follower is lost":        {func(w *world) { w.cluster.Vanish("orders-3") }, true},
+		"nothing":                  {func(*world) {}, false},
+		"a renewal":                {(*world).renew, false},
+		"its leader is lost":       {func(w *world) { w.cluster.Crash("orders-1") }, true},
+		"its leader hangs":         {func(w *world) { w.cluster.Vanish("orders-1") }, true},
+		"a follower misses a look": {func(w *world) { w.cluster.Vanish("orders-3") }, false},
+		"a follower is lost": {func(w *world) {
+			w.cluster.Vanish("orders-3")
+			w.ops[0].observe()
+			w.cluster.Advance(3 * time.Second)
+			w.renew()
+		}, true},
 		"a pod is not labelled":     {func(w *world) { w.pods["orders-2"].Role = "" }, true},
 		"clients are led elsewhere": {func(w *world) { w.route = &decide.Route{} }, true},
 		"more members are asked":    {func(w *world) { w.store.Spec.Replicas = new(int32(4)) }, true},

@@ -85,6 +85,9 @@ func (d *decision) scaleDown(rec Record) (Plan, bool) {
 		if m.Pod == nil || m.Pod.Deleting {
 			return plan(ScalingDown, v1alpha1.ReasonScalingDown, "%s is going away.", m.Name).again(soon), true
 		}
+		if p, ok := d.noteKept(rec, m); ok {
+			return p, true
+		}
 		return plan(ScalingDown, v1alpha1.ReasonScalingDown, "%s votes no more and is removed.", m.Name).
 			do(DeletePod{m.Name, m.Pod.UID, "scaled down"}), true
 	}
@@ -92,7 +95,8 @@ func (d *decision) scaleDown(rec Record) (Plan, bool) {
 }
 
 // dropClaims deletes the claims of members that were scaled away, if the retention policy says so. A claim whose pod is
-// merely missing belongs to the roster or fills it up, so it is safe while the store has all its members.
+// merely missing belongs to the roster or fills it up, so it is safe while the store has all its members. One that may hold acknowledged
+// writes that nobody else has is kept, until a person gives them up (see onlyCopy).
 func (d *decision) dropClaims(rec Record) (Plan, bool) {
 	if d.Store.Spec.Storage.RetentionPolicy.WhenScaled != v1alpha1.DeleteClaim {
 		return Plan{}, false
@@ -106,8 +110,12 @@ func (d *decision) dropClaims(rec Record) (Plan, bool) {
 	if running < d.Store.Spec.Size() {
 		return Plan{}, false
 	}
+	kept := d.uncut(rec)
 	for _, m := range d.byOrdinal() {
-		if m.Pod == nil && m.Claim != nil && !m.Claim.Deleting && !d.counted(rec, m.Name) {
+		if m.Pod == nil && m.Claim != nil && !m.Claim.Deleting && !d.counted(rec, m.Name) && !slices.Contains(kept, m.Name) {
+			if p, ok := d.noteKept(rec, m); ok { // its pod went some other way
+				return p, true
+			}
 			return plan(ScalingDown, v1alpha1.ReasonScalingDown, "%s was scaled away and its claim is deleted.", m.Name).
 				do(DeleteClaim{m.Name, m.Claim.UID, "scaled down"}), true
 		}

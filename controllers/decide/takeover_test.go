@@ -140,3 +140,75 @@ func TestABeginningThatWasInterruptedGoesOn(t *testing.T) {
 	w.cluster.HealAll()
 	w.whole(v1alpha1.LostNone)
 }
+
+// late has the members that are named answer so much later than the others.
+func (w *world) late(by time.Duration, members ...string) {
+	w.t.Helper()
+	for _, m := range members {
+		w.cluster.Cut(fake.Operator+"a", m)
+	}
+	w.run(by)
+	w.cluster.HealAll()
+}
+
+// behind has orders-3 miss most of what is acknowledged, and returns how much of it there is.
+func (w *world) behind() int {
+	w.t.Helper()
+	for _, m := range []string{"orders-1", "orders-2"} {
+		w.cluster.Cut(m, "orders-3")
+	}
+	w.run(30 * time.Second)
+	for range 50 {
+		w.write()
+	}
+	return w.cluster.Acknowledged()
+}
+
+// TestWhoAnswersFirstDoesNotLeadBeforeTheOthers: volumes are attached one after another, and that of orders-3, which is behind, comes first.
+// Where loss is allowed the others are waited for all the same, with a bound: what they hold is not lost.
+func TestWhoAnswersFirstDoesNotLeadBeforeTheOthers(t *testing.T) {
+	for name, tc := range map[string]struct {
+		lost func(*world) // the record
+		by   time.Duration
+		back bool
+	}{
+		"a store that is made again":               {func(w *world) { remade(w, 3) }, time.Minute, true},
+		"a record that is lost":                    {lose, time.Minute, true},
+		"a store that is made again, late images":  {func(w *world) { remade(w, 3); w.late(10*time.Minute, "orders-1", "orders-2", "orders-3") }, time.Minute, true},
+		"a store that is made again without them":  {func(w *world) { remade(w, 3) }, 3 * time.Minute, false},
+		"a record that is lost together with them": {lose, 3 * time.Minute, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, 3, 1, allow)
+			acked := w.behind()
+			w.cluster.Vanish("orders-1")
+			w.cluster.Vanish("orders-2")
+			tc.lost(w)
+			w.cluster.HealAll()
+			w.lossy = true
+			w.late(tc.by, "orders-1", "orders-2")
+			if tc.back != (w.record == "") {
+				t.Fatalf("%s after orders-3 answered: %v: %s; record %s", tc.by, w.ops[0].plan.State, w.ops[0].plan.Message, w.record)
+			}
+			lost := v1alpha1.LostNone
+			if !tc.back {
+				lost = v1alpha1.LostUnknown
+			}
+			w.until("it leads", func() bool { return w.ops[0].plan.State == decide.Stable && len(w.pods) == 3 }, w.kubelet)
+			r := w.rec()
+			if missing := len(w.cluster.Missing(r.Leader.Member)); r.WritesLost != lost || (missing == 0) != tc.back || acked < 50 {
+				t.Fatalf("%s leads epoch %d without %d of %d acknowledged writes, and %s are told", r.Leader.Member, r.Epoch, missing, acked, r.WritesLost)
+			}
+		})
+	}
+}
+
+// TestWhomALostRecordWaitsForIsTold: by name, with what allows to go on without them.
+func TestWhomALostRecordWaitsForIsTold(t *testing.T) {
+	w := started(t, 3, 1, allow)
+	w.cluster.Vanish("orders-1")
+	w.cluster.Vanish("orders-2")
+	lose(w)
+	w.blocked("waiting for orders-1, orders-2")
+	w.blocked("dataLoss is Allow")
+}

@@ -63,6 +63,9 @@ func TestNobodyIsRestartedForATemplateThatIsRefused(t *testing.T) {
 			if c := w.condition(v1alpha1.ConditionProgressing); c.Status != "True" || c.Reason != v1alpha1.ReasonApplyFailed || !strings.Contains(c.Message, tc.says) {
 				t.Errorf("Progressing is %s %s: %s", c.Status, c.Reason, c.Message)
 			}
+			if c := w.condition(v1alpha1.ConditionReady); c.Status != "False" || c.Reason != v1alpha1.ReasonApplyFailed || !strings.Contains(c.Message, tc.says) {
+				t.Errorf("Ready is %s %s: %s", c.Status, c.Reason, c.Message)
+			}
 			if op.plan.State != decide.Updating || op.plan.RequeueAfter > 30*time.Second {
 				t.Errorf("%v, again after %v", op.plan.State, op.plan.RequeueAfter)
 			}

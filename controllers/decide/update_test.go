@@ -195,5 +195,33 @@ func TestAHandoverGoesToWhoHasApplied(t *testing.T) {
 				t.Errorf("handed over to %q, want %q; %v: %s", to, tc.want, op.plan.State, op.plan.Message)
 			}
 		})
+// TestReadyMeansThatTheUpdateIsDone: whoever waits for Ready after a change of the spec waits for the last member, whatever else the store does
+// meanwhile. A store that is left alone is as ready as it was.
+func TestReadyMeansThatTheUpdateIsDone(t *testing.T) {
+	w := started(t, 3, 1)
+	w.hash = "v2"
+	told := map[v1alpha1.Phase]bool{}
+	w.until("everybody has the new template", func() bool { return w.ops[0].plan.State == decide.Stable && w.pods["orders-1"].SpecHash == "v2" }, func() {
+		old := 0
+		for name := range w.pods {
+			if m := w.ops[0].seen.Members[name]; m.Pod != nil && w.ops[0].seen.Outdated(m) {
+				old++
+			}
+		}
+		if c := w.condition(v1alpha1.ConditionReady); c.Status == "True" && old > 0 {
+			t.Fatalf("Ready, and %d members are to be restarted: %s", old, c.Message)
+		}
+		if old > 0 {
+			told[w.store.Status.Phase] = true
+		}
+	})
+	if c := w.condition(v1alpha1.ConditionReady); c.Status != "True" || !told[v1alpha1.PhaseUpdating] || told[v1alpha1.PhaseDegraded] {
+		t.Errorf("Ready is %s %s: %s; phases %v", c.Status, c.Reason, c.Message, told)
+	}
+	w.hash = "v3"
+	w.store.Annotations[v1alpha1.AnnotationReconcile] = v1alpha1.ReconcileDisabled
+	w.run(5 * time.Second)
+	if c := w.condition(v1alpha1.ConditionReady); c.Status != "True" {
+		t.Errorf("paused: Ready is %s %s: %s", c.Status, c.Reason, c.Message)
 	}
 }
