@@ -195,6 +195,9 @@ func TestAHandoverGoesToWhoHasApplied(t *testing.T) {
 				t.Errorf("handed over to %q, want %q; %v: %s", to, tc.want, op.plan.State, op.plan.Message)
 			}
 		})
+	}
+}
+
 // TestReadyMeansThatTheUpdateIsDone: whoever waits for Ready after a change of the spec waits for the last member, whatever else the store does
 // meanwhile. A store that is left alone is as ready as it was.
 func TestReadyMeansThatTheUpdateIsDone(t *testing.T) {
