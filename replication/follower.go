@@ -12,6 +12,8 @@ type following struct {
 	grantedUntil time.Time
 	heard        int64  // the largest Append.Sent of this stream
 	matched      bool   // the leader accepted our log end: what arrives now extends it
+	covered      bool   // the leader has said that its log holds, or held, all that ours does, or did
+	pruned       uint64 // see Pruned
 	version      uint64 // the newest of the leader's commit rules, in this epoch
 	probe        Mark   // the upper bound to ask about next, while looking for where the logs part; else zero
 	cut          *Cut   // what the leader's answer asks for, and is not done; nil: nothing
@@ -57,9 +59,11 @@ func (r *Replica) OnHelloReply(h HelloReply) (Step, error) {
 	}
 	switch h.Verdict {
 	case VerdictStream:
-		r.follow.matched = true
+		r.follow.matched, r.follow.covered = true, true
 		return StepStream, nil
 	case VerdictSeed:
+		// With NeedSeed, the leader may not have compared the logs; with a Message, they differ.
+		r.follow.covered = r.follow.covered || !r.promises.NeedSeed && h.Message == ""
 		if h.Source != nil {
 			return StepFetch, nil
 		}
@@ -99,7 +103,8 @@ func (r *Replica) cutBack(h HelloReply) (Step, error) {
 		return StepAgain, nil
 	}
 	r.follow.probe = Mark{}
-	to := max(common.Position, r.log.First()-1) // what was pruned cannot be cut, nor is it needed any more
+	to := max(common.Position, r.log.First()-1) // what was pruned cannot be cut
+	r.follow.pruned = uint64(to - common.Position)
 	if common.Position < r.commit || to != common.Position {
 		// The state machine already holds what must go (an asynchronous leader that came back), or the log does not reach
 		// back to where the two part. Only a snapshot helps. The flag is durable before the log is touched: a crash in
@@ -113,10 +118,18 @@ func (r *Replica) cutBack(h HelloReply) (Step, error) {
 		}
 	}
 	if to < last.Position {
-		r.follow.cut = &Cut{to, fmt.Sprintf("epoch %d of the leader of epoch %d ends at %d", h.Epoch, r.promises.Epoch, h.End)}
+		reason := fmt.Sprintf("epoch %d of the leader of epoch %d ends at %d", h.Epoch, r.promises.Epoch, h.End)
+		if r.follow.pruned > 0 {
+			reason += fmt.Sprintf("; the %d entries before these are in no log, because this member had pruned them", r.follow.pruned)
+		}
+		r.follow.cut = &Cut{to, reason}
 	}
 	return StepAgain, nil
 }
+
+// Pruned is how many entries, beyond what this leader's log holds, this member had applied and pruned when it was told to cut: no log holds
+// them, and a seed replaces the state that does.
+func (r *Replica) Pruned() uint64 { return r.follow.pruned }
 
 // CutDue is what the leader has asked to be cut and is not; also what an earlier process was to cut, that ended before, or had no room
 // for it. nil: nothing.
@@ -197,6 +210,10 @@ func (r *Replica) OnAppend(a Append, now time.Time) error {
 func (r *Replica) Ack(applied Position) Ack {
 	return Ack{Epoch: r.promises.Epoch, Durable: r.log.Durable().Position, Applied: applied, Sent: r.follow.heard}
 }
+
+// Covered reports whether the leader that is followed has said that this log has nothing that its own did not have. It stays so for as long as
+// that leader is followed.
+func (r *Replica) Covered() bool { return r.follow.covered }
 
 // Matched reports whether the leader accepted this follower's log end on the current stream.
 func (r *Replica) Matched() bool { return r.follow.matched }
