@@ -14,6 +14,7 @@ type following struct {
 	matched      bool   // the leader accepted our log end: what arrives now extends it
 	covered      bool   // the leader has said that its log holds, or held, all that ours does, or did
 	pruned       uint64 // see Pruned
+	forgone      bool   // a cut that this leader asked for cannot be done: see ForgoCut
 	version      uint64 // the newest of the leader's commit rules, in this epoch
 	probe        Mark   // the upper bound to ask about next, while looking for where the logs part; else zero
 	cut          *Cut   // what the leader's answer asks for, and is not done; nil: nothing
@@ -45,6 +46,7 @@ func (r *Replica) Hello() Hello {
 		Epoch: r.promises.Epoch, Last: r.log.Durable(), Seed: r.promises.NeedSeed,
 		GrantMillis: grantTime.Milliseconds(),
 	}
+	h.Compare = h.Seed && r.log.First() <= r.log.Last().Position && !r.follow.forgone
 	if r.follow.probe != (Mark{}) {
 		h.Last, h.Probe = r.follow.probe, true
 	}
@@ -105,10 +107,10 @@ func (r *Replica) cutBack(h HelloReply) (Step, error) {
 	r.follow.probe = Mark{}
 	to := max(common.Position, r.log.First()-1) // what was pruned cannot be cut
 	r.follow.pruned = uint64(to - common.Position)
-	if common.Position < r.commit || to != common.Position {
+	if r.promises.NeedSeed || common.Position < r.commit || to != common.Position {
 		// The state machine already holds what must go (an asynchronous leader that came back), or the log does not reach
 		// back to where the two part. Only a snapshot helps. The flag is durable before the log is touched: a crash in
-		// between must not look like a log that lost entries. And what is to be cut is: nobody asks for that again.
+		// between must not look like a log that lost entries. And what is to be cut is, whoever leads by then.
 		p := r.promises
 		if p.NeedSeed = true; to < last.Position {
 			p.Uncut, p.CutAfter = true, to
@@ -167,7 +169,7 @@ func (r *Replica) FinishCut() (cut uint64, err error) {
 
 // ForgoCut is for a cut that can never be done: what is to be kept cannot be read.
 func (r *Replica) ForgoCut() error {
-	r.follow.cut = nil
+	r.follow.cut, r.follow.forgone = nil, true
 	return r.save(r.promises.Replaced(true))
 }
 

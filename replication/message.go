@@ -29,6 +29,8 @@ type Hello struct {
 	Probe bool `json:"probe,omitempty"`
 	// Seed: the follower's state is no prefix of any log (mid-seed, or cut below what it had applied); only a snapshot helps.
 	Seed bool `json:"seed,omitempty"`
+	// Compare, beside Seed: the log may hold what the leader lacks, which is to be cut, and so kept, before a snapshot replaces it.
+	Compare bool `json:"compare,omitempty"`
 	// GrantMillis is how long, after each Append it hears, the follower refuses every other leader.
 	GrantMillis int64 `json:"grantMillis"`
 	// Address is the follower's own peer port, host:port, from which it may seed others; "" when it has none. An empty host
