@@ -46,9 +46,7 @@ func TestADeposedLeaderKeepsWhatItAloneHas(t *testing.T) {
 	c.members["b"].end()
 	c.fill("alone", 32)
 	last := c.lastOf("a")
-	if _, err := c.members["a"].Fence(t.Context(), wire.FenceRequest{Epoch: 2}); err != nil {
-		t.Fatal(err)
-	}
+	c.depose()
 	fs.free.Store(60 << 20)
 	a := c.members["a"].Runner
 	until(t, "the volume counts as full", func() bool { return c.status("a").Disk.Level == wire.DiskFull })

@@ -62,6 +62,7 @@ func TestAStateIsGivenUpOnce(t *testing.T) {
 	c.agrees("b")
 	c.members["b"].end()
 	write(t, c.members["a"].Runner, "alone")
+	c.depose()
 	volume.free.Store(45 << 20)
 	c.start("b")
 	c.lead("b", "a")

@@ -21,6 +21,7 @@ func TestWhoWaitsForASnapshotKeepsWhatALaterLeaderLacks(t *testing.T) {
 	c.members["b"].end()
 	c.fill("a", 4)
 	last := c.lastOf("a")
+	c.depose()
 	c.start("b", slow)
 	c.lead("b", "a")
 	until(t, "a is being seeded", func() bool { s := c.status("a"); return s.NeedSeed && s.Quarantined > 0 && s.Seeding != nil })

@@ -58,6 +58,7 @@ func TestTheLogIsHeldUntilWhoWasSeededAnewHasCaughtUp(t *testing.T) {
 	before := c.status("a").Incarnation
 	c.members["b"].end()
 	write(t, c.members["a"].Runner, "3")
+	c.depose()
 	c.start("b")
 	c.lead("b", "a")
 	c.agrees("a")
