@@ -13,6 +13,9 @@ type following struct {
 	grantedUntil time.Time
 	heard        int64  // the largest Append.Sent of this stream
 	matched      bool   // the leader accepted our log end: Appends extend it from now on
+	covered      bool   // see Covered
+	pruned       uint64 // see Pruned
+	forgone      bool   // a cut that this leader asked for cannot be carried out: see ForgoCut
 	version      uint64 // the newest version of the leader's commit rules, in this epoch
 	probe        Mark   // the upper bound to ask about next while looking for the point of divergence; else zero
 	cut          *Cut   // the truncation that the leader's answer requires and that is not done yet; nil when there is none
@@ -44,6 +47,7 @@ func (r *Replica) Hello() Hello {
 		Epoch: r.promises.Epoch, Last: r.log.Durable(), Seed: r.promises.NeedSeed,
 		GrantMillis: grantTime.Milliseconds(),
 	}
+	h.Compare = h.Seed && r.log.First() <= r.log.Last().Position && !r.follow.forgone
 	if r.follow.probe != (Mark{}) {
 		h.Last, h.Probe = r.follow.probe, true
 	}
@@ -58,9 +62,11 @@ func (r *Replica) OnHelloReply(h HelloReply) (Step, error) {
 	}
 	switch h.Verdict {
 	case VerdictStream:
-		r.follow.matched = true
+		r.follow.matched, r.follow.covered = true, true
 		return StepStream, nil
 	case VerdictSeed:
+		// With NeedSeed, the leader may not have compared the logs; with a Message, they differ.
+		r.follow.covered = r.follow.covered || !r.promises.NeedSeed && h.Message == ""
 		if h.Source != nil {
 			return StepFetch, nil
 		}
@@ -100,12 +106,13 @@ func (r *Replica) cutBack(h HelloReply) (Step, error) {
 		return StepAgain, nil
 	}
 	r.follow.probe = Mark{}
-	to := max(common.Position, r.log.First()-1) // what was pruned cannot be cut, nor is it needed any more
-	if common.Position < r.commit || to != common.Position {
+	to := max(common.Position, r.log.First()-1) // what was pruned cannot be cut
+	r.follow.pruned = uint64(to - common.Position)
+	if r.promises.NeedSeed || common.Position < r.commit || to != common.Position {
 		// Either the state machine already holds what must go (an asynchronous leader that came back), or the log does not
 		// reach back to the point of divergence. Only a snapshot helps. NeedSeed is durable before the log is touched,
-		// because a crash in between must not look like a log that lost entries. What must be cut is saved with it, because
-		// no leader will ask for that again.
+		// because a crash in between must not look like a log that lost entries. What must be cut is saved with it, so that it
+		// is cut whoever leads by then.
 		p := r.promises
 		if p.NeedSeed = true; to < last.Position {
 			p.Uncut, p.CutAfter = true, to
@@ -115,10 +122,18 @@ func (r *Replica) cutBack(h HelloReply) (Step, error) {
 		}
 	}
 	if to < last.Position {
-		r.follow.cut = &Cut{to, fmt.Sprintf("epoch %d of the leader of epoch %d ends at %d", h.Epoch, r.promises.Epoch, h.End)}
+		reason := fmt.Sprintf("epoch %d of the leader of epoch %d ends at %d", h.Epoch, r.promises.Epoch, h.End)
+		if r.follow.pruned > 0 {
+			reason += fmt.Sprintf("; the %d entries before these are in no log, because this member had pruned them", r.follow.pruned)
+		}
+		r.follow.cut = &Cut{to, reason}
 	}
 	return StepAgain, nil
 }
+
+// Pruned returns how many entries this member had applied and pruned that are not in the leader's log, as found when the leader
+// told it to cut. No log holds them, and a seed replaces the state that does.
+func (r *Replica) Pruned() uint64 { return r.follow.pruned }
 
 // CutDue returns the cut that must be carried out now, or nil. It is one that the leader has asked for, or one that an
 // earlier process could not carry out, because it ended first or had no room.
@@ -156,7 +171,7 @@ func (r *Replica) FinishCut() (cut uint64, err error) {
 
 // ForgoCut abandons a cut that can never be carried out, because the records to be quarantined cannot be read.
 func (r *Replica) ForgoCut() error {
-	r.follow.cut = nil
+	r.follow.cut, r.follow.forgone = nil, true
 	return r.save(r.promises.Replaced(true))
 }
 
@@ -198,6 +213,10 @@ func (r *Replica) OnAppend(a Append, now time.Time) error {
 func (r *Replica) Ack(applied Position) Ack {
 	return Ack{Epoch: r.promises.Epoch, Durable: r.log.Durable().Position, Applied: applied, Sent: r.follow.heard}
 }
+
+// Covered reports whether the current leader has said that its own log holds, or held, everything in this one. That stays
+// true for as long as this member follows that leader.
+func (r *Replica) Covered() bool { return r.follow.covered }
 
 // Matched reports whether the leader accepted this follower's log end on the current stream.
 func (r *Replica) Matched() bool { return r.follow.matched }

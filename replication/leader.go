@@ -186,14 +186,11 @@ func (r *Replica) outdated(p *progress, h Hello) HelloReply {
 
 // judge compares a follower's log end with the leader's log: first by epoch, then by position, then by content.
 func judge(h Hello, last Mark, log Log) HelloReply {
-	if h.Seed {
-		return HelloReply{Verdict: VerdictSeed}
-	}
 	epoch, end := Divergence(log.Epochs(), last.Position, h.Last)
-	if h.Probe || epoch != h.Last.Epoch || h.Last.Position > end {
+	if (!h.Seed || h.Compare) && (h.Probe || epoch != h.Last.Epoch || h.Last.Position > end) {
 		return HelloReply{Verdict: VerdictCut, Epoch: epoch, End: end}
 	}
-	if h.Last.Position+1 < log.First() {
+	if h.Seed || h.Last.Position+1 < log.First() {
 		return HelloReply{Verdict: VerdictSeed}
 	}
 	if m, ok := log.MarkAt(h.Last.Position); !ok || m.Chain != h.Last.Chain {

@@ -32,6 +32,9 @@ type Hello struct {
 	// Seed means that the follower's state is not a prefix of any log (a seed was interrupted, or the log was cut below
 	// what had been applied). Only a snapshot helps.
 	Seed bool `json:"seed,omitempty"`
+	// Compare is said beside Seed: the log may hold entries that the leader lacks. They must be cut, which keeps them in
+	// quarantine, before a snapshot replaces the log.
+	Compare bool `json:"compare,omitempty"`
 	// GrantMillis is the length of the follower's read grant. Each Append that it hears renews the grant, and until the
 	// grant has run out no other leader commits anything with this follower's help.
 	GrantMillis int64 `json:"grantMillis"`

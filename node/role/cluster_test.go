@@ -62,9 +62,8 @@ func (c *cluster) start(name string, change ...func(*Options)) *member {
 		c.t.Fatal(err)
 	}
 	m.opt.Peer = m.port.Addr().String()
-	m.opt.Dial = func(ctx context.Context, address string) (net.Conn, error) {
-		var d net.Dialer
-		return d.DialContext(ctx, "tcp", address)
+	if m.opt.Dial == nil {
+		m.opt.Dial = dial
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	m.stop = stop
@@ -75,6 +74,11 @@ func (c *cluster) start(name string, change ...func(*Options)) *member {
 	c.members[name] = m
 	c.t.Cleanup(m.end)
 	return m
+}
+
+func dial(ctx context.Context, address string) (net.Conn, error) {
+	var d net.Dialer
+	return d.DialContext(ctx, "tcp", address)
 }
 
 func (m *member) serve(ctx context.Context) {
@@ -113,6 +117,14 @@ func (c *cluster) lead(name string, others ...string) {
 		c.follow(n)
 	}
 	until(c.t, name+" takes writes", c.members[name].Open)
+}
+
+// depose fences the leader for the next epoch: whoever starts now learns nothing more from it.
+func (c *cluster) depose() {
+	c.t.Helper()
+	if _, err := c.members[c.leader].Fence(c.t.Context(), wire.FenceRequest{Epoch: c.epoch + 1}); err != nil {
+		c.t.Fatal(err)
+	}
 }
 
 func (c *cluster) follow(name string) {

@@ -183,6 +183,10 @@ func (m *Member) replied(reply replication.HelloReply) (step replication.Step, e
 		m.noRoomFor(err)
 		return step, err
 	}
+	if n := m.core.Pruned(); n > 0 && reply.Verdict == replication.VerdictCut && step == replication.StepAgain {
+		m.opt.Log.Info("writes that this member had and the leader lacks are in no log: this member had pruned them, and the state that holds "+
+			"them is replaced by a snapshot; what its log still holds is kept in quarantine", "entries", n, "epoch", reply.Epoch, "end", reply.End)
+	}
 	if step == replication.StepStream {
 		m.dropSeed()
 		if host, _, err := net.SplitHostPort(m.link.Address()); err == nil && reply.ClientPort > 0 {

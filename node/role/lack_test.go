@@ -1,6 +1,8 @@
 package role
 
 import (
+	"regexp"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -9,6 +11,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/go-logr/logr/funcr"
 
+	"github.com/replicatedstore/replicatedstore/replication/wal"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
@@ -43,5 +46,48 @@ func TestASnapshotForWhichThereIsNoRoomIsNotAskedForWithoutEnd(t *testing.T) {
 	c.agrees("f")
 	if s := c.status("f"); s.Problem != "" {
 		t.Fatalf("the problem stays: %+v", s)
+	}
+}
+
+// A member that has given up its state for a snapshot, for which there is not enough room even so, has nothing more to give up: it waits, as
+// any other for which there is no room.
+func TestAStateIsGivenUpOnce(t *testing.T) {
+	c := newCluster(t)
+	volume := &sizedFS{FS: vfs.NewMem()}
+	volume.free.Store(500 << 20)
+	c.start("a", func(o *Options) { o.FS, o.Segments = volume, wal.Options{} })
+	c.start("b")
+	c.lead("a", "b")
+	c.fill("base", 16)
+	c.agrees("b")
+	c.members["b"].end()
+	write(t, c.members["a"].Runner, "alone")
+	c.depose()
+	volume.free.Store(45 << 20)
+	c.start("b")
+	c.lead("b", "a")
+	needs, need := regexp.MustCompile(`it needs (\d+) bytes`), 0
+	until(t, "a says what it needs", func() bool {
+		m := needs.FindStringSubmatch(c.status("a").Problem)
+		if m != nil {
+			need, _ = strconv.Atoi(m[1])
+		}
+		return m != nil
+	})
+	volume.free.Store(uint64(need) - 512<<10) // less than what even an empty state holds
+	a, waits, generation := c.members["a"], false, uint64(0)
+	do := func(f func()) {
+		t.Helper()
+		if err := a.works.Do(t.Context(), f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(func() { a.Member.lack = lack{} }) // as if its time had passed
+	until(t, "a has given up its state, and waits", func() bool {
+		do(func() { waits, generation = a.Member.lack.need > 0, a.meta.State().Generation })
+		return waits || generation > 2
+	})
+	if s := c.status("a"); generation != 2 || s.ProblemReason != wire.ProblemNoRoom {
+		t.Errorf("generation %d, %+v", generation, s)
 	}
 }

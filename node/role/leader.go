@@ -265,7 +265,10 @@ func (m *Member) Hello(ctx context.Context, h replication.Hello) (reply replicat
 			s = m.attach(h)
 		case reply.Verdict != replication.VerdictSeed || h.Fetch:
 		case !h.NoSeed:
-			reply = m.orderSeed(h, m.opt.Now())
+			differs := reply.Message
+			if reply = m.orderSeed(h, m.opt.Now()); reply.Verdict == replication.VerdictSeed {
+				reply.Message = differs
+			}
 		case h.Begun == nil:
 			m.forgoSeed(h.Member)
 		}

@@ -170,6 +170,7 @@ func (m *Member) seeded(h replication.Hello, now time.Time) {
 		_ = o.conn.Close()
 	}
 	o.conn, o.over, o.until = nil, true, now.Add(seedLinger)
+	o.to.Incarnation = h.Incarnation // a seed may have brought another one
 	o.hold(m.Contents().Log.Pin, h.Last.Position+1)
 }
 

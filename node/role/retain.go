@@ -67,7 +67,13 @@ const goneFor = time.Minute
 // pruneBound is up to where the log may be pruned; a damaged segment always may. The less room there is on the volume, the less is kept; but what a follower
 // of this epoch lacks, and can use, goes only once the log itself has no room any more: else that one needs a snapshot, for which there is
 // less room still.
+//
+// What no leader is known to have may be in this log only, as what an asynchronous leader has acknowledged that was deposed: it stays until
+// it is known, or cut. Nothing is appended meanwhile.
 func (m *Member) pruneBound(l *wal.Log, now time.Time) replication.Position {
+	if m.leader == nil && !m.core.Covered() && !m.space.noRoom {
+		return 0
+	}
 	_, damaged := m.damage()
 	bound := max(l.PruneBound(m.opt.LogRetain), damaged)
 	if m.space.Level == volume.Ample && !m.space.noRoom {

@@ -216,7 +216,9 @@ func (m *Member) install(manifest snapshot.Manifest) error {
 func (m *Member) makeRoom(ctx context.Context, s *Session, room *snapshot.NoRoomError) (err error) {
 	ownErr := s.own(ctx, func() {
 		m.problem = problem{wire.ProblemNoRoom, room.Error()}
-		if !m.core.Promises().NeedSeed || room.Need > room.Free+room.Held || room.Held == 0 {
+		seed := m.meta.State().Seed
+		dropped := seed != nil && seed.Dropped // what is held now is an empty state
+		if !m.core.Promises().NeedSeed || dropped || room.Need > room.Free+room.Held {
 			m.lack = lack{room.Need, m.opt.Now().Add(lackFor), room.Error()}
 			return
 		}

@@ -46,3 +46,24 @@ func TestASeedInPlaceOfWhatWasAcknowledgedIsAnotherIncarnation(t *testing.T) {
 		t.Errorf("a was %v, and is %s after a restart", after, s.Incarnation)
 	}
 }
+
+// Under the incarnation that it takes with its seed a follower is the one that the leader holds its log for, until it has caught up.
+func TestTheLogIsHeldUntilWhoWasSeededAnewHasCaughtUp(t *testing.T) {
+	c := newCluster(t)
+	c.start("a")
+	c.start("b")
+	c.lead("a", "b")
+	write(t, c.members["a"].Runner, "1", "2")
+	c.agrees("b")
+	before := c.status("a").Incarnation
+	c.members["b"].end()
+	write(t, c.members["a"].Runner, "3")
+	c.depose()
+	c.start("b")
+	c.lead("b", "a")
+	c.agrees("a")
+	if s := c.status("a"); s.Quarantined == 0 || s.Incarnation == before {
+		t.Fatalf("it was not seeded anew: %+v", s)
+	}
+	until(t, "the log is held no more", func() bool { return c.orders() == 0 })
+}

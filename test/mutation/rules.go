@@ -150,8 +150,8 @@ var mutations = []mutation{
 	{
 		"nothing cut", "what the leader does not hold is cut",
 		[]edit{{leaderGo,
-			"if h.Probe || epoch != h.Last.Epoch || h.Last.Position > end {",
-			"if h.Probe || h.Last.Position > end {"}},
+			"(h.Probe || epoch != h.Last.Epoch || h.Last.Position > end) {",
+			"(h.Probe || h.Last.Position > end) {"}},
 	},
 	{
 		// The member itself refuses to lead, too.
