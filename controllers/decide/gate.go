@@ -21,14 +21,14 @@ type passage struct {
 	bounded bool
 }
 
-// fenceGate is the fence condition: for every leadership that binds, nothing more can be acknowledged, and the evidence
+// fenceGate is the fence condition: for every leadership that binds and is not settled by ev, nothing more can be acknowledged, and the evidence
 // includes a holder of everything that was.
 func (d *decision) fenceGate(rec Record, ev evidence) (passage, *gate) {
 	var pass passage
 	if g := d.everyMemberGate(rec, ev, &pass); g != nil {
 		return pass, g
 	}
-	for _, l := range rec.Leaderships() {
+	for _, l := range ev.unsettled(rec) {
 		if l.Inert() || l.Fenced(ev.has) {
 			continue
 		}
