@@ -72,7 +72,8 @@ func (d *decision) surplus(rec Record) map[string]bool {
 	return out
 }
 
-// scaleDown removes one surplus member, once no rule counts it any more and the others can commit without it.
+// scaleDown removes one surplus member, once no rule counts it any more and the others can commit without it. One that keeps up stays while
+// one that is to stay does not: that one may be back in a moment, or else it is removed instead once it has been gone for long.
 func (d *decision) scaleDown(rec Record) (Plan, bool) {
 	surplus := d.surplus(rec)
 	for _, m := range slices.Backward(d.byOrdinal()) {
@@ -84,6 +85,14 @@ func (d *decision) scaleDown(rec Record) (Plan, bool) {
 		}
 		if m.Pod == nil || m.Pod.Deleting {
 			return plan(ScalingDown, v1alpha1.ReasonScalingDown, "%s is going away.", m.Name).again(soon), true
+		}
+		if d.keepsUp(rec, m) {
+			for _, stays := range d.roster(rec) {
+				if stays.Name != rec.Leader.Member && !surplus[stays.Name] && !d.unheard[stays.Name] && !d.keepsUp(rec, stays) {
+					return plan(ScalingDown, v1alpha1.ReasonScalingDown, "%s is to be removed, and is kept while %s, which is to stay, does not keep up: %s.",
+						m.Name, stays.Name, d.whyNotCaughtUp(rec, stays)).again(soon), true
+				}
+			}
 		}
 		return plan(ScalingDown, v1alpha1.ReasonScalingDown, "%s votes no more and is removed.", m.Name).
 			do(DeletePod{m.Name, m.Pod.UID, "scaled down"}), true
