@@ -24,8 +24,9 @@ func (f *faults) forbidLoss(host string) {
 
 // consented checks a record that this operator writes: an election that may have given up acknowledged writes needs the consent of the
 // store as it was when the look that led to it began, or later.
-func (x *pass) consented(rec decide.Record) {
-	if rec.Phase != decide.PhasePromoting || rec.Lost == nil || rec.Lost.Epoch != rec.Epoch {
+func (x *pass) consented(w decide.WriteRecord) {
+	rec := w.Record
+	if !w.NewLeader || rec.Lost == nil || rec.Lost.Epoch != rec.Epoch {
 		return
 	}
 	if forbidden := x.asOf.Spec.Failover.DataLoss != v1alpha1.DataLossAllow; forbidden && x.store.Generation <= x.asOf.Generation {
