@@ -72,19 +72,23 @@ func (p *pass) observe(ctx context.Context) (decide.Observed, error) {
 		Store: p.store, Settings: p.Settings, Lease: lease, Members: members, Held: p.heldFor(now), Pass: p.answers, Promoted: p.promoted,
 		Handovers: p.handovers.seen(now), Standby: !p.Election.acting(), StoodIn: p.stoodIn, Route: route, ServiceTaken: taken, Trial: trial, Unmade: p.unmade(),
 		Unapplied: maps.Clone(p.unapplied), Unrouted: p.unrouted,
-		Cached: decide.Reads{Record: !p.uncached.Record, Members: !p.uncached.Members}, Before: p.decided,
+		Cached: decide.Reads{Record: !p.uncached.Record, Members: !p.uncached.Members, Store: !p.uncached.Store}, Before: p.decided,
 	}, nil
 }
 
-// refreshStore reads the store anew where a stale copy could ask for the same failover twice, or was found to be stale.
+// refreshStore reads the store anew where that is to do, and where a stale copy could ask for the same failover twice.
 func (p *pass) refreshStore(ctx context.Context) error {
-	if p.store.Annotations[v1alpha1.AnnotationFailover] == "" && !p.stale {
+	if p.store.Annotations[v1alpha1.AnnotationFailover] != "" {
+		p.uncached.Store = true
+	}
+	if !p.uncached.Store {
 		return nil
 	}
-	p.stale = false
-	if err := p.Reader.Get(ctx, client.ObjectKeyFromObject(p.store), p.store); err != nil {
+	store := &v1alpha1.ReplicatedStore{} // decoded into the old copy, annotations that were removed would stay
+	if err := p.Reader.Get(ctx, client.ObjectKeyFromObject(p.store), store); err != nil {
 		return fmt.Errorf("get store uncached: %w", err)
 	}
+	p.store = store
 	return nil
 }
 

@@ -92,6 +92,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		stores.expect(req.NamespacedName, p.began) // whatever becomes of this pass
 	}
 	p.uncached.Members, p.replaced = p.replaced, false
+	p.uncached.Store, p.stale = p.stale, false
 	plan, err := p.run(ctx)
 	p.sight.Store(uint32(p.seen.Sight()))
 	if perr := p.publish(ctx, plan); perr != nil {

@@ -34,12 +34,17 @@ type objects struct {
 	pods   []corev1.Pod
 	claims []corev1.PersistentVolumeClaim
 	route  *discoveryv1.EndpointSlice
+	store  *v1alpha1.ReplicatedStore // nil: nobody is to get it
 	// reads counts Leases got; before is called with each.
 	reads, lists int
 	before       func()
 }
 
 func (o *objects) Get(_ context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	if store, ok := into.(*v1alpha1.ReplicatedStore); ok && o.store != nil {
+		o.store.DeepCopyInto(store)
+		return nil
+	}
 	lease, ok := into.(*coordinationv1.Lease)
 	if _, child := into.(*metav1.PartialObjectMetadata); child {
 		return apierrors.NewNotFound(schema.GroupResource{}, key.Name)
@@ -129,7 +134,7 @@ func newScene(t *testing.T) *scene {
 	for n := range 3 {
 		s.cache.pods = append(s.cache.pods, s.podOf(n+1))
 	}
-	s.server.pods = s.cache.pods
+	s.server.pods, s.server.store = s.cache.pods, s.store
 	s.record(led(1, decide.PhaseStable, "orders-1"), s.cache, s.server)
 	s.lead(1, "orders-1")
 	return s
@@ -205,6 +210,7 @@ func (s *scene) settled(t *testing.T) {
 func TestAnIdleStoreCostsNoRequest(t *testing.T) {
 	s := newScene(t)
 	s.settled(t)
+	s.server.store = nil // reading it would fail
 	for range 10 {
 		if plan := s.look(t); plan.State != decide.Stable {
 			t.Fatalf("%v: %s", plan.Outcome(), plan.Message)

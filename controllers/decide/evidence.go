@@ -65,6 +65,21 @@ func (ev evidence) has(v replication.Voter) bool {
 	return ok && h.voter == v && !h.seeding
 }
 
+// unsettled are the leaderships of rec that an election by ev must meet. Those before one whose own leader is among ev are settled by
+// its election: the log that it was elected on includes what they acknowledged, or the record tells of the loss already, and they
+// could acknowledge nothing after it. The leader has that log as long as it has no less than it began with: if a later election took
+// something of it away, that one had to meet the earlier leaderships itself.
+func (ev evidence) unsettled(rec Record) []replication.Leadership {
+	ls := rec.Leaderships()
+	for i := len(ls) - 1; i > 0; i-- {
+		l := ls[i]
+		if l.Start != (replication.Mark{}) && ev.has(l.Leader) && ev[l.Leader.Member].last.Compare(l.Start) >= 0 {
+			return ls[i:]
+		}
+	}
+	return ls
+}
+
 // without lists those of names for which there is no evidence.
 func (ev evidence) without(names []string) []string {
 	var out []string

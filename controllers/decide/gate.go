@@ -21,14 +21,14 @@ type passage struct {
 	bounded bool
 }
 
-// fenceGate is the fence condition: for every leadership that binds, nothing more can be acknowledged, and the evidence
+// fenceGate is the fence condition: for every leadership that binds and is not settled by ev, nothing more can be acknowledged, and the evidence
 // includes a holder of everything that was.
 func (d *decision) fenceGate(rec Record, ev evidence) (passage, *gate) {
 	var pass passage
 	if g := d.everyMemberGate(rec, ev, &pass); g != nil {
 		return pass, g
 	}
-	for _, l := range rec.Leaderships() {
+	for _, l := range ev.unsettled(rec) {
 		if l.Inert() || l.Fenced(ev.has) {
 			continue
 		}
@@ -128,6 +128,8 @@ func (d *decision) forbidden(l replication.Leadership, ev evidence) *gate {
 			}
 			return &gate{v1alpha1.ReasonFenceQuorumMissing, fmt.Sprintf("%d of the voters of epoch %d must answer, or its leader %s; missing: %s "+
 				"(override: spec.failover.dataLoss Allow).", r.FenceQuorum(), l.Epoch, l.Leader.Member, strings.Join(names, ", "))}
+		case r.K == 0 && l.Rules[0].K > 0:
+			return d.goingAlone(l)
 		case r.K == 0 && d.expiredBeyondDoubt():
 			return &gate{v1alpha1.ReasonDataLossForbidden, fmt.Sprintf("%s led epoch %d without synchronous followers and is gone: its newest writes may exist nowhere else "+
 				"(override: spec.failover.dataLoss Allow).", l.Leader.Member, l.Epoch)}
@@ -135,4 +137,16 @@ func (d *decision) forbidden(l replication.Leadership, ev evidence) *gate {
 	}
 	return &gate{v1alpha1.ReasonLeaderMayBeAlive, fmt.Sprintf("%s led epoch %d without synchronous followers and is neither fenced nor expired beyond doubt: "+
 		"bring it back, or wait until its Lease has been unchanged for %s, and then decide about the loss.", l.Leader.Member, l.Epoch, d.leaseDuration()*5/4)}
+}
+
+// goingAlone is the gate of a leader that was lost while it was told to go on without synchronous followers, after these were fenced. While
+// the record names both rules it has acknowledged nothing alone; but a record that was put back to an older copy looks the same.
+func (d *decision) goingAlone(l replication.Leadership) *gate {
+	which := fmt.Sprintf("%s led epoch %d and was being told to go on without synchronous followers", l.Leader.Member, l.Epoch)
+	if d.expiredBeyondDoubt() {
+		return &gate{v1alpha1.ReasonDataLossForbidden, fmt.Sprintf("%s, and is gone: what it acknowledged with them, they hold; whether it acknowledged anything "+
+			"without them, nobody can tell for certain: bring it back (override: spec.failover.dataLoss Allow).", which)}
+	}
+	return &gate{v1alpha1.ReasonLeaderMayBeAlive, fmt.Sprintf("%s, and is neither fenced nor expired beyond doubt: bring it back, or wait until its Lease has been "+
+		"unchanged for %s, and then decide about what it may have acknowledged alone.", which, d.leaseDuration()*5/4)}
 }

@@ -30,7 +30,7 @@ func (l *Loss) and(e replication.Epoch, members []string) *Loss {
 // unseen are the members that the record counts on and that may have acknowledged what ev does not hold.
 func (ev evidence) unseen(rec Record) []string {
 	out := ev.without(rec.EveryMember)
-	for _, l := range rec.Leaderships() {
+	for _, l := range ev.unsettled(rec) {
 		if l.Inert() || l.Fenced(ev.has) {
 			continue
 		}

@@ -19,6 +19,8 @@ import (
 //     Cached.Record, it says what it said when it was read so last, and then a plan that does anything asks for that (Plan.Reread).
 //  2. A fresh status was asked for in this pass, and its Store and Member are the ones expected at that address.
 //  3. Every duration was measured on the observer's own monotonic clock.
+//  4. Store was read uncached after this look began. Or, where Cached.Store, it may be older, and then a plan that does anything asks for
+//     that.
 type Observed struct {
 	Store    *v1alpha1.ReplicatedStore
 	Settings Settings

@@ -6,13 +6,17 @@ type Reads struct {
 	Record bool
 	// Members: the list of pods and claims.
 	Members bool
+	// Store: the store itself, its spec and annotations.
+	Store bool
 }
 
 // Any tells whether there is one.
 func (r Reads) Any() bool { return r != Reads{} }
 
 // And is both together.
-func (r Reads) And(o Reads) Reads { return Reads{r.Record || o.Record, r.Members || o.Members} }
+func (r Reads) And(o Reads) Reads {
+	return Reads{r.Record || o.Record, r.Members || o.Members, r.Store || o.Store}
+}
 
 // Outcome is what a plan comes to, in two words.
 type Outcome struct {
@@ -30,9 +34,11 @@ func (p Plan) Outcome() Outcome { return Outcome{p.State, p.Reason} }
 // and nothing new, which is all that most looks find; and for anything else the record is read, and so it is while the leader seems not
 // to renew the Lease. The list of members is relied on as
 // a whole only while no record tells who they are: a member that the cache does not show yet would not be waited for then.
+// The spec and the annotations say what a person consents to, and what the operator must leave alone: nothing is done on an older word.
 func (d *decision) reread(p Plan) Reads {
 	return Reads{
 		Record:  d.Cached.Record && (len(p.Actions) > 0 || p.Outcome() != d.Before || d.doubtful),
 		Members: d.Cached.Members && d.everybody,
+		Store:   d.Cached.Store && len(p.Actions) > 0,
 	}
 }

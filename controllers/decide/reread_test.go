@@ -8,33 +8,35 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// A record from a cache is good enough to find that there is nothing to do and nothing new, and for nothing else.
-func TestACachedRecordIsReadAnewBeforeAnythingIsDone(t *testing.T) {
+// A record from a cache is good enough to find that there is nothing to do and nothing new, and a store from a cache to find that there is
+// nothing to do: it is read anew before anything is done.
+func TestWhatIsCachedIsReadAnewBeforeAnythingIsDone(t *testing.T) {
+	nothing, record, both := decide.Reads{}, decide.Reads{Record: true}, decide.Reads{Record: true, Store: true}
 	for name, tc := range map[string]struct {
 		happens func(*world)
-		want    bool
+		want    decide.Reads
 	}{
-		"nothing":                  {func(*world) {}, false},
-		"a renewal":                {(*world).renew, false},
-		"its leader is lost":       {func(w *world) { w.cluster.Crash("orders-1") }, true},
-		"its leader hangs":         {func(w *world) { w.cluster.Vanish("orders-1") }, true},
-		"a follower misses a look": {func(w *world) { w.cluster.Vanish("orders-3") }, false},
+		"nothing":                  {func(*world) {}, nothing},
+		"a renewal":                {(*world).renew, nothing},
+		"its leader is lost":       {func(w *world) { w.cluster.Crash("orders-1") }, both},
+		"its leader hangs":         {func(w *world) { w.cluster.Vanish("orders-1") }, both},
+		"a follower misses a look": {func(w *world) { w.cluster.Vanish("orders-3") }, nothing},
 		"a follower is lost": {func(w *world) {
 			w.cluster.Vanish("orders-3")
 			w.ops[0].observe()
 			w.cluster.Advance(3 * time.Second)
 			w.renew()
-		}, true},
-		"a pod is not labelled":     {func(w *world) { w.pods["orders-2"].Role = "" }, true},
-		"clients are led elsewhere": {func(w *world) { w.route = &decide.Route{} }, true},
-		"more members are asked":    {func(w *world) { w.store.Spec.Replicas = new(int32(4)) }, true},
-		"fewer members are asked":   {func(w *world) { w.store.Spec.Replicas = new(int32(2)) }, true},
+		}, record},
+		"a pod is not labelled":     {func(w *world) { w.pods["orders-2"].Role = "" }, both},
+		"clients are led elsewhere": {func(w *world) { w.route = &decide.Route{} }, both},
+		"more members are asked":    {func(w *world) { w.store.Spec.Replicas = new(int32(4)) }, both},
+		"fewer members are asked":   {func(w *world) { w.store.Spec.Replicas = new(int32(2)) }, both},
 		"it is paused": {func(w *world) {
 			w.store.Annotations[v1alpha1.AnnotationReconcile] = v1alpha1.ReconcileDisabled
-		}, true},
+		}, record},
 		"a handover is asked for": {func(w *world) {
 			w.store.Annotations[v1alpha1.AnnotationFailover] = v1alpha1.FailoverToAny
-		}, true},
+		}, both},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := started(t, 3, 1)
@@ -42,9 +44,9 @@ func TestACachedRecordIsReadAnewBeforeAnythingIsDone(t *testing.T) {
 			before := op.plan.Outcome()
 			tc.happens(w)
 			op.observe()
-			op.seen.Cached, op.seen.Before = decide.Reads{Record: true, Members: true}, before
+			op.seen.Cached, op.seen.Before = decide.Reads{Record: true, Members: true, Store: true}, before
 			op.decide()
-			if got := op.plan.Reread; got != (decide.Reads{Record: tc.want}) {
+			if got := op.plan.Reread; got != tc.want {
 				t.Errorf("%v %v: to be read anew: %+v", op.plan.Outcome(), op.plan.Actions, got)
 			}
 			op.seen.Cached = decide.Reads{}

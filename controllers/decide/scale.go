@@ -72,7 +72,8 @@ func (d *decision) surplus(rec Record) map[string]bool {
 	return out
 }
 
-// scaleDown removes one surplus member, once no rule counts it any more and the others can commit without it.
+// scaleDown removes one surplus member, once no rule counts it any more and the others can commit without it. One that keeps up stays while
+// one that is to stay does not: that one may be back in a moment, or else it is removed instead once it has been gone for long.
 func (d *decision) scaleDown(rec Record) (Plan, bool) {
 	surplus := d.surplus(rec)
 	for _, m := range slices.Backward(d.byOrdinal()) {
@@ -85,6 +86,10 @@ func (d *decision) scaleDown(rec Record) (Plan, bool) {
 		if m.Pod == nil || m.Pod.Deleting {
 			return plan(ScalingDown, v1alpha1.ReasonScalingDown, "%s is going away.", m.Name).again(soon), true
 		}
+		if stays := d.notKeepingUp(rec, surplus); stays != "" && d.keepsUp(rec, m) {
+			return plan(ScalingDown, v1alpha1.ReasonScalingDown, "%s is to be removed, and is kept while %s, which is to stay, does not keep up: %s.",
+				m.Name, stays, d.whyNotCaughtUp(rec, d.Members[stays])).again(soon), true
+		}
 		if p, ok := d.noteKept(rec, m); ok {
 			return p, true
 		}
@@ -92,6 +97,16 @@ func (d *decision) scaleDown(rec Record) (Plan, bool) {
 			do(DeletePod{m.Name, m.Pod.UID, "scaled down"}), true
 	}
 	return d.dropClaims(rec)
+}
+
+// notKeepingUp is a follower that is to stay, does not keep up, and may soon; "" where there is none.
+func (d *decision) notKeepingUp(rec Record, surplus map[string]bool) string {
+	for _, m := range d.roster(rec) {
+		if m.Name != rec.Leader.Member && !surplus[m.Name] && !d.unheard[m.Name] && !d.keepsUp(rec, m) {
+			return m.Name
+		}
+	}
+	return ""
 }
 
 // dropClaims deletes the claims of members that were scaled away, if the retention policy says so. A claim whose pod is

@@ -48,7 +48,13 @@ func (d *decision) changeRules(rec Record) (Plan, bool) {
 func (d *decision) finishRules(rec Record) Plan {
 	s := d.Members[rec.Leader.Member].fresh()
 	older, newer := rec.Rules[0], rec.Rules[1]
+	number := d.Store.Spec.SynchronousNumber()
+	if d.Store.Spec.Replication.Synchronous.Durability == v1alpha1.DurabilityPreferred {
+		number = min(number, d.live(s, older.Voters))
+	}
 	switch {
+	case newer.K < min(older.K, number): // before covers, which is true of every weaker rule
+		return d.writeRules(rec, "More synchronous followers are asked for again", []replication.Rule{older})
 	case covers(s, newer, rec.Start):
 		return d.writeRules(rec, "Every committed write is held under the newer rule", []replication.Rule{newer})
 	case equalRule(d.wantedRule(rec, older), older):

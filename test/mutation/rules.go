@@ -29,6 +29,7 @@ const (
 	recordGo   = "controllers/decide/record.go"
 	walSyncGo  = "replication/wal/sync.go"
 	observedGo = "controllers/decide/observed.go"
+	rereadGo   = "controllers/decide/reread.go"
 )
 
 // mutations are the rules, in the order of the protocol.
@@ -215,6 +216,12 @@ var mutations = []mutation{
 		[]edit{{observedGo,
 			"if m.Probe.Reach != Fresh {",
 			"if m.Probe.Status == nil {"}},
+	},
+	{
+		"consent from a stale cache", "what a person consents to is read from the API server",
+		[]edit{{rereadGo,
+			"Store:   d.Cached.Store && len(p.Actions) > 0,",
+			"Store:   false,"}},
 	},
 	{
 		"asynchronous leader without a Lease", "with k = 0 a leader stops on its own deadline",

@@ -33,6 +33,7 @@ func (x *pass) act(plan decide.Plan) error {
 func (x *pass) do(a decide.Action) error {
 	switch a := a.(type) {
 	case decide.WriteRecord:
+		x.consented(a)
 		if err := x.client.WriteRecord(x.p, a); err != nil {
 			return err
 		}

@@ -344,7 +344,8 @@ func (f *faults) scale(string) {
 
 func (f *faults) changeK(string) {
 	if f.w.rule.K == 0 {
-		return // a world without voters stays so
+		f.forbidLoss("") // a world without voters stays so
+		return
 	}
 	f.w.api.EditStore(func(s *v1alpha1.ReplicatedStore) {
 		if *s.Spec.Replicas > 1 {

@@ -18,6 +18,7 @@ import (
 // look observes and decides, anew while the decision asks for what was taken from the cache to be read; see controllers/observe.go.
 func (x *pass) look() (decide.Plan, error) {
 	for {
+		x.asOf = x.client.api.store
 		obs, err := x.observe()
 		if err != nil {
 			return decide.Plan{}, fmt.Errorf("observe: %w", err)
@@ -39,6 +40,9 @@ func (x *pass) look() (decide.Plan, error) {
 // observe reads what a decision needs.
 func (x *pass) observe() (decide.Observed, error) {
 	if x.store.Annotations[v1alpha1.AnnotationFailover] != "" {
+		x.uncached.Store = true
+	}
+	if x.uncached.Store {
 		s, err := x.client.GetStore(x.p)
 		if err != nil {
 			return decide.Observed{}, err
@@ -65,7 +69,7 @@ func (x *pass) observe() (decide.Observed, error) {
 		Handovers: x.memory.handovers(now),
 		Standby:   !x.leads, StoodIn: x.memory.stoodIn, Route: x.client.api.route,
 		Trial:  decide.Trial{Asked: x.memory.trialOf != "", Member: x.memory.trialOf}, // it takes every pod
-		Cached: decide.Reads{Record: !x.uncached.Record, Members: !x.uncached.Members}, Before: x.memory.decided,
+		Cached: decide.Reads{Record: !x.uncached.Record, Members: !x.uncached.Members, Store: !x.uncached.Store}, Before: x.memory.decided,
 	}, nil
 }
 

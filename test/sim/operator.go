@@ -234,6 +234,7 @@ type pass struct {
 	*Operator
 	p       *Proc
 	store   *v1alpha1.ReplicatedStore // of the cache, or newer: never changed
+	asOf    *v1alpha1.ReplicatedStore // as it was in the API when the newest look began, for the checker
 	began   time.Time
 	answers decide.Pass
 	seen    decide.Observed

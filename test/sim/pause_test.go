@@ -55,15 +55,15 @@ func TestHowLongWritesPause(t *testing.T) {
 		"its pod is evicted":    {func(w *World, host string) { w.api.Evict(w.members[host].name) }, time.Second},
 		"its machine loses power": {func(w *World, host string) {
 			w.kubelets.LoseNode(w.kubelets.Node(w.members[host].name))
-		}, 1700 * time.Millisecond},
-		"it is cut off": {func(w *World, host string) { everybodyElse(w, host, alone) }, 1700 * time.Millisecond},
+		}, 1750 * time.Millisecond},
+		"it is cut off": {func(w *World, host string) { everybodyElse(w, host, alone) }, 1750 * time.Millisecond},
 		"it hears nobody": {func(w *World, host string) {
 			everybodyElse(w, host, func(w *World, host, o string) { w.net.Cut(o, host) })
 		}, 2500 * time.Millisecond},
 		"nobody hears it": {func(w *World, host string) {
 			everybodyElse(w, host, func(w *World, host, o string) { w.net.Cut(host, o) })
-		}, 1700 * time.Millisecond},
-		"it is stopped": {func(w *World, host string) { w.members[host].os.Freeze() }, 1700 * time.Millisecond},
+		}, 1750 * time.Millisecond},
+		"it is stopped": {func(w *World, host string) { w.members[host].os.Freeze() }, 1750 * time.Millisecond},
 		"its machine loses power, with the elected operator": {func(w *World, host string) {
 			w.kubelets.LoseNode(w.kubelets.Node(w.members[host].name))
 			w.elected().Pause(time.Minute)

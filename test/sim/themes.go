@@ -41,7 +41,7 @@ var themes = []theme{
 	},
 	{ // leaders without voters replace each other, and come back with what the next one does not have
 		name:  "asynchronous",
-		kinds: []kind{{3, (*faults).hide}, {3, (*faults).isolate}, {2, (*faults).losePower}, {1, (*faults).cutAPI}, {1, (*faults).orphan}},
+		kinds: []kind{{3, (*faults).hide}, {3, (*faults).isolate}, {2, (*faults).losePower}, {1, (*faults).cutAPI}, {1, (*faults).orphan}, {2, (*faults).forbidLoss}},
 		draw:  asynchronous,
 	},
 	{ // followers are left behind, again and again, and seeds take long

@@ -1,0 +1,71 @@
+package decide_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+)
+
+// lowering is a store with one synchronous follower, and none asked for since: the record names both rules.
+func lowering(t *testing.T) *world {
+	t.Helper()
+	w := started(t, 3, 1)
+	w.run(2 * time.Second)
+	w.synchronous(0)
+	for n := 0; len(w.rec().Rules) != 2; n++ {
+		if n == 50 {
+			t.Fatalf("never two rules: %s", w.record)
+		}
+		w.step()
+	}
+	return w
+}
+
+// synchronous asks for a number of synchronous followers.
+func (w *world) synchronous(number int32) {
+	w.store.Spec.Replication.Synchronous.Number = new(number)
+	w.store.Generation++
+}
+
+// step is one look and what follows from it.
+func (w *world) step() {
+	w.cluster.Settle()
+	w.renew()
+	o := w.ops[0]
+	o.pass = decide.Pass{}
+	o.observe()
+	o.decide()
+	_ = o.act(-1)
+}
+
+// The number is lowered by mistake, and put back, or raised, while both rules are recorded and the voters are there: the leader never goes by
+// the weaker one.
+func TestANumberThatIsPutBackIsNotLowered(t *testing.T) {
+	for _, number := range []int32{1, 2} {
+		w := lowering(t)
+		w.synchronous(number)
+		for range 30 {
+			w.step()
+			if r := w.rec(); len(r.Rules) == 1 && r.Rules[0].K == 0 {
+				t.Fatalf("%d asked for: %v: %s", number, r.Rules, w.ops[0].plan.Message)
+			}
+		}
+		if r := w.rec(); len(r.Rules) != 1 || r.Rules[0].K != int(number) {
+			t.Errorf("%d asked for, and in the end %v", number, r.Rules)
+		}
+	}
+}
+
+// The leader is lost while both rules are recorded. What is said of it is true: it had synchronous followers.
+func TestLeaderLostWhileItsNumberIsLowered(t *testing.T) {
+	w := lowering(t)
+	w.cluster.Vanish("orders-1")
+	w.run(2 * time.Minute)
+	b := w.condition(v1alpha1.ConditionFailoverBlocked)
+	if b.Reason != v1alpha1.ReasonDataLossForbidden || !strings.Contains(b.Message, "was being told to go on without synchronous followers") {
+		t.Errorf("%s: %s", b.Reason, b.Message)
+	}
+}
