@@ -26,7 +26,7 @@ func TestWhatIsCachedIsReadAnewBeforeAnythingIsDone(t *testing.T) {
 			w.ops[0].observe()
 			w.cluster.Advance(3 * time.Second)
 			w.renew()
-		}, record},
+		}, both}, // the others are told anew whom to follow
 		"a pod is not labelled":     {func(w *world) { w.pods["orders-2"].Role = "" }, both},
 		"clients are led elsewhere": {func(w *world) { w.route = &decide.Route{} }, both},
 		"more members are asked":    {func(w *world) { w.store.Spec.Replicas = new(int32(4)) }, both},
