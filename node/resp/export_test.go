@@ -59,6 +59,16 @@ func (s *Server) Rationed() int {
 	return s.ration.used
 }
 
+// Requested returns how many bytes long requests take, including parts that were lent.
+func (s *Server) Requested() (n int) {
+	s.ration.mu.Lock()
+	defer s.ration.mu.Unlock()
+	for _, p := range s.ration.parts {
+		n += p.n
+	}
+	return n
+}
+
 // Held returns how many bytes long replies that wait to be sent take.
 func (s *Server) Held() int {
 	s.replies.mu.Lock()

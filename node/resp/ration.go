@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -310,6 +311,27 @@ func (c *conn) slim() {
 		c.srv.ration.give(p)
 	}
 	c.parts = nil
+}
+
+// shed gives back the memory of the commands before the next one, which may wait for long, unless what follows is long as well. Everything
+// before it must be settled.
+func (r *round) shed() {
+	c, size := r.conn, 0
+	for _, j := range r.jobs[r.next:] {
+		size += argBytes(j.args)
+	}
+	if len(c.parts) == 0 || size > largeBuffer {
+		return
+	}
+	for i, j := range r.jobs {
+		for k, arg := range j.args {
+			if j.args[k] = nil; i >= r.next {
+				j.args[k] = bytes.Clone(arg) // the buffer that it points into is given back
+			}
+		}
+	}
+	c.parser.compact()
+	c.slim()
 }
 
 // hold sets whether the parts that c has for its request are held, which they are while it is being executed.
