@@ -53,14 +53,7 @@ func (s *Server) LeaveLater(d time.Duration) { s.astrayWait.Store(int64(d)) }
 var SameStore = sameStore
 
 // Rationed returns how many bytes long requests take.
-func (s *Server) Rationed() int {
-	s.ration.mu.Lock()
-	defer s.ration.mu.Unlock()
-	return s.ration.used
-}
-
-// Requested returns how many bytes long requests take, including parts that were lent.
-func (s *Server) Requested() (n int) {
+func (s *Server) Rationed() (n int) {
 	s.ration.mu.Lock()
 	defer s.ration.mu.Unlock()
 	for _, p := range s.ration.parts {

@@ -101,6 +101,7 @@ func (c *call) blocking(timeout time.Duration) (context.Context, func()) {
 		timeout = math.MaxInt64
 	}
 	ctx, cancel := context.WithTimeout(c.srv.blockCtx, timeout)
+	c.conn.touch()
 	c.conn.setWake(cancel)
 	if c.conn.killed.Load() || c.conn.cut.Load() {
 		cancel() // it may have happened just before wake was set

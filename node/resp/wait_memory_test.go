@@ -42,7 +42,7 @@ func TestWaitHoldsUpNoLongRequests(t *testing.T) {
 				}
 				return ""
 			})
-			if held := n.Server.Requested(); held > 0 && len(tc.behind) < length {
+			if held := n.Server.Rationed(); held > 0 && len(tc.behind) < length {
 				t.Errorf("it holds %d bytes", held)
 			}
 			for i := range 3 {
