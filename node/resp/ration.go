@@ -44,9 +44,10 @@ type part struct {
 
 // rationPatience is how long a part counts while others wait. Its holder may be slow to send a request or to take a reply, and must not
 // hold up everybody, so the part is lent after that time. At most ration.most bytes may be lent, so that memory stays bounded. Clients that
-// take nothing are cut off in the end, and so are those that send nothing while others wait; see cutOffIfSlow. The parts of the large holder are lent regardless of that bound. Until it has given them
-// back, others that want more than ration.size wait, but do not hold up those that want less. A request that is being executed counts
-// for as long as that takes: while the disk or the voters are slow, further requests would only wait for them in memory.
+// take nothing are cut off in the end, and so are those that send nothing while others wait; see cutOffIfSlow. The parts of the large holder
+// are lent regardless of that bound. Until it has given them back, others that want more than ration.size wait, but do not hold up those
+// that want less. A request that is being executed counts for as long as that takes: while the disk or the voters are slow, further requests
+// would only wait for them in memory.
 const rationPatience = 2 * time.Second
 
 // try is take without waiting: it returns nil if it would have to wait.
