@@ -53,10 +53,13 @@ func (s *Server) LeaveLater(d time.Duration) { s.astrayWait.Store(int64(d)) }
 var SameStore = sameStore
 
 // Rationed returns how many bytes long requests take.
-func (s *Server) Rationed() int {
+func (s *Server) Rationed() (n int) {
 	s.ration.mu.Lock()
 	defer s.ration.mu.Unlock()
-	return s.ration.used
+	for _, p := range s.ration.parts {
+		n += p.n
+	}
+	return n
 }
 
 // Held returns how many bytes long replies that wait to be sent take.

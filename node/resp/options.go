@@ -46,7 +46,8 @@ type Options struct {
 	MaxLong int
 	// MaxLarge bounds the memory for requests longer than 128 KiB that are being read or executed, and for values longer than that which are
 	// read in order to be written, in bytes over all clients; 0 means no bound. A request longer than MaxLarge has to be the only one.
-	// Others wait.
+	// Others wait. If clients are slow to send, up to twice MaxLarge may be in use, and a quarter for requests up to an eighth of MaxLarge,
+	// plus the request of one client at a time that is longer than MaxLarge. Clients that are too slow while others wait are closed.
 	MaxLarge int
 	// CommitTimeout is how long a write may wait for its commit before its outcome is reported as unknown (default 10 s), give or take a
 	// sixteenth. CONFIG SET commit-timeout-ms changes it.
@@ -54,7 +55,7 @@ type Options struct {
 	// ReadTimeout bounds the wait in Backend.ReadGate (default 2 s).
 	ReadTimeout time.Duration
 	// StallTimeout is the time within which a client must take 4 MiB of its replies, or all that is left of them, while nothing that it sends
-	// is read (default 60 s). A client that is slower is closed.
+	// is read (default 60 s). A client that is slower is closed. While others wait for memory, the same holds for sending a long request.
 	StallTimeout time.Duration
 	// Dial connects to the client port of another member, to which commands that need the leader are forwarded. If it is nil, such commands
 	// are refused with READONLY instead.

@@ -1,10 +1,7 @@
 package resp
 
 import (
-	"cmp"
 	"context"
-	"errors"
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -15,38 +12,42 @@ import (
 // that has to wait for its part is not read from, or not answered, in the meantime.
 //
 // A part that its holder has had for too long is lent: it no longer counts against size, so that others get theirs; see rationPatience.
-// A holder that was granted more than size allows is large. There is at most one at a time.
+// A holder that was granted more than size allows is large. There is at most one at a time. Short parts that would have to wait go aside
+// as long as there is room: they do not count against size either, and so do not wait behind longer ones.
 //
-// Invariant: all parts together are at most size+most bytes, not counting those of the large holder, if there is one.
+// Invariant: all parts together are at most size+most+mostAside bytes, not counting those of the large holder, if there is one.
 type ration struct {
-	mu    sync.Mutex
-	size  int     // bytes; 0: no bound
-	used  int     // bytes of the parts that are not lent
-	lent  int     // bytes of the lent parts, except those of large
-	most  int     // bound on lent, or unbounded
-	large any     // the large holder, or nil; always nil if most is unbounded
-	parts []*part // granted parts, oldest first
-	queue []*part // parts being waited for, first come, first served
+	mu        sync.Mutex
+	size      int        // bytes; 0: no bound
+	used      int        // bytes of the parts that are neither lent nor aside
+	lent      int        // bytes of the lent parts, except those of large
+	most      int        // bound on lent
+	aside     int        // bytes of the parts that are aside
+	mostAside int        // bound on aside; parts of up to half of that are short
+	large     any        // the large holder, or nil
+	parts     []*part    // granted parts, oldest first
+	queue     []*part    // parts being waited for, first come, first served
+	tooSlow   func(part) // called while others wait, without mu, for each part that is not held; may be nil
 }
-
-// unbounded, as ration.most, means that any number of parts may be lent.
-const unbounded = math.MaxInt
 
 // part is a part of a ration, granted or waited for.
 type part struct {
-	n    int           // bytes
-	who  any           // the holder, which may have several parts
-	lent bool          // no longer counts against ration.size
-	held bool          // is not lent, however long ago it was granted
-	got  chan struct{} // closed when the part is granted
-	at   time.Time     // when it was granted
+	n     int           // bytes
+	who   any           // the holder, which may have several parts
+	lent  bool          // no longer counts against ration.size
+	aside bool          // never counted against ration.size
+	held  bool          // is not lent, however long ago it was granted
+	got   chan struct{} // closed when the part is granted
+	at    time.Time     // when it was granted
+	since time.Time     // when it was granted, or was last held no longer
 }
 
 // rationPatience is how long a part counts while others wait. Its holder may be slow to send a request or to take a reply, and must not
-// hold up everybody, so the part is lent after that time. Of replies, at most ration.most bytes may be lent, so that memory stays bounded;
-// clients that take nothing are cut off in the end. The parts of the large holder are lent regardless of that bound. Until it has given them
-// back, others that want more than ration.size wait, but do not hold up those that want less. A request that is being executed counts
-// for as long as that takes: while the disk or the voters are slow, further requests would only wait for them in memory.
+// hold up everybody, so the part is lent after that time. At most ration.most bytes may be lent, so that memory stays bounded. Clients that
+// take nothing are cut off in the end, and so are those that send nothing while others wait; see cutOffIfSlow. The parts of the large holder
+// are lent regardless of that bound. Until it has given them back, others that want more than ration.size wait, but do not hold up those
+// that want less. A request that is being executed counts for as long as that takes: while the disk or the voters are slow, further requests
+// would only wait for them in memory.
 const rationPatience = 2 * time.Second
 
 // try is take without waiting: it returns nil if it would have to wait.
@@ -107,6 +108,8 @@ func (r *ration) give(p *part) {
 // count adds n bytes to the counter that p belongs to. The caller holds r.mu, as for the functions from here to serve.
 func (r *ration) count(p *part, n int) {
 	switch {
+	case p.aside:
+		r.aside += n
 	case !p.lent:
 		r.used += n
 	case r.large == nil || p.who != r.large:
@@ -125,9 +128,15 @@ func (r *ration) fits(p *part) bool {
 	return r.large == nil && (r.first(p) || r.alone(p))
 }
 
+// fitsAside reports whether p may go aside. Only a holder's first part may.
+func (r *ration) fitsAside(p *part) bool {
+	return p.n <= r.mostAside/2 && r.aside+p.n <= r.mostAside &&
+		!slices.ContainsFunc(r.parts, func(other *part) bool { return other.who == p.who })
+}
+
 // alone reports whether nobody but p's holder has a part that counts.
 func (r *ration) alone(p *part) bool {
-	return !slices.ContainsFunc(r.parts, func(other *part) bool { return !other.lent && other.who != p.who })
+	return !slices.ContainsFunc(r.parts, func(other *part) bool { return !other.lent && !other.aside && other.who != p.who })
 }
 
 // late reports whether p cannot be granted before another, large holder has given its parts back. Others need not wait behind p then.
@@ -144,9 +153,9 @@ func (r *ration) late(p *part) bool {
 	return n > r.size
 }
 
-// hand grants p. If that exceeds size, and most is bounded, its holder becomes large.
+// hand grants p. If that exceeds size, its holder becomes large.
 func (r *ration) hand(p *part) {
-	if r.used+p.n > r.size && r.most != unbounded && r.large == nil {
+	if !p.aside && r.used+p.n > r.size && r.large == nil {
 		for _, other := range r.parts {
 			if other.lent && other.who == p.who {
 				r.lent -= other.n
@@ -155,12 +164,13 @@ func (r *ration) hand(p *part) {
 		r.large = p.who
 	}
 	r.parts = append(r.parts, p)
-	r.used += p.n
+	r.count(p, p.n)
 	p.at = time.Now()
+	p.since = p.at
 	close(p.got)
 }
 
-// serve grants the queued parts, in order, as far as they fit. The holder of the oldest part comes first.
+// serve grants the queued parts, in order, as far as they fit. The holder of the oldest part comes first. Of the others, short ones go aside.
 func (r *ration) serve() {
 	for {
 		next := slices.IndexFunc(r.queue, func(p *part) bool { return r.first(p) && !r.late(p) })
@@ -168,7 +178,11 @@ func (r *ration) serve() {
 			next = slices.IndexFunc(r.queue, func(p *part) bool { return !r.late(p) })
 		}
 		if next < 0 || !r.fits(r.queue[next]) {
-			return
+			next = slices.IndexFunc(r.queue, r.fitsAside)
+			if next < 0 {
+				return
+			}
+			r.queue[next].aside = true
 		}
 		p := r.queue[next]
 		r.queue = slices.Delete(r.queue, next, next+1)
@@ -176,12 +190,20 @@ func (r *ration) serve() {
 	}
 }
 
-// relent lends the parts that were granted too long ago, oldest first, as far as most allows.
+// relent lends the parts that were granted too long ago, oldest first, as far as most allows. If others still wait, it has holders looked at
+// that may be too slow.
 func (r *ration) relent() {
+	for _, p := range r.lend() {
+		r.tooSlow(p)
+	}
+}
+
+// lend does relent's work under mu, and returns copies of the parts whose holders may be too slow.
+func (r *ration) lend() (suspects []part) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, p := range r.parts {
-		if p.lent || p.held {
+		if p.lent || p.held || p.aside {
 			continue
 		}
 		if time.Since(p.at) < rationPatience || p.who != r.large && r.lent+p.n > r.most {
@@ -192,6 +214,15 @@ func (r *ration) relent() {
 		r.count(p, p.n)
 	}
 	r.serve()
+	if len(r.queue) == 0 || r.tooSlow == nil {
+		return nil
+	}
+	for _, p := range r.parts {
+		if !p.held {
+			suspects = append(suspects, *p)
+		}
+	}
+	return suspects
 }
 
 // hold sets whether parts are held. A held part counts, and is not lent, until it is no longer held.
@@ -199,6 +230,9 @@ func (r *ration) hold(parts []*part, held bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, p := range parts {
+		if p.held && !held {
+			p.since = time.Now()
+		}
 		if p.held = held; held && p.lent {
 			r.count(p, -p.n)
 			p.lent = false
@@ -218,116 +252,4 @@ func (r *ration) leave(p *part) bool {
 	r.queue = slices.Delete(r.queue, i, i+1)
 	r.serve() // p may have been in the way of smaller parts
 	return true
-}
-
-// mayFill waits until there is memory for the missing rest of a long request. It returns false if something has happened that ends the wait
-// for input.
-func (c *conn) mayFill() bool {
-	want, have := c.parser.wants(), 0
-	for _, p := range c.parts {
-		have += p.n
-	}
-	if want <= have || c.srv.ration.size == 0 {
-		return true
-	}
-	p, _ := c.await(&c.srv.ration, want-have, 0)
-	if p == nil {
-		return false
-	}
-	c.parts = append(c.parts, p)
-	c.touch()
-	return true
-}
-
-// await waits for n bytes of r for at most limit (0: no limit). It returns nil if the limit has passed (late is then true), or if something
-// has happened that ends the wait. If the client hangs up while it waits, await kills the connection.
-func (c *conn) await(r *ration, n int, limit time.Duration) (p *part, late bool) {
-	if p := r.try(n, c); p != nil {
-		return p, false
-	}
-	c.queued.Store(true)
-	defer c.queued.Store(false)
-	ctx, cancel := context.WithTimeout(c.srv.blockCtx, cmp.Or(limit, math.MaxInt64))
-	defer cancel()
-	c.setWake(cancel)
-	defer c.setWake(nil)
-	if c.disturbed() {
-		cancel() // it may have happened just before wake was set
-	}
-	var watching sync.WaitGroup
-	watching.Go(func() { c.watchHangup(ctx, func() { c.kill("it hung up while it waited for its turn") }) })
-	defer watching.Wait()
-	defer cancel() // runs before watching.Wait
-	p = r.take(ctx, n, c)
-	return p, p == nil && errors.Is(ctx.Err(), context.DeadlineExceeded)
-}
-
-// kept holds the parts of Server.ration for data that a connection keeps between commands or is working on.
-type kept struct {
-	parts []*part
-	have  int // bytes that were waited for
-}
-
-// await waits until there is memory for bytes bytes in total, or something has happened that ends the wait. Up to the size of the largest
-// pooled buffer nothing is needed; data beyond that takes turns with long requests.
-func (k *kept) await(c *conn, bytes int) {
-	if bytes <= largeBuffer || bytes <= k.have || c.srv.ration.size == 0 {
-		return
-	}
-	c.hold(false) // others may wait for the memory that this request takes
-	defer c.hold(true)
-	n := max(bytes-k.have, largeBuffer)
-	if p, _ := c.await(&c.srv.ration, n, 0); p != nil {
-		k.parts = append(k.parts, p)
-	}
-	k.have += n
-}
-
-func (k *kept) add(p *part) {
-	k.parts = append(k.parts, p)
-	k.have += p.n
-}
-
-func (k *kept) give(c *conn) {
-	for _, p := range k.parts {
-		c.srv.ration.give(p)
-	}
-	*k = kept{}
-}
-
-// slim gives back the memory that a long request took, once it is done.
-func (c *conn) slim() {
-	c.toWrite.give(c)
-	p := &c.parser
-	if len(p.buf) >= largeBuffer {
-		c.hold(false)
-		return
-	}
-	if cap(p.buf) > largeBuffer {
-		p.buf = append(takeBuffer(len(p.buf)), p.buf...)
-	}
-	for _, p := range c.parts {
-		c.srv.ration.give(p)
-	}
-	c.parts = nil
-}
-
-// hold sets whether the parts that c has for its request are held, which they are while it is being executed.
-func (c *conn) hold(executing bool) {
-	for _, parts := range [][]*part{c.parts, c.toWrite.parts} {
-		if len(parts) > 0 {
-			c.srv.ration.hold(parts, executing)
-		}
-	}
-}
-
-// wants returns the size to which the buffer has to grow next, in bytes, or 0 if a pooled buffer is enough for now.
-func (p *parser) wants() int {
-	if len(p.buf) < cap(p.buf) || cap(p.buf) < largeBuffer {
-		return 0
-	}
-	if need := p.missing(); need > 0 {
-		return len(p.buf) + need
-	}
-	return 2 * cap(p.buf)
 }

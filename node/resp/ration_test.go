@@ -242,3 +242,63 @@ func TestRationOfWhatIsExecuted(t *testing.T) {
 		}
 	})
 }
+
+// Short parts wait neither behind longer ones nor for those whose holders are slow, as long as there is room aside. A holder's further parts
+// do not go aside.
+func TestRationOfTheShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &ration{size: 10, most: 10, mostAside: 4}
+		var slow []taker
+		for range 6 {
+			slow = append(slow, r.taker(5))
+		}
+		time.Sleep(3 * rationPatience)
+		if slow[3].waits() || !slow[4].waits() || !slow[5].waits() {
+			t.Fatal("two are lent, two are used, two wait")
+		}
+		a, b, c, long := r.taker(2), r.taker(2), r.taker(2), r.taker(3)
+		if a.waits() || b.waits() || !c.waits() || !long.waits() {
+			t.Fatal("there is room aside for two of the short ones")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if r.take(ctx, 1, a.got) != nil {
+			t.Fatal("who has some gets more aside")
+		}
+		time.Sleep(3 * rationPatience)
+		r.give(<-a.got)
+		if c.waits() || !slow[4].waits() {
+			t.Fatal("what one gave back is another short one's")
+		}
+		for _, s := range append(slow, b, c, long) {
+			r.give(<-s.got)
+			synctest.Wait()
+		}
+		if r.used != 0 || r.lent != 0 || r.aside != 0 || len(r.parts)+len(r.queue) != 0 {
+			t.Errorf("%+v", r)
+		}
+	})
+}
+
+// Holders are looked at only while others wait, and not while their requests are executed.
+func TestRationOfTheTooSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &ration{size: 10, most: 3}
+		slow, executed := r.take(t.Context(), 4, "slow"), r.take(t.Context(), 6, "executed")
+		r.hold([]*part{executed}, true)
+		r.tooSlow = func(p part) {
+			if p.who != "slow" {
+				t.Errorf("%v is not slow", p.who)
+			} else if time.Since(p.since) > 2*rationPatience {
+				r.give(slow)
+			}
+		}
+		time.Sleep(10 * rationPatience)
+		if len(r.parts) != 2 {
+			t.Fatal("nobody waits")
+		}
+		if r.take(t.Context(), 4, "other") == nil || len(r.parts) != 2 {
+			t.Errorf("%d parts", len(r.parts))
+		}
+	})
+}

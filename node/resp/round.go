@@ -150,11 +150,16 @@ func (r *round) execute() {
 		case class == classSettled && r.hasty && r.pending:
 			return // resumed once the pending batch is committed
 		case class == classRead, class == classSettled:
-			if class == classSettled && r.settle() && j.cmd.isWait() && !r.hasty {
+			waits := class == classSettled && r.settle() && j.cmd.isWait() && !r.hasty
+			if waits {
 				r.tellSoFar()
+				r.shed()
 			}
 			if (class == classRead || !r.conn.closing) && !r.onView(j) {
 				continue // run it at the leader, or later
+			}
+			if waits {
+				r.conn.hold(true)
 			}
 		case class == classExec:
 			if !r.exec(r.next) {

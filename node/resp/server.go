@@ -57,7 +57,8 @@ func New(b Backend, o Options) (*Server, error) {
 	}
 	s := &Server{backend: b, opt: o.withDefaults(), table: newTable()}
 	s.limits = &s.opt.Limits
-	s.ration.size, s.ration.most = s.opt.MaxLarge, unbounded
+	s.ration.size, s.ration.most, s.ration.mostAside = s.opt.MaxLarge, s.opt.MaxLarge, s.opt.MaxLarge/4
+	s.ration.tooSlow = s.cutOffIfSlow
 	s.replies.size, s.replies.most = s.opt.MaxLong, s.opt.MaxLong
 	s.stats = newStats(s)
 	s.started = s.opt.Now()
@@ -350,13 +351,18 @@ func (g *registry) count() int {
 func (g *registry) blocked() int {
 	n := 0
 	for _, c := range g.all() {
-		c.mu.Lock()
-		if c.wake != nil && !c.queued.Load() {
+		if c.blocked() {
 			n++
 		}
-		c.mu.Unlock()
 	}
 	return n
+}
+
+// blocked reports whether c is inside a blocking command.
+func (c *conn) blocked() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.wake != nil && !c.queued.Load()
 }
 
 func (g *registry) all() []*conn {

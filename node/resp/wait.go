@@ -101,6 +101,7 @@ func (c *call) blocking(timeout time.Duration) (context.Context, func()) {
 		timeout = math.MaxInt64
 	}
 	ctx, cancel := context.WithTimeout(c.srv.blockCtx, timeout)
+	c.conn.touch()
 	c.conn.setWake(cancel)
 	if c.conn.killed.Load() || c.conn.cut.Load() {
 		cancel() // it may have happened just before wake was set
@@ -117,8 +118,10 @@ func (c *call) blocking(timeout time.Duration) (context.Context, func()) {
 	}
 }
 
-// tellSoFar sends the replies to the commands before one that may wait for long.
+// tellSoFar sends the replies to the commands before one that may wait for long. The memory that the connection has for its request no
+// longer holds up others from here on.
 func (r *round) tellSoFar() {
+	r.conn.hold(false)
 	if r.flush() != nil || r.conn.drain() != nil {
 		r.conn.closing = true
 	}
@@ -132,6 +135,7 @@ func (r *round) waitElsewhere(u *upstream, j *job) (gone func() bool, done func(
 		return func() bool { return false }, func() {}
 	}
 	r.tellSoFar()
+	r.shed()
 	ctx, end := r.call.blocking(0)
 	_ = u.nc.SetDeadline(r.waitDeadline(j))
 	if _, leader := r.srv.backend.Place(); leader != "" {
