@@ -368,6 +368,9 @@ func (l *loop) handOverLate() {
 	}
 }
 
+// isLast reports whether a loop executes the command only as the last one of a pipeline.
+func (c *command) isLast() bool { return c.isWait() || c.name == shownCommand }
+
 // simple reports whether a loop may try to execute the round.
 func (r *round) simple() bool {
 	c := r.conn
@@ -383,13 +386,13 @@ func (r *round) simple() bool {
 		size += argBytes(j.args)
 		class := r.classify(j)
 		switch {
-		case size > simpleBytes, len(j.cmd.keys) == 0 && !j.cmd.isWait(), r.elsewhere(j, class):
+		case size > simpleBytes, len(j.cmd.keys) == 0 && !j.cmd.isLast(), r.elsewhere(j, class):
 			return false
 		case class == classBatch && j.cmd.has(flagWrite):
 			writes = true
 		case class == classRead && j.cmd.has(flagFast) && len(j.args) == 2: // reads a single key
 			views = true
-		case j.cmd.isWait() && i == len(r.jobs)-1:
+		case j.cmd.isLast() && i == len(r.jobs)-1:
 		default:
 			return false
 		}
