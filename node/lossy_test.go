@@ -48,7 +48,8 @@ func (l *line) ask(command string) string {
 // that wrote what is lost is not shown an older state, nor told that followers have it: it ends.
 func TestConnectionsEndWithWhatTheyHaveSeen(t *testing.T) {
 	for at, entry := range map[string]string{"at the old leader": "m-1", "at a follower": "m-2"} {
-		for question, early := range map[string]bool{"GET mine": false, "WAIT 1 1000": false, "STRLEN mine": true} { // early: while nobody leads
+		// early: it is asked while nobody leads.
+		for question, early := range map[string]bool{"GET mine": false, "WAIT 1 1000": false, "STRLEN mine": true} {
 			t.Run(at+": "+question, func(t *testing.T) {
 				c := newCluster(t, 3, 0)
 				c.promote("m-1", "m-2", "m-3")

@@ -368,9 +368,6 @@ func (l *loop) handOverLate() {
 	}
 }
 
-// isLast reports whether a loop executes the command only as the last one of a pipeline.
-func (c *command) isLast() bool { return c.isWait() || c.name == shownCommand }
-
 // simple reports whether a loop may try to execute the round.
 func (r *round) simple() bool {
 	c := r.conn
