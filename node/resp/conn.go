@@ -68,7 +68,7 @@ type conn struct {
 	watchesUp      *upstream        // the upstream over which keys are watched; may be nil
 
 	resp3   atomic.Bool
-	cut     atomic.Bool             // leadership ended: nothing more may run
+	cut     atomic.Bool             // see Server.Cut: nothing more may run
 	killed  atomic.Bool             // closed by another goroutine
 	last    atomic.Pointer[command] // newest command
 	active  atomic.Int64            // Server.uptime when a command last began or ended

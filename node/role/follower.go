@@ -183,7 +183,7 @@ func (m *Member) replied(reply replication.HelloReply) (step replication.Step, e
 	}
 	if whole && m.core.Promises().NeedSeed { // what is to be cut was committed
 		m.readable.Store(false) // first: no connection that is made from now on is shown it
-		m.opt.LostHistory(fmt.Sprintf("what this member has shown was lost: it is not in the log of the leader of epoch %d", m.link.target.epoch))
+		m.opt.LostHistory(fmt.Sprintf("what this member has shown was lost: it is not in the log of the leader of epoch %d", m.core.Promises().Epoch))
 	}
 	if m.final(err) != nil {
 		m.noRoomFor(err)
