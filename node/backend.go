@@ -90,6 +90,23 @@ func (b *backend) WaitAcknowledged(ctx context.Context, p replication.Position, 
 	return b.run.WaitAcknowledged(ctx, p, local, followers)
 }
 
+// Shown implements resp.Backend. It pairs the position with an epoch that is at or above its own: whose log has that epoch has what came
+// before it, and whose log does not ends where the epochs before do.
+func (b *backend) Shown() replication.Mark {
+	g := b.run.Generation()
+	position := g.Machine.Ceiling().Position // first: its epoch is not above that of the log's end
+	return replication.Mark{Epoch: g.Log.Last().Epoch, Position: position}
+}
+
+// Holds implements resp.Backend.
+func (b *backend) Holds(m replication.Mark) (holds, leads bool) {
+	led := b.run.Role() == replication.RoleLeader
+	log := b.run.Generation().Log
+	last := log.Last().Position // first: while this member leads, its log only grows
+	holds = m.Position <= log.Epochs().EndOf(m.Epoch, last)
+	return holds, led && b.run.Role() == replication.RoleLeader
+}
+
 func (b *backend) SetActiveExpire(on bool) { b.paused.Store(!on) }
 
 // statusWait is how long INFO and ROLE wait for the role's turn, which a disk that hangs may hold; then they tell what is known without it.

@@ -140,6 +140,11 @@ func (n *Node) startRunner(ctx context.Context) (*role.Runner, error) {
 				c.Deposed(reason)
 			}
 		},
+		LostHistory: func(reason string) {
+			if c := n.serving.Load(); c != nil {
+				c.Cut(reason)
+			}
+		},
 		LeaderMoved: func(address string) {
 			if c := n.serving.Load(); c != nil {
 				c.LeaderMoved(address)

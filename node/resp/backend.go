@@ -144,6 +144,11 @@ type Backend interface {
 	// is lost. It then returns what Acknowledged returns.
 	WaitAcknowledged(ctx context.Context, p replication.Position, local bool, followers int) (bool, int)
 
+	// Shown returns a mark at or above everything that this member can have shown to clients so far, in its own log.
+	Shown() replication.Mark
+	// Holds reports whether this member leads, and if so, whether its log holds what another member's Shown has returned.
+	Holds(shown replication.Mark) (holds, leads bool)
+
 	// SetActiveExpire switches the leader's removal of expired keys on or off (DEBUG SET-ACTIVE-EXPIRE, for test suites).
 	// Reads never return expired keys either way.
 	SetActiveExpire(on bool)

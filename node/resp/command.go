@@ -113,6 +113,8 @@ func newTable() *table {
 	}
 	hidden := newCommand(&spec{name: forwardedCommand, arity: -1, flags: "noscript loading stale fast no_auth", group: "connection", run: forwarded})
 	t.byName[hidden.name] = hidden
+	hidden = newCommand(&spec{name: shownCommand, arity: -1, flags: "noscript loading stale fast", group: "connection", mode: modeSettled, run: shown})
+	t.byName[hidden.name] = hidden
 	return t
 }
 

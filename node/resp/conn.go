@@ -61,12 +61,14 @@ type conn struct {
 	forwarded bool // the peer is another member, which forwards for a client of its own
 	// wroteElsewhere means that the client may have written at another leader, or over an earlier connection of the forwarding member.
 	wroteElsewhere bool
-	given          string    // the password that the client gave although none is required; see words
-	up             *upstream // connection to the leader; may be nil. Changed under mu, because other goroutines read it
-	watchesUp      *upstream // the upstream over which keys are watched; may be nil
+	shown          replication.Mark // the end of what leaders elsewhere can have shown to the client; zero: nothing; see history.go
+	untold         bool             // a leader elsewhere has shown more than that
+	given          string           // the password that the client gave although none is required; see words
+	up             *upstream        // connection to the leader; may be nil. Changed under mu, because other goroutines read it
+	watchesUp      *upstream        // the upstream over which keys are watched; may be nil
 
 	resp3   atomic.Bool
-	cut     atomic.Bool             // leadership ended: nothing more may run
+	cut     atomic.Bool             // see Server.Cut: nothing more may run
 	killed  atomic.Bool             // closed by another goroutine
 	last    atomic.Pointer[command] // newest command
 	active  atomic.Int64            // Server.uptime when a command last began or ended

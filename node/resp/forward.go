@@ -93,7 +93,10 @@ func (r *round) forward(i int) int {
 			return r.givenUp(i)
 		}
 		u, err := c.connect(p.ctx, addr)
-		if err != nil {
+		switch {
+		case errors.Is(err, errLost), c.cut.Load():
+			return r.lostHistory(i)
+		case err != nil:
 			r.lastRefusal = err
 			continue
 		}
@@ -156,6 +159,7 @@ func (r *round) converse(u *upstream, i, end int) (next int, again bool) {
 	for k := i; k < end; k++ {
 		r.sent = r.encode(r.sent, &r.jobs[k], stopping)
 	}
+	r.sent = askShown(r.sent, u, &r.jobs[i])
 	sent := u.send(r.sent)
 	defer sent()
 	r.srv.stats.forwarded.Add(uint64(end - i))
@@ -178,6 +182,7 @@ func (r *round) converse(u *upstream, i, end int) (next int, again bool) {
 			}
 			return r.unanswered(u, k, end, err)
 		case !ran:
+			r.toldShown(u, strings.TrimPrefix(r.errorAt(at), codeNotLeader+" "))
 			r.out.rewind(at)
 			r.conn.disconnect()
 			return k, true
@@ -194,6 +199,7 @@ func (r *round) converse(u *upstream, i, end int) (next int, again bool) {
 			return k + 1, false
 		}
 	}
+	r.takeShown(u)
 	return end, false
 }
 
@@ -266,6 +272,7 @@ func (r *round) took(j *job, at int) {
 	r.begin(j)
 	wrote := j.cmd.has(flagWrite)
 	c.wroteElsewhere = true
+	c.up.untold = c.up.due
 	r.silent = silence{}
 	switch j.cmd.name {
 	case "watch":

@@ -87,7 +87,9 @@ var errNotLeader = errors.New("this member does not lead")
 func (r *round) nowhere(i int, cause error) int {
 	j := &r.jobs[i]
 	if r.conn.forwarded {
-		r.answer(j, func() { r.refuse(codeNotLeader + " nothing was run: " + cause.Error()) })
+		r.answer(j, func() {
+			r.refuse(codeNotLeader + " " + formatMark(r.srv.backend.Shown()) + " nothing was run: " + cause.Error())
+		})
 		r.conn.closing = true
 		return i + 1
 	}

@@ -383,13 +383,13 @@ func (r *round) simple() bool {
 		size += argBytes(j.args)
 		class := r.classify(j)
 		switch {
-		case size > simpleBytes, len(j.cmd.keys) == 0 && !j.cmd.isWait(), r.elsewhere(j, class):
+		case size > simpleBytes, len(j.cmd.keys) == 0 && !j.cmd.isLast(), r.elsewhere(j, class):
 			return false
 		case class == classBatch && j.cmd.has(flagWrite):
 			writes = true
 		case class == classRead && j.cmd.has(flagFast) && len(j.args) == 2: // reads a single key
 			views = true
-		case j.cmd.isWait() && i == len(r.jobs)-1:
+		case j.cmd.isLast() && i == len(r.jobs)-1:
 		default:
 			return false
 		}

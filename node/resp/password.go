@@ -94,7 +94,7 @@ func (c *conn) words() []string {
 // password accepts any.
 func (u *upstream) login(words []string) (err error) {
 	for _, w := range words {
-		if err = u.ask("AUTH", defaultUser, w); err == nil || !strings.Contains(err.Error(), "WRONGPASS") {
+		if _, err = u.ask("AUTH", defaultUser, w); err == nil || !strings.Contains(err.Error(), "WRONGPASS") {
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/replicatedstore/replicatedstore/node/store"
+	"github.com/replicatedstore/replicatedstore/replication"
 )
 
 const (
@@ -137,6 +138,9 @@ func (r *round) execute() {
 	r.gated, r.gateErr = false, nil
 	for r.next < len(r.jobs) && !r.conn.closing && !r.conn.killed.Load() && !r.out.over && !r.stuck && !r.large() {
 		j := &r.jobs[r.next]
+		if r.seq != nil && r.conn.shown != (replication.Mark{}) && !r.inherits() {
+			continue
+		}
 		class := r.classify(j)
 		switch {
 		case r.elsewhere(j, class):
@@ -260,6 +264,10 @@ func (r *round) openView(cmd *command) string {
 	// Only after the gate: while it waited, the state machine may have been replaced, and time has passed.
 	if r.machine = r.srv.backend.Machine(); r.machine == nil {
 		return errLoading
+	}
+	if r.conn.cut.Load() && cmd.has(flagReadonly) { // the machine may be another one than before
+		r.conn.closing = true
+		return errMasterDown
 	}
 	r.call.now = r.machine.ReadTime()
 	if r.seq != nil {

@@ -209,7 +209,7 @@ func (s *Server) tune(tcp *net.TCPConn) {
 	_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: period, Interval: max(period/3, time.Second), Count: 3})
 }
 
-// Cut ends every connection because this member no longer leads, or because its state was replaced. Idle connections are closed at
+// Cut ends every connection because this member no longer leads, or because what it has shown to clients was lost. Idle connections are closed at
 // once. The others first answer what is in progress, with an unknown outcome where it cannot be learned.
 func (s *Server) Cut(reason string) {
 	all := s.clients.all()

@@ -20,6 +20,10 @@ type upstream struct {
 	in    *bufio.Reader
 	resp3 bool
 	given string // conn.given when it was dialed
+
+	tells  bool // the leader knows shownCommand
+	due    bool // it was sent, and is not answered
+	untold bool // the leader has answered since it told what it has shown
 }
 
 // forwardedCommand is the first command on an upstream. It tells that another member sends what follows on behalf of its client. Its
@@ -39,6 +43,10 @@ func forwarded(c *call) {
 		return
 	}
 	c.conn.forwarded, c.conn.wroteElsewhere = true, true
+	if len(c.args) > 1 {
+		c.w.simple(tellsShown)
+		return
+	}
 	c.w.ok()
 }
 
@@ -73,10 +81,11 @@ func (s *Server) dialUpstream(ctx context.Context, addr string, words []string) 
 
 // greet tells the leader that this connection forwards for a client, and for which store.
 func (u *upstream) greet(store string) error {
-	err := u.ask(forwardedCommand, store)
+	reply, err := u.ask(forwardedCommand, store)
 	if err != nil && strings.Contains(err.Error(), "wrong number of arguments") {
-		return u.ask(forwardedCommand) // an earlier build, which takes no argument
+		_, err = u.ask(forwardedCommand) // an earlier build, which takes no argument
 	}
+	u.tells = reply == tellsShown
 	return err
 }
 
@@ -104,20 +113,24 @@ func (s *Server) dialWhile(ctx context.Context, addr string, words []string) (*u
 
 var errLeaderChanged = errors.New("it does not lead any more")
 
-// ask sends words as one command and reads the reply. It returns an error if the reply is one.
-func (u *upstream) ask(words ...string) error {
+// ask sends words as one command, and returns the reply's first line without its type. It returns an error if the reply is one.
+func (u *upstream) ask(words ...string) (string, error) {
 	args := make([][]byte, len(words))
 	for i, w := range words {
 		args[i] = []byte(w)
 	}
 	if _, err := u.nc.Write(appendCommand(nil, args)); err != nil {
-		return err
+		return "", err
 	}
 	reply, err := copyReply(nil, u.in, 1<<20, func(int) {})
-	if err == nil && reply[0] == '-' {
-		err = fmt.Errorf("it answers %q", strings.TrimSpace(string(reply[1:])))
+	if err != nil {
+		return "", err
 	}
-	return err
+	line, _, _ := strings.Cut(string(reply[1:]), "\r\n")
+	if reply[0] == '-' {
+		return "", fmt.Errorf("it answers %q", line)
+	}
+	return line, nil
 }
 
 // send writes b. b must not be changed before sent has returned, which reports how many bytes were written. If b may not fit the socket
@@ -149,7 +162,7 @@ func (u *upstream) speak(resp3 bool) error {
 	if resp3 {
 		version = "3"
 	}
-	if err := u.ask("HELLO", version); err != nil {
+	if _, err := u.ask("HELLO", version); err != nil {
 		return err
 	}
 	u.resp3 = resp3
@@ -201,6 +214,11 @@ func (c *conn) connect(ctx context.Context, addr string) (*upstream, error) {
 		}
 		u.given = c.given
 		c.setUpstream(u)
+		_ = u.nc.SetDeadline(c.srv.opt.Now().Add(c.srv.replyTimeout()))
+		if err := c.goOn(u); err != nil {
+			c.disconnect()
+			return nil, err
+		}
 	}
 	_ = c.up.nc.SetDeadline(c.srv.opt.Now().Add(c.srv.replyTimeout()))
 	if err := c.up.speak(c.resp3.Load()); err != nil {
@@ -213,6 +231,7 @@ func (c *conn) connect(ctx context.Context, addr string) (*upstream, error) {
 // disconnect closes the upstream, if there is one. Keys watched over it are no longer watched.
 func (c *conn) disconnect() {
 	if c.up != nil {
+		c.untold = c.untold || c.up.untold
 		_ = c.up.nc.Close()
 		c.setUpstream(nil)
 	}

@@ -24,6 +24,9 @@ func (c *call) timeout(i int) (time.Duration, bool) {
 // isWait reports whether the command waits for acknowledgements of followers.
 func (c *command) isWait() bool { return c.name == "wait" || c.name == "waitaof" }
 
+// isLast reports whether a loop executes the command only as the last one of a pipeline.
+func (c *command) isLast() bool { return c.isWait() || c.name == shownCommand }
+
 // wait answers with the number of followers that durably hold everything this connection wrote. Redis counts replicas that hold it in
 // memory. Here a follower acknowledges after fsync, and a write was answered only once the store's own commit rule was met.
 func wait(c *call) {

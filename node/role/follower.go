@@ -3,6 +3,7 @@ package role
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strconv"
 	"sync/atomic"
@@ -176,8 +177,13 @@ func (m *Member) replied(reply replication.HelloReply) (step replication.Step, e
 		defer m.Contents().Log.Pin(1)()
 		defer m.keepUncut()
 	}
+	whole := !m.core.Promises().NeedSeed
 	if err = m.settleSync(); err == nil {
 		step, err = m.core.OnHelloReply(reply)
+	}
+	if whole && m.core.Promises().NeedSeed { // what is to be cut was committed
+		m.readable.Store(false) // first: no connection that is made from now on is shown it
+		m.opt.LostHistory(fmt.Sprintf("what this member has shown was lost: it is not in the log of the leader of epoch %d", m.core.Promises().Epoch))
 	}
 	if m.final(err) != nil {
 		m.noRoomFor(err)

@@ -65,6 +65,9 @@ type Options struct {
 	Lease Lease
 	// CutClients is called when a leadership ends: client connections must not rely on it any more.
 	CutClients func(reason string)
+	// LostHistory is called when a leader's log does not hold what this member has shown to clients, before anything else is shown:
+	// their connections must not go on.
+	LostHistory func(reason string)
 	// LeaderMoved is told where the leader takes clients, host:port; "": that is not known. Called in the role goroutine.
 	LeaderMoved func(address string)
 }
@@ -82,6 +85,9 @@ func (o *Options) complete() {
 	o.SeedRefill = cmp.Or(o.SeedRefill, 20*time.Minute)
 	if o.CutClients == nil {
 		o.CutClients = func(string) {}
+	}
+	if o.LostHistory == nil {
+		o.LostHistory = func(string) {}
 	}
 	if o.LeaderMoved == nil {
 		o.LeaderMoved = func(string) {}

@@ -81,6 +81,16 @@ func (n *Node) WaitAcknowledged(ctx context.Context, p replication.Position, _ b
 	return n.Acknowledged(p)
 }
 
+// Shown implements resp.Backend.
+func (n *Node) Shown() replication.Mark {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return replication.Mark{Epoch: n.epoch, Position: n.end.Position}
+}
+
+// Holds implements resp.Backend. A node holds everything that others have shown, except after Forget.
+func (n *Node) Holds(replication.Mark) (holds, leads bool) { return !n.forgot.Load(), n.leads.Load() }
+
 // SetActiveExpire implements resp.Backend.
 func (n *Node) SetActiveExpire(on bool) {
 	n.mu.Lock()

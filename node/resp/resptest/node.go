@@ -29,6 +29,7 @@ type Node struct {
 	machine atomic.Pointer[store.Machine]
 	seq     atomic.Pointer[store.Sequencer]
 	leads   atomic.Bool
+	forgot  atomic.Bool // see Forget
 	gate    atomic.Pointer[error]
 	onGate  atomic.Pointer[func()]
 	room    atomic.Pointer[resp.Room] // nil: unlimited
@@ -231,6 +232,9 @@ func (n *Node) Depose() {
 	n.work.Close(errors.New("deposed by epoch 99"))
 	n.Server.Cut("deposed")
 }
+
+// Forget makes n a leader that was elected without what the leader before had shown last.
+func (n *Node) Forget() { n.forgot.Store(true) }
 
 // Hold calls Hold of the sequencer.
 func (n *Node) Hold() { n.work.Hold() }
