@@ -107,7 +107,9 @@ func (r *round) forward(i int) int {
 		if exec && c.watchLost() {
 			return i // start over, which answers the EXEC
 		}
-		p.renew()
+		if !r.unopened(addr) {
+			p.renew()
+		}
 	}
 	return i
 }
@@ -178,6 +180,7 @@ func (r *round) converse(u *upstream, i, end int) (next int, again bool) {
 			}
 			return r.unanswered(u, k, end, err)
 		case !ran:
+			r.lastRefusal = refusalIn(r.errorAt(at))
 			r.out.rewind(at)
 			r.conn.disconnect()
 			return k, true
