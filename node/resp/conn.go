@@ -169,8 +169,8 @@ func (c *conn) touch() (now time.Time) {
 func (c *conn) end() {
 	_ = c.drain() // nothing more can be done about an error here
 	orderly := (c.closing || !c.leaveAt.IsZero()) && c.shut()
-	c.discard()
 	c.disconnect()
+	c.discard()
 	c.parser.release()
 	c.slim()
 	c.repay()

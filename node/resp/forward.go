@@ -110,7 +110,9 @@ func (r *round) forward(i int) int {
 		if exec && c.watchLost() {
 			return i // start over, which answers the EXEC
 		}
-		p.renew()
+		if !r.unopened(addr) {
+			p.renew()
+		}
 	}
 	return i
 }
@@ -182,7 +184,9 @@ func (r *round) converse(u *upstream, i, end int) (next int, again bool) {
 			}
 			return r.unanswered(u, k, end, err)
 		case !ran:
-			r.toldShown(u, strings.TrimPrefix(r.errorAt(at), codeNotLeader+" "))
+			text := r.errorAt(at)
+			r.toldShown(u, strings.TrimPrefix(text, codeNotLeader+" "))
+			r.lastRefusal = refusalIn(text)
 			r.out.rewind(at)
 			r.conn.disconnect()
 			return k, true

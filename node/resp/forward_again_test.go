@@ -198,3 +198,40 @@ func TestWaitInAForwardedTransaction(t *testing.T) {
 	f.send("MULTI", "WAIT 1 0", "EXEC", "WAIT 1 0")
 	f.expect("+OK", "+QUEUED", "*1", ":1", ":1")
 }
+
+// A leader was elected but cannot take writes, for example because its voter's disk hangs. Commands at a follower then wait no longer than
+// those at the leader.
+func TestForwardingToALeaderThatDoesNotOpen(t *testing.T) {
+	o := forwarding()
+	o.Park = 200 * time.Millisecond
+	leader := resptest.StartWaiting(t, o)
+	follower := leader.Follow(o)
+	leader.Elect()
+	follower.Point(leader.Addr)
+	f := dial(t, follower.Addr)
+	const refused = "TRYAGAIN nothing was written, no leader was reached within 200ms: the elected leader does not take writes yet"
+	f.do("SET a 1", "-"+refused)
+	f.send("MULTI", "SET a 1", "EXEC")
+	f.expect("+OK", "+QUEUED", "-EXECABORT Transaction discarded because of: "+refused)
+	leader.Lead()
+	f.do("SET a 1", "+OK")
+}
+
+// A leader that is about to hand over may hold a command for longer than commands wait for a leader. The next leader runs it all the same.
+func TestForwardedCommandThatWasHeldForLong(t *testing.T) {
+	o := forwarding()
+	o.Park = 200 * time.Millisecond
+	a := resptest.StartWaiting(t, o)
+	b, follower := a.Follow(o), a.Follow(o)
+	a.Lead()
+	follower.Point(a.Addr)
+	f := dial(t, follower.Addr)
+	f.do("SET a 1", "+OK")
+	a.Hold()
+	f.send("INCR a")
+	time.Sleep(2 * o.Park)
+	a.HandOver(b)
+	time.Sleep(o.Park / 4) // the follower learns of it a moment later
+	follower.Point(b.Addr)
+	f.expect(":2")
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -36,7 +37,7 @@ func (p *parking) begin() {
 	p.ctx, p.cancel = ctx, func() { stop(); cancel() }
 }
 
-// renew starts the wait anew, because a leader was reached. As that may repeat forever, it also watches from now on whether the client has
+// renew starts the wait anew, because a leader was reached that did not run the command, and another may be known soon. As that may repeat forever, it also watches from now on whether the client has
 // hung up.
 func (p *parking) renew() {
 	p.cancel()
@@ -83,10 +84,32 @@ func (s *Server) place(ctx context.Context, forwarded bool, wait time.Duration) 
 
 var errNotLeader = errors.New("this member does not lead")
 
+// errNotOpen is the cause with which a leader refuses a forwarded command after it has waited for as long as a command may: it was elected,
+// but cannot serve yet.
+var errNotOpen = errors.New("the elected leader does not take writes yet")
+
+// refusalIn returns the cause in a NOTLEADER reply if it is errNotOpen, and nil otherwise.
+func refusalIn(reply string) error {
+	if strings.HasSuffix(reply, errNotOpen.Error()) {
+		return errNotOpen
+	}
+	return nil
+}
+
+// unopened reports whether the leader at addr has just refused a command with errNotOpen and is still the known leader. It has already had
+// the time that a command may wait.
+func (r *round) unopened(addr string) bool {
+	_, leader := r.srv.backend.Place()
+	return leader == addr && errors.Is(r.lastRefusal, errNotOpen)
+}
+
 // nowhere answers the job at i, which did not run because no leader was found in time. It returns the index of the next job.
 func (r *round) nowhere(i int, cause error) int {
 	j := &r.jobs[i]
 	if r.conn.forwarded {
+		if errors.Is(cause, context.DeadlineExceeded) {
+			cause = errNotOpen
+		}
 		r.answer(j, func() {
 			r.refuse(codeNotLeader + " " + formatMark(r.srv.backend.Shown()) + " nothing was run: " + cause.Error())
 		})

@@ -1,6 +1,7 @@
 package resp
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/replicatedstore/replicatedstore/node/store"
@@ -209,11 +210,7 @@ func (r *round) execQueued(t *transaction, ready [][]byte) {
 	}
 }
 
-// execTries is how often execView tries to read while nothing is applied. Each try reads everything again.
-const execTries = 32
-
-// execView runs a transaction of reads on a follower. The state may move on while it reads. So it notes the applied position, reads, and
-// keeps the result only if nothing was applied in the meantime. It returns false if the leader may run the transaction, and nothing was done.
+// execView runs a transaction of reads on a follower. It returns false if the leader may run the transaction, and nothing was done.
 func (r *round) execView(j *job, t *transaction) bool {
 	at, spent := len(r.out.buf), r.conn.allow.spent
 	if !t.data && r.conn.watched == nil {
@@ -234,41 +231,37 @@ func (r *round) execView(j *job, t *transaction) bool {
 	ready := r.execDirect(t)
 	r.call.noView = false
 	r.begin(j)
-	done := false
-	for tries := 0; tries < execTries; tries++ {
-		before := r.machine.Applied()
-		if r.conn.watchMoved(r.machine, before.Position) {
-			r.out.nullArray()
-			done = true
-			break
+	for r.execFrozen(t, ready); r.short > 0 && !r.conn.killed.Load(); r.execFrozen(t, ready) {
+		r.earn(at, spent)
+		if r.conn.closing {
+			return true
 		}
-		if r.machine.Ceiling() != before {
-			continue
-		}
-		r.execQueued(t, ready)
-		if r.short > 0 && !r.conn.killed.Load() {
-			r.earn(at, spent)
-			if r.conn.closing {
-				return true
-			}
-			at, spent = len(r.out.buf), r.conn.allow.spent
-			r.call.fault, r.call.short = nil, 0
-			tries--
-			continue
-		}
-		if r.replaceFault(at) || r.machine.Ceiling() == before {
-			done = true
-			break
-		}
-		r.out.rewind(at)
-		r.conn.allow.spent = spent
+		at, spent = len(r.out.buf), r.conn.allow.spent
+		r.call.fault, r.call.short = nil, 0
 	}
-	if !done {
-		r.out.fail(codeTryAgain + " the state changed too often while the transaction was read")
-	}
+	r.replaceFault(at)
 	r.begin(j)
 	r.finish(at, markKeep)
 	return true
+}
+
+// execFrozen runs t on the state that is applied now, which does not change for it while entries are applied. The state is given up before
+// the transaction waits for memory for its replies.
+func (r *round) execFrozen(t *transaction, ready [][]byte) {
+	view, position, done, err := r.call.view.Freeze()
+	if err != nil {
+		r.call.fault = err
+		return
+	}
+	if r.conn.watchMoved(r.machine, position) {
+		r.out.nullArray()
+	} else {
+		before := r.call.view
+		r.call.view = view
+		r.execQueued(t, ready)
+		r.call.view = before
+	}
+	r.call.fault = cmp.Or(r.call.fault, done())
 }
 
 // execReads stands for a transaction of reads when openView asks the read gate.

@@ -3,6 +3,7 @@ package resp
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"math/rand/v2"
 	"strconv"
 
@@ -127,7 +128,13 @@ func (c *call) name(key []byte) {
 }
 
 func dbsize(c *call) {
-	n, err := c.view.Count(c.srv.blockCtx)
+	if c.gone() {
+		return
+	}
+	ctx, cancel := context.WithCancel(c.srv.blockCtx)
+	defer cancel()
+	go c.conn.watchHangup(ctx, cancel)
+	n, err := c.view.Count(ctx)
 	if err != nil {
 		c.fault = err
 		return

@@ -20,6 +20,7 @@ type upstream struct {
 	in    *bufio.Reader
 	resp3 bool
 	given string // conn.given when it was dialed
+	owes  bool   // the reply to an UNWATCH has not been read; see unwatch
 
 	tells  bool // the leader knows shownCommand
 	due    bool // it was sent, and is not answered
@@ -204,7 +205,7 @@ func appendCommand(dst []byte, args [][]byte) []byte {
 
 // connect returns the connection's upstream to addr. It dials a new one unless there is one that works.
 func (c *conn) connect(ctx context.Context, addr string) (*upstream, error) {
-	if u := c.up; u != nil && (u.addr != addr || u.given != c.given || u.ended()) {
+	if u := c.up; u != nil && (u.addr != addr || u.given != c.given || !u.settle(c.srv.opt.Now().Add(c.srv.replyTimeout())) || u.ended()) {
 		c.disconnect()
 	}
 	if c.up == nil {

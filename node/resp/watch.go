@@ -102,9 +102,11 @@ func unwatch(c *call) {
 }
 
 func (c *conn) unwatch() {
-	if c.watchesUp != nil {
+	if u := c.watchesUp; u != nil {
 		c.watchesUp = nil
-		c.disconnect() // ends the watches of the session at the leader
+		if u == c.up && !u.unwatch(c.srv.opt.Now().Add(c.srv.replyTimeout())) {
+			c.disconnect() // ends the watches, too
+		}
 	}
 	if c.watched == nil {
 		return

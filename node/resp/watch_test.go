@@ -156,3 +156,36 @@ func TestWatchedKeysTakeTurns(t *testing.T) {
 	watchAll(b)
 	watched(b) // b does not wait forever, although a keeps watching
 }
+
+// UNWATCH, DISCARD and an EXEC that is refused keep a follower's connection to the leader.
+func TestUnwatchKeepsTheConnectionToTheLeader(t *testing.T) {
+	leader, follower := forwardingPair(t)
+	l, f := dial(t, leader.Addr), dial(t, follower.Addr)
+	f.do("SET a 1", "+OK")
+	made := func() (n int) {
+		l.send("INFO stats")
+		for line := range strings.SplitSeq(l.bulk(), "\r\n") {
+			_, _ = fmt.Sscanf(line, "total_connections_received:%d", &n)
+		}
+		return n
+	}
+	before := made()
+	for i := range 20 {
+		f.do("WATCH a", "+OK")
+		f.do("GET a", "$1", "1")
+		f.do("UNWATCH", "+OK")
+		f.do("GET a", "$1", "1")
+		f.send("WATCH a", "MULTI", "GET a", "DISCARD", "GET a")
+		f.expect("+OK", "+OK", "+QUEUED", "+OK", "$1", "1")
+		f.send("WATCH a", "UNWATCH", "WATCH b", "MULTI", "SET", "EXEC")
+		f.expect("+OK", "+OK", "+OK", "+OK", "-ERR wrong number...", "-EXECABORT...")
+		f.do("WATCH b", "+OK")
+		f.do("UNWATCH", "+OK")
+		l.do(fmt.Sprintf("SET b %d", i), "+OK")
+		f.send("WATCH a", "MULTI", "SET a 1", "EXEC") // a did not change, and b is no longer watched
+		f.expect("+OK", "+OK", "+QUEUED", "*1", "+OK")
+	}
+	if n := made() - before; n > 0 {
+		t.Errorf("%d connections were made to the leader", n)
+	}
+}

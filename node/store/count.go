@@ -4,19 +4,22 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// counter remembers the last exact count and the position it is true for.
+// counter remembers the last exact count and the position it is true for. Callers count one at a time. Those who wait meanwhile share the
+// first count that begins after they came, so nobody waits for more than two, however many callers there are.
 type counter struct {
-	mu    sync.Mutex // held while counting, so that callers at the same time count once; nothing is locked under it
-	known bool
+	begun atomic.Uint64 // counts begun so far: the number of the newest
+	turn  chan struct{} // cap 1: full while somebody counts, who owns what follows
+	last  uint64        // number of the last count that was completed
+	keys  int           // its result
 	at    replication.Position
-	keys  int
+	known bool // nothing was applied during that count, so the result is true for at
 }
 
 // Count returns the number of stored keys (DBSIZE), exactly, as of a position at or above Applied at the time of the
@@ -26,7 +29,8 @@ type counter struct {
 // nobody can keep a running count. The result is remembered until something is applied. Use Estimate where it is asked
 // for often.
 func (v View) Count(ctx context.Context) (int, error) {
-	m := v.m
+	m, c := v.m, &v.m.count
+	came := c.begun.Load()
 	if !m.gate.enter() {
 		return 0, ErrClosed
 	}
@@ -34,20 +38,24 @@ func (v View) Count(ctx context.Context) (int, error) {
 	if err := m.settle(); err != nil { // not one after the other, where that takes long
 		return 0, fmt.Errorf("count keys: %w", err)
 	}
-	c := &m.count
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	select {
+	case c.turn <- struct{}{}:
+	case <-ctx.Done():
+		return 0, fmt.Errorf("count keys: %w", context.Cause(ctx))
+	}
+	defer func() { <-c.turn }()
 	// Read before the iterator is made: what the iterator sees may be newer, never older, so that a count remembered for
 	// this position is true only if nothing was applied in between.
 	at := m.Applied().Position
-	if c.known && c.at == at {
+	if c.last > came || c.known && c.at == at {
 		return c.keys, nil
 	}
+	number := c.begun.Add(1)
 	keys, err := m.countKeys(ctx)
 	if err != nil {
 		return 0, err
 	}
-	c.known, c.at, c.keys = m.Ceiling().Position == at, at, keys
+	c.last, c.keys, c.at, c.known = number, keys, at, m.Ceiling().Position == at
 	return keys, nil
 }
 

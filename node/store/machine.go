@@ -83,6 +83,7 @@ func Open(fs vfs.FS, dir string, o Options) (*Machine, error) {
 	m := &Machine{
 		fs: fs, dir: dir, opt: o.withDefaults(),
 		drained: make(chan struct{}, 1), flushed: make(chan struct{}, 1), done: make(chan struct{}), filled: make(chan struct{}, 1), pouringEnded: make(chan struct{}),
+		count: counter{turn: make(chan struct{}, 1)},
 	}
 	m.recent, m.settleWithin, m.mostSublevels, m.pieceTime = newRecent(recentBytes(m.opt)), settleWithin, mostSublevels, pieceTime
 	m.rows = newRows(rowBytes(m.opt.Memory))

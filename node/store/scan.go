@@ -69,30 +69,49 @@ func (v View) closedErr() error {
 // large gaps are a little likelier. Where most keys are expired it may miss the live ones.
 func (v View) RandomKey(r uint64) (key []byte, ok bool, err error) {
 	const among, most = 16, 4096
-	start := point(r%Slots)<<32 | point(r>>32)
 	rng := rand.New(rand.NewPCG(r, r))
-	live := 0
-	for pass := range 2 { // from the random point to the end, then from the beginning to that point
-		from, tries := start, 0
-		if pass == 1 {
-			from = 0
-		}
-		err = v.walk(appendPointBound(nil, from), func(at point, e Entry, expired bool) bool {
-			if pass == 1 && at >= start {
-				return false
-			}
-			if tries++; !expired {
-				if live++; rng.IntN(live) == 0 {
-					key, ok = append(key[:0], e.Key...), true
-				}
-			}
-			return live < among && tries < most
-		})
-		if err != nil || live >= among || tries >= most && ok {
-			break
-		}
+	start, err := v.randomPlace(r, rng)
+	if err != nil {
+		return nil, false, err
 	}
+	tries, live := 0, 0
+	err = v.walkAround(start, func(_ point, e Entry, expired bool) bool {
+		if tries++; !expired {
+			if live++; rng.IntN(live) == 0 {
+				key, ok = append(key[:0], e.Key...), true
+			}
+		}
+		return live < among && (tries < most || !ok)
+	})
 	return key, ok, err
+}
+
+// randomPlace returns a random place in a slot that has keys. The slot is the first from a random place on: where keys share few slots, as
+// those with a hash tag do, nearly every random place is in the gap before one of them.
+func (v View) randomPlace(r uint64, rng *rand.Rand) (point, error) {
+	start := point(r%Slots)<<32 | point(r>>32)
+	slot := start >> 32
+	err := v.walkAround(start, func(at point, _ Entry, _ bool) bool {
+		slot = at >> 32
+		return false
+	})
+	if slot != start>>32 {
+		start = slot<<32 | point(rng.Uint32())
+	}
+	return start, err
+}
+
+// walkAround visits every stored key from start to the end, and then those from the beginning to start, until visit returns false.
+func (v View) walkAround(start point, visit func(at point, e Entry, expired bool) bool) error {
+	more := true
+	err := v.walk(appendPointBound(nil, start), func(at point, e Entry, expired bool) bool {
+		more = visit(at, e, expired)
+		return more
+	})
+	if err != nil || !more {
+		return err
+	}
+	return v.walk(nil, func(at point, e Entry, expired bool) bool { return at < start && visit(at, e, expired) })
 }
 
 // walk visits every stored key from the data key lower on (nil: all), in order, until visit returns false.

@@ -12,13 +12,14 @@ import (
 // View reads applied state as of a time: keys whose expiry is due at that time are absent, whether they were removed
 // already or not. It is a small value, costs nothing to make, holds no lock and need not be closed.
 //
-// Each call reads one consistent state; two calls may see different ones. Use GetMany for reads that belong together.
+// Each call reads one consistent state; two calls may see different ones. Use GetMany or Freeze for reads that belong together.
 // Every method returns ErrClosed once the Machine is closed (node: it was replaced by a seed; ask for a new View).
 type View struct {
 	m        *Machine
 	now      int64
-	resident bool  // see Resident
-	missed   *bool // see Noting
+	resident bool    // see Resident
+	missed   *bool   // see Noting
+	frozen   *frozen // see Freeze
 }
 
 // View returns a view as of now (unix ms): the leader's time, or ReadTime on a follower.
@@ -62,6 +63,9 @@ func (v View) Read(key []byte, use func(Value)) (bool, error) {
 		return false, ErrClosed
 	}
 	defer v.m.gate.leave()
+	if v.frozen != nil {
+		return v.read(key, use)
+	}
 	live := false
 	unexpired := func(val Value) {
 		if live = !val.expired(v.now); live {
@@ -135,16 +139,18 @@ func (m *Machine) fetch(key []byte, use func(Value)) (found bool, err error) {
 
 // GetMany calls use for each key in order, i being its index, all from one consistent state (MGET), until it returns false. As in
 // Read, Data is valid only until use returns.
-func (v View) GetMany(keys [][]byte, use func(i int, val Value, found bool) (more bool)) (err error) {
-	if !v.m.gate.enter() {
-		return ErrClosed
+func (v View) GetMany(keys [][]byte, use func(i int, val Value, found bool) (more bool)) (outcome error) {
+	if v.frozen == nil {
+		frozen, _, done, err := v.Freeze()
+		if err != nil {
+			return err
+		}
+		defer func() { outcome = errors.Join(outcome, done()) }()
+		v = frozen
 	}
-	defer v.m.gate.leave()
-	at, snap := v.m.freeze()
-	defer func() { err = errors.Join(err, snap.Close()) }()
 	for i, key := range keys {
 		more := true
-		found, err := v.read(at, snap, key, func(val Value) { more = use(i, val, true) })
+		found, err := v.Read(key, func(val Value) { more = use(i, val, true) })
 		if err != nil {
 			return err
 		}
@@ -156,38 +162,6 @@ func (v View) GetMany(keys [][]byte, use func(i int, val Value, found bool) (mor
 		}
 	}
 	return nil
-}
-
-// freeze returns one consistent state: what is recent, and the database below it.
-func (m *Machine) freeze() (moment, *pebble.Snapshot) {
-	r := m.recent
-	r.mu.Lock() // or what comes after the moment could be poured into the snapshot
-	defer r.mu.Unlock()
-	return r.now(), m.db.NewSnapshot()
-}
-
-// read needs the gate.
-func (v View) read(at moment, r pebble.Reader, key []byte, use func(Value)) (bool, error) {
-	if raw, known := at.find(v.m.recent.hash(key), key); known {
-		if raw == nil {
-			return false, nil
-		}
-		val, err := decodeValue(raw)
-		if err != nil || val.expired(v.now) {
-			return false, err
-		}
-		use(val)
-		return true, nil
-	}
-	val, _, closer, err := readStored(r, key)
-	if err != nil || closer == nil {
-		return false, err
-	}
-	live := !val.expired(v.now)
-	if live {
-		use(val)
-	}
-	return live, closer.Close()
 }
 
 // readStored returns key's value, expired or not, and its stored form. The closer is nil when there is none; else both are

@@ -220,6 +220,15 @@ func TestRandomKey(t *testing.T) {
 			t.Errorf("of %d keys, %s came %d times of 5000", len(got), key, n)
 		}
 	}
+	tagged := filled(t, 1000, func(i int) string { return fmt.Sprintf("{tag}%d", i) }) // all in one slot
+	clear(got)
+	for range 10_000 {
+		key, _, _ := tagged.View(1000).RandomKey(rng.Uint64())
+		got[string(key)]++
+	}
+	if len(got) < 800 {
+		t.Errorf("10000 draws found %d of 900 keys of one slot", len(got))
+	}
 	only := filled(t, 2, plainName)
 	for range 100 {
 		if key, ok, err := only.View(1000).RandomKey(rng.Uint64()); !ok || string(key) != "key1" {

@@ -97,3 +97,6 @@ func (n *Node) SetActiveExpire(on bool) {
 	defer n.mu.Unlock()
 	n.expires = on
 }
+
+// Elect makes the node a leader that does not take writes yet, until Lead.
+func (n *Node) Elect() { n.leads.Store(true) }
