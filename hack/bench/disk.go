@@ -59,7 +59,7 @@ const (
 	// probeBytes is the size of the file for timing fdatasync. The file is fully written before, like the store's log segments, so
 	// that a sync writes data and no metadata.
 	probeBytes  = 4 << 20
-	probeRecord = 256 // of one SET
+	probeRecord = 256 // bytes of one SET
 )
 
 // fdatasync times n writes of a record of one SET, each followed by fdatasync, on each of several files in parallel.

@@ -88,8 +88,8 @@ func (f *Fleet) fence(ctx context.Context, epoch replication.Epoch) ([]*wire.Fen
 	return out, nil
 }
 
-// provesAll returns nil if no older leadership can acknowledge anything any more. If there is none (the first start of this
-// process), the rules are unknown, and every member must answer.
+// provesAll returns nil if no older leadership can acknowledge anything any more. If no leadership is
+// known (the first start of this process), the rules are unknown, and every member must answer.
 func (f *Fleet) provesAll(binding []replication.Leadership, fenced []*wire.FenceReply) error {
 	if len(binding) == 0 {
 		for i, r := range fenced {
