@@ -22,7 +22,7 @@ func kinds(objects []unstructured.Unstructured) []string {
 	return out
 }
 
-// TestKinds checks that exactly the optional objects can be left out.
+// TestKinds checks that every option adds or leaves out exactly its own objects.
 func TestKinds(t *testing.T) {
 	all := []string{"ClusterRole", "ClusterRole", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition",
 		"Deployment", "PodDisruptionBudget", "ServiceAccount"}

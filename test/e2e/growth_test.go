@@ -109,7 +109,7 @@ func (t *trial) grown(ctx context.Context, size string) {
 	t.row.read(fmt.Sprintf("claims: %s each", size))
 }
 
-// fixedClass returns a copy of the own cluster's growable class that does not allow expansion.
+// fixedClass returns a copy of the own cluster's standard class, whose volumes can grow, that does not permit expansion.
 func fixedClass(ctx context.Context) string {
 	GinkgoHelper()
 	return classLike(ctx, "standard", "e2e-fixed", func(c *storagev1.StorageClass) { c.AllowVolumeExpansion = nil })

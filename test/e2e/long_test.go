@@ -65,7 +65,7 @@ var _ = Describe("a store under load, for long", Label(labelLong), func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(world.Cluster.InClient(ctx, self(), fillerArgument, address, strconv.Itoa(fillBytes))).To(Succeed())
 
-		// The timeout is the default of common clients, although all members of this cluster share one disk.
+		// The timeout is the default of public client libraries, not the ledger's shorter one: all members share one disk.
 		t := beginWith(ctx, store, ledger.Options{Connections: 16, Rate: 500, Timeout: 3 * time.Second})
 		begun := time.Now()
 		Expect(store.Scale(ctx, 4)).To(Succeed())

@@ -22,7 +22,7 @@ import (
 
 // Planned operations: clients are to notice nothing but a pause.
 
-// patience is the clients' timeout, the default of common clients: if no client got an error, no write took longer.
+// patience is the clients' timeout, the default of public client libraries: if no client got an error, no write took longer.
 const patience = 3 * time.Second
 
 // planned is begin for clients with that timeout.

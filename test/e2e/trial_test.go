@@ -117,7 +117,7 @@ func (t *trial) led(ctx context.Context) *v1alpha1.ReplicatedStore {
 }
 
 // sees waits until a condition has the given status and reason (or one of several, separated by "|"), with a message that contains
-// says.
+// each of says.
 func (t *trial) sees(ctx context.Context, kind string, status metav1.ConditionStatus, reason string, says ...string) {
 	GinkgoHelper()
 	c := sees(ctx, t.store, kind, status, reason, says...)

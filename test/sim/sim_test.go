@@ -28,7 +28,7 @@ func TestSimulation(t *testing.T) {
 		t.Logf("seed %d: %s\n%s", *simSeed, w.sums(), w.loop.Tail())
 		return
 	}
-	// A world is small and short-lived. With the default garbage collection it took a third of the time.
+	// Worlds are small and short-lived. With the default GC setting, garbage collection took a third of the time.
 	defer debug.SetGCPercent(debug.SetGCPercent(1000))
 	var total sums
 	var mu sync.Mutex
