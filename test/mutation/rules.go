@@ -78,7 +78,7 @@ var mutations = []mutation{
 			"last, err := r.log.Last(), error(nil)"}},
 	},
 	{
-		// Either guard suffices: a leader that lost its own records has another end.
+		// Either guard alone is enough: without its own records a leader's end is another one.
 		"epoch led twice", "a restarted leader needs a new epoch, and starts from the end on which it was elected",
 		[]edit{
 			{leaderGo, "case r.promises.Epoch == p.Epoch:\n\t\treturn refuse(\"EpochUsed\"", "case false:\n\t\treturn refuse(\"EpochUsed\""},

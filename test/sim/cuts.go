@@ -2,8 +2,9 @@ package sim
 
 import "time"
 
-// orphan cuts a leader off from everybody but its clients, which may still believe in it. Either its open connections are reset
-// and everything vanishes from then on, or operators are refused, as if no process were there.
+// orphan cuts a leader off from everybody but its clients, which may still believe in it. Its open connections to the others are
+// reset, and everything sent from then on vanishes. Instead of being cut off, operators may be refused, as if no process were
+// there.
 func (f *faults) orphan(host string) {
 	host = f.leader(host)
 	d := f.w.latency(300*time.Millisecond, 8*time.Second)

@@ -137,7 +137,7 @@ func (h *Host) SetGone(gone bool) {
 	}
 }
 
-// SetDeaf makes operators' orders to the host vanish (they may arrive late all the same), or ends that.
+// SetDeaf makes operators' orders to the host vanish, or lets them arrive again.
 func (h *Host) SetDeaf(deaf bool) { h.deaf = deaf }
 
 // SetShut makes the host refuse operators as if its process were gone, or ends that.

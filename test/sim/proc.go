@@ -106,8 +106,8 @@ func (p *Proc) park() {
 	}
 }
 
-// Kill ends the Proc: it wakes from nothing that it waits for, and its deferred calls run before Kill returns. If a Proc kills
-// itself, Kill does not return. A Proc that has not begun never runs.
+// Kill ends the Proc: its Sleep or Wait never returns, and its deferred calls run before Kill returns. If a Proc kills itself, Kill
+// does not return. A Proc that has not begun never runs.
 func (p *Proc) Kill() {
 	switch {
 	case p.ended:

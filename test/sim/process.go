@@ -51,8 +51,7 @@ type writer struct {
 
 const storeName = "orders"
 
-// start opens the member's directory and runs the member on a booted host. A process whose directory cannot be opened exits with
-// the returned error.
+// start opens the member's directory and runs the member on a booted host. If it fails, the process exits with that error.
 func (w *World) start(name, host string, disk *Disk) (*process, error) {
 	h := w.net.Host(host)
 	w.processes++
