@@ -17,7 +17,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/local/fleet"
 )
 
-// Systems, as they are called in tables.
+// The systems, by their names in tables.
 const (
 	sysStore  = "store (3 members, k = 1)"
 	sysSingle = "store (1 member)"
@@ -30,18 +30,18 @@ const (
 	sysAll    = "store, all 3 members"
 )
 
-// site is every system, running from start to stop.
+// site is all systems, running between start and stop.
 type site struct {
 	o             options
 	dir           string
-	disk          disk // that dir is on
+	disk          disk // the one that dir is on
 	store, single *fleet.Fleet
 	redis         *peers.Redis
 	etcd          *peers.Etcd
 	null          *peers.Null
 }
 
-// startTimeout bounds the start of all systems together.
+// startTimeout limits the start of all systems together.
 const startTimeout = 2 * time.Minute
 
 func (s *site) start(ctx context.Context) (err error) {
@@ -100,31 +100,31 @@ func (s *site) stop() (err error) {
 	return err
 }
 
-// leader is the client address of a fleet's leader.
+// leader returns the client address of a fleet's leader.
 func leader(f *fleet.Fleet) string { return f.Members()[f.Leader()].Client }
 
-// contest is several systems under one load.
+// contest is a comparison of several systems under one load.
 type contest struct {
 	name   string
 	unit   string
 	figure func(load.Result) float64
 	goals  []results.Goal
-	start  func() []*side // once all systems run
-	sides  []*side        // since then
+	start  func() []*side // called once all systems run
+	sides  []*side        // what start returned
 }
 
-// side is one system under it. run takes about n requests; those that go by time ignore n.
+// side is one system in a contest. run takes about n requests; loads that run for a fixed time ignore n.
 type side struct {
 	system  string
 	run     func(ctx context.Context, n int) (load.Result, error)
-	rate    float64 // of the run before
+	rate    float64 // of the previous run
 	samples []load.Result
 }
 
 func rate(r load.Result) float64 { return r.Rate }
 func p50(r load.Result) float64  { return float64(r.P50) / float64(time.Microsecond) }
 
-// first is how many requests a side is warmed up with.
+// first is the number of requests that warm up a side.
 const first = 1000
 
 // contests runs every contest of the plan, round by round.
@@ -144,7 +144,7 @@ func contests(ctx context.Context, out io.Writer, o options, dir string, only *r
 	for round := range o.rounds + 1 { // the first one warms up
 		for _, c := range plan {
 			for i := range c.sides {
-				side := c.sides[(i+round)%len(c.sides)] // nobody always comes first
+				side := c.sides[(i+round)%len(c.sides)] // rotate, so that no side always goes first
 				if err := side.measure(ctx, o, round); err != nil {
 					return fmt.Errorf("%s: %s: %w", c.name, side.system, err)
 				}

@@ -11,11 +11,11 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/bench/internal/results"
 )
 
-// subject is a system that is put under one load after the other, and what shows how much it uses.
+// subject is a system that is measured under a series of loads, together with the meters of its resource usage.
 type subject struct {
 	name    string
 	address string
-	members int // that sync a log
+	members int // number of members that sync a log
 	meters  meters
 	run     func(ctx context.Context, sh load.Shape, n int) (load.Result, error)
 }
@@ -27,29 +27,29 @@ type spot struct {
 	shape load.Shape
 }
 
-// series is one subject's points while they are measured.
+// series is one subject's points during the measurement.
 type series struct {
 	subject
 	spots []*measured
 }
 
-// measured is one point while it is.
+// measured is one point during the measurement.
 type measured struct {
 	spot
-	rate    float64 // of the run before
+	rate    float64 // of the previous run
 	samples []load.Result
 	uses    []limits.Use
 }
 
-// speaker is any server that speaks Redis's protocol, under redis-benchmark.
+// speaker returns the subject for a server that speaks Redis's protocol, measured with redis-benchmark.
 func speaker(name, address string, members int, m meters) subject {
 	return subject{name: name, address: address, members: members, meters: m, run: func(ctx context.Context, sh load.Shape, n int) (load.Result, error) {
 		return load.Redis(ctx, address, sh, n)
 	}}
 }
 
-// lines measures every subject at every spot, round by round, with the null server at each spot for what the load generator
-// and loopback can do.
+// lines measures every subject at every spot, round by round. At each spot it also measures the null server, which shows what the
+// load generator and loopback can do.
 func (s *site) lines(ctx context.Context, out io.Writer, name string, g limits.Gauge, spots []spot, subjects ...subject) ([]results.Line, error) {
 	null := speaker(sysNull, s.null.Address, 0, meters{pids: s.null.Pids()})
 	var all []*series
@@ -76,12 +76,12 @@ func (s *site) lines(ctx context.Context, out io.Writer, name string, g limits.G
 	return lines, nil
 }
 
-// measureAll goes round by round through the points, which all series have in common.
+// measureAll goes through the points round by round. All series have the same points.
 func measureAll(ctx context.Context, o options, all []*series) error {
 	for round := range o.rounds + 1 { // the first one warms up
 		for i, at := range all[0].spots {
 			for j := range all {
-				line := all[(i+j+round)%len(all)] // nobody always comes first
+				line := all[(i+j+round)%len(all)] // rotate, so that no series always goes first
 				if err := line.measure(ctx, o, i, round); err != nil {
 					return fmt.Errorf("%s: %s: %w", at.label, line.name, err)
 				}
@@ -116,10 +116,10 @@ func (l *series) measure(ctx context.Context, o options, i, round int) error {
 	return nil
 }
 
-// warmBytes bounds a first run, of which nobody knows yet how long it takes.
+// warmBytes limits the first run, whose duration cannot be predicted.
 const warmBytes = 16 << 20
 
-// requests of one run: those that are wanted (0: nobody knows), but some for each connection.
+// requests returns the number of requests of one run: as many as wanted (0: unknown), but at least some for each connection.
 func requests(sh load.Shape, wanted float64) int {
 	if wanted == 0 {
 		wanted = float64(min(first, warmBytes/sh.Value))
@@ -127,7 +127,7 @@ func requests(sh load.Shape, wanted float64) int {
 	return max(int(wanted), 2*sh.Connections*sh.Pipeline)
 }
 
-// result has the medians over the rounds, and the limits by what was used.
+// result computes the medians over the rounds, and the limits that follow from the resources used.
 func (l *series) result(g limits.Gauge, nulls []*measured) results.Line {
 	line := results.Line{Name: l.name}
 	for i, at := range l.spots {
@@ -161,7 +161,7 @@ func medianUse(all []limits.Use) limits.Use {
 	return u
 }
 
-// median of a figure; 0 when there are none.
+// median returns the median of a figure, or 0 if there are none.
 func median[T any](all []T, figure func(T) float64) float64 {
 	figures := make([]float64, len(all))
 	for i, one := range all {

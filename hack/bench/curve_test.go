@@ -16,7 +16,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/bench/internal/load"
 )
 
-// fake is a system of a known rate, that syncs its log once for each so many operations.
+// fake is a system with a known rate that syncs its log once per batch operations.
 type fake struct {
 	rate, batch float64
 	syncs       float64
@@ -139,7 +139,7 @@ func TestMetric(t *testing.T) {
 	}
 }
 
-// All that a store uses is read: what its processes took, what was written to its disk, and its leader's syncs.
+// The meters cover everything that a store uses: its processes' CPU time, the writes to its disk, and its leader's syncs.
 func TestStoreMeters(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("rstore_log_sync_seconds_count 321\n"))
@@ -158,7 +158,7 @@ func TestStoreMeters(t *testing.T) {
 	}
 }
 
-// What the kernel tells of this process only grows, and grows while it works.
+// The kernel's figure for this process only grows, and grows while it works.
 func TestProcessorTime(t *testing.T) {
 	before, err := processorTime(os.Getpid())
 	if err != nil {
@@ -176,7 +176,7 @@ func TestProcessorTime(t *testing.T) {
 	t.Error("ten seconds of work took no time")
 }
 
-// Every curve has a name of its own, which its plot has too, and a table that says what it shows.
+// Every curve has its own name, which is also its plot's, and a table that says what it shows.
 func TestEveryCurveSaysWhatItIs(t *testing.T) {
 	names := map[string]bool{"latency": true, "pauses": true} // plots that are no curves
 	for _, c := range curvePlan() {
@@ -187,7 +187,7 @@ func TestEveryCurveSaysWhatItIs(t *testing.T) {
 	}
 }
 
-// What is written and synced is counted where there is a device below, and nothing is made up where there is none (tmpfs).
+// Writes and syncs are counted if there is a block device, and nothing is made up if there is none (tmpfs).
 func TestDiskCountsWhatIsSynced(t *testing.T) {
 	dir := t.TempDir()
 	d, err := diskOf(dir)

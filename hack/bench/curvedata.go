@@ -11,13 +11,13 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/bench/internal/results"
 )
 
-// Of the curve by the size of the data set.
+// Parameters of the curve by data size.
 const (
-	smallMemory = 16 << 20 // the least that a member takes, so that ten times as much is soon written
+	smallMemory = 16 << 20 // the minimum of a member, so that ten times as much is written soon
 	dataValue   = 1 << 10
 )
 
-// byData fills a store step by step, and at each step reads and writes what is there.
+// byData fills a store step by step. At each step it reads and writes what is there.
 func byData(ctx context.Context, s *site, out io.Writer, g limits.Gauge) ([]results.Line, error) {
 	get, set := results.Line{Name: "GET"}, results.Line{Name: "SET"}
 	size := storeSize{members: 3, k: 1}

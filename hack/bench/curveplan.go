@@ -22,7 +22,7 @@ type curve struct {
 	measure func(ctx context.Context, s *site, out io.Writer, g limits.Gauge) ([]results.Line, error)
 }
 
-// curvePlan is every curve. What writes most comes last: the disk is busy with it for a while.
+// curvePlan returns all curves. The ones that write most come last, because they keep the disk busy for a while.
 func curvePlan() []curve {
 	return []curve{
 		{results.Curve{
@@ -66,7 +66,7 @@ func byConnections(ctx context.Context, s *site, out io.Writer, g limits.Gauge) 
 		speaker(sysRedis, s.redis.Address, 3, redis), speaker(sysRedisAlone, alone.Address, 1, meters{pids: alone.Pids(), disk: s.disk}), waiting)
 }
 
-// valueSpace is the most bytes that keys and values of the curve by value size make.
+// valueSpace is the maximum size of all keys and values in the curve by value size, in bytes.
 const valueSpace = 256 << 20
 
 func byValue(ctx context.Context, s *site, out io.Writer, g limits.Gauge) ([]results.Line, error) {
@@ -123,7 +123,7 @@ func (s *site) bySize(ctx context.Context, out io.Writer, name string, g limits.
 	return []results.Line{line}, nil
 }
 
-// withStore runs a store for as long as use takes.
+// withStore runs a store for the duration of use.
 func (s *site) withStore(ctx context.Context, dir string, size storeSize, use func(subject) error, flags ...string) (err error) {
 	start, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -138,14 +138,14 @@ func (s *site) withStore(ctx context.Context, dir string, size storeSize, use fu
 	return use(speaker("store", leader(f), size.members, fleetMeters(f, s.disk)))
 }
 
-// seasonBytes of log make its segments as large as they get, after which a new one is filled with zeros only now and then.
+// seasonBytes of log bring its segments to their full size. After that, a new one is filled with zeros only occasionally.
 const (
 	seasonBytes = 48 << 20
 	seasonValue = 64 << 10
 )
 
-// season writes to a new store until it is like one that has run for a while: else making segments is taken for what a write
-// costs.
+// season writes to a new store until it resembles one that has run for a while. Otherwise the cost of creating segments would be
+// attributed to writes.
 func (s *site) season(ctx context.Context, f *fleet.Fleet) error {
 	if err := load.Fill(ctx, leader(f), 0, seasonBytes/seasonValue, seasonValue); err != nil {
 		return fmt.Errorf("write to a new store: %w", err)

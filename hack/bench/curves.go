@@ -16,11 +16,11 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/soak/pauses/outcome"
 )
 
-// drawing is where a study is to be shown.
+// drawing says where to show a study.
 type drawing struct {
 	doc    string // Markdown with markers
 	plots  string // directory
-	pauses string // JSON of bench-pauses
+	pauses string // JSON file of bench-pauses
 }
 
 func (d *drawing) flags(c *cobra.Command) {
@@ -45,7 +45,7 @@ measured in the same run. Latencies of SET are told in full, beside Redis and et
 	return c
 }
 
-// curvesTableCommand shows an earlier run.
+// curvesTableCommand shows the results of an earlier run.
 func curvesTableCommand() *cobra.Command {
 	var d drawing
 	c := &cobra.Command{
@@ -62,7 +62,7 @@ func curvesTableCommand() *cobra.Command {
 	return c
 }
 
-// show prints a study and puts it where else it was asked for.
+// show prints a study and writes it wherever else it was asked for.
 func (d drawing) show(out io.Writer, s *results.Study) error {
 	fmt.Fprintf(out, "\n%s", s.Markdown())
 	var errs []error
@@ -101,7 +101,7 @@ func runCurves(ctx context.Context, out io.Writer, o options, d drawing) (err er
 	return errors.Join(err, d.show(out, study))
 }
 
-// curves measures everything that only matches.
+// curves measures every curve whose name matches only.
 func curves(ctx context.Context, out io.Writer, o options, dir string, only *regexp.Regexp, study *results.Study) (err error) {
 	s := &site{o: o, dir: dir}
 	if err := s.start(ctx); err != nil {

@@ -17,11 +17,11 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/bench/internal/load"
 )
 
-// disk counts what is written to a block device, by whatever program. (What the kernel counts by process, write_bytes, are
-// whole folios: up to 2 MiB for each small write, on file systems that have large ones.) The empty one counts nothing.
+// disk counts what any program writes to a block device. (The kernel's count per process, write_bytes, is useless here: it counts
+// whole folios, which are up to 2 MiB for each small write on file systems with large folios.) The empty disk counts nothing.
 type disk string
 
-// diskOf is the device that the file system of dir is on; none where it is on no block device, as tmpfs is.
+// diskOf returns the device of dir's file system. It is empty if there is no block device, as with tmpfs.
 func diskOf(dir string) (disk, error) {
 	var st syscall.Stat_t
 	if err := syscall.Stat(dir, &st); err != nil {
@@ -34,10 +34,10 @@ func diskOf(dir string) (disk, error) {
 	return disk(path), nil
 }
 
-// sectorBytes is the unit of the kernel's counts, whatever the device's own sectors are.
+// sectorBytes is the unit of the kernel's counts, whatever the device's own sector size.
 const sectorBytes = 512
 
-// written is in bytes, since the machine started.
+// written returns the bytes written since the machine was booted.
 func (d disk) written() (int64, error) {
 	if d == "" {
 		return 0, nil
@@ -56,13 +56,13 @@ func (d disk) written() (int64, error) {
 }
 
 const (
-	// probeBytes is the file that fdatasync is timed on: written before, as the store's log segments are, so that a sync
-	// writes data and no metadata.
+	// probeBytes is the size of the file for timing fdatasync. The file is fully written before, like the store's log segments, so
+	// that a sync writes data and no metadata.
 	probeBytes  = 4 << 20
-	probeRecord = 256 // of one SET
+	probeRecord = 256 // bytes of one SET
 )
 
-// fdatasync times n writes of a record of one SET, each followed by fdatasync, to each of some files at once.
+// fdatasync times n writes of a record of one SET, each followed by fdatasync, on each of several files in parallel.
 func (s *site) fdatasync(files int) func(context.Context, int) (load.Result, error) {
 	return func(ctx context.Context, n int) (r load.Result, err error) {
 		probes := make([]load.Latencies, files)
@@ -79,7 +79,7 @@ func (s *site) fdatasync(files int) func(context.Context, int) (load.Result, err
 	}
 }
 
-// perSecond is how many of what took so long, one after the other, go into a second.
+// perSecond returns how many operations with these latencies fit into a second, one after the other.
 func perSecond(lat load.Latencies) float64 {
 	var total time.Duration
 	for _, l := range lat {
@@ -91,7 +91,7 @@ func perSecond(lat load.Latencies) float64 {
 	return float64(len(lat)) / total.Seconds()
 }
 
-// probe writes records to a file of its own, each followed by fdatasync, as long as more says so, and returns what each took.
+// probe writes records to a new file, each followed by fdatasync, for as long as more returns true. It returns the latencies.
 func probe(ctx context.Context, path string, more func(done int) bool) (lat load.Latencies, err error) {
 	f, err := os.Create(path)
 	if err != nil {

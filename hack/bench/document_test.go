@@ -32,7 +32,7 @@ func TestDocumentsShowTheRunThatIsKept(t *testing.T) {
 		t.Errorf("docs/performance.md does not show docs/plots/curves.json (%v): write it anew, as it says", err)
 	}
 	drawn, err := filepath.Glob(filepath.Join(dir, "*.svg"))
-	if err != nil || len(drawn) < len(curvePlan())+2 { // latencies and pauses, too
+	if err != nil || len(drawn) < len(curvePlan())+2 { // plus latencies and pauses
 		t.Errorf("%d plots were drawn: %v", len(drawn), err)
 	}
 	for _, path := range drawn {

@@ -15,7 +15,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/bench/internal/results"
 )
 
-// facts measures what is told in absolute numbers.
+// facts measures what is reported in absolute numbers.
 func facts(ctx context.Context, out io.Writer, o options, dir string, only *regexp.Regexp, report *results.Report) error {
 	for _, part := range []struct {
 		name string
@@ -34,9 +34,9 @@ func facts(ctx context.Context, out io.Writer, o options, dir string, only *rege
 	return nil
 }
 
-const keyBytes = 16 // of redis-benchmark's keys
+const keyBytes = 16 // size of redis-benchmark's keys
 
-// bytesOfWrites is what a SET becomes: in the log, on the wire, on the disk.
+// bytesOfWrites measures the size of a SET in the log, on the wire and on the disk.
 func bytesOfWrites(ctx context.Context, o options, dir string) (facts []results.Fact, err error) {
 	for _, c := range []struct{ value, requests int }{{128, 200_000}, {4096, 40_000}} {
 		found, err := bytesOfValue(ctx, o, filepath.Join(dir, fmt.Sprint(c.value)), c.value, c.requests)
@@ -90,8 +90,8 @@ func bytesOfValue(ctx context.Context, o options, dir string, value, requests in
 
 type cost struct{ wire, disk int64 }
 
-// costOf counts what requests cause between a leader and its followers, and on the disk of all of them, with what other
-// programs write meanwhile.
+// costOf counts the bytes that requests cause between a leader and its followers, and on the disk of all of them. The latter
+// includes what other programs write meanwhile.
 func costOf(ctx context.Context, d disk, client, peer string, followers []int, sh load.Shape, requests int) (c cost, err error) {
 	wire, err := receivedFrom(ctx, followers, peer)
 	if err != nil {
@@ -111,13 +111,13 @@ func costOf(ctx context.Context, d disk, client, peer string, followers []int, s
 	return cost{c.wire - wire, c.disk - before}, err
 }
 
-// Sizes of the memory measurement.
+// Parameters of the memory measurement.
 const (
 	idleConnections = 5000
 	manyKeys        = 1_000_000
 )
 
-// memory at rest, of idle connections, and of keys.
+// memory measures a store's memory at rest, of idle connections, and of keys.
 func memory(ctx context.Context, o options, dir string) (_ []results.Fact, err error) {
 	f, err := startFleet(ctx, o, dir, 3, 1)
 	if err != nil {
@@ -166,12 +166,12 @@ func memoryOf(ctx context.Context, pid int, address string) (f footprint, err er
 		}
 		open = append(open, c)
 	}
-	time.Sleep(3 * time.Second) // until all of them are accepted, and have no goroutine any more
+	time.Sleep(3 * time.Second) // until all are accepted and have released their goroutines
 	if f.connections, err = resident(pid); err != nil {
 		return f, err
 	}
 	f.connections -= f.rest
-	// Three times as many requests as keys: nineteen of twenty keys exist then.
+	// With three times as many requests as keys, nineteen of twenty keys exist afterwards.
 	sh := load.Shape{Command: "set", Connections: 50, Pipeline: 32, Value: valueBytes, Keys: manyKeys}
 	if _, err := load.Redis(ctx, address, sh, 3*manyKeys); err != nil {
 		return f, err

@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	// mostMembers is how many logs on one disk a curve has at most.
+	// mostMembers is the largest number of logs on one disk in any curve.
 	mostMembers = 7
-	// repeats is how often each thing is measured: the best one counts, because what else the machine does is no limit of it.
+	// repeats is how often each thing is measured. The best result counts, because other load on the machine is no limit of it.
 	repeats      = 3
 	writtenFiles = 3 // at once, as three members do
 	writeChunk   = 1 << 20
@@ -50,7 +50,7 @@ func (s *site) gauge(ctx context.Context) (g limits.Gauge, err error) {
 	return g, err
 }
 
-// best of some measurements of a rate.
+// best returns the best of several measurements of a rate.
 func best(measure func() (float64, error)) (most float64, err error) {
 	for range repeats {
 		rate, err := measure()
@@ -62,7 +62,7 @@ func best(measure func() (float64, error)) (most float64, err error) {
 	return most, nil
 }
 
-// atOnce does n things at once and adds up their rates.
+// atOnce does n things in parallel and adds up their rates.
 func atOnce(n int, do func(i int) (float64, error)) (total float64, err error) {
 	rates, errs := make([]float64, n), make([]error, n)
 	var wg sync.WaitGroup
@@ -78,14 +78,14 @@ func atOnce(n int, do func(i int) (float64, error)) (total float64, err error) {
 
 func (s *site) slice() time.Duration { return s.o.point / repeats }
 
-// syncRate is how often a second file i can be synced.
+// syncRate returns how many times per second file i can be synced.
 func (s *site) syncRate(ctx context.Context, i int) (float64, error) {
 	end := time.Now().Add(s.slice())
 	lat, err := probe(ctx, filepath.Join(s.dir, fmt.Sprintf("probe-%d", i)), func(done int) bool { return done == 0 || time.Now().Before(end) })
 	return perSecond(lat), err
 }
 
-// writeRate is how many bytes a second go to file i on the disk, one after the other.
+// writeRate returns how many bytes per second can be written sequentially to file i.
 func (s *site) writeRate(ctx context.Context, i int) (rate float64, err error) {
 	f, err := os.Create(filepath.Join(s.dir, fmt.Sprintf("written-%d", i)))
 	if err != nil {

@@ -9,14 +9,14 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/bench/internal/results"
 )
 
-// teller is a system whose load generator tells how its latencies are distributed.
+// teller is a system whose load generator reports its latency distribution.
 type teller struct {
 	system    string
 	run       func(ctx context.Context, n int) (load.Result, error)
 	quantiles func(ctx context.Context, n int) ([]load.Quantile, error)
 }
 
-// latencies of SET over 50 connections, as each system's own tool tells them.
+// latencies measures SET over 50 connections, as reported by each system's own tool.
 func (s *site) latencies(ctx context.Context, out io.Writer) (all []results.Distribution, err error) {
 	sh := shape("set", 50, 1)
 	redis := func(system, address string) teller {
@@ -50,10 +50,10 @@ func (s *site) latencies(ctx context.Context, out io.Writer) (all []results.Dist
 	return all, nil
 }
 
-// distribution is of one run as long as all rounds of a point.
+// distribution takes one run that is as long as all rounds of a point together.
 func (t teller) distribution(ctx context.Context, o options, sh load.Shape) (d results.Distribution, err error) {
 	seconds, rate := o.point.Seconds(), 0.0
-	for range 2 { // the first run is short, and tells too low a rate
+	for range 2 { // the first run is short, and its rate is too low
 		r, err := t.run(ctx, requests(sh, rate*seconds))
 		if err != nil {
 			return d, err

@@ -10,13 +10,13 @@ import (
 )
 
 const (
-	// lookTime is for how long the machine is watched before anything is started on it.
+	// lookTime is how long the machine is observed before anything is started on it.
 	lookTime = 2 * time.Second
-	// quietShare of the processors may be busy with something else before that is worth a word.
+	// quietShare is the share of the processors that others may keep busy without a warning.
 	quietShare = 0.05
 )
 
-// machine describes the one this runs on, and how much of it others use now.
+// machine describes this machine, and how much of it others are using now.
 func machine(out io.Writer) (string, error) {
 	before, err := processorsBusy()
 	if err != nil {
@@ -35,7 +35,7 @@ func machine(out io.Writer) (string, error) {
 		runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, 100*share), nil
 }
 
-// processorsBusy is for how long processors have been busy since the machine was started, in seconds, all of them together.
+// processorsBusy returns the total CPU time used on all processors since boot, in seconds.
 func processorsBusy() (float64, error) {
 	fs, err := procfs.NewDefaultFS()
 	if err != nil {

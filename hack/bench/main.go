@@ -1,5 +1,5 @@
-// Command bench measures the store beside Redis and etcd, all as processes on loopback and on one disk, and judges the
-// ratios by the goals of docs/performance.md. See --help.
+// Command bench compares the store with Redis and etcd, all as processes on loopback and on one disk, and judges the ratios
+// against the goals in docs/performance.md. See --help.
 package main
 
 import (
@@ -21,12 +21,12 @@ import (
 )
 
 type options struct {
-	node, etcd, etcdBenchmark string // programs
+	node, etcd, etcdBenchmark string // paths of programs
 	dir                       string
 	rounds                    int
-	point                     time.Duration // of one measurement
+	point                     time.Duration // duration of one measurement
 	only                      string
-	out, doc                  string // JSON; Markdown with markers
+	out, doc                  string // JSON file; Markdown file with markers
 }
 
 func main() {
@@ -53,7 +53,7 @@ prints each ratio's median and spread, the goal and the verdict, and then what i
 	return c
 }
 
-// flags that every measuring command has.
+// flags adds the flags that all measuring commands share.
 func (o *options) flags(c *cobra.Command, rounds int, point time.Duration) {
 	f := c.Flags()
 	f.StringVar(&o.node, "node", "bin/node", "the node program")
@@ -66,7 +66,7 @@ func (o *options) flags(c *cobra.Command, rounds int, point time.Duration) {
 	f.StringVar(&o.out, "json", "", "also write everything measured to this file")
 }
 
-// inDir calls use with a directory for data, which is removed afterwards.
+// inDir calls use with a temporary data directory.
 func (o options) inDir(use func(dir string) error) (err error) {
 	dir, err := os.MkdirTemp(o.dir, "bench-")
 	if err != nil {
@@ -80,7 +80,7 @@ func (o options) inDir(use func(dir string) error) (err error) {
 	return use(absolute)
 }
 
-// nullCommand is what the load generator itself is measured against.
+// nullCommand runs the server against which the load generator itself is measured.
 func nullCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "null ADDRESS", Short: "Answer +OK to everything", Args: cobra.ExactArgs(1), Hidden: true,
@@ -88,7 +88,7 @@ func nullCommand() *cobra.Command {
 	}
 }
 
-// tableCommand repeats the report of an earlier run.
+// tableCommand prints the report of an earlier run.
 func tableCommand() *cobra.Command {
 	var doc string
 	c := &cobra.Command{
@@ -122,7 +122,7 @@ func run(ctx context.Context, out io.Writer, o options) error {
 		return facts(ctx, out, o, dir, only, report)
 	})
 	if err != nil && len(report.Contests) > 0 {
-		return errors.Join(err, publish(out, report, o.out, "")) // what was measured until then is not lost
+		return errors.Join(err, publish(out, report, o.out, "")) // keep what was measured before the error
 	}
 	if err != nil {
 		return err
@@ -130,7 +130,7 @@ func run(ctx context.Context, out io.Writer, o options) error {
 	return publish(out, report, o.out, o.doc)
 }
 
-// publish prints a report and puts it where else it was asked for.
+// publish prints a report and writes it wherever else it was asked for.
 func publish(out io.Writer, r *results.Report, file, doc string) error {
 	fmt.Fprintf(out, "\n%s", r.Markdown())
 	var errs []error

@@ -14,15 +14,15 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/local/fleet"
 )
 
-// meters are what shows how much a system uses.
+// meters measure a system's resource usage.
 type meters struct {
 	pids []int // of all members
 	disk disk
-	// syncs counts the fdatasyncs of the leader's log; nil: the system does not tell.
+	// syncs counts the fdatasyncs of the leader's log; nil means that the system does not report them.
 	syncs func(context.Context) (float64, error)
 }
 
-// reading of all meters at one moment.
+// reading holds the values of all meters at one moment.
 type reading struct {
 	processor time.Duration
 	written   int64
@@ -42,7 +42,7 @@ func (m meters) read(ctx context.Context) (r reading, err error) {
 	return r, err
 }
 
-// useOf is what one of the operations of r used, by the meters of members processes before and after it.
+// useOf returns what one operation of r used, according to the meters of members processes before and after the run.
 func useOf(members int, sh load.Shape, r load.Result, before, after reading) limits.Use {
 	n := float64(r.Requests)
 	u := limits.Use{
@@ -52,7 +52,7 @@ func useOf(members int, sh load.Shape, r load.Result, before, after reading) lim
 		Moved:     float64(keyBytes + sh.Value),
 	}
 	if sh.Command == "get" {
-		return u // nothing goes on to followers, and what is written meanwhile is of earlier writes
+		return u // nothing goes to followers, and what is written meanwhile belongs to earlier writes
 	}
 	u.Moved *= float64(members)
 	u.DiskBytes = float64(after.written-before.written) / n
@@ -71,8 +71,8 @@ const (
 	quietBound = 4 * time.Second
 )
 
-// settle waits until no more than a little is written to the disk, for some seconds at most: flushes, compactions and new segments
-// that earlier writes brought about are over then.
+// settle waits until hardly anything is written to the disk any more, for a few seconds at most. Then the flushes, compactions and
+// new segments that earlier writes caused are over.
 func (d disk) settle(ctx context.Context) error {
 	before, err := d.written()
 	for end := time.Now().Add(quietBound); err == nil && time.Now().Before(end); {
@@ -88,13 +88,13 @@ func (d disk) settle(ctx context.Context) error {
 	return err
 }
 
-// fleetMeters of a store.
+// fleetMeters returns the meters of a store.
 func fleetMeters(f *fleet.Fleet, d disk) meters {
 	lead, others := pids(f)
 	return storeMeters(append([]int{lead}, others...), f.Members()[f.Leader()].Control, d)
 }
 
-// storeMeters of members that run as these processes; control is the leader's control port.
+// storeMeters returns the meters of members running as these processes. control is the leader's control port.
 func storeMeters(pids []int, control string, d disk) meters {
 	return meters{
 		pids: pids,
@@ -105,7 +105,7 @@ func storeMeters(pids []int, control string, d disk) meters {
 	}
 }
 
-// metric reads one figure without labels from a member's metrics.
+// metric reads one unlabelled metric of a member.
 func metric(ctx context.Context, control, name string) (float64, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+control+"/metrics", nil)
 	if err != nil {

@@ -19,7 +19,7 @@ func shape(command string, connections, pipeline int) load.Shape {
 	return load.Shape{Command: command, Connections: connections, Pipeline: pipeline, Value: valueBytes, Keys: keySpace}
 }
 
-// plan is what is compared, and the goals.
+// plan returns the contests with their goals.
 func (s *site) plan() []*contest {
 	return []*contest{
 		s.setLatency(),
@@ -41,12 +41,12 @@ func atLeast(bound float64, of, to string) results.Goal {
 	return results.Goal{Of: of, To: to, Bound: bound}
 }
 
-// redisSide is any server that speaks Redis's protocol.
+// redisSide returns the side for a server that speaks Redis's protocol.
 func redisSide(system, address string, sh load.Shape) *side {
 	return &side{system: system, run: func(ctx context.Context, n int) (load.Result, error) { return load.Redis(ctx, address, sh, n) }}
 }
 
-// setLatency is one write at a time, against what the disk takes for one.
+// setLatency compares one write at a time with the time that the disk takes for one.
 func (s *site) setLatency() *contest {
 	sh := shape("set", 1, 1)
 	return &contest{
@@ -90,8 +90,8 @@ func (s *site) set(connections, pipeline int) *contest {
 	}
 }
 
-// setWait is the durability that the store gives, from Redis: on disk on one replica before the answer counts. As
-// redis-benchmark cannot send SET and WAIT as one request, both sides have this program's own generator.
+// setWait compares with Redis at the store's durability: a write is on disk on one replica before its reply counts. Since
+// redis-benchmark cannot send SET and WAIT as one request, both sides use this program's own generator.
 func (s *site) setWait(connections int) *contest {
 	loop := func(system, address string, wait int) *side {
 		l := load.Loop{Shape: shape("set", connections, 1), Wait: wait, For: s.o.point}
@@ -124,7 +124,7 @@ func (s *site) get(connections, pipeline int) *contest {
 	}
 }
 
-// getAll has three generators of 16 connections each, once all at the leader and once one at each member.
+// getAll runs three generators of 16 connections each: once all at the leader, and once one at each member.
 func (s *site) getAll() *contest {
 	sh := shape("get", 16, 1)
 	at := func(system string, addresses []string) *side {
@@ -143,7 +143,7 @@ func (s *site) getAll() *contest {
 	}
 }
 
-// together runs one generator at each address at once, and adds up their rates.
+// together runs one generator per address in parallel, and adds up their rates.
 func together(ctx context.Context, addresses []string, sh load.Shape, n int) (total load.Result, err error) {
 	all, errs := make([]load.Result, len(addresses)), make([]error, len(addresses))
 	var wg sync.WaitGroup

@@ -18,7 +18,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/local/fleet"
 )
 
-// resident is what a process has in memory, in bytes.
+// resident returns a process's resident memory, in bytes.
 func resident(pid int) (int64, error) {
 	p, err := procfs.NewProc(pid)
 	if err != nil {
@@ -28,7 +28,7 @@ func resident(pid int) (int64, error) {
 	return int64(status.VmRSS), err
 }
 
-// sum of a figure over processes.
+// sum adds up a figure over processes.
 func sum(pids []int, figure func(int) (int64, error)) (total int64, err error) {
 	for _, pid := range pids {
 		n, err := figure(pid)
@@ -42,7 +42,7 @@ func sum(pids []int, figure func(int) (int64, error)) (total int64, err error) {
 
 var received = regexp.MustCompile(`bytes_received:(\d+)`)
 
-// receivedFrom is what processes have received over connections to a port of loopback, in bytes, without headers.
+// receivedFrom returns how many bytes processes have received over connections to a loopback port, without headers.
 func receivedFrom(ctx context.Context, pids []int, address string) (total int64, err error) {
 	_, port, _ := strings.Cut(address, ":")
 	out, err := exec.CommandContext(ctx, "ss", "-tinpHO", "dport", "=", ":"+port).Output()
@@ -62,7 +62,7 @@ func receivedFrom(ctx context.Context, pids []int, address string) (total int64,
 	return total, nil
 }
 
-// pids of a fleet's members: the leader's, and those of the others.
+// pids returns the process ids of a fleet's leader and of its other members.
 func pids(f *fleet.Fleet) (lead int, others []int) {
 	for i := range f.Members() {
 		if i == f.Leader() {
@@ -74,7 +74,7 @@ func pids(f *fleet.Fleet) (lead int, others []int) {
 	return lead, others
 }
 
-// logBytes is how much of the log files of a member is in use: what follows is zeros.
+// logBytes returns how much of a member's log files is in use: everything behind that is zeros.
 func logBytes(dir string) (total int64, err error) {
 	files, err := filepath.Glob(filepath.Join(dir, "wal-*", "*.log"))
 	if err != nil || len(files) == 0 {
@@ -90,7 +90,7 @@ func logBytes(dir string) (total int64, err error) {
 	return total, nil
 }
 
-// processorTime is what a process has used, in nanoseconds; the kernel tells it in hundredths of a second.
+// processorTime returns the CPU time that a process has used, in nanoseconds. The kernel reports it in hundredths of a second.
 func processorTime(pid int) (int64, error) {
 	p, err := procfs.NewProc(pid)
 	if err != nil {

@@ -15,11 +15,11 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/local/process"
 )
 
-// recoveryGoal is within what a killed member is to take writes again.
+// recoveryGoal is the time within which a killed member must take writes again.
 const recoveryGoal = 2 * time.Second
 
-// recovery times a member of its own from kill -9 to the next acknowledged write, with a full gigabyte of log, and twice:
-// with a gigabyte of data, and with three.
+// recovery times a lone member from kill -9 to the next acknowledged write, with a full gigabyte of log. It does so twice, with
+// one gigabyte of data and with three.
 func recovery(ctx context.Context, o options, dir string) (facts []results.Fact, err error) {
 	const value = 16 << 10
 	m, err := startAlone(ctx, o, dir)
@@ -28,7 +28,7 @@ func recovery(ctx context.Context, o options, dir string) (facts []results.Fact,
 	}
 	defer func() { m.proc.Kill() }()
 	for _, gib := range []int{1, 3} {
-		// Each key is written once, or a little more: what is stored grows with what is written.
+		// Almost all keys are written only once, so the stored data grows with the writes.
 		sh := load.Shape{Command: "set", Connections: 8, Pipeline: 4, Value: value, Keys: 10_000_000}
 		requests := (1 << 30) / value
 		if gib > 1 {
@@ -52,7 +52,7 @@ func recovery(ctx context.Context, o options, dir string) (facts []results.Fact,
 	return facts, nil
 }
 
-// alone is a member that leads by itself.
+// alone is a member that leads on its own.
 type alone struct {
 	argv         []string
 	address, log string
@@ -68,7 +68,7 @@ func startAlone(ctx context.Context, o options, dir string) (*alone, error) {
 	return m, m.start(ctx)
 }
 
-// start runs it and returns once it has acknowledged a write.
+// start runs the member and returns once it has acknowledged a write.
 func (m *alone) start(ctx context.Context) (err error) {
 	if m.proc, err = process.Start(m.argv, m.log); err != nil {
 		return err

@@ -12,15 +12,15 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/local/fleet"
 )
 
-// Of the measurement of stalls.
+// Parameters of the stall measurement.
 const (
 	stallTime    = 30 * time.Second
 	stallMembers = 3
 	stallGoal    = 10 // times the median
 )
 
-// stalls writes values of 4 KiB without a pause while segments roll, tables are flushed and compacted, and one follower is
-// emptied and seeded again by snapshot. Beside it stands what the disk alone does to who syncs while as much is written.
+// stalls continuously writes values of 4 KiB while segments roll, tables are flushed and compacted, and one follower is emptied
+// and seeded again by snapshot. For comparison it measures how the disk alone delays syncs while the same amount is written.
 func stalls(ctx context.Context, o options, dir string) ([]results.Fact, error) {
 	r, all, bulk, err := stalled(ctx, o, dir)
 	if err != nil {
@@ -46,12 +46,12 @@ func stalls(ctx context.Context, o options, dir string) ([]results.Fact, error) 
 	return []results.Fact{fact}, nil
 }
 
-// tail is p50, p99, p99.9 and the worst.
+// tail formats p50, p99, p99.9 and the maximum.
 func tail(l load.Latencies) string {
 	return fmt.Sprintf("%.1f, %.1f, %.1f, %.1f ms", ms(l.At(0.5)), ms(l.At(0.99)), ms(l.At(0.999)), ms(l.At(1)))
 }
 
-// stalled returns the latencies, and how many bytes a second reached the disk beside what the logs hold; 0: not known.
+// stalled returns the latencies, and how many bytes per second reached the disk in addition to the logs; 0 means unknown.
 func stalled(ctx context.Context, o options, dir string) (r load.Result, all load.Latencies, bulk float64, err error) {
 	f, err := startFleet(ctx, o, dir, stallMembers, 1, "--log-retain-bytes=67108864")
 	if err != nil {

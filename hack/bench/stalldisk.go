@@ -16,13 +16,14 @@ import (
 
 const (
 	aloneTime = 10 * time.Second
-	// Tables are written back every bulkChunk, as the store's are; a file is followed by the next after bulkFile.
+	// Tables are written back every bulkChunk, like the store's. After bulkFile, the next file begins.
 	bulkChunk = 1 << 20
 	bulkFile  = 64 << 20
 )
 
-// diskAlone times fdatasync of as many files at once as there are members, each begun every period at most, while bulk bytes a second are
-// written beside them and no server runs: how long this disk holds up anybody who shares it with that.
+// diskAlone times fdatasync on as many files in parallel as there are members, each begun at most once per period, while bulk
+// bytes per second are written beside them and no server runs. It shows how long this disk delays anybody who shares it with such
+// a load.
 func diskAlone(ctx context.Context, dir string, members int, period time.Duration, bulk float64) (load.Latencies, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -48,7 +49,7 @@ func diskAlone(ctx context.Context, dir string, members int, period time.Duratio
 	return all, nil
 }
 
-// writeSteadily writes so many bytes a second to files in dir, removing each once it is whole, until ctx ends.
+// writeSteadily writes rate bytes per second to files in dir until ctx ends. It removes each file once it is complete.
 func writeSteadily(ctx context.Context, dir string, rate float64) error {
 	begun, done := time.Now(), 0.0
 	for n := 0; ctx.Err() == nil; n++ {
@@ -64,7 +65,7 @@ func writeSteadily(ctx context.Context, dir string, rate float64) error {
 	return nil
 }
 
-// fillSteadily writes one file, chunk by chunk, each when it is due; done counts the bytes since begun.
+// fillSteadily writes one file in chunks, each when it is due. done counts the bytes since begun.
 func fillSteadily(ctx context.Context, f *os.File, begun time.Time, done *float64, rate float64) error {
 	chunk := make([]byte, bulkChunk)
 	for at := int64(0); at < bulkFile && ctx.Err() == nil; at += bulkChunk {

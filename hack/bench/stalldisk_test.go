@@ -34,7 +34,7 @@ func TestDiskAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A chunk is written once everything before it was due.
+	// A chunk is written only once everything before it was due.
 	if most := time.Since(begun).Seconds()*(20<<20) + bulkChunk; done != float64(st.Size()) || done == 0 || done > most {
 		t.Errorf("wrote %.0f bytes and says %.0f, at most %.0f were due", float64(st.Size()), done, most)
 	}

@@ -17,8 +17,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// TestCluster runs one cluster through everything that the demo and the end-to-end tests rely on. The parts share it
-// and run in order; each leaves it whole.
+// TestCluster runs one cluster through everything that the demo and the end-to-end tests rely on. The parts share the cluster and
+// run in order; each of them leaves it intact.
 func TestCluster(t *testing.T) {
 	h := newHarness(t)
 	h.up(t)

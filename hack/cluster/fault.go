@@ -12,7 +12,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/cluster/internal/lab"
 )
 
-// onLab makes a command's action from one on the cluster.
+// onLab turns an action on the cluster into a command's action.
 func (a *app) onLab(fn func(l *lab.Lab, args []string) error) func(*cobra.Command, []string) error {
 	return func(_ *cobra.Command, args []string) error {
 		l, err := a.lab()
@@ -75,7 +75,7 @@ func (a *app) start() *cobra.Command {
 	}
 }
 
-// podFlags adds the flags that say which pod is meant.
+// podFlags adds the flags that select the pod.
 func podFlags(c *cobra.Command, ref *lab.PodRef) {
 	c.Flags().StringVarP(&ref.Namespace, "namespace", "n", "default", "namespace of the pod")
 	c.Flags().StringVarP(&ref.Container, "container", "c", "", "one container (default all)")

@@ -21,7 +21,7 @@ func TestParseSignal(t *testing.T) {
 	}
 }
 
-// TestEveryVerbExplainsItself: a verb without a line of help cannot be found by whoever needs it.
+// TestEveryVerbExplainsItself checks that every command has a line of help.
 func TestEveryVerbExplainsItself(t *testing.T) {
 	for _, c := range newRoot().Commands() {
 		if c.Short == "" || !c.Hidden && c.GroupID == "" {

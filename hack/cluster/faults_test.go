@@ -57,7 +57,7 @@ func testCuts(t *testing.T, h *harness) {
 	testCutStopsEstablished(t, h)
 }
 
-// testCutStopsEstablished holds a connection open over a cut: nothing arrives during it, and what was sent does after.
+// testCutStopsEstablished holds a connection open during a cut: nothing arrives meanwhile, and what was sent arrives afterwards.
 func testCutStopsEstablished(t *testing.T, h *harness) {
 	ticks := h.stream(t, url(h.waitReady(t, "p1"), "/ticks"))
 	await := func(bound time.Duration) bool {
@@ -72,7 +72,7 @@ func testCutStopsEstablished(t *testing.T, h *harness) {
 		t.Fatal("no tick before the cut")
 	}
 	h.must(t, "cut", "n1")
-	for await(50 * time.Millisecond) { // what had arrived before
+	for await(50 * time.Millisecond) { // drain what had arrived before
 	}
 	if await(time.Second) {
 		t.Error("a tick went through the cut")
@@ -83,7 +83,7 @@ func testCutStopsEstablished(t *testing.T, h *harness) {
 	}
 }
 
-// stream reads the lines that a probe sends without end, from the client, until the test ends.
+// stream returns the endless lines from a probe, read on the client, until the test ends.
 func (h *harness) stream(t *testing.T, url string) <-chan string {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -133,8 +133,8 @@ func testAPIOutage(t *testing.T, h *harness) {
 	})
 }
 
-// TestInterruptedStart kills the harness at several moments of a start; "down" must leave nothing each time, and a
-// start after an interrupted one must work without it.
+// TestInterruptedStart kills the harness at several moments of a start. Each time "down" must leave nothing, and a start after an
+// interrupted one must work without it.
 func TestInterruptedStart(t *testing.T) {
 	h := newHarness(t)
 	for _, after := range []time.Duration{20, 100, 200, 400, 800, 1600, 3000} {
@@ -152,7 +152,7 @@ func TestInterruptedStart(t *testing.T) {
 	}
 	h.must(t, "down")
 	h.verifyNothingLeft(t)
-	h.must(t, "down") // of nothing
+	h.must(t, "down") // nothing is up
 }
 
 // interruptedUp starts the cluster and kills the harness, and only the harness, after the given time.

@@ -28,14 +28,14 @@ const (
 	patience = 3 * time.Minute
 )
 
-// harness drives one cluster through the program, as its users do.
+// harness drives one cluster through its command-line program, as users do.
 type harness struct {
 	program, probe, archive string
 	state                   string
 	kubernetes.Interface
 }
 
-// newHarness builds the program, the probe and its image; it starts nothing.
+// newHarness builds the program, the probe and its image. It starts nothing.
 func newHarness(t *testing.T) *harness {
 	t.Helper()
 	dir := t.TempDir()
@@ -61,7 +61,7 @@ func newHarness(t *testing.T) *harness {
 	return h
 }
 
-// run runs one verb and returns its output.
+// run runs one command and returns its output.
 func (h *harness) run(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	defer cancel()
@@ -93,8 +93,8 @@ func (h *harness) up(t *testing.T) {
 	}
 }
 
-// kubectl runs the administrator's kubectl on the host. It is given half a minute: against a worker that is cut off,
-// "exec" would wait for longer than any request's timeout.
+// kubectl runs the administrator's kubectl on the host, for at most half a minute: against a worker that is cut off, "exec" would
+// wait longer than any request timeout.
 func (h *harness) kubectl(args ...string) (string, error) {
 	path, err := h.run("tool-path", "kubectl")
 	if err != nil {
@@ -107,7 +107,7 @@ func (h *harness) kubectl(args ...string) (string, error) {
 	return string(out), err
 }
 
-// get asks for a URL from the machine "client".
+// get requests a URL from the machine "client".
 func (h *harness) get(url string) (string, error) {
 	return h.run("exec", "client", h.probe, "get", url)
 }
@@ -129,7 +129,7 @@ func (h *harness) remove(t *testing.T, objects ...string) {
 	}
 }
 
-// ask has a pod's probe answer, entered through exec and so without the pod network.
+// ask makes a pod query its own probe. It goes through exec and so avoids the pod network.
 func (h *harness) ask(pod, path string) (string, error) {
 	return h.kubectl("exec", pod, "--", "/probe", "get", "http://127.0.0.1:8080"+path)
 }
@@ -166,7 +166,7 @@ func eventually(t *testing.T, what string, check func() error) {
 	}
 }
 
-// answers returns a check that got is what the call gives.
+// answers returns a check that call returns want.
 func answers(want string, call func() (string, error)) func() error {
 	return func() error {
 		got, err := call()
@@ -180,7 +180,7 @@ func answers(want string, call func() (string, error)) func() error {
 	}
 }
 
-// createPod runs a probe on a worker as an ordinary user, with a volume of its own at /data.
+// createPod runs a probe on a worker as an ordinary user, with its own volume at /data.
 func (h *harness) createPod(t *testing.T, name, node string, fsGroup *int64) {
 	t.Helper()
 	claim := &corev1.PersistentVolumeClaim{
@@ -261,5 +261,5 @@ func (h *harness) waitReady(t *testing.T, name string) *corev1.Pod {
 	return pod
 }
 
-// url of a pod's probe, by its address on the pod network.
+// url returns the URL of a pod's probe, by its address on the pod network.
 func url(pod *corev1.Pod, path string) string { return "http://" + pod.Status.PodIP + ":8080" + path }

@@ -49,11 +49,11 @@ reaches pod addresses, service addresses and names whatever happens to a worker.
 			return err
 		}),
 	}
-	c.Flags().SetInterspersed(false) // what follows the machine belongs to the command
+	c.Flags().SetInterspersed(false) // what follows the machine's name belongs to the command
 	return c
 }
 
-// newInner holds what the machines themselves run.
+// newInner returns the commands that the machines themselves run.
 func newInner() *cobra.Command {
 	inner := &cobra.Command{Use: "inner", Hidden: true, Short: "Run by the cluster's machines, not by people"}
 	inner.AddCommand(

@@ -1,5 +1,5 @@
-// Command cluster runs a real Kubernetes cluster on one Linux machine, without Docker and without virtual machines:
-// the control plane and every worker live in namespaces of their own, and faults can be put between them.
+// Command cluster runs a real Kubernetes cluster on one Linux machine, without Docker and without virtual machines. The control
+// plane and every worker live in their own namespaces, and faults can be injected between them.
 package main
 
 import (
@@ -17,7 +17,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/cluster/internal/tool"
 )
 
-// exitStatus ends the program with the status of a command that it ran for the user.
+// exitStatus makes the program exit with the status of a command that it ran for the user.
 type exitStatus int
 
 func (e exitStatus) Error() string { return fmt.Sprintf("command ended with status %d", int(e)) }
@@ -36,7 +36,7 @@ func main() {
 	}
 }
 
-// app is what the verbs share.
+// app is the state shared by all subcommands.
 type app struct{ state string }
 
 func newRoot() *cobra.Command {
@@ -94,7 +94,7 @@ func (a *app) lab() (*lab.Lab, error) {
 	return lab.Open(dir, os.Stderr)
 }
 
-// tools opens the cache of the repository around the working directory.
+// toolCache opens the tool cache of the repository around the working directory.
 func (a *app) toolCache() (*tool.Cache, error) {
 	root, err := repository()
 	if err != nil {

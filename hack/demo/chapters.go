@@ -69,8 +69,8 @@ func (d *demo) killNode(ctx context.Context) error {
 	})
 }
 
-// change breaks something of the leader, waits until another leadership takes writes, tells how that went, mends, and
-// waits until the store is Ready again.
+// change breaks something about the leader, waits until another leadership takes writes, reports how that went, mends, and waits
+// until the store is Ready again.
 func (d *demo) change(ctx context.Context, do func(ctx context.Context, leader, node string) error, mend ...func(context.Context) error) error {
 	changing, cancel := context.WithTimeout(ctx, changeTimeout)
 	defer cancel()
@@ -102,7 +102,7 @@ func (d *demo) change(ctx context.Context, do func(ctx context.Context, leader, 
 	return d.pause(ctx)
 }
 
-// tellChange waits until the writer writes again, which it may do a little after the operator's report.
+// tellChange waits until the writer writes again, which may be a little after the operator's report.
 func (d *demo) tellChange(ctx context.Context, r *v1alpha1.FailoverReport, begun time.Time) error {
 	for {
 		s, err := d.writer.Stats(begun)
@@ -121,7 +121,7 @@ func (d *demo) tellChange(ctx context.Context, r *v1alpha1.FailoverReport, begun
 	}
 }
 
-// progressWriter shows what the tools say: all of it, or only the lines that tell of long work.
+// progressWriter shows the output of the tools: all of it, or only the lines about long-running work.
 type progressWriter struct {
 	tell    *teller
 	verbose bool

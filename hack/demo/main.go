@@ -1,4 +1,4 @@
-// Command demo shows the product on a real Kubernetes cluster: it installs the operator, makes a store, writes to it while
+// Command demo shows the product on a real Kubernetes cluster. It installs the operator, creates a store, writes to it while
 // things are broken, and proves at the end that no acknowledged write was lost. See --help.
 package main
 
@@ -19,8 +19,8 @@ import (
 )
 
 func main() {
-	log.SetLogger(logr.Discard()) // controller-runtime asks for one; the demo tells its own story
-	logging.Disable()             // every failed dial of an outage is expected, and counted
+	log.SetLogger(logr.Discard()) // controller-runtime wants a logger; the demo prints its own story
+	logging.Disable()             // failed dials during an outage are expected, and counted
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	err := newCommand().ExecuteContext(ctx)
@@ -33,7 +33,7 @@ func main() {
 	os.Exit(1)
 }
 
-// errTold ends the program with a failure that was printed already.
+// errTold makes the program fail after the failure has been printed.
 var errTold = errors.New("the demo failed")
 
 func newCommand() *cobra.Command {

@@ -21,14 +21,14 @@ type options struct {
 	rate, connections int
 }
 
-// Bounds of the steps. A step that takes longer has failed.
+// Time limits of the steps. A step that takes longer has failed.
 const (
 	clusterTimeout = 30 * time.Minute // the first time, Kubernetes is built from source
 	installTimeout = 5 * time.Minute
 	readyTimeout   = 2 * time.Minute
 	changeTimeout  = time.Minute
 	verifyTimeout  = time.Minute
-	settle         = 2 * time.Second // of writing between two chapters
+	settle         = 2 * time.Second // time to write between two chapters
 
 	namespace = "demo"
 	workers   = 3
@@ -56,7 +56,7 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 	return nil
 }
 
-// end tells what went wrong, or how to look around, and removes the cluster if that was asked for.
+// end explains what went wrong, or how to look around, and removes the cluster if that was asked for.
 func (d *demo) end(ctx context.Context, err error) error {
 	if err != nil {
 		d.tell.step("FAILED: %v", err)
@@ -95,7 +95,7 @@ func (d *demo) cluster(ctx context.Context) error {
 	d.tell.step("a Kubernetes cluster")
 	tools := &progressWriter{tell: d.tell, verbose: true}
 	s, err := stage.Open(ctx, stage.Options{Workers: workers, Image: d.image, Log: tools})
-	tools.verbose = d.verbose // making the cluster may be long work, and what follows is not
+	tools.verbose = d.verbose // creating the cluster may take long, what follows does not
 	if err != nil {
 		return err
 	}
@@ -182,7 +182,7 @@ func (d *demo) startWriter(ctx context.Context) error {
 	return d.pause(ctx)
 }
 
-// pause lets the client write for a while and tells how it goes.
+// pause lets the client write for a while and reports how it goes.
 func (d *demo) pause(ctx context.Context) error {
 	select {
 	case <-ctx.Done():

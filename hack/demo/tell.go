@@ -12,7 +12,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/ledger"
 )
 
-// teller prints the story, each line with the time since its beginning.
+// teller prints the story, each line with the time since the start.
 type teller struct {
 	out   io.Writer
 	begun time.Time
@@ -28,10 +28,10 @@ func (t *teller) step(format string, args ...any) {
 	t.line("== %s", fmt.Sprintf(format, args...))
 }
 
-// progress prints one line of waiting.
+// progress prints a line while waiting.
 func (t *teller) progress(s string) { t.line("   %s", strings.TrimSpace(s)) }
 
-// change prints the short timeline of one change of leader, and what the writer felt of it.
+// change prints a short timeline of one change of leader, and how it affected the writer.
 func (t *teller) change(r *v1alpha1.FailoverReport, gap ledger.Gap) {
 	t.line("   %s, %s: %s -> %s, epoch %d -> %d", r.Kind, r.Reason, r.From, r.To, r.FromEpoch, r.Epoch)
 	if r.DetectedTime != nil {

@@ -29,12 +29,12 @@ func main() {
 	}
 }
 
-// options of a build.
+// options are the options of a build.
 type options struct {
 	tag, output, arch string
-	version           string   // that the programs say they are
-	programs          []string // packages; each becomes /<last element>
-	buildTags         []string // of Go
+	version           string   // version that the programs report
+	programs          []string // Go packages; each becomes /<last element>
+	buildTags         []string // Go build tags
 }
 
 func newCommand() *cobra.Command {
@@ -98,7 +98,7 @@ func build(ctx context.Context, o options) error {
 	return nil
 }
 
-// compile builds one static program. -buildvcs=false keeps the commit out, so that equal sources of one version give equal bytes.
+// compile builds one static program. -buildvcs=false omits the commit, so that equal sources of one version give equal bytes.
 func compile(ctx context.Context, pkg, file string, o options) error {
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -X main.version="+o.version,
 		"-tags="+strings.Join(o.buildTags, ","), "-o", file, pkg)

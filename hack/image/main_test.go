@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// An image for other machines than this one is built by the command of the guide, too.
+// The command in the guide also builds an image for another architecture.
 func TestMakePassesTheArchitectureOn(t *testing.T) {
 	for arg, want := range map[string]string{"IMAGE_ARCH=arm64": " --arch arm64", "IMAGE_ARCH=": "--output dist/replicatedstore.tar"} {
 		out, err := exec.CommandContext(t.Context(), "make", "--no-print-directory", "-C", "../..", "-n", "image", arg, "VERSION=v1").CombinedOutput()
@@ -19,7 +19,7 @@ func TestMakePassesTheArchitectureOn(t *testing.T) {
 	}
 }
 
-// Programs of an image say which version they are.
+// The programs of an image report their version.
 func TestProgramsSayTheirVersion(t *testing.T) {
 	dir := t.TempDir()
 	for name, text := range map[string]string{

@@ -1,5 +1,5 @@
-// Command local runs a whole store on this machine without Kubernetes: its members are processes on loopback, and this
-// program does the operator's part. See --help.
+// Command local runs a whole store on this machine without Kubernetes: the members are processes on loopback, and this program
+// plays the operator. See --help.
 package main
 
 import (
@@ -60,7 +60,7 @@ Ctrl-C stops everything. If this program is killed, the kernel kills the members
 	return c
 }
 
-// startTimeout bounds the time from nothing to a writable store with all its voters.
+// startTimeout limits the time from nothing to a writable store with all its voters.
 const startTimeout = time.Minute
 
 func run(ctx context.Context, out io.Writer, opt fleet.Options, repair bool) error {

@@ -19,8 +19,8 @@ const (
 	restartAfter = 2 * time.Second // long enough to see the store without the member
 )
 
-// watch repairs the store and tells its state on one line, which it rewrites on a terminal and otherwise prints on change,
-// until ctx ends.
+// watch repairs the store and shows its state until ctx ends. The state is one line, which it rewrites on a terminal and otherwise
+// prints on change.
 func watch(ctx context.Context, out io.Writer, f *fleet.Fleet, repair bool) error {
 	tick := time.NewTicker(repairPeriod)
 	defer tick.Stop()
@@ -40,13 +40,13 @@ func watch(ctx context.Context, out io.Writer, f *fleet.Fleet, repair bool) erro
 	}
 }
 
-// view prints: what happened as lines that stay, and the state as one that is rewritten.
+// view prints events as lines that stay, and the state as one line that is rewritten.
 type view struct {
 	out      io.Writer
 	terminal bool
 	shown    string
 	shownAt  time.Time
-	trouble  string // told once
+	trouble  string // reported only once
 }
 
 func (v *view) deaths(f *fleet.Fleet, dead map[int]time.Time, now time.Time) {
@@ -85,7 +85,7 @@ func (v *view) repair(ctx context.Context, f *fleet.Fleet, dead map[int]time.Tim
 	}
 }
 
-// deposed tells whether the leader's process lives but does not lead: it was restarted faster than anybody noticed.
+// deposed reports whether the leader's process lives but does not lead: it was restarted before anybody noticed.
 func (v *view) deposed(ctx context.Context, f *fleet.Fleet) bool {
 	leader := f.Leader()
 	if leader < 0 {
@@ -122,7 +122,7 @@ func (v *view) show(text string, now time.Time) {
 	fmt.Fprintln(v.out, text)
 }
 
-// line is the state in one line, e.g. "epoch 2: local-1 leads at 1041 | local-2 voter, 0 behind | local-3 away".
+// line formats the state in one line, e.g. "epoch 2: local-1 leads at 1041 | local-2 voter, 0 behind | local-3 away".
 func line(f *fleet.Fleet, sts []*wire.Status) string {
 	leader := f.Leader()
 	if leader < 0 || sts[leader] == nil {
@@ -168,6 +168,6 @@ func isTerminal(w io.Writer) bool {
 }
 
 func split(address string) (host, port string) {
-	host, port, _ = net.SplitHostPort(address) // it came from a listener
+	host, port, _ = net.SplitHostPort(address) // the address comes from a listener
 	return host, port
 }

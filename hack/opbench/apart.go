@@ -15,18 +15,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pods are the addresses of members: those that RFC 2544 keeps for benchmarks.
+// pods are the members' addresses, from the range that RFC 2544 reserves for benchmarks.
 var pods = netip.MustParsePrefix("198.18.0.0/15")
 
 // self is the API server's address.
 var self = pods.Addr().Next()
 
-// variable tells the process that it is in the namespace.
+// variable tells the process that it already runs in the namespace.
 const variable = "OPBENCH_APART"
 
 func apart() bool { return os.Getenv(variable) != "" }
 
-// setApart runs this program again in a network namespace of its own, as root.
+// setApart runs this program again, in its own network namespace, as root.
 func setApart(ctx context.Context) error {
 	program, err := os.Executable()
 	if err != nil {
@@ -45,7 +45,7 @@ func setApart(ctx context.Context) error {
 	return err
 }
 
-// connect makes every address of pods one of this namespace's own.
+// connect makes every address in pods local to this namespace.
 func connect() error {
 	lo, err := netlink.LinkByName("lo")
 	if err != nil {

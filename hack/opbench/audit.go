@@ -10,13 +10,13 @@ import (
 	"strings"
 )
 
-// audit reads what the API server wrote down of the operator's requests.
+// audit reads the API server's audit log of the operator's requests.
 type audit struct {
 	path string
 	from int64
 }
 
-// entry is what matters of one.
+// entry holds the fields of interest of an audit entry.
 type entry struct {
 	Stage     string `json:"stage"`
 	Verb      string `json:"verb"`
@@ -28,7 +28,7 @@ type entry struct {
 	} `json:"objectRef"`
 }
 
-// kind names a request by verb and resource. The operators' own election is told apart.
+// kind names a request by verb and resource. It keeps the operators' own election apart.
 func (e entry) kind() string {
 	what := e.ObjectRef.Resource
 	switch {
@@ -44,7 +44,7 @@ func (e entry) kind() string {
 
 const election = "the operators' election"
 
-// take counts the requests since it was called last. A watch counts when it begins.
+// take counts the requests since the previous call. A watch counts when it begins.
 func (a *audit) take() (map[string]int, error) {
 	f, err := os.Open(a.path)
 	if err != nil {
@@ -58,7 +58,7 @@ func (a *audit) take() (map[string]int, error) {
 	for lines := bufio.NewReader(f); ; {
 		line, err := lines.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
-			return counts, nil // an incomplete line is left for the next time
+			return counts, nil // an incomplete line is left for the next call
 		}
 		if err != nil {
 			return nil, err

@@ -11,28 +11,28 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// fault is how a leader is lost.
+// fault is the way in which a leader is lost.
 type fault string
 
 const (
-	// killed: its process ends, and its machine refuses connections.
+	// killed: the process ends, and its host refuses connections.
 	killed fault = "killed"
-	// frozen: connections stay, and nobody answers on them, as when a machine is lost.
+	// frozen: connections stay open, but nobody answers, as when a machine is lost.
 	frozen fault = "frozen"
 )
 
-// failovers are for how long stores had no leader that takes writes.
+// failovers holds how long stores had no leader that takes writes.
 type failovers struct {
-	alone    []time.Duration // of stores that failed by themselves
-	together []time.Duration // of those that failed at once
-	watched  time.Duration   // of one more, which failed with them
-	requests map[string]int  // meanwhile
+	alone    []time.Duration // of stores that failed one at a time
+	together []time.Duration // of those that failed at the same time
+	watched  time.Duration   // of one more that failed with them
+	requests map[string]int  // API requests meanwhile
 }
 
-// patience with a store without a leader.
+// patience limits how long a store may be without a leader.
 const patience = 2 * time.Minute
 
-// fail takes their leaders away from a few stores, one after the other, and then from many at once.
+// fail takes the leaders away from a few stores, one after the other, and then from many at the same time.
 func (b *bench) fail(ctx context.Context, way fault) (r failovers, err error) {
 	all := b.fleet.inOrder()
 	count := min(b.o.fail+1, len(all))
@@ -59,7 +59,7 @@ func (b *bench) fail(ctx context.Context, way fault) (r failovers, err error) {
 	return r, nil
 }
 
-// strike takes their leaders away from stores, tells for how long each had none, and brings back what was lost.
+// strike takes the stores' leaders away, measures how long each store had none, and brings back what was lost.
 func (b *bench) strike(ctx context.Context, way fault, stores []*store) ([]time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -94,19 +94,19 @@ func (b *bench) strike(ctx context.Context, way fault, stores []*store) ([]time.
 		}
 		took = append(took, l.took)
 		if way == frozen {
-			b.kubelet.Kill(l.leader) // before it is started anew
+			b.kubelet.Kill(l.leader) // before it is restarted
 		}
 		b.kubelet.Revive(l.leader)
 	}
 	return took, b.heal(ctx, stores)
 }
 
-// lose takes a leader away, and tells since when it is gone.
+// lose takes a leader away, and returns the time since when it is gone.
 func (b *bench) lose(way fault, leader types.NamespacedName) time.Time {
 	p, _ := b.kubelet.Running(leader)
 	m, ok := p.(*member)
 	if !ok {
-		return time.Now() // it is gone already
+		return time.Now() // it is already gone
 	}
 	if way == killed {
 		b.kubelet.Kill(leader)
@@ -125,7 +125,7 @@ func (b *bench) heal(ctx context.Context, stores []*store) error {
 			s.busy.Store(false)
 		}
 	}()
-	if err := b.pause(ctx, 2*time.Second); err != nil { // for status to tell of the loss
+	if err := b.pause(ctx, 2*time.Second); err != nil { // status must report the loss first
 		return err
 	}
 	for {
@@ -139,7 +139,7 @@ func (b *bench) heal(ctx context.Context, stores []*store) error {
 	}
 }
 
-// at is the quantile q, from 0 to 1; 0 when there are none.
+// at returns the quantile q, from 0 to 1, or 0 if there are no durations.
 func at(all []time.Duration, q float64) time.Duration {
 	if len(all) == 0 {
 		return 0

@@ -23,11 +23,11 @@ import (
 
 // Periods of the simulated members.
 const (
-	heartbeat = 100 * time.Millisecond // as leaders send them
-	hurry     = 10 * time.Millisecond  // in a store that is being failed over, records move on at once
+	heartbeat = 100 * time.Millisecond // as often as leaders send them
+	hurry     = 10 * time.Millisecond  // in a store that fails over, records move on immediately
 )
 
-// fleet is the members of all stores.
+// fleet is the set of members of all stores.
 type fleet struct {
 	leases lease.Client
 	cancel context.CancelFunc
@@ -37,15 +37,15 @@ type fleet struct {
 	stores map[string]*store
 }
 
-// store is the members of one.
+// store is the set of members of one store.
 type store struct {
 	name    string
 	cluster *fake.Cluster
 	busy    atomic.Bool // moves on in a hurry
 
 	mu      sync.Mutex
-	at      time.Time          // how far the cluster's clock is
-	members map[string]*member // those that run
+	at      time.Time          // the cluster's clock
+	members map[string]*member // running members
 }
 
 func newFleet(leases lease.Client) *fleet {
@@ -77,7 +77,7 @@ func (f *fleet) store(name string) *store {
 	return s
 }
 
-// drive moves all stores on, each once a heartbeat.
+// drive advances all stores, each once per heartbeat.
 func (f *fleet) drive(ctx context.Context) {
 	defer close(f.done)
 	tick := time.NewTicker(hurry)
@@ -96,7 +96,7 @@ func (f *fleet) drive(ctx context.Context) {
 	}
 }
 
-// inOrder is every store, in the same order each time, as long as none is added.
+// inOrder returns every store. The order stays the same as long as no store is added.
 func (f *fleet) inOrder() []*store {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -107,7 +107,7 @@ func (f *fleet) inOrder() []*store {
 	return out
 }
 
-// step lets time pass, and every stream move on once.
+// step advances time, and every stream by one step.
 func (s *store) step(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,7 +122,7 @@ func (s *store) step(now time.Time) {
 	}
 }
 
-// start runs the member of a pod, with the data that it left, if it ran before.
+// start runs the member of a pod, with the data of its earlier run if there was one.
 func (f *fleet) start(p kubelet.Pod) (kubelet.Process, error) {
 	l, err := net.Listen("tcp", net.JoinHostPort(p.IP, strconv.Itoa(v1alpha1.PortControl)))
 	if err != nil {
@@ -145,7 +145,7 @@ func (f *fleet) start(p kubelet.Pod) (kubelet.Process, error) {
 	s.mu.Unlock()
 	go func() {
 		defer close(m.served)
-		_ = admin.New(m, admin.Options{StoreUID: p.StoreUID, Member: p.Member, Log: logr.Discard()}).Serve(ctx, l) // it ends with ctx
+		_ = admin.New(m, admin.Options{StoreUID: p.StoreUID, Member: p.Member, Log: logr.Discard()}).Serve(ctx, l) // ends with ctx
 	}()
 	return m, nil
 }

@@ -7,15 +7,15 @@ import (
 	"time"
 )
 
-// histogram is one of Prometheus, with the upper bounds of its buckets in order.
+// histogram is a Prometheus histogram. Its bucket bounds are in ascending order.
 type histogram struct {
 	bounds []float64 // seconds
-	counts []float64 // up to each bound
+	counts []float64 // cumulative, up to each bound
 	sum    float64
 	count  float64
 }
 
-// read takes down one line of the metric.
+// read records one line of the metric.
 func (h *histogram) read(name string, v float64) error {
 	switch metric, _, _ := strings.Cut(name, "{"); {
 	case strings.HasSuffix(metric, "_sum"):
@@ -34,7 +34,7 @@ func (h *histogram) read(name string, v float64) error {
 	return nil
 }
 
-// since is what came after an earlier one.
+// since returns the difference to an earlier reading.
 func (h histogram) since(before histogram) histogram {
 	out := histogram{bounds: h.bounds, sum: h.sum - before.sum, count: h.count - before.count}
 	for i, n := range h.counts {
@@ -46,7 +46,7 @@ func (h histogram) since(before histogram) histogram {
 	return out
 }
 
-// at bounds the quantile q from above, by the bucket that it falls into; 0 when there is nothing.
+// at returns an upper bound of the quantile q: the bound of the bucket that it falls into, or 0 if the histogram is empty.
 func (h histogram) at(q float64) time.Duration {
 	for i, n := range h.counts {
 		if h.count > 0 && n >= q*h.count {

@@ -17,10 +17,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// storeName of the store numbered n, from 1 on.
+// storeName returns the name of store n, counting from 1.
 func storeName(n int) string { return fmt.Sprintf("store-%04d", n) }
 
-// grow makes stores until there are n, and waits until all are ready.
+// grow creates stores until there are n, and waits until all are ready.
 func (b *bench) grow(ctx context.Context, n int) error {
 	began := time.Now()
 	for ; b.made < n; b.made++ {
@@ -51,7 +51,7 @@ func (b *bench) grow(ctx context.Context, n int) error {
 	}
 }
 
-// ready counts the stores that are.
+// ready returns the number of stores that are ready.
 func (b *bench) ready(ctx context.Context) (n int, err error) {
 	list := &v1alpha1.ReplicatedStoreList{}
 	if err := b.cache.List(ctx, list, client.UnsafeDisableDeepCopy); err != nil {
@@ -65,7 +65,7 @@ func (b *bench) ready(ctx context.Context) (n int, err error) {
 	return n, nil
 }
 
-// pause lets time pass, as long as the operator lives.
+// pause waits for d. It fails if the operator dies meanwhile.
 func (b *bench) pause(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):
@@ -77,7 +77,7 @@ func (b *bench) pause(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// idle is what the operator costs with so many stores in which nothing happens.
+// idle is what the operator costs with this many stores in which nothing happens.
 type idle struct {
 	stores        int
 	took          time.Duration
@@ -86,10 +86,10 @@ type idle struct {
 	passes        histogram
 }
 
-// tries is how often idle stores are measured again because something happened to them.
+// tries is how often the measurement of idle stores is repeated because something happened to them.
 const tries = 3
 
-// measureIdle measures while nothing happens. On a machine that is too busy leaders seem lost, and then it is not that.
+// measureIdle measures while nothing happens. If the machine is too busy, leaders seem lost, and the measurement does not count.
 func (b *bench) measureIdle(ctx context.Context, n int) (i idle, err error) {
 	for range tries {
 		before := b.leaderships()
@@ -136,7 +136,7 @@ func (b *bench) observeIdle(ctx context.Context, n int) (i idle, err error) {
 	return i, nil
 }
 
-// leaderships that there have been.
+// leaderships returns the number of leaderships so far.
 func (b *bench) leaderships() (n int) {
 	for _, s := range b.fleet.all() {
 		n += s.cluster.Leaderships()
@@ -146,7 +146,7 @@ func (b *bench) leaderships() (n int) {
 
 func (i idle) perMinute(n float64) float64 { return n / i.took.Minutes() }
 
-// calls a minute: for stores, for the operators' election, and watches begun again.
+// calls returns the API calls per minute: for stores, for the operators' election, and for restarted watches.
 func (i idle) calls() (stores, elected, watches float64) {
 	for kind, n := range i.requests {
 		switch {

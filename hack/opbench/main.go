@@ -1,10 +1,10 @@
 // Command opbench measures the operator with many stores: what it costs while nothing happens, and how long a store is without a
-// leader while many others fail at once.
+// leader when many others fail at the same time.
 //
-// The API server is a real one and the operator is the real program. Members are simulated: each has a control port of its own, served by
-// the node's own server, and behind it the real replication.Replica on a log in memory. So what the operator and the API server do is
-// real, and what members do costs no disk and hardly any time. All of it runs in a network namespace that has nothing but loopback:
-// Kubernetes leads no Service to 127.0.0.0/8, so members have other addresses there.
+// The API server is real, and the operator is the real program. Members are simulated: each has its own control port, served by
+// the node's own server, with the real replication.Replica behind it, on an in-memory log. So the work of the operator and of the
+// API server is real, while the members use no disk and hardly any time. Everything runs in a network namespace with nothing but
+// loopback: Kubernetes does not accept Service endpoints in 127.0.0.0/8, so members have other addresses there.
 package main
 
 import (
@@ -71,7 +71,7 @@ func newCommand() *cobra.Command {
 	return c
 }
 
-// sizes are the numbers of stores to measure with.
+// sizes returns the numbers of stores to measure with.
 func (o options) sizes() []int {
 	sizes := []int{1, 100, o.stores}
 	slices.Sort(sizes)

@@ -14,7 +14,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/apiserver/kubelet"
 )
 
-// member is the process of one: what the control port needs (admin.Node), over a member of a fake.Cluster.
+// member is one member's process. It implements admin.Node, which the control port needs, over a member of a fake.Cluster.
 type member struct {
 	store  *store
 	pod    kubelet.Pod
@@ -28,12 +28,12 @@ type member struct {
 	mu      sync.Mutex
 	told    essence
 	changed chan struct{} // closed at the next change
-	thawed  chan struct{} // open while the process is frozen
+	thawed  chan struct{} // not closed while the process is frozen
 	release context.CancelFunc
-	lost    time.Time // when it was killed, or frozen
+	lost    time.Time // when it was killed or frozen
 }
 
-// essence is what a node tells at once when it changes.
+// essence is the part of the status whose changes a node reports immediately.
 type essence struct {
 	role               wire.Role
 	promised, epoch    replication.Epoch
@@ -90,7 +90,7 @@ func (m *member) awake(ctx context.Context) error {
 	}
 }
 
-// freeze stops the process where it is: connections stay, and nobody answers on them.
+// freeze stops the process where it is: connections stay open, but nobody answers.
 func (m *member) freeze() {
 	m.mu.Lock()
 	m.thawed, m.lost = make(chan struct{}), time.Now()
@@ -113,7 +113,7 @@ func (m *member) Stop() error {
 	return nil
 }
 
-// hold has the member renew the Lease for an epoch, until it is told something else; 0: not any more.
+// hold makes the member renew the Lease for an epoch until further notice; 0 ends that.
 func (m *member) hold(epoch replication.Epoch, duration time.Duration) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -126,7 +126,7 @@ func (m *member) hold(epoch replication.Epoch, duration time.Duration) {
 	}
 	ctx, cancel := context.WithCancel(m.ctx)
 	m.release = cancel
-	go func() { _ = m.holder.Hold(ctx, epoch, duration, lease.Callbacks{}) }() // deposed, or told to end
+	go func() { _ = m.holder.Hold(ctx, epoch, duration, lease.Callbacks{}) }() // ends when deposed or told to
 }
 
 func (m *member) Status(ctx context.Context) (wire.Status, error) {
@@ -144,7 +144,7 @@ func (m *member) Changed() <-chan struct{} {
 	return m.changed
 }
 
-// ordered is an order's outcome as a node tells it.
+// ordered converts an order's outcome as a node does.
 func ordered(err error) error {
 	var refused *wire.Error
 	if errors.As(err, &refused) {
@@ -203,5 +203,5 @@ func (m *member) HeldUp() error { return nil }
 
 func (m *member) Live() error { return nil }
 
-// Ready tells nothing of a process that is frozen: kubelet takes longer to find out than a failover takes.
+// Ready never reports a frozen process: kubelet takes longer to notice that than a failover takes.
 func (m *member) Ready() error { return nil }

@@ -22,7 +22,7 @@ import (
 // operator is the operator's process.
 type operator struct {
 	process *process.Process
-	metrics string // URL
+	metrics string // its URL
 }
 
 // startOperator runs the operator with its own account's permissions.
@@ -58,7 +58,7 @@ func (b *bench) startOperator(ctx context.Context, config *rest.Config) error {
 	return nil
 }
 
-// alive is an error once the operator has ended.
+// alive returns an error once the operator has exited.
 func (b *bench) alive() error {
 	if p := b.operator.process; !p.Alive() {
 		return fmt.Errorf("the operator ended: %v; see %s", p.Err(), filepath.Join(b.o.dir, "operator.log"))
@@ -66,7 +66,7 @@ func (b *bench) alive() error {
 	return nil
 }
 
-// usage is what the operator's process has used so far, and holds now.
+// usage is what the operator's process has used so far, and what it holds now.
 type usage struct {
 	at         time.Time
 	cpu        time.Duration
@@ -76,7 +76,7 @@ type usage struct {
 	passes     histogram
 }
 
-// usage of the operator.
+// usage returns the operator's current usage.
 func (o *operator) usage(ctx context.Context) (u usage, err error) {
 	p, err := procfs.NewProc(o.process.Pid())
 	if err != nil {
@@ -90,7 +90,7 @@ func (o *operator) usage(ctx context.Context) (u usage, err error) {
 	if err != nil {
 		return u, err
 	}
-	u.cpu = time.Duration(stat.CPUTime() * float64(time.Second)) // told in hundredths of a second
+	u.cpu = time.Duration(stat.CPUTime() * float64(time.Second)) // in units of hundredths of a second
 	u.resident, u.at = int64(status.VmRSS), time.Now()
 	return u, o.scrape(ctx, &u)
 }

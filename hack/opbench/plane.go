@@ -33,7 +33,7 @@ const (
 	operatorIn = "operator"
 )
 
-// bench is one run.
+// bench is one run of the benchmark.
 type bench struct {
 	out io.Writer
 	o   options
@@ -48,10 +48,10 @@ type bench struct {
 	operator *operator
 	audit    *audit
 	logs     io.Closer // of the API server
-	made     int       // stores
+	made     int       // number of stores created
 }
 
-// policy has the API server write down what the operator asks for, and nothing else.
+// policy makes the API server audit the operator's requests, and nothing else.
 const policy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
@@ -80,7 +80,7 @@ func begin(ctx context.Context, out io.Writer, o options) (b *bench, err error) 
 	if err := connect(); err != nil {
 		return b, err
 	}
-	klog.SetLogger(logr.Discard()) // what a client says of its watches when they end
+	klog.SetLogger(logr.Discard()) // drops the clients' messages about ended watches
 	ctrl.SetLogger(logr.Discard())
 	fmt.Fprintf(out, "starting an API server; logs go to %s\n", o.dir)
 	config, err := b.startPlane()
@@ -119,10 +119,10 @@ func (b *bench) startPlane() (*rest.Config, error) {
 	apiserver.Out, apiserver.Err = log, log
 	apiserver.Configure().
 		Set("audit-policy-file", rules).Set("audit-log-path", audited).
-		Set("advertise-address", self.String()).       // else it looks for a default route
-		Set("service-cluster-ip-range", "10.0.0.0/12") // four Services a store
+		Set("advertise-address", self.String()).       // otherwise it looks for a default route
+		Set("service-cluster-ip-range", "10.0.0.0/12") // room for four Services per store
 	b.env.ControlPlane.Etcd = &envtest.Etcd{}
-	b.env.ControlPlane.Etcd.Configure().Append("unsafe-no-fsync", "true") // the disk is not what is measured
+	b.env.ControlPlane.Etcd.Configure().Append("unsafe-no-fsync", "true") // we do not measure the disk
 	config, err := b.env.Start()
 	if err != nil {
 		return nil, fmt.Errorf("start the API server: %w", err)
@@ -156,7 +156,7 @@ func (b *bench) startCache(ctx context.Context, config *rest.Config) error {
 	}
 	cached, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	b.uncache = cancel
-	go func() { _ = b.cache.Start(cached) }() // ends with the run, and only then
+	go func() { _ = b.cache.Start(cached) }() // runs until the end of the run
 	if !b.cache.WaitForCacheSync(ctx) {
 		return errors.New("the bench's own cache does not fill")
 	}
@@ -187,7 +187,7 @@ func (b *bench) end() error {
 	return err
 }
 
-// broken tells whether any store broke an invariant of the protocol.
+// broken returns an error if any store broke an invariant of the protocol.
 func (b *bench) broken() error {
 	var errs []error
 	for _, s := range b.fleet.all() {

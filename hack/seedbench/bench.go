@@ -15,17 +15,17 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// bench is one run.
+// bench is one run of the benchmark.
 type bench struct {
 	out    io.Writer
 	o      options
 	f      *fleet.Fleet
 	dir    string
-	target int    // the member that is seeded
-	from   string // who seeded it
+	target int    // the member to seed
+	from   string // the member that seeded it
 }
 
-// measure fills the store without the target, and then times writes alone, beside a seed, and beside a copy.
+// measure fills the store without the target, and then times writes on their own, during a seed, and during a copy.
 func (b *bench) measure(ctx context.Context) (rows []row, err error) {
 	target, leader := b.f.Members()[b.target], b.f.Members()[b.f.Leader()]
 	b.f.Kill(b.target)
@@ -90,7 +90,7 @@ func (b *bench) quiet(ctx context.Context) (int64, error) {
 	return 0, sleep(ctx, b.o.quiet)
 }
 
-// seed starts the emptied member and waits until what it received is in force and it streams.
+// seed starts the emptied member and waits until it has installed the snapshot and receives the stream.
 func (b *bench) seed(ctx context.Context) (total int64, err error) {
 	for i, m := range b.f.Members() {
 		if i != b.target {
@@ -106,11 +106,11 @@ func (b *bench) seed(ctx context.Context) (total int64, err error) {
 	for ctx.Err() == nil {
 		s, err := b.f.Members()[b.target].Status(ctx)
 		switch {
-		case err != nil: // starting
+		case err != nil: // still starting
 		case s.Problem != "":
 			return 0, errors.New(s.Problem)
 		case s.Role != wire.RoleFollower:
-			_ = b.f.Tend(ctx) // points it at the leader; asked again if that failed
+			_ = b.f.Tend(ctx) // points it at the leader; retried after a failure
 		case s.Seeding != nil && s.Seeding.ID != "":
 			total, b.from = s.Seeding.TotalBytes, s.Seeding.From
 			p.tell(s.Seeding.DoneBytes, total)
@@ -124,7 +124,7 @@ func (b *bench) seed(ctx context.Context) (total int64, err error) {
 	return 0, context.Cause(ctx)
 }
 
-// copy copies the checkpoint that was sent, as a plain program would, with the reads and writes of a seed's size.
+// copy copies the checkpoint that was sent as a plain program would, with reads and writes of the size that a seed uses.
 func (b *bench) copy(ctx context.Context) (total int64, err error) {
 	var source string
 	for _, m := range b.f.Members() {

@@ -15,10 +15,10 @@ import (
 	"time"
 )
 
-// latencies of writes, in no order.
+// latencies are latencies of writes, in no particular order.
 type latencies []time.Duration
 
-// at returns the quantile q, from 0 to 1; 0 when there are none.
+// at returns the quantile q, from 0 to 1, or 0 if there are no latencies.
 func (l latencies) at(q float64) time.Duration {
 	if len(l) == 0 {
 		return 0
@@ -27,7 +27,7 @@ func (l latencies) at(q float64) time.Duration {
 	return s[min(len(s)-1, int(q*float64(len(s))))]
 }
 
-// conn speaks the client protocol, as far as SET.
+// conn speaks the client protocol, as far as SET needs it.
 type conn struct {
 	net.Conn
 	r   *bufio.Reader
@@ -48,7 +48,7 @@ func (c *conn) queue(key string, value []byte) {
 	c.buf = append(append(c.buf, value...), "\r\n"...)
 }
 
-// flush sends what is queued and reads n answers.
+// flush sends what is queued and reads n replies.
 func (c *conn) flush(n int) error {
 	_, err := c.Write(c.buf)
 	c.buf = c.buf[:0]
@@ -70,7 +70,7 @@ const (
 	fillPipeline = 16
 )
 
-// fill writes total bytes of values that do not compress.
+// fill writes total bytes of incompressible values.
 func fill(ctx context.Context, address string, total int64, tell func(done int64)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -107,8 +107,8 @@ func fill(ctx context.Context, address string, total int64, tell func(done int64
 
 type loadOptions struct{ rate, conns, value int }
 
-// load writes at a fixed rate until it is stopped, and times every write from when it was due: a store that stalls is not
-// asked less.
+// load writes at a fixed rate until it is stopped. It times every write from when it was due, so that a stalled store does not get
+// fewer requests (no coordinated omission).
 type load struct {
 	stop context.CancelCauseFunc
 	ctx  context.Context
@@ -153,7 +153,7 @@ func (l *load) write(c *conn, i int, due time.Time, every time.Duration, value [
 	}
 }
 
-// take returns the latencies since it was called before.
+// take returns the latencies since the previous call.
 func (l *load) take() latencies {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -164,7 +164,7 @@ func (l *load) take() latencies {
 
 var errEnough = errors.New("measured")
 
-// end stops the load and tells whether it failed before.
+// end stops the load, and returns an error if it failed before.
 func (l *load) end() error {
 	l.stop(errEnough)
 	l.wg.Wait()

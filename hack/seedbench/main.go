@@ -1,5 +1,5 @@
-// Command seedbench measures what a seed costs: its rate beside a plain copy of the same files on the same disk, and what
-// the leader's writes notice of it. The store's members are processes on loopback, as `make local` runs them.
+// Command seedbench measures the cost of a seed: its rate compared with a plain copy of the same files on the same disk, and its
+// effect on the leader's writes. The store's members are processes on loopback, as under `make local`.
 package main
 
 import (
@@ -23,7 +23,7 @@ import (
 
 type options struct {
 	node, dir      string
-	size, seedRate int64 // bytes; bytes a second, 0: no bound
+	size, seedRate int64 // bytes; bytes per second, 0: no limit
 	quiet          time.Duration
 	load           loadOptions
 }
@@ -75,7 +75,7 @@ func bytesOf(flag, text string) (int64, error) {
 // row is one phase of the measurement.
 type row struct {
 	name  string
-	bytes int64 // moved; 0: none
+	bytes int64 // bytes moved; 0: none
 	took  time.Duration
 	lat   latencies
 }
@@ -134,13 +134,13 @@ func report(out io.Writer, o options, from string, rows []row) {
 		fmt.Fprintf(w, "%s\t%s\t%d\t%.2f\t%.2f\t%.2f\t%.2f\t\n", r.name, moved, len(r.lat), ms(r.lat.at(0.5)), ms(r.lat.at(0.99)),
 			ms(r.lat.at(1)), ms(r.lat.at(0.99))/ms(quiet))
 	}
-	_ = w.Flush() // to a terminal or a file; nothing to be done about it
+	_ = w.Flush() // a failure to print cannot be helped
 	fmt.Fprintf(out, "\nseed / copy: %.2f\n", rows[1].rate()/rows[2].rate())
 }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
-// progress prints one line every two seconds at most, and the last.
+// progress prints at most one line every two seconds, and the last one.
 type progress struct {
 	out   io.Writer
 	what  string

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dropPages takes what is clean of every file below dir out of the page cache, so that reading them means the disk. A file
-// that goes while this looks is nobody's loss.
+// dropPages drops the clean pages of every file below dir from the page cache, so that the next reads go to the disk. It ignores
+// files that disappear meanwhile.
 func dropPages(dir string) error {
 	return filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) || err == nil && !e.Type().IsRegular() {

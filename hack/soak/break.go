@@ -10,7 +10,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/ledger"
 )
 
-// injected is a fault that was put into the cluster, and what came of it.
+// injected is a fault that was injected into the cluster, and its effects.
 type injected struct {
 	faults.Fault
 	What   string           `json:"what"`
@@ -20,19 +20,19 @@ type injected struct {
 	Stores [stores]suffered `json:"stores"`
 }
 
-// suffered is what the clients of one store felt of a fault.
+// suffered is the effect of a fault on the clients of one store.
 type suffered struct {
-	// Gap is the longest time without an acknowledged write; Again from the fault to the end of that time, so to the first
-	// write that was acknowledged again. Both are 0 when writes went on as ever.
+	// Gap is the longest time without an acknowledged write. Again is the time from the fault to the end of that gap, that is, to
+	// the first write that was acknowledged again. Both are 0 if writes went on as usual.
 	Gap    time.Duration    `json:"gap"`
 	Again  time.Duration    `json:"again"`
 	Errors map[string]int64 `json:"errors"`
 }
 
-// leastGap is below what the pace of the clients explains.
+// leastGap is the shortest gap that counts; the normal pace of the clients explains shorter ones.
 const leastGap = 500 * time.Millisecond
 
-// atMostFailures to begin a fault in a row: then the cluster is not fit to be broken.
+// atMostFailures is how many faults in a row may fail to begin before the cluster counts as unfit for the soak.
 const atMostFailures = 3
 
 // breakThings injects faults until the time is over, ctx ends, or the stores do not become whole again.
@@ -66,7 +66,8 @@ func (s *soak) breakThings(ctx context.Context) {
 
 var errNotBegun = errors.New("the fault was not begun")
 
-// one fault: begin, hold, mend, wait until everything is whole, and measure. Mending and waiting do not end with ctx.
+// one injects one fault: begin, hold, mend, wait until everything is whole, and measure. Mending and waiting ignore the end of
+// ctx.
 func (s *soak) one(ctx context.Context, f faults.Fault) (bool, error) {
 	before, _, err := s.feel(time.Now())
 	if err != nil {
@@ -94,7 +95,7 @@ func (s *soak) one(ctx context.Context, f faults.Fault) (bool, error) {
 	mending, cancel := context.WithTimeout(always, faultTimeout)
 	defer cancel()
 	if err := broken.Mend(mending); err != nil {
-		s.tell.line("mending says: %v", err) // a frozen pod may have been replaced; what counts is whether all is whole
+		s.tell.line("mending says: %v", err) // a frozen pod may have been replaced; what counts is that everything is whole
 	}
 	x.Mended = time.Now()
 	s.tell.fault("mended: " + string(f.Kind))
@@ -112,7 +113,7 @@ func (s *soak) one(ctx context.Context, f faults.Fault) (bool, error) {
 	return err == nil, errors.Join(err, feelErr)
 }
 
-// settle is how long a fault that is over at once is left to show before the stores are asked whether they are whole.
+// settle is how long an instantaneous fault gets to show its effect before the stores are asked whether they are whole.
 const settle = 5 * time.Second
 
 func suffer(before, after felt, begun time.Time) suffered {

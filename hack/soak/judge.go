@@ -26,8 +26,8 @@ type verdict struct {
 	changes []reports.Change
 }
 
-// judge mends, waits until all is whole, ends the load, and judges everything there is. It goes on after a breach. The
-// error is errTold when there was one.
+// judge mends, waits until everything is whole, ends the load, and judges all results. It continues after a breach, and then
+// returns errTold.
 func (s *soak) judge(ctx context.Context) error {
 	lasted := time.Since(s.begun)
 	s.tell.line("mend everything, end the load, and judge")
@@ -36,7 +36,7 @@ func (s *soak) judge(ctx context.Context) error {
 	if err := s.injector.MendAll(mending); err != nil {
 		s.breach("mend everything: %v", err)
 	}
-	if len(s.breaches) == 0 { // else it is known that it is not
+	if len(s.breaches) == 0 { // else it is known not to be whole
 		if err := s.whole(ctx, time.Now()); err != nil {
 			s.breach("at the end: %v", err)
 		}
@@ -55,7 +55,7 @@ func (s *soak) judge(ctx context.Context) error {
 	return nil
 }
 
-// judgeLoad ends the clients of the registers and checks their history.
+// judgeLoad stops the clients of the registers and checks their history.
 func (s *soak) judgeLoad(v *verdict) {
 	err := s.load.Finish(judgeTimeout)
 	if err == nil {
@@ -78,14 +78,14 @@ func (s *soak) judgeLoad(v *verdict) {
 		s.breach("follower: %s", b)
 	}
 	s.tell.line("%d reads of followers, %d breaches; %d reads at members that need not lead, %d more refused", v.views.count, len(v.views.breaches), v.load.Asked, v.load.Refused)
-	// Without these the checks above would hold of nothing.
+	// Without any of these, the checks above would hold vacuously.
 	if v.load.Writes == 0 || v.load.Reads == 0 || v.views.count == 0 || v.load.Asked == 0 {
 		s.breach("nothing was tested: %d writes, %d reads (%d at members that need not lead), %d reads of followers",
 			v.load.Writes, v.load.Reads, v.load.Asked, v.views.count)
 	}
 }
 
-// judgeLedger ends the writer and compares every acknowledged write with every member.
+// judgeLedger stops the writer and checks every acknowledged write against every member.
 func (s *soak) judgeLedger(ctx context.Context, v *verdict) {
 	ctx, cancel := context.WithTimeout(ctx, judgeTimeout)
 	defer cancel()
@@ -110,11 +110,11 @@ func (s *soak) judgeLedger(ctx context.Context, v *verdict) {
 	}
 }
 
-// judgeReports compares records and reports, and keeps what the API server holds.
+// judgeReports compares records with reports, and saves what the API server holds.
 func (s *soak) judgeReports(ctx context.Context, v *verdict) {
 	ctx, cancel := context.WithTimeout(ctx, judgeTimeout)
 	defer cancel()
-	ledger.Sleep(ctx, steady) // for the last versions to arrive
+	ledger.Sleep(ctx, steady) // the last versions have to arrive
 	v.changes = s.watcher.Changes()
 	for _, b := range s.watcher.Breaches() {
 		s.breach("report: %s", b)
@@ -127,7 +127,7 @@ func (s *soak) judgeReports(ctx context.Context, v *verdict) {
 	}
 }
 
-// fullRun is the length from which on every kind of fault must have happened.
+// fullRun is the length of a run from which on every kind of fault must have happened.
 const fullRun = 20 * time.Minute
 
 func (s *soak) judgeFaults(lasted time.Duration) {

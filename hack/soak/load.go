@@ -13,7 +13,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/ledger"
 )
 
-// loadProcess is the load, in the cluster's client machine.
+// loadProcess is the load, running on the cluster's client machine.
 type loadProcess struct {
 	*load.Remote
 	*stage.Process
@@ -26,13 +26,13 @@ func startLoad(ctx context.Context, c *stage.Cluster, self string, o load.Option
 	}
 	l := &loadProcess{load.NewRemote(p.Out, p.In), p}
 	if err := l.Start(o); err != nil {
-		l.Close() // then all it says is there
+		l.Close() // afterwards its standard error is complete
 		return nil, fmt.Errorf("start the load: %w; it says: %s", err, p.Said())
 	}
 	return l, nil
 }
 
-// target is where the clients find a store. Members go by name, because a pod that is made again has another address.
+// target returns where clients find a store. Members are addressed by name, because a recreated pod has another IP.
 func target(ctx context.Context, s *stage.Store) (t load.Target, err error) {
 	if t.ReadWrite, err = s.Address(ctx); err != nil {
 		return t, err
@@ -48,7 +48,7 @@ func target(ctx context.Context, s *stage.Store) (t load.Target, err error) {
 	return t, err
 }
 
-// felt is what the clients of one store have felt so far.
+// felt is what the clients of one store have experienced so far.
 type felt struct {
 	acknowledged, unknown int64
 	gap                   ledger.Gap
@@ -56,7 +56,7 @@ type felt struct {
 	errors                map[string]int64
 }
 
-// feel asks the clients of both stores. Gaps are the worst after since.
+// feel asks the clients of both stores. Gaps are the worst ones after since.
 func (s *soak) feel(since time.Time) (f [stores]felt, reads int64, err error) {
 	r, err := s.load.Stats(since)
 	if err != nil {
@@ -71,7 +71,7 @@ func (s *soak) feel(since time.Time) (f [stores]felt, reads int64, err error) {
 	return f, r.Reads + r.Views, nil
 }
 
-// flows waits until both stores have acknowledged writes after a moment.
+// flows waits until both stores have acknowledged writes after the given moment.
 func (s *soak) flows(ctx context.Context, after time.Time) error {
 	for {
 		f, _, err := s.feel(after)

@@ -1,5 +1,5 @@
-// Command soak breaks a real cluster at random for as long as it is told to, under concurrent clients, and then judges what
-// they saw: the history must be linearizable, no acknowledged write may be lost, and every failover must be reported. See
+// Command soak injects random faults into a real cluster for as long as it is told to, under concurrent clients, and then judges
+// what they saw: the history must be linearizable, no acknowledged write may be lost, and every failover must be reported. See
 // --help.
 package main
 
@@ -26,12 +26,12 @@ import (
 )
 
 func main() {
-	log.SetLogger(logr.Discard()) // controller-runtime asks for one; the soak tells its own story
+	log.SetLogger(logr.Discard()) // controller-runtime wants a logger; the soak prints its own report
 	klog.SetLogger(logr.Discard())
-	logging.Disable() // every failed dial of an outage is expected, and counted
+	logging.Disable() // failed dials during an outage are expected, and counted
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program immediately
 	err := newCommand().ExecuteContext(ctx)
 	if err == nil {
 		return
@@ -42,7 +42,7 @@ func main() {
 	os.Exit(1)
 }
 
-// errTold ends the program with a failure that was printed already.
+// errTold makes the program fail after the failure has been printed.
 var errTold = errors.New("the soak failed")
 
 func newCommand() *cobra.Command {
@@ -83,7 +83,7 @@ Ctrl-C mends everything and judges what there is. All evidence is left in a fold
 	return c
 }
 
-// What runs in the cluster's client machine. It ends with its standard input, not with the terminal's Ctrl-C.
+// The command that runs on the cluster's client machine. It ends when its standard input does, not with the terminal's Ctrl-C.
 
 func loadCommand() *cobra.Command {
 	return &cobra.Command{
@@ -125,7 +125,7 @@ func checkCommand() *cobra.Command {
 	}
 }
 
-// views is what came of the reads of followers.
+// views is the result of the reads of followers.
 type views struct {
 	count    int
 	breaches []string
@@ -134,7 +134,7 @@ type views struct {
 // keyBound is how long the check of one register may take.
 const keyBound = 2 * time.Minute
 
-// judgeHistory reads the history of a folder and judges it.
+// judgeHistory reads the history in a directory and judges it.
 func judgeHistory(dir string) (history.Verdict, views, error) {
 	h, err := history.Load(historyPath(dir))
 	if err != nil {

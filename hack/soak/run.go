@@ -23,18 +23,18 @@ type options struct {
 	minutes int
 	seed    uint64
 	out     string
-	within  time.Duration // bound of becoming whole
+	within  time.Duration // time limit for becoming whole
 	down    bool
 }
 
-// Bounds of the steps. A step that takes longer has failed.
+// Time limits of the steps. A step that takes longer has failed.
 const (
 	clusterTimeout = 30 * time.Minute // the first time, Kubernetes is built from source
 	installTimeout = 5 * time.Minute
 	readyTimeout   = 3 * time.Minute
 	startTimeout   = 15 * time.Second
-	faultTimeout   = 90 * time.Second // of beginning or mending one
-	judgeTimeout   = 5 * time.Minute  // of each step of the judgement
+	faultTimeout   = 90 * time.Second // to begin or mend one
+	judgeTimeout   = 5 * time.Minute  // for each step of the judgement
 )
 
 const (
@@ -43,7 +43,7 @@ const (
 	operators = 2
 )
 
-// The stores, by the number that the schedule of faults knows them by.
+// The stores, by their number in the schedule of faults.
 const (
 	registersStore = iota
 	ledgerStore
@@ -68,13 +68,13 @@ type soak struct {
 
 	begun    time.Time // of the faults
 	injected []injected
-	breaches []string // sentences about what must not be
+	breaches []string // sentences about what must not happen
 }
 
 func historyPath(dir string) string    { return filepath.Join(dir, "history.jsonl.gz") }
 func violationsPath(dir string) string { return filepath.Join(dir, "violations") }
 
-// breach notes something that must not be, and tells it.
+// breach records and prints something that must not happen.
 func (s *soak) breach(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	s.breaches = append(s.breaches, text)
@@ -106,7 +106,7 @@ func run(ctx context.Context, out io.Writer, o options) (err error) {
 	return s.judge(context.WithoutCancel(ctx))
 }
 
-// injectedStores are those that were made.
+// injectedStores returns the stores that were created.
 func (s *soak) injectedStores() []*stage.Store {
 	if s.injector == nil {
 		return nil
@@ -114,7 +114,7 @@ func (s *soak) injectedStores() []*stage.Store {
 	return s.injector.Stores
 }
 
-// open makes the folder of the evidence.
+// open creates the directory for the evidence.
 func (s *soak) open(out io.Writer) error {
 	begun := time.Now()
 	s.id = strconv.FormatInt(begun.Unix(), 36)
@@ -138,7 +138,7 @@ func (s *soak) open(out io.Writer) error {
 	return err
 }
 
-// end mends what is broken, whatever happened, and ends what was started.
+// end mends what is broken, whatever happened, and stops what was started.
 func (s *soak) end(ctx context.Context) error {
 	var errs []error
 	if s.injector != nil {
@@ -177,7 +177,7 @@ func (s *soak) cluster(ctx context.Context) error {
 		return fmt.Errorf("the cluster of KUBECONFIG=%s is not the project's own: its machines must not be broken", s.stage.Kubeconfig)
 	}
 	s.injector = &faults.Injector{Stage: s.stage, Workers: workers}
-	return s.injector.MendAll(ctx) // what an earlier run may have left broken
+	return s.injector.MendAll(ctx) // an earlier run may have left something broken
 }
 
 func (s *soak) install(ctx context.Context) error {
@@ -194,7 +194,7 @@ func (s *soak) install(ctx context.Context) error {
 	return s.stage.Install(ctx, image, digest, fmt.Sprintf("replicas=%d", operators))
 }
 
-// create makes both stores from the sample and waits until they are Ready.
+// create creates both stores from the sample and waits until they are Ready.
 func (s *soak) create(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
@@ -232,7 +232,7 @@ func (s *soak) create(ctx context.Context) error {
 	return err
 }
 
-// start begins the load on both stores.
+// start starts the load on both stores.
 func (s *soak) start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()

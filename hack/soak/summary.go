@@ -14,7 +14,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/soak/internal/reports"
 )
 
-// row of the table: everything that one kind of fault did, to both stores.
+// row is one row of the table: the effects of one kind of fault on both stores.
 type row struct {
 	kind              faults.Kind
 	count             int
@@ -23,7 +23,7 @@ type row struct {
 	longestTillWhole  time.Duration
 }
 
-// rows sums up faults by kind. A change of leader belongs to the newest fault that had begun before it.
+// rows sums up faults by kind. A change of leader is attributed to the newest fault that had begun before it.
 func rows(injected []injected, changes []reports.Change) []row {
 	byKind := map[faults.Kind]*row{}
 	for _, k := range faults.Kinds {
@@ -35,7 +35,7 @@ func rows(injected []injected, changes []reports.Change) []row {
 		for _, s := range x.Stores {
 			r.gaps, r.again = append(r.gaps, s.Gap), append(r.again, s.Again)
 		}
-		if !x.Whole.IsZero() { // else the run ended there, and failed
+		if !x.Whole.IsZero() { // else the run ended there and failed
 			r.longestTillWhole = max(r.longestTillWhole, x.Whole.Sub(x.Mended))
 		}
 	}
@@ -58,7 +58,7 @@ func rows(injected []injected, changes []reports.Change) []row {
 	return out
 }
 
-// median of durations; 0 of none.
+// median returns the median of durations, or 0 if there are none.
 func median(d []time.Duration) time.Duration {
 	if len(d) == 0 {
 		return 0
@@ -76,7 +76,7 @@ func worst(d []time.Duration) time.Duration {
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) }
 
-// table is the same for the terminal and, with its bars, for Markdown.
+// table writes the same table for the terminal and, because of its bars, for Markdown.
 func table(out io.Writer, all []row) error {
 	w := tabwriter.NewWriter(out, 0, 0, 1, ' ', 0)
 	fmt.Fprintln(w, "| fault\t| count\t| gap median\t| gap worst\t| again after: median\t| worst\t| whole after\t| failovers\t| reported\t|")

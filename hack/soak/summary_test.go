@@ -14,7 +14,7 @@ var zero = time.Unix(1000, 0)
 
 func after(d time.Duration) time.Time { return zero.Add(d) }
 
-// Each change of leader belongs to the fault that had begun last, and each fault counts for each store.
+// Each change of leader is attributed to the fault that had begun last, and each fault counts for each store.
 func TestRows(t *testing.T) {
 	fault := func(k faults.Kind, begun time.Duration, gaps ...time.Duration) injected {
 		x := injected{Fault: faults.Fault{Kind: k}, Begun: after(begun), Mended: after(begun + time.Second), Whole: after(begun + 3*time.Second)}
@@ -32,7 +32,7 @@ func TestRows(t *testing.T) {
 		fault(faults.NodeKill, 20*time.Second, 4*time.Second, 2*time.Second),
 		fault(faults.Cut, 30*time.Second, 5*time.Second, 3*time.Second),
 	}, []reports.Change{
-		change(5*time.Second, ""), // before any fault: of none
+		change(5*time.Second, ""), // before any fault, so attributed to none
 		change(10*time.Second, ""), change(29*time.Second, "no report"), change(31*time.Second, ""),
 	}) {
 		got[r.kind] = r

@@ -18,18 +18,18 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/ledger"
 )
 
-// teller prints what happens, and keeps it in the evidence. Safe for concurrent use.
+// teller prints what happens and keeps it in the evidence. It is safe for concurrent use.
 type teller struct {
 	begun       time.Time
 	dir         string
 	files       []*os.File
-	tools       io.Writer // what the tools say
+	tools       io.Writer // for the output of the tools
 	leaderships io.Writer
 	faults      *json.Encoder
 
 	mu      sync.Mutex
 	out     io.Writer
-	current string // fault
+	current string // active fault
 }
 
 func newTeller(out io.Writer, dir string, begun time.Time) (*teller, error) {
@@ -60,20 +60,20 @@ func (t *teller) line(format string, args ...any) {
 	fmt.Fprintf(t.out, "%s %s  %s\n", time.Now().Format(time.TimeOnly), clock(time.Since(t.begun)), fmt.Sprintf(format, args...))
 }
 
-// clock shows a duration as minutes and seconds.
+// clock formats a duration as minutes and seconds.
 func clock(d time.Duration) string {
 	d = max(d, 0).Round(time.Second)
 	return fmt.Sprintf("%3d:%02d", int(d.Minutes()), int(d.Seconds())%60)
 }
 
-// fault says what is broken at the moment, for the lines of progress; "" is nothing.
+// fault sets what is currently broken, for the progress lines; "" means nothing.
 func (t *teller) fault(what string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.current = what
 }
 
-// result tells what the clients felt of a fault.
+// result prints how a fault affected the clients.
 func (t *teller) result(x injected) {
 	for n, s := range x.Stores {
 		text := "writes went on as ever"
@@ -100,7 +100,7 @@ func counts(m map[string]int64) string {
 	return strings.Join(parts, ", ")
 }
 
-// diagnose leaves what is known of stores that are not as they should be.
+// diagnose saves what is known of stores that are not as they should be.
 func (t *teller) diagnose(ctx context.Context, all []*stage.Store) {
 	f, err := os.Create(filepath.Join(t.dir, "diagnosis.txt"))
 	if err != nil {
@@ -115,10 +115,10 @@ func (t *teller) diagnose(ctx context.Context, all []*stage.Store) {
 	}
 }
 
-// progressPeriod is between two lines of progress.
+// progressPeriod is the time between two lines of progress.
 const progressPeriod = 10 * time.Second
 
-// progress prints a line now and then until it is told to stop.
+// progress prints a line every progressPeriod until stop is called.
 func (s *soak) progress(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	var done sync.WaitGroup

@@ -17,15 +17,15 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/ledger"
 )
 
-// steady is how long everything must be whole to be called so: conditions lag behind what they tell of.
+// steady is how long everything must look whole before it counts as whole: conditions lag behind what they describe.
 const steady = 3 * time.Second
 
-// errLagging: a store is whole but for a follower that is behind at this moment, as one may be on a busy machine now and then.
+// errLagging means that a store is whole except for a follower that is behind right now, as can happen on a busy machine.
 var errLagging = errors.New("a follower is behind")
 
-// whole waits until both stores are Ready, every machine is, both operators are, and writes are acknowledged, and have been
-// for a while, under one epoch. In between a follower may be behind for a moment; at the end none is. When all that takes
-// too long, what is known is left in the evidence.
+// whole waits until both stores, all machines and both operators are ready, and writes are acknowledged, all of this for a while
+// under the same epochs. Meanwhile a follower may be behind for a moment, but not at the end. On a timeout, it saves what is known
+// in the evidence.
 func (s *soak) whole(ctx context.Context, after time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, s.within)
 	defer cancel()
@@ -52,7 +52,7 @@ func (s *soak) whole(ctx context.Context, after time.Time) error {
 	}
 }
 
-// look returns the stores' epochs, and what is not whole.
+// look returns the stores' epochs, and an error if something is not whole.
 func (s *soak) look(ctx context.Context) (epochs [stores]int64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -73,7 +73,7 @@ func (s *soak) look(ctx context.Context) (epochs [stores]int64, err error) {
 	return epochs, cmp.Or(s.lookAround(ctx), lagging)
 }
 
-// onlyLags tells whether a follower that is behind is all that keeps a store from being Ready.
+// onlyLags reports whether a follower that is behind is the only thing that keeps a store from being Ready.
 func onlyLags(rs *v1alpha1.ReplicatedStore) bool {
 	degraded := meta.FindStatusCondition(rs.Status.Conditions, v1alpha1.ConditionDegraded)
 	return meta.IsStatusConditionTrue(rs.Status.Conditions, v1alpha1.ConditionAvailable) &&
@@ -81,7 +81,7 @@ func onlyLags(rs *v1alpha1.ReplicatedStore) bool {
 		degraded != nil && degraded.Reason == v1alpha1.ReasonMemberLagging
 }
 
-// lookAround tells which machine or operator is not as it should be.
+// lookAround returns an error that names a machine or operator that is not as it should be.
 func (s *soak) lookAround(ctx context.Context) error {
 	var nodes corev1.NodeList
 	if err := s.stage.Client.List(ctx, &nodes); err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// Only a store that serves, changes nothing and misses nobody may be whole but for a follower's lag.
+// A follower's lag is tolerated only in a store that serves, changes nothing and misses no member.
 func TestOnlyLags(t *testing.T) {
 	for name, tc := range map[string]struct {
 		available, progressing metav1.ConditionStatus

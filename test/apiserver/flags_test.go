@@ -12,7 +12,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/render"
 )
 
-// accepts runs a program with flags that it has to parse before it says its version and ends.
+// accepts runs a program with flags that it must parse before it prints its version and exits.
 func accepts(binary string, flags []string) {
 	GinkgoHelper()
 	command := exec.Command(binary, append(slices.Clone(flags), "--version")...)

@@ -14,7 +14,7 @@ import (
 
 const configDir = "../../config"
 
-// manifestsOf are the objects of every YAML file of a directory below config/, kustomizations apart.
+// manifestsOf returns the objects in the YAML files of a directory below config/, except kustomizations.
 func manifestsOf(dir string) []*unstructured.Unstructured {
 	GinkgoHelper()
 	files, err := filepath.Glob(filepath.Join(configDir, dir, "*.yaml"))
@@ -41,9 +41,9 @@ func manifestsOf(dir string) []*unstructured.Unstructured {
 var _ = DescribeTable("the API server takes the manifests of config/, strictly", func(ctx SpecContext, dir string) {
 	for _, o := range manifestsOf(dir) {
 		if o.GetNamespace() == "" {
-			o.SetNamespace(namespace) // ignored for objects that have none
+			o.SetNamespace(namespace) // ignored for cluster-scoped objects
 		}
-		// Decoding and validation come before the look at what exists already.
+		// Decoding and validation happen before the check for existing objects.
 		err := client.IgnoreAlreadyExists(k8s.Create(ctx, o, client.DryRunAll, client.FieldValidation("Strict")))
 		Expect(err).NotTo(HaveOccurred(), "%s %s", o.GetKind(), o.GetName())
 	}

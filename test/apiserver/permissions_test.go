@@ -21,7 +21,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/apiserver/server"
 )
 
-// as is a client with the permissions of somebody else, and no others.
+// as returns a client with exactly the permissions of user.
 func as(user string) client.Client {
 	GinkgoHelper()
 	who := rest.CopyConfig(config)
@@ -31,7 +31,7 @@ func as(user string) client.Client {
 	return c
 }
 
-// children are all that is rendered for a store.
+// children returns everything that is rendered for a store.
 func children(s *api.ReplicatedStore) []runtime.ApplyConfiguration {
 	out := render.Shared(s, 0)
 	for ordinal := 1; ordinal <= s.Spec.Size(); ordinal++ {
@@ -47,7 +47,7 @@ func applyAll(ctx context.Context, c client.Client, s *api.ReplicatedStore) {
 	}
 }
 
-// versions are the resource versions of all that was applied.
+// versions returns the resource versions of everything that was applied.
 func versions(ctx context.Context) map[string]string {
 	GinkgoHelper()
 	out := map[string]string{}
@@ -87,7 +87,7 @@ var _ = Describe("permissions", func() {
 
 	It("let the operator apply every child, below the restricted pod security standard, and again without a change", func(ctx SpecContext) {
 		applyAll(ctx, operator, store)
-		applyAll(ctx, operator, store) // the API server rewrites a new claim once by itself
+		applyAll(ctx, operator, store) // the API server itself rewrites a new claim once
 		first := versions(ctx)
 		Expect(first).To(HaveLen(14), "3 pods, 3 claims, 4 Services, account, Role, binding, budget: %v", first)
 		applyAll(ctx, operator, store)

@@ -18,10 +18,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/render"
 )
 
-// bounded is far more than any step here takes.
+// bounded is far longer than any step here takes.
 const bounded = 30 * time.Second
 
-// The plugin's own binary talks to the API server; the spec plays the operator, whose side of this is to write status.
+// The plugin's real binary talks to the API server. The spec stands in for the operator, whose part here is to write status.
 var _ = Describe("kubectl rstore", Ordered, func() {
 	var binary string
 
@@ -73,7 +73,7 @@ var _ = Describe("kubectl rstore", Ordered, func() {
 			for _, name := range []string{"orders-1", "orders-2", "orders-3"} {
 				s.Members = append(s.Members, api.MemberStatus{Name: name, Role: api.MemberFollower, Ready: true})
 			}
-			// An older request with the same target: it must not pass for an answer to a new one.
+			// An older request with the same target must not be taken for an answer to a new one.
 			s.FailoverRequest = outcome("orders-2", api.ResultRefused, 0, "that was yesterday")
 			s.FailoverRequest.FinishedTime = ptr.To(metav1.NewMicroTime(time.Now().Add(-24 * time.Hour)))
 		})

@@ -18,7 +18,7 @@ import (
 	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// listed are the items of a list, with their kinds filled in.
+// listed returns the items of a list, with their kinds filled in.
 func listed(list client.ObjectList) ([]client.Object, error) {
 	var out []client.Object
 	err := meta.EachListItem(list, func(o runtime.Object) error {
@@ -76,7 +76,7 @@ var _ = Describe("status", func() {
 	})
 })
 
-// columns are what kubectl would print for the one store of the namespace, by column name; priority 0 is the default view.
+// columns returns what kubectl would print for the one store of the namespace, by column name. Priority 0 is the default view.
 func columns(ctx context.Context, priority int32) map[string]any {
 	GinkgoHelper()
 	clients, err := kubernetes.NewForConfig(config)

@@ -8,15 +8,15 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// Every rule has a spec that it accepts and one that it refuses, close to each other, and the refusal says which field
-// broke which rule.
+// For every rule there is a spec that it accepts and a similar one that it rejects, with an error that names the field and the
+// rule.
 
 const storage = "storage: {size: 1Gi}\n"
 
-// longDomain has the 253 characters that there may be before the slash of a key.
+// longDomain has 253 characters, the maximum before the slash of a key.
 var longDomain = strings.Repeat("d.", 126) + "d"
 
-// refusal matches the API server's "invalid" answer with the given words in it.
+// refusal matches the API server's "invalid" error with the given words in it.
 func refusal(words ...string) OmegaMatcher {
 	all := []OmegaMatcher{Satisfy(apierrors.IsInvalid)}
 	for _, w := range words {

@@ -1,5 +1,5 @@
-// Package apiserver_test runs what the API server enforces against a real one: the defaults and rules of the CRD, the scale
-// subresource, the columns, the samples, and that the operator's and the members' permissions are enough and no more.
+// Package apiserver_test checks against a real API server what that enforces: the defaults and rules of the CRD, the scale
+// subresource, the columns, the samples, and that the permissions of the operator and the members are sufficient and minimal.
 package apiserver_test
 
 import (
@@ -25,10 +25,10 @@ import (
 
 var (
 	config     *rest.Config // of a cluster administrator
-	kubeconfig string       // a file that says the same
+	kubeconfig string       // a file with the same configuration
 	scheme     *runtime.Scheme
-	k8s        client.Client // as config
-	namespace  string        // fresh for every spec
+	k8s        client.Client // with config
+	namespace  string        // a new one for every spec
 )
 
 func TestAPIServer(t *testing.T) {
@@ -60,7 +60,7 @@ var _ = BeforeEach(func(ctx SpecContext) {
 	namespace = ns.Name
 })
 
-// manifest is a store as a user would write it: only spec is given, and no Go zero value finds its way in.
+// manifest returns a store as a user would write it: only spec is set, and no Go zero value gets into it.
 func manifest(name, spec string) *unstructured.Unstructured {
 	GinkgoHelper()
 	var fields map[string]any
@@ -72,7 +72,7 @@ func manifest(name, spec string) *unstructured.Unstructured {
 	return u
 }
 
-// created is the store after the API server took it.
+// created returns the store as the API server has stored it.
 func created(ctx context.Context, name, spec string) *api.ReplicatedStore {
 	GinkgoHelper()
 	Expect(k8s.Create(ctx, manifest(name, spec))).To(Succeed())

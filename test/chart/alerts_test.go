@@ -18,7 +18,7 @@ var update = flag.Bool("update", false, "make the chart's alerts from docs/metri
 
 const alertsFile = chartDir + "/files/alerts.yaml"
 
-// critical are the alerts of the page, by what they tell, that are to wake somebody: the others can wait for the morning.
+// critical lists the alerts, by what they report, that must wake somebody. The others can wait for the morning.
 var critical = []string{"no writes", "no operator acts", "a store is not seen", "acknowledged writes were lost"}
 
 // alert is one rule of a PrometheusRule.
@@ -32,7 +32,7 @@ type alert struct {
 
 var expression = regexp.MustCompile("^`([^`]+)`(?: for (\\d+) (s|min))?")
 
-// alertsOfThePage are the rows of its table: what, expression (for how long), what to do.
+// alertsOfThePage returns the rows of the page's table: what, expression (for how long), what to do.
 func alertsOfThePage(t *testing.T) (alerts []alert) {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/metrics.md")
@@ -81,8 +81,8 @@ func alertsOfThePage(t *testing.T) (alerts []alert) {
 	return alerts
 }
 
-// TestAlertsAreThoseOfThePage: the chart's rule holds exactly the alerts of docs/metrics.md, with the release's operator in the place of any;
-// -update makes it from the page.
+// TestAlertsAreThoseOfThePage checks that the chart's rule holds exactly the alerts of docs/metrics.md, restricted to the
+// release's operator. The flag -update generates it from the page.
 func TestAlertsAreThoseOfThePage(t *testing.T) {
 	want := alertsOfThePage(t)
 	if len(want) < 5 {
@@ -122,7 +122,8 @@ func TestAlertsAreThoseOfThePage(t *testing.T) {
 	}
 }
 
-// TestAlertsAskForMetricsOfThePage: what no program serves can fire no alert. (That the page has what is served is tested where it is.)
+// TestAlertsAskForMetricsOfThePage checks that alerts use only metrics that are served: others could never fire. (That the page
+// lists what is served is tested where it is served.)
 func TestAlertsAskForMetricsOfThePage(t *testing.T) {
 	page, err := os.ReadFile("../../docs/metrics.md")
 	if err != nil {
@@ -142,8 +143,8 @@ func TestAlertsAskForMetricsOfThePage(t *testing.T) {
 	}
 }
 
-// TestReleasesWatchTheirOwn: the operator of another release does not hide that one's own is gone, and members are scraped by the release
-// that looks after them.
+// TestReleasesWatchTheirOwn checks that the operator of another release does not hide that one's own is gone, and that members are
+// scraped by the release that looks after them.
 func TestReleasesWatchTheirOwn(t *testing.T) {
 	for namespace, watched := range map[string]string{"team-a": "shop", "team-b": "bank"} {
 		out, problems, err := helm(t, "template", "operator", chartDir, "--namespace", namespace, "--kube-version", "1.37.0",

@@ -1,5 +1,5 @@
-// Package chart_test renders the Helm chart as users do and checks what comes out: the values it takes and refuses, and
-// that it installs the same CRD, permissions and Deployment as config/.
+// Package chart_test renders the Helm chart as users do and checks the result: the values that it accepts and rejects, and that it
+// installs the same CRD, permissions and Deployment as config/.
 package chart_test
 
 import (
@@ -28,7 +28,7 @@ const (
 	keep      = "helm.sh/resource-policy"
 )
 
-// helm is the binary, named by the environment: a chart nobody rendered is not tested, so its absence fails.
+// helm runs the binary named by the environment. Its absence is a failure, since an unrendered chart is untested.
 func helm(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	bin := os.Getenv("HELM")
@@ -42,7 +42,7 @@ func helm(t *testing.T, args ...string) (stdout, stderr string, err error) {
 	return out.String(), problems.String(), err
 }
 
-// rendered is what the chart makes of values (YAML).
+// rendered renders the chart with values (YAML).
 func rendered(t *testing.T, values string) ([]unstructured.Unstructured, string, error) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "values.yaml")
@@ -89,7 +89,7 @@ func fromFile(t *testing.T, path string) []unstructured.Unstructured {
 	return documents(t, string(data))
 }
 
-// find is the only object of a kind whose name ends so.
+// find returns the only object of a kind whose name has the given suffix.
 func find(t *testing.T, objects []unstructured.Unstructured, kind, suffix string) unstructured.Unstructured {
 	t.Helper()
 	var found []unstructured.Unstructured
@@ -104,7 +104,7 @@ func find(t *testing.T, objects []unstructured.Unstructured, kind, suffix string
 	return found[0]
 }
 
-// as reads an object as its Go type, refusing unknown fields.
+// as decodes an object into its Go type, rejecting unknown fields.
 func as[T any](t *testing.T, o unstructured.Unstructured) T {
 	t.Helper()
 	var out T
@@ -163,8 +163,8 @@ func TestPermissionsAreThoseOfConfig(t *testing.T) {
 	}
 }
 
-// TestPermissionsInNamespaces: an operator of some namespaces has the same permissions, in those alone; it sees nodes everywhere and
-// stands for election where it runs.
+// TestPermissionsInNamespaces checks that an operator limited to some namespaces has the same permissions, but only in those. It
+// sees nodes everywhere, and takes part in the election in its own namespace.
 func TestPermissionsInNamespaces(t *testing.T) {
 	objects := mustRender(t, "watchNamespaces: [shop, bank]")
 	all := as[rbacv1.ClusterRole](t, fromFile(t, "rbac/role.yaml")[0]).Rules
@@ -202,7 +202,7 @@ func TestPermissionsInNamespaces(t *testing.T) {
 	}
 }
 
-// TestDeploymentIsThatOfConfig: with its default values the chart runs the operator as config/manager does.
+// TestDeploymentIsThatOfConfig checks that with default values the chart runs the operator as config/manager does.
 func TestDeploymentIsThatOfConfig(t *testing.T) {
 	got := as[appsv1.Deployment](t, find(t, mustRender(t, ""), "Deployment", ""))
 	want := as[appsv1.Deployment](t, fromFile(t, "manager/deployment.yaml")[0])
@@ -223,7 +223,8 @@ func TestDeploymentIsThatOfConfig(t *testing.T) {
 	}
 }
 
-// TestMembersAreScrapedOnce: on the port that takes no orders, and those from before there was that port on the other.
+// TestMembersAreScrapedOnce checks that members are scraped on the port that takes no orders, and those older than that port on
+// the other one.
 func TestMembersAreScrapedOnce(t *testing.T) {
 	list, _, err := unstructured.NestedSlice(fromFile(t, "monitoring/members.yaml")[0].Object, "spec", "podMetricsEndpoints")
 	if err != nil || len(list) != 2 {
@@ -240,7 +241,8 @@ func TestMembersAreScrapedOnce(t *testing.T) {
 	}
 }
 
-// TestMonitorsScrapeAsThoseOfConfig: and what the operator's series say of namespaces is left as it is.
+// TestMonitorsScrapeAsThoseOfConfig checks that the monitors equal those of config, and keep the namespace labels of the
+// operator's series.
 func TestMonitorsScrapeAsThoseOfConfig(t *testing.T) {
 	objects := mustRender(t, "monitoring: {operator: true, members: true}")
 	for file, suffix := range map[string]string{"operator": "-operator", "members": "-members"} {

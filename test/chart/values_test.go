@@ -22,7 +22,7 @@ func kinds(objects []unstructured.Unstructured) []string {
 	return out
 }
 
-// TestKinds: what can be left out is left out, and nothing else is.
+// TestKinds checks that every option adds or leaves out exactly its own objects.
 func TestKinds(t *testing.T) {
 	all := []string{"ClusterRole", "ClusterRole", "ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition",
 		"Deployment", "PodDisruptionBudget", "ServiceAccount"}
@@ -53,7 +53,7 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// TestNamesThatAreNumbers: Helm takes names of digits only, for releases and for namespaces, and labels and names are text.
+// TestNamesThatAreNumbers: Helm accepts names of digits only, for releases and namespaces, while labels and names must be strings.
 func TestNamesThatAreNumbers(t *testing.T) {
 	out, problems, err := helm(t, "template", "2024", chartDir, "--namespace", "7", "--kube-version", "1.37.0",
 		"--set-string", "watchNamespaces={1,2}", "--set", "monitoring.operator=true,monitoring.members=true,monitoring.alerts=true")
@@ -81,8 +81,8 @@ func TestNamesThatAreNumbers(t *testing.T) {
 	}
 }
 
-// TestTwoReleasesShareNothing: releases of one name in two namespaces have no object in common, or the second takes the first one's
-// permissions; but for the CRD, which one of them has.
+// TestTwoReleasesShareNothing checks that releases with the same name in two namespaces have no object in common, or the second
+// would take the first one's permissions. The exception is the CRD, which one of them installs.
 func TestTwoReleasesShareNothing(t *testing.T) {
 	made := map[string]bool{}
 	for _, r := range []struct{ namespace, values string }{
@@ -102,7 +102,7 @@ func TestTwoReleasesShareNothing(t *testing.T) {
 	}
 }
 
-// TestEverythingSet: every value finds its way into the Deployment, and labels of the chart cannot be taken over.
+// TestEverythingSet checks that every value reaches the Deployment, and that users cannot override the chart's labels.
 func TestEverythingSet(t *testing.T) {
 	digest := "sha256:" + strings.Repeat("0f", 32)
 	objects := mustRender(t, `
@@ -159,7 +159,8 @@ fullnameOverride: rstore
 	}
 }
 
-// TestAsAPartOfAnotherChart: which turns it on and off in the way that charts do, by a value beside its own ones.
+// TestAsAPartOfAnotherChart checks that a parent chart can enable and disable the chart with a value beside the chart's own, as is
+// usual for charts.
 func TestAsAPartOfAnotherChart(t *testing.T) {
 	whole := t.TempDir()
 	if err := os.CopyFS(filepath.Join(whole, "charts", "replicatedstore-operator"), os.DirFS(chartDir)); err != nil {
@@ -180,7 +181,7 @@ func TestAsAPartOfAnotherChart(t *testing.T) {
 	}
 }
 
-// TestNodeImage: members run the operator's image unless they are given another.
+// TestNodeImage checks that members run the operator's image unless another one is set.
 func TestNodeImage(t *testing.T) {
 	for values, want := range map[string]string{
 		"":                               "localhost/replicatedstore:dev",
@@ -196,7 +197,7 @@ func TestNodeImage(t *testing.T) {
 	}
 }
 
-// TestRefusedValues: a value that is misspelt or cannot work is refused before anything is installed, by name.
+// TestRefusedValues checks that a value that is misspelt or cannot work is rejected by name before anything is installed.
 func TestRefusedValues(t *testing.T) {
 	cases := map[string]struct{ values, saying string }{
 		"unknown key":           {"replicaCount: 2", "replicaCount"},

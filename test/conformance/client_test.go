@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// client speaks the protocol without any library, so that nothing is smoothed over.
+// client speaks the protocol without any library, so that nothing is hidden.
 type client struct {
 	nc net.Conn
 	r  *bufio.Reader
@@ -27,7 +27,7 @@ func dial(t testing.TB, addr string) *client {
 	return &client{nc: nc, r: bufio.NewReaderSize(nc, 64<<10)}
 }
 
-// command is the words of a command.
+// command is a command with its arguments.
 type command []string
 
 func (c command) String() string {
@@ -56,8 +56,8 @@ func (c command) encode() []byte {
 
 const replyTimeout = 20 * time.Second
 
-// do sends the commands at once and returns their replies as they came. A connection that the server closes yields
-// "<closed>" for the replies that are missing.
+// do sends all commands at once and returns their raw replies. If the server closes the connection, the missing replies are
+// "<closed>".
 func (c *client) do(cmds ...command) []string {
 	var b []byte
 	for _, cmd := range cmds {
@@ -65,7 +65,7 @@ func (c *client) do(cmds ...command) []string {
 	}
 	_ = c.nc.SetDeadline(time.Now().Add(replyTimeout))
 	written := make(chan struct{})
-	go func() { // beside reading: both sides may have full buffers
+	go func() { // in parallel with reading: both sides may have full buffers
 		defer close(written)
 		_, _ = c.nc.Write(b)
 	}()
@@ -89,7 +89,7 @@ func closedText(err error) string {
 	return "<closed>"
 }
 
-// readReply copies one reply of either protocol to raw.
+// readReply copies one reply of either protocol version to raw.
 func readReply(r *bufio.Reader, raw *bytes.Buffer) error {
 	line, err := r.ReadSlice('\n')
 	if err != nil {
@@ -124,7 +124,7 @@ func readReply(r *bufio.Reader, raw *bytes.Buffer) error {
 	return nil
 }
 
-// exchange sends raw bytes, ends the sending half, and returns everything that comes back.
+// exchange sends raw bytes, closes the sending half, and returns everything that comes back.
 func exchange(t testing.TB, addr string, raw []byte) string {
 	t.Helper()
 	c := dial(t, addr)

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// pair is the two servers under comparison, at one protocol version.
+// pair is the two servers that are compared, at one protocol version.
 type pair struct {
 	t        testing.TB
 	redis    string
@@ -19,14 +19,14 @@ func newPair(t testing.TB, protocol string) *pair {
 	return &pair{t: t, redis: startRedis(t), node: startNode(t, ""), protocol: protocol}
 }
 
-// mismatch is the first difference of a list of commands.
+// mismatch is the first difference in a list of commands.
 type mismatch struct {
 	index       int
 	redis, node string
 }
 
-// run empties both servers, sends cmds to both on new connections, and returns the first difference. pipeline is how many
-// commands the node gets at once; Redis always gets one after the other, which is what a pipeline has to equal.
+// run empties both servers, sends cmds to both on new connections, and returns the first difference. pipeline is how many commands
+// the node gets at once. Redis always gets them one by one, because a pipeline must give the same result.
 func (p *pair) run(cmds []command, pipeline int) *mismatch {
 	a, b := dial(p.t, p.redis), dial(p.t, p.node)
 	defer func() { _ = a.nc.Close(); _ = b.nc.Close() }()
@@ -69,7 +69,7 @@ func (p *pair) check(cmds []command, pipeline int, note string) {
 		note, p.protocol, pipeline, list.String(), m.redis, m.node)
 }
 
-// shrink drops commands as long as some difference remains.
+// shrink removes commands as long as some difference remains.
 func (p *pair) shrink(cmds []command, m *mismatch, pipeline int) ([]command, *mismatch) {
 	for size := len(cmds) / 2; size >= 1; size /= 2 {
 		for from := 0; from+size < len(cmds); {
@@ -108,13 +108,13 @@ func same(cmd command, redis, node string) bool {
 	return false
 }
 
-// near compares two integer replies that depend on the moment.
+// near compares two integer replies that depend on the current time.
 func near(a, b string, tolerance int64) bool {
 	x, y := integer(a), integer(b)
 	return x >= 0 && y >= 0 && max(x-y, y-x) <= tolerance
 }
 
-// integer returns the number of an integer reply, -1 if it is none or negative.
+// integer returns the number in an integer reply, or -1 if it is not one or is negative.
 func integer(reply string) int64 {
 	digits, ok := strings.CutPrefix(strings.TrimSuffix(reply, "\r\n"), ":")
 	n, err := strconv.ParseInt(digits, 10, 64)

@@ -2,13 +2,13 @@ package conformance
 
 import "strings"
 
-// difference is a reply that differs on purpose.
+// difference is an intended difference between replies.
 type difference struct {
 	reason  string
 	applies func(cmd command, redis, node string) bool
 }
 
-// named matches commands by their first words, in any case.
+// named matches commands by their first words, ignoring case.
 func named(words ...string) func(command, string, string) bool {
 	return func(cmd command, _, _ string) bool { return startsWith(cmd, words) }
 }
@@ -25,7 +25,7 @@ func startsWith(cmd command, words []string) bool {
 	return true
 }
 
-// in reports whether reply is one of a few.
+// in reports whether reply is one of those in of.
 func in(reply string, of ...string) bool {
 	for _, o := range of {
 		if reply == o {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// parse turns lines into commands: words separated by blanks; a word in double quotes has Go's escapes.
+// parse converts lines into commands. Words are separated by blanks; a word in double quotes may have Go's escapes.
 func parse(t testing.TB, script string) []command {
 	t.Helper()
 	var out []command
@@ -39,7 +39,8 @@ func parse(t testing.TB, script string) []command {
 	return out
 }
 
-// TestListed runs testdata: lists of commands for what random ones would rarely meet. Each starts on empty servers.
+// TestListed runs the lists of commands in testdata, for cases that random commands would rarely hit. Each starts on empty
+// servers.
 func TestListed(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) < 10 {

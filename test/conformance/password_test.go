@@ -8,7 +8,7 @@ import (
 
 const password = "correct horse"
 
-// auths are pipelines for servers that ask for a password; the replies to DBSIZE, PING and the like tell who was let in.
+// auths are pipelines for servers that require a password. The replies to DBSIZE, PING and the like show who was let in.
 var auths = map[string][]command{
 	"none":                   {{"PING"}, {"GET", "a"}, {"SET", "a", "1"}, {"nosuch"}, {"GET"}, {"INFO"}, {"COMMAND", "COUNT"}, {"CLIENT", "ID"}},
 	"right":                  {{"AUTH", password}, {"SET", "a", "1"}, {"GET", "a"}, {"FLUSHALL"}},
@@ -43,7 +43,7 @@ var auths = map[string][]command{
 	"long one before AUTH":   {{"PING"}, {"SET", "a", strings.Repeat("x", 20000)}, {"AUTH", password}, {"PING"}},
 }
 
-// TestPassword compares what a Redis with a password answers, whole pipelines at once.
+// TestPassword compares with the replies of a Redis with a password, to whole pipelines.
 func TestPassword(t *testing.T) {
 	redis, node := startRedis(t, "--requirepass", password), startNode(t, password)
 	for name, cmds := range auths {

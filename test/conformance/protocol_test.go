@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// streams are raw bytes, well formed and not.
+// streams are raw bytes, well-formed and malformed.
 var streams = map[string]string{
 	"nothing":                   "",
 	"inline":                    "PING\r\n",
@@ -62,7 +62,7 @@ var streams = map[string]string{
 	"skip in a transaction":     "MULTI\r\nSET a b\r\nCLIENT REPLY SKIP\r\nEXEC\r\nPING\r\n",
 }
 
-// TestProtocol compares what comes back for streams until the connection is closed.
+// TestProtocol compares everything that comes back for each stream until the connection is closed.
 func TestProtocol(t *testing.T) {
 	p := newPair(t, "2")
 	for name, raw := range streams {

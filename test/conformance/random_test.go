@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// Words for random commands. Keys are few, so that commands meet; times are far off or long gone, so that nothing expires
-// on one server only.
+// Words for random commands. There are few keys, so that commands interact. Times are far in the future or long past, so that
+// nothing expires on only one of the servers.
 var (
 	someKeys = []string{"a", "b", "c", "{tag}1", "{tag}2", "k\x00\xff\r\n", "", "key with blanks", "ключ"}
 	values   = []string{"", "v", "0", "1", "-1", "10", "3.5", "-0.25", "1e3", "abc", "hello world", "\x00\x01\r\n\xff",
@@ -28,13 +28,13 @@ var (
 	types   = []string{"string", "STRING", "list", "hash", "nosuch"}
 )
 
-// far stands for a number of seconds that is unlike any other: two commands with equal times would compare equal or not
-// (GT, LT) depending on the millisecond in which they run.
+// far stands for a number of seconds that differs from all others: whether two commands with equal times compare as equal (GT, LT)
+// would depend on the millisecond in which they run.
 const far = "FAR"
 
-// shapes are commands with placeholders: K key, V value, N number, F float, S seconds, P milliseconds, T unix seconds,
-// M unix milliseconds, G glob, C condition of EXPIRE, Y type. A part in (...) is there half of the time; (... )* up to
-// three times. A leading number weighs.
+// shapes are commands with placeholders: K key, V value, N number, F float, S seconds, P milliseconds, T unix seconds, M unix
+// milliseconds, G glob, C condition of EXPIRE, Y type. A part in (...) is present half of the time, and one in (... )* up to three
+// times. A leading number is a weight.
 var shapes = strings.Split(`6 GET K
 8 SET K V
 4 SET K V (NX) (XX) (GET) (KEEPTTL) (EX S) (PX P) (EXAT T) (PXAT M) (PERSIST)
@@ -110,10 +110,10 @@ var shapes = strings.Split(`6 GET K
 1 COMMAND GETKEYSANDFLAGS MGET K (K)*
 1 V V`, "\n")
 
-// generator makes random commands.
+// generator generates random commands.
 type generator struct {
 	*rand.Rand
-	bag   []string // shapes, by weight
+	bag   []string // by weight
 	multi bool     // a transaction is being queued
 }
 
@@ -135,9 +135,9 @@ func newGenerator(seed uint64) *generator {
 func (g *generator) command() command {
 	cmd, _ := g.words(strings.Fields(spaced(g.bag[g.IntN(len(g.bag))])), nil)
 	switch g.IntN(40) {
-	case 0: // an argument too many
+	case 0: // one argument too many
 		cmd = append(cmd, g.pick(values))
-	case 1: // or missing
+	case 1: // one argument too few
 		if len(cmd) > 1 {
 			cmd = cmd[:len(cmd)-1]
 		}
@@ -150,12 +150,12 @@ func (g *generator) command() command {
 			g.multi = strings.EqualFold(cmd[0], "MULTI")
 		}
 	case "KEYS", "SCAN", "DBSIZE", "RANDOMKEY", "TTL", "PTTL", "EXPIRETIME", "PEXPIRETIME", "OBJECT", "MEMORY", "HELLO":
-		if g.multi { // not allowed there, or not comparable inside of EXEC's reply
+		if g.multi { // not allowed in a transaction, or not comparable inside EXEC's reply
 			return command{"GET", g.pick(someKeys)}
 		}
 	}
 	if strings.EqualFold(cmd[0], "CLIENT") && len(cmd) == 3 && strings.EqualFold(cmd[1], "REPLY") && cmd[2] == "SKIP" {
-		return command{"PING"} // commands without a reply have a test of their own
+		return command{"PING"} // commands without a reply have their own test
 	}
 	return cmd
 }
@@ -168,7 +168,7 @@ func spaced(shape string) string {
 	return strings.NewReplacer("(", " ( ", ")*", " "+repeated+" ", ")", " ) ").Replace(shape)
 }
 
-// words expands tokens up to the closing parenthesis and returns what is left.
+// words expands tokens up to the closing parenthesis and returns the remaining tokens.
 func (g *generator) words(tokens []string, out command) (command, []string) {
 	for len(tokens) > 0 {
 		token := tokens[0]
@@ -226,7 +226,7 @@ func fromEnv(t *testing.T, name string, or uint64) uint64 {
 	return n
 }
 
-// TestRandom compares lists of random commands, sent one by one and in pipelines.
+// TestRandom compares the replies to lists of random commands, sent one by one and in pipelines.
 func TestRandom(t *testing.T) {
 	rounds, length := int(fromEnv(t, "CONFORMANCE_ROUNDS", 24)), 500
 	if testing.Short() {

@@ -14,10 +14,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
 )
 
-// maxBulk is the longest value of both servers, in bytes: Redis allows nothing below 1 MiB.
+// maxBulk is the maximum length of a value on both servers, in bytes. Redis allows no limit below 1 MiB.
 const maxBulk = 1 << 20
 
-// program finds a program of Redis. Where the suite is asked for, a missing one is a failure.
+// program finds a program of Redis. If the suite was requested explicitly, a missing program is a failure.
 func program(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
@@ -30,7 +30,7 @@ func program(t testing.TB, name string) string {
 	return path
 }
 
-// startRedis runs a redis-server for the test, with flags beside the usual ones, and returns its address.
+// startRedis runs a redis-server for the test, with additional flags, and returns its address.
 func startRedis(t testing.TB, flags ...string) string {
 	t.Helper()
 	path := program(t, "redis-server")
@@ -40,8 +40,8 @@ func startRedis(t testing.TB, flags ...string) string {
 	})
 }
 
-// startNode runs the server under test and returns its address: the client protocol alone, or the node's binary that
-// CONFORMANCE_BINARY names. It asks for the password, if that is none of "".
+// startNode runs the server under test and returns its address: the client protocol alone, or the node binary that
+// CONFORMANCE_BINARY names. The server requires the password unless it is "".
 func startNode(t testing.TB, password string) string {
 	t.Helper()
 	binary := os.Getenv("CONFORMANCE_BINARY")
@@ -74,11 +74,11 @@ func startNode(t testing.TB, password string) string {
 	}
 }
 
-// run starts a server on a free port of loopback until the test ends, and returns its address.
+// run starts a server on a free loopback port until the test ends, and returns its address.
 func run(t testing.TB, command func(port string) *exec.Cmd) string {
 	t.Helper()
 	var out bytes.Buffer
-	for range 5 { // the port may be taken between choosing and listening
+	for range 5 { // the port may be taken after it was chosen
 		port := strconv.Itoa(freePort(t))
 		cmd := command(port)
 		cmd.Stdout, cmd.Stderr = &out, &out

@@ -12,7 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// TestTable compares the description of every command that both know: arity, flags, categories, tips, key specs.
+// TestTable compares the descriptions of all commands that both servers know: arity, flags, categories, tips, key specs.
 func TestTable(t *testing.T) {
 	p := newPair(t, "3")
 	db := redis.NewClient(&redis.Options{Addr: p.node})
@@ -22,7 +22,7 @@ func TestTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	newer := []string{"waitaof", "client|setinfo", "client|no-touch"} // since 7.2; the Redis here is 7.0
-	scans := []string{"dbsize", "keys", "randomkey", "scan"}          // not part of a transaction here; see known_test.go
+	scans := []string{"dbsize", "keys", "randomkey", "scan"}          // not allowed in a transaction here; see known_test.go
 	a, b := dial(t, p.redis), dial(t, p.node)
 	a.do(command{"HELLO", "3"})
 	b.do(command{"HELLO", "3"})
@@ -39,7 +39,7 @@ func TestTable(t *testing.T) {
 		if slices.Contains(scans, name) {
 			got = withoutFlag(got, "no_multi")
 		}
-		if strings.Contains(got, "|") && !strings.Contains(name, "|") { // a container; it has fewer subcommands here
+		if strings.Contains(got, "|") && !strings.Contains(name, "|") { // a container command, which has fewer subcommands here
 			end := len("*1\r\n*10\r\n") + len(name) + 30
 			want, got = want[:min(end, len(want))], got[:min(end, len(got))]
 		}
@@ -53,7 +53,7 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// withoutFlag is a command's description without a flag that it must have.
+// withoutFlag returns a command's description without the given flag, which must be present.
 func withoutFlag(reply, flag string) string {
 	before, rest, _ := strings.Cut(reply, "\r\n~") // the flags are the first set
 	count, rest, _ := strings.Cut(rest, "\r\n")
@@ -65,7 +65,7 @@ func withoutFlag(reply, flag string) string {
 	return before + "\r\n~" + strconv.Itoa(n-1) + "\r\n" + rest[:at] + rest[at+len(flag)+3:]
 }
 
-// TestScan compares whole scans: cursors are the server's own, what they deliver together is not.
+// TestScan compares complete scans: cursors are specific to a server, but what they deliver in total is not.
 func TestScan(t *testing.T) {
 	p := newPair(t, "2")
 	dbs := map[string]*redis.Client{}

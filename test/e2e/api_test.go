@@ -71,8 +71,8 @@ var _ = Describe("the API server", func() {
 		before := t.led(ctx)
 		ready(ctx, store)
 		t.fault("restore the copy of etcd", world.Cluster.RestoreEtcd(ctx, "e2e"))
-		ledAfter(ctx, store, before.Status.Epoch-1) // the copy knows of the epoch before; whoever leads may keep leading
-		// Until its watches begin anew, the operator shows the record as it was.
+		ledAfter(ctx, store, before.Status.Epoch-1) // the copy knows the previous epoch; whoever leads may keep leading
+		// Until its watches start over, the operator shows the old record.
 		rs, err := store.Wait(ctx, tell, func(rs *v1alpha1.ReplicatedStore) error {
 			if r := rs.Status.LastFailover; r.Reason != "RecordLost" {
 				return fmt.Errorf("reported is %s", r.Reason)
@@ -83,7 +83,8 @@ var _ = Describe("the API server", func() {
 		Expect(rs.Status.LastFailover.WritesLost).To(Equal(v1alpha1.LostNone))
 		t.row.read(fmt.Sprintf("report: %s RecordLost, lost %s", rs.Status.LastFailover.Kind, rs.Status.LastFailover.WritesLost))
 		t.sees(ctx, v1alpha1.ConditionAvailable, metav1.ConditionTrue, v1alpha1.ReasonWritable)
-		// The copy's Service leads to who led then. That would be well for as long as that one lives, for it hands writes on.
+		// The restored Service points at the former leader. That would do for as long as that member lives, because it hands
+		// writes on.
 		Eventually(ctx, func(g Gomega) {
 			g.Expect(behind(ctx, g, store, v1alpha1.ServiceReadWrite(store.Name))).To(Equal([]string{rs.Status.Leader}))
 		}, changeTimeout, 200*time.Millisecond).Should(Succeed())

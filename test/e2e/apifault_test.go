@@ -27,10 +27,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
 )
 
-// A bad API server is a good one behind a proxy. The proxy runs on the control plane's machine, and what pods send to the
-// API server is turned to it there: operator and members see it, kubelets and controllers do not.
+// A bad API server is a good one behind a proxy. The proxy runs on the control plane's machine, where traffic from pods to the API
+// server is redirected to it: the operator and the members see the faults, kubelets and controllers do not.
 
-// Of requests that are no watches. In turn and not by chance, because a failover makes few.
+// The faults hit requests other than watches, in turn and not at random, because a failover makes few requests.
 const (
 	slowAtMost   = 400 * time.Millisecond
 	refuseEvery  = 5 // 429, nothing was done
@@ -40,7 +40,7 @@ const (
 	apiProxyPort = 6444
 )
 
-// injected counts what the proxy did.
+// injected counts the proxy's actions.
 type injected struct {
 	Passed, Refused, Conflicts, Late atomic.Int64
 }
@@ -49,14 +49,14 @@ type injectedCounts struct {
 	Passed, Refused, Conflicts, Late int64
 }
 
-// badAPI begins it; the function returned ends it and tells what was done to requests.
+// badAPI starts the proxy. The returned function ends it and returns what was done to requests.
 func badAPI(ctx context.Context, c *stage.Cluster) func() injectedCounts {
 	pki := filepath.Join(filepath.Dir(world.Kubeconfig), "pki")
 	p, err := c.StartOn(ctx, "api", self(), apiProxyArgument, filepath.Join(pki, "apiserver.crt"), filepath.Join(pki, "apiserver.key"))
 	Expect(err).NotTo(HaveOccurred())
 	answers := json.NewDecoder(p.Out)
 	var counts injectedCounts
-	Expect(answers.Decode(&counts)).To(Succeed(), p.Said()) // it stands
+	Expect(answers.Decode(&counts)).To(Succeed(), p.Said()) // it is set up
 	ended := false
 	return func() injectedCounts {
 		if !ended {
@@ -79,9 +79,9 @@ func apiProxy(cert, key string, in io.Reader, out io.Writer) error {
 		return err
 	}
 	forward := httputil.NewSingleHostReverseProxy(target)
-	forward.FlushInterval = -1 // watches
+	forward.FlushInterval = -1 // for watches
 	forward.Transport = &http.Transport{
-		// It is this machine's own API server, whose certificate names other addresses than that of the loopback interface.
+		// This is the host's own API server, whose certificate does not name the loopback address.
 		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true, //nolint:gosec // see above
 	}
 	server := &http.Server{Addr: ":" + strconv.Itoa(apiProxyPort), Handler: misbehave(forward, &n)}
@@ -107,13 +107,13 @@ func apiProxy(cert, key string, in io.Reader, out io.Writer) error {
 		return err
 	case <-ended:
 	}
-	// Connections end while they are still turned here, so that their other ends learn of it.
+	// Close the connections while they are still redirected, so that their other ends notice.
 	err = server.Close()
 	time.Sleep(300 * time.Millisecond)
 	return errors.Join(err, tell())
 }
 
-// redirect turns what comes from pods, also on connections that are open, which thereby break.
+// redirect redirects what comes from pods, including open connections, which thereby break.
 func redirect() error {
 	cmd := exec.Command("nft", "-f", "-")
 	cmd.Stdin = strings.NewReader(fmt.Sprintf(`table ip apifault {
@@ -125,7 +125,7 @@ func redirect() error {
 	if said, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("turn the pods' traffic: %w: %s", err, said)
 	}
-	// Flows that were known before keep their way until they are forgotten. None may be known.
+	// Known flows keep their path until they are forgotten. There may be none.
 	_ = exec.Command("conntrack", "-D", "-p", "tcp", "--dport", "6443").Run()
 	return nil
 }
@@ -172,7 +172,7 @@ func refuse(w http.ResponseWriter, code int, reason metav1.StatusReason) {
 	})
 }
 
-// dropped is an answer that nobody gets.
+// dropped is a response that nobody receives.
 type dropped struct{ header http.Header }
 
 func (d dropped) Header() http.Header       { return d.header }

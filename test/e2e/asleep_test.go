@@ -39,7 +39,8 @@ var _ = Describe("day 2: fencing", func() {
 
 	It("of the store: no write is taken until that is taken back, and none is lost", func(ctx SpecContext) {
 		store := usual(ctx)
-		// More patient than members are with commands that nobody can take, so that clients hear what these say.
+		// The clients' timeout exceeds the members' for commands that nobody can take, so that clients receive the members'
+		// errors.
 		t := beginWith(ctx, store, ledger.Options{Connections: 6, Rate: 300, Timeout: 5 * time.Second})
 		stays := t.stays(ctx)
 		t.asks("fence the store", t.annotates(ctx, v1alpha1.AnnotationFenced, v1alpha1.FencedTrue))

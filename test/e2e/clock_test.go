@@ -9,7 +9,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// The machines of the own cluster share one clock, so the member's program is another build here, which adds an hour where the
+// All machines of the own cluster share one clock. So the members run another build of the node, which adds an hour if the
 // member's name ends with -1 (node/wall_skewed.go).
 var _ = Describe("the clock of one node is an hour fast", func() {
 	It("and leadership goes there and comes back", func(ctx SpecContext) {

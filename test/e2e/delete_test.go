@@ -31,7 +31,7 @@ var _ = Describe("day 2: a store is deleted", func() {
 		Expect(r.WritesLost).To(Equal(v1alpha1.LostNone))
 		Expect(rs.Status.Epoch).To(BeNumerically(">", t.epoch), "epochs go on where the earlier store ended")
 		t.row.read("report: Bootstrap TakenOver, lost none")
-		// Its Services are new ones, and clients that know the old address are nobody's.
+		// The new store has new Services; clients that use the old address are no concern of it.
 		verdict := t.verify(ctx)
 		Expect(verdict.First).To(BeEmpty())
 		Expect(verdict.OK()).To(BeTrue(), verdict.String())
@@ -62,7 +62,7 @@ var _ = Describe("day 2: a store is deleted", func() {
 			}
 		}, readyTimeout, pollPeriod).Should(Succeed())
 		t.row.read("claims and volumes: gone")
-		// A store of that name begins anew.
+		// A new store with the same name starts empty.
 		_, err := world.Create(ctx, store.Namespace, manifest, apart)
 		Expect(err).NotTo(HaveOccurred())
 		Expect(ready(ctx, store).Status.Epoch).To(BeEquivalentTo(1))
@@ -89,7 +89,7 @@ func remove(ctx context.Context, s *stage.Store) error {
 	return s.Client.Delete(ctx, rs)
 }
 
-// gone waits until the store and its pods are.
+// gone waits until the store and its pods are gone.
 func gone(ctx context.Context, s *stage.Store) {
 	GinkgoHelper()
 	Eventually(ctx, func(g Gomega) {

@@ -17,13 +17,13 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
 )
 
-// onDisks makes a store whose volumes are small disks of their own, which can be full, hang and fail.
+// onDisks creates a store whose volumes are small separate disks, which can fill up, hang and fail.
 func onDisks(ctx context.Context) *stage.Store {
 	GinkgoHelper()
 	return onDisksOf(ctx, stage.LoopClass)
 }
 
-// onDisksOf is onDisks with another class of such volumes.
+// onDisksOf is onDisks with another storage class of such volumes.
 func onDisksOf(ctx context.Context, class string) *stage.Store {
 	GinkgoHelper()
 	onOwnCluster()
@@ -47,8 +47,8 @@ var _ = Describe("the leader's disk", func() {
 		d := diskOf(ctx, store, t.leader, t.node)
 		DeferCleanup(d.Free)
 		t.fault("fill the disk of "+t.leader, d.Fill(ctx))
-		press(ctx, store) // what the log has claimed of the volume already would last small writes for long
-		// It goes on leading: a store's volumes fill together, and nobody else would take more.
+		press(ctx, store) // the space that the log has already allocated would take small writes for a long time
+		// The leader stays: a store's volumes fill up together, so no other member would take more.
 		t.sees(ctx, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonStorageFull, t.leader)
 		t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonStorageFull, t.leader)
 		Expect(t.stopped(ctx, 3*time.Second)).To(ContainSubstring("STORAGEFULL"))
@@ -91,7 +91,7 @@ var _ = Describe("the leader's disk", func() {
 	}, SpecTimeout(3*readyTimeout))
 })
 
-// press writes some dozen megabytes, as far as the store takes them.
+// press writes a few dozen megabytes, as far as the store takes them.
 func press(ctx context.Context, s *stage.Store) {
 	GinkgoHelper()
 	address, err := s.Address(ctx)
@@ -103,12 +103,12 @@ func press(ctx context.Context, s *stage.Store) {
 
 const pressBytes = 80 << 20
 
-// reseed asks for a new volume and new data for a member, as a person does.
+// reseed requests a new volume and new data for a member, as an administrator does.
 func reseed(ctx context.Context, s *stage.Store, member, why string) error {
 	return annotatePod(ctx, s, member, v1alpha1.AnnotationReseed, why)
 }
 
-// lastWords are what the member's process before this one said last.
+// lastWords returns the last log lines of the member's previous process.
 func lastWords(ctx context.Context, s *stage.Store, member string) string {
 	GinkgoHelper()
 	var text []byte

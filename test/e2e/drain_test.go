@@ -18,8 +18,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
 )
 
-// Volumes of the own cluster stay on their node, so a member that was evicted waits for its node to come back, as on machines with
-// disks of their own. mend uncordons.
+// Volumes of the own cluster stay on their node. So an evicted member waits for its node to come back, as on machines with local
+// disks. mend uncordons.
 var _ = Describe("day 2: a node", func() {
 	It("is cordoned: leadership leaves it, and nothing else happens", Label(labelQuick), func(ctx SpecContext) {
 		store := usual(ctx)
@@ -74,13 +74,13 @@ var _ = Describe("day 2: a node", func() {
 	}, SpecTimeout(3*readyTimeout))
 })
 
-// sampleName is what every store of the sample is called, also those that a demonstration or a failed case has left.
+// sampleName is the name of every store made from the sample, including those that a demo or a failed case left behind.
 const sampleName = "orders"
 
-// drained calls a store by another name.
+// drained gives a store another name.
 func drained(rs *v1alpha1.ReplicatedStore) { rs.Name = "drained" }
 
-// evict asks for an eviction once.
+// evict requests one eviction.
 func evict(ctx context.Context, s *stage.Store, member string) error {
 	return s.Kube.PolicyV1().Evictions(s.Namespace).Evict(ctx, &policyv1.Eviction{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: member}})
 }

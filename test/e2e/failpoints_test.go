@@ -9,10 +9,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// annotationFailpoint is that of controllers/failpoint_on.go.
+// annotationFailpoint is the annotation of controllers/failpoint_on.go.
 const annotationFailpoint = "test.replicatedstore.io/failpoint"
 
-// The operator is another build here, which can end itself at a step of a failover; the members are the product as ever.
+// The operator is another build, which can exit at any step of a failover. The members are the regular product.
 var _ = Describe("the operator dies in a failover", Ordered, ContinueOnFailure, func() {
 	BeforeAll(func(ctx SpecContext) {
 		onOwnCluster()
@@ -24,7 +24,7 @@ var _ = Describe("the operator dies in a failover", Ordered, ContinueOnFailure, 
 		}, NodeTimeout(readyTimeout))
 	}, NodeTimeout(setUpTimeout))
 
-	const quick = "before record Promoting" // in `make test`: a promise was given, and nobody elected
+	const quick = "before record Promoting" // in `make test`: promises were given, and nobody is elected yet
 	for _, step := range []string{"record Fencing", "fence", "record Promoting", "promote", "label leader", "follow", "record Stable"} {
 		for _, when := range []string{"before", "after"} {
 			labels := Label()

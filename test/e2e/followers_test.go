@@ -30,16 +30,16 @@ var _ = Describe("followers are lost", func() {
 	It("both, with their nodes: writes stop with a clear error, and resume by themselves", Label(labelQuick), func(ctx SpecContext) {
 		onOwnCluster()
 		store := usual(ctx)
-		// More patient than the store's own limit, so that clients hear what it says.
+		// The clients' timeout exceeds the store's own limit, so that clients receive the store's error.
 		t := beginWith(ctx, store, ledger.Options{Connections: 6, Rate: 300, Timeout: 15 * time.Second})
 		both := t.followers(ctx)
-		Expect(world.OperatorsOn(ctx, t.node)).To(Succeed()) // or nobody may be left to tell
+		Expect(world.OperatorsOn(ctx, t.node)).To(Succeed()) // otherwise no operator may be left to report
 		DeferCleanup(func(ctx SpecContext) { Expect(world.OperatorsOn(ctx, "")).To(Succeed()) })
 		for _, f := range both {
 			t.fault("lose "+f.node+" with "+f.member, world.Cluster.KillNode(ctx, f.node))
 		}
 		t.sees(ctx, v1alpha1.ConditionAvailable, metav1.ConditionFalse, v1alpha1.ReasonVotersMissing, both[0].member, both[1].member)
-		Eventually(ctx, func(g Gomega) { // those under way first, as of unknown outcome; then all others
+		Eventually(ctx, func(g Gomega) { // first the writes in flight, with unknown outcome; then all others
 			g.Expect(t.stats().Unknown).NotTo(BeZero())
 			g.Expect(t.stats().LastError).To(And(ContainSubstring("NOREPLICAS"), ContainSubstring("followers")))
 		}, changeTimeout, 100*time.Millisecond).Should(Succeed())

@@ -35,7 +35,7 @@ var _ = Describe("day 2: the volumes", func() {
 		t.asks("1.5Gi instead of 512Mi", size(ctx, store, "1536Mi"))
 		t.sees(ctx, v1alpha1.ConditionResizing, metav1.ConditionTrue, v1alpha1.ReasonGrowing+"|"+v1alpha1.ReasonFileSystemResizePending)
 		t.grown(ctx, "1536Mi")
-		Eventually(ctx, func(g Gomega) { // of the file systems, as members see them
+		Eventually(ctx, func(g Gomega) { // of the file systems, as the members see them
 			rs, err := store.Get(ctx)
 			g.Expect(err).NotTo(HaveOccurred())
 			for _, m := range rs.Status.Members {
@@ -80,8 +80,8 @@ var _ = Describe("day 2: the volumes", func() {
 	}, SpecTimeout(5*readyTimeout))
 })
 
-// growingClass is a class of disks whose file system may grow while it is mounted. It is XFS: to let an ext4 grow, the kernel asks for a
-// capability that root may lack in a sandbox.
+// growingClass returns a storage class whose file systems can grow while mounted. It uses XFS: for growing ext4, the kernel
+// requires a capability that root may lack in a sandbox.
 func growingClass(ctx context.Context) string {
 	GinkgoHelper()
 	return classLike(ctx, stage.LoopClass, "e2e-xfs", func(c *storagev1.StorageClass) { c.Parameters["fileSystem"] = "xfs" })
@@ -91,7 +91,7 @@ func size(ctx context.Context, s *stage.Store, size string) error {
 	return s.Patch(ctx, func(rs *v1alpha1.ReplicatedStore) { rs.Spec.Storage.Size = resource.MustParse(size) })
 }
 
-// grown waits until every claim has the size, and the store says so.
+// grown waits until every claim has the size and the store reports it.
 func (t *trial) grown(ctx context.Context, size string) {
 	GinkgoHelper()
 	want := resource.MustParse(size)
@@ -109,13 +109,13 @@ func (t *trial) grown(ctx context.Context, size string) {
 	t.row.read(fmt.Sprintf("claims: %s each", size))
 }
 
-// fixedClass is the own cluster's class whose volumes grow, without the permission to.
+// fixedClass returns a copy of the own cluster's standard class, whose volumes can grow, that does not permit expansion.
 func fixedClass(ctx context.Context) string {
 	GinkgoHelper()
 	return classLike(ctx, "standard", "e2e-fixed", func(c *storagev1.StorageClass) { c.AllowVolumeExpansion = nil })
 }
 
-// classLike makes a storage class like another one, but for a change, until the spec ends.
+// classLike creates a modified copy of a storage class, until the spec ends.
 func classLike(ctx context.Context, like, name string, change func(*storagev1.StorageClass)) string {
 	GinkgoHelper()
 	var class storagev1.StorageClass

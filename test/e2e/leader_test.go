@@ -99,7 +99,7 @@ var _ = Describe("a zone is lost", func() {
 				MaxSkew: 1, TopologyKey: corev1.LabelTopologyZone, WhenUnsatisfiable: corev1.DoNotSchedule,
 			}}
 		})
-		members := map[string][]string{} // by node; each node of the own cluster is the only one of its zone
+		members := map[string][]string{} // by node; each node of the own cluster is the only one in its zone
 		pods, err := store.Pods(ctx)
 		Expect(err).NotTo(HaveOccurred())
 		for name, pod := range pods {
@@ -108,7 +108,7 @@ var _ = Describe("a zone is lost", func() {
 		Expect(members).To(HaveLen(workers), "members must be spread over all zones")
 		leader, node, epoch, err := store.Leader(ctx)
 		Expect(err).NotTo(HaveOccurred())
-		if len(members[node]) < 2 { // the zone to lose is one with two members
+		if len(members[node]) < 2 { // the zone to lose must have two members
 			for n, names := range members {
 				if n != node && len(names) == 2 {
 					Expect(request(ctx, store, names[0])).To(Succeed())
@@ -131,7 +131,7 @@ var _ = Describe("a zone is lost", func() {
 	}, SpecTimeout(4*readyTimeout))
 })
 
-// past waits until a time.
+// past waits until the given time.
 func past(ctx context.Context, at time.Time) {
 	select {
 	case <-ctx.Done():

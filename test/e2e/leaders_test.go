@@ -28,7 +28,7 @@ const (
 	addressesPeriod = 500 * time.Millisecond
 )
 
-// sightings are who said of himself that he leads which epoch: epoch -> member@incarnation.
+// sightings records which members claimed to lead which epoch: epoch -> member@incarnation.
 type sightings struct {
 	mu   sync.Mutex
 	seen map[replication.Epoch]map[string]bool
@@ -63,8 +63,8 @@ func (s *sightings) merge(seen map[replication.Epoch]map[string]bool) {
 	}
 }
 
-// leaders asks every member all the time who leads. On the own cluster it asks from where the clients are, so that it also
-// hears an old leader that only they still reach; on another one through the API server.
+// leaders continuously asks every member who leads. On the own cluster it asks from where the clients are, so that it also hears
+// an old leader that only they can still reach. On another cluster it asks through the API server.
 type leaders struct {
 	sightings
 	cancel context.CancelFunc
@@ -103,12 +103,12 @@ func watchLeaders(ctx context.Context, s *stage.Store) (*leaders, error) {
 	return l, nil
 }
 
-// feed tells the watcher the members' addresses, as far as they can be learned, and takes down what it has seen.
+// feed tells the watcher the members' addresses, as far as they are known, and records what it has seen.
 func (l *leaders) feed(ctx context.Context, s *stage.Store, p *stage.Process) {
 	in, out := json.NewDecoder(p.Out), json.NewEncoder(p.In)
 	var addresses []string
 	ask := func(ctx context.Context) {
-		if pods, err := s.Pods(ctx); err == nil { // else the API server is away, and the old ones hold
+		if pods, err := s.Pods(ctx); err == nil { // otherwise the API server is down, and the old addresses stay valid
 			addresses = addresses[:0]
 			for _, pod := range pods {
 				if pod.Status.PodIP != "" {
@@ -158,7 +158,7 @@ func (l *leaders) stop() {
 	l.done.Wait()
 }
 
-// epochs is how many leaderships were seen, and the most leaders that one had.
+// epochs returns how many leaderships were seen, and the largest number of leaders that one of them had.
 func (l *leaders) epochs() (seen, most int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -168,7 +168,7 @@ func (l *leaders) epochs() (seen, most int) {
 	return len(l.seen), most
 }
 
-// twice names the epochs that had more than one leader.
+// twice returns the epochs that had more than one leader.
 func (l *leaders) twice() []string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -181,11 +181,12 @@ func (l *leaders) twice() []string {
 	return out
 }
 
-// watcherArgument makes this program ask members who leads: it is what runs in the cluster's client machine.
+// watcherArgument makes this program ask members who leads. It then runs on the cluster's client machine.
 const watcherArgument = "leader-watcher"
 
-// watchMembers asks every address that it was ever told for the members of the store with a UID, and answers each list of addresses
-// with all that was seen until then. It ends with its input. A pod of another store of that name may get an address after a member.
+// watchMembers asks every address that it was ever told for the members of the store with the given UID. It answers each list of
+// addresses with everything seen so far, and ends with its input. It needs the UID because a pod of another store with the same
+// name may get a former member's address.
 func watchMembers(store string, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()

@@ -113,7 +113,7 @@ var _ = Describe("the life of a store", Ordered, Label(labelQuick, labelTogether
 	}, SpecTimeout(readyTimeout))
 })
 
-// behind names the members that a Service sends clients to.
+// behind returns the members to which a Service sends clients.
 func behind(ctx SpecContext, g Gomega, s *stage.Store, service string) []string {
 	var slices discoveryv1.EndpointSliceList
 	g.Expect(world.Client.List(ctx, &slices, client.InNamespace(s.Namespace),

@@ -21,7 +21,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/ledger"
 )
 
-// These take long; `make e2e` leaves them out and `make e2e-long` runs them.
+// These take long; `make e2e` leaves them out, and `make e2e-long` runs them.
 
 const (
 	kills      = 20
@@ -65,7 +65,7 @@ var _ = Describe("a store under load, for long", Label(labelLong), func() {
 		Expect(err).NotTo(HaveOccurred())
 		Expect(world.Cluster.InClient(ctx, self(), fillerArgument, address, strconv.Itoa(fillBytes))).To(Succeed())
 
-		// The patience is that of public clients by default: all members of this cluster share one disk.
+		// The timeout is the default of public client libraries, not the ledger's shorter one: all members share one disk.
 		t := beginWith(ctx, store, ledger.Options{Connections: 16, Rate: 500, Timeout: 3 * time.Second})
 		begun := time.Now()
 		Expect(store.Scale(ctx, 4)).To(Succeed())
@@ -80,7 +80,7 @@ var _ = Describe("a store under load, for long", Label(labelLong), func() {
 	}, SpecTimeout(killsLimit))
 })
 
-// watchSeeding waits until the store is Ready with four members, and returns the last progress it saw on the way.
+// watchSeeding waits until the store is Ready with four members, and returns the last seeding progress that it saw meanwhile.
 func watchSeeding(ctx context.Context, s *stage.Store) (seen v1alpha1.SeedingStatus) {
 	GinkgoHelper()
 	Eventually(ctx, func(g Gomega) {
@@ -99,7 +99,7 @@ func watchSeeding(ctx context.Context, s *stage.Store) (seen v1alpha1.SeedingSta
 	return seen
 }
 
-// fillerArgument makes this program write incompressible values: it runs in the cluster's client machine.
+// fillerArgument makes this program write incompressible values. It then runs on the cluster's client machine.
 const fillerArgument = "filler"
 
 // fill writes total bytes in values of 64 KiB, pipelined.
@@ -114,7 +114,7 @@ func fill(ctx context.Context, address string, total int) error {
 	for i := 0; i < total/fillValue; i += batch {
 		pipe := client.Pipeline()
 		for j := range batch {
-			_, _ = rand.Read(value) // never fails: it ends the process instead
+			_, _ = rand.Read(value) // never fails: it crashes the process instead
 			pipe.Set(ctx, fmt.Sprintf("fill:%d", i+j), string(value), 0)
 		}
 		if _, err := pipe.Exec(ctx); err != nil {

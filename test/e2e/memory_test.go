@@ -22,7 +22,7 @@ import (
 )
 
 var _ = Describe("a memory limit", func() {
-	// The kernel kills who takes more; see docs/api.md, "How much memory a member needs".
+	// The kernel kills a process that takes more; see docs/api.md, "How much memory a member needs".
 	It("is kept while the longest values are written and read by many", func(ctx SpecContext) {
 		onOwnCluster()
 		store := own(ctx, func(rs *v1alpha1.ReplicatedStore) {
@@ -45,21 +45,22 @@ var _ = Describe("a memory limit", func() {
 	}, SpecTimeout(3*readyTimeout))
 })
 
-// heavyArgument is what this program is called with to put heavy load on a store: its address, and how many write and read.
+// heavyArgument makes this program put a heavy load on a store. Further arguments are its address and the numbers of writers and
+// readers.
 const heavyArgument = "heavy-load"
 
 const (
 	heavyTime = 15 * time.Second
 	heavyKeys = 20
-	heavySize = 4 << 20 // the longest there can be with a limit of 256Mi, in bytes
+	heavySize = 4 << 20 // bytes; the largest value possible with a limit of 256Mi
 )
 
-// loadHeavily writes and reads the longest values for a while, and returns what it did. An error ends it.
+// loadHeavily writes and reads the longest values for a while, and returns what it did. It stops at the first error.
 func loadHeavily(address string, writers, readers int) (string, error) {
 	first := redis.NewClient(ledger.ClientOptions(address, heavyPatience, nil))
 	defer func() { _ = first.Close() }()
 	for begun := time.Now(); first.Ping(context.Background()).Err() != nil && time.Since(begun) < heavyPatience; {
-		time.Sleep(pollPeriod) // a Service that is ready may still be a moment away from leading there
+		time.Sleep(pollPeriod) // a Service that is ready may need another moment before it leads to the leader
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), heavyTime)
 	defer cancel()
@@ -79,7 +80,7 @@ func loadHeavily(address string, writers, readers int) (string, error) {
 			return nil
 		})
 	}
-	for n := range writers { // every key is written soon, however slow it is
+	for n := range writers { // so that every key is written soon, however slow it is
 		client(n, writers, func(c *redis.Client, key string) error {
 			wrote.Add(1)
 			return c.Set(context.Background(), key, value, 0).Err()
@@ -95,5 +96,5 @@ func loadHeavily(address string, writers, readers int) (string, error) {
 	return fmt.Sprintf("%d writers %d, %d readers %d", writers, wrote.Load(), readers, read.Load()), err
 }
 
-// heavyPatience is for how long one request may take: many wait for their turn.
+// heavyPatience is the timeout of one request: many have to wait for their turn.
 const heavyPatience = 30 * time.Second

@@ -130,10 +130,10 @@ var _ = Describe("the leader's node is cut off", func() {
 	)
 })
 
-// blindTimeout is longer than it takes an operator to find that it does not see the leaders, and another one to be elected.
+// blindTimeout is longer than an operator takes to notice that it cannot see the leaders, and another one to be elected.
 const blindTimeout = time.Minute
 
-// ledWhereOperator moves leadership to the machine of the operator that acts, or to another one, and returns that operator; the other
+// ledWhereOperator moves leadership to the active operator's machine, or to another one, and returns that operator. The other
 // operators run elsewhere.
 func ledWhereOperator(ctx context.Context, s *stage.Store, beside bool) *corev1.Pod {
 	GinkgoHelper()
@@ -172,7 +172,7 @@ func ledWhereOperator(ctx context.Context, s *stage.Store, beside bool) *corev1.
 	return nil
 }
 
-// kept is how many entries a member has in quarantine, as status says.
+// kept returns how many entries a member has in quarantine, according to status.
 func kept(ctx context.Context, s *stage.Store, member string) int64 {
 	GinkgoHelper()
 	rs, err := s.Get(ctx)

@@ -30,7 +30,8 @@ var _ = Describe("the operator is lost", func() {
 		t.writes(ctx, "after the operators have moved")
 		t.fault("lose "+t.node, world.Cluster.KillNode(ctx, t.node))
 		t.stopped(ctx, 5*time.Second)
-		// Kubernetes itself moves the pods of a lost node after five minutes; a person who knows that it is lost, at once.
+		// Kubernetes itself moves the pods of a lost node after five minutes. An administrator who knows that it is lost does so
+		// right away.
 		Expect(world.Cordon(ctx, t.node)).To(Succeed())
 		Expect(world.KillOperators(ctx)).To(Succeed())
 		note("the node was cordoned and the operator's pods deleted by force, as a person does who knows that it is lost; Kubernetes alone takes five minutes")
@@ -40,8 +41,8 @@ var _ = Describe("the operator is lost", func() {
 	}, SpecTimeout(4*readyTimeout))
 })
 
-// Two releases, each for its own namespace, of different builds: as when one team upgrades before another. The resource's
-// definition is cluster-wide and shared.
+// Two releases of different builds, each for its own namespace, as when one team upgrades before another. The CRD is cluster-wide
+// and shared.
 var _ = Describe("operators of different versions", func() {
 	It("each look after their own stores, and leave the other's alone", func(ctx SpecContext) {
 		onOwnCluster()

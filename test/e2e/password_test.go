@@ -66,7 +66,7 @@ var _ = Describe("day 2: a password of clients", func() {
 	}, SpecTimeout(10*readyTimeout))
 })
 
-// password makes text what the Secret says. Kubelet looks at the Secrets of a pod once a minute, and when the pod changes.
+// password writes text to the Secret. kubelet refreshes a pod's Secrets once a minute, and when the pod changes.
 func password(ctx context.Context, s *stage.Store, text string) {
 	GinkgoHelper()
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: passwordSecret}}
@@ -77,7 +77,7 @@ func password(ctx context.Context, s *stage.Store, text string) {
 	})).To(Succeed())
 }
 
-// each waits until every member answers a client that gives the password as it should.
+// each waits until every member gives the expected answer to a client with the password.
 func each(ctx context.Context, s *stage.Store, password string, answer OmegaMatcher) {
 	GinkgoHelper()
 	members, err := s.Members(ctx)
@@ -87,7 +87,7 @@ func each(ctx context.Context, s *stage.Store, password string, answer OmegaMatc
 	}
 }
 
-// visitorArgument makes this program a client that writes once, in the cluster's client machine.
+// visitorArgument makes this program a client that writes once. It then runs on the cluster's client machine.
 const visitorArgument = "visitor"
 
 // visit writes once, with a password unless it is "".
@@ -101,7 +101,7 @@ func visit(ctx context.Context, address, password string) error {
 	return c.Set(ctx, "visited", password, 0).Err()
 }
 
-// admits reports why an address does not let a client in.
+// admits returns an error if an address does not let a client in.
 func admits(ctx context.Context, address, password string) error {
 	return world.Cluster.InClient(ctx, self(), visitorArgument, address, password)
 }

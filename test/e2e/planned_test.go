@@ -20,25 +20,25 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/ledger"
 )
 
-// What people do on purpose, day by day: clients are to notice nothing but a pause.
+// Planned operations: clients are to notice nothing but a pause.
 
-// patience of clients, as public ones have it by default: where none was told of an error, no write waited for longer.
+// patience is the clients' timeout, the default of public client libraries: if no client got an error, no write took longer.
 const patience = 3 * time.Second
 
-// planned is begin with clients of that patience.
+// planned is begin for clients with that timeout.
 func planned(ctx context.Context, s *stage.Store) *trial {
 	GinkgoHelper()
 	return beginWith(ctx, s, ledger.Options{Connections: 6, Rate: 300, Timeout: patience})
 }
 
-// asks is what a person asks for. The gap counts from the first of all.
+// asks performs a user's request. The gap counts from the first request on.
 func (t *trial) asks(what string, err error) {
 	GinkgoHelper()
 	Expect(err).NotTo(HaveOccurred(), what)
 	tell("asked: " + what)
 }
 
-// undisturbed is end, and no client was told of an error.
+// undisturbed is end, and also checks that no client got an error.
 func (t *trial) undisturbed(ctx context.Context) {
 	GinkgoHelper()
 	t.toldNothing(t.end(ctx))
@@ -51,9 +51,9 @@ func (t *trial) toldNothing(r ledger.Report) {
 	t.row.read("clients: no error")
 }
 
-// calmly does what disturbs nobody and takes no more leaderships than most (0: any number), with a load of its own. A machine that stands
-// still for longer than clients are patient disturbs them, too, or ends a leadership: then it is done once more. Nothing may be lost either
-// time.
+// calmly runs do, which must disturb no client and take at most most leaderships (0: any number), under a load of its own. A
+// machine that stalls for longer than the clients' timeout disturbs them, too, or ends a leadership. In that case calmly runs do
+// once more. Nothing may be lost in either run.
 func calmly(ctx context.Context, s *stage.Store, most int, do func(*trial)) {
 	GinkgoHelper()
 	for last := false; ; last = true {
@@ -86,8 +86,8 @@ func (t *trial) annotates(ctx context.Context, key, value string) error {
 	})
 }
 
-// rolls waits until every member's pod was made anew because of a change, one at a time, followers first, and the leader last, once
-// another one led.
+// rolls waits until a change has recreated every member's pod, one at a time: followers first, and the leader last, after another
+// member has taken over.
 func (t *trial) rolls(ctx context.Context, what string, change func() error) {
 	GinkgoHelper()
 	leader, _, epoch, err := t.store.Leader(ctx)
@@ -113,7 +113,7 @@ func (t *trial) rolls(ctx context.Context, what string, change func() error) {
 	t.row.read(fmt.Sprintf("%s: followers first, then %s %s, the leader last", what, r.Kind, r.Reason))
 }
 
-// stays fails when a member's pod is made anew, or its process restarted, before the function returned is called.
+// stays fails if a member's pod is recreated, or its process restarted, before the returned function is called.
 func (t *trial) stays(ctx context.Context) (check func()) {
 	GinkgoHelper()
 	w := watchPods(ctx, t.store)
@@ -131,7 +131,7 @@ func (t *trial) stays(ctx context.Context) (check func()) {
 	}
 }
 
-// podWatch sees members' pods being made anew.
+// podWatch observes how members' pods are recreated.
 type podWatch struct {
 	first    map[string]types.UID
 	restarts map[string]int32
@@ -141,7 +141,7 @@ type podWatch struct {
 	mu    sync.Mutex
 	known map[string]types.UID
 	order []string
-	most  int // members that had no running pod at one time
+	most  int // the most members without a running pod at any time
 }
 
 func watchPods(ctx context.Context, s *stage.Store) *podWatch {
@@ -168,7 +168,7 @@ func restartsOf(pod *corev1.Pod) (n int32) {
 func (w *podWatch) look(ctx context.Context, s *stage.Store) {
 	pods, err := s.Pods(ctx)
 	if err != nil {
-		return // the next look tells
+		return // the next look will tell
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

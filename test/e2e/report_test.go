@@ -19,32 +19,32 @@ import (
 	"github.com/onsi/ginkgo/v2/types"
 )
 
-// row of the report: one case.
+// row is a row of the report: one case.
 type row struct {
 	Case   string `json:"case"`
 	Result string `json:"result"` // passed, failed, left out
-	// GapMillis is the longest time without an acknowledged write, from the fault on; -1 where the case has no load.
+	// GapMillis is the longest time without an acknowledged write since the fault, or -1 if the case has no load.
 	GapMillis    int64 `json:"gapMillis"`
 	Acknowledged int64 `json:"acknowledged"`
-	Unknown      int64 `json:"unknown"` // writes answered with an error that leaves their outcome open
+	Unknown      int64 `json:"unknown"` // writes whose error leaves the outcome open
 	Lost         int64 `json:"lost"`
-	// Leaderships that were seen, and the largest number of members that said they led the same one.
+	// Leaderships is the number of leaderships seen, LeadersPerEpoch the most members that claimed the same one.
 	Leaderships     int      `json:"leaderships"`
 	LeadersPerEpoch int      `json:"leadersPerEpoch"`
-	Conditions      []string `json:"conditions,omitempty"` // what a person would have read, as asserted
+	Conditions      []string `json:"conditions,omitempty"` // what an administrator would have read, as asserted
 	Note            string   `json:"note,omitempty"`
 	Seconds         float64  `json:"seconds"`
 	Commit          string   `json:"commit"`
 	At              string   `json:"at"`
 }
 
-// rows of this run, by the spec's whole text.
+// rows holds the rows of this run, by the spec's full text.
 var rows = struct {
 	sync.Mutex
 	of map[string]*row
 }{of: map[string]*row{}}
 
-// rowOf is the row of the spec that runs.
+// rowOf returns the row of the running spec.
 func rowOf() *row {
 	rows.Lock()
 	defer rows.Unlock()
@@ -55,7 +55,7 @@ func rowOf() *row {
 	return rows.of[name]
 }
 
-// note adds a sentence to the row of the spec that runs.
+// note adds a sentence to the row of the running spec.
 func note(format string, args ...any) {
 	r := rowOf()
 	if r.Note != "" {
@@ -80,7 +80,7 @@ var _ = ReportAfterSuite("write the report", func(_ SpecContext, r Report) {
 	fmt.Printf("\n%s\n", filepath.Join(dir, "report.md"))
 }, NodeTimeout(time.Minute))
 
-// finished completes the rows with what only the end of the run knows.
+// finished completes the rows with what is only known at the end of the run.
 func finished(r Report) []row {
 	rows.Lock()
 	defer rows.Unlock()
@@ -99,7 +99,7 @@ func finished(r Report) []row {
 			one.Result = "passed"
 		case s.State.Is(types.SpecStateFailureStates):
 			one.Result = "failed"
-		case s.State == types.SpecStateSkipped && s.Failure.Message != "": // by itself, and not by the selection
+		case s.State == types.SpecStateSkipped && s.Failure.Message != "": // by its own decision, not by the selection
 			one.Result, one.Note = "left out", s.Failure.Message
 		default:
 			continue
@@ -118,7 +118,7 @@ func commitHere() string {
 	return strings.TrimSpace(string(out))
 }
 
-// saveReport merges the rows into those of earlier runs: parts make one report, and every row says of which commit it is.
+// saveReport merges the rows into those of earlier runs. The parts of a run form one report, and every row names its commit.
 func saveReport(dir string, ran []row) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -147,7 +147,7 @@ func saveReport(dir string, ran []row) error {
 	return os.WriteFile(filepath.Join(dir, "report.md"), []byte(table(merged)), 0o644)
 }
 
-// table is Markdown that can be read as it is.
+// table formats rows as Markdown that is readable as plain text.
 func table(all []row) string {
 	lines := [][]string{{"fault", "result", "gap", "acknowledged", "lost", "leaderships", "leaders per epoch", "conditions read", "commit"}}
 	for _, r := range all {

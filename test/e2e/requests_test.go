@@ -27,7 +27,7 @@ var _ = Describe("leadership", func() {
 	}, SpecTimeout(2*readyTimeout))
 })
 
-// request asks for another leader, as a person does.
+// request asks for another leader, as a user does.
 func request(ctx context.Context, s *stage.Store, target string) error {
 	return s.Patch(ctx, func(rs *v1alpha1.ReplicatedStore) {
 		if rs.Annotations == nil {

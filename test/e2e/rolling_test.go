@@ -14,7 +14,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// nextTag is of an image with the same programs under another name, as a release is for Kubernetes.
+// nextTag is the tag of an image with the same programs under another name, which Kubernetes treats as a new release.
 const nextTag = "next"
 
 var _ = Describe("day 2: a rolling update", func() {

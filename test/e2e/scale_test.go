@@ -15,7 +15,7 @@ import (
 )
 
 var _ = Describe("day 2: the number of members", func() {
-	// The sample's own scheduling: members prefer different hosts and spread over zones, so seven run on three nodes.
+	// This uses the sample's own scheduling: members prefer different hosts and spread over zones, so seven run on three nodes.
 	It("goes from one to seven and back, and k with it", func(ctx SpecContext) {
 		store := sample(ctx, func(rs *v1alpha1.ReplicatedStore) {
 			rs.Spec.Replicas, rs.Spec.Replication.Synchronous.Number = new(int32(1)), new(int32(0))
@@ -53,7 +53,7 @@ var _ = Describe("day 2: the number of members", func() {
 			leader, _, epoch, err := store.Leader(ctx)
 			Expect(err).NotTo(HaveOccurred())
 			t.fault("pause "+leader, world.Cluster.PausePod(ctx, store.Namespace, leader))
-			time.Sleep(500 * time.Millisecond) // it is missed, and not replaced yet
+			time.Sleep(500 * time.Millisecond) // its absence has been noticed, but it is not replaced yet
 			t.asks(fmt.Sprintf("%d members", n), store.Scale(ctx, n))
 			t.epoch = epoch
 			t.led(ctx)
@@ -99,7 +99,7 @@ var _ = Describe("day 2: what an acknowledgement means", func() {
 	}, SpecTimeout(3*readyTimeout))
 })
 
-// rule waits until the one rule in force asks for k of as many voters.
+// rule waits until the only rule in force asks for k of the given number of voters.
 func (t *trial) rule(ctx SpecContext, k, voters int) {
 	GinkgoHelper()
 	Eventually(ctx, func(g Gomega) {
@@ -113,7 +113,7 @@ func (t *trial) rule(ctx SpecContext, k, voters int) {
 	t.row.read(fmt.Sprintf("status: %d of %d", k, voters))
 }
 
-// spread asserts that every worker has at least so many members.
+// spread asserts that every worker has at least least members.
 func (t *trial) spread(ctx SpecContext, least int) {
 	GinkgoHelper()
 	pods, err := t.store.Pods(ctx)

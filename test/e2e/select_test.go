@@ -16,7 +16,7 @@ import (
 const (
 	labelQuick    = "quick"    // part of `make test`
 	labelLong     = "long"     // left to `make e2e-long`
-	labelTogether = "together" // on a container whose specs need those before them
+	labelTogether = "together" // on a container whose specs depend on the preceding ones
 )
 
 var (
@@ -24,11 +24,11 @@ var (
 	partFlag = flag.String("part", "", "i/n: run only the i-th of n parts")
 )
 
-// unit is what is selected as a whole: a spec, or a container whose specs need each other.
+// unit is what can only be selected as a whole: a spec, or a container whose specs depend on each other.
 type unit struct{ specs []string }
 
-// choose turns the flags into Ginkgo's focus. all is a preview with the label filter applied (unless a case is named: a
-// name is stronger). A selection that selects nothing is an error: it would pass and show nothing.
+// choose turns the flags into Ginkgo's focus. all is a preview with the label filter applied, unless a case is named: a name takes
+// precedence. An empty selection is an error, since it would pass without testing anything.
 func choose(all types.Report, name, part string) ([]string, error) {
 	units := unitsOf(all, name != "")
 	if name != "" {
@@ -79,7 +79,7 @@ func unitsOf(all types.Report, filtered bool) []unit {
 	return units
 }
 
-// named keeps the units of which a spec's whole name is name, or, where there is none, matches it.
+// named keeps the units with a spec whose full name is name or, if there is none, matches it.
 func named(units []unit, name string) ([]unit, error) {
 	keep := func(match func(string) bool) []unit {
 		var out []unit
@@ -108,7 +108,7 @@ func named(units []unit, name string) ([]unit, error) {
 	return out, nil
 }
 
-// partOf deals the units out in turn, so that what is long or much alike is spread.
+// partOf deals out the units in turn, so that long or similar ones are spread over the parts.
 func partOf(units []unit, part string) ([]unit, error) {
 	var i, n int
 	if _, err := fmt.Sscanf(part, "%d/%d", &i, &n); err != nil || i < 1 || i > n {

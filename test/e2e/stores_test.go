@@ -19,8 +19,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
 )
 
-// used is the store that one case after the other hurts, as faults hurt a store in production. The first case that needs it
-// makes it; one that fails leaves it for a look, and the next makes another.
+// used is the store that one case after the other damages, as faults do to a store in production. The first case that needs it
+// creates it. A case that fails leaves it for inspection, and the next one creates another.
 var used *stage.Store
 
 func usual(ctx context.Context) *stage.Store {
@@ -37,7 +37,7 @@ func usual(ctx context.Context) *stage.Store {
 	return s
 }
 
-// own makes a store for one case, changed by change, and removes it when the case has passed.
+// own creates a store for one case, modified by change, and removes it when the case has passed.
 func own(ctx context.Context, change func(*v1alpha1.ReplicatedStore)) *stage.Store {
 	GinkgoHelper()
 	return sample(ctx, func(rs *v1alpha1.ReplicatedStore) {
@@ -48,7 +48,7 @@ func own(ctx context.Context, change func(*v1alpha1.ReplicatedStore)) *stage.Sto
 	})
 }
 
-// sample is own with the sample's scheduling, which is none: as users get it who say nothing.
+// sample is own with the sample's scheduling, which specifies nothing: it is what users get by default.
 func sample(ctx context.Context, change func(*v1alpha1.ReplicatedStore)) *stage.Store {
 	GinkgoHelper()
 	s := create(ctx, change)
@@ -60,15 +60,15 @@ func sample(ctx context.Context, change func(*v1alpha1.ReplicatedStore)) *stage.
 	return s
 }
 
-// apart keeps members on different nodes, where the sample only prefers it: what is lost with a node must be known.
+// apart forces members onto different nodes, which the sample only prefers: it must be clear what is lost with a node.
 func apart(rs *v1alpha1.ReplicatedStore) {
 	rs.Spec.Scheduling.TopologySpreadConstraints = []corev1.TopologySpreadConstraint{{
 		MaxSkew: 1, TopologyKey: corev1.LabelHostname, WhenUnsatisfiable: corev1.DoNotSchedule,
 	}}
 }
 
-// create makes a store of the sample in a namespace of its own and waits until it is Ready. When the case fails it tells
-// what is known of it.
+// create creates a store from the sample in its own namespace and waits until it is Ready. If the case fails, it reports what is
+// known of the store.
 func create(ctx context.Context, change func(*v1alpha1.ReplicatedStore)) *stage.Store {
 	GinkgoHelper()
 	ns, err := world.Namespace(ctx, "e2e-"+strconv.FormatInt(time.Now().Unix(), 36))
@@ -80,10 +80,10 @@ func create(ctx context.Context, change func(*v1alpha1.ReplicatedStore)) *stage.
 	return s
 }
 
-// subject is the store that was worked with last.
+// subject is the store that was used last.
 var subject *stage.Store
 
-// explain tells what is known of it when a spec failed.
+// explain reports what is known of the subject if a spec failed.
 func explain(ctx context.Context) {
 	if subject != nil && CurrentSpecReport().Failed() {
 		subject.Diagnose(ctx, GinkgoWriter)

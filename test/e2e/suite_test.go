@@ -1,8 +1,8 @@
 //go:build e2e
 
-// Package e2e tests the operator and the node together, on a real Kubernetes cluster of its own (hack/cluster), with faults
-// put where they hurt. What is asserted is what clients were promised: acknowledged writes, through connections that were
-// open before the fault, and one leader per epoch.
+// Package e2e tests the operator and the node together on a real Kubernetes cluster of its own (hack/cluster), and injects faults
+// where they hurt. It asserts what clients were promised: acknowledged writes are kept, over connections that were open before the
+// fault, and there is one leader per epoch.
 //
 //	make e2e                          # everything but what takes very long
 //	make e2e CASE='node is lost'      # one case, by its name or a regular expression
@@ -31,10 +31,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/ledger"
 )
 
-// writerArgument makes this program a ledger writer: it is what runs in the cluster's client machine.
+// writerArgument makes this program a ledger writer. It then runs on the cluster's client machine.
 const writerArgument = "ledger-writer"
 
-// helpers are what this program does on machines of the cluster, by its first argument.
+// helpers are what this program can do on machines of the cluster, by its first argument.
 var helpers = map[string]func(args []string) error{
 	writerArgument: func([]string) error { return ledger.Serve(context.Background(), os.Stdin, os.Stdout, nil) },
 	fillerArgument: func(args []string) error {
@@ -93,15 +93,15 @@ func TestE2E(t *testing.T) {
 	RegisterFailHandler(Fail)
 	suite, reporter := GinkgoConfiguration()
 	if *caseFlag != "" {
-		suite.LabelFilter = "" // a name is stronger
+		suite.LabelFilter = "" // a name takes precedence
 	}
 	focus, err := choose(PreviewSpecs(suiteName, suite), *caseFlag, *partFlag)
 	if err != nil {
 		t.Fatal(err)
 	}
 	suite.FocusStrings = append(suite.FocusStrings, focus...)
-	// Whatever a case did is undone, and told when it failed, before the next one begins. This is said here because a preview
-	// forgets it (ginkgo 2.34 restores containers and suite nodes after one, and not what stands beside them).
+	// Before the next case begins, undo whatever this one did, and report if it failed. This must be registered here because a
+	// preview drops it (ginkgo 2.34 restores containers and suite nodes afterwards, but not the nodes beside them).
 	AfterEach(func(ctx SpecContext) {
 		explain(ctx)
 		mend(ctx)
@@ -111,7 +111,7 @@ func TestE2E(t *testing.T) {
 
 const suiteName = "end to end"
 
-// Bounds of waiting. None is an assertion about speed.
+// Time limits. None of them asserts speed.
 const (
 	setUpTimeout  = 30 * time.Minute // the first time, Kubernetes is built from source
 	readyTimeout  = 3 * time.Minute
@@ -123,8 +123,8 @@ const (
 	pollPeriod = 200 * time.Millisecond
 )
 
-// world is the one stage of all specs; manifest the sample that their stores are made from; image what operator and members
-// run.
+// world is the stage of all specs, manifest is the sample from which their stores are made, and image is what the operator and the
+// members run.
 var (
 	world              *stage.Stage
 	manifest           []byte
@@ -145,7 +145,7 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	Expect(err).NotTo(HaveOccurred())
 }, NodeTimeout(setUpTimeout))
 
-// A run that failed leaves its stores for a look at them; the next one removes them.
+// A failed run leaves its stores for inspection; the next run removes them.
 var _ = ReportAfterSuite("remove the stores", func(ctx SpecContext, r Report) {
 	if world == nil || !r.SuiteSucceeded {
 		return
@@ -154,10 +154,10 @@ var _ = ReportAfterSuite("remove the stores", func(ctx SpecContext, r Report) {
 	Expect(err).NotTo(HaveOccurred())
 }, NodeTimeout(time.Minute))
 
-// imageVariable names the environment variable with the image that another cluster can pull.
+// imageVariable is the environment variable with an image that another cluster can pull.
 const imageVariable = "RSTORE_IMAGE"
 
-// onOwnCluster leaves a spec out on a cluster that KUBECONFIG names: it breaks machines or their processes.
+// onOwnCluster skips a spec that breaks machines or processes if KUBECONFIG names the cluster.
 func onOwnCluster() {
 	GinkgoHelper()
 	if world.Cluster == nil {
@@ -165,7 +165,7 @@ func onOwnCluster() {
 	}
 }
 
-// mend undoes every fault, whatever a spec left behind.
+// mend undoes every fault that a spec left behind.
 func mend(ctx context.Context) {
 	if world.Cluster == nil {
 		return

@@ -22,20 +22,20 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/ledger"
 )
 
-// trial is load on a store, from before a fault to after it is mended.
+// trial is load on a store, from before a fault until after it is mended.
 type trial struct {
 	store   *stage.Store
 	writer  *stage.Writer
 	leaders *leaders
 	row     *row
 
-	// As it was before the fault.
+	// The state before the fault.
 	leader, node string
 	epoch        int64
 	began        time.Time
 }
 
-// begin waits for a store that is whole, opens the connections, writes, and watches who leads.
+// begin waits until the store is whole, opens the connections, writes, and watches who leads.
 func begin(ctx context.Context, s *stage.Store) *trial {
 	GinkgoHelper()
 	return beginWith(ctx, s, ledger.Options{Connections: 6, Rate: 300})
@@ -62,7 +62,7 @@ func beginWith(ctx context.Context, s *stage.Store, opt ledger.Options) *trial {
 	return t
 }
 
-// self is this program.
+// self returns the path of this program.
 func self() string {
 	GinkgoHelper()
 	path, err := os.Executable()
@@ -70,7 +70,7 @@ func self() string {
 	return path
 }
 
-// fault puts the fault there. The gap counts from here.
+// fault injects the fault. The gap counts from here on.
 func (t *trial) fault(what string, err error) {
 	GinkgoHelper()
 	Expect(err).NotTo(HaveOccurred(), what)
@@ -87,7 +87,7 @@ func (t *trial) writes(ctx context.Context, when string) {
 	}, changeTimeout, 100*time.Millisecond).Should(Succeed())
 }
 
-// stopped waits until no write was acknowledged for a while, and returns what clients are told.
+// stopped waits until no write has been acknowledged for the time quiet, and returns the error that clients get.
 func (t *trial) stopped(ctx context.Context, quiet time.Duration) string {
 	GinkgoHelper()
 	var s ledger.Stats
@@ -105,7 +105,7 @@ func (t *trial) stats() ledger.Stats {
 	return s
 }
 
-// led waits for another leadership and for writes through it, and looks at its report: nothing may be lost.
+// led waits for another leadership and for writes through it, and checks its report: nothing may be lost.
 func (t *trial) led(ctx context.Context) *v1alpha1.ReplicatedStore {
 	GinkgoHelper()
 	rs := ledAfter(ctx, t.store, t.epoch)
@@ -116,7 +116,8 @@ func (t *trial) led(ctx context.Context) *v1alpha1.ReplicatedStore {
 	return rs
 }
 
-// sees waits until a condition is as a person must read it, with a reason (or one of several, by "|"), naming what says names.
+// sees waits until a condition has the given status and reason (or one of several, separated by "|"), with a message that contains
+// each of says.
 func (t *trial) sees(ctx context.Context, kind string, status metav1.ConditionStatus, reason string, says ...string) {
 	GinkgoHelper()
 	c := sees(ctx, t.store, kind, status, reason, says...)
@@ -146,7 +147,7 @@ func sees(ctx context.Context, s *stage.Store, kind string, status metav1.Condit
 	return c
 }
 
-// end is the judgement: the store is Ready and every condition says so, writes go on, no member lacks an acknowledged write,
+// end is the final judgement: the store is Ready and every condition says so, writes go on, no member lacks an acknowledged write,
 // and no epoch had two leaders.
 func (t *trial) end(ctx context.Context) ledger.Report {
 	GinkgoHelper()
@@ -158,7 +159,7 @@ func (t *trial) end(ctx context.Context) ledger.Report {
 	return r
 }
 
-// tally is end without a judgement on losses and on what is left to be read. No epoch may have two leaders in any case.
+// tally is end without the judgement on losses and on the conditions. Still, no epoch may have two leaders.
 func (t *trial) tally(ctx context.Context) ledger.Report {
 	GinkgoHelper()
 	ready(ctx, t.store)
@@ -188,7 +189,7 @@ func (t *trial) verify(ctx context.Context) ledger.Report {
 	return r
 }
 
-// whole waits until every condition says that nothing is wrong.
+// whole waits until every condition reports that nothing is wrong.
 func whole(ctx context.Context, s *stage.Store) {
 	GinkgoHelper()
 	sees(ctx, s, v1alpha1.ConditionReady, metav1.ConditionTrue, v1alpha1.ReasonAllMembersReady)
@@ -202,7 +203,7 @@ func whole(ctx context.Context, s *stage.Store) {
 	}, changeTimeout, 100*time.Millisecond).Should(Succeed())
 }
 
-// address of the member that led when the trial began, for clients.
+// address returns the client address of the member that led when the trial began.
 func (t *trial) address(ctx context.Context) string {
 	GinkgoHelper()
 	pods, err := t.store.Pods(ctx)
@@ -211,7 +212,7 @@ func (t *trial) address(ctx context.Context) string {
 	return net.JoinHostPort(pods[t.leader].Status.PodIP, strconv.Itoa(v1alpha1.PortClient))
 }
 
-// followers of the store, by name, with their nodes.
+// followers returns the store's followers, sorted by name, with their nodes.
 func (t *trial) followers(ctx context.Context) []place {
 	GinkgoHelper()
 	pods, err := t.store.Pods(ctx)

@@ -109,7 +109,7 @@ var _ = Describe("day 2: a member's data", func() {
 	}, SpecTimeout(4*readyTimeout))
 })
 
-// reborn waits until a member is there again after by, and has another incarnation on another volume.
+// reborn calls by and waits until the member is back, with another incarnation on another volume.
 func (t *trial) reborn(ctx context.Context, member string, by func()) {
 	GinkgoHelper()
 	before := incarnation(ctx, t.store, member)

@@ -1,4 +1,4 @@
-// Package layout keeps the arrows between rooms pointing one way; docs/architecture.md explains them.
+// Package layout checks that the dependencies between rooms point one way; docs/architecture.md explains them.
 package layout
 
 import (
@@ -12,10 +12,10 @@ import (
 
 const module = "github.com/replicatedstore/replicatedstore/"
 
-// rules say what the non-test code of a room may not reach, directly.
+// rules say what the non-test code of a room must not import directly.
 var rules = []struct {
 	room   string
-	except []string // sub-rooms that the rule spares
+	except []string // sub-rooms exempt from the rule
 	never  []string
 	why    string
 }{
@@ -52,7 +52,7 @@ func TestArrowsPointOneWay(t *testing.T) {
 	}
 }
 
-// Every room says what it is for.
+// Every package has a doc comment.
 func TestEveryRoomHasADoc(t *testing.T) {
 	out, err := exec.Command("go", "list", "-f", "{{if not .Doc}}{{if .GoFiles}}{{.ImportPath}}{{end}}{{end}}", "../../...").Output()
 	if err != nil {

@@ -9,11 +9,11 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// pollPeriod is how often members are asked whether they have caught up.
+// pollPeriod is the interval at which members are asked whether they have caught up.
 const pollPeriod = 50 * time.Millisecond
 
-// catchUp waits until exactly one of members leads and every other follows it, connected, at or beyond the position that
-// the leader had when it was asked first in its leadership. The error names what was missing when ctx ended.
+// catchUp waits until exactly one of members leads and every other member follows it: connected, and at or beyond the position
+// that the leader had when it was first asked in this leadership. The error says what was missing when ctx ended.
 func catchUp(ctx context.Context, members []Member, opt Options) error {
 	clients := make([]*redis.Client, len(members))
 	for i, m := range members {
@@ -26,7 +26,7 @@ func catchUp(ctx context.Context, members []Member, opt Options) error {
 		if now == "" {
 			return nil
 		}
-		if !over(ctx) || missing == "" { // whoever was being asked when ctx ended had no time to answer
+		if !over(ctx) || missing == "" { // a member that was being asked when ctx ended had no time to answer
 			missing = now
 		}
 		if Sleep(ctx, pollPeriod); ctx.Err() != nil {
@@ -35,7 +35,7 @@ func catchUp(ctx context.Context, members []Member, opt Options) error {
 	}
 }
 
-// over tells whether ctx has ended, or is to end by now: connections have the same deadline, and may tell of it first.
+// over reports whether ctx has ended or its deadline has passed. Connections have the same deadline, and may report it first.
 func over(ctx context.Context) bool {
 	end, ends := ctx.Deadline()
 	return ctx.Err() != nil || ends && !time.Now().Before(end)
@@ -47,7 +47,7 @@ type goal struct {
 	offset int64
 }
 
-// missing says in a few words why the goal is not reached; "" when it is.
+// missing says briefly why the goal is not reached. It returns "" if it is.
 func (g *goal) missing(ctx context.Context, members []Member, clients []*redis.Client) string {
 	roles := make([]role, len(members))
 	var leaders []string
@@ -74,7 +74,7 @@ func (g *goal) missing(ctx context.Context, members []Member, clients []*redis.C
 	return ""
 }
 
-// role is what a member answers to Redis's ROLE.
+// role is a member's reply to Redis's ROLE command.
 type role struct {
 	leads  bool
 	link   string // follower

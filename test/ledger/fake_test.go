@@ -12,19 +12,19 @@ import (
 	"testing"
 )
 
-// fake is a store in memory behind a real socket that speaks just enough of the protocol, and misbehaves on demand.
+// fake is an in-memory store behind a real socket. It speaks just enough of the protocol, and misbehaves on demand.
 type fake struct {
 	listener net.Listener
 
 	mu    sync.Mutex
 	data  map[string]string
 	conns map[net.Conn]bool
-	role  string // the reply to ROLE, raw
-	// on is asked before a write: what to do instead of it. Nil does nothing.
+	role  string // raw reply to ROLE
+	// on is called before a write and returns what to do instead of it; nil means to behave.
 	on func(command, key string) misdeed
 }
 
-// misdeed is what a fake does with one write.
+// misdeed is what a fake does to one write.
 type misdeed uint8
 
 const (
@@ -32,7 +32,7 @@ const (
 	forget              // acknowledge without doing it
 	doTwice             // do it twice
 	refuse              // READONLY, not done
-	refuseAndDo         // READONLY, and done all the same
+	refuseAndDo         // READONLY, but done all the same
 	cutBefore           // drop the connection, not done
 	cutAfter            // do it, then drop the connection
 )
@@ -79,7 +79,7 @@ func (f *fake) cutAll() {
 	clear(f.conns)
 }
 
-// copy is another member that holds the same and follows.
+// copy returns another member that holds the same data and follows.
 func (f *fake) copy(t *testing.T) *fake {
 	g := newFake(t)
 	f.mu.Lock()

@@ -8,13 +8,13 @@ import (
 	"time"
 )
 
-// Outcome of a write, as its client can know it.
+// Outcome is the outcome of a write, as far as its client can know it.
 type Outcome uint8
 
 const (
 	Acknowledged Outcome = iota + 1
 	Failed               // it cannot have happened
-	Unknown              // it may have happened, or may yet
+	Unknown              // it may have happened, or may still happen
 )
 
 func (o Outcome) String() string {
@@ -30,7 +30,7 @@ func (o Outcome) String() string {
 	}
 }
 
-// write is one write under way.
+// write is one write in flight.
 type write struct {
 	number     uint64
 	connection int
@@ -45,27 +45,27 @@ type ack struct {
 	at     time.Time
 }
 
-// history is everything that was asked of one key, in order. Its name is fixed; the rest is guarded by journal.mu.
+// history is every write to one key, in order. The name never changes; the other fields are guarded by journal.mu.
 type history struct {
 	name    string
 	kind    Kind
 	acked   []ack
 	failed  []uint64
-	unknown uint64 // the last write, when its outcome is unknown: then the key is retired; else 0
+	unknown uint64 // the last write if its outcome is unknown, which retires the key; else 0
 	short   int64  // Count: the most by which a reply was too low
 	over    int64  // Count: the most by which a reply was too high
 }
 
-// journal remembers the writes of one Writer. Safe for concurrent use.
+// journal remembers the writes of one Writer. It is safe for concurrent use.
 type journal struct {
 	writer string
-	slots  int // Overwrite keys of a connection
+	slots  int // Overwrite keys per connection
 
 	mu    sync.Mutex
 	last  uint64 // number of the newest write
 	keys  []*history
-	open  map[string]*history // by slot: the key that a slot goes by now
-	made  map[string]int      // by slot: how many names it has had
+	open  map[string]*history // the current key of each slot
+	made  map[string]int      // how many names each slot has had
 	tally Tally
 	gaps  Gaps
 }
@@ -75,9 +75,9 @@ type Tally struct {
 	Acknowledged int64 `json:"acknowledged"`
 	Failed       int64 `json:"failed"`
 	Unknown      int64 `json:"unknown"`
-	// LastError is the newest reason of a failed or unknown write.
+	// LastError is the reason of the newest failed or unknown write.
 	LastError string `json:"lastError,omitempty"`
-	// Errors tell of the newest writes that failed or ended unknown, oldest first, at most toldErrors.
+	// Errors describes the newest failed or unknown writes, oldest first. It has at most toldErrors entries.
 	Errors []string `json:"errors,omitempty"`
 }
 
@@ -114,7 +114,7 @@ func (j *journal) begin(connection int, kind Kind, at time.Time) write {
 	return w
 }
 
-// end takes the outcome of w. count is the reply of an acknowledged Count.
+// end records the outcome of w. count is the reply to an acknowledged Count.
 func (j *journal) end(w write, o Outcome, count int64, err error, at time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -142,13 +142,13 @@ func (j *journal) end(w write, o Outcome, count int64, err error, at time.Time) 
 	}
 }
 
-// finding is what one key on one member tells.
+// finding is what one key on one member shows.
 type finding struct {
 	lost    []ack // acknowledged and not there, oldest first
-	phantom bool  // there, though it failed or nobody wrote it
+	phantom bool  // present, though it failed or nobody wrote it
 }
 
-// judge compares what a key holds (absent: !ok) with what was asked of it. The journal must be at rest.
+// judge compares what a key holds (ok is false if it is absent) with the writes to it. No write may be in flight.
 func (h *history) judge(writer, held string, ok bool) finding {
 	if h.kind == Count {
 		return h.judgeCount(held, ok)
@@ -160,7 +160,7 @@ func (h *history) judge(writer, held string, ok bool) finding {
 	switch {
 	case !mine:
 		return finding{lost: h.newest(1), phantom: true}
-	case slices.Contains(h.failed, number): // it may have replaced the last acknowledged one rightly, in its place in the order
+	case slices.Contains(h.failed, number): // it may rightly have replaced the last acknowledged one, in its own place in the order
 		return finding{lost: slices.DeleteFunc(h.newest(1), func(a ack) bool { return a.number < number }), phantom: true}
 	case h.unknown != 0 && number == h.unknown:
 		return finding{}
@@ -184,7 +184,7 @@ func (h *history) judgeCount(held string, ok bool) finding {
 	if h.unknown != 0 {
 		most++
 	}
-	// A reply that was too low forgot an increment even if a later one that failed makes up for it in the end.
+	// A reply that was too low proves a forgotten increment, even if a failed one that took effect later makes up for it.
 	short := max(least-n, h.short)
 	return finding{lost: h.newest(int(max(short, 0))), phantom: n > most || h.over > 0}
 }

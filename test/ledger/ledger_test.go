@@ -18,7 +18,7 @@ func start(t *testing.T, f *fake, kinds ...Kind) *Writer {
 	return w
 }
 
-// until waits, bounded, for what the writer's counts must come to.
+// until waits, with a time limit, until the writer's counts satisfy done.
 func until(t *testing.T, w *Writer, what string, done func(Stats) bool) {
 	t.Helper()
 	for range 2000 {
@@ -57,7 +57,7 @@ func TestAGoodStoreLosesNothing(t *testing.T) {
 	}
 }
 
-// TestWhatGoesWrongIsFound makes one fault in an otherwise good store, for every kind of write.
+// TestWhatGoesWrongIsFound injects one fault into an otherwise good store, for every kind of write.
 func TestWhatGoesWrongIsFound(t *testing.T) {
 	tests := map[string]struct {
 		misdeed  misdeed
@@ -80,7 +80,7 @@ func TestWhatGoesWrongIsFound(t *testing.T) {
 				var key string
 				f.mu.Lock()
 				f.on = func(_, k string) misdeed {
-					if key == "" || k == key { // every further write to the key too: an overwrite must not hide it
+					if key == "" || k == key { // also for later writes to the key, since an overwrite must not hide the fault
 						key = k
 						return tc.misdeed
 					}
@@ -95,7 +95,7 @@ func TestWhatGoesWrongIsFound(t *testing.T) {
 				if (r.Lost > 0) != tc.lost {
 					t.Errorf("lost %d: %+v", r.Lost, r.First)
 				}
-				// A refused write that was done makes later replies of a counter too high, or is found at the end.
+				// A refused write that took effect makes later replies of a counter too high, or is found at the end.
 				if (r.Phantoms > 0) != tc.phantoms {
 					t.Errorf("phantoms %d: %+v", r.Phantoms, r.First)
 				}
@@ -128,7 +128,7 @@ func TestAnIncrementDoneTwiceIsFound(t *testing.T) {
 	}
 }
 
-// TestOneMemberThatDiffersIsFound: the leader is right, a follower is not, in each way it can be.
+// TestOneMemberThatDiffersIsFound checks the case that the leader is right and a follower is wrong, in every possible way.
 func TestOneMemberThatDiffersIsFound(t *testing.T) {
 	f := newFake(t)
 	w := start(t, f)
@@ -211,7 +211,8 @@ func TestAMemberThatIsBehindOrAwayIsNoSuccess(t *testing.T) {
 	}
 }
 
-// TestALateFollowerIsWaitedFor: catching up means the position the leader had, not what it has by then.
+// TestALateFollowerIsWaitedFor checks that catching up means reaching the position that the leader had, not the one it has by
+// then.
 func TestALateFollowerIsWaitedFor(t *testing.T) {
 	f := newFake(t)
 	f.role = leaderRole(100)
@@ -240,7 +241,7 @@ func TestTheGapOfAnOutageIsMeasured(t *testing.T) {
 	begun := time.Now()
 	until(t, w, "refusals", func(s Stats) bool { return s.Failed > 50 })
 	var g Gap
-	gap := func(open bool) func(Stats) bool { // a machine that stands still makes gaps of its own, which may be the longest for a moment
+	gap := func(open bool) func(Stats) bool { // a stalled machine makes gaps of its own, which may be the longest for a moment
 		return func(Stats) bool { g = w.Stats(begun).Gap; return g.Open == open }
 	}
 	until(t, w, "the gap of the outage", gap(true))
@@ -262,8 +263,8 @@ func TestTheGapOfAnOutageIsMeasured(t *testing.T) {
 	}
 }
 
-// TestConnectionsAreOpenBeforeTheFault: a listener that is gone does not end the writing of connections that are open, and
-// after they are cut, nothing that was never sent counts as unknown.
+// TestConnectionsAreOpenBeforeTheFault checks that the loss of the listener does not stop writes on open connections, and that
+// after these are cut, nothing that was never sent counts as unknown.
 func TestConnectionsAreOpenBeforeTheFault(t *testing.T) {
 	f := newFake(t)
 	w := start(t, f)

@@ -7,19 +7,19 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// refusals are the codes by which a store says that a write was not done. Everything else that is an error, also one that a
-// later version invents, leaves the outcome unknown.
+// refusals are the error codes with which a store says that a write was not done. Any other error, including one that a later
+// version introduces, leaves the outcome unknown.
 var refusals = []string{
 	"READONLY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK", "OOM", "MISCONF", "NOAUTH", "WRONGPASS", "NOPERM",
 	"WRONGTYPE", "BUSY", "NOREPLICAS", "ERR",
 }
 
-// dialError marks that a connection was not made, so that nothing was sent.
+// dialError marks an error of connecting: nothing was sent.
 type dialError struct{ error }
 
 func (e dialError) Unwrap() error { return e.error }
 
-// Judge says what an error of one write means.
+// Judge returns the outcome that an error of one write implies.
 func Judge(err error) Outcome {
 	var dial dialError
 	var reply redis.Error

@@ -11,16 +11,16 @@ import (
 	"time"
 )
 
-// A Writer must run where the store's clients run, while its owner may be elsewhere. Serve runs one at the far end of a
-// pair of pipes; Remote is the near end. One JSON object a line each way, one request at a time.
+// A Writer must run where the store's clients run, while its owner may be elsewhere. Serve runs one at the far end of a pair of
+// pipes, and Remote is the near end. The protocol is one JSON object per line in each direction, one request at a time.
 
-// request of a Remote. Exactly one of the pointers is set.
+// request is a request of a Remote. Exactly one of the pointers is set.
 type request struct {
 	Start  *Options      `json:"start,omitempty"`
-	Stats  *time.Time    `json:"stats,omitempty"` // the window's beginning
+	Stats  *time.Time    `json:"stats,omitempty"` // beginning of the window
 	Stop   *struct{}     `json:"stop,omitempty"`
 	Verify []Member      `json:"verify,omitempty"`
-	Within time.Duration `json:"within,omitempty"` // bounds Start and Verify
+	Within time.Duration `json:"within,omitempty"` // bound on Start and Verify
 }
 
 type response struct {
@@ -29,7 +29,7 @@ type response struct {
 	Report *Report `json:"report,omitempty"`
 }
 
-// Serve answers requests until in ends, then stops the writer. dial makes the writer's connections; nil is TCP.
+// Serve answers requests until in ends, then stops the writer. dial makes the writer's connections; nil means TCP.
 func Serve(ctx context.Context, in io.Reader, out io.Writer, dial Dial) error {
 	var w *Writer
 	defer func() {
@@ -87,8 +87,8 @@ func answer(ctx context.Context, w *Writer, q request, a *response) (*Writer, er
 	}
 }
 
-// Remote commands a Writer behind Serve. Safe for concurrent use. Times are of the far end's clock, which is the same
-// machine's in the demo and the end-to-end tests.
+// Remote controls a Writer behind Serve. It is safe for concurrent use. All times are from the far end's clock, which in the demo
+// and the end-to-end tests is on the same machine.
 type Remote struct {
 	mu     sync.Mutex
 	out    *json.Encoder
@@ -96,12 +96,12 @@ type Remote struct {
 	failed error // final: the pipes are out of step
 }
 
-// NewRemote talks to a Serve that reads what is written to out and whose answers are read from in.
+// NewRemote returns a Remote for a Serve that reads what is written to out and answers on in.
 func NewRemote(in io.Reader, out io.Writer) *Remote {
 	return &Remote{out: json.NewEncoder(out), in: bufio.NewReader(in)}
 }
 
-// ask waits for the answer; only the far end, by Within, or the end of the pipes bounds that.
+// ask waits for the answer. Only the far end, by Within, or the end of the pipes limits the wait.
 func (r *Remote) ask(q request) (response, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -127,13 +127,13 @@ func (r *Remote) ask(q request) (response, error) {
 	return a, nil
 }
 
-// Start is Start at the far end, bounded by within.
+// Start starts the writer at the far end, within the given time.
 func (r *Remote) Start(opt Options, within time.Duration) error {
 	_, err := r.ask(request{Start: &opt, Within: within})
 	return err
 }
 
-// Stats is Writer.Stats.
+// Stats calls Writer.Stats at the far end.
 func (r *Remote) Stats(since time.Time) (Stats, error) {
 	a, err := r.ask(request{Stats: &since})
 	if err == nil && a.Stats == nil {
@@ -145,13 +145,13 @@ func (r *Remote) Stats(since time.Time) (Stats, error) {
 	return *a.Stats, nil
 }
 
-// Stop is Writer.Stop.
+// Stop calls Writer.Stop at the far end.
 func (r *Remote) Stop() error {
 	_, err := r.ask(request{Stop: &struct{}{}})
 	return err
 }
 
-// Verify is Writer.Verify, bounded by within.
+// Verify calls Writer.Verify at the far end, bounded by within.
 func (r *Remote) Verify(members []Member, within time.Duration) (Report, error) {
 	if len(members) == 0 {
 		return Report{}, errors.New("verify: no members given")

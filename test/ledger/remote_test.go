@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// far runs Serve behind pipes and returns its near end, and a function that ends it and waits.
+// far runs Serve behind pipes. It returns the near end, and a function that ends Serve and waits for it.
 func far(t *testing.T) (*Remote, func()) {
 	t.Helper()
 	requestsIn, requestsOut := io.Pipe()

@@ -5,7 +5,7 @@ import (
 	"hash/crc32"
 )
 
-// Kind of a write; see the package's description.
+// Kind is the kind of a write; see the package comment.
 type Kind string
 
 const (
@@ -14,16 +14,16 @@ const (
 	Count     Kind = "count"
 )
 
-// Kinds in the order in which a connection takes turns.
+// Kinds are all kinds, in the order in which a connection cycles through them.
 var Kinds = []Kind{Overwrite, Unique, Count}
 
-// value encodes a write's number so that damage and foreign values show: "writer number checksum".
+// value encodes a write's number so that damaged and foreign values are recognized: "writer number checksum".
 func value(writer string, number uint64) string {
 	body := fmt.Sprintf("%s %d", writer, number)
 	return fmt.Sprintf("%s %08x", body, checksum(body))
 }
 
-// parseValue returns the number of a value that this writer encoded; false for anything else.
+// parseValue returns the number in a value that this writer encoded, and false for any other value.
 func parseValue(writer, v string) (number uint64, ok bool) {
 	var w string
 	var sum uint32

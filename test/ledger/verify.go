@@ -11,7 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Member is one member of the store and its own client address.
+// Member is one member of the store with its own client address.
 type Member struct {
 	Name    string `json:"name"`
 	Address string `json:"address"`
@@ -38,13 +38,13 @@ type Report struct {
 	Keys    int      `json:"keys"`
 	// Lost is the number of acknowledged writes that at least one member does not hold.
 	Lost int64 `json:"lost"`
-	// Phantoms is the number of keys that hold, on at least one member, what failed or nobody wrote.
+	// Phantoms is the number of keys that on at least one member hold a failed write or something that nobody wrote.
 	Phantoms int64 `json:"phantoms"`
-	// First are some of the lost writes and phantoms, oldest first.
+	// First lists the first lost writes and phantoms, oldest first.
 	First []Loss `json:"first,omitempty"`
 }
 
-// OK reports whether every member holds every acknowledged write and nothing that must not be.
+// OK reports whether every member holds every acknowledged write and nothing that it must not hold.
 func (r Report) OK() bool { return r.Lost == 0 && r.Phantoms == 0 }
 
 func (r Report) String() string {
@@ -56,12 +56,12 @@ func (r Report) String() string {
 }
 
 const (
-	firstLosses = 20  // told one by one
+	firstLosses = 20  // reported individually
 	readBatch   = 500 // keys read in one pipeline
 )
 
-// Verify waits until every member has what the leader has, then compares every key that was ever written on every member.
-// Call it after Stop. A member that cannot be read, or does not catch up before ctx ends, is an error, never a success.
+// Verify waits until every member has everything that the leader has, then compares every key that was ever written on every
+// member. Call it after Stop. A member that cannot be read, or does not catch up before ctx ends, is an error, never a success.
 func (w *Writer) Verify(ctx context.Context, members []Member) (Report, error) {
 	if len(members) == 0 {
 		return Report{}, errors.New("verify: no members given")
@@ -101,7 +101,7 @@ func (w *Writer) Verify(ctx context.Context, members []Member) (Report, error) {
 	return r, nil
 }
 
-// readAll reads every key on one member and hands it over.
+// readAll reads every key from one member and passes it to each.
 func readAll(ctx context.Context, m Member, opt Options, keys []*history, each func(h *history, held string, ok bool)) error {
 	c := opt.client(m.Address, 10*time.Second)
 	defer c.Close()

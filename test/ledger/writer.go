@@ -12,24 +12,24 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// Options of a Writer.
+// Options configure a Writer.
 type Options struct {
-	// ID names the writer in keys and values; no two writers of one store may share it.
+	// ID identifies the writer in keys and values. No two writers of one store may share it.
 	ID string `json:"id"`
-	// Address of the leader, host:port, usually a Service that follows it.
+	// Address is the leader's host:port, usually that of a Service that follows the leader.
 	Address     string `json:"address"`
 	Connections int    `json:"connections"` // default 8
-	Slots       int    `json:"slots"`       // Overwrite keys of each connection; default 64
+	Slots       int    `json:"slots"`       // Overwrite keys per connection; default 64
 	Kinds       []Kind `json:"kinds"`       // default all, in turn
-	// Rate is in writes per second over all connections; 0 is as fast as they go.
+	// Rate is in writes per second over all connections; 0 means as fast as possible.
 	Rate int `json:"rate"`
-	// Timeout of one write, and of making one connection; default 2 s. After it, the outcome is unknown.
+	// Timeout bounds one write, and the making of one connection; default 2 s. When it expires, the outcome is unknown.
 	Timeout time.Duration `json:"timeout"`
-	// Password is given by every connection, also those of Verify; "": none is.
+	// Password is sent on every connection, including those of Verify; "" sends none.
 	Password string `json:"password,omitempty"`
-	// Dial makes connections, also those of Verify; nil is TCP.
+	// Dial makes connections, including those of Verify; nil means TCP.
 	Dial Dial `json:"-"`
-	// Now is the clock; nil is the machine's.
+	// Now is the clock; nil means the machine's.
 	Now func() time.Time `json:"-"`
 }
 
@@ -55,7 +55,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// Writer writes from several connections until it is stopped.
+// Writer writes over several connections until it is stopped.
 type Writer struct {
 	opt     Options
 	journal *journal
@@ -64,8 +64,8 @@ type Writer struct {
 	done    sync.WaitGroup
 }
 
-// Start opens every connection, so that they are there before any fault, and begins to write. It tries until ctx ends, since
-// a Service that is ready may still be a moment away from leading there; afterwards ctx means nothing to the writer.
+// Start opens every connection, so that they exist before any fault, and begins to write. It retries until ctx ends, since a
+// Service that is ready may need another moment before it leads to the leader. The writer itself ignores ctx.
 func Start(ctx context.Context, opt Options) (*Writer, error) {
 	opt = opt.withDefaults()
 	if opt.ID == "" || opt.Address == "" {
@@ -98,15 +98,15 @@ func (o Options) client(address string, timeout time.Duration) *redis.Client {
 	return redis.NewClient(c)
 }
 
-// ClientOptions are those of one client with one connection that neither retries nor hides what happens to it.
+// ClientOptions returns the options of a client with a single connection that neither retries nor hides errors.
 func ClientOptions(address string, timeout time.Duration, dial Dial) *redis.Options {
 	if dial == nil {
 		dialer := net.Dialer{Timeout: timeout}
 		dial = func(ctx context.Context, addr string) (net.Conn, error) { return dialer.DialContext(ctx, "tcp", addr) }
 	}
 	return &redis.Options{
-		// One connection at a time is used. After as many refused dials as the pool is large, go-redis pauses a second before the
-		// next: that would be measured, and not the store.
+		// Only one connection at a time is used. But after as many refused dials as the pool has places, go-redis pauses for a
+		// second before the next one, and we would measure that instead of the store.
 		Addr: address, PoolSize: 4096, MaxRetries: -1, DialerRetries: 1,
 		DialTimeout: timeout, ReadTimeout: timeout, WriteTimeout: timeout, PoolTimeout: 2 * timeout,
 		ContextTimeoutEnabled:    true,
@@ -121,7 +121,7 @@ func ClientOptions(address string, timeout time.Duration, dial Dial) *redis.Opti
 	}
 }
 
-// pauseAfterError keeps a writer without a rate from spinning on a store that refuses at once.
+// pauseAfterError keeps a writer without a rate from spinning on a store that refuses immediately.
 const pauseAfterError = 10 * time.Millisecond
 
 func (w *Writer) run(ctx context.Context, connection int) {
@@ -146,7 +146,7 @@ func (w *Writer) run(ctx context.Context, connection int) {
 	}
 }
 
-// once does one write. It is not ended by Stop, which would make its outcome unknown for nothing, but by its timeout.
+// once does one write. Stop does not cancel it, since that would needlessly make its outcome unknown; its timeout bounds it.
 func (w *Writer) once(connection int, kind Kind) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), w.opt.Timeout)
 	defer cancel()
@@ -172,14 +172,14 @@ type Stats struct {
 	LastAcknowledged time.Time `json:"lastAcknowledged"`
 }
 
-// Stats counts everything so far; Gap is the worst after since.
+// Stats returns the counts of all writes so far. Gap is the worst gap after since.
 func (w *Writer) Stats(since time.Time) Stats {
 	w.journal.mu.Lock()
 	defer w.journal.mu.Unlock()
 	return Stats{Tally: w.journal.tally, Gap: w.journal.gaps.Worst(since, w.opt.Now()), LastAcknowledged: w.journal.gaps.Last()}
 }
 
-// Stop ends the writing, waits for the writes under way (bounded by their timeout) and closes the connections.
+// Stop ends the writing, waits for the writes in flight (bounded by their timeout) and closes the connections.
 func (w *Writer) Stop() {
 	w.stop()
 	w.done.Wait()

@@ -1,4 +1,4 @@
-// Package metricdocs holds docs/metrics.md against what is served.
+// Package metricdocs checks docs/metrics.md against the metrics that are actually served.
 //
 // May import: Prometheus's client. It is imported by tests only.
 package metricdocs
@@ -18,8 +18,8 @@ var (
 	named     = regexp.MustCompile("`((?:rstore|replicatedstore)_[a-z_]+)`")
 )
 
-// Compare, in a test of a room at the root, fails unless the table under that heading of docs/metrics.md names what the collectors
-// describe, and nothing else.
+// Compare fails the test of a package at the root unless the table under the given heading of docs/metrics.md names exactly the
+// metrics that the collectors describe.
 func Compare(t *testing.T, heading string, collectors ...prometheus.Collector) {
 	t.Helper()
 	served := map[string]bool{}
@@ -33,7 +33,7 @@ func Compare(t *testing.T, heading string, collectors ...prometheus.Collector) {
 			served[described.FindStringSubmatch(d.String())[1]] = true
 		}
 	}
-	page, err := os.ReadFile("../docs/metrics.md") // tests run where they are
+	page, err := os.ReadFile("../docs/metrics.md") // tests run in their package's directory
 	if err != nil {
 		t.Fatal(err)
 	}

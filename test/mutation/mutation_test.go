@@ -43,7 +43,7 @@ func (m mutation) apply() (map[string]string, error) {
 	return out, nil
 }
 
-// The table must go on fitting the source: a rule that was rewritten needs its mutation rewritten.
+// The table must keep fitting the source: when a rule is rewritten, its mutation must be rewritten, too.
 func TestMutationsApply(t *testing.T) {
 	names := map[string]bool{}
 	for _, m := range mutations {
@@ -57,10 +57,10 @@ func TestMutationsApply(t *testing.T) {
 	}
 }
 
-// Every broken rule is found by the simulation. `make mutation` runs this, and prints the table that docs/testing.md holds.
+// The simulation finds every broken rule. `make mutation` runs this test, and prints the table in docs/testing.md.
 func TestMutationsAreFound(t *testing.T) {
 	if !*run {
-		return // minutes of compiling: a target of its own
+		return // takes minutes of compiling, so it has its own target
 	}
 	table := "| broken | rule | seeds to find it | what noticed |\n| --- | --- | --- | --- |\n"
 	for _, m := range mutations {
@@ -82,7 +82,7 @@ func TestMutationsAreFound(t *testing.T) {
 	fmt.Print(table)
 }
 
-// row is the mutation's line of the table.
+// row returns the mutation's line of the table.
 func (m mutation) row(seed int, saw string) string {
 	count, what := strconv.Itoa(seed), noticed(saw)
 	if seed == 0 {
@@ -93,7 +93,7 @@ func (m mutation) row(seed int, saw string) string {
 
 var invariant = regexp.MustCompile(`(?:^|: )(\d+): `)
 
-// noticed is the table's word for what the simulation saw.
+// noticed returns the table's word for what the simulation saw.
 func noticed(saw string) string {
 	if n := invariant.FindStringSubmatch(saw); n != nil {
 		return "invariant " + n[1]
@@ -116,7 +116,7 @@ func TestWhatNoticedIsNamed(t *testing.T) {
 
 var found = regexp.MustCompile(`(?m)^\s*(?:\S+: )?seed (\d+): (.*)$`)
 
-// find builds the simulation with the mutation in place and runs it; seed is 0 when nothing was found.
+// find builds the simulation with the mutation applied and runs it. It returns seed 0 if nothing was found.
 func (m mutation) find(dir string) (seed int, saw string, err error) {
 	bin, err := m.build(dir)
 	if err != nil {
@@ -165,7 +165,7 @@ func (m mutation) build(dir string) (bin string, err error) {
 		return "", err
 	}
 	bin = filepath.Join(dir, "sim.test")
-	// vet would refuse some mutations for what they leave unused.
+	// go vet would reject some mutations for the unused variables that they leave.
 	cmd := exec.Command("go", "test", "-c", "-trimpath", "-vet=off", "-overlay", overlay, "-o", bin, "./test/sim")
 	cmd.Dir = project
 	if out, err := cmd.CombinedOutput(); err != nil {

@@ -3,15 +3,15 @@ package mutation
 // mutation is one broken rule.
 type mutation struct {
 	name string
-	// breaks says which rule, in the words of docs/protocol.md.
+	// breaks names the rule, in the words of docs/protocol.md.
 	breaks string
 	edits  []edit
 }
 
-// edit is one change of a file: was occurs once in it, and becomes is.
+// edit is one change of a file: it replaces was, which must occur exactly once, with is.
 type edit struct{ file, was, is string }
 
-// Sources.
+// The source files.
 const (
 	leaderGo   = "replication/leader.go"
 	followerGo = "replication/follower.go"
@@ -32,7 +32,7 @@ const (
 	rereadGo   = "controllers/decide/reread.go"
 )
 
-// mutations are the rules, in the order of the protocol.
+// mutations lists the mutations, in the order of the protocol.
 var mutations = []mutation{
 	{
 		"ack before fsync", "a follower acknowledges what is durable there",
@@ -65,7 +65,7 @@ var mutations = []mutation{
 			"p.Promised = e\n\tr.promises = p\n\treturn nil"}},
 	},
 	{
-		// META refuses a promise that falls, too.
+		// META refuses to lower a promise, too.
 		"late order obeyed", "nothing below the promised epoch is taken part in again",
 		[]edit{
 			{replicaGo, "case e < p.Promised:\n\t\treturn refuse(\"Promised\", \"epoch %d is below the promised epoch %d\", e, p.Promised)\n\tcase leader", "case leader"},
@@ -123,7 +123,8 @@ var mutations = []mutation{
 			"if p := l.followers[v.Member]; p != nil {\n\t\treturn p.durable"}},
 	},
 	{
-		// A leader knows nothing of an epoch before: its streams end with each. So what they left must be kept to be counted.
+		// A leader knows nothing of earlier epochs, since its streams end with each. So what they left behind must be kept to be
+		// counted.
 		"acknowledgement of another epoch", "acknowledgements count in their own epoch only",
 		[]edit{
 			{replicaGo, "\tfollow following\n}", "\tfollow following\n\tearlier map[string]*progress\n}"},
@@ -133,7 +134,8 @@ var mutations = []mutation{
 		},
 	},
 	{
-		// The promise ends the stream, what still arrives is refused, and who is beyond the end that it told is not promoted.
+		// Three guards: the promise ends the stream, what still arrives is refused, and a member beyond the end that it reported
+		// is not promoted.
 		"append of a deposed leader", "a fenced member takes nothing more from an older leader",
 		[]edit{
 			{replicaGo, "\t\tr.enter(RoleFenced)", "\t\tr.role, r.lead = RoleFenced, nil"},
@@ -230,7 +232,7 @@ var mutations = []mutation{
 			"return true || m.opt.Lease.Valid(now)"}},
 	},
 	{
-		// Source and receiver ask for the position that the leader named, and the receiver for its own log's.
+		// Both source and receiver check the position that the leader named, and the receiver also checks its own log's.
 		"snapshot behind the log", "what a voter acknowledged is not given up for an older snapshot",
 		[]edit{
 			{seedGo, "!m.core.Promises().NeedSeed && manifest.Mark.Compare(last) < 0", "false && manifest.Mark.Compare(last) < 0"},

@@ -75,7 +75,7 @@ func (x *pass) do(a decide.Action) error {
 	}
 }
 
-// order gives a member an order that may fsync, and waits for the answer.
+// order sends a member an order that may fsync, and waits for the answer.
 func (x *pass) order(member string, extra time.Duration, give func(Control, *Proc) (any, error)) (any, error) {
 	var r result
 	x.command(x.address(member), x.Timeouts.Order+extra, give, r.set)
@@ -120,8 +120,8 @@ func (x *pass) handOver(a decide.HandOver) {
 	x.answers.Handover = &decide.HandoverHeld{Epoch: a.Request.Epoch, To: a.Request.To, End: reply.(wire.HandoverReply).End}
 }
 
-// fence asks all members at once, and waits for all of them, or a short grace after the last of those that had answered a
-// status in this step.
+// fence fences all members in parallel. It waits for all of them, but for no more than a short grace after the last answer from a
+// member that had reported its status in this step.
 func (x *pass) fence(a decide.FenceMembers) {
 	if x.answers.FencedEpoch != a.Epoch {
 		x.answers.FencedEpoch, x.answers.Fences = a.Epoch, map[string]wire.FenceReply{}
@@ -161,7 +161,7 @@ func (x *pass) fence(a decide.FenceMembers) {
 	over = true
 }
 
-// follow sends the leading run of orders to follow, all at once, and returns how many there were.
+// follow sends the leading run of follow orders, all in parallel, and returns how many there were.
 func (x *pass) follow(actions []decide.Action) (n int) {
 	var g group
 	for _, a := range actions {
@@ -184,7 +184,7 @@ func (x *pass) follow(actions []decide.Action) (n int) {
 	return n
 }
 
-// route makes the -rw Service lead to a member. Nobody here goes by it: clients of the simulation ask everybody.
+// route points the -rw Service at a member. Nothing in the simulation uses that Service: its clients may ask any member.
 func (x *pass) route(a decide.RouteClients) error {
 	var to decide.Route
 	if m := x.seen.Members[a.Member]; a.Member != "" && m.Pod != nil {
@@ -204,7 +204,7 @@ func (x *pass) patchPod(name string, edit func(*decide.Pod)) error {
 	return x.client.PatchPod(x.p, name, m.Pod.UID, edit)
 }
 
-// finishRequest publishes the outcome first, and then removes the request.
+// finishRequest publishes the outcome first and then removes the request.
 func (x *pass) finishRequest(outcome v1alpha1.FailoverRequestStatus) error {
 	status := *x.store.Status.DeepCopy()
 	status.FailoverRequest = &outcome

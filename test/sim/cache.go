@@ -8,7 +8,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// Kinds of objects that are watched, each by itself.
+// The kinds of objects. Each is watched on its own.
 const (
 	kindStore = iota
 	kindPods
@@ -17,18 +17,18 @@ const (
 	kinds
 )
 
-// versioned is a state of all objects of a kind.
+// versioned is one state of all objects of a kind.
 type versioned struct {
 	at      time.Duration
 	version int
 	value   any
 }
 
-// maxRecent is how many states of a kind are kept, for a list that is answered from an old one.
+// maxRecent is how many past states of each kind are kept, so that a list can be answered from an old one.
 const maxRecent = 6
 
-// Cache is what one operator knows of the API's objects: older than the truth by milliseconds, at times by seconds, and each
-// kind by itself.
+// Cache is one operator's view of the API objects. It lags the truth, usually by milliseconds and at times by seconds, and each
+// kind lags independently.
 type Cache struct {
 	Store  *v1alpha1.ReplicatedStore
 	Pods   map[string]decide.Pod
@@ -39,14 +39,14 @@ type Cache struct {
 	from     string
 	versions [kinds]int
 	told     func(kind int)
-	frozen   time.Duration // until then nothing arrives
+	frozen   time.Duration // no update arrives before then
 	ended    bool
 }
 
-// watchRetry is how often a broken watch is tried again.
+// watchRetry is the interval at which a broken watch is retried.
 const watchRetry = 200 * time.Millisecond
 
-// NewCache lists everything, trying until that works, and then watches. told is called after every change that arrives. The
+// NewCache lists everything, retrying until that succeeds, and then watches. It calls told after every change that arrives. The
 // list may be up to two seconds old.
 func (a *API) NewCache(p *Proc, from string, told func(kind int)) *Cache {
 	c := &Cache{api: a, from: from, told: func(int) {}}
@@ -58,7 +58,7 @@ func (a *API) NewCache(p *Proc, from string, told func(kind int)) *Cache {
 			}
 			return out, nil
 		})
-		if err == nil { // only an answer counts: a request may arrive again, when the watch has long shown more
+		if err == nil { // only the first answer counts: a duplicate of the request may arrive when the watch is far ahead
 			for kind, v := range lists.([kinds]versioned) {
 				c.take(kind, v)
 			}
@@ -68,14 +68,14 @@ func (a *API) NewCache(p *Proc, from string, told func(kind int)) *Cache {
 	}
 	c.told = told
 	a.caches = append(a.caches, c)
-	for kind := range kinds { // what changed since the list
+	for kind := range kinds { // catch up with what changed since the list
 		newest := a.recent[kind]
 		c.deliver(kind, newest[len(newest)-1])
 	}
 	return c
 }
 
-// listed is what a list answers: mostly the truth, else what was true within the last two seconds.
+// listed returns the answer to a list: usually the current state, otherwise one from the last two seconds.
 func (a *API) listed(kind int) versioned {
 	recent := a.recent[kind]
 	newest := len(recent) - 1
@@ -89,7 +89,7 @@ func (a *API) listed(kind int) versioned {
 	return recent[oldest+a.loop.Rand.IntN(newest-oldest+1)]
 }
 
-// Freeze keeps everything from arriving for so long.
+// Freeze delays every update for d.
 func (c *Cache) Freeze(d time.Duration) { c.frozen = c.api.loop.now + d }
 
 // Stop ends the watch.
@@ -111,7 +111,7 @@ func (a *API) publish(kind int, value any) {
 	}
 }
 
-// deliver has v arrive some time later.
+// deliver schedules the arrival of v.
 func (c *Cache) deliver(kind int, v versioned) {
 	if v.version <= c.versions[kind] {
 		return

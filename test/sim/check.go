@@ -11,10 +11,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// The checker sees everything, and asserts the invariants of docs/protocol.md after every step of a member. The numbers in
-// its messages are those of that page.
+// The checker sees everything. It asserts the invariants of docs/protocol.md after every step of a member. The numbers in its
+// messages are those of that page.
 
-// violation is what a broken invariant panics with.
+// violation is the value that a broken invariant panics with.
 type violation string
 
 func breaks(format string, args ...any) { panic(violation(fmt.Sprintf(format, args...))) }
@@ -26,8 +26,8 @@ type witness struct {
 	promised      replication.Epoch
 	open          bool
 	role          replication.Role
-	barrier       replication.Position // of the leadership
-	rules         uint64               // version of those that it leads by
+	barrier       replication.Position // of this leadership
+	rules         uint64               // version of the rules that it leads by
 }
 
 // place is an (epoch, position).
@@ -36,16 +36,16 @@ type place struct {
 	position replication.Position
 }
 
-// ledger is what the checker remembers over the whole life of a world.
+// ledger is what the checker remembers for the whole life of a world.
 type ledger struct {
-	leaders  map[replication.Epoch]string // processes: a leadership does not outlive its own
+	leaders  map[replication.Epoch]string // by process: a leadership does not outlive its process
 	chains   map[place]replication.Chain
 	witness  map[replication.Voter]*witness
-	acked    replication.Mark // the newest acknowledged record end: by its checksum it names all before
+	acked    replication.Mark // end of the newest acknowledged record; its checksum identifies everything before it
 	ackedBy  replication.Epoch
-	newest   replication.Epoch // the newest that took writes
+	newest   replication.Epoch // the newest epoch that took writes
 	acks     int
-	failures map[string]bool // members whose fsync failed and which must end
+	failures map[string]bool // members whose fsync failed and which must exit
 }
 
 func newLedger() ledger {
@@ -55,7 +55,7 @@ func newLedger() ledger {
 	}
 }
 
-// opened checks a member that comes back.
+// opened checks a member that comes back after a restart.
 func (w *World) opened(p *process) {
 	x := w.witness[p.self]
 	if x == nil {
@@ -73,7 +73,7 @@ func (w *World) opened(p *process) {
 	x.last, x.commit = log.Last(), p.m.Replica().Commit()
 }
 
-// renewed goes on with what is known of a member that has taken another incarnation.
+// renewed carries over what is known of a member that has taken a new incarnation.
 func (w *World) renewed(p *process) {
 	if self := p.m.Replica().Self(); self != p.self {
 		x := *w.witness[p.self]
@@ -81,7 +81,7 @@ func (w *World) renewed(p *process) {
 	}
 }
 
-// promised takes down what a member answered to a fence.
+// promised records what a member answered to a fence.
 func (w *World) promised(p *process, f wire.FenceReply) {
 	w.renewed(p)
 	x := w.witness[p.self]
@@ -91,7 +91,7 @@ func (w *World) promised(p *process, f wire.FenceReply) {
 	}
 }
 
-// check asserts what must hold after a step of p.
+// check asserts the invariants that must hold after a step of p.
 func (w *World) check(p *process) {
 	w.renewed(p)
 	core, log, x := p.m.Replica(), p.m.Contents().Log, w.witness[p.self]
@@ -101,7 +101,7 @@ func (w *World) check(p *process) {
 		x.promised = e
 	}
 	if r := core.Role(); r != x.role {
-		x.role, x.barrier = r, log.Last().Position // a leader has just appended it
+		x.role, x.barrier = r, log.Last().Position // a new leader has just appended its barrier
 		w.counted(p)
 		w.faults.ambush(p)
 	}
@@ -110,7 +110,7 @@ func (w *World) check(p *process) {
 			x.rules = version
 			w.faults.ambush(p)
 		}
-		w.record() // it may tell of accepted loss
+		w.record() // the record may report accepted loss
 		e := core.Promises().Epoch
 		if was, ok := w.leaders[e]; ok && was != p.id {
 			breaks("1: epoch %d is led by %s and by %s", e, was, p.id)
@@ -141,16 +141,16 @@ func (w *World) check(p *process) {
 	}
 }
 
-// counted asserts that what a leader counts as held by a follower is held there.
+// counted asserts that whatever a leader counts as held by a follower is really held there.
 func (w *World) counted(p *process) {
 	if w.record(); w.lossy {
-		return // a follower may have gone on with the next leader, who did without it
+		return // after accepted loss, a follower may already follow the next leader, whose log lacks those writes
 	}
 	log, core := p.m.Contents().Log, p.m.Replica()
 	for _, f := range core.Followers(p.now()) {
 		x := w.witness[f.Voter]
 		if x != nil && x.promised > core.Promises().Epoch {
-			// It acknowledged before it promised, and may have cut since what nobody committed (seed 40186).
+			// The follower acknowledged this before it promised, and may since have truncated what nobody committed (seed 40186).
 			f.Durable = min(f.Durable, core.Commit())
 		}
 		if x == nil || x.durable.Position < f.Durable {
@@ -168,7 +168,8 @@ func (w *World) counted(p *process) {
 	}
 }
 
-// alone asserts that of leaders without voters only the newest goes on: the one before has stopped by its own clock.
+// alone asserts that of several leaders without voters only the newest makes progress: each earlier one has stopped by its own
+// clock.
 func (w *World) alone(p *process, e replication.Epoch, last replication.Mark) {
 	rules, _ := p.m.Replica().Rules()
 	if last.Epoch == e && e < w.newest && !slices.ContainsFunc(rules, func(r replication.Rule) bool { return r.K > 0 }) {
@@ -176,7 +177,7 @@ func (w *World) alone(p *process, e replication.Epoch, last replication.Mark) {
 	}
 }
 
-// grew looks at a log whose end has moved.
+// grew checks a log whose end has moved.
 func (w *World) grew(p *process, x *witness, last replication.Mark) {
 	at := place{last.Epoch, last.Position}
 	if was, ok := w.chains[at]; ok && was != last.Chain {
@@ -198,7 +199,7 @@ func (w *World) grew(p *process, x *witness, last replication.Mark) {
 	}
 }
 
-// leads looks at a leader that begins to take writes: it must hold everything that was acknowledged.
+// leads checks a leader that begins to take writes: it must hold everything that was acknowledged.
 func (w *World) leads(p *process) {
 	w.leaderships++
 	e, log := p.m.Replica().Promises().Epoch, p.m.Contents().Log
@@ -216,7 +217,7 @@ func (w *World) leads(p *process) {
 	breaks("5: %v leads epoch %d from %v without the acknowledged %v", p.self, e, log.Last(), w.acked)
 }
 
-// acknowledge takes down what a writable leader has applied, which is what it answers.
+// acknowledge records what a writable leader has applied, which is what it acknowledges to clients.
 func (w *World) acknowledge(p *process) {
 	core, log := p.m.Replica(), p.m.Contents().Log
 	at, e := p.m.Contents().State.Applied(), core.Promises().Epoch
@@ -237,8 +238,8 @@ func (w *World) acknowledge(p *process) {
 	w.acks++
 }
 
-// holders asserts that the record, as it is in the API now, makes every later election meet one who holds at: by one of the
-// leadership's rules at least K voters do, durably.
+// holders asserts that with the record now in the API every later election must involve a member that holds the log up to at:
+// under at least one of the leadership's rules, at least K voters hold it durably.
 func (w *World) holders(p *process, e replication.Epoch, at replication.Mark) {
 	if p.m.Contents().Log.Durable().Compare(at) < 0 {
 		breaks("4: %v acknowledges %v, durable there to %v", p.self, at, p.m.Contents().Log.Durable())
@@ -269,7 +270,7 @@ func (w *World) safe(l replication.Leadership, at replication.Mark) bool {
 	return false
 }
 
-// applied takes down what a member applies: all must apply the same.
+// applied records what a member applies: all members must apply the same.
 func (w *World) applied(recs []replication.Record) {
 	for i := range recs {
 		if recs[i].Type != replication.RecordData || w.lossy {
@@ -281,7 +282,7 @@ func (w *World) applied(recs []replication.Record) {
 	}
 }
 
-// record is the authority record as it is.
+// record returns the current authority record.
 func (w *World) record() *decide.Record {
 	text := w.api.RecordText()
 	if text == "" {

@@ -7,13 +7,13 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// errNotHere is what a member answers that cannot do what it was asked for; nothing was done.
+// errNotHere is the answer of a member that cannot do what it was asked to do. The request had no effect.
 var errNotHere = errors.New("sim: not here")
 
-// errUnknown: a write may or may not survive.
+// errUnknown means that the outcome is unknown: the write may or may not survive.
 var errUnknown = errors.New("sim: outcome unknown")
 
-// put is a write through a client connection. Connections do not wait for the role goroutine, so neither does this.
+// put is a write through a client connection. Connections do not wait for the role goroutine, and neither does put.
 func (p *process) put(c *Proc, key byte, value uint64) error {
 	if p.m.Role() != replication.RoleLeader {
 		return errNotHere
@@ -25,7 +25,7 @@ func (p *process) put(c *Proc, key byte, value uint64) error {
 	if wait == nil {
 		return errNotHere
 	}
-	p.after(0, func() {}) // the role goroutine seals what is queued
+	p.after(0, func() {}) // wake the role goroutine, which seals what is queued
 	for end := p.w.loop.Now() + writeTimeout; !wait.done; {
 		if !c.Wait(&wait.settled, end-p.w.loop.Now()) && !wait.done {
 			return errUnknown
@@ -42,7 +42,7 @@ const (
 	readTimeout  = 500 * time.Millisecond
 )
 
-// get is a linearizable read: first the gate, then the state, as node/resp does it. The two are a moment apart.
+// get is a linearizable read. Like node/resp, it passes the read gate first and reads the state a moment later.
 func (p *process) get(c *Proc, key byte) (uint64, error) {
 	for end := p.w.loop.Now() + readTimeout; !p.mayRead(); c.Sleep(5 * time.Millisecond) {
 		if p.w.loop.Now() > end || p.m.Role() != replication.RoleLeader {
@@ -57,7 +57,7 @@ func (p *process) get(c *Proc, key byte) (uint64, error) {
 
 func (p *process) mayRead() bool { return p.m.Role() == replication.RoleLeader && p.m.MayRead() }
 
-// look reads without a guarantee beyond a consistent prefix. What it saw is taken down here: answers may overtake each other.
+// look reads with no guarantee beyond a consistent prefix. It records what it saw here, because answers may overtake each other.
 func (p *process) look(key byte) error {
 	if !p.m.Readable() || !p.m.Current() {
 		return errNotHere
@@ -68,19 +68,20 @@ func (p *process) look(key byte) error {
 	return nil
 }
 
-// client writes and reads a few registers at whoever it takes for the leader, and now and then reads at any member.
+// client writes and reads a few registers at the member that it takes for the leader, and occasionally reads at any member.
 type client struct {
 	w      *World
 	id     int
 	host   string
 	leader string // host
 	lives  int
-	// Of ten operations so many are writes, and so many more are reads of the leader. patience is for one call.
+	// Out of ten operations, writes are writes and gets are reads at the leader; the rest are looks at any member. patience is the
+	// timeout of one call.
 	writes, gets int
 	patience     time.Duration
 }
 
-// registerCount is how many keys there are: few, so that clients meet.
+// registerCount is the number of keys. It is small, so that clients contend.
 const (
 	registerCount = 3
 	clientCount   = 3
@@ -90,7 +91,7 @@ func (w *World) newClient(id int) {
 	k := &client{w: w, id: id, host: "client-" + string(rune('a'+id)), writes: 5, gets: 4, patience: 3 * time.Second}
 	if w.mixed {
 		k.patience = 100 * time.Millisecond << w.loop.Rand.IntN(6)
-		if id > 0 { // somebody always writes
+		if id > 0 { // client 0 always writes
 			k.writes = []int{0, 0, 3, 9}[w.loop.Rand.IntN(4)]
 			k.gets = 9 - k.writes
 		}
@@ -113,7 +114,7 @@ func (k *client) run(c *Proc) {
 	}
 }
 
-// target is a member's host: the leader's, as far as it is known.
+// target returns the host to ask: the leader's, as far as the client knows.
 func (k *client) target() string {
 	if k.leader == "" || k.w.loop.Chance(0.03) {
 		k.leader = k.w.anyHost()
@@ -152,7 +153,7 @@ func (k *client) put(c *Proc, key byte) {
 	k.learn(err)
 }
 
-// number is the client's, until it does not learn an outcome.
+// number identifies the client in the history. It changes whenever an outcome stays unknown.
 func (k *client) number() int { return k.id + clientCount*k.lives }
 
 func (k *client) get(c *Proc, key byte) {
@@ -174,7 +175,7 @@ func (k *client) learn(err error) {
 	}
 }
 
-// look reads at any member.
+// look reads at any member, leader or not.
 func (k *client) look(c *Proc, key byte) {
 	_, _ = k.ask(c, k.w.anyHost(), func(_ *Proc, p *process) (any, error) { return nil, p.look(key) })
 }

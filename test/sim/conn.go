@@ -6,27 +6,27 @@ import (
 	"time"
 )
 
-// Conn is one end of a connection between two hosts: a stream of messages in order, none lost, until it breaks. A cut makes it
-// silent: what is on its way waits, and arrives once the cut is healed; or the connection breaks meanwhile, at either end or
-// both, at different times.
+// Conn is one end of a connection between two hosts: an ordered stream of messages that loses nothing until it breaks. A cut makes
+// it silent: messages in flight wait and arrive once the cut is healed. The connection may also break meanwhile, at either end or
+// at both, and at different times.
 type Conn struct {
 	net           *Net
 	local, remote *Host
 	peer          *Conn
 	out           pipe
 
-	index   int // in local.conns; -1: the end is closed
+	index   int // in local.conns; -1: this end is closed
 	in      []any
 	arrived Signal
-	rest    []byte // of the newest message, for Stream
-	err     error  // of Recv once in is empty, and of Send
+	rest    []byte // rest of the newest message, for Stream
+	err     error  // returned by Recv once in is empty, and by Send
 }
 
 // pipe is one direction of a connection.
 type pipe struct {
 	from    *Conn
 	flight  []packet
-	timer   *Timer // of the arrival of flight[0]; nil: not scheduled
+	timer   *Timer // arrival of flight[0]; nil: not scheduled
 	newest  time.Duration
 	stalled bool
 	breaks  uint64 // counts stalls
@@ -40,14 +40,14 @@ type packet struct {
 
 const (
 	packetData byte = iota
-	packetEnd       // nothing follows
+	packetEnd       // end of stream
 	packetReset
 )
 
-// firstRetry is when an unanswered connection attempt is sent again, in twice as long each time.
+// firstRetry is the delay before an unanswered connection attempt is sent again. It doubles with every retry.
 const firstRetry = time.Second
 
-// Dial connects from the process that runs on one host to another's.
+// Dial connects the process running on host from to the one on host to.
 func (n *Net) Dial(p *Proc, from, to string, timeout time.Duration) (*Conn, error) {
 	var (
 		conn  *Conn
@@ -82,7 +82,7 @@ func (n *Net) Dial(p *Proc, from, to string, timeout time.Duration) (*Conn, erro
 	return conn, err
 }
 
-// connect makes both ends of a connection; nil when either process has died since.
+// connect creates both ends of a connection. It returns nil if either process has died since.
 func (n *Net) connect(a, b *Host) *Conn {
 	if b.process == nil || b.listen == nil || a.gone || b.gone {
 		return nil
@@ -99,10 +99,10 @@ func (n *Net) connect(a, b *Host) *Conn {
 	return c
 }
 
-// Remote names the host at the other end.
+// Remote returns the name of the host at the other end.
 func (c *Conn) Remote() string { return c.remote.Name }
 
-// Send gives msg to the connection, and never waits. An error says that the connection has ended.
+// Send queues msg on the connection and never blocks. An error means that the connection has ended.
 func (c *Conn) Send(msg any) error {
 	if c.index < 0 || c.err != nil {
 		return c.failure()
@@ -111,8 +111,8 @@ func (c *Conn) Send(msg any) error {
 	return nil
 }
 
-// Recv returns the next message, after waiting for at most timeout (less than 0: for ever). Errors: ErrTimeout, after which it
-// may be called again, io.EOF where the other end closed it, ErrReset, and net.ErrClosed.
+// Recv returns the next message. It waits for at most timeout, or forever if timeout is negative. It fails with ErrTimeout (after
+// which it may be called again), io.EOF (the other end closed the connection), ErrReset or net.ErrClosed.
 func (c *Conn) Recv(p *Proc, timeout time.Duration) (any, error) {
 	limit := c.net.loop.now + timeout
 	for len(c.in) == 0 && c.err == nil && c.index >= 0 {
@@ -140,7 +140,7 @@ func (c *Conn) failure() error {
 	return net.ErrClosed
 }
 
-// Close ends the connection; what was sent still arrives. It may be called again.
+// Close ends the connection. What was sent before still arrives. Close may be called more than once.
 func (c *Conn) Close() error {
 	if c.index >= 0 {
 		c.detach()
@@ -150,7 +150,7 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// abandon is what becomes of an end whose process died.
+// abandon disposes of an end whose process has died.
 func (c *Conn) abandon() {
 	c.detach()
 	if c.net.loop.Chance(0.5) {
@@ -160,7 +160,7 @@ func (c *Conn) abandon() {
 	c.wake(ErrReset)
 }
 
-// fail breaks this end; the other one learns of it if it can.
+// fail breaks this end. The other end learns of it if the network lets it.
 func (c *Conn) fail() {
 	if c.index >= 0 {
 		c.abandon()
@@ -183,7 +183,7 @@ func (c *Conn) wake(why error) {
 	c.arrived.Fire()
 }
 
-// push queues a packet behind those that are on their way.
+// push queues a packet behind those already in flight.
 func (p *pipe) push(kind byte, msg any) {
 	n := p.from.net
 	d := n.delay() + n.slow[way{p.from.local, p.from.remote}]
@@ -221,12 +221,12 @@ func (p *pipe) arrive() {
 	}
 }
 
-// take is a packet's arrival at this end.
+// take handles the arrival of a packet at this end.
 func (c *Conn) take(k packet) {
 	switch {
 	case c.index < 0:
 		if k.kind == packetData && len(c.out.flight) == 0 {
-			c.out.push(packetReset, nil) // nobody is here to take it
+			c.out.push(packetReset, nil) // nobody is left here to take it
 		}
 	case k.kind == packetData:
 		c.in = append(c.in, k.msg)
@@ -240,7 +240,7 @@ func (c *Conn) take(k packet) {
 	}
 }
 
-// stall waits for the direction to open again. Meanwhile either end may lose patience.
+// stall waits for this direction to open again. Meanwhile either end may give up.
 func (p *pipe) stall() {
 	n := p.from.net
 	p.stalled = true
@@ -260,8 +260,8 @@ func (p *pipe) stall() {
 	}
 }
 
-// Stream carries bytes over the connection, in messages of at most chunk bytes, no faster than Net.StreamRate. It blocks p,
-// and gives up a read after streamIdle.
+// Stream carries bytes over the connection in messages of at most chunk bytes, no faster than Net.StreamRate. Its calls block p,
+// and a read fails after streamIdle.
 func (c *Conn) Stream(p *Proc) io.ReadWriteCloser { return &byteStream{c, p} }
 
 const (

@@ -2,8 +2,9 @@ package sim
 
 import "time"
 
-// orphan takes a leader away from everybody but its clients, which may go on to believe in it: what it has open to others is
-// reset, and from then on vanishes; or operators are refused, as if no process were there.
+// orphan cuts a leader off from everybody but its clients, which may still believe in it. Its open connections to the others are
+// reset, and everything sent from then on vanishes. Instead of being cut off, operators may be refused, as if no process were
+// there.
 func (f *faults) orphan(host string) {
 	host = f.leader(host)
 	d := f.w.latency(300*time.Millisecond, 8*time.Second)
@@ -23,7 +24,7 @@ func (f *faults) orphan(host string) {
 	}
 }
 
-// split cuts the network in two: members, clients and operators are on one side or on the other.
+// split partitions the network: members, clients and operators are each on one side or the other.
 func (f *faults) split(string) {
 	var a, b []string
 	for _, o := range f.everybody() {
@@ -37,7 +38,7 @@ func (f *faults) split(string) {
 	f.apart(a, b, f.w.latency(300*time.Millisecond, 8*time.Second))
 }
 
-// congest has what a leader sends to one of the others arrive late, all of it: that one lags, and is heard.
+// congest delays everything that a leader sends to one other member. That member lags but still hears the leader.
 func (f *faults) congest(to string) {
 	from := f.leader("")
 	if from == "" || from == to {
@@ -49,7 +50,7 @@ func (f *faults) congest(to string) {
 	f.lasting(time.Second, 10*time.Second, func() { f.w.net.Slow(from, to, 0) })
 }
 
-// rack takes a member away from everybody, with some of the others, which it goes on to reach.
+// rack cuts a member off together with some of the others, which it can still reach.
 func (f *faults) rack(host string) {
 	in, out := []string{host}, []string(nil)
 	for _, o := range f.everybody() {
@@ -65,10 +66,11 @@ func (f *faults) rack(host string) {
 	f.apart(in, out, f.w.latency(300*time.Millisecond, 8*time.Second))
 }
 
-// deafen has orders to some members vanish on their way, and to others arrive; all answer questions, if not each time.
+// deafen makes orders to some members vanish on their way, while orders to others arrive. All members still answer questions, if
+// not every time.
 func (f *faults) deafen(string) {
 	if f.w.loop.Now() < f.restUntil {
-		return // its end would be that of what holds
+		return // its end would cut short what already holds
 	}
 	var deaf []string
 	for _, h := range f.w.hosts() {
@@ -79,10 +81,11 @@ func (f *faults) deafen(string) {
 	f.muffle(deaf, f.w.latency(500*time.Millisecond, 8*time.Second))
 }
 
-// strand keeps a leader from renewing its Lease, and from being told so: it is cut off from the API, and deaf as some others are.
+// strand keeps a leader from renewing its Lease and from hearing about it: it is cut off from the API, and deaf, as some of the
+// others are.
 func (f *faults) strand(host string) { f.strandFor(host, f.w.latency(3*time.Second, 10*time.Second)) }
 
-// maroon is strand for long enough that its Lease, at the shortest, is taken for lost beyond doubt.
+// maroon is strand for long enough that the Lease, at its shortest, counts as lost beyond doubt.
 func (f *faults) maroon(host string) { f.strandFor(host, f.w.latency(7*time.Second, 12*time.Second)) }
 
 func (f *faults) strandFor(host string, d time.Duration) {
@@ -114,7 +117,7 @@ func (f *faults) muffle(deaf []string, d time.Duration) {
 	})
 }
 
-// apart cuts whatever goes between two groups.
+// apart cuts everything between two groups.
 func (f *faults) apart(some, others []string, d time.Duration) {
 	f.between(some, others, f.w.net.CutBoth)
 	f.lasting(d, d, func() {

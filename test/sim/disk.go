@@ -9,30 +9,30 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// Disk is one volume and the page cache over it. What was written and not synced is in the cache only: it survives the death
-// of a process, and in part the loss of power. pebble's crashable MemFS serves the same purpose, but decides in the order of
-// a map what survives, so that no seed could be repeated.
+// Disk is one volume together with the page cache over it. Data that was written and not synced is only in the cache: it survives
+// the death of a process, and survives a power loss in part. Pebble's crashable MemFS serves the same purpose, but lets map
+// iteration order decide what survives, so no seed would be repeatable.
 type Disk struct {
 	Name string
 
 	loop    *Loop
 	root    *inode
-	life    int // of the process that has the volume: handles of an earlier one are dead
+	life    int // of the process that owns the volume; handles from an earlier life are dead
 	locks   map[string]bool
 	journal []change // directory changes that are not durable yet, in order
 	used    int64
-	limit   int64 // of used, in bytes
+	limit   int64 // on used, in bytes
 	hung    bool
-	syncs   int // until one fails; 0: none will
+	syncs   int // countdown to the sync that fails; 0: none will
 }
 
-// capacity of every volume, in bytes.
+// capacity is the size of every volume, in bytes.
 const capacity = 1 << 30
 
-// sector is what is written at once or not at all, in bytes.
+// sector is the unit of atomic writes, in bytes.
 const sector = 512
 
-// errGone is what a dead process's handles answer.
+// errGone is returned by the handles of a dead process.
 var errGone = errors.New("sim: the process that opened this is gone")
 
 // NewDisk returns an empty volume.
@@ -40,11 +40,11 @@ func (l *Loop) NewDisk(name string) *Disk {
 	return &Disk{Name: name, loop: l, root: newDir(), locks: map[string]bool{}, limit: capacity}
 }
 
-// FS is the volume as the process sees it that runs now, until Crash, Kill or Wipe.
+// FS returns the volume as the current process sees it. The view is valid until Crash, Kill or Wipe.
 func (d *Disk) FS() vfs.FS { return &diskFS{disk: d, life: d.life} }
 
-// Kill is the death of the process: everything written is still there, except for what a failed sync dropped and the cache
-// has forgotten since.
+// Kill models the death of the process. Everything written survives, except what a failed sync dropped and the cache has forgotten
+// since.
 func (d *Disk) Kill() {
 	d.life++
 	clear(d.locks)
@@ -57,8 +57,8 @@ func (d *Disk) Kill() {
 	})
 }
 
-// Crash is the loss of power. Of what was not synced some survives: how much, in what pieces, and whether directories
-// change in order, as a journalling file system does it, or not, is chosen anew each time.
+// Crash models a power loss. Part of what was not synced survives. Each crash draws anew how much survives, in what pieces, and
+// whether directory changes survive in order, as in a journalling file system, or not.
 func (d *Disk) Crash() {
 	d.Kill()
 	c := crash{
@@ -74,33 +74,33 @@ func (d *Disk) Crash() {
 	}
 }
 
-// Wipe replaces the volume by an empty one.
+// Wipe replaces the volume with an empty one.
 func (d *Disk) Wipe() {
 	d.Kill()
 	d.root, d.journal, d.used = newDir(), nil, 0
 }
 
-// Fill leaves room for so many bytes more; what needs more fails with ENOSPC. Removing files makes room.
+// Fill leaves room for left more bytes. Whatever needs more fails with ENOSPC. Removing files makes room.
 func (d *Disk) Fill(left int64) { d.limit = min(capacity, d.used+left) }
 
 // Free ends Fill.
 func (d *Disk) Free() { d.limit = capacity }
 
-// Full reports whether Fill is in force.
+// Full reports whether Fill is in effect.
 func (d *Disk) Full() bool { return d.limit < capacity }
 
-// FailSync has the n-th sync from now (the next one is 1) fail with EIO. The file's unsynced data is then dropped as Linux
-// drops it: it can still be read, is taken for clean, and is not on the disk.
+// FailSync makes the n-th sync from now fail with EIO (1 is the next one). The file's unsynced data is then dropped the way Linux
+// drops it: it can still be read and counts as clean, but is not on the disk.
 func (d *Disk) FailSync(n int) { d.syncs = n }
 
-// SetHung makes the disk hang, or work again. It is a flag: who uses the disk asks Hung first, and waits.
+// SetHung makes the disk hang, or work again. It only sets a flag: users of the disk must check Hung first, and wait.
 func (d *Disk) SetHung(hung bool) { d.hung = hung }
 
 // Hung reports whether the disk hangs.
 func (d *Disk) Hung() bool { return d.hung }
 
-// Corrupt flips one bit, cached and on disk, of a file whose path allowed accepts (nil: any), and returns which; "" when
-// there is none. The process must be down.
+// Corrupt flips one bit, both in the cache and on disk, of a file whose path allowed accepts (nil: any file). It returns the path
+// of that file, or "" if there is none. The process must be down.
 func (d *Disk) Corrupt(allowed func(path string) bool) string {
 	type file struct {
 		path string
@@ -126,10 +126,10 @@ func (d *Disk) Corrupt(allowed func(path string) bool) string {
 	return f.path
 }
 
-// Used is how many bytes files take.
+// Used returns the number of bytes that files take up.
 func (d *Disk) Used() int64 { return d.used }
 
-// walk visits every file and directory once a name, in the order of their paths.
+// walk visits every file and directory once per name, in path order.
 func (d *Disk) walk(visit func(path string, n *inode)) {
 	var into func(path string, n *inode)
 	into = func(path string, n *inode) {
@@ -141,7 +141,7 @@ func (d *Disk) walk(visit func(path string, n *inode)) {
 	into("", d.root)
 }
 
-// String lists the files and their sizes: what is cached, and what of that is durable.
+// String lists the files with their sizes, cached and durable.
 func (d *Disk) String() string {
 	var b strings.Builder
 	d.walk(func(path string, n *inode) {
@@ -152,7 +152,7 @@ func (d *Disk) String() string {
 	return b.String()
 }
 
-// syncFails counts syncs down to the one that is to fail.
+// syncFails counts down to the sync that is to fail, and reports whether this is the one.
 func (d *Disk) syncFails() bool {
 	if d.syncs == 0 {
 		return false
@@ -161,7 +161,7 @@ func (d *Disk) syncFails() bool {
 	return d.syncs == 0
 }
 
-// change is one change of directories: of an entry from one name to another (a rename), to a name only, or from one only.
+// change is one directory change: an entry moves from one name to another (a rename), or a name is only added or only removed.
 type change struct {
 	node     *inode
 	from, to *inode // directories; nil: none
@@ -177,10 +177,10 @@ func (c change) apply() {
 	}
 }
 
-// changed notes a directory change that is not durable yet.
+// changed records a directory change that is not durable yet.
 func (d *Disk) changed(c change) { d.journal = append(d.journal, c) }
 
-// settle makes the changes that touch dir durable.
+// settle makes the changes that involve dir durable.
 func (d *Disk) settle(dir *inode) {
 	rest := d.journal[:0]
 	for _, c := range d.journal {
@@ -194,17 +194,17 @@ func (d *Disk) settle(dir *inode) {
 	d.journal = rest
 }
 
-// crash makes the volume that is found after the power was lost.
+// crash builds the volume that is found after a power loss.
 type crash struct {
 	loop    *Loop
-	percent int // of what was not synced that survives
-	unit    int // in which file content survives, bytes
+	percent int // percentage of the unsynced data that survives
+	unit    int // granularity at which file content survives, in bytes
 	made    map[*inode]*inode
 }
 
 func (c *crash) survives() bool { return c.percent > 0 && c.loop.Rand.IntN(100) < c.percent }
 
-// directories chooses the changes that survive: the first ones of the journal; or any new names, and no removal.
+// directories chooses which changes survive: either a prefix of the journal, or arbitrary new names and no removals.
 func (c *crash) directories(journal []change) {
 	if c.loop.Chance(0.5) {
 		for _, ch := range journal {
@@ -223,7 +223,7 @@ func (c *crash) directories(journal []change) {
 	}
 }
 
-// survivor is what is left of n; one of several names stays one file.
+// survivor returns what is left of n. A file with several names stays one file.
 func (c *crash) survivor(n *inode) *inode {
 	if m := c.made[n]; m != nil {
 		m.links++

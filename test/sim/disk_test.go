@@ -57,7 +57,7 @@ func TestWhatIsSyncedSurvivesAndTheRestInPart(t *testing.T) {
 		put(t, f, 0, synced)
 		must(t, f.Sync())
 		must(t, durable.SyncDir(fs, "dir"))
-		put(t, f, 1000, "x") // over what is synced
+		put(t, f, 1000, "x") // beyond what is synced
 		put(t, f, 3000, rest)
 		must(t, create(t, fs, "dir/new").Sync())
 		must(t, fs.Rename("dir/f", "dir/g"))
@@ -119,7 +119,7 @@ func TestHandlesOfADeadProcessAreDead(t *testing.T) {
 			}
 			_, err = d.FS().Lock("LOCK")
 			must(t, err)
-			must(t, lock.Close()) // the dead one's, which frees nothing
+			must(t, lock.Close()) // closing the dead process's handle frees nothing
 			if _, err := d.FS().Lock("LOCK"); err == nil {
 				t.Error("a dead process frees the lock of a living one")
 			}
@@ -134,7 +134,7 @@ func TestAFullVolume(t *testing.T) {
 	must(t, big.Preallocate(0, 10_000))
 	put(t, f, 0, "12345678")
 	d.Fill(4)
-	put(t, big, 0, strings.Repeat("b", 10_000)) // it has its room already
+	put(t, big, 0, strings.Repeat("b", 10_000)) // its space is already allocated
 	put(t, f, 0, "abcdefgh")
 	n, err := f.WriteAt([]byte("123456"), 8)
 	if n != 4 || !durable.IsNoSpace(err) {
@@ -173,7 +173,7 @@ func TestAFailedSyncDropsTheData(t *testing.T) {
 		if got := content(fs, "f"); got != "newer" {
 			t.Fatalf("cached: %q", got)
 		}
-		must(t, f.SyncData()) // lies, as Linux does
+		must(t, f.SyncData()) // a lie, as on Linux
 		put(t, f, 1000, "far")
 		must(t, f.Sync())
 		d.Kill()
@@ -214,7 +214,7 @@ func TestCorruptFlipsOneBit(t *testing.T) {
 	}
 }
 
-// TestTheLogAndMetaOnADisk runs the real log and META on it through crashes, and compares two runs of each seed.
+// TestTheLogAndMetaOnADisk runs the real log and META on a Disk through crashes, and compares two runs of each seed.
 func TestTheLogAndMetaOnADisk(t *testing.T) {
 	for seed := range uint64(40) {
 		if a, b := logLife(t, seed), logLife(t, seed); a != b {

@@ -19,7 +19,7 @@ type diskFile struct {
 
 var _ vfs.File = (*diskFile)(nil)
 
-// check is what every call begins with.
+// check runs at the start of every call.
 func (f *diskFile) check(op string) error {
 	switch {
 	case f.node == nil:
@@ -95,14 +95,14 @@ func (f *diskFile) put(b []byte, off, was int64) {
 	f.grown(was)
 }
 
-// grown counts what the file takes more than before.
+// grown accounts for the file's growth beyond its previous size.
 func (f *diskFile) grown(was int64) {
 	if f.node.links > 0 {
 		f.fs.disk.used += f.node.size() - was
 	}
 }
 
-// Preallocate sets space aside without changing the file's size.
+// Preallocate reserves space without changing the file's size.
 func (f *diskFile) Preallocate(off, length int64) error {
 	if err := f.check("allocate"); err != nil {
 		return err
@@ -145,7 +145,7 @@ func (f *diskFile) Sync() error {
 
 func (f *diskFile) SyncData() error { return f.Sync() }
 
-// SyncTo promises nothing, and does nothing.
+// SyncTo does nothing: the interface promises nothing.
 func (f *diskFile) SyncTo(int64) (fullSync bool, err error) { return false, f.check("sync") }
 
 func (f *diskFile) Prefetch(int64, int64) error { return f.check("prefetch") }

@@ -13,7 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// diskFS is a Disk as one process sees it.
+// diskFS is one process's view of a Disk.
 type diskFS struct {
 	disk *Disk
 	life int
@@ -25,7 +25,7 @@ func pathError(op, name string, err error) error { return &os.PathError{Op: op, 
 
 func (f *diskFS) dead() bool { return f.life != f.disk.life }
 
-// find returns the directory that holds name, name's last part, and what is there, nil if nothing is.
+// find returns the directory that holds name, the last element of name, and the inode there, or nil if there is none.
 func (f *diskFS) find(op, name string) (dir *inode, base string, n *inode, err error) {
 	if f.dead() {
 		return nil, "", nil, pathError(op, name, errGone)
@@ -51,7 +51,7 @@ func (f *diskFS) find(op, name string) (dir *inode, base string, n *inode, err e
 	}
 }
 
-// existing is find for what must be there.
+// existing is like find, but fails if nothing is there.
 func (f *diskFS) existing(op, name string) (dir *inode, base string, n *inode, err error) {
 	dir, base, n, err = f.find(op, name)
 	if err == nil && n == nil {
@@ -60,7 +60,7 @@ func (f *diskFS) existing(op, name string) (dir *inode, base string, n *inode, e
 	return dir, base, n, err
 }
 
-// full reports whether the volume has no room for so many bytes more; a new file needs some too.
+// full reports whether the volume lacks room for another bytes bytes. A new file needs some room, too.
 func (d *Disk) full(bytes int64) bool { return d.used+bytes > d.limit }
 
 func (d *Disk) link(dir *inode, name string, n *inode) {
@@ -180,7 +180,7 @@ func (f *diskFS) Rename(oldname, newname string) error {
 	case there == n:
 		return nil
 	}
-	n.links++ // of the new name, before the old one goes
+	n.links++ // count the new name before the old one goes
 	delete(from.entries, old)
 	f.disk.unlinked(n)
 	n.links--
@@ -244,7 +244,7 @@ func (l *diskLock) Close() error {
 	return nil
 }
 
-// List is in the order of names, which callers must not rely on.
+// List returns names in sorted order. Callers must not rely on that.
 func (f *diskFS) List(name string) ([]string, error) {
 	_, _, n, err := f.existing("list", name)
 	if err != nil {

@@ -6,23 +6,23 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// faults are what goes wrong in a world, and what its user asks for meanwhile. Each kind ends by itself after a while, or at
-// the latest in end. Several may hold at once; only the loss of a disk waits until the store is whole, and the next fault
-// after it too: that is all that k = 1 promises.
+// faults are the faults of a world, together with what its user asks for meanwhile. Each fault ends by itself after a while, or at
+// the latest in end. Several may be active at once. The exception is the loss of a disk: it waits until the store is whole, and so
+// does the next fault after it, because k = 1 promises no more than that.
 type faults struct {
 	w      *World
 	over   bool
-	mend   []func() // what ends those that hold
-	paused bool     // a disk was lost: nothing else until the store is whole
-	// ambushes is the chance that a member which changes its role is struck right then.
+	mend   []func() // ends the active faults
+	paused bool     // a disk was lost: no other fault until the store is whole
+	// ambushes is the probability that a member which changes its role is struck at that moment.
 	ambushes float64
-	// hasty: faults follow each other fast. patient: most wait for a store that is whole, so that each does its own harm.
+	// hasty: faults follow each other quickly. patient: most faults wait for a whole store, so that each does its own harm.
 	hasty, patient bool
-	// restUntil is when what takes long has had its time; the patient wait for that too.
+	// restUntil is when slow operations have had their time. Patient faults wait for it, too.
 	restUntil time.Duration
 }
 
-// begin makes faults come, at the world's own pace.
+// begin starts the faults, at a pace drawn for this world.
 func (f *faults) begin() {
 	pace := f.w.latency(200*time.Millisecond, 2*time.Second)
 	f.ambushes = []float64{0, 0, 0.1, 0.4}[f.w.loop.Rand.IntN(4)]
@@ -43,7 +43,7 @@ func (f *faults) begin() {
 	f.w.loop.After(f.w.latency(0, pace), next)
 }
 
-// end heals everything.
+// end heals everything and stops further faults.
 func (f *faults) end() {
 	f.over = true
 	for _, mend := range f.mend {
@@ -55,13 +55,13 @@ func (f *faults) end() {
 	f.w.loop.Logf("the faults are over")
 }
 
-// lasting has mend called after a while, or in end. It may be called twice.
+// lasting arranges for mend to be called after a while, or in end. mend may be called twice.
 func (f *faults) lasting(from, to time.Duration, mend func()) {
 	f.mend = append(f.mend, mend)
 	f.w.loop.After(f.w.latency(from, to), mend)
 }
 
-// ambush strikes a member at a moment that matters: as it begins to lead, say, or by other rules, or has just promised.
+// ambush strikes a member at a critical moment, such as when it has just begun to lead, changed its rules or promised.
 func (f *faults) ambush(p *process) {
 	l := f.w.loop
 	if f.over || f.paused || !l.Chance(f.ambushes) {
@@ -79,7 +79,7 @@ func (f *faults) ambush(p *process) {
 	})
 }
 
-// kind is one kind of fault, and how often it comes among others.
+// kind is one kind of fault. Its weight is how often it comes, relative to the others.
 type kind struct {
 	weight int
 	do     func(f *faults, host string)
@@ -125,7 +125,7 @@ func (f *faults) one() {
 	}
 }
 
-// leader is the host of a member that takes writes, if there is one.
+// leader returns the host of a member that takes writes, if there is one, else otherwise.
 func (f *faults) leader(otherwise string) string {
 	for _, h := range f.w.hosts() {
 		if f.w.members[h].m.Open() {
@@ -147,7 +147,7 @@ func (f *faults) losePower(host string) {
 	f.lasting(100*time.Millisecond, 10*time.Second, func() { f.w.kubelets.RestoreNode(node) })
 }
 
-// everybody that has an address.
+// everybody returns every host that has an address.
 func (f *faults) everybody() []string {
 	out := append(f.w.hosts(), APIHost, "client-a", "client-b", "client-c")
 	for _, o := range f.w.ops {
@@ -169,7 +169,7 @@ func (f *faults) cut(host string) {
 	f.lasting(100*time.Millisecond, 8*time.Second, func() { f.w.net.Heal(host, other); f.w.net.Heal(other, host) })
 }
 
-// isolate cuts a member off from some of the others, often all: they go on without it, and it without them.
+// isolate cuts a member off from some of the others, often from all: both sides carry on without each other.
 func (f *faults) isolate(host string) {
 	share := []float64{1, 1, 0.5}[f.w.loop.Rand.IntN(3)]
 	f.w.loop.Logf("FAULT isolate %s from %v of the others", host, share)
@@ -194,7 +194,7 @@ func (f *faults) cutAPI(host string) {
 	f.lasting(time.Second, 12*time.Second, func() { f.w.net.Heal(host, APIHost); f.w.net.Heal(APIHost, host) })
 }
 
-// hide cuts a member off from everybody who decides, and from nobody else: its voters and its clients hear it on.
+// hide cuts a member off from the API and the operators, and from nobody else: its voters and its clients still hear it.
 func (f *faults) hide(host string) {
 	f.w.loop.Logf("FAULT hide %s from the API and the operators", host)
 	from := []string{APIHost}
@@ -244,12 +244,12 @@ func (f *faults) slowDisk(host string) {
 	f.lasting(time.Second, 10*time.Second, func() { p.slow = 0 })
 }
 
-// fill leaves a volume next to nothing, or too little for data to grow. What a member has set aside by then must be enough
-// for everything it is asked to do: see process.fail, Fence and Promote.
+// fill leaves a volume almost no room, or too little for data to grow. What a member has reserved by then must suffice for
+// everything that it is asked to do: see process.fail, Fence and Promote.
 func (f *faults) fill(host string) {
 	p := f.w.members[host]
 	if !p.reserved() {
-		return // a new member has not come to it yet
+		return // a new member has not reserved anything yet
 	}
 	left := int64(f.w.loop.Rand.IntN(8 << 10))
 	if f.w.loop.Chance(0.3) {
@@ -344,7 +344,7 @@ func (f *faults) scale(string) {
 
 func (f *faults) changeK(string) {
 	if f.w.rule.K == 0 {
-		f.forbidLoss("") // a world without voters stays so
+		f.forbidLoss("") // a world without voters keeps none
 		return
 	}
 	f.w.api.EditStore(func(s *v1alpha1.ReplicatedStore) {
@@ -361,7 +361,7 @@ func (f *faults) restart(string) {
 	f.w.api.EditStore(func(s *v1alpha1.ReplicatedStore) { s.Annotations[annotationTemplate] += "+" })
 }
 
-// loseDisk replaces the volume of a member, if the store is whole, so that this is the only failure.
+// loseDisk replaces a member's volume, but only in a whole store, so that this is the only failure.
 func (f *faults) loseDisk(host string) {
 	if !f.w.whole() || f.w.rule.K == 0 {
 		return
@@ -373,7 +373,7 @@ func (f *faults) loseDisk(host string) {
 	f.paused = true
 }
 
-// restoreOld puts back an older record, in a store that is whole and that no voter-less leader could fork.
+// restoreOld restores an older record, but only in a whole store that no leader without voters could fork.
 func (f *faults) restoreOld(string) {
 	s := f.w.api.Store()
 	if !f.w.whole() || f.w.rule.K == 0 || s.Spec.Replication.Synchronous.Durability == v1alpha1.DurabilityPreferred {

@@ -12,9 +12,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/peer"
 )
 
-// What the node's dialler and the peer room do with frames and goroutines is done here with messages and coroutines.
+// This file does with messages and coroutines what the node's dialler and the peer package do with frames and goroutines.
 
-// follow keeps a connection to the leader, as the node's dialler does.
+// follow maintains a connection to the leader, as the node's dialler does.
 func (p *process) follow(c *Proc, l *role.Link) {
 	wait := role.RedialFirst
 	for {
@@ -89,7 +89,7 @@ func (p *process) converse(ctx context.Context, c *Proc, conn *Conn, s *role.Ses
 	}
 }
 
-// fetch gets a snapshot from a follower, for as long as the leader's connection lasts.
+// fetch gets a snapshot from another follower. It is canceled when the connection to the leader ends.
 func (p *process) fetch(ctx context.Context, c *Proc, leader *Conn, s *role.Session) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -160,7 +160,7 @@ func (p *process) accept(c *Proc, conn *Conn) {
 		}
 		p.ready(c)
 		h := msg.(replication.Hello)
-		h.Address = conn.Remote() + h.Address // which has no host
+		h.Address = conn.Remote() + h.Address // the address has no host
 		reply, stream, err := p.m.Hello(ctx, h)
 		if err != nil {
 			return
@@ -186,7 +186,7 @@ func (p *process) accept(c *Proc, conn *Conn) {
 	}
 }
 
-// tether is a connection that only tells how long it lasts.
+// tether wraps a connection that serves only to signal how long it lasts.
 type tether struct {
 	*Conn
 	c *Proc
@@ -220,7 +220,7 @@ func (p *process) serveStream(c *Proc, conn *Conn, h replication.Hello, s *peer.
 	defer acks.Kill()
 	defer p.forget(x)
 	sender := peer.NewSender(s.Log, s.Epoch, s.Holds, peer.Heartbeat)
-	for !gone { // not ready: a stream does not wait for the role goroutine
+	for !gone { // without p.ready: a stream does not wait for the role goroutine
 		a, due, err := s.Next(sender)
 		select {
 		case <-s.Done:

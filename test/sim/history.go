@@ -12,24 +12,24 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// History is what clients did to registers and were answered, and what the members made of it. A register begins as 0, and
-// no value is written to it twice.
+// History records the operations that clients did on registers with their answers, and the writes that members committed. A
+// register starts at 0, and no value is written to it twice.
 type History struct {
 	now   func() time.Duration
 	ops   []*Op
-	order []applied // by position; nothing at positions that write no register
+	order []applied // by position; no entry for positions that write no register
 	looks []look
 	seen  map[string]replication.Position // the newest state that each reader has seen
-	found []string                        // what was wrong at once
+	found []string                        // violations found immediately
 }
 
-// Op is one operation of a client. Until it ends, and after Unknown, its outcome is unknown: it may happen yet.
+// Op is one operation of a client. Until it ends, and after Unknown, its outcome is unknown: it may still take effect.
 type Op struct {
 	h         *History
 	client    int
 	key       byte
 	write     bool
-	value     uint64 // written, or read
+	value     uint64 // written or read
 	call, ret time.Duration
 	state     outcome
 }
@@ -42,12 +42,12 @@ const (
 	failed
 )
 
-// NewHistory returns an empty history on a loop's time.
+// NewHistory returns an empty history that uses the loop's time.
 func (l *Loop) NewHistory() *History {
 	return &History{now: l.Now, seen: map[string]replication.Position{}}
 }
 
-// Put begins a write of a value that nobody else writes to this register.
+// Put begins a write. The value must be unique for this register.
 func (h *History) Put(client int, key byte, value uint64) *Op {
 	return h.invoke(Op{client: client, key: key, write: true, value: value})
 }
@@ -61,24 +61,24 @@ func (h *History) invoke(o Op) *Op {
 	return &o
 }
 
-// Done ends a write that was acknowledged.
+// Done ends an acknowledged write.
 func (o *Op) Done() { o.end(succeeded) }
 
-// Read ends a read that was answered.
+// Read ends a read that returned value.
 func (o *Op) Read(value uint64) {
 	o.value = value
 	o.end(succeeded)
 }
 
-// Failed ends an operation that did not happen, and never will.
+// Failed ends an operation that did not happen and never will.
 func (o *Op) Failed() { o.end(failed) }
 
-// Unknown ends an operation that may have happened, or may happen yet.
+// Unknown ends an operation that may have happened, or may still happen.
 func (o *Op) Unknown() { o.end(unknown) }
 
 func (o *Op) end(s outcome) { o.state, o.ret = s, o.h.now() }
 
-// Count is how many operations succeeded, did not happen, and are of unknown outcome.
+// Count returns how many operations succeeded, did not happen, and have an unknown outcome.
 func (h *History) Count() (ok, not, maybe int) {
 	for _, o := range h.ops {
 		switch o.state {
@@ -93,7 +93,7 @@ func (h *History) Count() (ok, not, maybe int) {
 	return ok, not, maybe
 }
 
-// String is one line, for people.
+// String formats the operation as one line.
 func (o *Op) String() string {
 	what, end := fmt.Sprintf("read  %d", o.value), fmt.Sprintf("%10.4fs", o.ret.Seconds())
 	switch {
@@ -112,7 +112,7 @@ func (o *Op) String() string {
 	return fmt.Sprintf("%10.4fs .. %s  client %2d %s", o.call.Seconds(), end, o.client, what)
 }
 
-// register is the model of one key.
+// register is the porcupine model of one key.
 var register = porcupine.Model{
 	Init: func() any { return uint64(0) },
 	Step: func(state, input, _ any) (bool, any) {
@@ -124,8 +124,8 @@ var register = porcupine.Model{
 	},
 }
 
-// Check says what is wrong with the history; nothing when problems is empty. The search is exponential at worst, and is given
-// up for a register after limit of real time (0: never), which is then undecided.
+// Check returns what is wrong with the history; it is linearizable if problems is empty. The search is exponential in the worst
+// case. Check gives up on a register after limit of real time (0: never) and reports it as undecided.
 func (h *History) Check(limit time.Duration) (problems []string, undecided []byte) {
 	problems = append(problems, h.found...)
 	for _, key := range h.keys() {
@@ -149,8 +149,9 @@ func (h *History) keys() []byte {
 	return slices.Compact(keys)
 }
 
-// relevant is what the check of a register needs. A read without an answer says nothing; nor does a write of unknown outcome
-// that nobody read: if there is an order with it, there is one without it. Left in, such writes make the search slow.
+// relevant returns the operations that the check of a register needs. It leaves out reads without an answer, which say nothing,
+// and writes of unknown outcome whose value nobody read: if there is a linearization with such a write, there is one without it.
+// Leaving them in would make the search slow.
 func (h *History) relevant(key byte) (ops []porcupine.Operation) {
 	read := map[uint64]bool{}
 	for _, o := range h.ops {

@@ -77,7 +77,7 @@ func failing(value uint64) func(h *History, wait func()) {
 	}
 }
 
-// verdict checks that exactly the wrong thing, if any, is found.
+// verdict checks that exactly the expected problem is found, or none if wrong is "".
 func verdict(t *testing.T, h *History, wrong string) {
 	t.Helper()
 	problems, undecided := h.Check(time.Minute)
@@ -122,7 +122,7 @@ func TestLooks(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			h := NewLoop(1).NewHistory()
-			h.Committed(4, 1, 30) // the order in which members tell does not matter
+			h.Committed(4, 1, 30) // the order in which members report does not matter
 			h.Committed(2, 1, 10)
 			h.Committed(3, 2, 20)
 			h.Committed(2, 1, 10)

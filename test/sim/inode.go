@@ -5,19 +5,19 @@ import "fmt"
 // inode is a file or a directory.
 type inode struct {
 	dir   bool
-	links int // names it has
+	links int // number of names
 
-	// A file.
+	// Of a file.
 	data      []byte
 	allocated int64 // bytes set aside, which may be more than data
-	kept      int64 // what of allocated is durable
+	kept      int64 // how much of allocated is durable
 	synced    int   // bytes of data that the durable file has
-	// dirty holds the durable content of sectors before synced that were written since; what is behind synced is all dirty.
+	// dirty holds the durable content of sectors before synced that were overwritten since. Everything beyond synced is dirty.
 	dirty map[int][]byte
-	// dropped holds the durable content of sectors whose newer content a failed sync gave up.
+	// dropped holds the durable content of sectors whose newer content a failed sync discarded.
 	dropped map[int][]byte
 
-	// A directory: what it holds, and what of that is durable (but for Disk.journal).
+	// Of a directory: its entries, and which of them are durable (apart from Disk.journal).
 	entries, stable map[string]*inode
 }
 
@@ -25,10 +25,10 @@ func newDir() *inode {
 	return &inode{dir: true, links: 1, entries: map[string]*inode{}, stable: map[string]*inode{}}
 }
 
-// size is what the file takes of the volume, in bytes.
+// size returns how much of the volume the file takes up, in bytes.
 func (n *inode) size() int64 { return max(n.allocated, int64(len(n.data))) }
 
-// write puts b at off, and what was durable there aside.
+// write writes b at off and saves the durable content that it overwrites.
 func (n *inode) write(b []byte, off int) {
 	if len(b) == 0 {
 		return
@@ -53,13 +53,13 @@ func (n *inode) write(b []byte, off int) {
 	copy(n.data[off:], b)
 }
 
-// sync makes all of the file durable, except for what was dropped.
+// sync makes the whole file durable, except for what was dropped.
 func (n *inode) sync() {
 	clear(n.dirty)
 	n.synced, n.kept = len(n.data), n.allocated
 }
 
-// drop is a sync that fails: what was to be written counts as clean. What lies behind the durable end reads as zeros there.
+// drop is a failed sync: unwritten data counts as clean. Beyond the durable end, the durable content of a sector is zeros.
 func (n *inode) drop() {
 	if n.dropped == nil {
 		n.dropped = map[int][]byte{}
@@ -82,14 +82,14 @@ func (n *inode) drop() {
 	n.kept = kept
 }
 
-// restore puts sectors back to what they were.
+// restore reverts sectors to their old content.
 func (n *inode) restore(sectors map[int][]byte) {
 	for s, old := range sectors {
 		copy(n.data[s*sector:], old)
 	}
 }
 
-// afterCrash is the content that is found after the power was lost.
+// afterCrash returns the content that is found after a power loss.
 func (n *inode) afterCrash(c *crash) []byte {
 	now := append([]byte(nil), n.data...)
 	out := append([]byte(nil), n.data[:min(n.synced, len(n.data))]...)
@@ -113,7 +113,7 @@ func (n *inode) afterCrash(c *crash) []byte {
 	return out
 }
 
-// unsynced tells whether anything from at to end would be lost.
+// unsynced reports whether a power loss could lose anything in [at, end).
 func (n *inode) unsynced(at, end int) bool {
 	if end > n.synced {
 		return true

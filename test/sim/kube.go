@@ -16,49 +16,49 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// APIHost is where the API server answers.
+// APIHost is the API server's host.
 const APIHost = "api"
 
 // apiTimeout bounds one request to the API server.
 const apiTimeout = 3 * time.Second
 
-// LeaseObject is the store's Lease, as far as anybody uses it. It is never changed: a write puts another in its place.
+// LeaseObject is the store's Lease, as far as the simulation uses it. It is immutable: a write replaces it.
 type LeaseObject struct {
 	Version int // resourceVersion
 	Record  string
 	Holder  string
 	Seconds int32
-	// Renewed stands for renewTime, which is compared for equality only; 0: not set.
+	// Renewed stands for renewTime, which is only ever compared for equality; 0: not set.
 	Renewed uint64
 }
 
-// ResourceVersion is Version as the API shows it.
+// ResourceVersion returns Version in the API's form.
 func (l *LeaseObject) ResourceVersion() string { return strconv.Itoa(l.Version) }
 
-// podObject is a pod; the objects in API.pods are replaced, not changed.
+// podObject is a pod. The objects in API.pods are replaced, never changed.
 type podObject struct {
 	decide.Pod
 	name string
 }
 
-// claimObject is a volume claim. Its volume is on one node from the first use on.
+// claimObject is a volume claim. Its volume is bound to the node of its first use.
 type claimObject struct {
 	decide.Claim
 	name string
 	node string
 }
 
-// API is the API server of one store's objects. Members and operators reach it over the network only (Client, Cache,
-// Renew); its other methods are faults, and the user's and the checker's own access.
+// API is the API server of one store's objects. Members and operators reach it only over the network (Client, Cache, Renew). Its
+// other methods inject faults, or give the user and the checker direct access.
 type API struct {
-	// Slow is added to every request. Conflicts and Busy are the shares of writes that fail with a conflict, and of requests
-	// refused as too many, for no reason; Lost is that of writes that happen and are answered with an error.
+	// Slow is added to every request. The others are shares: Conflicts of the writes fail with a spurious conflict, Busy of the
+	// requests are refused with "too many requests" for no reason, and Lost of the writes happen but are answered with an error.
 	Slow                  time.Duration
 	Conflicts, Busy, Lost float64
 
 	loop     *Loop
 	net      *Net
-	version  int // the newest resourceVersion
+	version  int // newest resourceVersion
 	uids     int
 	renewals uint64
 	store    *v1alpha1.ReplicatedStore
@@ -66,13 +66,13 @@ type API struct {
 	pods     map[string]*podObject
 	claims   map[string]*claimObject
 	wiped    map[types.UID]bool // claims whose volume is gone for good
-	route    *decide.Route      // where the -rw Service leads
+	route    *decide.Route      // target of the -rw Service
 	history  []snapshot
 	caches   []*Cache
 	recent   [kinds][]versioned
 	election election
 	renewing map[renewer]int
-	changed  func() // the kubelet's
+	changed  func() // notifies the kubelet
 }
 
 // snapshot is what etcd held when the record changed.
@@ -83,7 +83,7 @@ type snapshot struct {
 	claims map[string]*claimObject
 }
 
-// maxSnapshots is how many are kept to restore from.
+// maxSnapshots is how many snapshots are kept to restore from.
 const maxSnapshots = 12
 
 // NewAPI returns an API server that holds a store and nothing else.
@@ -110,13 +110,13 @@ func (a *API) SetDown(down bool) {
 	}
 }
 
-// Store is the store as it is; nobody may change it.
+// Store returns the current store, which the caller must not change.
 func (a *API) Store() *v1alpha1.ReplicatedStore { return a.store }
 
-// Lease is the Lease as it is; nil: there is none.
+// Lease returns the current Lease, or nil if there is none.
 func (a *API) Lease() *LeaseObject { return a.lease }
 
-// RecordText is the authority record as it is; "" when there is none.
+// RecordText returns the current authority record, or "" if there is none.
 func (a *API) RecordText() string {
 	if a.lease == nil {
 		return ""
@@ -124,10 +124,10 @@ func (a *API) RecordText() string {
 	return a.lease.Record
 }
 
-// Pods lists the pods' names.
+// Pods returns the names of the pods, sorted.
 func (a *API) Pods() []string { return slices.Sorted(maps.Keys(a.pods)) }
 
-// Pod is a pod as it is.
+// Pod returns the current state of a pod.
 func (a *API) Pod(name string) (decide.Pod, bool) {
 	if p := a.pods[name]; p != nil {
 		return p.Pod, true
@@ -135,7 +135,7 @@ func (a *API) Pod(name string) (decide.Pod, bool) {
 	return decide.Pod{}, false
 }
 
-// EditStore is the user's change of the store: its spec, or an annotation.
+// EditStore applies a change by the user to the store: to its spec or to an annotation.
 func (a *API) EditStore(edit func(*v1alpha1.ReplicatedStore)) {
 	s := a.store.DeepCopy()
 	if s.Annotations == nil {
@@ -146,7 +146,7 @@ func (a *API) EditStore(edit func(*v1alpha1.ReplicatedStore)) {
 	a.setStore(s)
 }
 
-// EditPod is the user's change of a pod that exists: an annotation, or Failed.
+// EditPod applies a change by the user to an existing pod: to an annotation, or to Failed.
 func (a *API) EditPod(name string, edit func(*decide.Pod)) {
 	if p := a.pods[name]; p != nil {
 		a.setPod(name, edit)
@@ -156,14 +156,14 @@ func (a *API) EditPod(name string, edit func(*decide.Pod)) {
 // Evict deletes a pod, as a drain does.
 func (a *API) Evict(name string) { a.deletePod(name, "") }
 
-// ForceDelete removes a pod's object at once, whether its process has ended or not.
+// ForceDelete removes a pod's object immediately, whether or not its process has ended.
 func (a *API) ForceDelete(name string) {
 	delete(a.pods, name)
 	a.publishObjects()
 }
 
-// RestoreOld puts back an older copy of the Lease, or of everything, as a restored etcd would. It returns whether there was
-// an older one. Resource versions still grow.
+// RestoreOld restores an older copy of the Lease, or of everything, as restoring an etcd backup would. It reports whether there
+// was an older copy. Resource versions still grow.
 func (a *API) RestoreOld(everything bool) bool {
 	if len(a.history) < 2 {
 		return false
@@ -188,7 +188,7 @@ func (a *API) RestoreOld(everything bool) bool {
 	return true
 }
 
-// DeleteLease removes the Lease, and the record with it.
+// DeleteLease removes the Lease, and with it the record.
 func (a *API) DeleteLease() {
 	a.lease = nil
 	a.publish(kindLease, (*LeaseObject)(nil))
@@ -234,7 +234,7 @@ func (a *API) setClaim(name string, edit func(*claimObject)) {
 	a.publishObjects()
 }
 
-// publishObjects tells caches and kubelet that pods or claims have changed.
+// publishObjects tells the caches and the kubelet that pods or claims have changed.
 func (a *API) publishObjects() {
 	pods, claims := a.objects()
 	a.publish(kindPods, pods)
@@ -242,7 +242,7 @@ func (a *API) publishObjects() {
 	a.changed()
 }
 
-// objects are the pods and claims as they are.
+// objects returns the current pods and claims.
 func (a *API) objects() (map[string]decide.Pod, map[string]decide.Claim) {
 	pods, claims := make(map[string]decide.Pod, len(a.pods)), make(map[string]decide.Claim, len(a.claims))
 	for name, p := range a.pods {
@@ -270,7 +270,7 @@ var (
 	errInternal = apierrors.NewInternalError(errors.New("etcdserver: leader changed"))
 )
 
-// request does one request to the API server from a host.
+// request performs one request to the API server from a host.
 func (a *API) request(p *Proc, from string, timeout time.Duration, write bool, do func() (any, error)) (any, error) {
 	reply, err := a.net.Call(p, from, APIHost, timeout, func(h *Proc) (any, error) {
 		h.Sleep(a.loop.Between(300*time.Microsecond, 3*time.Millisecond) + a.Slow)

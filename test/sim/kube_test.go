@@ -15,7 +15,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// cluster is an API server with a store, and a host from which a Proc uses it.
+// cluster returns an API server with a store, and a process from which a Proc uses it.
 func cluster(t testing.TB, seed uint64) (*Loop, *API, *Process) {
 	t.Helper()
 	l := NewLoop(seed)
@@ -28,7 +28,7 @@ func cluster(t testing.TB, seed uint64) (*Loop, *API, *Process) {
 	return l, n.NewAPI(store), n.Host("me").Boot("me")
 }
 
-// within runs f as a Proc of o and waits for its end.
+// within runs f as a Proc of o and waits until it ends.
 func within(t *testing.T, l *Loop, o *Process, f func(p *Proc)) {
 	t.Helper()
 	p := o.Go("test", f)
@@ -161,7 +161,7 @@ func TestCachesLagAndCatchUp(t *testing.T) {
 	}
 }
 
-// nodes is what the kubelets' hooks note.
+// nodes records the calls of the kubelets' hooks.
 type nodes struct {
 	running map[string]types.UID // claims, by host
 	wiped   []types.UID
@@ -238,7 +238,7 @@ func TestKubeletsRunPods(t *testing.T) {
 	within(t, l, o, func(p *Proc) {
 		must(t, c.DeleteClaim(p, "orders-1", "not this one"))
 		must(t, c.DeleteClaim(p, "orders-1", a.claims["orders-1"].UID))
-		must(t, c.DeletePod(p, "orders-1", pod.UID)) // the one before
+		must(t, c.DeletePod(p, "orders-1", pod.UID)) // the previous one
 	})
 	l.Run(l.Now() + 5*time.Second)
 	if len(n.wiped) != 0 || a.claims["orders-1"] == nil || len(n.running) != 2 {

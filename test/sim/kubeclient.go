@@ -14,7 +14,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// Client is the API server as one host reaches it. What it returns must not be changed.
+// Client is one host's access to the API server. Callers must not change what it returns.
 type Client struct {
 	api  *API
 	from string
@@ -41,7 +41,7 @@ func (c Client) GetStore(p *Proc) (*v1alpha1.ReplicatedStore, error) {
 	return s.(*v1alpha1.ReplicatedStore), nil
 }
 
-// GetLease reads the Lease, uncached; nil when there is none.
+// GetLease reads the Lease, uncached. It returns nil if there is none.
 func (c Client) GetLease(p *Proc) (*LeaseObject, error) {
 	l, err := c.read(p, func() (any, error) { return c.api.lease, nil })
 	if err != nil {
@@ -66,7 +66,7 @@ func (c Client) ListMembers(p *Proc) (map[string]decide.Pod, map[string]decide.C
 	return l.(lists).pods, l.(lists).claims, nil
 }
 
-// WriteRecord swaps the record, or makes the Lease with it.
+// WriteRecord replaces the record by compare-and-swap, or creates the Lease with it.
 func (c Client) WriteRecord(p *Proc, w decide.WriteRecord) error {
 	text := w.Record.Encode()
 	return c.write(p, func() error {
@@ -92,7 +92,7 @@ func (c Client) WriteRecord(p *Proc, w decide.WriteRecord) error {
 	})
 }
 
-// CreateMember makes a member's claim and its pod, each unless it is there, in two requests.
+// CreateMember creates a member's claim and its pod, unless they exist, in two requests.
 func (c Client) CreateMember(p *Proc, member, specHash string) error {
 	a := c.api
 	err := c.write(p, func() error {
@@ -114,7 +114,7 @@ func (c Client) CreateMember(p *Proc, member, specHash string) error {
 	})
 }
 
-// DeletePod begins to delete the pod of this UID; one that is gone is no error.
+// DeletePod begins to delete the pod with this UID. It is not an error if the pod is gone.
 func (c Client) DeletePod(p *Proc, name string, uid types.UID) error {
 	return c.write(p, func() error {
 		c.api.deletePod(name, uid)
@@ -122,7 +122,7 @@ func (c Client) DeletePod(p *Proc, name string, uid types.UID) error {
 	})
 }
 
-// DeleteClaim begins to delete the claim of this UID; it goes once no pod uses it.
+// DeleteClaim begins to delete the claim with this UID, which disappears once no pod uses it.
 func (c Client) DeleteClaim(p *Proc, name string, uid types.UID) error {
 	return c.write(p, func() error {
 		if o := c.api.claims[name]; o != nil && o.UID == uid && !o.Deleting {
@@ -132,7 +132,7 @@ func (c Client) DeleteClaim(p *Proc, name string, uid types.UID) error {
 	})
 }
 
-// PatchPod changes the pod of this UID; one that is gone is no error.
+// PatchPod changes the pod with this UID. It is not an error if the pod is gone.
 func (c Client) PatchPod(p *Proc, name string, uid types.UID, edit func(*decide.Pod)) error {
 	return c.write(p, func() error {
 		if o := c.api.pods[name]; o != nil && o.UID == uid {
@@ -142,8 +142,8 @@ func (c Client) PatchPod(p *Proc, name string, uid types.UID, edit func(*decide.
 	})
 }
 
-// PatchStatus replaces the status, but for the answer to a failover request where next has the same one as base, and
-// returns the store as it is then.
+// PatchStatus replaces the status and returns the resulting store. It leaves the answer to a failover request alone if base and
+// next have the same one.
 func (c Client) PatchStatus(p *Proc, base *v1alpha1.ReplicatedStore, next v1alpha1.ReplicatedStoreStatus) (*v1alpha1.ReplicatedStore, error) {
 	s, err := c.api.request(p, c.from, apiTimeout, true, func() (any, error) {
 		s := c.api.store.DeepCopy()
@@ -161,7 +161,7 @@ func (c Client) PatchStatus(p *Proc, base *v1alpha1.ReplicatedStore, next v1alph
 	return s.(*v1alpha1.ReplicatedStore), nil
 }
 
-// RemoveFailover removes the failover annotation, if the store is still of base's version.
+// RemoveFailover removes the failover annotation if the store still has base's version.
 func (c Client) RemoveFailover(p *Proc, base *v1alpha1.ReplicatedStore) error {
 	return c.write(p, func() error {
 		if c.api.store.ResourceVersion != base.ResourceVersion {
@@ -174,28 +174,28 @@ func (c Client) RemoveFailover(p *Proc, base *v1alpha1.ReplicatedStore) error {
 	})
 }
 
-// renewer is a leadership that renews the Lease.
+// renewer identifies a leadership that renews the Lease.
 type renewer struct {
 	from, member string
 	epoch        replication.Epoch
 }
 
-// Renewal is how one try to renew the Lease ended.
+// Renewal is the outcome of one attempt to renew the Lease.
 type Renewal struct {
 	Answer lease.Answer
-	// Epoch is the recorded one; 0 when there is none.
+	// Epoch is the recorded epoch, or 0 if there is none.
 	Epoch replication.Epoch
-	// Sent is when the request was sent that renewed it, in true time, where Answer is Ours.
+	// Sent is the true time at which the successful renewal was sent. It is valid if Answer is Ours.
 	Sent time.Duration
-	// Seconds is the duration that the Lease itself says.
+	// Seconds is the duration that the Lease states.
 	Seconds int32
 }
 
-// conflictsPerTry is how often a try reads a Lease again that has changed.
+// conflictsPerTry bounds how often one attempt reads the Lease again after a conflict.
 const conflictsPerTry = 4
 
-// Renew renews the Lease for the leader of an epoch, as lease.Holder does: it reads the Lease unless it knows the version
-// that it wrote last, and goes on only while the record names its epoch and the Lease itself. The disk was probed before.
+// Renew renews the Lease for the leader of an epoch, as lease.Holder does. It reads the Lease unless it knows the version that it
+// wrote last, and goes on only while the record names its epoch and the Lease names its member. The caller has probed the disk.
 func (a *API) Renew(p *Proc, from, member string, epoch replication.Epoch, timeout time.Duration) Renewal {
 	limit, key := a.loop.now+timeout, renewer{from, member, epoch}
 	var r Renewal
@@ -214,7 +214,7 @@ func (a *API) Renew(p *Proc, from, member string, epoch replication.Epoch, timeo
 		}
 		sent, version := a.loop.now, a.renewing[key]
 		l, err := a.request(p, from, limit-a.loop.now, true, func() (any, error) { return a.renew(version) })
-		delete(a.renewing, key) // it may have been applied all the same
+		delete(a.renewing, key) // the write may still have been applied
 		switch r = judge(member, epoch, l, err); r.Answer {
 		case lease.Ours:
 			a.renewing[key] = l.(*LeaseObject).Version
@@ -228,7 +228,7 @@ func (a *API) Renew(p *Proc, from, member string, epoch replication.Epoch, timeo
 	return r
 }
 
-// renew is the server's part of it.
+// renew is the server side of Renew.
 func (a *API) renew(version int) (any, error) {
 	switch {
 	case a.lease == nil:
@@ -243,7 +243,7 @@ func (a *API) renew(version int) (any, error) {
 	return &next, nil
 }
 
-// judge is what lease.Holder makes of an answer.
+// judge interprets an answer as lease.Holder does.
 func judge(self string, epoch replication.Epoch, answer any, err error) Renewal {
 	switch {
 	case err == nil:
@@ -275,18 +275,18 @@ func judge(self string, epoch replication.Epoch, answer any, err error) Renewal 
 	return r
 }
 
-// election is the Lease by which operators choose which of them is active.
+// election is the Lease with which the operators elect the active one.
 type election struct {
 	version int
 	holder  string
-	broken  bool // everybody is told that it leads
+	broken  bool // every operator is told that it leads
 }
 
-// BreakElection lets every operator lead, or ends that.
+// BreakElection makes every operator believe that it leads, or ends that.
 func (a *API) BreakElection(broken bool) { a.election.broken = broken }
 
-// elect tries to hold the operators' election, against its version as seen last. It returns the version and the holder that
-// it found or made.
+// elect tries to take or keep the operators' election Lease, given the version seen last. It returns the version and the holder
+// that it found or set.
 func (c Client) elect(p *Proc, version int, expired bool) (int, string, error) {
 	type found struct {
 		version int

@@ -11,38 +11,38 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// Hooks are what the kubelets have done by others.
+// Hooks are the callbacks through which the kubelets act.
 type Hooks struct {
-	// Start runs a member's process on a host that has booted (Host.Process), with the volume of its claim.
+	// Start runs a member's process on a booted host (Host.Process), with the volume of its claim.
 	Start func(name, host string, claim types.UID)
-	// Stop asks a process to end; it is killed when its time is over, if it has not ended.
+	// Stop asks a process to end. If it has not ended when its grace period is over, it is killed.
 	Stop func(name, host string)
-	// PowerLost: the node of a process that was killed lost its power, and the volume what was not synced. Nil: nothing.
+	// PowerLost is called after the node of a killed process lost its power; the volume loses what was not synced. May be nil.
 	PowerLost func(name string, claim types.UID)
-	// Wipe: the claim is gone, and its volume.
+	// Wipe is called when the claim and its volume are gone.
 	Wipe func(claim types.UID)
-	// Ready is the process's readiness; nil: it is ready.
+	// Ready returns whether the process is ready; nil: always.
 	Ready func(host string) bool
 }
 
-// Kubelets run the API's pods: they give each a host, start its process, restart it when it ended, and stop it when the pod is
-// deleted. They look at the API's objects directly, a while after these changed. A claim's volume is on one node, so that a
-// pod waits for its node to come back; and for its claim, where that is missing or being deleted.
+// Kubelets run the API's pods: they assign each pod a host, start its process, restart it after it ends, and stop it when the pod
+// is deleted. They look at the API's objects directly, some time after these change. A claim's volume is bound to one node. So a
+// pod waits for its node to come back, and also for a claim that is missing or being deleted.
 type Kubelets struct {
-	// Reuse is the share of new pods that get the address of an earlier one.
+	// Reuse is the share of new pods that get the address of an earlier pod.
 	Reuse float64
 
 	api     *API
 	hooks   Hooks
 	nodes   []string
-	lost    map[string]bool // nodes
-	running []*container    // in the order of their start
+	lost    map[string]bool // nodes without power
+	running []*container    // in start order
 	free    []string        // hosts of pods that are gone
 	hosts   int
 	due     *Timer
 }
 
-// container is a pod's part of a node, from when it has an address until its process is gone for good.
+// container is a pod's presence on a node, from the assignment of its address until its process is gone for good.
 type container struct {
 	k          *Kubelets
 	uid, claim types.UID
@@ -54,7 +54,7 @@ type container struct {
 
 const (
 	nodeCount   = 5
-	kubeletLook = time.Second // looks at everything this often anyway
+	kubeletLook = time.Second // period of the regular look at everything
 	maxRestart  = 5 * time.Second
 )
 
@@ -78,7 +78,7 @@ func (k *Kubelets) Hosts() map[string]string {
 	return out
 }
 
-// Node is where the pod of that name runs; "" when it does not.
+// Node returns the node on which the named pod runs, or "" if it does not run.
 func (k *Kubelets) Node(name string) string {
 	for _, c := range k.running {
 		if c.name == name {
@@ -88,7 +88,7 @@ func (k *Kubelets) Node(name string) string {
 	return ""
 }
 
-// LoseNode cuts the power of a node: its hosts are off the network, its processes dead.
+// LoseNode cuts the power of a node: its hosts leave the network, and its processes die.
 func (k *Kubelets) LoseNode(node string) {
 	if node == "" || k.lost[node] {
 		return
@@ -107,7 +107,7 @@ func (k *Kubelets) LoseNode(node string) {
 	}
 }
 
-// RestoreNode gives a node its power back.
+// RestoreNode restores a node's power.
 func (k *Kubelets) RestoreNode(node string) {
 	delete(k.lost, node)
 	for _, c := range k.running {
@@ -119,14 +119,14 @@ func (k *Kubelets) RestoreNode(node string) {
 	k.soon()
 }
 
-// RestoreNodes gives every node its power back.
+// RestoreNodes restores the power of every node.
 func (k *Kubelets) RestoreNodes() {
 	for _, n := range slices.Sorted(maps.Keys(k.lost)) {
 		k.RestoreNode(n)
 	}
 }
 
-// soon looks at everything a moment later.
+// soon schedules a look a moment later.
 func (k *Kubelets) soon() {
 	l := k.api.loop
 	if at := l.Between(5*time.Millisecond, 100*time.Millisecond); k.due == nil || k.due.at > l.now+at {
@@ -137,7 +137,7 @@ func (k *Kubelets) soon() {
 	}
 }
 
-// look compares what runs with what should.
+// look reconciles what runs with what should run.
 func (k *Kubelets) look() {
 	k.due = nil
 	for _, c := range slices.Clone(k.running) {
@@ -160,7 +160,7 @@ func (k *Kubelets) look() {
 	}
 }
 
-// admit gives a pod that has none its address and a process, if its claim allows that.
+// admit gives a pod that has none an address and a process, if its claim permits.
 func (k *Kubelets) admit(p *podObject) {
 	if slices.ContainsFunc(k.running, func(c *container) bool { return c.uid == p.UID }) {
 		return
@@ -195,7 +195,7 @@ func (k *Kubelets) uses(claim types.UID) bool {
 	return slices.ContainsFunc(k.running, func(c *container) bool { return c.claim == claim })
 }
 
-// emptiest is the node with power that runs least; "" when none has power.
+// emptiest returns the powered node that runs the fewest pods, or "" if no node has power.
 func (k *Kubelets) emptiest() (node string) {
 	least := 0
 	for _, n := range k.nodes {
@@ -212,7 +212,7 @@ func (k *Kubelets) emptiest() (node string) {
 	return node
 }
 
-// address is a new host, or that of a pod that is gone.
+// address returns a new host, or the host of a pod that is gone.
 func (k *Kubelets) address() string {
 	if n := len(k.free); n > 0 && k.api.loop.Chance(k.Reuse) {
 		i := k.api.loop.Rand.IntN(n)
@@ -241,7 +241,7 @@ func (c *container) startSoon() {
 	c.k.api.loop.After(min(wait, maxRestart), c.start)
 }
 
-// start runs the process, unless it runs, or should not.
+// start runs the process, unless it already runs or should not run.
 func (c *container) start() {
 	h := c.k.api.net.Host(c.host)
 	if c.stopping || h.process != nil || c.k.lost[c.node] || !slices.Contains(c.k.running, c) {
@@ -263,14 +263,14 @@ func (c *container) start() {
 	c.k.hooks.Start(c.name, c.host, c.claim)
 }
 
-// report writes readiness into the pod, where it has changed.
+// report writes a change of readiness into the pod.
 func (c *container) report(ready bool) {
 	if p := c.k.api.pods[c.name]; p != nil && p.UID == c.uid && p.Ready != ready {
 		c.k.api.setPod(c.name, func(p *decide.Pod) { p.Ready = ready })
 	}
 }
 
-// stopSoon asks the process to end, and ends it a while later. The kubelet of a lost node does nothing.
+// stopSoon asks the process to end, and kills it a while later. The kubelet of a lost node does nothing.
 func (c *container) stopSoon() {
 	if c.stopping || c.k.lost[c.node] {
 		return

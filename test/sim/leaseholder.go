@@ -7,7 +7,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// leaseHolder renews the Lease of the leader that its process runs, at the pace of node/lease.Holder.
+// leaseHolder renews the Lease for the leader in its process, at the pace of node/lease.Holder.
 type leaseHolder struct {
 	p        *process
 	proc     *Proc
@@ -30,7 +30,7 @@ func (h *leaseHolder) renew(c *Proc, e replication.Epoch, deposed func(replicati
 	clock := h.p.clock
 	for {
 		d, wait := h.duration, h.duration/20
-		if !h.p.disk.Hung() { // else the probe fails
+		if !h.p.disk.Hung() { // if it hangs, the probe fails
 			r := h.p.w.api.Renew(c, h.p.host, h.p.name, e, clock.True(d/6))
 			switch r.Answer {
 			case lease.Ours:

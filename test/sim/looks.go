@@ -16,14 +16,14 @@ type applied struct {
 	value    uint64
 }
 
-// look is a read without a guarantee beyond a prefix, at the position that its member had applied.
+// look is a read that guarantees only a consistent prefix, with the position that its member had applied.
 type look struct {
 	applied
 	reader string
 	at     time.Duration
 }
 
-// Committed tells what the entry at a position writes, as a member applied it. All members must agree.
+// Committed records what the entry at a position writes, as a member applied it. All members must agree.
 func (h *History) Committed(p replication.Position, key byte, value uint64) {
 	w := applied{p, key, value}
 	i, there := h.find(p)
@@ -37,19 +37,19 @@ func (h *History) Committed(p replication.Position, key byte, value uint64) {
 
 func (h *History) find(p replication.Position) (int, bool) {
 	if n := len(h.order); n == 0 || h.order[n-1].position < p {
-		return n, false // mostly
+		return n, false // the common case
 	}
 	return slices.BinarySearchFunc(h.order, p, func(w applied, p replication.Position) int { return cmp.Compare(w.position, p) })
 }
 
-// Forget drops the committed writes after p: a failover lost them, as the store's owner had agreed to.
+// Forget drops the committed writes after p: a failover lost them, with the consent of the store's owner.
 func (h *History) Forget(p replication.Position) {
 	i, _ := h.find(p + 1)
 	h.order = h.order[:i]
 }
 
-// Look tells what a read of any member answered, and how far that member had applied the log. A reader, which is one
-// connection or one process, must never go backwards, and must see what the log says up to there.
+// Look records what a read of any member returned, and how far that member had applied the log. A reader is one connection or one
+// process. It must never go backwards, and must see exactly what the log says up to that position.
 func (h *History) Look(reader string, key byte, value uint64, at replication.Mark) {
 	if before := h.seen[reader]; at.Position < before {
 		h.problem("%s answered at position %d after it had answered at %d", reader, at.Position, before)
@@ -62,7 +62,7 @@ func (h *History) problem(format string, args ...any) {
 	h.found = append(h.found, fmt.Sprintf(format, args...))
 }
 
-// checkLooks asks that every look saw the prefix of the committed writes that its member had applied.
+// checkLooks checks that every look saw the prefix of the committed writes that its member had applied.
 func (h *History) checkLooks() (problems []string) {
 	looks := slices.Clone(h.looks)
 	slices.SortStableFunc(looks, func(a, b look) int { return cmp.Compare(a.position, b.position) })

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Loop runs one world: events in the order of virtual time, one after the other, on the calling goroutine. Everything random
-// comes from Rand, so that one seed means one course of events. Nothing here may be used from another goroutine.
+// Loop runs one world: its events, one after the other in the order of virtual time, on the calling goroutine. All randomness
+// comes from Rand, so a seed determines the course of events. A Loop must not be used from another goroutine.
 type Loop struct {
-	// Rand is the world's only source of chance.
+	// Rand is the world's only source of randomness.
 	Rand *rand.Rand
 
 	now     time.Duration
@@ -19,46 +19,46 @@ type Loop struct {
 	hash    uint64
 	events  uint64
 	current *Proc
-	procs   []*Proc // live ones, each at its index
+	procs   []*Proc // live ones, each at its own index
 	closed  bool
 	lines   []line // ring of the newest maxLines
 	logged  int
 }
 
-// maxLines is how many log lines are kept.
+// maxLines is the number of log lines that are kept.
 const maxLines = 400
 
-// line is a log line that is formatted only if somebody reads it.
+// line is a log line. It is formatted only when somebody reads it.
 type line struct {
 	at     time.Duration
 	format string
 	args   []any
 }
 
-// NewLoop returns the world of a seed, at virtual time 0.
+// NewLoop returns the loop of a seed, at virtual time 0.
 func NewLoop(seed uint64) *Loop {
 	return &Loop{Rand: rand.New(rand.NewPCG(seed, 0x51ed270b)), hash: 14695981039346656037, lines: make([]line, 0, maxLines)}
 }
 
-// Now is the true time since the world began; no host knows it.
+// Now returns the true time since the world began, which no host knows.
 func (l *Loop) Now() time.Duration { return l.now }
 
-// Events is how many events have run.
+// Events returns the number of events that have run.
 func (l *Loop) Events() uint64 { return l.events }
 
-// Hash sums up the course of events so far. Two runs of one seed have the same.
+// Hash returns a hash of the course of events so far. Two runs of the same seed have the same hash.
 func (l *Loop) Hash() uint64 { return l.hash }
 
-// Note makes v a part of Hash.
+// Note mixes v into Hash.
 func (l *Loop) Note(v uint64) {
 	h := (l.hash ^ v) * 0x9e3779b97f4a7c15
 	l.hash = h ^ h>>29
 }
 
-// Chance is true with probability p.
+// Chance returns true with probability p.
 func (l *Loop) Chance(p float64) bool { return p > 0 && l.Rand.Float64() < p }
 
-// Between is a duration in [from, to), or from where that is empty.
+// Between returns a random duration in [from, to), or from if that interval is empty.
 func (l *Loop) Between(from, to time.Duration) time.Duration {
 	if to <= from {
 		return from
@@ -66,7 +66,7 @@ func (l *Loop) Between(from, to time.Duration) time.Duration {
 	return from + time.Duration(l.Rand.Int64N(int64(to-from)))
 }
 
-// Logf keeps a line for Tail. The arguments are formatted only when the tail is read: pass no value that will change.
+// Logf keeps a line for Tail. Its arguments are formatted only when Tail is called, so none of them may change later.
 func (l *Loop) Logf(format string, args ...any) {
 	for i := range len(format) {
 		l.hash = (l.hash ^ uint64(format[i])) * 1099511628211
@@ -80,7 +80,7 @@ func (l *Loop) Logf(format string, args ...any) {
 	l.logged++
 }
 
-// Tail is the newest log lines, with virtual time in seconds.
+// Tail returns the newest log lines, with the virtual time in seconds.
 func (l *Loop) Tail() string {
 	var b strings.Builder
 	for i := max(0, l.logged-maxLines); i < l.logged; i++ {
@@ -92,14 +92,14 @@ func (l *Loop) Tail() string {
 	return b.String()
 }
 
-// Timer is one event to come.
+// Timer is one pending event.
 type Timer struct {
 	loop  *Loop
 	at    time.Duration
 	seq   uint64
 	index int // in the heap, or unqueued or withheld
 	f     func()
-	proc  *Proc    // resumed, where there is no f
+	proc  *Proc    // to resume, if f is nil
 	owner *Process // nil: the world's own
 }
 
@@ -108,7 +108,7 @@ const (
 	withheld = -2 // due while its owner was frozen
 )
 
-// After runs f in d of true time; d of 0 or less is as soon as everything that is due already has run.
+// After runs f after d of true time. If d is 0 or less, f runs once everything that is due already has run.
 func (l *Loop) After(d time.Duration, f func()) *Timer { return l.after(nil, d, f) }
 
 func (l *Loop) after(owner *Process, d time.Duration, f func()) *Timer {
@@ -117,7 +117,7 @@ func (l *Loop) after(owner *Process, d time.Duration, f func()) *Timer {
 	return t
 }
 
-// Stop takes the event back; false when it has run or was stopped already.
+// Stop cancels the event. It returns false if the event has run or was stopped before.
 func (t *Timer) Stop() bool {
 	switch {
 	case t.index >= 0:
@@ -140,7 +140,7 @@ func (l *Loop) arm(t *Timer, d time.Duration) {
 	l.up(t.index)
 }
 
-// Step runs the next event; false when there is none.
+// Step runs the next event. It returns false if there is none.
 func (l *Loop) Step() bool {
 	if len(l.heap) == 0 {
 		return false
@@ -169,7 +169,7 @@ func (l *Loop) Step() bool {
 	return true
 }
 
-// Run runs everything that is due until then, and ends at that time.
+// Run runs everything that is due by until, and advances the time to until.
 func (l *Loop) Run(until time.Duration) {
 	for len(l.heap) > 0 && l.heap[0].at <= until {
 		l.Step()
@@ -177,8 +177,8 @@ func (l *Loop) Run(until time.Duration) {
 	l.now = max(l.now, until)
 }
 
-// RunUntil runs events until done, which it asks after every one, or until there is none before the limit. It returns
-// whether it is done.
+// RunUntil runs events until done returns true, which it calls after every event, or until none is left before the limit. It
+// returns whether done returned true.
 func (l *Loop) RunUntil(done func() bool, limit time.Duration) bool {
 	for !done() {
 		if len(l.heap) == 0 || l.heap[0].at > limit {
@@ -190,7 +190,7 @@ func (l *Loop) RunUntil(done func() bool, limit time.Duration) bool {
 	return true
 }
 
-// Close kills every Proc, so that a world leaves nothing behind. Procs started by what is deferred in them never run.
+// Close kills every Proc, so that the world leaves nothing behind. Procs that their deferred calls start never run.
 func (l *Loop) Close() {
 	l.closed = true
 	for len(l.procs) > 0 {
@@ -201,7 +201,7 @@ func (l *Loop) Close() {
 	l.heap = nil
 }
 
-// The heap is binary, ordered by time and then by the order in which events were queued. Each Timer knows its index.
+// The heap is a binary heap, ordered by time and then by the order of queueing. Each Timer knows its index.
 
 func (t *Timer) before(o *Timer) bool { return t.at < o.at || t.at == o.at && t.seq < o.seq }
 

@@ -33,7 +33,7 @@ func TestEventsRunInOrderOfTimeAndThenOfQueueing(t *testing.T) {
 	}
 }
 
-// TestHeapAgainstSorting stops and queues timers at random and compares the order with that of a sorted list.
+// TestHeapAgainstSorting randomly stops and queues timers, and compares the order with that of a sorted list.
 func TestHeapAgainstSorting(t *testing.T) {
 	l := NewLoop(2)
 	type due struct {
@@ -100,7 +100,7 @@ func TestKillUnwinds(t *testing.T) {
 		defer func() { got = append(got, "outer") }()
 		defer func() {
 			defer func() { got = append(got, "inner") }()
-			p.Sleep(time.Second) // while it unwinds: ends at once
+			p.Sleep(time.Second) // while it unwinds: ends immediately
 			got = append(got, "never")
 		}()
 		p.Wait(&s, -1)

@@ -9,46 +9,46 @@ import (
 	"time"
 )
 
-// Errors of the network, as nodeclient.Classify and the node's own dialler tell them apart.
+// Network errors, distinguished as nodeclient.Classify and the node's own dialler distinguish them.
 var (
-	// ErrTimeout: nothing came back in time. What was asked for may have happened, or may happen yet.
+	// ErrTimeout: no answer arrived in time. The request may have taken effect, or may still do so.
 	ErrTimeout = fmt.Errorf("sim: no answer in time: %w", context.DeadlineExceeded)
-	// ErrRefused: the host is there, and nothing listens.
+	// ErrRefused: the host is up, but nothing listens.
 	ErrRefused = fmt.Errorf("sim: %w", syscall.ECONNREFUSED)
-	// ErrReset: the connection broke. What was asked for may have happened.
+	// ErrReset: the connection broke. The request may have taken effect.
 	ErrReset = fmt.Errorf("sim: %w", syscall.ECONNRESET)
 )
 
-// Profile is how good the network is. Delays are one-way.
+// Profile is the quality of the network. Delays are one-way.
 type Profile struct {
-	// Min and Max bound a packet's ordinary delay.
+	// Min and Max bound the ordinary delay of a packet.
 	Min, Max time.Duration
-	// Tail is the share of packets that take up to TailMax; Loss that of packets that are lost. A stream sends again what
-	// was lost, 200 ms later; a call's packet is gone, or comes late (see Net.Late).
+	// Tail is the share of packets that take up to TailMax. Loss is the share of packets that are lost: a stream retransmits them
+	// after 200 ms, while a packet of a call is gone or arrives late (see Net.Late).
 	Tail    float64
 	TailMax time.Duration
 	Loss    float64
 }
 
-// Calm is a network without trouble of its own.
+// Calm returns the profile of a network without trouble of its own.
 func Calm() Profile { return Profile{Min: 200 * time.Microsecond, Max: 2 * time.Millisecond} }
 
-// Rough is a network in which some packets take seconds and some are lost.
+// Rough returns the profile of a network in which some packets take seconds and some are lost.
 func Rough() Profile {
 	return Profile{Min: 200 * time.Microsecond, Max: 5 * time.Millisecond, Tail: 0.005, TailMax: 3 * time.Second, Loss: 0.005}
 }
 
-// retransmit is how long a stream takes to notice a lost packet and to send it again.
+// retransmit is how long a stream takes to notice a lost packet and send it again.
 const retransmit = 200 * time.Millisecond
 
-// Net connects hosts. A message is passed by reference: whoever sent it, or got it, must not change it any more.
+// Net connects hosts. Messages are passed by reference: neither sender nor receiver may change one after it was sent.
 type Net struct {
 	Profile Profile
-	// Late is the share of calls' packets that are not gone for good when they meet a cut, a loss or an absent host, but
-	// arrive up to maxLate afterwards: a retransmission of the caller's kernel. Twice is the share of requests that arrive
-	// a second time, up to maxTwice after the first: a retry by something in between.
+	// Late is the share of calls' packets that do not vanish when they meet a cut, a loss or an absent host, but arrive up to
+	// maxLate afterwards, like a retransmission by the caller's kernel. Twice is the share of requests that arrive a second time,
+	// up to maxTwice after the first, like a retry by a proxy in between.
 	Late, Twice float64
-	// StreamRate bounds what Conn.Stream sends, in bytes a second.
+	// StreamRate limits what Conn.Stream sends, in bytes per second.
 	StreamRate int
 
 	loop    *Loop
@@ -73,7 +73,7 @@ func (l *Loop) NewNet() *Net {
 	}
 }
 
-// Host is an address: up without a process until one boots.
+// Host is an address. It is up from the start, but has no process until Boot.
 type Host struct {
 	Name  string
 	Clock *Clock
@@ -81,13 +81,13 @@ type Host struct {
 	net     *Net
 	process *Process
 	gone    bool
-	// See Operator.call: deaf, orders vanish; shut, whatever an operator sends is refused.
+	// If deaf, operators' orders vanish; if shut, whatever an operator sends is refused. See Operator.call.
 	deaf, shut bool
 	listen     func(*Conn)
-	conns      []*Conn // open ends, each at its index
+	conns      []*Conn // open ends, each at its own index
 }
 
-// Host returns the host of that name or host:port, with a clock of its own; it is made when it is first asked for.
+// Host returns the host with that name or host:port. It creates the host, with its own clock, at the first use.
 func (n *Net) Host(name string) *Host {
 	h := n.hosts[name]
 	if h == nil {
@@ -100,10 +100,10 @@ func (n *Net) Host(name string) *Host {
 	return h
 }
 
-// Process is what runs on the host; nil: nothing does.
+// Process returns the process that runs on the host, or nil if there is none.
 func (h *Host) Process() *Process { return h.process }
 
-// Boot starts a process on the host, in place of the one before, if that still runs.
+// Boot starts a process on the host. It kills the previous one if that still runs.
 func (h *Host) Boot(name string) *Process {
 	h.Kill()
 	p := h.net.loop.NewProcess(name)
@@ -119,18 +119,17 @@ func (h *Host) Boot(name string) *Process {
 	return p
 }
 
-// Kill ends what runs on the host: connections are reset, and new ones refused.
+// Kill kills the host's process: its connections are reset, and new ones are refused.
 func (h *Host) Kill() {
 	if h.process != nil {
 		h.process.Kill()
 	}
 }
 
-// Listen has each connection that is made to the host given to accept, in its process, until that dies.
+// Listen passes each connection made to the host to accept, in the host's process, until that process dies.
 func (h *Host) Listen(accept func(*Conn)) { h.listen = accept }
 
-// SetGone takes the host off the network, or puts it back: packets to and from a host that is gone vanish. What runs on it
-// goes on running.
+// SetGone takes the host off the network, or puts it back. Packets to and from such a host vanish, but its process keeps running.
 func (h *Host) SetGone(gone bool) {
 	h.gone = gone
 	if !gone {
@@ -138,10 +137,10 @@ func (h *Host) SetGone(gone bool) {
 	}
 }
 
-// SetDeaf has operators' orders to the host vanish, or arrive again.
+// SetDeaf makes operators' orders to the host vanish, or lets them arrive again.
 func (h *Host) SetDeaf(deaf bool) { h.deaf = deaf }
 
-// SetShut has the host refuse operators, as if its process were gone, or not any more.
+// SetShut makes the host refuse operators as if its process were gone, or ends that.
 func (h *Host) SetShut(shut bool) { h.shut = shut }
 
 // Reset breaks every connection between two hosts, at both ends at once.
@@ -154,35 +153,35 @@ func (n *Net) Reset(a, b string) {
 	}
 }
 
-// Cut drops what goes from one host to another, until it is healed.
+// Cut drops everything that goes from one host to another, until it is healed.
 func (n *Net) Cut(from, to string) {
 	if a, b := n.Host(from), n.Host(to); a != b {
 		n.cuts[way{a, b}] = struct{}{}
 	}
 }
 
-// CutBoth drops what goes between two hosts in either direction.
+// CutBoth drops everything between two hosts, in both directions.
 func (n *Net) CutBoth(a, b string) {
 	n.Cut(a, b)
 	n.Cut(b, a)
 }
 
-// Slow has what connections carry from one host to another take this much longer; 0: not any more.
+// Slow delays what connections carry from one host to another by d; 0 ends that.
 func (n *Net) Slow(from, to string, d time.Duration) { n.slow[way{n.Host(from), n.Host(to)}] = d }
 
-// Heal mends one direction.
+// Heal ends the cut in one direction.
 func (n *Net) Heal(from, to string) {
 	delete(n.cuts, way{n.Host(from), n.Host(to)})
 	n.resume()
 }
 
-// HealAll mends every cut; hosts that are gone stay so.
+// HealAll ends every cut. Hosts that are gone stay gone.
 func (n *Net) HealAll() {
 	clear(n.cuts)
 	n.resume()
 }
 
-// Open reports whether packets arrive in this direction.
+// Open reports whether packets get through in this direction.
 func (n *Net) Open(from, to string) bool { return n.open(n.Host(from), n.Host(to)) }
 
 func (n *Net) open(from, to *Host) bool {
@@ -196,7 +195,7 @@ func (n *Net) open(from, to *Host) bool {
 	return !cut
 }
 
-// delay is one packet's.
+// delay returns the delay of one packet.
 func (n *Net) delay() time.Duration {
 	p := &n.Profile
 	d := n.loop.Between(p.Min, p.Max)
@@ -206,7 +205,7 @@ func (n *Net) delay() time.Duration {
 	return d
 }
 
-// send carries one packet of a call, and runs arrive when it is there. It may vanish, or come late.
+// send carries one packet of a call, and calls arrive on its arrival. The packet may vanish or arrive late.
 func (n *Net) send(from, to *Host, arrive func()) {
 	n.loop.After(n.delay(), func() {
 		switch {
@@ -222,7 +221,7 @@ func (n *Net) send(from, to *Host, arrive func()) {
 	})
 }
 
-// exchange is one call as its caller sees it.
+// exchange is one call from its caller's point of view.
 type exchange struct {
 	net      *Net
 	from, to *Host
@@ -232,9 +231,9 @@ type exchange struct {
 	done     func(any, error)
 }
 
-// Begin sends a request and has done called once, in the process that runs on from, with the answer, or with one of this
-// package's errors after at most timeout. done is not called once that process is dead. The handler runs on to, in a Proc of
-// the process there; see Call.
+// Begin sends a request. It calls done in the process that runs on host from, with the answer or, after at most timeout, with one
+// of this package's errors. done is not called once that process is dead. The handler runs on host to, in a Proc of the process
+// there; see Call.
 func (n *Net) Begin(from, to string, timeout time.Duration, handler func(*Proc) (any, error), done func(any, error)) {
 	x := n.begin(from, to, timeout, handler, done)
 	if n.loop.Chance(n.Twice) {
@@ -287,24 +286,24 @@ func (x *exchange) end(reply any, err error) {
 	}
 }
 
-// Call sends a request and waits for its answer, like one over HTTP on a connection of its own. The handler runs on to, in a
-// Proc of its own that dies with the process there. A timeout leaves the handler running; the request may arrive after it,
-// and sometimes arrives twice. An error that is not one of this package's is the handler's.
+// Call sends a request and waits for its answer, like HTTP on a connection of its own. The handler runs on host to, in its own
+// Proc, which dies with the process there. A timeout does not stop the handler. The request may arrive after the timeout, and
+// sometimes arrives twice. An error that is not one of this package's comes from the handler.
 func (n *Net) Call(p *Proc, from, to string, timeout time.Duration, handler func(*Proc) (any, error)) (any, error) {
 	var r result
 	n.Begin(from, to, timeout, handler, r.set)
 	return r.wait(p)
 }
 
-// CallOnce is Call of a request that never arrives twice, as on a client's connection: who is refused can tell that nothing
-// happens.
+// CallOnce is Call for a request that never arrives twice, as on a client's connection: a caller that is refused can rely on the
+// request having no effect.
 func (n *Net) CallOnce(p *Proc, from, to string, timeout time.Duration, handler func(*Proc) (any, error)) (any, error) {
 	var r result
 	n.begin(from, to, timeout, handler, r.set)
 	return r.wait(p)
 }
 
-// result is an answer that is waited for.
+// result is an answer that somebody waits for.
 type result struct {
 	reply any
 	err   error
@@ -324,7 +323,7 @@ func (r *result) wait(p *Proc) (any, error) {
 	return r.reply, r.err
 }
 
-// resume lets go on what waits for a direction that is open again.
+// resume continues the pipes that waited for a direction that is open again.
 func (n *Net) resume() {
 	waiting := n.stalled
 	n.stalled = nil

@@ -12,7 +12,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/nodeclient"
 )
 
-// pair is a network of two hosts, each with a process.
+// pair returns a network of two hosts, each with a process.
 func pair(t *testing.T, seed uint64) (*Loop, *Net) {
 	t.Helper()
 	l := NewLoop(seed)
@@ -95,7 +95,7 @@ func TestADeadCallerHearsNothing(t *testing.T) {
 	l.Run(time.Minute)
 }
 
-// serve sends back whatever arrives at b, and tells how its connections end.
+// serve echoes whatever arrives at b, and records how its connections end.
 func serve(n *Net, ends *[]error) {
 	h := n.Host("b")
 	h.Listen(func(c *Conn) {
@@ -201,8 +201,8 @@ func TestASlowDirection(t *testing.T) {
 	}
 }
 
-// TestACutConnectionWaitsOrBreaks looks at many: some go on where they were after the cut, without a loss, some break, and
-// an end may know later than the other.
+// TestACutConnectionWaitsOrBreaks examines many connections: after the cut some continue where they were, without a loss, and some
+// break, and one end may notice later than the other.
 func TestACutConnectionWaitsOrBreaks(t *testing.T) {
 	kept, broken, oneSided := 0, 0, 0
 	for seed := range uint64(200) {
@@ -299,7 +299,7 @@ func TestStreamsCarryBytesAtABoundedRate(t *testing.T) {
 	}
 }
 
-// TestTheNetworkRepeats runs much of it at once, twice.
+// TestTheNetworkRepeats exercises much of the network, twice, and compares the runs.
 func TestTheNetworkRepeats(t *testing.T) {
 	run := func(seed uint64) string {
 		l, n := pair(t, seed)

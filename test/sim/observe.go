@@ -15,7 +15,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// look observes and decides, anew while the decision asks for what was taken from the cache to be read; see controllers/observe.go.
+// look observes and decides. It repeats this as long as the decision asks for an uncached read of something that came from the
+// cache; see controllers/observe.go.
 func (x *pass) look() (decide.Plan, error) {
 	for {
 		x.asOf = x.client.api.store
@@ -37,7 +38,7 @@ func (x *pass) look() (decide.Plan, error) {
 	}
 }
 
-// observe reads what a decision needs.
+// observe gathers the input of a decision.
 func (x *pass) observe() (decide.Observed, error) {
 	if x.store.Annotations[v1alpha1.AnnotationFailover] != "" {
 		x.uncached.Store = true
@@ -80,7 +81,7 @@ func (x *pass) bare(name string) decide.Member {
 	return decide.Member{Name: name, Ordinal: ordinal, SpecHash: x.specHash()}
 }
 
-// objects takes the members' pods and claims from the cache where that is to do.
+// objects takes the members' pods and claims from the cache, unless the pass must read them uncached.
 func (x *pass) objects() (map[string]decide.Member, error) {
 	pods, claims := x.cache.Pods, x.cache.Claims
 	if x.uncached.Members {
@@ -107,7 +108,7 @@ func (x *pass) objects() (map[string]decide.Member, error) {
 	return members, nil
 }
 
-// ask asks every member that has an address, all at once.
+// ask asks every member that has an address, all in parallel.
 func (x *pass) ask(members map[string]decide.Member) {
 	results := make(map[string]decide.Probe, len(members))
 	addrs := make(map[string]string, len(members))
@@ -165,7 +166,7 @@ func (x *pass) probeOf(name string, pod *decide.Pod) *probe {
 	return pr
 }
 
-// judge is the second half of the observer's askOne.
+// judge corresponds to the second half of the observer's askOne.
 func (x *pass) judge(name, host string, pr *probe, reply any, err error) decide.Probe {
 	now, heard := x.now(), x.streams.heardAt(host)
 	pr.timedOut, pr.refused = false, false
@@ -209,7 +210,7 @@ func (pr *probe) failed(r decide.Reach, now, heard time.Time) decide.Probe {
 	return out
 }
 
-// askAndRead asks the members, and reads the record after that, from the cache where that is to do; see controllers/record.go.
+// askAndRead asks the members first and then reads the record, from the cache if that suffices; see controllers/record.go.
 func (x *pass) askAndRead(members map[string]decide.Member) (decide.Lease, error) {
 	m := x.memory
 	if !x.uncached.Record {
@@ -233,7 +234,7 @@ func (x *pass) askAndRead(members map[string]decide.Member) (decide.Lease, error
 	}
 }
 
-// known is that of controllers/record.go.
+// known corresponds to the type in controllers/record.go.
 type known struct {
 	exists bool
 	record string
@@ -258,7 +259,7 @@ func (k known) shows(l *LeaseObject) bool {
 
 func (k known) moved(to known) bool { return k.epoch != to.epoch || k.phase != to.phase }
 
-// seenLease is what a decision needs of the Lease.
+// seenLease returns what a decision needs of the Lease.
 func (x *pass) seenLease(l *LeaseObject) decide.Lease {
 	now, watch := x.now(), &x.memory.lease
 	if l == nil {
@@ -282,7 +283,7 @@ func (x *pass) seenLease(l *LeaseObject) decide.Lease {
 	return out
 }
 
-// call gives one order to whatever answers on a host, and has done called with the answer, in the operator's process.
+// call sends one order to whatever answers on a host. It calls done with the answer, in the operator's process.
 func (o *Operator) call(host string, timeout time.Duration, order func(Control, *Proc) (any, error), done func(any, error)) {
 	if host == "" {
 		o.process.After(0, func() { done(nil, ErrRefused) })
@@ -298,17 +299,17 @@ func (o *Operator) call(host string, timeout time.Duration, order func(Control, 
 	}, done)
 }
 
-// command is call of what is no question: a deaf member does not get it.
+// command is call for an order that is not a question: a deaf member never receives it.
 func (o *Operator) command(host string, timeout time.Duration, order func(Control, *Proc) (any, error), done func(any, error)) {
 	o.call(host, timeout, o.unless(host, 1, order), done)
 }
 
-// question is call of what a deaf member mostly gets, over another connection.
+// question is call for a question, which goes over another connection: even a deaf member usually receives it.
 func (o *Operator) question(host string, timeout time.Duration, ask func(Control, *Proc) (any, error), done func(any, error)) {
 	o.call(host, timeout, o.unless(host, 0.15, ask), done)
 }
 
-// unless has a share of what a deaf member is sent vanish.
+// unless makes the given share of what is sent to a deaf member vanish.
 func (o *Operator) unless(host string, share float64, do func(Control, *Proc) (any, error)) func(Control, *Proc) (any, error) {
 	return func(c Control, p *Proc) (any, error) {
 		if o.net.Host(host).deaf && o.loop.Chance(share) {
@@ -318,7 +319,7 @@ func (o *Operator) unless(host string, share float64, do func(Control, *Proc) (a
 	}
 }
 
-// answered makes of a member's error what its control port answers: a refusal is one, and nothing else is.
+// answered converts a member's error into the answer of its control port: a refusal is answered as such, and nothing else is.
 func answered(err error) error {
 	var refusal *replication.Refusal
 	var already *wire.Error

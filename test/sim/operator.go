@@ -16,8 +16,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// Control is a member's control port. Its methods run in a Proc of the member's process. An error that is a
-// *replication.Refusal or a *wire.Error says that the member refused; any other one says nothing.
+// Control is a member's control port. Its methods run in a Proc of the member's process. An error that is a *replication.Refusal
+// or a *wire.Error means that the member refused. Any other error tells nothing about the outcome.
 type Control interface {
 	Status(p *Proc) (wire.Status, error)
 	Fence(p *Proc, r wire.FenceRequest) (wire.FenceReply, error)
@@ -27,7 +27,7 @@ type Control interface {
 	Handover(p *Proc, r wire.HandoverRequest) (wire.HandoverReply, error)
 }
 
-// What cmd/operator and controllers go by.
+// Settings of cmd/operator and controllers.
 const (
 	leaseDuration = 10 * time.Second // of the operators' election
 	renewDeadline = 7 * time.Second
@@ -44,19 +44,19 @@ const (
 	maxBackoff      = time.Second
 )
 
-// annotationTemplate on the store stands for the pods' template: another value asks for a restart.
+// annotationTemplate is an annotation on the store that stands for the pod template: changing its value requests a restart.
 const annotationTemplate = "sim/template"
 
-// Operator is one replica of the operator, on a host of its own. It runs the passes of controllers.Reconciler over
-// decide.Decide: the same order of reads, the same concurrency, the same timeouts. What it remembers dies with its process.
+// Operator is one replica of the operator, on its own host. It runs the passes of controllers.Reconciler over decide.Decide, with
+// the same order of reads, the same concurrency and the same timeouts. Its memory dies with its process.
 type Operator struct {
-	// Settings of decide; Timeouts of its questions.
+	// Settings are the settings of decide; Timeouts are those of the questions to members.
 	Settings decide.Settings
 	Timeouts nodeclient.Timeouts
 
-	// Passes counts completed passes, Steps the looks in them, over all its lives.
+	// Passes counts completed passes and Steps the looks in them, over all lives of the operator.
 	Passes, Steps int
-	// Plan is the newest plan of its present life.
+	// Plan is the newest plan of the current life.
 	Plan decide.Plan
 
 	name    string
@@ -66,7 +66,7 @@ type Operator struct {
 	client  Client
 	control func(host string) Control
 
-	// Of the present life.
+	// The fields below belong to the current life.
 	process *Process
 	cache   *Cache
 	leads   bool
@@ -77,7 +77,7 @@ type Operator struct {
 	now     func() time.Time
 }
 
-// NewOperator returns an operator that runs from now on. control finds what answers on a host; nil: no process.
+// NewOperator returns a running operator. control returns what answers on a host; nil means that no process runs there.
 func (a *API) NewOperator(name string, control func(host string) Control) *Operator {
 	o := &Operator{
 		Settings: decide.DefaultSettings(), Timeouts: nodeclient.DefaultTimeouts(),
@@ -88,19 +88,19 @@ func (a *API) NewOperator(name string, control func(host string) Control) *Opera
 	return o
 }
 
-// Name is that of its host.
+// Name returns the name of the operator's host.
 func (o *Operator) Name() string { return o.name }
 
-// Leads reports whether it believes that it is the active one.
+// Leads reports whether the operator believes that it is the active one.
 func (o *Operator) Leads() bool { return o.leads }
 
-// Cache is what it knows of the API's objects; nil while it has just started.
+// Cache returns the operator's view of the API's objects. It is nil just after a start.
 func (o *Operator) Cache() *Cache { return o.cache }
 
-// Kill ends the process at whatever it waits for; another one, which remembers nothing, starts after a while.
+// Kill kills the process, whatever it waits for. After a while a new one starts, which remembers nothing.
 func (o *Operator) Kill() { o.host.Kill() }
 
-// Pause stops the process for so long, in the middle of whatever it does.
+// Pause stops the process for d, in the middle of whatever it does.
 func (o *Operator) Pause(d time.Duration) {
 	p := o.process
 	p.Freeze()
@@ -127,7 +127,8 @@ func (o *Operator) start() {
 	})
 }
 
-// told is the event handlers of controllers.SetupWithManager: a renewal is noted and wakes nobody, and so does a new status.
+// told corresponds to the event handlers of controllers.SetupWithManager: a Lease renewal or a new status is noted but starts no
+// pass.
 func (o *Operator) told(kind int) {
 	switch m := o.memory; kind {
 	case kindLease:
@@ -160,8 +161,8 @@ func (o *Operator) wake() {
 	o.wakeup.Fire()
 }
 
-// elect is client-go's leader election. Who leads and cannot renew in time ends its process, which is worse than what the product does:
-// its operators go on, on standby, and remember.
+// elect corresponds to client-go's leader election. An operator that leads and cannot renew in time ends its process. This is
+// harsher than the product, whose operators stay up on standby and keep their memory.
 func (o *Operator) elect(p *Proc) {
 	var version int
 	var holder string
@@ -188,7 +189,7 @@ func (o *Operator) elect(p *Proc) {
 	}
 }
 
-// passes is the work queue: one pass at a time, when something changed or the last plan asks for it.
+// passes corresponds to the work queue: it runs one pass at a time, when something changed or when the last plan asks for one.
 func (o *Operator) passes(p *Proc) {
 	o.watchStreams()
 	backoff := firstBackoff
@@ -218,7 +219,7 @@ func (o *Operator) passes(p *Proc) {
 	}
 }
 
-// pass is Reconciler.Reconcile.
+// pass corresponds to Reconciler.Reconcile.
 func (o *Operator) pass(p *Proc) (decide.Plan, error) {
 	o.Passes++
 	x := &pass{Operator: o, p: p, store: o.cache.Store, began: o.now()}
@@ -229,16 +230,16 @@ func (o *Operator) pass(p *Proc) (decide.Plan, error) {
 	return plan, err
 }
 
-// pass is one pass.
+// pass is the state of one pass.
 type pass struct {
 	*Operator
 	p       *Proc
-	store   *v1alpha1.ReplicatedStore // of the cache, or newer: never changed
+	store   *v1alpha1.ReplicatedStore // from the cache, or newer; never modified
 	asOf    *v1alpha1.ReplicatedStore // as it was in the API when the newest look began, for the checker
 	began   time.Time
 	answers decide.Pass
 	seen    decide.Observed
-	// uncached is what is read from the API server itself for the rest of the pass.
+	// uncached says what the rest of the pass reads directly from the API server.
 	uncached decide.Reads
 }
 
@@ -277,7 +278,7 @@ func (x *pass) announce(plan decide.Plan) {
 	}
 }
 
-// memory is what is remembered between passes; see controllers/memory.go.
+// memory is what the operator remembers between passes; see controllers/memory.go.
 type memory struct {
 	held     map[string]time.Time
 	probes   map[string]*probe
@@ -289,9 +290,9 @@ type memory struct {
 	known    known
 	decided  decide.Outcome
 	lease    leaseWatch
-	trialOf  string // whose pod was tried last
-	record   string // of the Lease as watched
-	// Of the store as watched.
+	trialOf  string // the member whose pod was tried last
+	record   string // of the watched Lease
+	// Of the watched store.
 	generation  int64
 	annotations map[string]string
 	decoded     struct {
@@ -339,7 +340,7 @@ func (m *memory) heldFor(now time.Time) map[string]time.Duration {
 	return out
 }
 
-// tried and handovers are those of controllers/memory.go.
+// tried and handovers correspond to those in controllers/memory.go.
 func (m *memory) tried(e replication.Epoch, err error, now time.Time) {
 	if m.failures.Epoch != e || err == nil {
 		m.failures = decide.HandoverFailures{Epoch: e}
@@ -358,7 +359,7 @@ func (m *memory) handovers(now time.Time) decide.HandoverFailures {
 	return f
 }
 
-// decode remembers the newest record, which is mostly the one of the step before.
+// decode caches the newest record, which is usually the one of the previous step.
 func (m *memory) decode(text string) (*decide.Record, error) {
 	if d := &m.decoded; d.text != text {
 		d.text = text
@@ -367,7 +368,7 @@ func (m *memory) decode(text string) (*decide.Record, error) {
 	return m.decoded.record, m.decoded.err
 }
 
-// leaseWatch is that of controllers/memory.go.
+// leaseWatch corresponds to the type in controllers/memory.go.
 type leaseWatch struct {
 	renewed uint64
 	epoch   uint64

@@ -17,7 +17,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// fakeControl is a member of a fake.Cluster as a Control.
+// fakeControl adapts a member of a fake.Cluster to Control.
 type fakeControl struct {
 	client nodeclient.Client
 	to     nodeclient.Target
@@ -50,7 +50,7 @@ func (c fakeControl) Handover(_ *Proc, r wire.HandoverRequest) (wire.HandoverRep
 	return c.client.Handover(context.Background(), c.to, r)
 }
 
-// stage is two operators and a store whose members are fakes that replicate at once.
+// stage is two operators and a store whose members are fakes that replicate instantly.
 type stage struct {
 	t    testing.TB
 	l    *Loop
@@ -59,7 +59,7 @@ type stage struct {
 	fake *fake.Cluster
 	ops  []*Operator
 
-	text string // of the record that was decoded last
+	text string // the record that was decoded last
 	rec  *decide.Record
 }
 
@@ -128,7 +128,7 @@ func (s *stage) until(what string, done func() bool) {
 	}
 }
 
-// stable: a leader in an epoch of at least e, and two voters.
+// stable reports whether there is a leader in an epoch of at least e, with two voters.
 func (s *stage) stable(e replication.Epoch) func() bool {
 	return func() bool {
 		r := s.record()
@@ -182,7 +182,7 @@ func TestOperatorsRunAStore(t *testing.T) {
 	s.check()
 }
 
-// TestOperatorsMayDieAnywhere kills, pauses and doubles them while leaders die, and asks that the store comes back.
+// TestOperatorsMayDieAnywhere kills, pauses and doubles the operators while leaders die, and checks that the store comes back.
 func TestOperatorsMayDieAnywhere(t *testing.T) {
 	for seed := range uint64(10) {
 		s := newStage(t, seed)
@@ -214,7 +214,7 @@ func TestOperatorsMayDieAnywhere(t *testing.T) {
 	}
 }
 
-// TestABrokenElection: both are active as long as it lasts, and one of them after it.
+// TestABrokenElection checks that both operators are active while the election is broken, and one of them afterwards.
 func TestABrokenElection(t *testing.T) {
 	s := newStage(t, 2)
 	both := func() bool { return s.ops[0].Leads() && s.ops[1].Leads() }

@@ -8,8 +8,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// calm is a whole store of three members, k = 1, in a world without faults of its own; the seed is the first from seed on that
-// draws one.
+// calm returns a whole store of three members, k = 1, in a world without faults of its own. It uses the first seed from seed on
+// that draws such a world, and returns that seed.
 func calm(t *testing.T, seed uint64) (*World, uint64) {
 	t.Helper()
 	for ; ; seed++ {
@@ -36,8 +36,8 @@ func (w *World) elected() *Operator {
 	return nil
 }
 
-// TestHowLongWritesPause: from a fault to the moment at which a new leader takes writes, in time that nothing disturbs. Clients'
-// way to the new leader is not in it.
+// TestHowLongWritesPause measures the time from a fault until a new leader takes writes, with nothing else going on. It does not
+// include the time that clients need to find the new leader.
 func TestHowLongWritesPause(t *testing.T) {
 	alone := func(w *World, host, other string) { w.net.CutBoth(host, other) }
 	everybodyElse := func(w *World, host string, cut func(*World, string, string)) {
@@ -94,7 +94,7 @@ func TestHowLongWritesPause(t *testing.T) {
 	}
 }
 
-// takesWrites tells whether a leader of an epoch above e does.
+// takesWrites reports whether a leader of an epoch above e takes writes.
 func (w *World) takesWrites(e replication.Epoch) bool {
 	for _, p := range w.members {
 		if p.m.Open() && p.m.Replica().Promises().Epoch > e {
@@ -104,7 +104,7 @@ func (w *World) takesWrites(e replication.Epoch) bool {
 	return false
 }
 
-// TestNoFailoverFor what costs no write, however long it lasts.
+// TestNoFailoverFor checks that faults that stop no writes cause no failover, however long they last.
 func TestNoFailoverFor(t *testing.T) {
 	for name, strike := range map[string]func(w *World, leader, follower string){
 		"an API server that is gone":            func(w *World, _, _ string) { w.api.net.Host(APIHost).Process().Freeze() },

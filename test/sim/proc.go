@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// Proc is a coroutine: code that blocks, and runs only between two events of its Loop. It gives way only in Sleep and Wait,
-// so that everything between two of them is atomic in the world.
+// Proc is a coroutine: blocking code that runs between the events of its Loop. It yields only in Sleep and Wait, so everything
+// between two such calls is atomic in the world.
 type Proc struct {
 	Name string
-	// Done fires when the Proc has ended, however.
+	// Done fires when the Proc has ended, for whatever reason.
 	Done Signal
 
 	loop    *Loop
@@ -28,13 +28,13 @@ type Proc struct {
 	killed    bool
 	ended     bool
 	signalled bool
-	timer     Timer // what it waits for: its start, the end of a Sleep, a Signal or its timeout
+	timer     Timer // its start, the end of a Sleep, a Signal, or the timeout of a Wait
 }
 
-// unwind is the panic that ends a killed Proc.
+// unwind is the value of the panic that ends a killed Proc.
 type unwind struct{}
 
-// Go starts f as a Proc, once everything that is due now has run.
+// Go runs f as a Proc, once everything that is due now has run.
 func (l *Loop) Go(name string, f func(*Proc)) *Proc { return l.start(nil, name, f) }
 
 func (l *Loop) start(of *Process, name string, f func(*Proc)) *Proc {
@@ -55,10 +55,10 @@ func (l *Loop) start(of *Process, name string, f func(*Proc)) *Proc {
 	return p
 }
 
-// Loop is the Proc's.
+// Loop returns the Proc's Loop.
 func (p *Proc) Loop() *Loop { return p.loop }
 
-// Process is what the Proc belongs to; nil: the world itself.
+// Process returns the process that the Proc belongs to, or nil if it belongs to the world itself.
 func (p *Proc) Process() *Process { return p.process }
 
 // Ended reports whether the Proc has returned or was killed.
@@ -71,7 +71,7 @@ func (p *Proc) Sleep(d time.Duration) {
 	p.park()
 }
 
-// Wait waits until s fires, for at most timeout (less than 0: for ever), and returns whether it fired.
+// Wait waits until s fires, for at most timeout (forever if negative), and reports whether it fired.
 func (p *Proc) Wait(s *Signal, timeout time.Duration) bool {
 	p.check()
 	if s.latched {
@@ -96,7 +96,7 @@ func (p *Proc) check() {
 	}
 }
 
-// park gives way until the Proc's timer resumes it.
+// park yields until the Proc's timer resumes it.
 func (p *Proc) park() {
 	p.running = false
 	alive := p.yield(struct{}{})
@@ -106,13 +106,13 @@ func (p *Proc) park() {
 	}
 }
 
-// Kill ends the Proc: what it waits for never comes, and what it deferred runs, before Kill returns. A Proc that kills itself
-// does not return from Kill; one that has not begun never does.
+// Kill ends the Proc: its Sleep or Wait never returns, and its deferred calls run before Kill returns. If a Proc kills itself, Kill
+// does not return. A Proc that has not begun never runs.
 func (p *Proc) Kill() {
 	switch {
 	case p.ended:
 	case p.running:
-		p.killed = true // if it is not the current one, it ends when it would wait next
+		p.killed = true // a Proc that is not the current one ends when it would next wait
 		if p.loop.current == p {
 			panic(unwind{})
 		}
@@ -160,7 +160,7 @@ func (p *Proc) body(yield func(struct{}) bool) {
 	p.f(p)
 }
 
-// finish takes an ended Proc out of the world.
+// finish removes an ended Proc from the world.
 func (p *Proc) finish() {
 	if p.ended {
 		return
@@ -185,11 +185,11 @@ type Signal struct {
 	latched bool
 }
 
-// Fire wakes every Proc that waits now, each by an event of its own.
+// Fire wakes every Proc that waits now, each with its own event.
 func (s *Signal) Fire() {
 	for _, p := range s.waiters {
 		p.signalled = true
-		if p.timer.index != withheld { // else it is woken anyway, once its process runs again
+		if p.timer.index != withheld { // a withheld Proc is woken anyway once its process runs again
 			p.timer.Stop()
 			p.loop.arm(&p.timer, 0)
 		}
@@ -197,7 +197,7 @@ func (s *Signal) Fire() {
 	s.waiters = s.waiters[:0]
 }
 
-// Latch fires for good: who waits from now on does not wait.
+// Latch fires permanently: later calls of Wait do not block.
 func (s *Signal) Latch() {
 	s.latched = true
 	s.Fire()
@@ -209,7 +209,7 @@ func (s *Signal) leave(p *Proc) {
 	}
 }
 
-// Process is what starts, freezes and dies together on a host: its Procs and its timers.
+// Process is the unit that starts, freezes and dies on a host: a set of Procs and timers.
 type Process struct {
 	Name string
 
@@ -221,26 +221,26 @@ type Process struct {
 	exits    []func()
 }
 
-// NewProcess returns a living process without anything in it.
+// NewProcess returns a live process with nothing in it.
 func (l *Loop) NewProcess(name string) *Process { return &Process{Name: name, loop: l, dead: l.closed} }
 
 // Go starts a Proc that dies with the process.
 func (o *Process) Go(name string, f func(*Proc)) *Proc { return o.loop.start(o, name, f) }
 
-// After is Loop.After for as long as the process lives.
+// After is Loop.After, limited to the life of the process.
 func (o *Process) After(d time.Duration, f func()) *Timer { return o.loop.after(o, d, f) }
 
-// OnExit has f called once when the process dies, after its Procs have ended.
+// OnExit arranges for f to be called once when the process dies, after its Procs have ended.
 func (o *Process) OnExit(f func()) { o.exits = append(o.exits, f) }
 
 // Dead reports whether the process was killed.
 func (o *Process) Dead() bool { return o.dead }
 
-// Frozen reports whether the process is stopped for a while.
+// Frozen reports whether the process is frozen.
 func (o *Process) Frozen() bool { return o.frozen }
 
-// Freeze keeps everything in the process from running until Thaw; what becomes due meanwhile runs then. A running Proc
-// goes on until it waits.
+// Freeze stops everything in the process until Thaw; what becomes due meanwhile runs then. A running Proc continues until it
+// waits.
 func (o *Process) Freeze() { o.frozen = true }
 
 // Thaw ends Freeze.
@@ -258,7 +258,7 @@ func (o *Process) release(t *Timer) {
 	o.withheld = slices.DeleteFunc(o.withheld, func(w *Timer) bool { return w == t })
 }
 
-// Kill ends the process. A Proc of it that kills it does not return from Kill.
+// Kill ends the process. If a Proc of the process calls it, Kill does not return.
 func (o *Process) Kill() {
 	if o.dead {
 		return

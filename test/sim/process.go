@@ -22,7 +22,7 @@ import (
 // process is one running member: the real role.Member, log, META and snapshots on a simulated disk.
 type process struct {
 	w          *World
-	id         string // no two processes have the same
+	id         string // unique among all processes
 	name, host string
 	self       replication.Voter
 	disk       *Disk
@@ -33,11 +33,11 @@ type process struct {
 	works      *works
 	source     *snap.Source
 
-	os      *Process // what is killed and frozen
-	waiting []func() // for the disk
+	os      *Process // the unit that is killed and frozen
+	waiting []func() // work that waits for the disk
 	unhung  Signal
 	writers []*writer
-	acker   func() // sends what is owed; nil: this member does not follow a stream
+	acker   func() // sends the acknowledgements that are due; nil: this member does not follow a stream
 	changed <-chan struct{}
 	fatal   error
 	slow    time.Duration // added to every fsync
@@ -51,7 +51,7 @@ type writer struct {
 
 const storeName = "orders"
 
-// start opens the member's directory and runs it on a host that has booted; an error is what the process ends with.
+// start opens the member's directory and runs the member on a booted host. If it fails, the process exits with that error.
 func (w *World) start(name, host string, disk *Disk) (*process, error) {
 	h := w.net.Host(host)
 	w.processes++
@@ -82,7 +82,7 @@ func (w *World) start(name, host string, disk *Disk) (*process, error) {
 	return p, nil
 }
 
-// stop ends the process in order.
+// stop shuts the process down in an orderly way.
 func (p *process) stop() {
 	p.m.Leave()
 	p.works.StopApply()
@@ -95,7 +95,7 @@ func (p *process) stop() {
 func (p *process) now() time.Time { return p.clock.Mono() }
 func (p *process) wall() int64    { return p.clock.Wall().UnixMilli() }
 
-// after runs f in the role goroutine when d has passed on its clock, or once the disk lets it come round again.
+// after runs f in the role goroutine after d on the host's clock, or later, once a hung disk lets the goroutine proceed.
 func (p *process) after(d time.Duration, f func()) *Timer {
 	return p.os.After(p.clock.True(d), func() { p.run(f) })
 }
@@ -109,7 +109,7 @@ func (p *process) run(f func()) {
 	p.settle()
 }
 
-// diskBack lets go on what waited for the disk.
+// diskBack releases what waited for the disk.
 func (p *process) diskBack() {
 	waiting := p.waiting
 	p.waiting = nil
@@ -119,7 +119,7 @@ func (p *process) diskBack() {
 	p.unhung.Fire()
 }
 
-// ready waits until the role goroutine comes round: while the disk hangs, it does not.
+// ready waits until the role goroutine is available. It is not while the disk hangs.
 func (p *process) ready(c *Proc) {
 	for p.disk.Hung() {
 		c.Wait(&p.unhung, -1)
@@ -133,7 +133,7 @@ func (p *process) tick() {
 	})
 }
 
-// settle is what the role goroutine does after every event.
+// settle does what the role goroutine does after every event.
 func (p *process) settle() {
 	p.m.Settle()
 	for p.m.MaySeal() && (p.m.Unsealed() || p.sequencer().taken <= p.sequencer().tail) {
@@ -164,7 +164,7 @@ func (p *process) settle() {
 func (p *process) sequencer() *sequencer { return p.m.Contents().Seq.(*sequencer) }
 func (p *process) state() *registers     { return p.m.Contents().State.(*registers) }
 
-// fail ends the process a moment later, as a node does that met a final error.
+// fail ends the process a moment later, as a node does after a fatal error.
 func (p *process) fail(err error) {
 	if p.fatal != nil || p.os.Dead() {
 		return
@@ -181,7 +181,7 @@ func (p *process) syncTime() time.Duration {
 	return p.slow + p.w.latency(100*time.Microsecond, 4*time.Millisecond)
 }
 
-// Control port. Each waits for the role goroutine, as long as that takes.
+// The control port. Each method waits for the role goroutine, however long that takes.
 
 func (p *process) Status(c *Proc) (wire.Status, error) {
 	p.ready(c)
@@ -198,7 +198,7 @@ func (p *process) Fence(c *Proc, r wire.FenceRequest) (wire.FenceReply, error) {
 	return reply, err
 }
 
-// reserved tells whether the member has set aside what it needs on a full volume.
+// reserved reports whether the member has reserved the space that it needs on a full volume.
 func (p *process) reserved() bool {
 	for i := range 8 {
 		if info, err := p.fs.Stat(fmt.Sprintf("data/%s/%d", volume.Dir, i)); err != nil || durable.Allocated(info) == 0 {
@@ -208,7 +208,7 @@ func (p *process) reserved() bool {
 	return true
 }
 
-// acts checks that a full volume keeps a member from nothing that a failover needs of it.
+// acts checks that a full volume prevents nothing that a failover needs of the member.
 func (p *process) acts(what string, err error) {
 	var r *replication.Refusal
 	if errors.As(err, &r) && r.Reason == replication.ReasonNoRoom {

@@ -18,7 +18,7 @@ var (
 	simTime  = flag.Duration("sim.budget", 0, "begin no seed after this long; 0: no limit")
 )
 
-// TestSimulation plays many worlds; see the package's comment. A failing seed prints the command that repeats it.
+// TestSimulation plays many worlds; see the package comment. For a failing seed it prints the command that repeats it.
 func TestSimulation(t *testing.T) {
 	if *simSeed != 0 {
 		w, err := play(*simSeed)
@@ -28,7 +28,7 @@ func TestSimulation(t *testing.T) {
 		t.Logf("seed %d: %s\n%s", *simSeed, w.sums(), w.loop.Tail())
 		return
 	}
-	// A world is small and short: collecting its garbage as it arises took a third of the time.
+	// Worlds are small and short-lived. With the default GC setting, garbage collection took a third of the time.
 	defer debug.SetGCPercent(debug.SetGCPercent(1000))
 	var total sums
 	var mu sync.Mutex
@@ -66,7 +66,7 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
-// progress of a long run, in one line.
+// progress formats the progress of a long run as one line.
 func progress(played, of int, took time.Duration) string {
 	each := took / time.Duration(played)
 	left := (each * time.Duration(of-played)).Round(time.Second)
@@ -85,7 +85,7 @@ func play(seed uint64) (w *World, err error) {
 	return w, nil
 }
 
-// sums are what worlds came to.
+// sums are the totals of all worlds.
 type sums struct {
 	Events                                             uint64
 	Acknowledged, Leaderships, Cuts, Seeds, Fetches    int
@@ -130,7 +130,7 @@ func (s sums) String() string {
 		s.Events, s.Acknowledged, s.Leaderships, s.Cuts, s.Seeds, s.Fetches, s.Reads, s.FollowerReads, s.Incarnated, s.Full, s.Steps, s.Lossy, s.Undecided)
 }
 
-// reaches fails when the worlds no longer come to what they are for.
+// reaches fails if the worlds no longer exercise what they are for.
 func (s sums) reaches(t *testing.T, seeds int) {
 	t.Helper()
 	if seeds >= 100 && (s.Acknowledged < 60*seeds || s.Leaderships < 2*seeds || s.Cuts == 0 || s.Seeds == 0 || s.Reads < 50*seeds || s.FollowerReads == 0 || s.Full == 0) {
@@ -141,7 +141,7 @@ func (s sums) reaches(t *testing.T, seeds int) {
 	}
 }
 
-// The same seed is the same course of events.
+// The same seed yields the same course of events.
 func TestSimulationRepeats(t *testing.T) {
 	a, errA := play(7)
 	b, errB := play(7)

@@ -13,8 +13,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// registers is a member's state machine: a few registers, kept in one file beside the log. It is role.State in place of
-// Pebble, whose own goroutines would make a schedule unrepeatable.
+// registers is a member's state machine: a few registers in one file beside the log. It implements role.State in place of Pebble,
+// whose own goroutines would make a schedule unrepeatable.
 type registers struct {
 	fs      vfs.FS
 	dir     string
@@ -41,7 +41,7 @@ func openRegisters(fs vfs.FS, dir string) (*registers, error) {
 	if err := s.decode(b); err != nil {
 		return nil, err
 	}
-	// What can be read need not be on the disk, after a sync that failed; Pebble writes a new MANIFEST.
+	// After a failed sync, what can be read need not be on the disk. So write it anew, as Pebble writes a new MANIFEST.
 	_, err = s.Flush(context.Background())
 	return s, err
 }
@@ -78,7 +78,7 @@ func (s *registers) AppliedTime() int64        { return s.time }
 func (s *registers) Durable() replication.Mark { return s.durable }
 func (s *registers) Close() error              { return nil }
 
-// ApplyUntil checks, as the real one does, that records follow each other; it never waits.
+// ApplyUntil checks, as the real one does, that records are consecutive. It never waits.
 func (s *registers) ApplyUntil(_ context.Context, recs []replication.Record) error {
 	for i := range recs {
 		rec := &recs[i]
@@ -103,7 +103,7 @@ func (s *registers) Flush(context.Context) (replication.Mark, error) {
 	return s.durable, nil
 }
 
-// Reclaim has nothing to give back: there is no more than one file.
+// Reclaim has nothing to reclaim: there is only one file.
 func (s *registers) Reclaim() error { return nil }
 func (s *registers) GiveUp()        {}
 
@@ -111,38 +111,38 @@ func (s *registers) Checkpoint(dir string) (replication.Mark, error) {
 	if err := durable.MkdirAll(s.fs, dir); err != nil {
 		return replication.Mark{}, err
 	}
-	// Larger than it needs to be, so that a transfer takes a while and can break in the middle.
+	// The file is larger than necessary, so that a transfer takes a while and can break in the middle.
 	if err := durable.WriteFile(s.fs, dir, "padding", make([]byte, 64<<10)); err != nil {
 		return replication.Mark{}, err
 	}
 	return s.mark, durable.WriteFile(s.fs, dir, stateFile, s.encode())
 }
 
-// entrySize is that of one entry: a key and the value it gets.
+// entrySize is the size of one entry in bytes: a key and its new value.
 const entrySize = 1 + 8
 
-// sequencer is a leader's queue of writes: role.Sequencer in place of the store's, whose waiters are goroutines.
+// sequencer is a leader's queue of writes. It implements role.Sequencer in place of the store's, whose waiters are goroutines.
 type sequencer struct {
 	state *registers
 	clock func() int64
-	pad   int // bytes that entries are longer than they need to be
+	pad   int // extra bytes per entry
 	now   int64
 
-	err     error // why closed
+	err     error // why it was closed
 	held    bool
 	epoch   replication.Epoch
 	taken   replication.Position
 	tail    replication.Position
-	queue   [][]byte // entries from taken on
+	queue   [][]byte // entries not taken yet
 	waiters []*commitWait
 }
 
-// commitWait is a client's write on its way.
+// commitWait is a client's pending write.
 type commitWait struct {
 	at      replication.Position
 	settled Signal
 	done    bool
-	ok      bool // applied; otherwise its outcome is unknown
+	ok      bool // applied; if false, the outcome is unknown
 }
 
 func newSequencer(s *registers, clock func() int64, pad int) *sequencer {
@@ -189,10 +189,10 @@ func (q *sequencer) Take(maxBytes int) (replication.Position, int, []byte) {
 	return first, n, payload
 }
 
-// maxEntries bounds a record's entries, so that there are many records.
+// maxEntries bounds the entries of a record, so that there are many records.
 const maxEntries = 3
 
-// put queues a write; nil: it is refused, with no effect.
+// put queues a write. It returns nil if the write is refused, which then has no effect.
 func (q *sequencer) put(key byte, value uint64) *commitWait {
 	if q.err != nil || q.held {
 		return nil

@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// streams stand for the status streams of nodeclient.Watcher: they tell when to look, and nothing else. That a stream
-// breaks, goes silent or begins is seen by looking at the member's host; what happens inside a member, it tells (Changed).
+// streams stands for the status streams of nodeclient.Watcher, which only tell the operator when to look. Whether a stream breaks,
+// goes silent or begins is found by looking at the member's host. The member itself reports internal changes (Changed).
 type streams struct {
 	addrs map[string]string // of members, by name
 	heard map[string]*stream
 }
 
 type stream struct {
-	process *Process // at the other end; nil: no stream
+	process *Process // the process at the other end; nil: no stream
 	silent  time.Duration
-	heardAt time.Time // on the operator's clock; the zero time: never
+	heardAt time.Time // on the operator's clock; zero: never
 }
 
-// heardAt is when the stream of a host said something last.
+// heardAt returns when the stream of a host last delivered something.
 func (s *streams) heardAt(host string) time.Time {
 	if h := s.heard[host]; h != nil {
 		return h.heardAt
@@ -27,12 +27,12 @@ func (s *streams) heardAt(host string) time.Time {
 	return time.Time{}
 }
 
-// streamLook is how often streams are looked at.
+// streamLook is the interval at which streams are checked.
 const streamLook = 100 * time.Millisecond
 
 func (s *streams) set(addrs map[string]string) { s.addrs = addrs }
 
-// watchStreams looks at the members' hosts for as long as the process lives.
+// watchStreams checks the members' hosts for as long as the process lives.
 func (o *Operator) watchStreams() {
 	o.streams.heard = map[string]*stream{}
 	var look func()
@@ -74,7 +74,7 @@ func (o *Operator) lookAt(addr string) {
 	}
 }
 
-// Changed is a member's news that something changed which a decision may depend on. It reaches the operator over the status
+// Changed tells the operator that something changed in a member which a decision may depend on. The news travels over the status
 // stream, if there is one.
 func (o *Operator) Changed(host string) {
 	if o.process.dead {

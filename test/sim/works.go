@@ -17,13 +17,13 @@ var (
 	errDead   = errors.New("the process is gone")
 )
 
-// works runs a role.Member with events; see role.Works. Everything it schedules ends with its process, and waits while the
-// process is frozen or its disk hangs.
+// works implements role.Works with events. Everything that it schedules dies with its process, and waits while the process is
+// frozen or its disk hangs.
 type works struct {
 	p       *process
-	sync    *Timer // of the fsync that runs
+	sync    *Timer // the fsync in progress
 	log     *wal.Log
-	written bool // it has reached the disk
+	written bool // its data has reached the disk
 	syncErr error
 	apply   *Timer
 	c       *role.Contents
@@ -31,7 +31,8 @@ type works struct {
 	link    *Proc
 }
 
-// Do runs f at once: there is one thread. The caller waits first where the role goroutine would not come round; see ready.
+// Do runs f immediately, since there is only one thread. Where the role goroutine would be busy, the caller waits first; see
+// ready.
 func (w *works) Do(_ context.Context, f func()) error {
 	if w.p.os.Dead() {
 		return errDead
@@ -62,7 +63,8 @@ func (w *works) OpenState(v *volume.Volume, dir string, _ int64) (role.State, ro
 	return s, newSequencer(s, w.p.wall, w.p.w.pad), nil
 }
 
-// Sync writes at some moment what is there by then, and tells a while later: what is appended in between is not durable.
+// Sync writes what is in the log at some later moment, and reports completion a while after that. What is appended in between is
+// not durable.
 func (w *works) Sync(l *wal.Log) {
 	w.log, w.written = l, false
 	d := w.p.syncTime()
@@ -117,7 +119,7 @@ func (w *works) applyNow() {
 			recs = recs[:len(recs)-1]
 		}
 		if err == nil && len(recs) == 0 {
-			return // up to within a record; the rest of it is not committed yet
+			return // the entries reach into a record whose rest is not committed yet
 		}
 		if err == nil {
 			w.p.w.applied(recs)

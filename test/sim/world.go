@@ -17,7 +17,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// World is one seed's course of events: a store, its members, two operators, the API server, kubelets, clients and faults.
+// World is the course of events of one seed: a store, its members, two operators, the API server, kubelets, clients and faults.
 type World struct {
 	ledger
 	seed     uint64
@@ -27,32 +27,32 @@ type World struct {
 	kubelets *Kubelets
 	ops      []*Operator
 	disks    map[types.UID]*Disk // by claim
-	members  map[string]*process // by host; those that run
+	members  map[string]*process // running members, by host
 	history  *History
 
-	rule   replication.Rule // K of the spec when the world began
-	retain int64            // log kept for followers, in bytes
-	// retainEvery is how often it is pruned; pad is by how much entries are longer than they need to be, in bytes.
+	rule   replication.Rule // K of the spec at the start of the world
+	retain int64            // bytes of log kept for followers
+	// retainEvery is the pruning interval; pad is the number of extra bytes per entry.
 	retainEvery time.Duration
 	pad         int
-	segment     int64         // bytes of one of its files
+	segment     int64         // size of a log file in bytes
 	troubled    time.Duration // how long there are faults
-	mixed       bool          // clients differ in what they do, and in how long they wait
+	mixed       bool          // clients differ in what they do and in how long they wait
 	theme       theme
-	lossy       bool // the record told of lost writes
-	restored    bool // an older record was put back
-	quiet       bool // no faults and no clients any more
+	lossy       bool // the record reported lost writes
+	restored    bool // an older record was restored
+	quiet       bool // faults and clients have ended
 	faults      faults
 
 	values       uint64 // the newest value written
 	incarnations int
 	processes    int
 	refusals     int
-	fullActs     int // orders that members carried out on a full volume
+	fullActs     int // orders carried out by members on a full volume
 	recordText   string
 	recordSeen   *decide.Record
 
-	// What the world came to, so that a simulation that no longer does anything is noticed.
+	// Totals of the world's activity, so that a simulation that no longer does anything is noticed.
 	cuts, seeds, fetches, leaderships, reads, looks, undecided int
 }
 
@@ -68,7 +68,7 @@ func newWorld(seed uint64) *World {
 	}
 	w.segment, w.troubled, w.mixed = 64<<10, usually, loop.Chance(0.25)
 	w.retain, w.retainEvery = int64(8<<10)<<loop.Rand.IntN(6), loop.Between(100*time.Millisecond, 5*time.Second)
-	if loop.Chance(0.3) { // long entries, so that logs are pruned and followers left behind
+	if loop.Chance(0.3) { // long entries make the members prune their logs and leave followers behind
 		w.pad = 200 << loop.Rand.IntN(4)
 	}
 	store := w.newStore()
@@ -88,7 +88,7 @@ func newWorld(seed uint64) *World {
 	return w
 }
 
-// hasty operators act on little, and often: safety rests on no time of theirs.
+// hasty makes the operators act on little evidence, and often: safety depends on none of their timing.
 func (w *World) hasty() {
 	w.faults.hasty = true
 	for _, o := range w.ops {
@@ -118,7 +118,7 @@ func (w *World) newStore() *v1alpha1.ReplicatedStore {
 	return s
 }
 
-// latency is a random duration.
+// latency returns a random duration.
 func (w *World) latency(from, to time.Duration) time.Duration { return w.loop.Between(from, to) }
 
 func (w *World) newIncarnation() string {
@@ -126,7 +126,7 @@ func (w *World) newIncarnation() string {
 	return fmt.Sprintf("data-%d", w.incarnations)
 }
 
-// disk is the volume of a claim.
+// disk returns the volume of a claim.
 func (w *World) disk(claim types.UID) *Disk {
 	d := w.disks[claim]
 	if d == nil {
@@ -150,7 +150,7 @@ func (w *World) startMember(name, host string, claim types.UID) {
 	w.loop.Logf("%s starts on %s with %v", name, host, w.members[host].m.Contents().Log.Last())
 }
 
-// stopMember is SIGTERM, which a stopped process does not see.
+// stopMember delivers SIGTERM, which a frozen process does not see.
 func (w *World) stopMember(_, host string) {
 	if p := w.members[host]; p != nil {
 		w.loop.After(0, func() {
@@ -162,7 +162,7 @@ func (w *World) stopMember(_, host string) {
 	}
 }
 
-// leave ends a process as the node does that is told to stop: a leader goes on until it is relieved, if its time is not over before.
+// leave shuts a process down like a node that is told to stop: a leader goes on until it is relieved, or until its time is over.
 func (w *World) leave(host string, p *process, leaving *role.Leaving) {
 	if w.members[host] != p || p.os.Frozen() || p.disk.Hung() {
 		return
@@ -193,10 +193,10 @@ func (w *World) control(host string) Control {
 	return nil
 }
 
-// hosts are those of members that run, in order.
+// hosts returns the hosts of the running members, sorted.
 func (w *World) hosts() []string { return slices.Sorted(maps.Keys(w.members)) }
 
-// anyHost is a member's host, at random; "" when nobody runs.
+// anyHost returns a random member's host, or "" if no member runs.
 func (w *World) anyHost() string {
 	hosts := w.hosts()
 	if len(hosts) == 0 {
@@ -205,14 +205,14 @@ func (w *World) anyHost() string {
 	return hosts[w.loop.Rand.IntN(len(hosts))]
 }
 
-// changed is news of p for the operators.
+// changed tells the operators that something in p changed.
 func (w *World) changed(p *process) {
 	for _, o := range w.ops {
 		o.Changed(p.host)
 	}
 }
 
-// whole: the record is stable, one leader takes writes, and everybody else votes and follows it.
+// whole reports whether the record is stable, one leader takes writes, and every other member votes and follows it.
 func (w *World) whole() bool {
 	rec, s := w.record(), w.api.Store()
 	if rec == nil || rec.Phase != decide.PhaseStable || len(rec.Rules) != 1 {
@@ -236,7 +236,7 @@ func (w *World) whole() bool {
 	return leads
 }
 
-// Durations of a world, in virtual time.
+// Durations in virtual time.
 const (
 	usually = 15 * time.Second // of faults
 	healing = 3 * time.Minute
@@ -254,9 +254,9 @@ func (w *World) run() {
 	}
 	w.lastWrite()
 	w.quiet = true
-	w.loop.Run(w.loop.Now() + 6*time.Second) // clients hear how their last calls ended
+	w.loop.Run(w.loop.Now() + 6*time.Second) // time for clients to hear the outcome of their last calls
 	if w.lossy {
-		return // lost writes make any history possible
+		return // after lost writes any history is possible
 	}
 	problems, undecided := w.history.Check(10 * time.Second)
 	if len(problems) > 0 {
@@ -265,7 +265,7 @@ func (w *World) run() {
 	w.undecided += len(undecided)
 }
 
-// lastWrite: a store that is whole takes a write.
+// lastWrite checks that a whole store takes a write.
 func (w *World) lastWrite() {
 	before := w.acks
 	if !w.loop.RunUntil(func() bool { return w.acks > before }, w.loop.Now()+30*time.Second) {
@@ -273,7 +273,7 @@ func (w *World) lastWrite() {
 	}
 }
 
-// state describes the world for a message.
+// state describes the world for an error message.
 func (w *World) state() string {
 	out := "record " + w.api.RecordText()
 	for _, o := range w.ops {

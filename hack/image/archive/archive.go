@@ -1,5 +1,5 @@
-// Package archive writes single-layer container images as docker-archive files without a container daemon. The same
-// input gives the same bytes: the layer's entries are sorted and carry no time stamp, owner name or host detail.
+// Package archive writes single-layer container images as docker-archive files, without a container daemon. Its output is
+// deterministic: the layer's entries are sorted and carry no timestamps, owner names or details of the host.
 package archive
 
 import (

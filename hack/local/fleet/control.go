@@ -8,13 +8,13 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// orderTimeout bounds one request to a control port.
+// orderTimeout limits one request to a control port.
 const orderTimeout = 5 * time.Second
 
-// client asks and orders as the operator does.
+// client talks to the members as the operator does.
 var client = nodeclient.New(nodeclient.Timeouts{Status: orderTimeout, Order: orderTimeout})
 
-// target is m's control port. A fleet has no UID.
+// target returns m's control port. A fleet has no UID.
 func (m *Member) target() nodeclient.Target {
 	return nodeclient.Target{Address: m.Control, Member: m.Name}
 }

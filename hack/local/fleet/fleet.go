@@ -16,23 +16,23 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// Options of a fleet.
+// Options configure a fleet.
 type Options struct {
 	// Binary is the node program; default bin/node.
 	Binary string
-	// Store names the store and, with a number from 1, its members; default "local".
+	// Store names the store and, with a number from 1 on, its members; default "local".
 	Store string
-	// Members of the store, the leader included; default 3.
+	// Members is the number of members, including the leader; default 3.
 	Members int
 	// Sync is how many followers must hold a write before it is acknowledged; 0 is asynchronous.
 	Sync int
-	// Dir holds a data directory and a log file for every member. Empty: a temporary one, removed by Stop.
+	// Dir holds a data directory and a log file for every member. If empty, Start creates a temporary one, which Stop removes.
 	Dir string
-	// Port is the first client port; peer ports follow at +100 and control ports at +200. 0: any free ports.
+	// Port is the first client port; peer ports follow at +100 and control ports at +200. 0 means any free ports.
 	Port int
 	// Flags are appended to every member's command line.
 	Flags []string
-	// WriteTimeout of the leader; default 10 s.
+	// WriteTimeout is the leader's write timeout; default 10 s.
 	WriteTimeout time.Duration
 }
 
@@ -53,7 +53,7 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// Member is one member of a fleet. Addresses are host:port and stay the same over restarts.
+// Member is one member of a fleet. Its addresses are host:port and survive restarts.
 type Member struct {
 	Name, Client, Peer, Control string
 	Dir, Log                    string
@@ -65,15 +65,15 @@ type Member struct {
 // Fleet is a running store. Its methods are safe for concurrent use.
 type Fleet struct {
 	opt       Options
-	temporary bool // the directory is ours to remove
+	temporary bool // Stop removes the directory
 	members   []*Member
 
-	lead   sync.Mutex // one change of leader, followers or voters at a time; taken before mu
+	lead   sync.Mutex // serializes changes of leader, followers and voters; taken before mu
 	mu     sync.Mutex
 	record record
 }
 
-// record is what the operator keeps on the Lease.
+// record is what the operator would keep on the Lease.
 type record struct {
 	epoch   replication.Epoch
 	leader  int // index; -1: none
@@ -82,8 +82,8 @@ type record struct {
 	binding []replication.Leadership // leaderships that the newest has not taken over for certain
 }
 
-// Start starts every member and appoints a leader. It returns when the leader acknowledges writes and every follower is a
-// voter, or fails with everything stopped when ctx ends before that.
+// Start starts every member and appoints a leader. It returns once the leader acknowledges writes and every follower is a voter.
+// If ctx ends before that, it stops everything and fails.
 func Start(ctx context.Context, opt Options) (*Fleet, error) {
 	if err := opt.complete(); err != nil {
 		return nil, err
@@ -169,20 +169,20 @@ func addresses(first, n int) (out [3][]string, release func(), err error) {
 	return out, release, nil
 }
 
-// Members of the fleet, by index from 0. The slice is not changed any more.
+// Members returns the members of the fleet, by index from 0. The slice never changes.
 func (f *Fleet) Members() []*Member { return f.members }
 
-// Dir holds the members' data and logs.
+// Dir returns the directory with the members' data and logs.
 func (f *Fleet) Dir() string { return f.opt.Dir }
 
-// Leader is the index of the member that was promoted last; -1: none yet.
+// Leader returns the index of the member that was promoted last, or -1 if there is none yet.
 func (f *Fleet) Leader() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.record.leader
 }
 
-// Epoch of the newest leadership.
+// Epoch returns the epoch of the newest leadership.
 func (f *Fleet) Epoch() replication.Epoch {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -195,7 +195,7 @@ func (f *Fleet) Alive(i int) bool {
 	return p != nil && p.Alive()
 }
 
-// Pid of member i's newest process.
+// Pid returns the process id of member i's newest process.
 func (f *Fleet) Pid(i int) int {
 	if p := f.process(i); p != nil {
 		return p.Pid()
@@ -209,14 +209,14 @@ func (f *Fleet) process(i int) *process.Process {
 	return f.members[i].proc
 }
 
-// Kill ends member i's process at once, as a crash does.
+// Kill kills member i's process, like a crash.
 func (f *Fleet) Kill(i int) {
 	if p := f.process(i); p != nil {
 		p.Kill()
 	}
 }
 
-// Restart starts member i's process if it does not run. Its data and addresses are as before.
+// Restart starts member i's process if it is not running. Its data and addresses stay the same.
 func (f *Fleet) Restart(i int) error {
 	if f.Alive(i) {
 		return nil
@@ -231,10 +231,10 @@ func (f *Fleet) Restart(i int) error {
 	return nil
 }
 
-// stopGrace is how long a member may take to end when asked.
+// stopGrace is how long a member may take to exit when asked.
 const stopGrace = 5 * time.Second
 
-// Stop ends every member and removes a temporary directory.
+// Stop stops every member and removes a temporary directory.
 func (f *Fleet) Stop() error {
 	var wg sync.WaitGroup
 	for i := range f.members {

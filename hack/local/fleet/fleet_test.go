@@ -97,7 +97,7 @@ func verify(t *testing.T, f *fleet.Fleet, w *ledger.Writer) {
 	}
 }
 
-// TestKilledLeader kills the leader under load, three times over, and misses no acknowledged write on any member.
+// TestKilledLeader kills the leader under load, three times, and checks that no member misses an acknowledged write.
 func TestKilledLeader(t *testing.T) {
 	f := start(t, 3, 1, "")
 	for round := range 3 {
@@ -128,8 +128,8 @@ func TestKilledLeader(t *testing.T) {
 	}
 }
 
-// TestTooFewVotersForALeader: with the leader and one of two voters gone, a single voter cannot prove what was
-// acknowledged, and is not promoted.
+// TestTooFewVotersForALeader checks that with the leader and one of two voters gone, the remaining voter is not promoted, because
+// it alone cannot prove what was acknowledged.
 func TestTooFewVotersForALeader(t *testing.T) {
 	f := start(t, 3, 1, "")
 	dead := f.Leader()
@@ -166,7 +166,8 @@ func TestRestartedFleetKeepsItsData(t *testing.T) {
 	verify(t, start(t, 3, 1, dir), w)
 }
 
-// TestVoterThatLostItsData: whoever waits for all voters waits until it is seeded, though its name was a voter's all the time.
+// TestVoterThatLostItsData checks that a wait for all voters includes its seeding, although a voter with its name existed all
+// along.
 func TestVoterThatLostItsData(t *testing.T) {
 	f := start(t, 3, 1, "")
 	w := write(t, f, "lost")

@@ -13,10 +13,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// Promote makes a new leader: fence every member that answers, elect the one that holds the most, promote it, and point the
-// others at it. It returns when the new leader is told; AwaitVoters waits for the rest.
+// Promote makes a new leader: it fences every member that answers, elects the one that holds the most, promotes it, and points the
+// others at it. It returns once the new leader has its order; AwaitVoters waits for the rest.
 //
-// It refuses when too few members are fenced to prove that every acknowledged write is among them.
+// It refuses if too few members are fenced to prove that every acknowledged write is among them.
 func (f *Fleet) Promote(ctx context.Context) error {
 	f.lead.Lock()
 	defer f.lead.Unlock()
@@ -25,7 +25,7 @@ func (f *Fleet) Promote(ctx context.Context) error {
 	f.mu.Unlock()
 	epoch := f.nextEpoch(ctx, old.epoch)
 	f.mu.Lock()
-	f.record.epoch = epoch // even if this attempt fails, the number is used up
+	f.record.epoch = epoch // even if this attempt fails, the epoch is used up
 	f.mu.Unlock()
 	fenced, err := f.fence(ctx, epoch)
 	if err != nil {
@@ -41,7 +41,7 @@ func (f *Fleet) Promote(ctx context.Context) error {
 	return f.install(ctx, old, epoch, chosen, fenced)
 }
 
-// nextEpoch is above everything recorded and everything promised.
+// nextEpoch returns an epoch above everything recorded and everything promised.
 func (f *Fleet) nextEpoch(ctx context.Context, recorded replication.Epoch) replication.Epoch {
 	for _, st := range f.Statuses(ctx) {
 		if st != nil {
@@ -51,7 +51,7 @@ func (f *Fleet) nextEpoch(ctx context.Context, recorded replication.Epoch) repli
 	return recorded + 1
 }
 
-// Statuses asks every member at once; nil for those that do not answer.
+// Statuses asks every member in parallel. The entries of members that do not answer are nil.
 func (f *Fleet) Statuses(ctx context.Context) []*wire.Status {
 	out := make([]*wire.Status, len(f.members))
 	var wg sync.WaitGroup
@@ -66,7 +66,7 @@ func (f *Fleet) Statuses(ctx context.Context) []*wire.Status {
 	return out
 }
 
-// fence asks every member for the promise of epoch; nil for those that do not answer.
+// fence asks every member to promise epoch. The entries of members that do not answer are nil.
 func (f *Fleet) fence(ctx context.Context, epoch replication.Epoch) ([]*wire.FenceReply, error) {
 	out := make([]*wire.FenceReply, len(f.members))
 	errs := make([]error, len(f.members))
@@ -88,8 +88,8 @@ func (f *Fleet) fence(ctx context.Context, epoch replication.Epoch) ([]*wire.Fen
 	return out, nil
 }
 
-// provesAll returns nil when every older leadership can acknowledge nothing more. Without any (the first start of this
-// process) the rules are unknown, and every member must answer.
+// provesAll returns nil if no older leadership can acknowledge anything any more. If no leadership is
+// known (the first start of this process), the rules are unknown, and every member must answer.
 func (f *Fleet) provesAll(binding []replication.Leadership, fenced []*wire.FenceReply) error {
 	if len(binding) == 0 {
 		for i, r := range fenced {
@@ -112,7 +112,7 @@ func (f *Fleet) provesAll(binding []replication.Leadership, fenced []*wire.Fence
 	return nil
 }
 
-// elect chooses among the fenced: a member that is new leads only if all of them are.
+// elect chooses among the fenced members. An empty member leads only if all of them are empty.
 func elect(fenced []*wire.FenceReply) int {
 	allEmpty := !slices.ContainsFunc(fenced, func(r *wire.FenceReply) bool { return r != nil && !r.Empty })
 	var index []int
@@ -132,7 +132,7 @@ func elect(fenced []*wire.FenceReply) int {
 	return -1
 }
 
-// install promotes the chosen member and points the fenced others at it.
+// install promotes the chosen member and points the other fenced members at it.
 func (f *Fleet) install(ctx context.Context, old record, epoch replication.Epoch, chosen int, fenced []*wire.FenceReply) error {
 	leader := fenced[chosen]
 	rule := replication.Rule{K: f.opt.Sync, Voters: keptVoters(old.rules, leader.Member, fenced)}
@@ -143,7 +143,7 @@ func (f *Fleet) install(ctx context.Context, old record, epoch replication.Epoch
 		}),
 	}
 	f.mu.Lock()
-	f.record = next // before the order: it may be carried out although no answer comes
+	f.record = next // record it before the order, which may be carried out even if no answer comes
 	f.mu.Unlock()
 	_, err := client.Promote(ctx, f.members[chosen].target(), wire.PromoteRequest{
 		Epoch: epoch, ConfigVersion: next.version, Rules: next.rules, Start: leader.Last,
@@ -162,7 +162,8 @@ func (f *Fleet) install(ctx context.Context, old record, epoch replication.Epoch
 	return errors.Join(errs...)
 }
 
-// keptVoters are the old voters that answered, without the new leader. The old leader is a voter again once caught up.
+// keptVoters returns the old voters that answered, without the new leader. The old leader becomes a voter again once it has caught
+// up.
 func keptVoters(rules []replication.Rule, leader string, fenced []*wire.FenceReply) []replication.Voter {
 	kept := []replication.Voter{}
 	for _, r := range rules {
@@ -178,8 +179,8 @@ func keptVoters(rules []replication.Rule, leader string, fenced []*wire.FenceRep
 	return kept
 }
 
-// grantLeft is the longest read window that a fenced member had granted; 0 when the old leader is itself fenced, or its
-// process was seen to end.
+// grantLeft returns the longest read window that a fenced member had granted. It returns 0 if the old leader is itself fenced, or
+// its process was seen to end.
 func (f *Fleet) grantLeft(old record, fenced []*wire.FenceReply) int64 {
 	if old.leader >= 0 && (fenced[old.leader] != nil || !f.Alive(old.leader)) {
 		return 0
@@ -205,7 +206,7 @@ func (f *Fleet) follow(ctx context.Context, i int) error {
 	return nil
 }
 
-// logTails is what the members said last, for an error message.
+// logTails returns the members' last log lines, for an error message.
 func (f *Fleet) logTails() string {
 	var b strings.Builder
 	for _, m := range f.members {

@@ -13,10 +13,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// pollPeriod is how often members are asked while something is waited for.
+// pollPeriod is the interval at which members are asked during a wait.
 const pollPeriod = 20 * time.Millisecond
 
-// AwaitVoters tends until the leader is writable and n voters are caught up with it, or ctx ends.
+// AwaitVoters calls Tend until the leader is writable and n voters have caught up with it, or ctx ends.
 func (f *Fleet) AwaitVoters(ctx context.Context, n int) error {
 	for {
 		err := f.Tend(ctx)
@@ -30,8 +30,8 @@ func (f *Fleet) AwaitVoters(ctx context.Context, n int) error {
 	}
 }
 
-// votersThere counts the voters that are caught up with a writable leader; 0 while their rule changes. A voter that has lost its data
-// is none: it comes back as another incarnation, and is a voter again once it is admitted as that.
+// votersThere counts the voters that have caught up with a writable leader; it returns 0 while their rule changes. A voter that
+// has lost its data does not count: it comes back as another incarnation, and votes again once it is admitted as such.
 func (f *Fleet) votersThere(ctx context.Context) (n int) {
 	f.mu.Lock()
 	r := f.record
@@ -51,8 +51,8 @@ func (f *Fleet) votersThere(ctx context.Context) (n int) {
 	return n
 }
 
-// Tend does one round of what the operator does all the time: followers that follow nobody are pointed at the leader, and
-// those that have caught up become voters. It makes no new leader.
+// Tend does one round of what the operator does continuously: it points followers that follow nobody at the leader, and makes
+// voters of those that have caught up. It never changes the leader.
 func (f *Fleet) Tend(ctx context.Context) error {
 	f.lead.Lock()
 	defer f.lead.Unlock()
@@ -74,7 +74,7 @@ func (f *Fleet) Tend(ctx context.Context) error {
 			}
 		}
 	}
-	if leader.Writable { // its barrier is committed: every older leadership is taken over
+	if leader.Writable { // its barrier is committed: it has taken over every older leadership
 		f.mu.Lock()
 		f.record.binding = slices.DeleteFunc(f.record.binding, func(l replication.Leadership) bool { return l.Epoch < r.epoch })
 		f.mu.Unlock()
@@ -82,8 +82,8 @@ func (f *Fleet) Tend(ctx context.Context) error {
 	return f.admit(ctx, leader)
 }
 
-// admit makes voters of the followers that have caught up. The old and the new rule both hold until the new one covers
-// everything committed.
+// admit makes voters of the followers that have caught up. Both the old and the new rule hold until the new one covers everything
+// committed.
 func (f *Fleet) admit(ctx context.Context, leader *wire.Status) error {
 	f.mu.Lock()
 	r := f.record
@@ -94,7 +94,7 @@ func (f *Fleet) admit(ctx context.Context, leader *wire.Status) error {
 		if !v.CaughtUp {
 			continue
 		}
-		// A voter of the same name with another incarnation is gone for good.
+		// A voter with the same name and another incarnation is gone for good.
 		want.Voters = slices.DeleteFunc(want.Voters, func(o replication.Voter) bool { return o.Member == name })
 		want.Voters = append(want.Voters, replication.Voter{Member: name, Incarnation: v.Incarnation})
 	}
@@ -111,8 +111,8 @@ func (f *Fleet) admit(ctx context.Context, leader *wire.Status) error {
 	}
 }
 
-// configure records rules and orders them. The leadership stays bound by every rule it was ever told of until it is told
-// of the next one for certain.
+// configure records rules and orders them. The leadership stays bound by every rule that it was ever told of, until it certainly
+// knows the next one.
 func (f *Fleet) configure(ctx context.Context, rules []replication.Rule) error {
 	f.mu.Lock()
 	f.record.version++
@@ -133,7 +133,7 @@ func (f *Fleet) configure(ctx context.Context, rules []replication.Rule) error {
 	return nil
 }
 
-// awaitAnswers waits until every member's control port answers, or one has ended.
+// awaitAnswers waits until every member's control port answers. It fails if a member has exited.
 func (f *Fleet) awaitAnswers(ctx context.Context) error {
 	for {
 		missing := ""
@@ -154,7 +154,7 @@ func (f *Fleet) awaitAnswers(ctx context.Context) error {
 	}
 }
 
-// tailOf returns the last lines of a file; "" when there is none.
+// tailOf returns the last lines of a file, or "" if there is no such file.
 func tailOf(path string) string {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -164,7 +164,7 @@ func tailOf(path string) string {
 	return strings.Join(lines[max(0, len(lines)-3):], " | ")
 }
 
-// pause waits for d; false when ctx ended first.
+// pause waits for d. It returns false if ctx ended first.
 func pause(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -1,4 +1,4 @@
-// Package process runs programs on this machine that die with the one that started them, however it ends.
+// Package process runs programs on this machine that die with the process that started them, however that ends.
 package process
 
 import (
@@ -14,12 +14,12 @@ import (
 // Process is one run of a program. Its methods are safe for concurrent use.
 type Process struct {
 	cmd  *exec.Cmd
-	done chan struct{} // closed when it has ended
+	done chan struct{} // closed when the process has ended
 	err  error         // how it ended; read after done
 }
 
-// spawner starts processes that die with this one. The kernel ties that to the thread that started them
-// (PR_SET_PDEATHSIG), so one goroutine keeps one thread for it.
+// spawner starts processes that die with this one. The kernel ties that to the thread that started them (PR_SET_PDEATHSIG), so one
+// goroutine owns a thread for this purpose.
 type spawner struct {
 	jobs chan func()
 }
@@ -27,7 +27,7 @@ type spawner struct {
 var spawn = sync.OnceValue(func() *spawner {
 	s := &spawner{jobs: make(chan func())}
 	go func() {
-		runtime.LockOSThread() // never given back: the thread lives as long as this process
+		runtime.LockOSThread() // never unlocked: the thread must live as long as this process
 		for job := range s.jobs {
 			job()
 		}
@@ -35,7 +35,7 @@ var spawn = sync.OnceValue(func() *spawner {
 	return s
 })
 
-// Start runs argv with what it says appended to the file logPath.
+// Start runs argv. It appends the program's output to the file logPath.
 func Start(argv []string, logPath string) (*Process, error) {
 	log, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -44,7 +44,7 @@ func Start(argv []string, logPath string) (*Process, error) {
 	defer log.Close()
 	p := &Process{cmd: exec.Command(argv[0], argv[1:]...), done: make(chan struct{})}
 	p.cmd.Stdout, p.cmd.Stderr = log, log
-	// A process group of its own: an interrupt from the terminal reaches this program only, which then stops the others.
+	// With its own process group, an interrupt from the terminal reaches only this program, which then stops the others.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	started := make(chan error)
 	spawn().jobs <- func() { started <- p.cmd.Start() }
@@ -58,13 +58,13 @@ func Start(argv []string, logPath string) (*Process, error) {
 	return p, nil
 }
 
-// Pid of the process.
+// Pid returns the process id.
 func (p *Process) Pid() int { return p.cmd.Process.Pid }
 
-// Done is closed when the process has ended.
+// Done returns a channel that is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Alive reports whether it runs.
+// Alive reports whether the process is running.
 func (p *Process) Alive() bool {
 	select {
 	case <-p.done:
@@ -74,7 +74,7 @@ func (p *Process) Alive() bool {
 	}
 }
 
-// Err tells how it ended; nil while it runs.
+// Err returns how the process ended, or nil while it is running.
 func (p *Process) Err() error {
 	if p.Alive() {
 		return nil
@@ -82,7 +82,7 @@ func (p *Process) Err() error {
 	return p.err
 }
 
-// Stop asks the process to end, waits for grace, then kills it.
+// Stop asks the process to exit, waits for grace, then kills it.
 func (p *Process) Stop(grace time.Duration) {
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended by itself
 	select {
@@ -92,7 +92,7 @@ func (p *Process) Stop(grace time.Duration) {
 	}
 }
 
-// Kill ends it at once, as a crash would, and waits until it is gone.
+// Kill kills the process, like a crash, and waits until it is gone.
 func (p *Process) Kill() {
 	_ = p.cmd.Process.Kill() // it may have ended by itself
 	<-p.done

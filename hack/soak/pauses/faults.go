@@ -17,12 +17,12 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
 )
 
-// fault is one kind. strike begins it, at the leader and its machine; what it returns ends it.
+// fault is one kind of fault. strike begins it at the leader and its machine, and returns a function that ends it.
 type fault struct {
 	name   string
 	lasts  time.Duration
 	strike func(ctx context.Context, leader, node string) (mend func(context.Context) error, err error)
-	// not is a machine on which the leader must not be for this fault; nil: it may be on any.
+	// not returns a node on which the leader must not be for this fault; nil means that it may be on any.
 	not func(ctx context.Context) (node string, err error)
 }
 
@@ -64,7 +64,7 @@ func (b *bench) faults() []fault {
 			}
 			mend, err := killNode(ctx, leader, node)
 			return func(ctx context.Context) error {
-				// One on the lost machine is gone with it.
+				// An operator on the lost machine is gone with it.
 				_ = c.ResumePod(ctx, stage.SystemNamespace, operator.Name)
 				return mend(ctx)
 			}, err
@@ -88,7 +88,7 @@ func (b *bench) faults() []fault {
 	}
 }
 
-// handOver asks that another member lead.
+// handOver asks for another member to lead.
 func (b *bench) handOver(ctx context.Context) error {
 	return b.store.Patch(ctx, func(rs *v1alpha1.ReplicatedStore) {
 		if rs.Annotations == nil {
@@ -98,7 +98,7 @@ func (b *bench) handOver(ctx context.Context) error {
 	})
 }
 
-// standbyOperator is the machine of the operator's pod that does not act: one must be left to fail over.
+// standbyOperator returns the node of the operator pod on standby: one operator must be left to fail over.
 func (b *bench) standbyOperator(ctx context.Context) (string, error) {
 	_, others, err := b.stage.Operators(ctx)
 	switch {

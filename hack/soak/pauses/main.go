@@ -1,5 +1,5 @@
-// Command pauses measures on a real cluster for how long writes stop after each kind of fault: a store with default settings, one
-// writer through its Service, every fault a few times in a row. See --help.
+// Command pauses measures on a real cluster how long writes pause after each kind of fault. It uses a store with default settings
+// and one writer through its Service, and repeats every fault a few times. See --help.
 package main
 
 import (
@@ -46,7 +46,7 @@ func main() {
 }
 
 func command(ctx context.Context, args []string) error {
-	if len(args) == 1 && args[0] == "ledger" { // in the cluster's client machine
+	if len(args) == 1 && args[0] == "ledger" { // on the cluster's client machine
 		signal.Ignore(os.Interrupt, syscall.SIGTERM)
 		return ledger.Serve(context.WithoutCancel(ctx), os.Stdin, os.Stdout, nil)
 	}
@@ -71,7 +71,8 @@ func command(ctx context.Context, args []string) error {
 	return errors.Join(err, table(os.Stdout, r.Faults))
 }
 
-// run does the faults whose names begin with one of only, each a few times; what was measured before an error is returned too.
+// run injects the faults whose names begin with one of only, each a few times. After an error it also returns what it had
+// measured.
 func (b *bench) run(ctx context.Context, times int, only string) (r outcome.Report, err error) {
 	for _, fault := range b.faults() {
 		if only != "" && !slices.ContainsFunc(strings.Split(only, ","), func(p string) bool { return strings.HasPrefix(fault.name, p) }) {
@@ -91,7 +92,7 @@ func (b *bench) run(ctx context.Context, times int, only string) (r outcome.Repo
 	return r, nil
 }
 
-// bench is the store that is measured, and its writer.
+// bench is the store under measurement with its writer.
 type bench struct {
 	stage  *stage.Stage
 	store  *stage.Store
@@ -140,7 +141,7 @@ func (b *bench) open(ctx context.Context) error {
 	return err
 }
 
-// measure does one fault to a store that is whole.
+// measure injects one fault into a whole store.
 func (b *bench) measure(ctx context.Context, f fault) (o outcome.Outcome, err error) {
 	leader, node, epoch, err := b.suited(ctx, f)
 	if err != nil {
@@ -179,7 +180,7 @@ func (b *bench) measure(ctx context.Context, f fault) (o outcome.Outcome, err er
 	return o, nil
 }
 
-// suited waits until the store is whole and its leader where the fault may strike.
+// suited waits until the store is whole and its leader is where the fault may strike.
 func (b *bench) suited(ctx context.Context, f fault) (leader, node string, epoch int64, err error) {
 	for {
 		if err := b.whole(ctx); err != nil {
@@ -199,7 +200,7 @@ func (b *bench) suited(ctx context.Context, f fault) (leader, node string, epoch
 	}
 }
 
-// lasted is how long a step of a failover took, as far as it is known.
+// lasted formats how long a step of a failover took, if known.
 func lasted(d *metav1.Duration) string {
 	if d == nil {
 		return "unknown"
@@ -207,7 +208,7 @@ func lasted(d *metav1.Duration) string {
 	return d.Round(time.Millisecond).String()
 }
 
-// whole waits until the store is Ready, is led by the epoch it was led by a moment ago, and takes writes.
+// whole waits until the store is Ready, has had the same epoch for a moment, and takes writes.
 func (b *bench) whole(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyBound)
 	defer cancel()
@@ -233,7 +234,7 @@ func (b *bench) whole(ctx context.Context) error {
 	}
 }
 
-// judge asks that nothing was lost by all this.
+// judge checks that all this lost nothing.
 func (b *bench) judge(ctx context.Context) error {
 	if err := b.whole(ctx); err != nil {
 		return err

@@ -1,5 +1,5 @@
-// Command coredns is CoreDNS with only the plugins that cluster DNS needs, so that it builds in a fraction of the
-// time of the full server, which links the client libraries of three clouds.
+// Command coredns is CoreDNS with only the plugins that cluster DNS needs. It builds in a fraction of the time of the full server,
+// which links the client libraries of three clouds.
 package main
 
 import (
@@ -17,8 +17,8 @@ import (
 )
 
 func main() {
-	// The order of the plugin chain is fixed when the server is built. Upstream puts template first; here it comes last
-	// and answers for whatever the cluster does not know.
+	// The order of the plugin chain is fixed at build time. Upstream puts template first; here it comes last and answers for
+	// whatever the cluster does not know.
 	dnsserver.Directives = []string{
 		"bind", "health", "ready", "errors", "cache", "loadbalance", "kubernetes", "template",
 	}

@@ -1,5 +1,5 @@
-// Package kubelet plays the kubelet and the volumes of stores without containers: every pod gets an address of its own on this machine
-// and a process that the caller starts there, so that all members have the same ports.
+// Package kubelet stands in for the kubelet and for the volumes of stores, without containers. Every pod gets its own IP address
+// on this machine and a process that the caller starts there, so all members use the same ports.
 //
 // May import: Kubernetes' clients and the API's names. It knows no data node.
 package kubelet
@@ -20,33 +20,33 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// Process is what runs for a pod.
+// Process is the process of a pod.
 type Process interface {
-	// Stop ends it at once.
+	// Stop ends the process immediately.
 	Stop() error
-	// Ready returns nil while it can do its role's work.
+	// Ready returns nil while the process can do its role's work.
 	Ready() error
 }
 
-// Pod is what a process needs to know.
+// Pod is what a process needs to know about its pod.
 type Pod struct {
 	Namespace, Store, StoreUID, Member string
 	IP                                 string
 	Claim                              types.UID
 }
 
-// Options of a Kubelet. All are required but Namespace, First and Log.
+// Options configure a Kubelet. All are required except Namespace, First and Log.
 type Options struct {
 	Client client.Client
 	// Reader lists pods and claims; it may be a cache.
 	Reader client.Reader
-	// Namespace whose pods are run; "": all.
+	// Namespace is the namespace whose pods are run; "" means all namespaces.
 	Namespace string
-	// First is the address of this process's first pod, after which those of the others come; by default one of loopback.
+	// First is the address of the first pod in this process; later pods get the following ones. The default is a loopback address.
 	First netip.Addr
-	// Start starts a pod's process. It is tried again after a failure.
+	// Start starts a pod's process. It is retried after a failure.
 	Start func(Pod) (Process, error)
-	// Every is how often it looks.
+	// Every is the interval between two looks.
 	Every time.Duration
 	Log   func(format string, args ...any)
 }
@@ -54,7 +54,7 @@ type Options struct {
 // hosts counts the addresses handed out by this process.
 var hosts atomic.Uint32
 
-// address is one that no pod of this process had.
+// address returns an address that no pod of this process has had.
 func (k *Kubelet) address() string {
 	first := k.opt.First.As4()
 	binary.BigEndian.PutUint32(first[:], binary.BigEndian.Uint32(first[:])+hosts.Add(1)-1)
@@ -69,7 +69,7 @@ type Kubelet struct {
 
 	mu   sync.Mutex
 	pods map[types.NamespacedName]*running
-	down map[types.NamespacedName]bool // members that are not started
+	down map[types.NamespacedName]bool // members that must not be started
 }
 
 type running struct {
@@ -101,7 +101,7 @@ func Start(o Options) *Kubelet {
 	return k
 }
 
-// Stop ends every process.
+// Stop stops the Kubelet and every process.
 func (k *Kubelet) Stop() {
 	k.cancel()
 	<-k.done
@@ -120,7 +120,7 @@ func (k *Kubelet) end(name types.NamespacedName, r *running) {
 	r.process = nil
 }
 
-// sync is one look: processes of pods that are gone stop, others run and are reported.
+// sync is one look: it stops the processes of pods that are gone, runs the others and reports their state.
 func (k *Kubelet) sync(ctx context.Context) {
 	pods := &corev1.PodList{}
 	if err := k.opt.Reader.List(ctx, pods, client.InNamespace(k.opt.Namespace), client.UnsafeDisableDeepCopy); err != nil {
@@ -144,7 +144,7 @@ func (k *Kubelet) sync(ctx context.Context) {
 	k.releaseClaims(ctx)
 }
 
-// run starts the pod's process, if it should run and does not, and reports what it is.
+// run starts the pod's process if it should run and does not, and reports its state.
 func (k *Kubelet) run(ctx context.Context, pod *corev1.Pod) {
 	name := client.ObjectKeyFromObject(pod)
 	r := k.pods[name]
@@ -169,7 +169,7 @@ func (k *Kubelet) run(ctx context.Context, pod *corev1.Pod) {
 	k.report(ctx, pod, r)
 }
 
-// uidOf is what the pod's own arguments say.
+// uidOf returns the UID that the pod's own arguments state.
 func uidOf(pod *corev1.Pod) string {
 	for _, a := range pod.Spec.Containers[0].Args {
 		if uid, ok := strings.CutPrefix(a, "--store-uid="); ok {
@@ -193,10 +193,10 @@ func (k *Kubelet) report(ctx context.Context, pod *corev1.Pod, r *running) {
 	next.Status.Phase, next.Status.PodIP = corev1.PodRunning, r.ip
 	next.Status.PodIPs = []corev1.PodIP{{IP: r.ip}}
 	next.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodReady, Status: ready}}
-	_ = k.opt.Client.Status().Patch(ctx, next, client.MergeFrom(pod)) // the next look tries again
+	_ = k.opt.Client.Status().Patch(ctx, next, client.MergeFrom(pod)) // the next look retries
 }
 
-// releaseClaims plays the protection of claims in use: one that is being deleted goes when no pod uses it.
+// releaseClaims stands in for the protection of claims in use: a claim being deleted goes away once no pod uses it.
 func (k *Kubelet) releaseClaims(ctx context.Context) {
 	claims := &corev1.PersistentVolumeClaimList{}
 	if err := k.opt.Reader.List(ctx, claims, client.InNamespace(k.opt.Namespace), client.UnsafeDisableDeepCopy); err != nil {
@@ -213,14 +213,14 @@ func (k *Kubelet) releaseClaims(ctx context.Context) {
 	}
 }
 
-// Kill ends a member's process, and keeps it down until Revive.
+// Kill kills a member's process and keeps it down until Revive.
 func (k *Kubelet) Kill(member types.NamespacedName) {
 	if r := k.takeDown(member); r != nil {
-		k.end(member, r) // without the lock: many are killed at once
+		k.end(member, r) // without the lock, since many are killed at once
 	}
 }
 
-// takeDown keeps a member down, and gives what runs of it.
+// takeDown keeps a member down and returns its running process, if any.
 func (k *Kubelet) takeDown(member types.NamespacedName) *running {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -241,7 +241,7 @@ func (k *Kubelet) Revive(member types.NamespacedName) {
 	delete(k.down, member)
 }
 
-// Running is a member's process and its address; nil while it does not run.
+// Running returns a member's process and its address, or nil if it does not run.
 func (k *Kubelet) Running(member types.NamespacedName) (Process, string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

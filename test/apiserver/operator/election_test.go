@@ -19,7 +19,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// cuttable is the members as an operator reaches them, until it does not.
+// cuttable is an operator's client for the members that can be cut off.
 type cuttable struct {
 	nodeclient.Client
 	cut atomic.Bool
@@ -38,7 +38,7 @@ type rival struct {
 	members *cuttable
 }
 
-// startRival runs an operator that acts while it is elected.
+// startRival starts an operator that acts while it is elected.
 func startRival(namespace string) rival {
 	GinkgoHelper()
 	var r rival
@@ -56,7 +56,7 @@ func startRival(namespace string) rival {
 
 const election = "operators"
 
-// elected is who holds the operators' Lease; "" while nobody does.
+// elected returns the holder of the operators' Lease, or "" if there is none.
 func (s *site) elected(ctx context.Context) string {
 	l := &coordinationv1.Lease{}
 	if err := k8s.Get(ctx, client.ObjectKey{Namespace: s.namespace, Name: election}, l); err != nil || l.Spec.HolderIdentity == nil {
@@ -65,7 +65,7 @@ func (s *site) elected(ctx context.Context) string {
 	return *l.Spec.HolderIdentity
 }
 
-// scales asks for another number of members, and waits until an operator has seen to it.
+// scales changes the number of members, and waits until an operator has handled that.
 func (s *site) scales(ctx context.Context, n int32) {
 	GinkgoHelper()
 	s.change(ctx, func(o *api.ReplicatedStore) { o.Spec.Replicas = &n })

@@ -15,7 +15,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/render"
 )
 
-// collect plays the garbage collector, which has no process here: what an object of another UID owned goes.
+// collect stands in for the garbage collector, which does not run here: it deletes the objects owned by another UID.
 func (s *site) collect(ctx SpecContext, uid string) {
 	GinkgoHelper()
 	lists := []client.ObjectList{&corev1.PodList{}, &coordinationv1.LeaseList{}, &corev1.PersistentVolumeClaimList{}, &corev1.ServiceList{},
@@ -130,7 +130,7 @@ var _ = Describe("a store that is deleted and made again under its name", func()
 	})
 })
 
-// orphan plays the garbage collector for a deletion that leaves the children: they lose their owner.
+// orphan stands in for the garbage collector on a deletion that leaves the children: it removes their owner references.
 func (s *site) orphan(ctx SpecContext) {
 	GinkgoHelper()
 	for _, l := range []client.ObjectList{&corev1.PodList{}, &coordinationv1.LeaseList{}, &corev1.ServiceList{}, &corev1.ServiceAccountList{},

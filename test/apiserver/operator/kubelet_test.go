@@ -17,7 +17,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/apiserver/kubelet"
 )
 
-// nodes runs the pods of one namespace as nodes in this process, and gives claims their data directories.
+// nodes runs the pods of one namespace as nodes in this process, and provides their claims' data directories.
 type nodes struct {
 	*kubelet.Kubelet
 	namespace string
@@ -47,11 +47,11 @@ func (k *nodes) key(member string) types.NamespacedName {
 	return types.NamespacedName{Namespace: k.namespace, Name: member}
 }
 
-// kill ends a member's process, and keeps it down until revive.
+// kill kills a member's process and keeps it down until revive.
 func (k *nodes) kill(member string)   { k.Kill(k.key(member)) }
 func (k *nodes) revive(member string) { k.Revive(k.key(member)) }
 
-// address of a member's client port; "" while it does not run.
+// address returns a member's client address, or "" if it is not running.
 func (k *nodes) address(member string) string {
 	if _, ip := k.Running(k.key(member)); ip != "" {
 		return ip + ":6379"

@@ -14,14 +14,14 @@ import (
 	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// ledger writes to whoever the -rw Service would lead to, and remembers what was acknowledged.
+// ledger writes to the member that the -rw Service leads to, and remembers what was acknowledged.
 type ledger struct {
 	s     *site
 	next  int
 	acked []int
 }
 
-// write tries one write; only an acknowledged one is remembered.
+// write attempts one write. It remembers only an acknowledged one.
 func (l *ledger) write(ctx context.Context) error {
 	addr, err := l.s.readWrite(ctx)
 	if err != nil {
@@ -37,7 +37,7 @@ func (l *ledger) write(ctx context.Context) error {
 	return nil
 }
 
-// verify reads every acknowledged write from a member, a follower of which may be a moment behind.
+// verify reads every acknowledged write from a member, which may lag for a moment if it is a follower.
 func (l *ledger) verify(ctx context.Context, addr string) {
 	GinkgoHelper()
 	c := redis.NewClient(&redis.Options{Addr: addr, DisableIdentity: true})
@@ -48,7 +48,7 @@ func (l *ledger) verify(ctx context.Context, addr string) {
 	}
 }
 
-// writes makes n acknowledged writes, however long it takes.
+// writes makes n acknowledged writes, however long that takes.
 func (l *ledger) writes(ctx context.Context, n int) {
 	GinkgoHelper()
 	for range n {
@@ -57,9 +57,9 @@ func (l *ledger) writes(ctx context.Context, n int) {
 	l.s.oneLeader(ctx)
 }
 
-// readWrite is where a client of the -rw Service ends up: at the pod with the leader's label that takes writes. While
-// leadership moves two pods may have the label for a moment, and one of them refuses; two that take writes would be a
-// broken promise.
+// readWrite returns the address at which a client of the -rw Service ends up: the pod with the leader's label that takes writes.
+// While leadership moves, two pods may have the label for a moment, and one of them refuses writes. If both took writes, that
+// would break a promise.
 func (s *site) readWrite(ctx context.Context) (string, error) {
 	pods := &corev1.PodList{}
 	if err := k8s.List(ctx, pods, client.InNamespace(s.namespace), client.MatchingLabels{api.LabelRole: api.RoleLabelLeader}); err != nil {

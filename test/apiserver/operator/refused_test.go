@@ -15,7 +15,7 @@ import (
 	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// uids of the pods, by name.
+// uids returns the UIDs of the pods, by name.
 func (s *site) uids(ctx context.Context) map[string]types.UID {
 	GinkgoHelper()
 	pods, out := &corev1.PodList{}, map[string]types.UID{}
@@ -28,7 +28,7 @@ func (s *site) uids(ctx context.Context) map[string]types.UID {
 	return out
 }
 
-// refusal waits until status says why the API server refuses the new pods.
+// refusal waits until status tells why the API server rejects the new pods.
 func (s *site) refusal(ctx context.Context, words string) {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
@@ -37,7 +37,7 @@ func (s *site) refusal(ctx context.Context, words string) {
 	}, bounded, polling).Should(Succeed())
 }
 
-// restarted waits until no pod is left of those before, and the store is well.
+// restarted waits until all pods have been replaced and the store is well.
 func (s *site) restarted(ctx context.Context, before map[string]types.UID) {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
@@ -85,12 +85,12 @@ var _ = Describe("a store whose new pods the API server refuses", func() {
 		s.restarted(ctx, before)
 	})
 
-	// full makes a quota that has no room for more.
+	// full creates a quota with no room left.
 	full := func(ctx context.Context, s *site, of corev1.ResourceList) *corev1.ResourceQuota {
 		GinkgoHelper()
 		quota := &corev1.ResourceQuota{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "full"}, Spec: corev1.ResourceQuotaSpec{Hard: of}}
 		Expect(k8s.Create(ctx, quota)).To(Succeed())
-		quota.Status = corev1.ResourceQuotaStatus{Hard: of, Used: maps.Clone(of)} // what the quota controller counts
+		quota.Status = corev1.ResourceQuotaStatus{Hard: of, Used: maps.Clone(of)} // as the quota controller would count
 		Expect(k8s.Status().Update(ctx, quota)).To(Succeed())
 		return quota
 	}
@@ -115,7 +115,7 @@ var _ = Describe("a store whose new pods the API server refuses", func() {
 		s.change(ctx, func(o *api.ReplicatedStore) { o.Spec.Scheduling.NodeSelector = map[string]string{"disk": "fast"} })
 		Eventually(func(g Gomega) { g.Expect(s.uids(ctx)).NotTo(Equal(before)) }, bounded, polling).Should(Succeed())
 		Expect(s.reason(ctx, api.ConditionProgressing)).NotTo(Equal(api.ReasonApplyFailed))
-		Expect(k8s.Delete(ctx, quota)).To(Succeed()) // there is nobody here who counts what became free
+		Expect(k8s.Delete(ctx, quota)).To(Succeed()) // no quota controller runs here to notice the freed resources
 		s.restarted(ctx, before)
 	})
 })

@@ -19,7 +19,8 @@ var _ = Describe("a store whose volumes are to grow", func() {
 			o.Spec.Storage.Size = resource.MustParse("2Gi")
 			o.Spec.PodMetadata.Labels = map[string]api.LabelValue{"team": "payments"}
 		})
-		// How much log is kept comes of the size. A running pod cannot take that up, and its labels do not wait for it.
+		// The amount of log to keep depends on the size. A running pod cannot adopt a new amount, and its labels do not wait for
+		// that.
 		Eventually(func(g Gomega) {
 			now := &corev1.PodList{}
 			g.Expect(k8s.List(ctx, now, inNamespace(s))).To(Succeed())
@@ -57,7 +58,7 @@ var _ = Describe("a store whose volumes are to grow", func() {
 		s := newSite(ctx, "")
 		claims := &corev1.PersistentVolumeClaimList{}
 		Expect(k8s.List(ctx, claims, inNamespace(s))).To(Succeed())
-		for i := range claims.Items { // what binder and driver do
+		for i := range claims.Items { // stands in for the binder and the driver
 			c := &claims.Items[i]
 			old := c.DeepCopy()
 			c.Status.Phase, c.Status.Capacity = corev1.ClaimBound, corev1.ResourceList{corev1.ResourceStorage: resource.MustParse("1Gi")}

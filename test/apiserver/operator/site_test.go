@@ -17,7 +17,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// site is a namespace with a kubelet, an operator and one store, orders.
+// site is a namespace with a kubelet, an operator and one store named orders.
 type site struct {
 	namespace string
 	kubelet   *nodes
@@ -27,7 +27,7 @@ type site struct {
 
 const storage = "storage: {size: 1Gi}\n"
 
-// newSite brings a store up.
+// newSite starts a site with a ready store.
 func newSite(ctx context.Context, spec string) *site {
 	GinkgoHelper()
 	s := emptySite(ctx)
@@ -36,7 +36,7 @@ func newSite(ctx context.Context, spec string) *site {
 	return s
 }
 
-// emptySite has no store yet.
+// emptySite starts a site without a store.
 func emptySite(ctx context.Context) *site {
 	GinkgoHelper()
 	s := &site{namespace: newNamespace(ctx)}
@@ -59,7 +59,7 @@ func (s *site) create(ctx context.Context, spec string) {
 	Expect(k8s.Create(ctx, u)).To(Succeed())
 }
 
-// reason and message of a condition; "" while it is not set.
+// reason returns the reason and message of a condition, or "" if it is not set.
 func (s *site) reason(ctx context.Context, kind string) string {
 	if c := meta.FindStatusCondition(s.store(ctx).Status.Conditions, kind); c != nil {
 		return c.Reason
@@ -81,7 +81,7 @@ func (s *site) store(ctx context.Context) *api.ReplicatedStore {
 	return o
 }
 
-// ready waits until the store says that it is what its spec says.
+// ready waits until the store reports that it is as specified.
 func (s *site) ready(ctx context.Context) {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {
@@ -96,7 +96,7 @@ func (s *site) ready(ctx context.Context) {
 
 func (s *site) leader(ctx context.Context) string { return s.store(ctx).Status.Leader }
 
-// record is the authority record; it must always be readable.
+// record returns the authority record, which must always be readable.
 func (s *site) record(ctx context.Context) decide.Record {
 	GinkgoHelper()
 	l := &coordinationv1.Lease{}
@@ -138,7 +138,7 @@ func (s *site) pods(ctx context.Context) []string {
 	return out
 }
 
-// epoch waits for a stable leadership above the given one.
+// above waits for a stable leadership above the given epoch.
 func (s *site) above(ctx context.Context, epoch int64) {
 	GinkgoHelper()
 	Eventually(func(g Gomega) {

@@ -1,5 +1,5 @@
-// Package operator_test runs the operator against a real API server and real data nodes. Only the kubelet and the volumes
-// are played by the test: it runs a node in this process for every pod, on a loopback address of its own.
+// Package operator_test runs the operator against a real API server and real data nodes. The tests stand in only for the kubelet
+// and the volumes: for every pod they run a node in this process, on its own loopback address.
 package operator_test
 
 import (
@@ -32,7 +32,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/apiserver/server"
 )
 
-// bounded is how long anything may take here; nothing is asserted to be fast.
+// bounded limits how long anything may take. Nothing is asserted to be fast.
 const (
 	bounded = 60 * time.Second
 	polling = 20 * time.Millisecond
@@ -44,7 +44,7 @@ var root = filepath.Join("..", "..", "..")
 var (
 	config *rest.Config // of a cluster administrator
 	scheme *runtime.Scheme
-	k8s    client.Client // as config
+	k8s    client.Client // with config
 )
 
 func TestOperator(t *testing.T) {
@@ -70,19 +70,19 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	Expect(server.Grant(ctx, k8s, root)).To(Succeed())
 })
 
-// operator is one process of the operator.
+// operator is one running operator.
 type operator struct {
 	cancel context.CancelFunc
 	done   chan error
 }
 
-// startOperator runs an operator for one namespace, with the permissions of its own account. It is the only one.
+// startOperator starts the only operator of one namespace, with the permissions of the operator's own account.
 func startOperator(namespace string) *operator {
 	GinkgoHelper()
 	return startOperatorWith(namespace, func(ctrl.Manager, *controllers.Reconciler) {})
 }
 
-// startOperatorWith is startOperator with a Reconciler of another kind.
+// startOperatorWith is startOperator with a modified Reconciler.
 func startOperatorWith(namespace string, change func(ctrl.Manager, *controllers.Reconciler)) *operator {
 	GinkgoHelper()
 	who := rest.CopyConfig(config)
@@ -108,7 +108,7 @@ func startOperatorWith(namespace string, change func(ctrl.Manager, *controllers.
 	return o
 }
 
-// onLoopback leads Services to members on loopback, where the API server allows no endpoint: it only tries, with another address.
+// onLoopback handles endpoints of Services on loopback, which the API server rejects: it only dry-runs them, with another address.
 type onLoopback struct{ client.Client }
 
 func (c onLoopback) Apply(ctx context.Context, obj runtime.ApplyConfiguration, opts ...client.ApplyOption) error {

@@ -1,4 +1,4 @@
-// Package server runs a real kube-apiserver with etcd, and nothing else of a cluster, for tests and benchmarks of the operator.
+// Package server runs a real kube-apiserver with etcd, and no other part of a cluster, for tests and benchmarks of the operator.
 //
 // May import: what it takes to do that. It knows the project's manifests and nothing of its code.
 package server
@@ -17,10 +17,10 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// Account is the operator's user.
+// Account is the operator's user name.
 const Account = "system:serviceaccount:replicatedstore-system:replicatedstore-operator"
 
-// Present fails without the programs of an API server: rules nobody ran are no rules.
+// Present returns an error if the API server's binaries are missing: a suite that was skipped proves nothing.
 func Present() error {
 	dir := os.Getenv("KUBEBUILDER_ASSETS")
 	if dir == "" {
@@ -35,12 +35,12 @@ func Present() error {
 	return nil
 }
 
-// New is an API server that will know the project's resource; root is the project's directory.
+// New returns an API server, not yet started, that will know the project's custom resource. root is the project's directory.
 func New(root string) *envtest.Environment {
 	return &envtest.Environment{CRDDirectoryPaths: []string{filepath.Join(root, "config", "crd", "bases")}, ErrorIfCRDPathMissing: true}
 }
 
-// Grant gives the operator's account what config/rbac gives it, and no more.
+// Grant gives the operator's account exactly the permissions that config/rbac gives it.
 func Grant(ctx context.Context, c client.Client, root string) error {
 	role := &rbacv1.ClusterRole{}
 	text, err := os.ReadFile(filepath.Join(root, "config", "rbac", "role.yaml"))

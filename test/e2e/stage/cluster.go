@@ -15,15 +15,15 @@ import (
 	"time"
 )
 
-// Cluster commands the project's own cluster through its program.
+// Cluster controls the project's own cluster through its command-line program.
 type Cluster struct {
 	program string
 	root    string
-	state   []string // the flag that names another directory than the program's own
+	state   []string // the flag for a state directory other than the default
 	log     io.Writer
 }
 
-// stateVariable names the environment variable with the own cluster's directory, for those who run several.
+// stateVariable is the environment variable that names the cluster's state directory, for those who run several clusters.
 const stateVariable = "RSTORE_CLUSTER_STATE"
 
 func newCluster(root string, log io.Writer) *Cluster {
@@ -34,8 +34,8 @@ func newCluster(root string, log io.Writer) *Cluster {
 	return c
 }
 
-// run executes the cluster's program and returns its standard output. What it says on standard error goes to the log, and its end into the
-// error: not everybody shows the log.
+// run executes the cluster's program and returns its standard output. Standard error goes to the log, and its tail into the error,
+// because not every caller shows the log.
 func (c *Cluster) run(ctx context.Context, args ...string) (string, error) {
 	cmd := c.command(ctx, args...)
 	var out bytes.Buffer
@@ -47,7 +47,7 @@ func (c *Cluster) run(ctx context.Context, args ...string) (string, error) {
 	return strings.TrimSpace(out.String()), nil
 }
 
-// command ends politely when ctx does, and by force two seconds later.
+// command returns a command that is interrupted when ctx ends, and killed two seconds later.
 func (c *Cluster) command(ctx context.Context, args ...string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, c.program, append(slices.Clone(c.state), args...)...)
 	cmd.Dir = c.root
@@ -56,17 +56,17 @@ func (c *Cluster) command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// The faults. Machines are named as nodes are.
+// Faults. Machines have the names of their nodes.
 
-// KillNode loses a machine: all its processes end at once.
+// KillNode simulates the loss of a machine: all its processes end at once.
 func (c *Cluster) KillNode(ctx context.Context, node string) error { return c.void(ctx, "kill", node) }
 
-// StartNode turns a killed machine on again, with the disk it had.
+// StartNode restarts a killed machine with its old disk.
 func (c *Cluster) StartNode(ctx context.Context, node string) error {
 	return c.void(ctx, "start", node)
 }
 
-// EnsureNode turns a machine on unless it runs.
+// EnsureNode starts a machine unless it is running.
 func (c *Cluster) EnsureNode(ctx context.Context, node string) error {
 	quiet := *c
 	quiet.log = io.Discard
@@ -76,12 +76,12 @@ func (c *Cluster) EnsureNode(ctx context.Context, node string) error {
 	return c.StartNode(ctx, node)
 }
 
-// CutNode stops all traffic between a machine and the others, or one other.
+// CutNode stops all traffic between a machine and all others, or one other.
 func (c *Cluster) CutNode(ctx context.Context, node, from string) error {
 	return c.void(ctx, "cut", node, "--from", from)
 }
 
-// CutOneWay drops what a machine would receive ("in") or what it sends ("out"), from or to all others or one.
+// CutOneWay drops what a machine receives ("in") or sends ("out"), from or to all others or one other.
 func (c *Cluster) CutOneWay(ctx context.Context, node, from, direction string) error {
 	return c.void(ctx, "cut", node, "--from", from, "--direction", direction)
 }
@@ -89,48 +89,48 @@ func (c *Cluster) CutOneWay(ctx context.Context, node, from, direction string) e
 // Heal undoes every cut.
 func (c *Cluster) Heal(ctx context.Context) error { return c.void(ctx, "heal") }
 
-// KillProcess ends the main process of a pod, as a crash does.
+// KillProcess kills the main process of a pod, like a crash.
 func (c *Cluster) KillProcess(ctx context.Context, namespace, pod string) error {
 	return c.void(ctx, "kill-process", pod, "--namespace", namespace)
 }
 
-// PausePod freezes a pod's processes, and ResumePod lets them go on.
+// PausePod freezes a pod's processes until ResumePod.
 func (c *Cluster) PausePod(ctx context.Context, namespace, pod string) error {
 	return c.void(ctx, "pause", pod, "--namespace", namespace)
 }
 
-// ResumePod lets a paused pod go on.
+// ResumePod resumes a paused pod.
 func (c *Cluster) ResumePod(ctx context.Context, namespace, pod string) error {
 	return c.void(ctx, "resume", pod, "--namespace", namespace)
 }
 
-// StopAPI freezes the API server and etcd: connections stay open and nobody answers. StartAPI lets them go on.
+// StopAPI freezes the API server and etcd until StartAPI: connections stay open, but nobody answers.
 func (c *Cluster) StopAPI(ctx context.Context) error { return c.void(ctx, "api-down") }
 
-// StartAPI lets the API server and etcd go on.
+// StartAPI resumes the API server and etcd.
 func (c *Cluster) StartAPI(ctx context.Context) error { return c.void(ctx, "api-up") }
 
-// OOM lets the kernel kill a pod's main process for want of memory. Its container must have a memory limit.
+// OOM makes the kernel kill a pod's main process for lack of memory. Its container must have a memory limit.
 func (c *Cluster) OOM(ctx context.Context, namespace, pod string) error {
 	return c.void(ctx, "oom", pod, "--namespace", namespace)
 }
 
-// SaveEtcd keeps a copy of what etcd holds, and RestoreEtcd puts it back and restarts what remembers newer things.
+// SaveEtcd saves a copy of etcd's data, for RestoreEtcd.
 func (c *Cluster) SaveEtcd(ctx context.Context, name string) error {
 	return c.void(ctx, "etcd-save", name)
 }
 
-// RestoreEtcd puts back what SaveEtcd kept.
+// RestoreEtcd restores what SaveEtcd saved, and restarts the components that remember newer state.
 func (c *Cluster) RestoreEtcd(ctx context.Context, name string) error {
 	return c.void(ctx, "etcd-restore", name)
 }
 
-// On runs a program of this machine on one of the cluster's, and returns what it says.
+// On runs a local program on a machine of the cluster and returns its output.
 func (c *Cluster) On(ctx context.Context, machine string, program ...string) (string, error) {
 	return c.run(ctx, append([]string{"exec", machine, "--"}, program...)...)
 }
 
-// InClient runs a program of this machine on the cluster's client machine, and waits for it.
+// InClient runs a local program on the cluster's client machine and waits for it.
 func (c *Cluster) InClient(ctx context.Context, program ...string) error {
 	return c.void(ctx, append([]string{"exec", "client", "--"}, program...)...)
 }
@@ -140,7 +140,7 @@ func (c *Cluster) Load(ctx context.Context, archive string) error {
 	return c.void(ctx, "load", archive)
 }
 
-// Up starts the cluster, or leaves one that is up as it is.
+// Up starts the cluster. If it is already up, Up changes nothing.
 func (c *Cluster) Up(ctx context.Context, workers int) error {
 	return c.void(ctx, "up", "--nodes", fmt.Sprint(workers))
 }
@@ -153,7 +153,7 @@ func (c *Cluster) void(ctx context.Context, args ...string) error {
 	return err
 }
 
-// Root finds the repository's root above the working directory.
+// Root finds the repository's root, at or above the working directory.
 func Root() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {

@@ -18,8 +18,8 @@ const (
 	toldLines  = 15
 )
 
-// Diagnose writes what a person needs to see why the store is not as it should be: conditions, members, the last failover,
-// pods, events, and what the operator said last. It needs no working store.
+// Diagnose writes what a person needs to see why the store is not as it should be: conditions, members, the last failover, pods,
+// events, and the operator's last log lines. The store need not work.
 func (s *Store) Diagnose(ctx context.Context, out io.Writer) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 15*time.Second)
 	defer cancel()
@@ -71,7 +71,7 @@ func (s *Stage) tellPods(ctx context.Context, out io.Writer, namespace string) {
 	}
 }
 
-// troubles tells what keeps a pod's containers from running.
+// troubles returns what keeps a pod's containers from running.
 func troubles(p *corev1.Pod) string {
 	var b strings.Builder
 	if p.DeletionTimestamp != nil {
@@ -112,11 +112,11 @@ func (s *Store) tellEvents(ctx context.Context, out io.Writer) {
 	}
 }
 
-// tellLogs tells the last lines of every pod of a namespace.
+// tellLogs writes the last log lines of every pod in a namespace.
 func (s *Stage) tellLogs(ctx context.Context, out io.Writer, namespace string) {
 	var pods corev1.PodList
 	if err := s.Client.List(ctx, &pods, client.InNamespace(namespace)); err != nil {
-		return // tellPods has said why
+		return // tellPods has reported the error
 	}
 	lines := int64(toldLines)
 	for _, p := range pods.Items {

@@ -18,8 +18,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// dial connects to a pod's client port through the API server, as `kubectl port-forward` does. address names a pod, or the
-// Service of the leader, and where that leads is then looked up anew.
+// dial connects to a pod's client port through the API server, as `kubectl port-forward` does. address names a pod or the leader's
+// Service, which is resolved anew for every connection.
 func (s *Store) dial(ctx context.Context, address string) (net.Conn, error) {
 	pod, _, err := net.SplitHostPort(address)
 	if err != nil {
@@ -64,7 +64,7 @@ func (s *Store) leaderPod(ctx context.Context) (string, error) {
 	return "", fmt.Errorf("no pod is behind the Service %s", service)
 }
 
-// open makes a connection of a tunnel's two streams. The near end is one of a net.Pipe, since streams know no deadlines.
+// open makes a connection out of a tunnel's two streams. The near end is one end of a net.Pipe, since streams have no deadlines.
 func open(tunnel httpstream.Connection) (net.Conn, error) {
 	header := http.Header{}
 	header.Set(corev1.PortHeader, strconv.Itoa(v1alpha1.PortClient))
@@ -74,7 +74,7 @@ func open(tunnel httpstream.Connection) (net.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the error stream: %w", err)
 	}
-	errs.Close() // nothing is sent on it
+	errs.Close() // we send nothing on it
 	header.Set(corev1.StreamType, corev1.StreamTypeData)
 	data, err := tunnel.CreateStream(header)
 	if err != nil {
@@ -87,7 +87,7 @@ func open(tunnel httpstream.Connection) (net.Conn, error) {
 	}
 	go func() {
 		defer end()
-		_, _ = io.Copy(far, data) // however it ends, the connection ends
+		_, _ = io.Copy(far, data) // either way, the connection ends with it
 	}()
 	go func() {
 		defer end()

@@ -12,10 +12,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// stageLabel marks the namespaces made here; its value is their prefix.
+// stageLabel marks the namespaces that a Stage creates. Its value is their prefix.
 const stageLabel = "replicatedstore.io/stage"
 
-// Namespace makes a namespace with a free name that begins with prefix.
+// Namespace creates a namespace with a free name that begins with prefix.
 func (s *Stage) Namespace(ctx context.Context, prefix string) (string, error) {
 	for n := 1; ; n++ {
 		name := prefix
@@ -29,8 +29,8 @@ func (s *Stage) Namespace(ctx context.Context, prefix string) (string, error) {
 	}
 }
 
-// Forget deletes, without waiting for it, the namespaces whose prefix begins with prefix, with their stores and data, and
-// names them. It touches none that was not made here.
+// Forget deletes the namespaces whose prefix begins with prefix, with their stores and data, and returns their names. It does not
+// wait for the deletions, and touches no namespace that a Stage did not create.
 func (s *Stage) Forget(ctx context.Context, prefix string) ([]string, error) {
 	var all corev1.NamespaceList
 	if err := s.Client.List(ctx, &all, client.HasLabels{stageLabel}); err != nil {
@@ -49,7 +49,7 @@ func (s *Stage) Forget(ctx context.Context, prefix string) ([]string, error) {
 	return gone, nil
 }
 
-// ForgetNamespace deletes one, with all that is in it, without waiting for it.
+// ForgetNamespace deletes one namespace with everything in it. It does not wait for the deletion.
 func (s *Stage) ForgetNamespace(ctx context.Context, name string) error {
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	return client.IgnoreNotFound(s.Client.Delete(ctx, ns))

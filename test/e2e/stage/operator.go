@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// KillOperators kills every operator pod at once, without grace.
+// KillOperators kills all operator pods at once, with no grace period.
 func (s *Stage) KillOperators(ctx context.Context) error {
 	var pods corev1.PodList
 	if err := s.Client.List(ctx, &pods, client.InNamespace(SystemNamespace)); err != nil {
@@ -31,7 +31,7 @@ func (s *Stage) KillOperators(ctx context.Context) error {
 	return nil
 }
 
-// Operators are the pod that was elected to act, and those that stand by.
+// Operators returns the operator pod that was elected, and those on standby.
 func (s *Stage) Operators(ctx context.Context) (acting *corev1.Pod, others []*corev1.Pod, err error) {
 	var lease coordinationv1.Lease
 	if err := s.Client.Get(ctx, client.ObjectKey{Namespace: SystemNamespace, Name: release}, &lease); err != nil {
@@ -57,8 +57,8 @@ func (s *Stage) Operators(ctx context.Context) (acting *corev1.Pod, others []*co
 	return acting, others, nil
 }
 
-// OperatorsOn makes every operator pod run on one node, by keeping new pods off the others for the moment, and waits for them.
-// With node "" they go where the scheduler likes best, which is apart.
+// OperatorsOn makes every operator pod run on one node, by temporarily keeping new pods off the others, and waits until they do.
+// If node is "", the scheduler places them, which spreads them.
 func (s *Stage) OperatorsOn(ctx context.Context, node string) error {
 	if node != "" {
 		if err := s.cordon(ctx, func(name string) bool { return name != node }); err != nil {
@@ -98,7 +98,7 @@ func (s *Stage) cordon(ctx context.Context, off func(node string) bool) error {
 	return nil
 }
 
-// OperatorsReady waits until as many operator pods as the Deployment asks for are ready.
+// OperatorsReady waits until as many operator pods are ready as the Deployment asks for.
 func (s *Stage) OperatorsReady(ctx context.Context) error {
 	var said error
 	for {

@@ -7,10 +7,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// What a person has at hand.
+// What an administrator does by hand.
 
-// Drain empties a node as `kubectl drain` does, and waits until it is empty. Members of stores of one name stay: other people's may
-// have nowhere else to be, and would be waited for.
+// Drain empties a node as `kubectl drain` does, and waits until it is empty. It spares the members of stores with the name spared:
+// other people's members may have nowhere else to run, and Drain would wait for them.
 func (s *Stage) Drain(ctx context.Context, node, spared string) error {
 	kubectl, err := s.toolPath(ctx, "kubectl")
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Process is a program of this machine that runs in the cluster's client machine and is spoken to through its pipes.
+// Process is a local program that runs on a machine of the cluster, with pipes to its standard input and output.
 type Process struct {
 	In  io.WriteCloser // its standard input
 	Out io.Reader      // its standard output
@@ -18,13 +18,13 @@ type Process struct {
 	close func()
 }
 
-// StartInClient starts a program that ends with its standard input. The end of ctx does not end it; Close does, and so does
-// the end of this process.
+// StartInClient starts a program on the client machine. The program must end when its standard input does. It outlives ctx, but
+// not Close, nor this process.
 func (c *Cluster) StartInClient(ctx context.Context, program ...string) (*Process, error) {
 	return c.StartOn(ctx, "client", program...)
 }
 
-// StartOn is StartInClient on any machine of the cluster.
+// StartOn is StartInClient for any machine of the cluster.
 func (c *Cluster) StartOn(ctx context.Context, machine string, program ...string) (*Process, error) {
 	p := &Process{said: &tailWriter{}}
 	cmd := c.command(context.WithoutCancel(ctx), slices.Concat([]string{"exec", machine, "--"}, program)...)
@@ -43,16 +43,16 @@ func (c *Cluster) StartOn(ctx context.Context, machine string, program ...string
 	return p, nil
 }
 
-// endProcess ends a program that ends with its input, by force if it does not.
+// endProcess closes a program's input, which ends it, and kills it if it does not end.
 func endProcess(cmd *exec.Cmd, input io.Closer) {
 	input.Close()
 	force := time.AfterFunc(5*time.Second, func() { cmd.Process.Kill() })
 	defer force.Stop()
-	_ = cmd.Wait() // how it ended is told by its last answer, or the absence of one
+	_ = cmd.Wait() // its last answer, or the lack of one, tells how it ended
 }
 
 // Close ends the program and waits for its end.
 func (p *Process) Close() { p.close() }
 
-// Said is the end of what it wrote to standard error; all of it only after Close.
+// Said returns the tail of its standard error, which is complete only after Close.
 func (p *Process) Said() string { return p.said.String() }

@@ -9,11 +9,11 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// mark is the annotation of the pods of operators that a Stage installed, by which it knows them again.
+// mark is the pod annotation by which a Stage recognizes the operators that it installed.
 const mark = "replicatedstore-stage"
 
-// mayInstall refuses to take over, on somebody's cluster, what a Stage did not install: a release of the name would be set back to the
-// chart's values, and any other operator may serve the same stores and has the same resource's definition.
+// mayInstall refuses to take over what a Stage did not install on somebody's cluster: it would reset a release of the same name to
+// the chart's values, and any other operator may serve the same stores and owns the same CRD.
 func (s *Stage) mayInstall(ctx context.Context, name, namespace string) error {
 	deployments, err := s.Kube.AppsV1().Deployments("").List(ctx, metav1.ListOptions{})
 	if err != nil {
@@ -41,7 +41,7 @@ func (s *Stage) mayInstall(ctx context.Context, name, namespace string) error {
 	return nil
 }
 
-// isOperator tells what the chart, or config/default, made, whatever its name.
+// isOperator reports whether the chart or config/default made the Deployment, whatever its name.
 func isOperator(d appsv1.Deployment) bool {
 	return d.Labels["app.kubernetes.io/name"] == release || strings.HasPrefix(d.Labels["helm.sh/chart"], release+"-")
 }

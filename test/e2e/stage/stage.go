@@ -23,19 +23,19 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// Where the operator lives.
+// Where the operator runs.
 const (
 	SystemNamespace = "replicatedstore-system"
 	release         = "replicatedstore-operator"
 )
 
-// Options of a Stage.
+// Options configure a Stage.
 type Options struct {
-	// Workers of the project's own cluster.
+	// Workers is the number of workers of the project's own cluster.
 	Workers int
-	// Image that another cluster can pull, with the operator and the node; the own cluster builds and loads its own.
+	// Image is an image with the operator and the node that another cluster can pull. The own cluster builds and loads its own.
 	Image string
-	// Log takes what the tools say.
+	// Log receives the output of the tools.
 	Log io.Writer
 }
 
@@ -43,7 +43,7 @@ type Options struct {
 type Stage struct {
 	Root       string
 	Kubeconfig string
-	// Cluster is nil on a cluster that is not the project's own.
+	// Cluster is nil if the cluster is not the project's own.
 	Cluster *Cluster
 	Client  client.Client
 	Kube    kubernetes.Interface
@@ -95,8 +95,8 @@ func (s *Stage) connect() error {
 	return nil
 }
 
-// Image builds the product's image and brings it to the own cluster, and returns its reference and a digest of its content.
-// On another cluster it is Options.Image.
+// Image builds the product's image, loads it into the own cluster, and returns its reference and a digest of its content. On
+// another cluster, the reference is Options.Image.
 func (s *Stage) Image(ctx context.Context) (reference, digest string, err error) {
 	if s.Cluster == nil {
 		if s.opt.Image == "" {
@@ -107,7 +107,7 @@ func (s *Stage) Image(ctx context.Context) (reference, digest string, err error)
 	return s.buildImage(ctx, "dev", "replicatedstore.tar")
 }
 
-// TestImage is Image for the build of the product with Go build tags that only tests use.
+// TestImage is Image with Go build tags that only tests use.
 func (s *Stage) TestImage(ctx context.Context, tags string) (reference, digest string, err error) {
 	return s.buildImage(ctx, tags, "replicatedstore-"+tags+".tar", "IMAGE_BUILD_TAGS="+tags)
 }
@@ -130,19 +130,19 @@ func (s *Stage) buildImage(ctx context.Context, tag, file string, vars ...string
 	return reference, digest, s.Cluster.Load(ctx, archive)
 }
 
-// Install installs or upgrades the operator with its chart, and waits for it. digest restarts it when the image's content
-// changed under the same reference.
+// Install installs or upgrades the operator with its chart, and waits for it. The digest makes the operator restart when the
+// image's content changed under the same reference.
 func (s *Stage) Install(ctx context.Context, reference, digest string, values ...string) error {
 	return s.InstallWith(ctx, reference, reference, digest, values...)
 }
 
-// InstallWith is Install with an image of its own for the operator and one for the stores' members.
+// InstallWith is Install with separate images for the operator and for the stores' members.
 func (s *Stage) InstallWith(ctx context.Context, operator, node, digest string, values ...string) error {
 	return s.InstallRelease(ctx, release, SystemNamespace, operator, node, digest, values...)
 }
 
-// InstallRelease is InstallWith under another name, in another namespace. On a cluster that is not the project's own it touches no
-// operator of anybody else's.
+// InstallRelease is InstallWith under another release name and in another namespace. On a cluster that is not the project's own it
+// touches nobody else's operator.
 func (s *Stage) InstallRelease(ctx context.Context, name, namespace, operator, node, digest string, values ...string) error {
 	if s.Cluster == nil {
 		if err := s.mayInstall(ctx, name, namespace); err != nil {
@@ -170,7 +170,7 @@ func (s *Stage) InstallRelease(ctx context.Context, name, namespace, operator, n
 	}
 	err = s.tool(ctx, helm, args...)
 	if err != nil && s.Cluster != nil && strings.Contains(err.Error(), "another operation") {
-		// A run that was killed in its helm left the release so, for ever. Stores and their definition outlive its removal.
+		// A run whose helm was killed left the release in this state forever. Stores and their CRD survive its removal.
 		if err = s.Uninstall(ctx, name, namespace); err == nil {
 			err = s.tool(ctx, helm, args...)
 		}
@@ -178,7 +178,7 @@ func (s *Stage) InstallRelease(ctx context.Context, name, namespace, operator, n
 	return err
 }
 
-// Uninstall removes a release from the own cluster, and not the resource's definition.
+// Uninstall removes a release from the own cluster, but not the CRD.
 func (s *Stage) Uninstall(ctx context.Context, name, namespace string) error {
 	if s.Cluster == nil {
 		return fmt.Errorf("release %s/%s: nothing is uninstalled from a cluster that is not the project's own", namespace, name)
@@ -190,12 +190,12 @@ func (s *Stage) Uninstall(ctx context.Context, name, namespace string) error {
 	return s.tool(ctx, helm, "uninstall", name, "--kubeconfig", s.Kubeconfig, "--namespace", namespace, "--ignore-not-found", "--wait")
 }
 
-// toolPath finds a program of the tool modules.
+// toolPath returns the path of a program from the tool modules.
 func (s *Stage) toolPath(ctx context.Context, name string) (string, error) {
 	return newCluster(s.Root, s.opt.Log).run(ctx, "tool-path", name)
 }
 
-// tool runs a program in the repository's root; all it says goes to the log, and its end into the error.
+// tool runs a program in the repository's root. Its output goes to the log, and the tail of it into the error.
 func (s *Stage) tool(ctx context.Context, name string, args ...string) error {
 	tail := &tailWriter{}
 	cmd := exec.CommandContext(ctx, name, args...)

@@ -18,13 +18,13 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/ledger"
 )
 
-// Store is one store on the stage.
+// Store is one store on a Stage.
 type Store struct {
 	*Stage
 	Namespace, Name string
 }
 
-// Create makes the store that text, a manifest, describes, changed by change (nil: as it is).
+// Create creates the store of a manifest, after change has modified it (nil: unmodified).
 func (s *Stage) Create(ctx context.Context, namespace string, text []byte, change func(*v1alpha1.ReplicatedStore)) (*Store, error) {
 	var rs v1alpha1.ReplicatedStore
 	if err := yaml.UnmarshalStrict(text, &rs); err != nil {
@@ -46,7 +46,7 @@ func (s *Store) Get(ctx context.Context) (*v1alpha1.ReplicatedStore, error) {
 	return &rs, s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: s.Name}, &rs)
 }
 
-// Patch changes the store with a merge patch of what change does.
+// Patch sends the effect of change on the store as a merge patch.
 func (s *Store) Patch(ctx context.Context, change func(*v1alpha1.ReplicatedStore)) error {
 	rs, err := s.Get(ctx)
 	if err != nil {
@@ -57,18 +57,18 @@ func (s *Store) Patch(ctx context.Context, change func(*v1alpha1.ReplicatedStore
 	return s.Client.Patch(ctx, rs, client.MergeFrom(before))
 }
 
-// Scale asks for n members through the scale subresource, as `kubectl scale` does.
+// Scale requests n members through the scale subresource, as `kubectl scale` does.
 func (s *Store) Scale(ctx context.Context, n int) error {
 	rs := &v1alpha1.ReplicatedStore{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: s.Name}}
 	patch := client.RawPatch("application/merge-patch+json", fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, n))
 	return s.Client.SubResource("scale").Patch(ctx, rs, patch)
 }
 
-// pollPeriod is how often Wait looks.
+// pollPeriod is the interval at which Wait looks.
 const pollPeriod = 200 * time.Millisecond
 
-// Wait looks at the store until met returns nil, telling progress whenever what met says changes. When ctx ends, the error
-// is what met said last.
+// Wait polls the store until met returns nil, and calls progress whenever met's error changes. When ctx ends, it returns met's
+// last error.
 func (s *Store) Wait(ctx context.Context, progress func(string), met func(*v1alpha1.ReplicatedStore) error) (*v1alpha1.ReplicatedStore, error) {
 	var said string
 	for {
@@ -91,7 +91,7 @@ func (s *Store) Wait(ctx context.Context, progress func(string), met func(*v1alp
 	}
 }
 
-// Ready is met when the operator says, about the current spec, that the store is as it says.
+// Ready returns nil when the operator reports, for the current spec, that the store is as specified.
 func Ready(rs *v1alpha1.ReplicatedStore) error {
 	if rs.Status.ObservedGeneration < rs.Generation {
 		return errors.New("the operator has not seen the newest spec")
@@ -107,7 +107,7 @@ func Ready(rs *v1alpha1.ReplicatedStore) error {
 	return errors.New("the operator has said nothing yet")
 }
 
-// LedAfter returns a condition for Wait: a leadership after epoch is recorded, its report is final, and writes are taken.
+// LedAfter returns a condition for Wait: a leadership after epoch is recorded, its report is final, and it takes writes.
 func LedAfter(epoch int64) func(*v1alpha1.ReplicatedStore) error {
 	return func(rs *v1alpha1.ReplicatedStore) error {
 		r := rs.Status.LastFailover
@@ -130,7 +130,7 @@ func orNobody(member string) string {
 	return member
 }
 
-// Condition returns a condition's status; "" when it is not set.
+// Condition returns a condition's status, or "" if it is not set.
 func Condition(rs *v1alpha1.ReplicatedStore, kind string) metav1.ConditionStatus {
 	for _, c := range rs.Status.Conditions {
 		if c.Type == kind {
@@ -140,14 +140,14 @@ func Condition(rs *v1alpha1.ReplicatedStore, kind string) metav1.ConditionStatus
 	return ""
 }
 
-// Address of the Service that leads to the leader: its cluster address, so that no name needs to be resolved, or its name
+// Address returns the address of the Service of the leader: its cluster IP, so that no name needs to be resolved, or its name
 // where pods are reached through the API server.
 func (s *Store) Address(ctx context.Context) (string, error) {
 	return s.ServiceAddress(ctx, v1alpha1.ServiceReadWrite(s.Name))
 }
 
-// ServiceAddress is Address for any of the store's Services. Where pods are reached through the API server, only the
-// leader's can be dialled.
+// ServiceAddress is Address for any of the store's Services. Where pods are reached through the API server, only the leader's
+// Service can be dialled.
 func (s *Store) ServiceAddress(ctx context.Context, name string) (string, error) {
 	if s.Cluster == nil {
 		return net.JoinHostPort(name, strconv.Itoa(v1alpha1.PortClient)), nil
@@ -159,7 +159,7 @@ func (s *Store) ServiceAddress(ctx context.Context, name string) (string, error)
 	return net.JoinHostPort(svc.Spec.ClusterIP, strconv.Itoa(v1alpha1.PortClient)), nil
 }
 
-// Pods of the store, by member.
+// Pods returns the store's pods, by member.
 func (s *Store) Pods(ctx context.Context) (map[string]*corev1.Pod, error) {
 	var list corev1.PodList
 	err := s.Client.List(ctx, &list, client.InNamespace(s.Namespace), client.MatchingLabels(v1alpha1.SelectorLabels(s.Name)))
@@ -173,10 +173,11 @@ func (s *Store) Pods(ctx context.Context) (map[string]*corev1.Pod, error) {
 	return out, nil
 }
 
-// membersWithin bounds the wait of Members: a pod that leaves is gone after its grace, and the next one has an address soon.
+// membersWithin bounds the wait in Members: a leaving pod is gone after its grace period, and its successor has an address soon.
 const membersWithin = time.Minute
 
-// Members that the spec asks for, with the addresses of pods that stay. A member without one is an error: it must not go unverified.
+// Members returns the members that the spec asks for, with the addresses of pods that are not being deleted. It fails if a member
+// has no address, because a member must not go unverified.
 func (s *Store) Members(ctx context.Context) (members []ledger.Member, err error) {
 	_ = wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, membersWithin, true, func(ctx context.Context) (bool, error) {
 		members, err = s.membersNow(ctx)
@@ -212,14 +213,14 @@ func (s *Store) membersNow(ctx context.Context) ([]ledger.Member, error) {
 	return out, nil
 }
 
-// KillPod deletes a member's pod without grace.
+// KillPod deletes a member's pod with no grace period.
 func (s *Store) KillPod(ctx context.Context, member string) error {
 	zero := int64(0)
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: s.Namespace, Name: member}}
 	return s.Client.Delete(ctx, pod, &client.DeleteOptions{GracePeriodSeconds: &zero})
 }
 
-// Leader returns the leading member and its node.
+// Leader returns the leading member, its node and its epoch.
 func (s *Store) Leader(ctx context.Context) (member, node string, epoch int64, err error) {
 	rs, err := s.Get(ctx)
 	if err != nil {

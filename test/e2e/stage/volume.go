@@ -10,10 +10,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// LoopClass is the own cluster's storage class whose volumes can be full, freeze and fail.
+// LoopClass is the own cluster's storage class whose volumes can fill up, freeze and fail.
 const LoopClass = "loop"
 
-// Volume of a member: its claim, and the volume it is bound to.
+// Volume returns a member's claim and the volume that it is bound to.
 func (s *Store) Volume(ctx context.Context, member string) (*corev1.PersistentVolumeClaim, *corev1.PersistentVolume, error) {
 	claim, volume := &corev1.PersistentVolumeClaim{}, &corev1.PersistentVolume{}
 	if err := s.Client.Get(ctx, client.ObjectKey{Namespace: s.Namespace, Name: member}, claim); err != nil {
@@ -25,8 +25,8 @@ func (s *Store) Volume(ctx context.Context, member string) (*corev1.PersistentVo
 	return claim, volume, nil
 }
 
-// EmptyVolume removes all that is in a member's volume, which must be one of the class that makes directories. The member
-// should not run.
+// EmptyVolume removes everything from a member's volume, which must be of the storage class that makes directories. The member
+// should not be running.
 func (s *Store) EmptyVolume(ctx context.Context, member, node string) error {
 	_, volume, err := s.Volume(ctx, member)
 	if err != nil {
@@ -39,20 +39,20 @@ func (s *Store) EmptyVolume(ctx context.Context, member, node string) error {
 	return err
 }
 
-// LoseVolume removes a member's volume object and lets nothing hold it back, so that its claim is Lost.
+// LoseVolume deletes a member's volume object and its finalizers, so that the claim is Lost.
 func (s *Store) LoseVolume(ctx context.Context, member string) error {
 	_, volume, err := s.Volume(ctx, member)
 	if err != nil {
 		return err
 	}
-	if err := s.Client.Delete(ctx, volume); err != nil { // first: to one that stays, the finalizers would be added again
+	if err := s.Client.Delete(ctx, volume); err != nil { // delete it first: as long as it stays, removed finalizers are added again
 		return err
 	}
 	release := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"finalizers":null}}`))
 	return client.IgnoreNotFound(s.Client.Patch(ctx, volume, release))
 }
 
-// Disk of a member whose volume is of LoopClass.
+// Disk is the disk of a member whose volume is of LoopClass.
 type Disk struct {
 	cluster      *Cluster
 	node         string
@@ -73,31 +73,31 @@ func (s *Store) Disk(ctx context.Context, member, node string) (*Disk, error) {
 	return d, err
 }
 
-// Fill takes all space that is left, and Free gives it back.
+// Fill uses up all space that is left, until Free.
 func (d *Disk) Fill(ctx context.Context) error {
 	_, err := d.cluster.On(ctx, d.node, "/bin/sh", "-c", `dd if=/dev/zero of="$1/filler" bs=1M 2>/dev/null; dd if=/dev/zero of="$1/filler2" bs=4k 2>/dev/null; test -s "$1/filler"`, "fill", d.path)
 	return err
 }
 
-// Free gives back what Fill took.
+// Free frees what Fill took.
 func (d *Disk) Free(ctx context.Context) error {
 	_, err := d.cluster.On(ctx, d.node, "rm", "-f", d.path+"/filler", d.path+"/filler2")
 	return err
 }
 
-// Freeze lets every write and every fsync hang, and Thaw lets them go on.
+// Freeze makes every write and every fsync hang until Thaw.
 func (d *Disk) Freeze(ctx context.Context) error {
 	_, err := d.cluster.On(ctx, d.node, "fsfreeze", "--freeze", d.path)
 	return err
 }
 
-// Thaw lets a frozen disk go on.
+// Thaw resumes a frozen disk.
 func (d *Disk) Thaw(ctx context.Context) error {
 	_, err := d.cluster.On(ctx, d.node, "fsfreeze", "--unfreeze", d.path)
 	return err
 }
 
-// Break lets everything fail that reads or writes beyond the disk's first MiB: the device ends there from now on.
+// Break makes every access beyond the disk's first MiB fail: from now on the device ends there.
 func (d *Disk) Break(ctx context.Context) error {
 	file, err := d.cluster.On(ctx, d.node, "losetup", "--noheadings", "--output", "BACK-FILE", d.device)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/ledger"
 )
 
-// Writer is a ledger writer at the place of the store's clients.
+// Writer is a ledger writer that runs where the store's clients are.
 type Writer struct {
 	*ledger.Remote
 	end func()
@@ -19,9 +19,9 @@ type Writer struct {
 // startWithin bounds the opening of a writer's connections.
 const startWithin = 15 * time.Second
 
-// Writer starts a writer whose connections to the leader are open when it returns. program runs ledger.Serve on its
-// standard input and output when called with arguments; it is not needed on another cluster. Close ends the writer; so does
-// the end of this process.
+// Writer starts a writer, and returns once its connections to the leader are open. program, with its arguments, must run
+// ledger.Serve on its standard input and output; another cluster does not need it. The writer ends with Close, or with this
+// process.
 func (s *Store) Writer(ctx context.Context, program []string, opt ledger.Options) (*Writer, error) {
 	if opt.Address == "" {
 		var err error
@@ -35,7 +35,7 @@ func (s *Store) Writer(ctx context.Context, program []string, opt ledger.Options
 	return s.writerThere(ctx, program, opt)
 }
 
-// writerHere runs it in this process, and its connections through the API server.
+// writerHere runs the writer in this process, with connections through the API server.
 func (s *Store) writerHere(ctx context.Context, opt ledger.Options) (*Writer, error) {
 	requests, ask := io.Pipe()
 	hear, answers := io.Pipe()
@@ -55,7 +55,7 @@ func (s *Store) writerHere(ctx context.Context, opt ledger.Options) (*Writer, er
 	return w, nil
 }
 
-// writerThere runs it in the cluster's client machine.
+// writerThere runs the writer on the cluster's client machine.
 func (s *Store) writerThere(ctx context.Context, program []string, opt ledger.Options) (*Writer, error) {
 	p, err := s.Cluster.StartInClient(ctx, program...)
 	if err != nil {
@@ -63,7 +63,7 @@ func (s *Store) writerThere(ctx context.Context, program []string, opt ledger.Op
 	}
 	w := &Writer{Remote: ledger.NewRemote(p.Out, p.In), end: p.Close}
 	if err := w.Start(opt, startWithin); err != nil {
-		w.Close() // then all it says is there
+		w.Close() // afterwards its standard error is complete
 		return nil, fmt.Errorf("start the writer: %w; it says: %s", err, p.Said())
 	}
 	return w, nil

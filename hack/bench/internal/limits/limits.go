@@ -1,38 +1,39 @@
-// Package limits predicts how many operations a second a machine allows, from what the machine was seen to be able to do
-// and from what one operation was seen to use. It is arithmetic only.
+// Package limits predicts how many operations per second a machine allows, from measurements of the machine and of the resources
+// that one operation uses. It is pure arithmetic.
 package limits
 
-// Gauge is what the machine can do. All of it is measured in the run whose points it is put beside.
+// Gauge is what the machine can do. All of it is measured in the same run as the points that it is compared with.
 type Gauge struct {
 	Processors int `json:"processors"`
-	// Syncs[i] is how often a second each of i+1 files can be written to and fdatasync'ed while the others are too.
+	// Syncs[i] is how often per second each of i+1 files can be written and fdatasync'ed while the others are, too.
 	Syncs []float64 `json:"syncs"`
-	// DiskBytes is how many bytes a second can be written to three files at once, each from its beginning on, fdatasync included.
+	// DiskBytes is how many bytes per second can be written to three files in parallel, each from its beginning, including
+	// fdatasync.
 	DiskBytes float64 `json:"diskBytes"`
-	// LoopbackBytes is how many bytes a second large requests move over loopback to a server that drops them.
+	// LoopbackBytes is how many bytes per second large requests move over loopback to a server that drops them.
 	LoopbackBytes float64 `json:"loopbackBytes"`
 }
 
-// Use is what one operation used, on average. What is 0 was not used or is not known, and limits nothing.
+// Use is what one operation uses, on average. A value of 0 means not used or not known, and limits nothing.
 type Use struct {
-	// Members is how many processes sync a log on the disk.
+	// Members is the number of processes that sync a log on the disk.
 	Members int `json:"members"`
-	// Batch is how many operations one fdatasync of the leader's log made durable.
+	// Batch is the number of operations that one fdatasync of the leader's log makes durable.
 	Batch float64 `json:"batch,omitempty"`
-	// AtMost: the system does not tell how often it syncs, and Batch is what can be on its way at once.
+	// AtMost means that the system does not tell how often it syncs, and that Batch is the number of operations in flight.
 	AtMost bool `json:"atMost,omitempty"`
-	// Processor is the processor time of all members together, and Generator that of the load generator, in seconds.
+	// Processor is the CPU time of all members together, and Generator that of the load generator, in seconds.
 	Processor float64 `json:"processor"`
 	Generator float64 `json:"generator"`
-	// DiskBytes is what reached the disk, and Moved the keys and values that crossed loopback: to the
-	// leader, and on to every follower.
+	// DiskBytes is what reached the disk. Moved is the size of the keys and values that crossed loopback, to the leader and on to
+	// every follower.
 	DiskBytes float64 `json:"diskBytes,omitempty"`
 	Moved     float64 `json:"moved,omitempty"`
-	// Null is the rate of a server that answers at once and stores nothing, under the same load.
+	// Null is the rate, under the same load, of a server that answers immediately and stores nothing.
 	Null float64 `json:"null,omitempty"`
 }
 
-// Names of limits.
+// Names of the limits.
 const (
 	Fdatasync  = "disk: fdatasync"
 	Sequential = "disk: bytes"
@@ -40,13 +41,13 @@ const (
 	Network    = "network"
 )
 
-// Limit is the rate above which nothing can go on this machine, and why.
+// Limit is an upper bound for the rate on this machine, with its reason.
 type Limit struct {
 	Name string  `json:"name"`
-	Rate float64 `json:"rate"` // operations a second
+	Rate float64 `json:"rate"` // operations per second
 }
 
-// Of lists every limit that is known.
+// Of returns every limit that is known.
 func (g Gauge) Of(u Use) (all []Limit) {
 	add := func(name string, rate float64) {
 		if rate > 0 {
@@ -60,7 +61,7 @@ func (g Gauge) Of(u Use) (all []Limit) {
 	return all
 }
 
-// Binding is the lowest of limits; false when there are none.
+// Binding returns the lowest limit, and false if there are none.
 func Binding(all []Limit) (lowest Limit, ok bool) {
 	for _, l := range all {
 		if !ok || l.Rate < lowest.Rate {
@@ -70,7 +71,7 @@ func Binding(all []Limit) (lowest Limit, ok bool) {
 	return lowest, ok
 }
 
-// syncs of each of n files at once: of the most that was tried where n is more.
+// syncs returns the rate for n files in parallel. Beyond the largest number measured, that one counts.
 func (g Gauge) syncs(n int) float64 {
 	n = min(n, len(g.Syncs))
 	if n < 1 {
@@ -86,7 +87,7 @@ func per(whole, part float64) float64 {
 	return whole / part
 }
 
-// least of two figures of which 0 is not known.
+// least returns the smaller figure, where 0 means unknown.
 func least(a, b float64) float64 {
 	if a == 0 || b == 0 {
 		return a + b

@@ -8,10 +8,10 @@ import (
 	"net"
 )
 
-// fillBatch is how many SETs of Fill are on their way at once.
+// fillBatch is how many SETs Fill has in flight.
 const fillBatch = 256
 
-// Fill sets each of the keys from first up to before last once, to a value of that many random bytes, so that what is stored
+// Fill sets each key from first up to, but not including, last once. Each value is value random bytes, so that the stored data
 // does not compress.
 func Fill(ctx context.Context, address string, first, last, value int) error {
 	var d net.Dialer
@@ -26,7 +26,7 @@ func Fill(ctx context.Context, address string, first, last, value int) error {
 	for at := first; at < last; {
 		n := min(fillBatch, last-at)
 		for range n {
-			_, _ = random.Read(content) // it cannot fail
+			_, _ = random.Read(content) // cannot fail
 			fmt.Fprintf(w, "*3\r\n$3\r\nSET\r\n$16\r\nkey:%012d\r\n$%d\r\n%s\r\n", at, value, content)
 			at++
 		}

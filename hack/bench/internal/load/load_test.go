@@ -49,7 +49,7 @@ func TestLoopCountsOnlyWhatWasAcknowledged(t *testing.T) {
 	defer l.Close()
 	go func() {
 		for c, err := l.Accept(); err == nil; c, err = l.Accept() {
-			_, _ = c.Write([]byte("+OK\r\n:0\r\n")) // WAIT reached nobody
+			_, _ = c.Write([]byte("+OK\r\n:0\r\n")) // WAIT reached no replica
 		}
 	}()
 	o := Loop{Shape: Shape{Connections: 2, Pipeline: 1, Value: 8, Keys: 10}, Wait: 1, For: 5 * time.Second}
@@ -73,7 +73,7 @@ func TestLoopAgainstTheNullServer(t *testing.T) {
 		var refused *net.OpError
 		switch {
 		case errors.As(err, &refused) && time.Since(begun) < 5*time.Second:
-			time.Sleep(10 * time.Millisecond) // it has not begun to listen
+			time.Sleep(10 * time.Millisecond) // it is not listening yet
 			continue
 		case err != nil:
 			t.Fatal(err)
@@ -116,7 +116,7 @@ func TestDistributions(t *testing.T) {
 	}
 }
 
-// Fill writes each key once, and does not go on after a refusal.
+// Fill writes each key once, and stops after a refusal.
 func TestFill(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

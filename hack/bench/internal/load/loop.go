@@ -14,19 +14,19 @@ import (
 	"time"
 )
 
-// Loop is a closed loop of this program's own.
+// Loop is this program's own closed-loop generator.
 type Loop struct {
 	Shape
-	// Wait adds WAIT <n> 0 to every SET; the two are one request. 0: none.
+	// Wait adds WAIT <Wait> 0 to every SET; the two count as one request. 0 adds none.
 	Wait int
-	// For is how long it runs.
+	// For is the duration.
 	For time.Duration
 }
 
-// Latencies are sorted.
+// Latencies are latencies in ascending order.
 type Latencies []time.Duration
 
-// At returns the quantile q, from 0 to 1; 0 when there are none.
+// At returns the quantile q, from 0 to 1, or 0 if there are no latencies.
 func (l Latencies) At(q float64) time.Duration {
 	if len(l) == 0 {
 		return 0
@@ -34,12 +34,12 @@ func (l Latencies) At(q float64) time.Duration {
 	return l[min(len(l)-1, int(q*float64(len(l))))]
 }
 
-// Run sends SETs to address until the time is over or ctx ends. The time begins once every connection is open.
+// Run sends SETs to address until the time is over or ctx ends. The time starts once every connection is open.
 func (o Loop) Run(ctx context.Context, address string) (Result, Latencies, error) {
 	conns, err := o.dial(ctx, address)
 	defer func() {
 		for _, c := range conns {
-			_ = c.Close() // it was only used by this
+			_ = c.Close() // nothing else uses it
 		}
 	}()
 	if err != nil {
@@ -73,11 +73,11 @@ func (o Loop) Run(ctx context.Context, address string) (Result, Latencies, error
 	return r, all, errors.Join(errs...)
 }
 
-// processorTime is what this process has used.
+// processorTime returns the CPU time that this process has used.
 func processorTime() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		return 0 // the kernel refuses only what is misspelled
+		return 0 // the kernel refuses only invalid arguments
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
@@ -94,7 +94,7 @@ func (o Loop) dial(ctx context.Context, address string) (conns []net.Conn, err e
 	return conns, nil
 }
 
-// connection times every round trip of one connection.
+// connection times every round trip on one connection.
 func (o Loop) connection(ctx context.Context, c net.Conn, seed uint64) (lat []time.Duration, err error) {
 	random := rand.New(rand.NewPCG(seed, 0))
 	r, out, value := bufio.NewReader(c), []byte(nil), strings.Repeat("x", o.Value)

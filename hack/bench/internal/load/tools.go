@@ -42,7 +42,7 @@ func redisBenchmark(ctx context.Context, address string, s Shape, n int, more ..
 		"-c", strconv.Itoa(s.Connections), "-P", strconv.Itoa(s.Pipeline), "-d", strconv.Itoa(s.Value)}, more...)...)
 }
 
-// parseRedis reads redis-benchmark's CSV: a header, and one row with rate and milliseconds.
+// parseRedis reads redis-benchmark's CSV: a header, and one row with the rate and latencies in milliseconds.
 func parseRedis(out []byte) (r Result, err error) {
 	at := bytes.Index(out, []byte(`"test"`)) // warnings may come before
 	if at < 0 {
@@ -78,7 +78,7 @@ func Etcd(ctx context.Context, binary string, endpoints []string, s Shape, n int
 	return r, err
 }
 
-// EtcdQuantiles runs etcd's benchmark tool for n puts and returns what it tells of the distribution of their latencies.
+// EtcdQuantiles runs etcd's benchmark tool for n puts and returns the latency distribution that it reports.
 func EtcdQuantiles(ctx context.Context, binary string, endpoints []string, s Shape, n int) ([]Quantile, error) {
 	out, _, err := etcdBenchmark(ctx, binary, endpoints, s, n)
 	if err != nil {
@@ -118,14 +118,14 @@ func parseEtcd(out []byte) (r Result, err error) {
 	return r, err
 }
 
-// What the tools say of a distribution: a share in percent, and the latency.
+// The lines of the tools' latency distributions: a share in percent, and the latency.
 var (
 	redisQuantile = regexp.MustCompile(`(?m)^([0-9.]+)% <= ([0-9.]+) milliseconds \(cumulative count [0-9]+\)$`)
 	etcdQuantile  = regexp.MustCompile(`(?m)^\s*([0-9.]+)% in ([0-9.]+) secs`)
 )
 
-// parseQuantiles reads the lines that match, up to the first whose share is lower than the one before: redis-benchmark goes on
-// with a table of the same form by latency.
+// parseQuantiles reads the matching lines, up to the first whose share is lower than the previous one: redis-benchmark continues
+// with a table of the same form that is ordered by latency.
 func parseQuantiles(out []byte, line *regexp.Regexp, unit time.Duration) (all []Quantile, err error) {
 	for _, m := range line.FindAllSubmatch(out, -1) {
 		share, err := strconv.ParseFloat(string(m[1]), 64)
@@ -147,7 +147,7 @@ func parseQuantiles(out []byte, line *regexp.Regexp, unit time.Duration) (all []
 	return all, nil
 }
 
-// output is what a program printed, and the processor time that it used.
+// output runs a program and returns its output and the CPU time that it used.
 func output(ctx context.Context, argv ...string) ([]byte, time.Duration, error) {
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	var said bytes.Buffer

@@ -1,5 +1,5 @@
-// Package peers starts the servers that the store is measured beside, as processes on loopback: Redis and etcd in the
-// settings that promise the same durability, and a server that stores nothing, which shows what a load generator can do.
+// Package peers starts the servers that the store is compared with, as processes on loopback: Redis and etcd, configured for the
+// same durability, and a server that stores nothing, which shows what a load generator can do.
 package peers
 
 import (
@@ -11,10 +11,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/local/process"
 )
 
-// stopGrace is how long a server may take to end when asked.
+// stopGrace is how long a server may take to exit when asked.
 const stopGrace = 5 * time.Second
 
-// group is processes that start and end together.
+// group is a set of processes that start and stop together.
 type group struct{ procs []*process.Process }
 
 func (g *group) start(argv []string, log string) error {
@@ -32,7 +32,7 @@ func (g *group) Stop() {
 	}
 }
 
-// Pids of the processes, the first one the leader's where there is one.
+// Pids returns the processes' ids. The first one is the leader's, if there is a leader.
 func (g *group) Pids() (pids []int) {
 	for _, p := range g.procs {
 		pids = append(pids, p.Pid())

@@ -10,13 +10,13 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/local/process"
 )
 
-// Etcd is a cluster of etcd at its defaults.
+// Etcd is an etcd cluster with default settings.
 type Etcd struct {
 	group
 	Endpoints []string // host:port of every member's client port
 }
 
-// StartEtcd starts members of the program binary below dir and waits until each of them is healthy.
+// StartEtcd starts members of the etcd program binary, with their data below dir, and waits until each of them is healthy.
 func StartEtcd(ctx context.Context, binary, dir string, members int) (_ *Etcd, err error) {
 	ports, err := process.FreePorts(2 * members)
 	if err != nil {

@@ -14,13 +14,13 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/local/process"
 )
 
-// Null is a process that answers every command and keeps nothing.
+// Null is a process that answers every command and stores nothing.
 type Null struct {
 	group
 	Address string
 }
 
-// StartNull starts self, this program, with the arguments of its null server.
+// StartNull starts the null server: self, the command line of this program, with the arguments for it.
 func StartNull(ctx context.Context, self []string, dir string) (*Null, error) {
 	address, err := process.FreeAddress()
 	if err != nil {
@@ -58,7 +58,7 @@ func ServeNull(address string) error {
 	}
 }
 
-// answer reads commands and answers all that have arrived with one write.
+// answer reads commands and answers all that have arrived with a single write.
 func answer(c net.Conn) error {
 	r := bufio.NewReaderSize(c, 64<<10)
 	var out []byte

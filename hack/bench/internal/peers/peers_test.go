@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// What cannot be started is an error, and what was started before it is stopped.
+// A program that cannot be started is an error, and what was started before it is stopped.
 func TestProgramThatIsNotThere(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()

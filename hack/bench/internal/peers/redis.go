@@ -12,14 +12,14 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/local/process"
 )
 
-// Redis is a master with replicas, all with an append-only file that is fsynced before every answer.
+// Redis is a master with replicas, all with an append-only file that is fsynced before every reply.
 type Redis struct {
 	group
 	Address string // of the master
 }
 
-// StartRedis starts a master and replicas below dir and waits until each of them is in sync. Everything else is at Redis's
-// defaults, but no periodic snapshot is taken.
+// StartRedis starts a master and replicas below dir and waits until each replica is in sync. All other settings are Redis's
+// defaults, except that periodic snapshots are off.
 func StartRedis(ctx context.Context, dir string, replicas int) (_ *Redis, err error) {
 	ports, err := process.FreePorts(1 + replicas)
 	if err != nil {

@@ -17,7 +17,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/soak/pauses/outcome"
 )
 
-// rates is a curve: medians, with bars from the least to the most, and what limits each line, dashed in its color.
+// rates draws a curve: medians, with bars from the minimum to the maximum, and the limits of each line, dashed in the line's
+// color.
 func rates(c *results.Curve) (*figure, error) {
 	f := newFigure(c.Title, c.X, "operations a second")
 	var ticks plot.ConstantTicks
@@ -93,13 +94,13 @@ type bars struct {
 	plotter.YErrors
 }
 
-// latencies are percentile curves. The x axis gives each nine as much room as the one before.
+// latencies draws percentile curves. On the x axis every additional nine takes the same width.
 func latencies(all []results.Distribution) (*figure, error) {
 	f := newFigure("Latency of SET, 50 connections", "share of the writes that took at most as long", "ms")
 	for _, d := range all {
 		var at plotter.XYs
 		for _, q := range d.Quantiles {
-			if q.At < 1 && q.Millis > 0 { // the worst one has no place on the axis
+			if q.At < 1 && q.Millis > 0 { // the maximum has no place on the axis
 				at = append(at, plotter.XY{X: nines(q.At), Y: q.Millis})
 			}
 		}
@@ -126,7 +127,7 @@ func latencies(all []results.Distribution) (*figure, error) {
 
 func nines(share float64) float64 { return -math.Log10(1 - share) }
 
-// gaps are the pauses of writes after each kind of fault: how many of them were at most so long.
+// gaps draws, for each kind of fault, the distribution of the pauses in writes.
 func gaps(r *outcome.Report) (*figure, error) {
 	f := newFigure("Pause of writes after a fault", "seconds", "share of the faults")
 	longest := 0.0
@@ -151,7 +152,7 @@ func gaps(r *outcome.Report) (*figure, error) {
 	return f, nil
 }
 
-// cumulative is the share of outcomes whose pause was at most X, from 0 to the longest of all faults.
+// cumulative returns the share of outcomes whose pause was at most X, for X from 0 to the longest pause of all faults.
 func cumulative(times []outcome.Outcome, longest float64) plotter.XYs {
 	pauses := make([]time.Duration, len(times))
 	for i, o := range times {

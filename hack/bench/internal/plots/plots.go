@@ -1,4 +1,4 @@
-// Package plots draws what was measured, as SVG files for documents.
+// Package plots draws measurements as SVG files for documents.
 package plots
 
 import (
@@ -10,7 +10,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/soak/pauses/outcome"
 )
 
-// Write draws everything that was measured into dir, one file each. What was not measured stays as it is there.
+// Write draws everything that was measured into dir, one file each. Files of what was not measured stay as they are.
 func Write(dir string, s *results.Study, pauses *outcome.Report) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err

@@ -50,7 +50,7 @@ func pauses() *outcome.Report {
 	}}
 }
 
-// words are what a reader sees in a file that is well-formed.
+// words returns the text that a reader sees in a file, which must be well-formed.
 func words(t *testing.T, path string) string {
 	t.Helper()
 	b, err := os.ReadFile(path)
@@ -95,7 +95,7 @@ func TestWrite(t *testing.T) {
 	}
 }
 
-// A plot of what this run did not measure stays as it is.
+// The plot of what this run did not measure stays as it is.
 func TestWriteLeavesTheRest(t *testing.T) {
 	dir := t.TempDir()
 	if err := Write(dir, study(), pauses()); err != nil {
@@ -110,7 +110,7 @@ func TestWriteLeavesTheRest(t *testing.T) {
 	}
 }
 
-// The same study gives the same bytes, so that what is committed can be compared.
+// The same study yields the same bytes, so that committed files can be compared.
 func TestWriteIsRepeatable(t *testing.T) {
 	a, b := t.TempDir(), t.TempDir()
 	for _, dir := range []string{a, b} {
@@ -144,7 +144,7 @@ func TestCumulative(t *testing.T) {
 func TestFactors(t *testing.T) {
 	tests := map[string]struct {
 		from, to float64
-		want     string // the written ones
+		want     string // the labelled ones
 	}{
 		"few":                  {900, 4000, "1k 2k"},
 		"less than one":        {0.3, 6, "0.5 1 2 5"},

@@ -15,24 +15,24 @@ import (
 )
 
 const (
-	width, height = 445, 330 // points, without the legend
-	legendWidth   = 175      // at least
-	thumbWidth    = 40       // of a legend's line, and the space around it
+	width, height = 445, 330 // in points, without the legend
+	legendWidth   = 175      // minimum
+	thumbWidth    = 40       // for a line of the legend and the space around it
 	textSize      = 10
 )
 
-// colors of lines, told apart by people who see few colors, and in front of white and of black alike. (Okabe and Ito)
+// colors are the line colors. They can be told apart with color blindness, and work on both white and black. (Okabe and Ito)
 var colors = []color.Color{
 	color.RGBA{0x00, 0x72, 0xB2, 0xFF}, color.RGBA{0xE6, 0x9F, 0x00, 0xFF}, color.RGBA{0x00, 0x9E, 0x73, 0xFF},
 	color.RGBA{0xCC, 0x79, 0xA7, 0xFF}, color.RGBA{0xD5, 0x5E, 0x00, 0xFF}, color.RGBA{0x56, 0xB4, 0xE9, 0xFF},
 }
 
-// grey of axes and limits, in front of white and of black alike.
+// grey is the color of axes and limits. It works on both white and black.
 var grey = color.RGBA{0x80, 0x80, 0x80, 0xFF}
 
 var dashes = [][]vg.Length{nil, {6, 3}, {2, 2}}
 
-// figure is a plot whose legend is beside it.
+// figure is a plot with its legend beside it.
 type figure struct {
 	*plot.Plot
 	lines  int
@@ -64,19 +64,19 @@ func (f *figure) entry(name string, thumbs ...plot.Thumbnailer) {
 	f.Legend.Add(name, thumbs...)
 }
 
-// next is the style of the next line.
+// next returns the style of the next line.
 func (f *figure) next() draw.LineStyle {
 	i := f.lines
 	f.lines++
 	return draw.LineStyle{Color: colors[i%len(colors)], Width: 1.5, Dashes: dashes[i/len(colors)%len(dashes)]}
 }
 
-// theme lets the words follow the reader's theme (grey where the viewer has none), and names fonts of the same widths that other
-// systems have. Lines and axes are seen in front of either.
+// theme makes text follow the reader's theme (grey if the viewer has none), and names fonts with the same widths for other
+// systems. Lines and axes are visible in every theme.
 const theme = `<style>text{fill:#808080;font-family:"Liberation Sans",Arial,Helvetica,sans-serif!important}` +
 	`@media(prefers-color-scheme:light){text{fill:#24292f}}@media(prefers-color-scheme:dark){text{fill:#d0d7de}}</style>`
 
-// write draws the figure, with the legend to the right of it.
+// write draws the figure, with the legend on its right.
 func (f *figure) write(path string) error {
 	canvas := vgsvg.New(width+f.legend, height)
 	whole := draw.New(canvas)

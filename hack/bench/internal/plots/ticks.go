@@ -7,7 +7,7 @@ import (
 	"gonum.org/v1/plot"
 )
 
-// thousands are the library's ticks, written shortly.
+// thousands are the library's ticks with short labels.
 type thousands struct{}
 
 func (thousands) Ticks(from, to float64) []plot.Tick {
@@ -20,7 +20,7 @@ func (thousands) Ticks(from, to float64) []plot.Tick {
 	return ticks
 }
 
-// factors are the ticks of an axis that is divided by factors: every digit of every power of ten, some of them written.
+// factors are the ticks of a logarithmic axis: every digit of every power of ten, some of them labelled.
 type factors struct{}
 
 func (factors) Ticks(from, to float64) (ticks []plot.Tick) {

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Markdown is the report as tables.
+// Markdown formats the report as tables.
 func (r *Report) Markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Machine: %s. %d interleaved rounds of about %.1f s a measurement; ratios are taken round by round: median (least to most).\n\n",
@@ -36,7 +36,7 @@ func verdict(met bool) string {
 	return "**missed**"
 }
 
-// absolute tells what the ratios were made of.
+// absolute writes the figures behind the ratios.
 func (r *Report) absolute(b *strings.Builder) {
 	b.WriteString("\n| load | system | median (least to most) | p50 ms | p99 ms | max ms |\n| --- | --- | --- | --- | --- | --- |\n")
 	for i := range r.Contests {
@@ -68,7 +68,7 @@ func (r *Report) facts(b *strings.Builder) {
 	}
 }
 
-// number with three significant digits, whole above a hundred.
+// number formats f with three significant digits, or as an integer above a hundred.
 func number(f float64) string {
 	switch {
 	case f == 0:
@@ -82,7 +82,7 @@ func number(f float64) string {
 	}
 }
 
-// known is a number, blank for 0.
+// known formats a number, and 0 as blank.
 func known(f float64) string {
 	if f == 0 {
 		return ""
@@ -90,10 +90,10 @@ func known(f float64) string {
 	return number(f)
 }
 
-// Document puts the tables between the report's markers of a Markdown file.
+// Document writes the tables between the report's markers in a Markdown file.
 func (r *Report) Document(path string) error { return document(path, "measured", r.Markdown()) }
 
-// document puts text between the markers of that name.
+// document writes text between the markers with the given name.
 func document(path, name, text string) error {
 	begin, end := marker(name, "begin"), marker(name, "end")
 	old, err := os.ReadFile(path)

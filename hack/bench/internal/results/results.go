@@ -1,4 +1,4 @@
-// Package results holds what a benchmark measured, judges it, and turns it into tables.
+// Package results holds the measurements of a benchmark, judges them, and formats them as tables.
 package results
 
 import "slices"
@@ -12,13 +12,13 @@ type Report struct {
 	Facts       []Fact    `json:"facts,omitempty"`
 }
 
-// Contest is several systems under one load. Samples of one index were taken one after the other.
+// Contest is several systems under one load. Samples with the same index were taken one after the other.
 type Contest struct {
 	Name   string    `json:"name"`
 	Unit   string    `json:"unit"` // of the samples
 	Sides  []Side    `json:"sides"`
 	Goals  []Goal    `json:"goals"`
-	Millis []Latency `json:"latencies,omitempty"` // of the sides, in their order
+	Millis []Latency `json:"latencies,omitempty"` // in the order of the sides
 }
 
 // Side is one system's samples.
@@ -27,7 +27,7 @@ type Side struct {
 	Samples []float64 `json:"samples"`
 }
 
-// Latency is the median over the rounds of what one side's load generator said, in milliseconds.
+// Latency holds the medians over the rounds of what one side's load generator reported, in milliseconds.
 type Latency struct {
 	P50, P99, Max float64
 }
@@ -36,22 +36,22 @@ type Latency struct {
 type Goal struct {
 	Of, To string  // systems
 	Bound  float64 `json:"bound"`
-	AtMost bool    `json:"atMost,omitempty"` // else at least
+	AtMost bool    `json:"atMost,omitempty"` // otherwise at least
 	Text   string  `json:"text,omitempty"`
 }
 
-// Fact is a figure that is told, with what is to be compared with it and why it is what it is.
+// Fact is a single reported figure, with what it compares to and the reason for it.
 type Fact struct {
 	Name, Ours, Theirs, Reason string
-	// Goal and Met where there is a bound.
+	// Goal and Met are set if there is a bound.
 	Goal string `json:",omitempty"`
 	Met  bool   `json:",omitempty"`
 }
 
-// Spread is the median, the least and the most of some samples.
+// Spread holds the median, the minimum and the maximum of some samples.
 type Spread struct{ Median, Min, Max float64 }
 
-// SpreadOf samples; zero when there are none.
+// SpreadOf returns the spread of samples. It is zero if there are none.
 func SpreadOf(samples []float64) Spread {
 	if len(samples) == 0 {
 		return Spread{}
@@ -74,7 +74,7 @@ func (c *Contest) Side(system string) []float64 {
 	return nil
 }
 
-// Ratio of g, round by round, and whether its median meets the bound.
+// Ratio returns the spread of g's ratio over the rounds, and whether its median meets the bound.
 func (c *Contest) Ratio(g Goal) (s Spread, met bool) {
 	of, to := c.Side(g.Of), c.Side(g.To)
 	var ratios []float64

@@ -47,7 +47,7 @@ func TestDocument(t *testing.T) {
 		}
 	}
 	write("before\n" + marker("measured", "begin") + "old\n" + marker("measured", "end") + "after\n")
-	for range 2 { // again changes nothing
+	for range 2 { // a second time changes nothing
 		if err := r.Document(path); err != nil {
 			t.Fatal(err)
 		}

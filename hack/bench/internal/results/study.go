@@ -8,7 +8,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/bench/internal/limits"
 )
 
-// Study is how figures change over a range, beside what the machine allows: everything that one run of `bench curves` measured.
+// Study is everything that one run of `bench curves` measured: figures over ranges, beside what the machine allows.
 type Study struct {
 	Machine     string         `json:"machine"`
 	Rounds      int            `json:"rounds"`
@@ -18,20 +18,20 @@ type Study struct {
 	Latencies   []Distribution `json:"latencies,omitempty"`
 }
 
-// Curve is rates over a range.
+// Curve is a set of rates over a range.
 type Curve struct {
-	Name  string `json:"name"`  // of its plot, too
+	Name  string `json:"name"`  // also the name of its plot
 	Title string `json:"title"` // what was measured
 	Load  string `json:"load"`  // how
 	X     string `json:"x"`     // axis
-	// LogX and LogY tell that the axis is to be divided by factors.
+	// LogX and LogY make the axis logarithmic.
 	LogX  bool   `json:"logX,omitempty"`
 	LogY  bool   `json:"logY,omitempty"`
 	Lines []Line `json:"lines"`
 	Note  string `json:"note,omitempty"`
 }
 
-// Line is one system's points, in the order of X.
+// Line is one system's points, in order of X.
 type Line struct {
 	Name   string  `json:"name"`
 	Points []Point `json:"points"`
@@ -41,25 +41,25 @@ type Line struct {
 type Point struct {
 	X       float64        `json:"x"`
 	Label   string         `json:"label"`
-	Samples []float64      `json:"samples"` // operations a second, round by round
+	Samples []float64      `json:"samples"` // operations per second, round by round
 	Millis  Latency        `json:"latency"`
 	Use     limits.Use     `json:"use"`
-	Limits  []limits.Limit `json:"limits"` // all that are known
+	Limits  []limits.Limit `json:"limits"` // all known ones
 }
 
-// Distribution is how long one system's operations took.
+// Distribution is the latency distribution of one system's operations.
 type Distribution struct {
 	System    string     `json:"system"`
-	Quantiles []Quantile `json:"quantiles"` // rising
+	Quantiles []Quantile `json:"quantiles"` // ascending
 }
 
-// Quantile is the latency that the share At, from 0 to 1, of the operations did not exceed.
+// Quantile is a latency that the share At, from 0 to 1, of the operations did not exceed.
 type Quantile struct {
 	At     float64 `json:"at"`
 	Millis float64 `json:"millis"`
 }
 
-// Curve returns the curve of that name; nil when it was not measured.
+// Curve returns the curve with that name, or nil if it was not measured.
 func (s *Study) Curve(name string) *Curve {
 	for i := range s.Curves {
 		if s.Curves[i].Name == name {

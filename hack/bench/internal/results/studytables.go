@@ -8,7 +8,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/bench/internal/limits"
 )
 
-// Markdown is the study as tables.
+// Markdown formats the study as tables.
 func (s *Study) Markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Machine: %s. %d rounds of about %.1f s a point; rates are median (least to most).\n", s.Machine, s.Rounds, float64(s.PointMillis)/1000)
@@ -33,7 +33,7 @@ func (s *Study) gauge(b *strings.Builder) {
 		"Loopback, to a server that drops what it gets: %s MB/s.\n", strings.Join(each, ", "), number(g.DiskBytes/1e6), number(g.LoopbackBytes/1e6))
 }
 
-// table has a row for each point of each line, the lines of one x together.
+// table writes one row per point of each line, with all lines of the same x together.
 func (c *Curve) table(b *strings.Builder) {
 	fmt.Fprintf(b, "\n**%s**: %s\n\n| %s | system | a second | p50 ms | p99 ms | processor µs, members | writes a fdatasync | limit a second | which | of it |\n", c.Title, c.Load, c.X)
 	b.WriteString("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n")
@@ -88,7 +88,7 @@ func batch(u limits.Use) string {
 	return known(u.Batch)
 }
 
-// told are the quantiles that the table of latencies tells.
+// told lists the quantiles in the latency table.
 var told = []float64{0.5, 0.75, 0.9, 0.99, 0.999, 1}
 
 func (s *Study) latencies(b *strings.Builder) {
@@ -116,7 +116,7 @@ func percent(q float64) string {
 	return "p" + strings.TrimRight(strings.TrimRight(fmt.Sprintf("%.3f", 100*q), "0"), ".")
 }
 
-// At is the latency of the first quantile at or above q; 0 when none is told.
+// At returns the latency of the first quantile at or above q, or 0 if there is none.
 func (d *Distribution) At(q float64) float64 {
 	for _, p := range d.Quantiles {
 		if p.At >= q {
@@ -126,5 +126,5 @@ func (d *Distribution) At(q float64) float64 {
 	return 0
 }
 
-// Document puts the tables between the study's markers of a Markdown file.
+// Document writes the tables between the study's markers in a Markdown file.
 func (s *Study) Document(path string) error { return document(path, "curves", s.Markdown()) }

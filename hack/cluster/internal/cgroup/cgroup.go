@@ -1,5 +1,5 @@
-// Package cgroup makes and clears the control groups of the cluster, on machines with cgroup v1 (one hierarchy for
-// each controller) and v2 (one for all). Everything lies below one group, so clearing it leaves nothing behind.
+// Package cgroup creates and clears the control groups of the cluster, on hosts with cgroup v1 (one hierarchy per controller) or
+// v2 (one for all). Everything lies below one group, so clearing it leaves nothing behind.
 package cgroup
 
 import (
@@ -17,13 +17,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Host is the machine's cgroup file system.
+// Host is the host's cgroup file system.
 type Host struct {
 	mounts []string // v1: one directory for each hierarchy; v2: the one root
 	v2     bool
 }
 
-// Detect reads which cgroup version this machine runs.
+// Detect finds out which cgroup version this host runs.
 func Detect() (Host, error) {
 	const root = "/sys/fs/cgroup"
 	var st unix.Statfs_t
@@ -58,23 +58,23 @@ func v1Mounts(lines *bufio.Scanner) []string {
 	return mounts
 }
 
-// Group is one group, named by its path from the root of every hierarchy.
+// Group is one control group, named by its path from the root of every hierarchy.
 type Group struct {
 	host Host
 	path string
 }
 
-// Group names the group at path; nothing is created.
+// Group returns the group at path. It creates nothing.
 func (h Host) Group(path string) Group { return Group{host: h, path: strings.Trim(path, "/")} }
 
-// Path is the group's path from the root, as kubelet's cgroupRoot wants it.
+// Path returns the group's path from the root, in the form of kubelet's cgroupRoot.
 func (g Group) Path() string { return "/" + g.path }
 
-// Child names a group below g.
+// Child returns a group below g.
 func (g Group) Child(name string) Group { return Group{host: g.host, path: g.path + "/" + name} }
 
-// Create makes the group and what lies above it usable for child groups: with v1 a cpuset is filled in from its
-// parent (an empty one accepts no process), with v2 every controller is handed down.
+// Create creates the group and its ancestors, ready for child groups. With v1, a cpuset is filled in from its parent, since an
+// empty one accepts no process. With v2, every controller is delegated.
 func (g Group) Create() error {
 	for _, mount := range g.host.mounts {
 		dir := mount
@@ -114,8 +114,8 @@ func (h Host) prepare(parent, dir string) error {
 	return nil
 }
 
-// delegate turns on, for the children of dir, every controller that dir has. A controller that cannot be handed down
-// (real-time tasks hold "cpu", for instance) is left out.
+// delegate enables every controller that dir has for the children of dir. It skips controllers that cannot be delegated (for
+// instance, real-time tasks hold "cpu").
 func (h Host) delegate(dir string) error {
 	if !h.v2 {
 		return nil
@@ -133,8 +133,8 @@ func (h Host) delegate(dir string) error {
 	return nil
 }
 
-// CreateLeaf makes a group that holds processes and has no child groups, and returns the file a process joins it by.
-// With v1 only the hierarchy that counts processes is joined; accounting of memory and CPU stays where it was.
+// CreateLeaf creates a group for processes, without child groups, and returns the file through which a process joins it. With v1,
+// a process joins only the hierarchy for finding processes; its memory and CPU accounting stays where it was.
 func (g Group) CreateLeaf() (procs string, err error) {
 	dir := filepath.Join(g.host.primary(), g.path)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -143,7 +143,7 @@ func (g Group) CreateLeaf() (procs string, err error) {
 	return filepath.Join(dir, "cgroup.procs"), nil
 }
 
-// primary is the hierarchy by which processes are found: v2's only one, or v1's "pids" where there is one.
+// primary returns the hierarchy for finding processes: v2's only one, or v1's "pids" if there is one.
 func (h Host) primary() string {
 	for _, mount := range h.mounts {
 		if filepath.Base(mount) == "pids" {
@@ -153,10 +153,10 @@ func (h Host) primary() string {
 	return h.mounts[0]
 }
 
-// Dir is the group's directory in the hierarchy by which processes are found.
+// Dir returns the group's directory in the hierarchy for finding processes.
 func (g Group) Dir() string { return filepath.Join(g.host.primary(), g.path) }
 
-// Processes returns the ids, in the caller's process namespace, of every process in g or below, in any hierarchy.
+// Processes returns the PIDs, in the caller's PID namespace, of every process in g or below it, in any hierarchy.
 func (g Group) Processes() ([]int, error) {
 	seen := map[int]bool{}
 	for _, dir := range g.dirs() {
@@ -192,7 +192,7 @@ func (g Group) Exists() bool { return len(g.dirs()) > 0 }
 func (g Group) dirs() []string {
 	var dirs []string
 	for _, mount := range g.host.mounts {
-		// A group that vanishes during the walk is as good as never seen.
+		// A group that vanishes during the walk counts as never seen.
 		_ = filepath.WalkDir(filepath.Join(mount, g.path), func(path string, d fs.DirEntry, err error) error {
 			if err == nil && d.IsDir() {
 				dirs = append(dirs, path)
@@ -204,7 +204,7 @@ func (g Group) dirs() []string {
 	return dirs
 }
 
-// Clear kills every process in g and below and removes the groups. It gives up after the bound.
+// Clear kills every process in g and below it, and removes the groups. It gives up after the bound.
 func (g Group) Clear(bound time.Duration) error {
 	deadline := time.Now().Add(bound)
 	for {

@@ -39,7 +39,7 @@ func read(t *testing.T, path ...string) string {
 	return string(content)
 }
 
-// Plain directories stand in for hierarchies: the kernel's files are written beforehand where the code reads them.
+// Plain directories stand in for hierarchies. The test writes the kernel's files in advance where the code reads them.
 func TestCreateFillsInCpusets(t *testing.T) {
 	cpuset, pids := t.TempDir(), filepath.Join(t.TempDir(), "pids")
 	write(t, "0-1", cpuset, "cpuset.cpus")
@@ -77,7 +77,7 @@ func TestCreateHandsDownV2Controllers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, level := range []string{"", "rstore-1", "rstore-1/n1"} {
-		if got := read(t, root, level, "cgroup.subtree_control"); got != "+pids" { // a real one adds up; the last is pids
+		if got := read(t, root, level, "cgroup.subtree_control"); got != "+pids" { // a real file accumulates; the last write was pids
 			t.Errorf("subtree_control of %q = %q", level, got)
 		}
 	}

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// TestOnTheKernel makes, fills and clears groups in every kind of hierarchy that this machine has mounted.
+// TestOnTheKernel creates, fills and clears groups in every kind of hierarchy that this machine has mounted.
 func TestOnTheKernel(t *testing.T) {
 	host, err := Detect()
 	if err != nil {

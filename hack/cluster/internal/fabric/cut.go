@@ -10,22 +10,22 @@ import (
 // All stands for every other machine in a cut.
 const All = "all"
 
-// Drop is one direction of a cut: no frame goes from one machine to the other.
+// Drop is one direction of a cut: no frame gets from one machine to the other.
 type Drop struct {
 	From string `json:"from"` // machine, or All
 	To   string `json:"to"`   // machine, or All
 }
 
-// Direction of a cut, seen from the machine that is cut off.
+// Direction is the direction of a cut, seen from the machine that is cut off.
 type Direction string
 
 const (
 	Both Direction = "both"
-	In   Direction = "in"  // the machine still sends, and hears nothing
-	Out  Direction = "out" // the machine still hears, and is not heard
+	In   Direction = "in"  // the machine still sends, but hears nothing
+	Out  Direction = "out" // the machine still hears, but is not heard
 )
 
-// Cuts is the set of directions that are cut, kept sorted.
+// Cuts is the set of cut directions, kept sorted.
 type Cuts []Drop
 
 // Cut returns c with traffic between machine and peer (or All) cut in the given direction.
@@ -49,8 +49,8 @@ func (c Cuts) Cut(machine, peer string, d Direction) (Cuts, error) {
 	return slices.Compact(next), nil
 }
 
-// Heal returns c without the cuts that touch machine. With peer not empty, only those between the two; peer All means
-// the cuts of machine from all, not those from single peers.
+// Heal returns c without the cuts that involve machine. If peer is not empty, only cuts between the two are removed. The peer All
+// means the cuts of machine from all, not those from single peers.
 func (c Cuts) Heal(machine, peer string) Cuts {
 	return slices.DeleteFunc(slices.Clone(c), func(d Drop) bool {
 		if peer == "" {
@@ -60,8 +60,8 @@ func (c Cuts) Heal(machine, peer string) Cuts {
 	})
 }
 
-// Ruleset is the nftables input that makes c, and nothing else, true on the switch. It is applied as one transaction.
-// The rules sit in the bridge's forwarding path and look at every frame, so established connections stop at once.
+// Ruleset returns the nftables input that puts exactly the cuts c into effect on the switch, in one transaction. The rules sit in
+// the bridge's forwarding path and see every frame, so established connections stop immediately.
 func (c Cuts) Ruleset() string {
 	var b strings.Builder
 	b.WriteString("table bridge cuts {}\ndelete table bridge cuts\ntable bridge cuts {\n")

@@ -71,7 +71,8 @@ func TestRuleset(t *testing.T) {
 	}
 }
 
-// TestForward: what goes in comes out, each direction ends on its own, and a dead target closes the caller.
+// TestForward checks that data passes through, that each direction ends on its own, and that a dead target closes the caller's
+// connection.
 func TestForward(t *testing.T) {
 	target, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {

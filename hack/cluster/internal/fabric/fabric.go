@@ -17,7 +17,7 @@ const (
 	linkName   = "e0" // a machine's end of its cable
 )
 
-// Address plan. No namespace has a way out of the machine.
+// The address plan. No namespace has a route out of the host.
 var (
 	Machines = netip.MustParsePrefix("10.99.0.0/24")
 	Pods     = netip.MustParsePrefix("10.244.0.0/16") // 10.244.j.0/24 on worker j
@@ -25,17 +25,17 @@ var (
 	Gateway  = netip.MustParseAddr("10.99.0.1") // the switch
 )
 
-// Port connects one machine.
+// Port is the connection of one machine.
 type Port struct {
 	Name    string
 	Address netip.Addr   // within Machines
 	Pods    netip.Prefix // routed to this machine; the zero value for machines without pods
 }
 
-// portName is the switch's end of the cable to a machine; at most 15 bytes, as every interface name.
+// portName returns the name of the switch's end of a machine's cable, which like any interface name has at most 15 bytes.
 func portName(machine string) string { return "p-" + machine }
 
-// MAC of a machine is derived from its address: after a restart it is the same, so no neighbour entry goes stale.
+// mac derives a machine's MAC from its address. It stays the same over restarts, so no neighbour entry goes stale.
 func mac(a netip.Addr) net.HardwareAddr {
 	b := a.As4()
 	return net.HardwareAddr{0x02, 0x00, b[0], b[1], b[2], b[3]}
@@ -55,8 +55,8 @@ func handle(pid int) (*netlink.Handle, netns.NsHandle, error) {
 	return h, ns, nil
 }
 
-// SetUpSwitch makes the bridge in the namespace of process pid. Its address is every machine's default gateway, which
-// answers "unreachable" for whatever is not part of the cluster, so that nothing waits for an answer from outside.
+// SetUpSwitch creates the bridge in the network namespace of process pid. The bridge's address is every machine's default gateway.
+// It answers "unreachable" for anything outside the cluster, so that nothing waits for an answer from outside.
 func SetUpSwitch(pid int) error {
 	h, ns, err := handle(pid)
 	if err != nil {
@@ -88,8 +88,8 @@ func address(a netip.Addr) *netlink.Addr {
 	return &netlink.Addr{IPNet: &net.IPNet{IP: a.AsSlice(), Mask: net.CIDRMask(Machines.Bits(), 32)}}
 }
 
-// Connect plugs the machine whose init is pid into the switch: a cable, its address, and routes to every other
-// machine's pods.
+// Connect plugs the machine whose init is pid into the switch: it adds a cable, its address, and routes to every other machine's
+// pods.
 func Connect(switchPid, pid int, p Port, others []Port) error {
 	sw, swNS, err := handle(switchPid)
 	if err != nil {
@@ -117,7 +117,7 @@ func plug(sw *netlink.Handle, machine netns.NsHandle, p Port) error {
 	if err != nil {
 		return fmt.Errorf("find bridge: %w", err)
 	}
-	// The cable of a machine that was killed a moment ago may still be on its way out.
+	// The cable of a machine that was killed a moment ago may not have disappeared yet.
 	if old, err := sw.LinkByName(portName(p.Name)); err == nil {
 		if err := sw.LinkDel(old); err != nil {
 			return fmt.Errorf("remove old cable: %w", err)
@@ -153,7 +153,7 @@ func configure(h *netlink.Handle, p Port, others []Port) error {
 	if err := h.LinkSetUp(link); err != nil {
 		return fmt.Errorf("turn on interface: %w", err)
 	}
-	// Service addresses need some route before kube-proxy's rules can rewrite them: the default route is it.
+	// Service addresses need some route before kube-proxy's rules can rewrite them. The default route serves as such.
 	if err := h.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: Gateway.AsSlice()}); err != nil {
 		return fmt.Errorf("add default route: %w", err)
 	}

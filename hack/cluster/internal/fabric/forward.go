@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// Forward accepts connections on l and carries each to the address to, in the namespace of the calling process. A
-// listening socket stays in the namespace that it was opened in, so a process inside a machine that holds a socket of
-// the host joins the two without an interface between them. It returns when l fails.
+// Forward accepts connections on l and forwards each to the address to, in the network namespace of the calling process. A
+// listening socket stays in the namespace where it was opened. So a process inside a machine that holds a socket of the host joins
+// the two namespaces without an interface between them. Forward returns when l fails.
 func Forward(l net.Listener, to string) error {
 	for {
 		outer, err := l.Accept()

@@ -19,7 +19,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/cluster/internal/storage"
 )
 
-// apiClient asks the cluster's API server, from the host.
+// apiClient is a client of the cluster's API server, used from the host.
 type apiClient struct{ kubernetes.Interface }
 
 func (l *Lab) connect() (apiClient, error) {
@@ -35,7 +35,7 @@ func (l *Lab) connect() (apiClient, error) {
 	return apiClient{client}, nil
 }
 
-// waitReady waits until the API server says that it is ready.
+// waitReady waits until the API server reports that it is ready.
 func (a apiClient) waitReady(ctx context.Context, bound time.Duration) error {
 	var last error
 	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, bound, true, func(ctx context.Context) (bool, error) {
@@ -54,7 +54,7 @@ func (a apiClient) waitNodes(ctx context.Context, names []string, bound time.Dur
 	err := wait.PollUntilContextTimeout(ctx, 200*time.Millisecond, bound, true, func(ctx context.Context) (bool, error) {
 		ready, err := a.readyNodes(ctx)
 		if err != nil {
-			return false, nil // asked again until the bound
+			return false, nil // retried until the bound
 		}
 		missing = slices.DeleteFunc(slices.Clone(names), func(n string) bool { return ready[n] })
 		return len(missing) == 0, nil
@@ -69,7 +69,7 @@ func (a apiClient) waitNodes(ctx context.Context, names []string, bound time.Dur
 func (a apiClient) waitServiceAccount(ctx context.Context, bound time.Duration) error {
 	err := wait.PollUntilContextTimeout(ctx, 100*time.Millisecond, bound, true, func(ctx context.Context) (bool, error) {
 		_, err := a.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{})
-		return err == nil, nil // asked again until the bound
+		return err == nil, nil // retried until the bound
 	})
 	if err != nil {
 		return fmt.Errorf("wait for the default service account: %w", err)
@@ -77,7 +77,7 @@ func (a apiClient) waitServiceAccount(ctx context.Context, bound time.Duration) 
 	return nil
 }
 
-// readyNodes tells, for each node the API server knows, whether it is ready.
+// readyNodes returns, for each node that the API server knows, whether it is ready.
 func (a apiClient) readyNodes(ctx context.Context) (map[string]bool, error) {
 	nodes, err := a.CoreV1().Nodes().List(ctx, metav1.ListOptions{})
 	if err != nil {

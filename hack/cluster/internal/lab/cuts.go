@@ -28,8 +28,8 @@ func (l *Lab) Cut(machine, peer string, d fabric.Direction) error {
 	})
 }
 
-// Heal removes the cuts between machine and peer; every cut of machine if peer is empty; every cut there is if machine
-// is empty too.
+// Heal removes the cuts between machine and peer. If peer is empty it removes every cut of machine, and if machine is empty too,
+// all cuts.
 func (l *Lab) Heal(machine, peer string) error {
 	return l.change(func(s Spec) error {
 		if machine == "" {
@@ -57,7 +57,7 @@ func (l *Lab) cuts() (fabric.Cuts, error) {
 	return c, nil
 }
 
-// changeCuts makes a new set of cuts true on the switch, then stores it.
+// changeCuts puts a new set of cuts into effect on the switch, then stores it.
 func (l *Lab) changeCuts(change func(fabric.Cuts) (fabric.Cuts, error)) error {
 	current, err := l.cuts()
 	if err != nil {
@@ -75,8 +75,8 @@ func (l *Lab) changeCuts(change func(fabric.Cuts) (fabric.Cuts, error)) error {
 	return l.saveJSON(cutsFile, next)
 }
 
-// command prepares argv to run on a machine. It goes through this program, because entering a machine costs the
-// entering process a thread.
+// command prepares argv to run on a machine. It runs it through this program, because entering a machine costs the entering
+// process a thread.
 func (l *Lab) command(machine string, argv ...string) *exec.Cmd {
 	return exec.Command(l.Program(), append([]string{"--state", l.dir, "exec", machine, "--"}, argv...)...)
 }

@@ -16,10 +16,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/cluster/internal/storage"
 )
 
-// killBound is how long the kernel may take to end everything on one machine.
+// killBound limits how long the kernel may take to end everything on one machine.
 const killBound = 30 * time.Second
 
-// Down ends the cluster and removes all of it, whatever state it is in.
+// Down ends the cluster and removes all traces of it, whatever state it is in.
 func (l *Lab) Down() error {
 	if os.Geteuid() != 0 {
 		return errors.New("stop the cluster: namespaces and cgroups need root")
@@ -77,8 +77,8 @@ func (l *Lab) remove() error {
 	return l.removeState()
 }
 
-// removeState deletes the state directory. Mounts of the machines went with them; one that shows here was made by
-// somebody else, and what it holds must not be deleted.
+// removeState deletes the state directory. The machines' mounts disappeared with them. Any mount that still shows here was made by
+// somebody else, and its content must not be deleted.
 func (l *Lab) removeState() error {
 	mounts, err := l.mounts()
 	if err != nil {
@@ -109,7 +109,7 @@ func (l *Lab) machines() ([]string, error) {
 	return names, nil
 }
 
-// Verify returns one line for everything of the cluster that is still on this machine; nothing after Down.
+// Verify returns one line for everything that is left of the cluster on this host. After Down, it returns none.
 func (l *Lab) Verify() ([]string, error) { return l.leftovers() }
 
 func (l *Lab) leftovers() ([]string, error) {
@@ -168,9 +168,9 @@ func (l *Lab) mounts() ([]string, error) {
 	return found, nil
 }
 
-// processes lists processes that belong to the cluster: by their cgroup, or because they run its own program. What
-// "exec" started is in neither, but in a machine's process namespace, which the kernel empties before its init is gone.
-// Network namespaces are not looked for: they have no names here, so they and their interfaces end with their processes.
+// processes lists the processes that belong to the cluster, because of their cgroup or because they run the cluster's own program.
+// Processes started by "exec" match neither, but are in a machine's PID namespace, which the kernel empties before init is gone.
+// There is no search for network namespaces: they have no names here, so they and their interfaces end with their processes.
 func (l *Lab) processes() ([]string, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -187,7 +187,7 @@ func (l *Lab) processes() ([]string, error) {
 		if err != nil {
 			continue // ended meanwhile
 		}
-		exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)) // none for a kernel thread
+		exe, _ := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)) // empty for a kernel thread
 		if strings.Contains(string(groups), mark) || strings.TrimSuffix(exe, " (deleted)") == l.Program() {
 			if machine.Ended(pid) {
 				continue
@@ -198,7 +198,7 @@ func (l *Lab) processes() ([]string, error) {
 	return found, nil
 }
 
-// Kill is the loss of a worker: every process on it ends at once, without a word to anybody.
+// Kill simulates the loss of a worker: every process on it ends immediately, without notice.
 func (l *Lab) Kill(name string) error {
 	return l.change(func(s Spec) error {
 		if err := s.checkWorker(name); err != nil {
@@ -212,7 +212,7 @@ func (l *Lab) Kill(name string) error {
 	})
 }
 
-// Start turns a killed worker on again. Its disk is as it was; memory, /run and its network are new.
+// Start restarts a killed worker. Its disk is unchanged; memory, /run and its network are new.
 func (l *Lab) Start(name string) error {
 	return l.change(func(s Spec) error {
 		if err := s.checkWorker(name); err != nil {
@@ -232,7 +232,7 @@ func (l *Lab) Start(name string) error {
 	})
 }
 
-// clearPods removes the empty cgroups that a killed worker's pods left, and creates the worker's own anew.
+// clearPods removes the empty cgroups that a killed worker's pods left behind, and recreates the worker's own.
 func (l *Lab) clearPods(worker string) error {
 	cg, err := l.cgroup()
 	if err != nil {
@@ -249,14 +249,14 @@ func (l *Lab) clearPods(worker string) error {
 	return err
 }
 
-// changes keeps verbs of one process apart, the lock file those of several.
+// changes serializes the commands of one process; the lock file does so across processes.
 var changes sync.Mutex
 
-// change runs fn on a cluster that runs, alone.
+// change runs fn exclusively on a running cluster.
 func (l *Lab) change(fn func(Spec) error) error {
 	changes.Lock()
 	defer changes.Unlock()
-	// Looked at before locking too: the lock file is for a cluster that exists.
+	// Check before locking, too: only an existing cluster gets a lock file.
 	if _, err := l.running(); err != nil {
 		return err
 	}

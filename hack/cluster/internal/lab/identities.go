@@ -8,10 +8,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/cluster/internal/pki"
 )
 
-// frontProxyName is whom the API server is to aggregated APIs, which have an authority of their own.
+// frontProxyName is the API server's user name towards aggregated APIs, which have their own authority.
 const frontProxyName = "front-proxy-client"
 
-// inside is the API server's address for machines of the cluster.
+// inside returns the API server's URL for machines of the cluster.
 func inside() string { return fmt.Sprintf("https://%s:6443", apiAddress) }
 
 // issueKeys creates the authority, every certificate, and every component's kubeconfig.

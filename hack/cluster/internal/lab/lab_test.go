@@ -79,7 +79,7 @@ func TestContainerIDs(t *testing.T) {
 	}
 }
 
-// TestAssets renders every template and parses the result as what reads it would.
+// TestAssets renders every template and parses the result as its reader would.
 func TestAssets(t *testing.T) {
 	data := map[string]any{
 		"Dir": "/d", "PauseImage": pauseImage, "CNIDir": "/c", "Pods": "10.244.1.0/24", "Address": "10.99.0.11", "CA": "/ca",
@@ -146,7 +146,7 @@ func TestVerbsNeedACluster(t *testing.T) {
 	}
 }
 
-// TestLockOutlivesItsFile: whoever waited while the holder removed the file must not hold a lock that others cannot see.
+// TestLockOutlivesItsFile checks that a waiter does not get a lock that others cannot see after the holder has removed the file.
 func TestLockOutlivesItsFile(t *testing.T) {
 	l := open(t)
 	unlock, err := l.lock()
@@ -163,7 +163,7 @@ func TestLockOutlivesItsFile(t *testing.T) {
 		}
 		got <- err
 	}()
-	time.Sleep(50 * time.Millisecond) // lets it wait; the test holds without, too
+	time.Sleep(50 * time.Millisecond) // give it time to wait; the test is valid without, too
 	order <- "first"
 	if err := os.Remove(l.Dir() + ".lock"); err != nil {
 		t.Fatal(err)

@@ -1,5 +1,5 @@
-// Package lab is the cluster: which machines it has, what runs on each, how it starts and stops, and the faults that
-// can be put into it.
+// Package lab is the cluster: its machines, what runs on each of them, how it starts and stops, and the faults that can be
+// injected into it.
 package lab
 
 import (
@@ -22,12 +22,12 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/cluster/internal/machine"
 )
 
-// Machines besides the workers n1, n2, ...
+// The machines besides the workers n1, n2, ...
 const (
 	switchName = "switch" // the network between the others
 	apiName    = "api"    // control plane
 	dnsName    = "dns"    // cluster DNS
-	clientName = "client" // no work of its own: where load generators and tests run
+	clientName = "client" // runs nothing itself; for load generators and tests
 )
 
 var (
@@ -38,22 +38,22 @@ var (
 	apiService    = netip.MustParseAddr("10.96.0.1")
 )
 
-// MaxNodes is how many workers the address plan allows for.
+// MaxNodes is the largest number of workers that the address plan allows.
 const MaxNodes = 100
 
-// Lab is one cluster, kept in one directory.
+// Lab is one cluster. Its state is in one directory.
 type Lab struct {
 	dir string
-	log io.Writer // for a person
+	log io.Writer // for people
 }
 
-// Open names the cluster kept in dir; nothing is created.
+// Open returns the cluster in dir. It creates nothing.
 func Open(dir string, log io.Writer) (*Lab, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("locate state directory: %w", err)
 	}
-	// The same cluster must be found through any link to it, and programs inside the machines need the real path.
+	// The same cluster must be found through any symbolic link, and programs inside the machines need the real path.
 	if resolved, err := filepath.EvalSymlinks(filepath.Dir(abs)); err == nil {
 		abs = filepath.Join(resolved, filepath.Base(abs))
 	}
@@ -64,7 +64,7 @@ func Open(dir string, log io.Writer) (*Lab, error) {
 type Spec struct {
 	Nodes    int  `json:"nodes"`
 	Port     int  `json:"port"`     // of the API server, on the host's loopback interface
-	Complete bool `json:"complete"` // the start came to its end
+	Complete bool `json:"complete"` // the start succeeded
 }
 
 func (l *Lab) path(parts ...string) string {
@@ -78,13 +78,13 @@ func (l *Lab) kubeconfigOf(name string) string { return l.path("pki", name+".kub
 func (l *Lab) volumesDir(worker string) string { return filepath.Join(l.machineDir(worker), "volumes") }
 func (l *Lab) say(format string, args ...any)  { fmt.Fprintf(l.log, format+"\n", args...) }
 
-// Dir is the state directory.
+// Dir returns the state directory.
 func (l *Lab) Dir() string { return l.dir }
 
-// Kubeconfig is the administrator's kubeconfig file, for use on the host.
+// Kubeconfig returns the path of the administrator's kubeconfig file, for use on the host.
 func (l *Lab) Kubeconfig() string { return l.path("kubeconfig") }
 
-// id tells the clusters of one machine apart in what they share: the cgroup file system.
+// id distinguishes the clusters of one host in what they share: the cgroup file system.
 func (l *Lab) id() string {
 	sum := sha256.Sum256([]byte(l.dir))
 	return "rstore-" + hex.EncodeToString(sum[:4])
@@ -98,7 +98,7 @@ func (l *Lab) cgroup() (cgroup.Group, error) {
 	return host.Group(l.id()), nil
 }
 
-// loadSpec reads the spec; found is false where there is no cluster.
+// loadSpec reads the spec. found is false if there is no cluster.
 func (l *Lab) loadSpec() (s Spec, found bool, err error) {
 	content, err := os.ReadFile(l.path("cluster.json"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -113,7 +113,7 @@ func (l *Lab) loadSpec() (s Spec, found bool, err error) {
 	return s, true, nil
 }
 
-// running reads the spec of a cluster that must be there.
+// running reads the spec of a cluster that must exist.
 func (l *Lab) running() (Spec, error) {
 	s, found, err := l.loadSpec()
 	if err == nil && (!found || !s.Complete) {
@@ -132,7 +132,7 @@ func (l *Lab) saveJSON(name string, value any) error {
 	return replaceFile(l.path(name), append(content, '\n'))
 }
 
-// replaceFile writes path in one step.
+// replaceFile writes path atomically.
 func replaceFile(path string, content []byte) error {
 	tmp := path + ".tmp"
 	if err := os.WriteFile(tmp, content, 0o600); err != nil {
@@ -144,8 +144,8 @@ func replaceFile(path string, content []byte) error {
 	return nil
 }
 
-// lock keeps verbs that change the cluster apart. The lock file lies beside the state directory so that it outlives
-// the directory's removal; it is removed with it, by whoever holds it.
+// lock serializes the commands that change the cluster. The lock file lies beside the state directory, so that it outlives the
+// removal of that directory. The holder of the lock removes it together with the directory.
 func (l *Lab) lock() (unlock func(), err error) {
 	if err := os.MkdirAll(filepath.Dir(l.dir), 0o755); err != nil {
 		return nil, fmt.Errorf("create parent of state directory: %w", err)
@@ -165,7 +165,7 @@ func (l *Lab) lock() (unlock func(), err error) {
 		if errHeld == nil && errNamed == nil && os.SameFile(held, named) {
 			return func() { f.Close() }, nil
 		}
-		f.Close() // removed by the holder before: the lock on it protects nothing
+		f.Close() // the previous holder has removed the file, so the lock on it protects nothing
 	}
 }
 
@@ -213,7 +213,7 @@ func (s Spec) checkWorker(name string) error {
 	return nil
 }
 
-// record returns the machine's init, if it runs.
+// record returns the machine's init if it is running.
 func (l *Lab) record(name string) (machine.Record, error) {
 	r, found, err := machine.LoadRecord(l.machineDir(name))
 	if err != nil {
@@ -225,5 +225,5 @@ func (l *Lab) record(name string) (machine.Record, error) {
 	return r, nil
 }
 
-// Program is the copy of this program that the cluster runs.
+// Program returns the path of the cluster's copy of this program.
 func (l *Lab) Program() string { return l.path("bin", "cluster") }

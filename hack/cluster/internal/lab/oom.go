@@ -15,11 +15,11 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/cluster/internal/machine"
 )
 
-// oomBound is how long a container's memory may take to run out.
+// oomBound limits how long a container's memory may take to run out.
 const oomBound = 30 * time.Second
 
-// OOM makes the kernel kill the main process of a pod's container for want of memory: another process joins the container's
-// memory group and takes all that its limit leaves, while the main process is marked as the one to go.
+// OOM makes the kernel kill the main process of a pod's container for lack of memory. Another process joins the container's memory
+// cgroup and takes everything that the limit leaves, while the main process is marked as the preferred victim.
 func (l *Lab) OOM(ref PodRef) error {
 	return l.eachContainer(ref, func(c container) error {
 		if c.main == 0 {
@@ -33,14 +33,14 @@ func (l *Lab) OOM(ref PodRef) error {
 			return fmt.Errorf("mark the main process of container %s: %w", c.name, err)
 		}
 		out, err := exec.Command(l.Program(), "inner", "hog", dir, strconv.Itoa(c.main)).CombinedOutput()
-		if err != nil && !errors.Is(unix.Kill(c.main, 0), unix.ESRCH) { // whoever ends the container's group ends the other process too
+		if err != nil && !errors.Is(unix.Kill(c.main, 0), unix.ESRCH) { // whoever ends the container's cgroup ends the other process, too
 			return fmt.Errorf("run container %s out of memory: %w: %s", c.name, err, strings.TrimSpace(string(out)))
 		}
 		return nil
 	})
 }
 
-// memoryDir is the group that bounds a process's memory. One without a bound must not be filled: it is the machine's.
+// memoryDir returns the cgroup that limits a process's memory. A cgroup without a limit must not be filled: it is the machine's.
 func memoryDir(pid int) (string, error) {
 	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	if err != nil {
@@ -68,7 +68,7 @@ func memoryDir(pid int) (string, error) {
 	return dir, nil
 }
 
-// Hog takes memory of a group until the process pid is gone.
+// Hog allocates memory in a cgroup until the process pid is gone.
 func Hog(dir, pid string) error {
 	victim, err := strconv.Atoi(pid)
 	if err != nil {

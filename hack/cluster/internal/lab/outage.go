@@ -13,10 +13,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/cluster/internal/machine"
 )
 
-// APIDown stops the API server and its store: connections stay open and nobody answers.
+// APIDown stops the API server and etcd: connections stay open, but nobody answers.
 func (l *Lab) APIDown() error { return l.signalAPI(unix.SIGSTOP) }
 
-// APIUp lets them go on.
+// APIUp resumes what APIDown stopped.
 func (l *Lab) APIUp() error { return l.signalAPI(unix.SIGCONT) }
 
 func (l *Lab) signalAPI(signal unix.Signal) error {
@@ -42,13 +42,13 @@ func (l *Lab) signalAPI(signal unix.Signal) error {
 	})
 }
 
-// etcd's data, and copies of it, by name.
+// etcdDir and savedDir are the directories of etcd's data and of its copies, by name.
 func (l *Lab) etcdDir() string { return filepath.Join(l.machineDir(apiName), "etcd") }
 func (l *Lab) savedDir(name string) string {
 	return filepath.Join(l.machineDir(apiName), "saved", name)
 }
 
-// SaveEtcd keeps a copy of what etcd holds. The API server and etcd stand still meanwhile.
+// SaveEtcd saves a copy of etcd's data. The API server and etcd are stopped meanwhile.
 func (l *Lab) SaveEtcd(name string) error {
 	if err := l.APIDown(); err != nil {
 		return err
@@ -57,8 +57,8 @@ func (l *Lab) SaveEtcd(name string) error {
 	return errors.Join(err, l.APIUp())
 }
 
-// RestoreEtcd puts a kept copy back in the place of what etcd holds, and restarts everything that remembers newer things,
-// as Kubernetes asks of whoever restores a cluster. Pods go on.
+// RestoreEtcd replaces etcd's data with a saved copy, and restarts everything that remembers newer state, as Kubernetes requires
+// when a cluster is restored. Pods keep running.
 func (l *Lab) RestoreEtcd(name string) error {
 	if _, err := os.Stat(l.savedDir(name)); err != nil {
 		return fmt.Errorf("restore etcd: there is no copy %q", name)
@@ -76,7 +76,7 @@ func (l *Lab) RestoreEtcd(name string) error {
 		errs := []error{l.restart(apiName, "etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "volume-provisioner"),
 			l.restart(dnsName, "coredns"), l.restart(clientName, "kube-proxy")}
 		for _, w := range s.workers() {
-			if _, err := l.record(w); err == nil { // one that is off starts anew anyway
+			if _, err := l.record(w); err == nil { // a worker that is off starts afresh anyway
 				errs = append(errs, l.restart(w, "kubelet", "kube-proxy"))
 			}
 		}
@@ -84,7 +84,7 @@ func (l *Lab) RestoreEtcd(name string) error {
 	})
 }
 
-// restart ends services of a machine, which its init starts again.
+// restart kills services of a machine; its init restarts them.
 func (l *Lab) restart(name string, services ...string) error {
 	r, err := l.record(name)
 	if err != nil {

@@ -48,7 +48,7 @@ func renderTo(path, name string, data any) error {
 	return nil
 }
 
-// planner writes the plans of a cluster's machines.
+// planner creates the plans of a cluster's machines.
 type planner struct {
 	*Lab
 	spec     Spec
@@ -56,7 +56,7 @@ type planner struct {
 	programs map[string]string
 }
 
-// plan is what all machines have in common.
+// plan returns what all machines have in common.
 func (p *planner) plan(name string, services ...machine.Service) (machine.Plan, error) {
 	group, err := p.cgroup()
 	if err != nil {
@@ -126,7 +126,7 @@ func (p *planner) apiserverArgv() []string {
 		"--kubelet-certificate-authority=" + p.keys.ca.Cert,
 		"--kubelet-client-certificate=" + p.keys.kubeletClient.Cert, "--kubelet-client-key=" + p.keys.kubeletClient.Key,
 		"--kubelet-preferred-address-types=InternalIP",
-		// Aggregated APIs: who the server says that it is, and who may say so.
+		// Aggregated APIs: the identity with which the API server calls them, and who may claim it.
 		"--requestheader-client-ca-file=" + p.keys.frontProxyCA.Cert, "--requestheader-allowed-names=" + frontProxyName,
 		"--requestheader-username-headers=X-Remote-User", "--requestheader-group-headers=X-Remote-Group",
 		"--requestheader-extra-headers-prefix=X-Remote-Extra-",
@@ -148,7 +148,7 @@ func (p *planner) controllerManagerArgv() []string {
 		"--root-ca-file=" + p.keys.ca.Cert,
 		"--cluster-signing-cert-file=" + p.keys.ca.Cert, "--cluster-signing-key-file=" + p.keys.ca.Key,
 		"--cluster-cidr=" + fabric.Pods.String(), "--allocate-node-cidrs=false",
-		// Some forty controllers first ask for a token each; at the usual 20 requests a second that takes five seconds.
+		// About forty controllers first request a token each. At the default 20 requests per second, that would take five seconds.
 		"--kube-api-qps=200", "--kube-api-burst=400",
 		"--leader-elect=false", "--bind-address=127.0.0.1", "--profiling=false", "--v=1",
 	}
@@ -164,8 +164,8 @@ func (p *planner) dnsPlan() (machine.Plan, error) {
 	})
 }
 
-// clientPlan: kube-proxy insists on a Node to belong to, and waits half a minute for one; the client borrows the first
-// worker's name. Only traffic policies that prefer the own node or zone can tell the difference.
+// clientPlan: kube-proxy insists on belonging to a Node, and waits half a minute for one. So the client borrows the first worker's
+// name. Only traffic policies that prefer the own node or zone can tell the difference.
 func (p *planner) clientPlan() (machine.Plan, error) {
 	return p.plan(clientName, p.kubeProxy(p.spec.workers()[0], "client-proxy"))
 }
@@ -174,7 +174,7 @@ func (p *planner) kubeProxy(node, identity string) machine.Service {
 	return machine.Service{Name: "kube-proxy", WaitFor: []string{p.apiReadyFile()}, Argv: []string{p.programs["kube-proxy"],
 		"--kubeconfig=" + p.kubeconfigOf(identity), "--hostname-override=" + node, "--proxy-mode=nftables",
 		"--cluster-cidr=" + fabric.Pods.String(), "--conntrack-max-per-core=0", "--conntrack-min=0",
-		"--metrics-bind-address=127.0.0.1:10249", "--healthz-bind-address=127.0.0.1:10256", "--v=2"}} // says when it took changes
+		"--metrics-bind-address=127.0.0.1:10249", "--healthz-bind-address=127.0.0.1:10256", "--v=2"}} // logs when it applied changes
 }
 
 var zones = []string{"zone-a", "zone-b", "zone-c"}
@@ -228,7 +228,7 @@ func (p *planner) workerPlan(name string) (machine.Plan, error) {
 	return plan, err
 }
 
-// keys are the files that the plans refer to.
+// keys are the key files that the plans refer to.
 type keys struct {
 	ca, apiserver, kubeletClient, serviceAccount pki.Pair
 	frontProxyCA, frontProxy                     pki.Pair

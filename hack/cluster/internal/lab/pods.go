@@ -21,15 +21,15 @@ type PodRef struct {
 	Container       string // empty: all
 }
 
-// container is one that runs, on one of the workers.
+// container is a running container on one of the workers.
 type container struct {
 	name string
-	pids []int // as the host numbers them
+	pids []int // the host's PIDs
 	main int   // process 1 of the container; 0 if it has none of its own
 }
 
-// SignalPod sends signal to every process of the pod's containers: SIGSTOP and SIGCONT pause it and let it go on. It
-// looks again until it finds no process that it has not reached, since one may start another before it stops.
+// SignalPod sends signal to every process of the pod's containers; SIGSTOP pauses and SIGCONT resumes them. Since a process may
+// start another before it stops, SignalPod repeats this until it finds no new process.
 func (l *Lab) SignalPod(ref PodRef, signal unix.Signal) error {
 	reached := map[int]bool{}
 	for {
@@ -53,7 +53,7 @@ func (l *Lab) SignalPod(ref PodRef, signal unix.Signal) error {
 	}
 }
 
-// KillProcess sends signal to the main process of the pod's containers.
+// KillProcess sends signal to the main process of each of the pod's containers.
 func (l *Lab) KillProcess(ref PodRef, signal unix.Signal) error {
 	return l.eachContainer(ref, func(c container) error {
 		if c.main == 0 {
@@ -83,8 +83,8 @@ func (l *Lab) eachContainer(ref PodRef, fn func(container) error) error {
 	return nil
 }
 
-// containers finds the running containers of a pod by what kubelet wrote on the workers' disks, without asking the API
-// server: it works while that is down or cut off.
+// containers finds the running containers of a pod from what kubelet wrote to the workers' disks. It does not need the API server,
+// so it works while that is down or cut off.
 func (l *Lab) containers(s Spec, ref PodRef) ([]container, error) {
 	cg, err := l.cgroup()
 	if err != nil {
@@ -93,7 +93,7 @@ func (l *Lab) containers(s Spec, ref PodRef) ([]container, error) {
 	var found []container
 	for _, worker := range s.workers() {
 		if _, err := l.record(worker); err != nil {
-			continue // a machine that is off runs nothing
+			continue // nothing runs on a machine that is off
 		}
 		ids, err := containerIDs(filepath.Join(l.machineDir(worker), "var-log", "containers"), ref)
 		if err != nil {
@@ -117,7 +117,7 @@ func (l *Lab) containers(s Spec, ref PodRef) ([]container, error) {
 	return found, nil
 }
 
-// containerIDs reads kubelet's links <pod>_<namespace>_<container>-<id>.log. There may be links of earlier runs.
+// containerIDs parses kubelet's links <pod>_<namespace>_<container>-<id>.log. Links of earlier runs may exist.
 func containerIDs(dir string, ref PodRef) (map[string][]string, error) {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -141,7 +141,7 @@ func containerIDs(dir string, ref PodRef) (map[string][]string, error) {
 	return ids, nil
 }
 
-// inspect reads the processes of container id from its cgroup, which lies in its pod's, below kubepods.
+// inspect reads the processes of container id from its cgroup, which lies inside its pod's, below kubepods.
 func inspect(name, root, id string) (container, error) {
 	c := container{name: name}
 	for _, class := range []string{"", "burstable", "besteffort"} {
@@ -192,7 +192,7 @@ func (l *Lab) Load(archives ...string) error {
 	})
 }
 
-// importOn imports one archive on every worker of names that runs; one that does not imports it when it starts.
+// importOn imports one archive on each running worker in names. A worker that is off imports it when it starts.
 func (l *Lab) importOn(names []string, path string) error {
 	var group errgroup.Group
 	for _, worker := range names {

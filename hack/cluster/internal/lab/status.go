@@ -12,7 +12,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/cluster/internal/machine"
 )
 
-// Status describes the cluster for a person.
+// Status describes the cluster for people.
 func (l *Lab) Status(ctx context.Context, out io.Writer) error {
 	s, err := l.running()
 	if err != nil {
@@ -71,7 +71,7 @@ func nodeState(ready map[string]bool, apiErr error, name string) string {
 	}
 }
 
-// services sums up what init says about a machine's services.
+// services summarizes what init reports about a machine's services.
 func (l *Lab) services(name, state string) (string, error) {
 	if state == "off" {
 		return "-", nil
@@ -100,7 +100,7 @@ func (l *Lab) services(name, state string) (string, error) {
 	return strings.Join(parts, " "), nil
 }
 
-// Machine returns the init of a machine that runs, for entering it.
+// Machine returns the init of a running machine, for entering it.
 func (l *Lab) Machine(name string) (machine.Record, error) {
 	if name != switchName {
 		s, found, err := l.loadSpec()

@@ -20,14 +20,14 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/image/archive"
 )
 
-// UpOptions of a start.
+// UpOptions are the options of Up.
 type UpOptions struct {
-	Nodes int           // workers, 1 to MaxNodes
-	Port  int           // preferred port of the API server on 127.0.0.1; another is taken if it is in use
-	Wait  time.Duration // how long the control plane and the workers may take to become ready, each
+	Nodes int           // number of workers, 1 to MaxNodes
+	Port  int           // preferred port of the API server on 127.0.0.1; if it is in use, another one is taken
+	Wait  time.Duration // how long the control plane and the workers may each take to become ready
 }
 
-// Up starts the cluster, or says that it runs. What an interrupted start left is removed first.
+// Up starts the cluster, or reports that it already runs. It first removes what an interrupted start left behind.
 func (l *Lab) Up(ctx context.Context, cache *tool.Cache, o UpOptions) error {
 	if os.Geteuid() != 0 {
 		return errors.New("start the cluster: namespaces and cgroups need root")
@@ -120,7 +120,7 @@ func (l *Lab) start(ctx context.Context, o UpOptions, programs map[string]string
 	return nil
 }
 
-// checkPlace refuses directories that the machines cover with their own.
+// checkPlace rejects directories that the machines hide under their own mounts.
 func checkPlace(dir string) error {
 	for _, covered := range []string{"/proc", "/run", "/var/lib", "/var/log", "/var/run"} {
 		if strings.HasPrefix(dir+"/", covered+"/") {
@@ -130,7 +130,7 @@ func checkPlace(dir string) error {
 	return nil
 }
 
-// coreRuns reports whether every machine runs that no verb turns off.
+// coreRuns reports whether all machines run that no command can turn off.
 func (l *Lab) coreRuns() bool {
 	for _, name := range []string{switchName, apiName, dnsName, clientName} {
 		if _, err := l.record(name); err != nil {
@@ -140,7 +140,7 @@ func (l *Lab) coreRuns() bool {
 	return true
 }
 
-// explain adds where to look for the cause.
+// explain adds to err where to look for the cause.
 func (l *Lab) explain(err error, machines ...string) error {
 	for _, m := range machines {
 		err = fmt.Errorf("%w\n  logs: %s", err, filepath.Join(l.machineDir(m), "log"))
@@ -176,7 +176,7 @@ func (l *Lab) prepare(spec Spec, programs map[string]string, pause string, now t
 	return p.writeAll()
 }
 
-// copySelf keeps this program for the machines: what "go run" built is gone when it ends.
+// copySelf saves a copy of this program for the machines: the binary of a "go run" is deleted when it ends.
 func copySelf(path string) error {
 	in, err := os.Open("/proc/self/exe")
 	if err != nil {
@@ -194,7 +194,7 @@ func copySelf(path string) error {
 	return out.Close()
 }
 
-// listen takes the preferred port on the host's loopback interface, or any.
+// listen opens the preferred port on the host's loopback interface, or any free one.
 func listen(port int) (*net.TCPListener, error) {
 	l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {

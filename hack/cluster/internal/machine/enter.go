@@ -12,11 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Exec runs argv inside the machine that r names, with this process's standard streams, working directory and
-// environment, and returns its exit status (128 + signal if a signal ended it). The command lives in the machine's
-// process namespace, so it ends with the machine; program, this program's stable path, ties it to the caller too.
+// Exec runs argv inside the machine that r identifies, with this process's standard streams, working directory and environment. It
+// returns the exit status (128 + signal if a signal ended the command). The command lives in the machine's PID namespace, so it
+// ends with the machine. Through program, a stable path of this program, it is also tied to the caller.
 //
-// The calling process is not usable for anything else afterwards: one of its threads stays in the machine.
+// Afterwards the calling process is unusable for anything else: one of its threads stays in the machine.
 func Exec(r Record, program string, argv []string) (status int, err error) {
 	fd, err := r.open()
 	if err != nil {
@@ -27,7 +27,7 @@ func Exec(r Record, program string, argv []string) (status int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("read working directory: %w", err)
 	}
-	runtime.LockOSThread() // namespaces belong to a thread; the thread is never given back
+	runtime.LockOSThread() // namespaces belong to a thread, which is never unlocked
 	if err := unix.Unshare(unix.CLONE_FS); err != nil {
 		return 0, fmt.Errorf("unshare file system attributes: %w", err)
 	}
@@ -45,7 +45,7 @@ func Exec(r Record, program string, argv []string) (status int, err error) {
 	}
 	go func() {
 		for s := range signals {
-			// A command that has just ended needs no signal.
+			// The command may just have ended, and then needs no signal.
 			_ = cmd.Process.Signal(s)
 		}
 	}()
@@ -60,14 +60,14 @@ func Exec(r Record, program string, argv []string) (status int, err error) {
 	return 0, err
 }
 
-// Tied replaces this process by argv, which is killed when the process that started it ends. SysProcAttr.Pdeathsig
-// would do, but for its check that the parent still has the id it had: seen from another process namespace it has none.
+// Tied replaces this process with argv, which is killed when the process that started it ends. SysProcAttr.Pdeathsig would do this
+// too, except that it checks that the parent still has the same PID: from another PID namespace the parent has none.
 func Tied(argv []string) error {
 	path, err := exec.LookPath(argv[0])
 	if err != nil {
 		return err
 	}
-	runtime.LockOSThread() // the setting belongs to the thread, and survives its exec
+	runtime.LockOSThread() // the setting belongs to the thread and survives its exec
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return fmt.Errorf("tie command to its caller: %w", err)
 	}

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Init is process 1 of a machine. It returns only on an error before the services start; later it runs until killed.
+// Init is process 1 of a machine. It returns only on an error before the services start. After that it runs until it is killed.
 func Init(dir string) error {
 	report := os.NewFile(fdReport, "report")
 	plan, err := setUp(dir)
@@ -31,7 +31,7 @@ func Init(dir string) error {
 	return newSupervisor(plan).run()
 }
 
-// setUp records init first, so that from then on it can be found and killed whatever becomes of the harness.
+// setUp records init first, so that it can be found and killed from then on, whatever happens to the harness.
 func setUp(dir string) (Plan, error) {
 	record, err := self()
 	if err != nil {
@@ -65,7 +65,7 @@ func setUp(dir string) (Plan, error) {
 	}
 	for key, value := range plan.Sysctls {
 		path := "/proc/sys/" + strings.ReplaceAll(key, ".", "/")
-		// A key of a kernel module that is not loaded has nothing to say.
+		// The key of a kernel module that is not loaded does not exist, and does not matter.
 		if err := os.WriteFile(path, []byte(value), 0o644); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return Plan{}, fmt.Errorf("set sysctl: %w", err)
 		}
@@ -73,8 +73,8 @@ func setUp(dir string) (Plan, error) {
 	return plan, nil
 }
 
-// setUpMounts gives the machine its own /proc, /run, /var/lib, /var/log and /etc/resolv.conf. Everything else is the
-// host's. /sys stays untouched: mounted anew it would lack the cgroup hierarchies that kubelet looks for.
+// setUpMounts gives the machine its own /proc, /run, /var/lib, /var/log and /etc/resolv.conf. Everything else is the host's. /sys
+// stays untouched: a new mount of it would lack the cgroup hierarchies that kubelet looks for.
 func setUpMounts(plan Plan) error {
 	steps := []struct {
 		what, source, target, kind string
@@ -82,7 +82,7 @@ func setUpMounts(plan Plan) error {
 		data                       string
 	}{
 		{what: "cut mounts off from the host", target: "/", flags: unix.MS_REC | unix.MS_PRIVATE},
-		// Volumes are mounted by kubelet and must reach containers: mount propagation inside the machine.
+		// kubelet mounts volumes, which must reach the containers. This requires mount propagation inside the machine.
 		{what: "share mounts in the machine", target: "/", flags: unix.MS_REC | unix.MS_SHARED},
 		{what: "mount /proc", source: "proc", target: "/proc", kind: "proc", flags: unix.MS_NOSUID | unix.MS_NODEV | unix.MS_NOEXEC},
 		{what: "bind the logs", source: filepath.Join(plan.Dir, "var-log"), target: "/var/log", flags: unix.MS_BIND},
@@ -112,7 +112,7 @@ func setUpMounts(plan Plan) error {
 	return bindResolvConf(plan)
 }
 
-// overlayVarLib lets mount points be created below /var/lib without creating them on the host.
+// overlayVarLib makes it possible to create mount points below /var/lib without creating them on the host.
 func overlayVarLib() error {
 	const upper, work = "/run/.var-lib/upper", "/run/.var-lib/work"
 	for _, dir := range []string{upper, work} {
@@ -127,8 +127,8 @@ func overlayVarLib() error {
 	return nil
 }
 
-// bindResolvConf covers /etc/resolv.conf. Where that is a link (systemd-resolved), its target is looked up in the new
-// and empty /run, and created there.
+// bindResolvConf covers /etc/resolv.conf. If that is a link (systemd-resolved), its target lies in the new, empty /run, and is
+// created there.
 func bindResolvConf(plan Plan) error {
 	source := filepath.Join(plan.Dir, "resolv.conf")
 	if err := os.WriteFile(source, []byte(plan.ResolvConf), 0o644); err != nil {

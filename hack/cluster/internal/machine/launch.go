@@ -15,21 +15,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Descriptors that init inherits.
+// File descriptors that init inherits.
 const (
-	fdGo       = 3 // read end: one byte means "go"; end of file before it means that the harness died
-	fdReport   = 4 // write end: init says that it is recorded and has its mounts
+	fdGo       = 3 // read end: one byte means "go"; end of file before that means that the harness died
+	fdReport   = 4 // write end: init reports that it is recorded and has its mounts
 	fdListener = 5 // listening socket of the host's network namespace, if the machine has one
 )
 
-// Launched is a machine whose init waits for its network before it starts services.
+// Launched is a machine whose init waits for its network before it starts the services.
 type Launched struct {
 	Record Record
 	start  *os.File
 }
 
-// Launch starts the machine's init by re-executing program with args. listener, which may be nil, is handed on to the
-// services that ask for it. Until Go is called init runs nothing, and ends by itself should this process die.
+// Launch starts the machine's init by re-executing program with args. listener, which may be nil, is passed to the services that
+// ask for it. Until Go is called, init starts nothing, and it exits if this process dies.
 func Launch(program string, args []string, p Plan, listener *os.File) (*Launched, error) {
 	if err := os.Remove(filepath.Join(p.Dir, recordFile)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("clear machine record: %w", err)
@@ -63,7 +63,7 @@ func Launch(program string, args []string, p Plan, listener *os.File) (*Launched
 		goWrite.Close()
 		return nil, fmt.Errorf("start init of machine %s: %w", p.Name, err)
 	}
-	go cmd.Wait() // reaps it if it ends while this process still runs
+	go cmd.Wait() // reap it if it ends while this process still runs
 	if err := awaitReport(reportRead, 20*time.Second); err != nil {
 		goWrite.Close()
 		return nil, fmt.Errorf("start machine %s: %w", p.Name, err)
@@ -86,7 +86,7 @@ func startLogged(cmd *exec.Cmd, path string) error {
 	return cmd.Start()
 }
 
-// awaitReport reads init's one line: "ready", or why it is not.
+// awaitReport reads init's one line: "ready", or the reason why it is not.
 func awaitReport(r *os.File, bound time.Duration) error {
 	if err := r.SetReadDeadline(time.Now().Add(bound)); err != nil {
 		return fmt.Errorf("bound the wait for init: %w", err)
@@ -113,5 +113,5 @@ func (l *Launched) Go() error {
 	return nil
 }
 
-// Abort ends the machine before Go.
+// Abort ends the machine. It must be called instead of Go.
 func (l *Launched) Abort() { l.start.Close() }

@@ -1,7 +1,7 @@
-// Package machine runs a "machine" of the cluster: a tree of processes in network, process, mount, host-name and IPC
-// namespaces of its own, under an init that starts and restarts the machine's services. When init is killed the kernel
-// kills every process in the tree and drops its mounts, interfaces and rules: that is what "the machine is lost" means
-// here, and it holds whatever state the harness itself is in.
+// Package machine runs a "machine" of the cluster: a process tree in its own network, PID, mount, host-name and IPC namespaces,
+// under an init that starts and restarts the machine's services. When init is killed, the kernel kills every process in the tree
+// and drops its mounts, interfaces and rules. This is what "the machine is lost" means here, and it works whatever state the
+// harness itself is in.
 package machine
 
 import (
@@ -16,18 +16,18 @@ import (
 // Plan is what init does on a machine. It is stored in the machine's directory before the machine starts.
 type Plan struct {
 	Name       string            `json:"name"`
-	Dir        string            `json:"dir"`        // state of this machine on the host's disk
+	Dir        string            `json:"dir"`        // this machine's state on the host's disk
 	CgroupJoin string            `json:"cgroupJoin"` // file that init writes itself to
 	Binds      []Bind            `json:"binds"`      // in order
 	ResolvConf string            `json:"resolvConf"` // content of /etc/resolv.conf
 	Sysctls    map[string]string `json:"sysctls"`
-	Services   []Service         `json:"services"` // in starting order
+	Services   []Service         `json:"services"` // in start order
 }
 
-// Bind shows directory Source at Target inside the machine. Both are created if missing.
+// Bind mounts directory Source at Target inside the machine. Both are created if missing.
 type Bind struct {
 	Source string `json:"source"`
-	Target string `json:"target"` // below /var/lib, /var/log or /run, which are the machine's own
+	Target string `json:"target"` // below /var/lib, /var/log or /run, which belong to the machine
 }
 
 // Service is one process that init keeps running.
@@ -65,15 +65,15 @@ func LoadPlan(dir string) (Plan, error) {
 	return p, nil
 }
 
-// ServiceState is what init last knew about one service.
+// ServiceState is the last known state of one service.
 type ServiceState struct {
 	Name     string `json:"name"`
 	Phase    string `json:"phase"`
-	Pid      int    `json:"pid"` // in the machine's own process namespace; 0 if not running
+	Pid      int    `json:"pid"` // in the machine's own PID namespace; 0 if not running
 	Restarts int    `json:"restarts"`
 }
 
-// Services reads what init last wrote about its services in dir; none if it never started one.
+// Services reads what init last wrote to dir about its services. It returns none if init never started one.
 func Services(dir string) ([]ServiceState, error) {
 	var states []ServiceState
 	err := readJSON(filepath.Join(dir, servicesFile), &states)
@@ -94,7 +94,7 @@ func readJSON(path string, into any) error {
 	return nil
 }
 
-// writeJSON replaces path in one step, so that a reader sees the old content or the new.
+// writeJSON replaces path atomically, so that a reader sees either the old or the new content.
 func writeJSON(path string, value any) error {
 	content, err := json.MarshalIndent(value, "", "  ")
 	if err != nil {

@@ -14,15 +14,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Record identifies a process beyond doubt: process ids are reused, but not together with the start time and the boot.
+// Record identifies a process uniquely: PIDs are reused, but not with the same start time and boot.
 type Record struct {
-	Pid   int    `json:"pid"`   // as the host numbers it
+	Pid   int    `json:"pid"`   // in the host's PID namespace
 	Start uint64 `json:"start"` // clock ticks since boot
 	Boot  string `json:"boot"`
 }
 
-// self describes the calling process as the procfs mounted at /proc numbers it. Called by init before it mounts its
-// own /proc, it therefore names init as the host does.
+// self describes the calling process as the procfs mounted at /proc numbers it. init calls it before it mounts its own /proc, so
+// the record has init's PID on the host.
 func self() (Record, error) {
 	link, err := os.Readlink("/proc/self")
 	if err != nil {
@@ -55,13 +55,13 @@ func stat(pid int) (procfs.ProcStat, error) {
 	return p.Stat()
 }
 
-// Ended reports whether a process is gone, or only waits for its parent to notice that it is.
+// Ended reports whether a process is gone or a zombie.
 func Ended(pid int) bool {
 	s, err := stat(pid)
 	return err != nil || s.State == "Z"
 }
 
-// LoadRecord reads the record of the init that was last started in dir; found is false if there was none.
+// LoadRecord reads the record of the init that was last started in dir. found is false if there was none.
 func LoadRecord(dir string) (r Record, found bool, err error) {
 	err = readJSON(filepath.Join(dir, recordFile), &r)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -73,13 +73,13 @@ func LoadRecord(dir string) (r Record, found bool, err error) {
 	return r, true, nil
 }
 
-// open returns a pidfd of the recorded process, or ESRCH if it is no longer there.
+// open returns a pidfd of the recorded process, or ESRCH if that process is gone.
 func (r Record) open() (int, error) {
 	fd, err := unix.PidfdOpen(r.Pid, 0)
 	if err != nil {
 		return -1, err
 	}
-	// With the descriptor held the id cannot be reused, so what is compared now stays true.
+	// While we hold the descriptor the PID cannot be reused, so what we compare now stays true.
 	now, err := describe(r.Pid)
 	if err != nil || now != r {
 		unix.Close(fd)
@@ -88,7 +88,7 @@ func (r Record) open() (int, error) {
 	return fd, nil
 }
 
-// Alive reports whether the recorded process runs.
+// Alive reports whether the recorded process is running.
 func (r Record) Alive() bool {
 	fd, err := r.open()
 	if err != nil {
@@ -98,7 +98,7 @@ func (r Record) Alive() bool {
 	return !exited(fd, 0)
 }
 
-// Kill ends the machine at once, as a loss of power would, and returns when the kernel has ended every process in it.
+// Kill ends the machine immediately, like a power loss. It returns once the kernel has ended every process in it.
 func (r Record) Kill(bound time.Duration) error {
 	fd, err := r.open()
 	if errors.Is(err, unix.ESRCH) {
@@ -117,7 +117,7 @@ func (r Record) Kill(bound time.Duration) error {
 	return nil
 }
 
-// exited waits up to bound for the process behind a pidfd to end. A namespace's init ends after all others in it.
+// exited waits up to bound for the process behind a pidfd to end. The init of a PID namespace ends last.
 func exited(fd int, bound time.Duration) bool {
 	deadline := time.Now().Add(bound)
 	for {
@@ -131,7 +131,7 @@ func exited(fd int, bound time.Duration) bool {
 	}
 }
 
-// HostPids returns the ids, as the host numbers them, of the machine's services that run now, by name.
+// HostPids returns the host's PIDs of the machine's running services, by name.
 func HostPids(dir string, r Record) (map[string]int, error) {
 	states, err := Services(dir)
 	if err != nil {
@@ -168,7 +168,7 @@ func HostPids(dir string, r Record) (map[string]int, error) {
 	return pids, nil
 }
 
-// InnermostPid returns a process's id in the process namespace it lives in itself: 1 for a container's main process.
+// InnermostPid returns a process's PID in its own PID namespace: 1 for a container's main process.
 func InnermostPid(pid int) (int, error) {
 	p, err := procfs.NewProc(pid)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// restartDelay is how long a service that ended stays down, as with systemd's usual RestartSec for node services.
+// restartDelay is how long a service stays down after it ended, like systemd's usual RestartSec for node services.
 const restartDelay = time.Second
 
 type phase string
@@ -32,12 +32,12 @@ type service struct {
 	retryAt  time.Time
 }
 
-// supervisor starts services and starts them again when they end. Its one goroutine owns all of its fields. It reaps
-// by itself instead of through os/exec because, as process 1, it is also the parent of every orphan of the machine.
+// supervisor starts services and restarts them when they end. A single goroutine owns all of its fields. It reaps children itself
+// instead of through os/exec because, as process 1, it is also the parent of every orphan in the machine.
 type supervisor struct {
 	plan     Plan
 	services []*service
-	dirty    bool // what services.json says is out of date
+	dirty    bool // services.json is out of date
 
 	start  func(Service) (pid int, err error)
 	exists func(path string) bool
@@ -76,7 +76,7 @@ func (s *supervisor) run() error {
 	}
 }
 
-// advance starts what can be started now, and reports whether something is left that waits for a file or a time.
+// advance starts what can be started now. It reports whether anything still waits for a file or a time.
 func (s *supervisor) advance(now time.Time) (pending bool) {
 	for _, svc := range s.services {
 		if svc.phase == delayed && !now.Before(svc.retryAt) {
@@ -113,7 +113,7 @@ func (s *supervisor) launch(svc *service, now time.Time) {
 	svc.phase, svc.pid = running, pid
 }
 
-// exited notes the end of a child; an orphan that is no service changes nothing.
+// exited records the end of a child. An orphan that is not a service changes nothing.
 func (s *supervisor) exited(pid int, success bool, detail string, now time.Time) {
 	for _, svc := range s.services {
 		if svc.pid != pid {

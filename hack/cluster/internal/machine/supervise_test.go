@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// bench is a supervisor whose services are started by nobody; it notes which, in order.
+// bench is a supervisor that starts no real services; it records which it would start, in order.
 type bench struct {
 	*supervisor
 	started []string
@@ -23,7 +23,7 @@ func newBench(services ...Service) *bench {
 	b.supervisor.exists = func(path string) bool { return b.files[path] }
 	b.supervisor.start = func(s Service) (int, error) {
 		b.started = append(b.started, s.Name)
-		return len(b.started), b.fail // the n-th start gets process id n
+		return len(b.started), b.fail // the n-th start gets PID n
 	}
 	return b
 }
@@ -64,7 +64,7 @@ func TestEndedServiceRestartsAfterADelay(t *testing.T) {
 	b.expect(t, false, "a")
 	b.exited(77, false, "an orphan", b.now)
 	b.expect(t, false, "a")
-	b.exited(1, true, "exit status 0", b.now) // success too: it is meant to run
+	b.exited(1, true, "exit status 0", b.now) // also after success: the service is meant to run
 	b.now = b.now.Add(restartDelay - 1)
 	b.expect(t, true, "a")
 	b.now = b.now.Add(1)
@@ -98,7 +98,7 @@ func TestRecordNamesOneProcess(t *testing.T) {
 		if other.Alive() {
 			t.Errorf("%s: taken for this process", name)
 		}
-		if err := other.Kill(time.Second); err != nil { // must not hit this process
+		if err := other.Kill(time.Second); err != nil { // must not kill this process
 			t.Errorf("%s: kill: %v", name, err)
 		}
 	}

@@ -1,5 +1,5 @@
-// Package pki issues the certificates and kubeconfig files of the cluster: one authority, and for each component an
-// identity of its own, so that authorization works as it does in a real cluster.
+// Package pki issues the certificates and kubeconfig files of the cluster: one authority, and a separate identity for each
+// component, so that authorization works as in a real cluster.
 package pki
 
 import (
@@ -20,10 +20,10 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// validity of every certificate: a local cluster is shorter-lived than this.
+// validity is the validity of every certificate. No local cluster lives longer.
 const validity = 365 * 24 * time.Hour
 
-// Authority signs certificates and keeps them, with their keys, in one directory.
+// Authority signs certificates and stores them, with their keys, in one directory.
 type Authority struct {
 	dir     string
 	now     time.Time
@@ -32,14 +32,14 @@ type Authority struct {
 	certPEM []byte
 }
 
-// Pair is the files of a certificate and its key.
+// Pair is the paths of a certificate and its key.
 type Pair struct{ Cert, Key string }
 
-// Subject is whom a certificate names. With Hosts it serves TLS under those names and addresses; it always
+// Subject is the subject of a certificate. With Hosts, the certificate serves TLS under those names and addresses; it always
 // authenticates a client.
 type Subject struct {
 	File   string // base name of the files
-	Name   string // user
+	Name   string // user name
 	Groups []string
 	Hosts  []string
 }
@@ -70,7 +70,7 @@ func NewAuthority(dir string, now time.Time) (*Authority, error) {
 	return a, a.save("ca", der, key)
 }
 
-// Files of the authority itself.
+// Files returns the files of the authority itself.
 func (a *Authority) Files() Pair { return a.pair("ca") }
 
 func (a *Authority) pair(name string) Pair {
@@ -136,7 +136,7 @@ func (a *Authority) Kubeconfig(path, server string, s Subject) error {
 	return nil
 }
 
-// SigningKey creates the key pair that service account tokens are signed with; Cert is its public key.
+// SigningKey creates the key pair for signing service account tokens. Cert is the public key.
 func (a *Authority) SigningKey() (Pair, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// A volume of a storage class with parameterMedium: mediumLoop is a loop device over a file of the size that was asked for,
-// with a file system that kubelet makes and mounts as on a real disk: parameterFileSystem, or else ext4. Such a volume can be full, freeze
-// and fail by itself.
+// A volume of a storage class with parameterMedium: mediumLoop is a loop device over a file of the requested size. kubelet makes
+// and mounts a file system on it as on a real disk: parameterFileSystem, or ext4 by default. Such a volume can fill up, freeze and
+// fail independently of others.
 const (
 	parameterMedium     = "medium"
 	parameterFileSystem = "fileSystem"
@@ -22,7 +22,7 @@ const (
 	imageSuffix         = ".img"
 )
 
-// makeLoop makes the file and its device, and returns the device as kubelet wants it.
+// makeLoop creates the file and its device, and returns the device as kubelet expects it.
 func makeLoop(ctx context.Context, file string, size int64, fileSystem string) (*corev1.LocalVolumeSource, error) {
 	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -49,7 +49,7 @@ func makeLoop(ctx context.Context, file string, size int64, fileSystem string) (
 	return &corev1.LocalVolumeSource{Path: devices[0], FSType: new(cmp.Or(fileSystem, "ext4"))}, nil
 }
 
-// growLoop makes the file and its device larger, while it may be in use. It never makes them smaller.
+// growLoop enlarges the file and its device, which may be in use. It never shrinks them.
 func growLoop(ctx context.Context, file string, size int64) error {
 	info, err := os.Stat(file)
 	if err != nil {
@@ -73,7 +73,7 @@ func growLoop(ctx context.Context, file string, size int64) error {
 	return nil
 }
 
-// removeLoop detaches the file's devices (at once, or when the last mount is gone) and removes it.
+// removeLoop detaches the file's devices (immediately, or when the last mount is gone) and removes the file.
 func removeLoop(ctx context.Context, file string) error {
 	devices, err := loopDevices(ctx, file)
 	if err != nil {
@@ -90,7 +90,7 @@ func removeLoop(ctx context.Context, file string) error {
 	return nil
 }
 
-// loopDevices of a file.
+// loopDevices returns the devices of a file.
 func loopDevices(_ context.Context, file string) ([]string, error) {
 	devices, err := LoopDevices(filepath.Dir(file))
 	if err != nil {
@@ -105,7 +105,7 @@ func loopDevices(_ context.Context, file string) ([]string, error) {
 	return out, nil
 }
 
-// LoopDevices of this machine whose files lie below dir, with their files.
+// LoopDevices returns the loop devices of this host whose files lie below dir, with their files.
 func LoopDevices(dir string) (map[string]string, error) {
 	found, err := filepath.Glob("/sys/block/loop*/loop/backing_file")
 	if err != nil {

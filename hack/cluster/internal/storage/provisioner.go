@@ -1,6 +1,5 @@
-// Package storage provisions directories on the workers' disks as local persistent volumes. It plays the part of a
-// storage driver's controller: it creates a volume where the scheduler put the pod, removes it with its claim, and
-// answers requests for more space.
+// Package storage provisions directories on the workers' disks as local persistent volumes. It acts as the controller of a storage
+// driver: it creates a volume where the scheduler placed the pod, removes it with its claim, and handles requests for more space.
 package storage
 
 import (
@@ -20,17 +19,17 @@ import (
 )
 
 const (
-	// Name of the provisioner in storage classes.
+	// Name is the name of the provisioner in storage classes.
 	Name = "replicatedstore.io/local-directory"
-	// NodeDir is where a worker shows its disk's volumes.
+	// NodeDir is the directory in which a worker shows the volumes on its disk.
 	NodeDir = "/var/lib/local-volumes"
 )
 
-// Directories returns where the volumes of a worker lie on this machine's disk.
+// Directories returns the directory of a worker's volumes on the host's disk.
 type Directories func(node string) string
 
-// provisioner implements the controller's interface. A worker's disk outlives the worker, so volumes are made and
-// removed whether it runs or not.
+// provisioner implements the controller's interface. A worker's disk outlives the worker, so volumes are created and removed
+// whether or not the worker is running.
 type provisioner struct{ directories Directories }
 
 var (
@@ -63,7 +62,7 @@ func Run(ctx context.Context, config *rest.Config, directories Directories) erro
 	return resizer.run(ctx)
 }
 
-// Provision makes the directory and describes it as a volume that only the chosen node can mount.
+// Provision creates the directory and describes it as a volume that only the chosen node can mount.
 func (p provisioner) Provision(ctx context.Context, o controller.ProvisionOptions) (*corev1.PersistentVolume, controller.ProvisioningState, error) {
 	if o.SelectedNodeName == "" {
 		return nil, controller.ProvisioningFinished, errors.New("provision local volume: no node selected")
@@ -101,7 +100,7 @@ func makeDirectory(dir, name string) (*corev1.LocalVolumeSource, error) {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("create volume directory: %w", err)
 	}
-	// Any user may write, whether or not the pod names a group for its volumes; the process's umask must not narrow it.
+	// Any user may write, whether or not the pod names a group for its volumes. The process's umask must not restrict that.
 	if err := os.Chmod(dir, 0o777); err != nil {
 		return nil, fmt.Errorf("open volume directory: %w", err)
 	}
@@ -129,7 +128,7 @@ func (p provisioner) Delete(ctx context.Context, pv *corev1.PersistentVolume) er
 	return removeLoop(ctx, dir+imageSuffix)
 }
 
-// SupportsBlock says no: a directory is no block device, and a claim for one must stay pending with a reason.
+// SupportsBlock returns false: a directory is no block device, and a claim for one must stay pending with a reason.
 func (provisioner) SupportsBlock(context.Context) bool { return false }
 
 func nodeOf(pv *corev1.PersistentVolume) (string, error) {

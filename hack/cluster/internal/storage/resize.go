@@ -20,9 +20,9 @@ import (
 	"k8s.io/client-go/util/workqueue"
 )
 
-// resizer completes requests for larger volumes. A directory has no size of its own, so nothing is left to do on the
-// node: the volume's capacity is raised, then the claim's status. A loop device is made larger, and its file system, while it is
-// in use, is kubelet's to grow, which then raises the claim's status.
+// resizer completes requests for larger volumes. A directory has no size of its own, so there is nothing to do on the node: the
+// resizer raises the volume's capacity, then the claim's status. For a loop device it enlarges the device; kubelet grows the
+// mounted file system and then raises the claim's status.
 type resizer struct {
 	client  kubernetes.Interface
 	files   Directories
@@ -130,12 +130,12 @@ func (r *resizer) resize(ctx context.Context, key string) error {
 	return nil
 }
 
-// aboutResize picks the conditions that a completed resize ends; the others belong to somebody else.
+// aboutResize selects the conditions that a completed resize removes. Others belong to somebody else.
 func aboutResize(c corev1.PersistentVolumeClaimCondition) bool {
 	return c.Type == corev1.PersistentVolumeClaimResizing || c.Type == corev1.PersistentVolumeClaimFileSystemResizePending
 }
 
-// wantsMore reports whether a bound claim asks for more than it has.
+// wantsMore reports whether a bound claim requests more than it has.
 func wantsMore(pvc *corev1.PersistentVolumeClaim) bool {
 	want := pvc.Spec.Resources.Requests[corev1.ResourceStorage]
 	have := pvc.Status.Capacity[corev1.ResourceStorage]

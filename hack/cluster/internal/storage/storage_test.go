@@ -137,7 +137,8 @@ func TestResize(t *testing.T) {
 	}
 }
 
-// TestResizeLoop: the volume is larger at once, and the claim only says that its file system is to follow, which is kubelet's.
+// TestResizeLoop checks that the volume is enlarged immediately, while the claim only reports that its file system must follow,
+// which is kubelet's task.
 func TestResizeLoop(t *testing.T) {
 	root := t.TempDir()
 	file := filepath.Join(root, "n2", "pv"+imageSuffix)

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// Static builds a main package of the repository itself as a static program, without cgo, and returns its path in the
-// cache. The package must import nothing of the repository: its own files are the cache's key.
+// Static builds a main package of this repository as a static program, without cgo, and returns its path in the cache. The package
+// must not import anything from the repository, because the cache key covers only its own files.
 func (c *Cache) Static(ctx context.Context, pkg string) (string, error) {
 	name := filepath.Base(pkg)
 	flags := []string{"-trimpath", "-ldflags=-s -w"}
@@ -28,7 +28,7 @@ func (c *Cache) Static(ctx context.Context, pkg string) (string, error) {
 	return filepath.Join(dir, name), err
 }
 
-// debian maps what must be on the machine to the Debian package that brings it.
+// debian maps what must be installed on the host to the Debian package that provides it.
 var debian = []struct{ pkg, program, file string }{
 	{pkg: "containerd", program: "containerd"},
 	{pkg: "runc", program: "runc"},
@@ -40,7 +40,7 @@ var debian = []struct{ pkg, program, file string }{
 	{pkg: "xfsprogs", program: "mkfs.xfs"},
 }
 
-// cniDirs are where distributions put the network plugins.
+// cniDirs lists the directories where distributions install the network plugins.
 var cniDirs = []string{"/usr/lib/cni", "/opt/cni/bin", "/usr/libexec/cni"}
 
 // CNIDir returns the directory that has the network plugins, or "".
@@ -53,7 +53,7 @@ func CNIDir() string {
 	return ""
 }
 
-// MissingPackages returns the Debian packages whose programs this machine lacks.
+// MissingPackages returns the Debian packages whose programs this host lacks.
 func MissingPackages() []string {
 	var missing []string
 	for _, d := range debian {

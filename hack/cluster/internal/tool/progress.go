@@ -17,15 +17,15 @@ import (
 // reportEvery is the time between two lines of progress.
 const reportEvery = 10 * time.Second
 
-// progress turns the output of go build -v, one line for each package it had to compile, into a line now and then.
+// progress condenses the output of go build -v, which is one line per compiled package, into occasional lines.
 type progress struct {
 	log     io.Writer
 	label   string
 	started time.Time
 	done    chan struct{}
 
-	mu         sync.Mutex // guards what follows
-	packages   int        // how many the program is made of; 0 while unknown
+	mu         sync.Mutex // guards the fields below
+	packages   int        // number of packages in the program; 0 while unknown
 	compiled   int
 	downloaded int
 	latest     string
@@ -78,8 +78,8 @@ func (p *progress) follow(r io.Reader) (tail []string) {
 	return tail
 }
 
-// line describes the state after elapsed. Packages found in the build cache are never printed by the compiler, so what
-// is left is a bound, not an estimate.
+// line describes the state after elapsed. The compiler never prints packages found in the build cache, so the remainder is a
+// bound, not an estimate.
 func (p *progress) line(elapsed time.Duration) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -112,7 +112,7 @@ func (p *progress) finish(err error) {
 		time.Since(p.started).Round(time.Second), p.compiled)
 }
 
-// countPackages returns of how many packages the build is made; 0 if that cannot be told.
+// countPackages returns the number of packages in the build, or 0 if it cannot be determined.
 func countPackages(ctx context.Context, dir string, buildArgs, packages []string) int {
 	args := []string{"list", "-deps"}
 	if slices.Contains(buildArgs, "-trimpath") {

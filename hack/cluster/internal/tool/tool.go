@@ -1,5 +1,5 @@
-// Package tool builds the programs that the cluster runs from pinned modules, and keeps them in the user's cache
-// directory, where a second clone of the repository finds them.
+// Package tool builds the programs that the cluster runs from pinned modules, and keeps them in the user's cache directory, where
+// other clones of the repository find them.
 package tool
 
 import (
@@ -23,15 +23,14 @@ import (
 type Module struct {
 	Name     string
 	Flags    []string          // of go build, besides -o
-	Packages []string          // what is built: "tool" for the module's tool directives
-	Rename   map[string]string // from what go build calls a program to what it is called here
-	Programs []string          // what comes out
+	Packages []string          // what to build: "tool" means the module's tool directives
+	Rename   map[string]string // from the names that go build gives programs to the names used here
+	Programs []string          // the resulting programs
 }
 
 const kubeVersion = "1.37.2"
 
-// The tool modules. The flags of Kube are part of the build cache's key; -X gives the programs the version that the
-// API server reports.
+// The tool modules. Kube's flags are part of the build cache's key; -X sets the version that the API server reports.
 var (
 	Kube = Module{
 		Name: "kube",
@@ -57,7 +56,7 @@ func Modules() []Module { return []Module{Kube, CoreDNS, Helm} }
 type Cache struct {
 	Root string
 	Dir  string
-	Log  io.Writer // progress, for a person
+	Log  io.Writer // progress, for people
 }
 
 // Open returns the cache in the user's cache directory for the repository at root.
@@ -69,7 +68,7 @@ func Open(root string, log io.Writer) (*Cache, error) {
 	return &Cache{Root: root, Dir: filepath.Join(base, "replicatedstore", "tools"), Log: log}, nil
 }
 
-// Path returns where the program called name is, building its module first if needed.
+// Path returns the path of the program with this name. It builds the program's module first if necessary.
 func (c *Cache) Path(ctx context.Context, name string) (string, error) {
 	for _, m := range Modules() {
 		if slices.Contains(m.Programs, name) {
@@ -80,7 +79,7 @@ func (c *Cache) Path(ctx context.Context, name string) (string, error) {
 	return "", fmt.Errorf("find program %q: no tool module has it", name)
 }
 
-// Programs returns the path of every program of the modules, by name, building what is missing.
+// Programs returns the path of every program of the modules, by name. It builds what is missing.
 func (c *Cache) Programs(ctx context.Context, modules ...Module) (map[string]string, error) {
 	paths := map[string]string{}
 	for _, m := range modules {
@@ -95,7 +94,7 @@ func (c *Cache) Programs(ctx context.Context, modules ...Module) (map[string]str
 	return paths, nil
 }
 
-// Ensure returns the directory with the module's programs. Of several callers at the same time, one builds.
+// Ensure returns the directory with the module's programs. If several callers need to build them at the same time, one does.
 func (c *Cache) Ensure(ctx context.Context, m Module) (string, error) {
 	source := filepath.Join(c.Root, "hack", "tools", m.Name)
 	return c.once(ctx, m.Name, source, m.Flags, func(ctx context.Context, out string) error {
@@ -117,8 +116,8 @@ func (c *Cache) Ensure(ctx context.Context, m Module) (string, error) {
 	})
 }
 
-// once runs build for an empty directory and publishes it under a name made of label and a hash of the files of
-// source, flags and the Go version, unless that is already there.
+// once runs build on an empty directory and publishes the result under a name made of label and a hash of source's files, flags
+// and the Go version. If that name already exists, it does nothing.
 func (c *Cache) once(ctx context.Context, label, source string, flags []string, build func(context.Context, string) error) (string, error) {
 	key, err := key(source, flags)
 	if err != nil {
@@ -190,7 +189,7 @@ func lock(path string) (unlock func(), err error) {
 	return func() { f.Close() }, nil
 }
 
-// goBuild runs the go command in dir and shows what it does.
+// goBuild runs the go command in dir and shows its progress.
 func (c *Cache) goBuild(ctx context.Context, label, dir string, args, packages []string) error {
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = dir

@@ -123,7 +123,7 @@ func TestPathRefusesUnknownPrograms(t *testing.T) {
 	}
 }
 
-// The version the programs report is given by a flag; it must be the version that the module pins.
+// A flag sets the version that the programs report. It must be the version that the module pins.
 func TestKubeVersionIsThePinnedOne(t *testing.T) {
 	mod, err := os.ReadFile("../../../tools/kube/go.mod")
 	if err != nil {

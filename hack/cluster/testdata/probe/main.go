@@ -1,4 +1,4 @@
-// Command probe is the workload of the cluster's tests: an HTTP server that says what a pod sees.
+// Command probe is the workload of the cluster's tests: an HTTP server that reports what a pod sees.
 package main
 
 import (
@@ -23,7 +23,7 @@ func main() {
 	}
 }
 
-// request is the client, for "exec": the image has no shell. It gives up on a server that does not begin to answer.
+// request is the HTTP client for "exec", since the image has no shell. It gives up on a server that does not begin to answer.
 func request(method, url, content string) {
 	transport := &http.Transport{
 		DialContext:           (&net.Dialer{Timeout: 3 * time.Second}).DialContext,

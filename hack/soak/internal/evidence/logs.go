@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// Logs copies the logs of the pods of some namespaces while they are written, from the machines' disks: it needs neither
-// the API server nor the kubelet, and misses only what is written within a period of the removal of a pod.
+// Logs copies the logs of the pods of some namespaces from the machines' disks while they are being written. It needs neither the
+// API server nor the kubelet, and misses only what is written within one period before a pod is removed.
 type Logs struct {
 	machines   string // directory with one directory for each machine
 	namespaces []string
@@ -24,7 +24,7 @@ type Logs struct {
 	err        error
 }
 
-// copied is one file of one container's run, or its continuation after a rotation.
+// copied is one log file of one run of a container, or its continuation after a rotation.
 type copied struct {
 	from *os.File
 	to   string
@@ -32,7 +32,7 @@ type copied struct {
 
 const logPeriod = time.Second
 
-// CopyLogs begins to copy from the machines of the cluster with the given state directory to a directory.
+// CopyLogs starts copying from the machines of the cluster with the given state directory into the directory to.
 func CopyLogs(state, to string, namespaces ...string) (*Logs, error) {
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return nil, fmt.Errorf("keep logs: %w", err)
@@ -51,7 +51,7 @@ func CopyLogs(state, to string, namespaces ...string) (*Logs, error) {
 	return l, nil
 }
 
-// Stop copies what there is and ends.
+// Stop copies what is left and ends.
 func (l *Logs) Stop() error {
 	l.cancel()
 	l.done.Wait()
@@ -62,7 +62,7 @@ func (l *Logs) Stop() error {
 	return l.err
 }
 
-// look opens files that are new, copies what is new in all, and closes those that are gone.
+// look opens new files, copies what is new in all files, and closes those that are gone.
 func (l *Logs) look() {
 	found := map[string]bool{}
 	for _, ns := range l.namespaces {
@@ -89,7 +89,7 @@ func (l *Logs) note(err error) {
 	}
 }
 
-// open opens a file unless it is open; one that was replaced under its name is copied to its end first.
+// open opens a file unless it is open already. If another file has taken its name, it first copies the old one to its end.
 func (l *Logs) open(path string) error {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -113,7 +113,7 @@ func (l *Logs) open(path string) error {
 	return nil
 }
 
-// name is what the copy is called: machine, namespace, pod, the begin of its id, container, run.
+// name returns the name of the copy: machine, namespace, pod, the beginning of the pod's UID, container, run.
 func (l *Logs) name(path string) string {
 	rel, _ := filepath.Rel(l.machines, path) // path was found below it
 	parts := strings.Split(rel, string(filepath.Separator))

@@ -17,8 +17,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// Objects writes what the API server holds of a namespace: stores.yaml, leases.yaml, pods.yaml, and events.jsonl. It goes
-// on after an error.
+// Objects writes what the API server holds of a namespace: stores.yaml, leases.yaml, pods.yaml, and events.jsonl. It continues
+// after an error.
 func Objects(ctx context.Context, c client.Client, namespace, dir string) error {
 	var errs []error
 	for name, list := range map[string]client.ObjectList{

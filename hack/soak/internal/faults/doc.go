@@ -1,2 +1,2 @@
-// Package faults draws a schedule of faults from a seed and puts them into the cluster of a stage.
+// Package faults draws a schedule of faults from a seed and injects them into the cluster of a stage.
 package faults

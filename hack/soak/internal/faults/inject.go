@@ -10,14 +10,14 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
 )
 
-// Injector breaks the machines of the own cluster.
+// Injector injects faults into the project's own cluster.
 type Injector struct {
 	Stage   *stage.Stage
 	Stores  []*stage.Store
 	Workers int
 }
 
-// Broken is a fault under way.
+// Broken is an active fault.
 type Broken struct {
 	What string // what was hit, for people
 	Mend func(context.Context) error
@@ -26,7 +26,7 @@ type Broken struct {
 // place is a member and its node.
 type place struct{ member, node string }
 
-// Break begins a fault. What Mend undoes may also be undone by MendAll.
+// Break begins a fault. MendAll also undoes whatever the fault's Mend undoes.
 func (i *Injector) Break(ctx context.Context, f Fault) (Broken, error) {
 	switch f.Kind {
 	case ProcessKill:
@@ -125,7 +125,7 @@ func (i *Injector) pause(ctx context.Context) (Broken, error) {
 	return Broken{What: "freeze " + strings.Join(names, ", "), Mend: mend}, nil
 }
 
-// find names the leader, or a follower, and those members that are on other nodes.
+// find returns the leader, or a follower, and the members on other nodes.
 func (i *Injector) find(ctx context.Context, s *stage.Store, follower bool) (place, []place, error) {
 	leader, _, _, err := s.Leader(ctx)
 	if err != nil {
@@ -156,7 +156,7 @@ func (i *Injector) find(ctx context.Context, s *stage.Store, follower bool) (pla
 	return at, slices.DeleteFunc(all, func(p place) bool { return p.node == at.node }), nil
 }
 
-// MendAll undoes whatever any fault has left behind, as far as it can: it goes on after an error.
+// MendAll undoes whatever any fault has left behind, as far as possible: it continues after an error.
 func (i *Injector) MendAll(ctx context.Context) error {
 	errs := []error{i.Stage.Cluster.StartAPI(ctx), i.Stage.Cluster.Heal(ctx)}
 	for n := range i.Workers {
@@ -166,7 +166,7 @@ func (i *Injector) MendAll(ctx context.Context) error {
 		pods, err := s.Pods(ctx)
 		errs = append(errs, err)
 		for member := range pods {
-			// A pod that does not run has nothing to resume; whether it runs again is what the store's conditions tell.
+			// A pod that is not running has nothing to resume. The store's conditions tell whether it runs again.
 			_ = i.Stage.Cluster.ResumePod(ctx, s.Namespace, member)
 		}
 	}

@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// Kind of a fault.
+// Kind is a kind of fault.
 type Kind string
 
-// The kinds.
+// The kinds of faults.
 const (
 	ProcessKill  Kind = "process kill"
 	NodeKill     Kind = "node kill"
@@ -21,10 +21,10 @@ const (
 	OperatorKill Kind = "operator kill"
 )
 
-// Kinds are all of them.
+// Kinds lists all kinds.
 var Kinds = []Kind{ProcessKill, NodeKill, Cut, OneWayCut, LeaderPause, APIDown, OperatorKill}
 
-// Reach of a cut: the machine is cut off from everybody, from the API server, or from the node of another member.
+// Reach is the reach of a cut: from every machine, from the API server, or from the node of one other member.
 type Reach string
 
 // The reaches.
@@ -34,44 +34,43 @@ const (
 	FromPeer Reach = "peer"
 )
 
-// Fault is one fault, as it is drawn. What it hits is known when it begins, since leaders move.
+// Fault is one fault as drawn. Its target is chosen only when it begins, since leaders move.
 type Fault struct {
 	Number int           `json:"number"` // from 1
 	Kind   Kind          `json:"kind"`
-	Pause  time.Duration `json:"pause"` // before it, with the store whole
-	Hold   time.Duration `json:"hold"`  // how long it lasts, where it is something that lasts
-	// Store, by its number, whose member's node is hit. Processes are hit in every store.
+	Pause  time.Duration `json:"pause"` // time before it, with the store whole
+	Hold   time.Duration `json:"hold"`  // duration, for faults that last
+	// Store is the number of the store whose member's node is hit. Process faults hit every store.
 	Store int `json:"store"`
-	// Follower: a follower is hit, not the leader.
+	// Follower means that a follower is hit instead of the leader.
 	Follower bool `json:"follower,omitempty"`
-	// From and Direction ("in", "out") of cuts.
+	// From and Direction ("in", "out") describe a cut.
 	From      Reach  `json:"from,omitempty"`
 	Direction string `json:"direction,omitempty"`
-	// WithLeader: the leader's process dies together with the operators.
+	// WithLeader means that the leader's process dies together with the operators.
 	WithLeader bool `json:"withLeader,omitempty"`
 }
 
-// Bounds of what is drawn.
+// Bounds of the random values.
 const (
 	leastPause, mostPause = 2 * time.Second, 6 * time.Second
 	leastHold, mostHold   = 6 * time.Second, 16 * time.Second
 )
 
-// Schedule draws faults. The same seed gives the same ones.
+// Schedule draws faults. The same seed yields the same faults.
 type Schedule struct {
 	random *rand.Rand
 	stores int
-	round  []Kind // what is left of this round
+	round  []Kind // kinds left in this round
 	number int
 }
 
-// NewSchedule draws for a number of stores.
+// NewSchedule returns a schedule for the given number of stores.
 func NewSchedule(seed uint64, stores int) *Schedule {
 	return &Schedule{random: rand.New(rand.NewPCG(seed, 0x50a4)), stores: stores}
 }
 
-// Next draws a fault. Every kind comes once in each round of len(Kinds), in an order drawn anew, so none is left out by
-// chance.
+// Next draws a fault. Each round of len(Kinds) faults has every kind once, in an order drawn anew, so chance omits none.
 func (s *Schedule) Next() Fault {
 	if len(s.round) == 0 {
 		s.round = slices.Clone(Kinds)
@@ -103,10 +102,10 @@ func (s *Schedule) between(least, most time.Duration) time.Duration {
 	return (least + time.Duration(s.random.Int64N(int64(most-least)))).Round(10 * time.Millisecond)
 }
 
-// Lasts tells whether the fault goes on until it is mended; otherwise it is over at once.
+// Lasts reports whether the fault lasts until it is mended. Otherwise it is instantaneous.
 func (f Fault) Lasts() bool { return f.Kind != ProcessKill && f.Kind != OperatorKill }
 
-// String says what was drawn, without what it hits.
+// String describes what was drawn, without the target.
 func (f Fault) String() string {
 	s := string(f.Kind)
 	if f.From != "" {

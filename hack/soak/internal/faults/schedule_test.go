@@ -22,7 +22,7 @@ func TestSeed(t *testing.T) {
 	}
 }
 
-// Each round has every kind once, and what is drawn is complete and within bounds.
+// Each round has every kind once, and every fault is complete and within bounds.
 func TestRounds(t *testing.T) {
 	for seed := range uint64(50) {
 		seen := map[Kind]int{}
@@ -52,14 +52,15 @@ func TestRounds(t *testing.T) {
 	}
 }
 
-// Over many draws every variant occurs: none is dead.
+// Over many draws every variant occurs.
 func TestVariants(t *testing.T) {
 	seen := map[string]bool{}
 	for _, f := range draw(1, 500) {
 		f.Hold = 0
 		seen[f.String()] = true
 	}
-	// Leader or follower of each: 2 kills; 3 reaches of a cut, in 3 forms. Pause, API server, operators alone or not.
+	// For the leader and for a follower: 2 kills, and 3 reaches of a cut in 3 forms. Plus pause, API server, operators alone or
+	// not.
 	if want := 2*2 + 2*3*3 + 1 + 1 + 2; len(seen) != want {
 		t.Fatalf("%d variants, want %d: %v", len(seen), want, seen)
 	}

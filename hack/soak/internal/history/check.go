@@ -13,17 +13,17 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Verdict on the registers of a history.
+// Verdict is the verdict on the registers of a history.
 type Verdict struct {
 	Keys, Operations int
 	Open             int      // operations whose outcome stayed unknown
 	Most             int      // operations on the busiest key
 	Illegal          []string // keys whose operations are not linearizable
-	Undecided        []string // keys that were not decided within the bound
+	Undecided        []string // keys that could not be decided within the bound
 	Unread           []string // keys without a final read
 }
 
-// OK tells whether every key was read at the end and is proven linearizable.
+// OK reports whether every key was read at the end and is proven linearizable.
 func (v Verdict) OK() bool {
 	return v.Keys > 0 && len(v.Illegal)+len(v.Undecided)+len(v.Unread) == 0
 }
@@ -44,8 +44,8 @@ func (v Verdict) String() string {
 	return s
 }
 
-// Check decides for each register whether its operations are linearizable, each within bound, several at a time. For each
-// one that is not, or that is not decided, it leaves a page to look at in dir.
+// Check decides for each register whether its operations are linearizable, taking at most bound for each and checking several in
+// parallel. For every register that is not linearizable or stays undecided, it writes a page for inspection to dir.
 func Check(ops []Op, bound time.Duration, parallel int, dir string) (Verdict, error) {
 	keys := byKey(ops)
 	v := Verdict{Keys: len(keys)}

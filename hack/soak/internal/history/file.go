@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// Head is the first line of a history.
+// Head is the first line of a history file.
 type Head struct {
 	Run  string    `json:"run"`
 	Zero time.Time `json:"zero"` // the wall clock at time 0 of Call and Return
@@ -25,8 +25,8 @@ type line struct {
 	View *View `json:"view,omitempty"`
 }
 
-// Writer writes a history as JSON lines, compressed. Safe for concurrent use. The first error is final and is what Close
-// returns: a history with a hole must not be judged.
+// Writer writes a history as compressed JSON lines. It is safe for concurrent use. The first error is final, and Close returns it:
+// a history with a hole must not be judged.
 type Writer struct {
 	mu     sync.Mutex
 	file   *os.File
@@ -35,7 +35,7 @@ type Writer struct {
 	err    error
 }
 
-// Create begins the file, which must not exist.
+// Create creates the file, which must not exist.
 func Create(path string, h Head) (*Writer, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -47,7 +47,7 @@ func Create(path string, h Head) (*Writer, error) {
 	return w, nil
 }
 
-// Op adds an operation, once it is known how it ended, or that this will never be known.
+// Op adds an operation once its outcome is known, or known to stay unknown.
 func (w *Writer) Op(o Op) { w.put(line{Op: &o}) }
 
 // View adds what a connection to a member read.
@@ -61,7 +61,7 @@ func (w *Writer) put(l line) {
 	}
 }
 
-// Close ends the file.
+// Close completes the file.
 func (w *Writer) Close() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -73,14 +73,14 @@ func (w *Writer) Close() error {
 	return nil
 }
 
-// History is a whole one, as read back.
+// History is a complete history, as read back.
 type History struct {
 	Head  Head
 	Ops   []Op
 	Views []View
 }
 
-// Load reads a file that Close ended. A file that ends early is an error.
+// Load reads a file that Close completed. A truncated file is an error.
 func Load(path string) (*History, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// op is one finished operation of client c between two moments.
+// op returns a finished operation of client c between two moments.
 func op(c int, call, ret int64, k Kind, arg, value string, found bool) Op {
 	return Op{Client: c, Kind: k, Key: "x", Arg: arg, Value: value, Found: found, Call: call, Return: ret}
 }
@@ -66,7 +66,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// Each key is judged by itself: what is illegal on one key shows, whatever the others hold, and is named.
+// Each key is judged separately: an illegal key is found and named, whatever the others hold.
 func TestCheckKeys(t *testing.T) {
 	other := []Op{set(1, 1, 2, "a"), get(1, 3, 4, "")}
 	for i := range other {
@@ -84,7 +84,7 @@ func TestCheckKeys(t *testing.T) {
 	}
 }
 
-// No operation is lost or doubled on the way to the checker, and no client of the checker does two things at once.
+// On the way to the checker no operation is lost or duplicated, and no client of the checker does two things at once.
 func TestPartition(t *testing.T) {
 	var ops []Op
 	for i := range 300 {

@@ -2,36 +2,36 @@ package history
 
 import "fmt"
 
-// Kind of an operation on a register.
+// Kind is a kind of operation on a register.
 type Kind string
 
-// The operations, as Redis knows them.
+// The operations, with their Redis commands.
 const (
 	Get     Kind = "get"  // GET
 	Set     Kind = "set"  // SET value
-	Swap    Kind = "swap" // SET value GET: returns what was there
+	Swap    Kind = "swap" // SET value GET: returns the previous value
 	SetNew  Kind = "nx"   // SET value NX
 	Delete  Kind = "del"  // DEL
 	invalid Kind = ""
 )
 
-// Op is one operation on a register. Times are nanoseconds of the one monotonic clock of the process that recorded it.
+// Op is one operation on a register. Times are in nanoseconds on the monotonic clock of the process that recorded it.
 type Op struct {
 	Client int    `json:"c"`
 	Kind   Kind   `json:"o"`
 	Key    string `json:"k"`
-	Arg    string `json:"a,omitempty"` // the value written; no two operations of a run write the same one
+	Arg    string `json:"a,omitempty"` // the value written, unique in a run
 	Call   int64  `json:"i"`
 	Return int64  `json:"r,omitempty"` // 0: the outcome is unknown, so the operation may take effect any time after Call
 	Found  bool   `json:"f,omitempty"` // Get, Swap: there was a value. SetNew: it was set. Delete: there was something
-	Value  string `json:"v,omitempty"` // Get, Swap: the value there was
+	Value  string `json:"v,omitempty"` // Get, Swap: the value found
 	Via    string `json:"m,omitempty"` // what was asked: a Service, or a member by its name
 }
 
-// Open tells whether the outcome is unknown.
+// Open reports whether the outcome is unknown.
 func (o Op) Open() bool { return o.Return == 0 }
 
-// Final is the Via of the one read that every key gets at the end of a run.
+// Final is the Via of the final read that every key gets at the end of a run.
 const Final = "final"
 
 func (o Op) String() string {
@@ -51,15 +51,15 @@ func (o Op) String() string {
 	return call + " -> " + o.Value
 }
 
-// View is what one connection to a member read, in one command, of a pair of keys. The pair's writer sets First to 1, then
-// Second to 1, then First to 2, and so on, each after the one before was acknowledged; when it does not know an outcome it
-// begins another pair. So at every moment First is Second or one more.
+// View is what one connection to a member read of a pair of keys, in one command. The pair's writer sets First to 1, then Second
+// to 1, then First to 2, and so on, each after the previous write was acknowledged. When an outcome is unknown, the writer begins
+// another pair. So at every moment First is Second or one more.
 type View struct {
 	Connection string `json:"c"` // unique for each connection that was ever made
 	Pair       string `json:"p"`
 	First      int64  `json:"1"` // 0: absent
 	Second     int64  `json:"2"`
-	Begun      int64  `json:"b"` // the number that the writer was at when the answer had arrived
+	Begun      int64  `json:"b"` // the writer's current number when the answer had arrived
 	Call       int64  `json:"i"`
 	Return     int64  `json:"r"`
 }

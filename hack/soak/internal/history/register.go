@@ -9,7 +9,7 @@ import (
 	"github.com/anishathalye/porcupine"
 )
 
-// model is one register: absent ("") or a value. Values are never empty.
+// model is the model of one register: absent ("") or a value. Values are never empty.
 var model = porcupine.Model{
 	Init: func() any { return "" },
 	Step: func(state, input, output any) (bool, any) { return step(state.(string), input.(Op), output.(Op)) },
@@ -25,8 +25,8 @@ var model = porcupine.Model{
 	DescribeOperationMetadata: func(via any) string { return fmt.Sprint(via) },
 }
 
-// step tells whether the register in this state could answer so, and what it holds then. An answer that is unknown rules
-// nothing out.
+// step reports whether a register in this state could give this answer, and returns its next state. An unknown answer rules out
+// nothing.
 func step(state string, in, out Op) (bool, string) {
 	there, unknown := state != "", out.Open()
 	switch in.Kind {
@@ -49,8 +49,7 @@ func step(state string, in, out Op) (bool, string) {
 	return false, state
 }
 
-// byKey sorts operations into those of each key, in the order of their calls, and leaves out reads that nobody saw the
-// answer of.
+// byKey groups operations by key, in the order of their calls. It omits reads whose answer nobody saw.
 func byKey(ops []Op) map[string][]Op {
 	keys := map[string][]Op{}
 	for _, o := range ops {
@@ -65,8 +64,8 @@ func byKey(ops []Op) map[string][]Op {
 	return keys
 }
 
-// operations are the checker's form of one key's operations. One that is open returns after everything else. A client whose
-// operation stays open goes on as another one, because the checker's clients do one thing at a time.
+// operations converts one key's operations to the checker's form. An open operation returns after everything else. A client whose
+// operation stays open continues under another number, because a client of the checker does one thing at a time.
 func operations(of []Op) []porcupine.Operation {
 	out := make([]porcupine.Operation, len(of))
 	ids, next := map[int]int{}, 0

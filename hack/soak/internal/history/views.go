@@ -6,8 +6,8 @@ import (
 	"slices"
 )
 
-// CheckViews judges what was read on followers and returns a sentence for each breach: a number that went back on one
-// connection, a pair that no prefix of the writes holds, a number that nobody had written.
+// CheckViews judges what was read on followers and returns a sentence for each breach: a number that went back on one connection,
+// a pair that no prefix of the writes yields, or a number that nobody had written.
 func CheckViews(views []View) []string {
 	views = slices.Clone(views)
 	slices.SortStableFunc(views, func(a, b View) int { return cmp.Compare(a.Call, b.Call) })

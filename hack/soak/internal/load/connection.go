@@ -16,12 +16,12 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/ledger"
 )
 
-// connection is a client with one connection at a time, used by one goroutine. It never repeats a command by itself.
+// connection is a client with one connection at a time, used by one goroutine. It never retries a command.
 type connection struct {
 	address string
 	timeout time.Duration
 	client  *redis.Client
-	made    int // connections so far: the number of the one that answered last
+	made    int // number of connections made so far; identifies the one that answered last
 }
 
 func dial(address string, timeout time.Duration) *connection {
@@ -38,8 +38,8 @@ func (c *connection) renew() {
 	}))
 }
 
-// ended takes how a command ended. A client that could not connect would not even try again for a second, and repeat its
-// last error meanwhile; what is measured here is the store, so another one takes its place.
+// ended handles the end of a command. After a failed connection attempt, the client library would not retry for a second and would
+// only repeat its last error. Since we measure the store, a new client takes its place.
 func (c *connection) ended(err error) {
 	var answer redis.Error
 	if err != nil && !errors.As(err, &answer) && ledger.Judge(err) == ledger.Failed {
@@ -50,7 +50,7 @@ func (c *connection) ended(err error) {
 
 func (c *connection) close() { c.client.Close() }
 
-// do executes an operation and fills in its answer. That nothing is there is an answer, not an error.
+// do executes an operation and fills in its answer. An absent value is an answer, not an error.
 func (c *connection) do(o *history.Op) (err error) {
 	defer func() { c.ended(err) }()
 	ctx := context.Background() // bounded by the client's own timeouts
@@ -77,13 +77,13 @@ func (c *connection) do(o *history.Op) (err error) {
 	return err
 }
 
-// refused tells whether a member said that it may not answer this read.
+// refused reports whether a member said that it may not answer this read.
 func refused(err error) bool {
 	kind := errorKind(err)
 	return kind == "MASTERDOWN" || kind == "LOADING"
 }
 
-// errorKind is one word for an error: the code of an answer, or what happened to the connection.
+// errorKind returns one word for an error: the code in the reply, or what happened to the connection.
 func errorKind(err error) string {
 	var answer redis.Error
 	var network net.Error

@@ -18,7 +18,7 @@ import (
 // Load is all clients together.
 type Load struct {
 	opt       Options
-	zero      time.Time // of the history; carries the monotonic clock
+	zero      time.Time // time 0 of the history; carries the monotonic clock
 	history   *history.Writer
 	registers *registers
 	stop      context.CancelFunc
@@ -29,7 +29,7 @@ type Load struct {
 	gaps  ledger.Gaps
 }
 
-// Start opens the history and lets the clients begin. The end of ctx means nothing to them; Finish ends them.
+// Start opens the history and starts the clients. They ignore the end of ctx; Finish stops them.
 func Start(ctx context.Context, o Options) (*Load, error) {
 	if err := o.valid(); err != nil {
 		return nil, err
@@ -56,15 +56,15 @@ func Start(ctx context.Context, o Options) (*Load, error) {
 	return l, nil
 }
 
-// now is the time of the history, in nanoseconds; never 0, which means "open".
+// now returns the time in the history, in nanoseconds. It is never 0, which means "open".
 func (l *Load) now() int64 { return int64(time.Since(l.zero)) + 1 }
 
-// random is a client's own source, so that clients do not wait for each other.
+// random returns a random source for one client, so that clients do not contend for a shared one.
 func (l *Load) random(client int) *rand.Rand {
 	return rand.New(rand.NewPCG(l.opt.Seed, uint64(client)))
 }
 
-// kinds of operations, as often as they are done.
+// kinds lists the operations, each as often as its relative frequency.
 var kinds = []history.Kind{
 	history.Get, history.Get, history.Get, history.Get, history.Set, history.Set, history.Set, history.Swap, history.Swap,
 	history.SetNew, history.Delete,
@@ -88,7 +88,7 @@ func (l *Load) work(ctx context.Context, client int) {
 	}
 }
 
-// once does one operation through the Service and puts it into the history.
+// once does one operation through the Service and records it in the history.
 func (l *Load) once(conn *connection, o *history.Op) ledger.Outcome {
 	o.Call = l.now()
 	err := conn.do(o)
@@ -116,11 +116,11 @@ func (l *Load) once(conn *connection, o *history.Op) ledger.Outcome {
 	return outcome
 }
 
-// askPause is between two reads of a client that asks a member.
+// askPause is the pause between two reads of a client that asks a member.
 const askPause = 100 * time.Millisecond
 
-// ask reads registers of one member, or of the Service of followers. Only a leader may answer, and what it answers belongs
-// to the same history as everything else.
+// ask reads registers at one member, or at the Service of the followers. Only a leader may answer, and its answers belong to the
+// same history as everything else.
 func (l *Load) ask(ctx context.Context, client int, m ledger.Member) {
 	conn := dial(m.Address, l.opt.Timeout)
 	defer conn.close()
@@ -145,7 +145,7 @@ func (l *Load) ask(ctx context.Context, client int, m ledger.Member) {
 	}
 }
 
-// Stats counts everything so far; Gap is the worst after since.
+// Stats returns the counts so far. Gap is the worst gap after since.
 func (l *Load) Stats(since time.Time) Stats {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -155,11 +155,11 @@ func (l *Load) Stats(since time.Time) Stats {
 	return s
 }
 
-// finalReaders at a time.
+// finalReaders is the number of concurrent readers in Finish.
 const finalReaders = 4
 
-// Finish ends the clients, reads every register once more, and closes the history. A register that cannot be read before
-// ctx ends is an error, and so is a history that could not be written.
+// Finish stops the clients, reads every register once more, and closes the history. It fails if a register cannot be read before
+// ctx ends, or if the history could not be written.
 func (l *Load) Finish(ctx context.Context) error {
 	l.stop()
 	l.done.Wait()
@@ -183,7 +183,7 @@ func (l *Load) Finish(ctx context.Context) error {
 	return errors.Join(group.Wait(), l.history.Close())
 }
 
-// readBack reads one register until it is answered.
+// readBack reads one register, retrying until it gets an answer.
 func (l *Load) readBack(ctx context.Context, conn *connection, client int, key string) error {
 	for {
 		o := history.Op{Client: client, Kind: history.Get, Key: key, Via: history.Final}

@@ -13,7 +13,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/ledger"
 )
 
-// The whole load against a real server: what it records is complete, and is judged to be right.
+// The whole load runs against a real server: what it records is complete, and is judged to be right.
 func TestLoad(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	target := Target{ReadWrite: n.Addr, ReadOnly: n.Addr, Members: []ledger.Member{{Name: "m-1", Address: n.Addr}}}
@@ -56,7 +56,7 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// What happens to a connection is told apart, and a write that was answered with neither yes nor no stays open.
+// The different fates of a connection are distinguished, and a write with neither a positive nor a negative reply stays open.
 func TestLoadDeposed(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	conn := dial(n.Addr, 3*time.Second)
@@ -93,7 +93,7 @@ func TestRegisters(t *testing.T) {
 	if second == first {
 		t.Fatal("a register is used too long")
 	}
-	r.opened(0, first) // an old one: of no interest
+	r.opened(0, first) // an old key, which is ignored
 	r.opened(0, second)
 	if r.key(0, at.Add(time.Second)) != second {
 		t.Fatal("a register was given up for one open operation, or for one of another")

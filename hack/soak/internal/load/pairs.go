@@ -12,19 +12,19 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/ledger"
 )
 
-// pair is two keys that one writer keeps counting up; see history.View. Safe for concurrent use.
+// pair is two keys that one writer keeps counting up; see history.View. It is safe for concurrent use.
 type pair struct {
 	run   string
 	index int
 
 	mu    sync.Mutex
 	made  int
-	begun int64 // the number that the writer is at
+	begun int64 // the writer's current number
 }
 
 func newPair(run string, index int) *pair { return &pair{run: run, index: index, made: 1} }
 
-// name of the pair in use, and the number that its writer is at.
+// name returns the name of the pair in use and the writer's current number.
 func (p *pair) name() (string, int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -37,8 +37,8 @@ func (p *pair) begin(number int64) {
 	p.begun = number
 }
 
-// retire leaves the pair for another one: an operation that is open on it may take effect any time, so from now on nothing
-// is certain about the order in which it changes.
+// retire replaces the pair with a new one. An operation that is still open on the old pair may take effect at any time, so the
+// order of its changes is no longer certain.
 func (p *pair) retire() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -50,8 +50,9 @@ func keysOf(pair string) (first, second string) { return pair + ":first", pair +
 const (
 	countPause  = 20 * time.Millisecond  // between two writes of a pair
 	followPause = 50 * time.Millisecond  // between two reads of a follower
-	errorPause  = 100 * time.Millisecond // after one that failed
-	// connectionLife: a reader then makes a new connection, so that the Service sends it to each follower in its turn.
+	errorPause  = 100 * time.Millisecond // after a failure
+	// connectionLife is how long a reader keeps a connection. It then makes a new one, so that the Service leads it to every
+	// follower in turn.
 	connectionLife = 10 * time.Second
 )
 
@@ -79,7 +80,7 @@ func (l *Load) count(ctx context.Context, p *pair) {
 	}
 }
 
-// put writes a number, again and again while the store says that this was not done, until it is known or unknown.
+// put writes a number. It retries as long as the store says that the write was not done.
 func (l *Load) put(ctx context.Context, conn *connection, key string, number int64) ledger.Outcome {
 	for {
 		err := conn.client.Set(context.Background(), key, number, 0).Err()
@@ -92,7 +93,7 @@ func (l *Load) put(ctx context.Context, conn *connection, key string, number int
 	}
 }
 
-// follow reads a pair of a follower, connection after connection.
+// follow reads a pair from a follower, over one connection after the other.
 func (l *Load) follow(ctx context.Context, p *pair, m ledger.Member) {
 	conn := dial(m.Address, l.opt.Timeout)
 	defer func() { conn.close() }()
@@ -111,7 +112,7 @@ func (l *Load) follow(ctx context.Context, p *pair, m ledger.Member) {
 		}
 		now, at := p.name()
 		if v.Begun = at; now != name {
-			continue // retired meanwhile: the number is another pair's
+			continue // retired meanwhile: the number belongs to another pair
 		}
 		v.Connection = fmt.Sprintf("%s/%d#%d.%d", m.Name, p.index, id, conn.made)
 		l.history.View(v)
@@ -122,7 +123,7 @@ func (l *Load) follow(ctx context.Context, p *pair, m ledger.Member) {
 	}
 }
 
-// both reads two numbers in one command, so at one position of the log.
+// both reads two numbers in one command, and so at one position of the log.
 func (c *connection) both(first, second string) (a, b int64, err error) {
 	values, err := c.client.MGet(context.Background(), first, second).Result()
 	c.ended(err)
@@ -137,7 +138,7 @@ func (c *connection) both(first, second string) (a, b int64, err error) {
 	return a, b, errors.Join(errA, errB)
 }
 
-// number of a reply; absent is 0.
+// number converts a reply to a number; absent is 0.
 func number(v any) (int64, error) {
 	if v == nil {
 		return 0, nil

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// registers hands out the keys in use: few at a time, so that clients contend, and each for a short time, so that its
-// history can be checked. Safe for concurrent use.
+// registers hands out the keys in use. There are few at a time, so that clients contend, and each is used for a short time, so
+// that its history can be checked. It is safe for concurrent use.
 type registers struct {
 	run       string
 	rotate    time.Duration
@@ -29,7 +29,7 @@ func newRegisters(o Options) *registers {
 	return &registers{run: o.Run, rotate: o.Rotate, leastOpen: o.LeastOpen, slots: make([]register, o.Slots)}
 }
 
-// key of a slot at the time now.
+// key returns a slot's key at the time now.
 func (r *registers) key(slot int, now time.Time) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -41,7 +41,7 @@ func (r *registers) key(slot int, now time.Time) string {
 	return s.key
 }
 
-// opened notes that an operation on a key will stay open.
+// opened records that an operation on a key will stay open.
 func (r *registers) opened(slot int, key string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -50,7 +50,7 @@ func (r *registers) opened(slot int, key string) {
 	}
 }
 
-// keys are all that were ever handed out.
+// keys returns all keys that were ever handed out.
 func (r *registers) keys() []string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

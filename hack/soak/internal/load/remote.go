@@ -11,11 +11,12 @@ import (
 	"time"
 )
 
-// request of a Remote; exactly one of the pointers is set. One JSON object a line each way, one request at a time.
+// request is a request of a Remote. Exactly one of the pointers is set. The protocol is one JSON object per line in each
+// direction, one request at a time.
 type request struct {
 	Start  *Options       `json:"start,omitempty"`
 	Stats  *time.Time     `json:"stats,omitempty"`
-	Finish *time.Duration `json:"finish,omitempty"` // its bound
+	Finish *time.Duration `json:"finish,omitempty"` // its time limit
 }
 
 type response struct {
@@ -23,7 +24,7 @@ type response struct {
 	Stats *Stats `json:"stats,omitempty"`
 }
 
-// Serve answers requests until in ends. A load that was not finished leaves an unfinished history.
+// Serve answers requests until in ends. A load that was not finished leaves an incomplete history.
 func Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	var l *Load
 	requests, answers := json.NewDecoder(in), json.NewEncoder(out)
@@ -66,14 +67,14 @@ func answer(ctx context.Context, l *Load, q request, a *response) (*Load, error)
 	return l, errors.New("the request asks for nothing")
 }
 
-// Remote commands a Load behind Serve. Safe for concurrent use.
+// Remote controls a Load behind Serve. It is safe for concurrent use.
 type Remote struct {
 	mu  sync.Mutex
 	out *json.Encoder
 	in  *bufio.Reader
 }
 
-// NewRemote talks to a Serve that reads what is written to out and whose answers are read from in.
+// NewRemote returns a Remote for a Serve that reads what is written to out and answers on in.
 func NewRemote(in io.Reader, out io.Writer) *Remote {
 	return &Remote{out: json.NewEncoder(out), in: bufio.NewReader(in)}
 }
@@ -98,13 +99,13 @@ func (r *Remote) ask(q request) (response, error) {
 	return a, nil
 }
 
-// Start is Start at the far end.
+// Start starts a load at the far end.
 func (r *Remote) Start(o Options) error {
 	_, err := r.ask(request{Start: &o})
 	return err
 }
 
-// Stats is Load.Stats.
+// Stats calls Load.Stats at the far end.
 func (r *Remote) Stats(since time.Time) (Stats, error) {
 	a, err := r.ask(request{Stats: &since})
 	if err == nil && a.Stats == nil {
@@ -116,7 +117,7 @@ func (r *Remote) Stats(since time.Time) (Stats, error) {
 	return *a.Stats, nil
 }
 
-// Finish is Load.Finish, bounded by within.
+// Finish calls Load.Finish at the far end, bounded by within.
 func (r *Remote) Finish(within time.Duration) error {
 	_, err := r.ask(request{Finish: &within})
 	return err

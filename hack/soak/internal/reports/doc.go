@@ -1,4 +1,3 @@
-// Package reports compares what the authority records say (who led which epoch) with what the stores' status reported
-// about it. It watches both from a known version on, so that it sees every version of each, also those that nobody would
-// have noticed by looking now and then.
+// Package reports compares the authority records (who led which epoch) with what the stores' status reported about it. It watches
+// both from a known version on and so sees every version of each, including those that occasional polling would miss.
 package reports

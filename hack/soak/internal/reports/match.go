@@ -11,30 +11,30 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// Leadership is one epoch, as the authority record told of it.
+// Leadership is one epoch, according to the authority record.
 type Leadership struct {
 	Store  string                `json:"store"`
 	Epoch  int64                 `json:"epoch"`
-	Leader string                `json:"leader"` // "" while it was fenced only
+	Leader string                `json:"leader"` // "" while it was only fenced
 	Kind   v1alpha1.FailoverKind `json:"kind"`
 	Reason string                `json:"reason"`
 	Led    bool                  `json:"led"`             // the record became Stable: the leader acknowledged writes
-	Other  string                `json:"other,omitempty"` // a second leader that the record named: never
+	Other  string                `json:"other,omitempty"` // a second leader that the record named, which must never happen
 	Begun  time.Time             `json:"begun"`           // when the record was first seen to name the epoch
 }
 
-// Change is a leadership and what was reported about it.
+// Change is a leadership together with its report.
 type Change struct {
 	Leadership
 	Report *v1alpha1.FailoverReport `json:"report,omitempty"`
-	// Missing says what is not reported, or not rightly; "" when all is well.
+	// Missing says what is reported wrongly or not at all; "" if nothing.
 	Missing string `json:"missing,omitempty"`
 }
 
 // account is what was seen of one store.
 type account struct {
 	leaderships map[int64]*Leadership
-	reports     map[int64]*v1alpha1.FailoverReport // the newest of each epoch
+	reports     map[int64]*v1alpha1.FailoverReport // the newest one of each epoch
 	record      *decide.Record
 	status      *v1alpha1.ReplicatedStoreStatus
 	first       *v1alpha1.ReplicatedStoreStatus
@@ -44,7 +44,7 @@ func newAccount() *account {
 	return &account{leaderships: map[int64]*Leadership{}, reports: map[int64]*v1alpha1.FailoverReport{}}
 }
 
-// recorded takes a version of the record, and tells whether it says something new.
+// recorded takes a version of the record and reports whether it contains news.
 func (a *account) recorded(store string, r decide.Record, at time.Time) bool {
 	before := a.record
 	a.record = &r
@@ -61,7 +61,7 @@ func (a *account) recorded(store string, r decide.Record, at time.Time) bool {
 	return before == nil || before.Epoch != r.Epoch || before.Phase != r.Phase
 }
 
-// published takes a version of the status, and tells whether its report or its counters say something new.
+// published takes a version of the status and reports whether its report or its counters contain news.
 func (a *account) published(st v1alpha1.ReplicatedStoreStatus) bool {
 	counted := a.status != nil && a.status.Counters != st.Counters
 	a.status = &st
@@ -77,7 +77,7 @@ func (a *account) published(st v1alpha1.ReplicatedStoreStatus) bool {
 	return counted || before == nil || before.Result != r.Result || before.To != r.To
 }
 
-// changes are the leaderships after the first one that was seen, oldest first, each with its report.
+// changes returns the leaderships after the first one seen, oldest first, each with its report.
 func (a *account) changes() (out []Change) {
 	epochs := slices.Sorted(maps.Keys(a.leaderships))
 	for i, epoch := range epochs {
@@ -94,8 +94,8 @@ func (a *account) changes() (out []Change) {
 	return out
 }
 
-// missing judges one report. An epoch has one leader. A leadership that took writes must be reported as a success, of the right member, that lost
-// nothing; one that was given up on the way must at least have been reported while it was tried.
+// missing judges one report. An epoch has one leader. A leadership that took writes must be reported as a success of the right
+// member that lost nothing. One that was given up on the way must at least have been reported while it was attempted.
 func missing(l Leadership, r *v1alpha1.FailoverReport) string {
 	switch {
 	case l.Other != "":
@@ -118,7 +118,7 @@ func missing(l Leadership, r *v1alpha1.FailoverReport) string {
 	return ""
 }
 
-// miscounted compares the counters of the status with the leaderships that took writes; "" when they agree.
+// miscounted compares the counters in the status with the leaderships that took writes. It returns "" if they agree.
 func (a *account) miscounted() string {
 	if a.first == nil {
 		return "no status was seen"

@@ -12,7 +12,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// scene is an account that is told what a cluster would tell it.
+// scene is an account that is fed what a cluster would report.
 type scene struct{ *account }
 
 func (s scene) record(epoch replication.Epoch, p decide.Phase, leader string) bool {
@@ -41,7 +41,7 @@ func (s scene) report(epoch int64, result v1alpha1.FailoverResult, to string, ch
 	return s.published(st)
 }
 
-// began is a store that was led before.
+// began returns a store that already had a leader.
 func began() scene {
 	s := scene{newAccount()}
 	s.record(3, decide.PhaseStable, "a")
@@ -52,7 +52,7 @@ func began() scene {
 func TestChanges(t *testing.T) {
 	for name, tc := range map[string]struct {
 		run  func(s scene)
-		want []string // what is missing, of each change
+		want []string // what is missing for each change
 	}{
 		"nothing happened": {func(scene) {}, nil},
 		"reported": {func(s scene) {
@@ -141,7 +141,7 @@ func TestMiscounted(t *testing.T) {
 	}
 }
 
-// Only what is new is worth a line of the log: renewals of the Lease are not.
+// Only news is worth a line in the log; renewals of the Lease are not.
 func TestNews(t *testing.T) {
 	s := began()
 	for what, got := range map[string]bool{

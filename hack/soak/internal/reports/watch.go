@@ -23,7 +23,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/ledger"
 )
 
-// Watcher sees every version of the records and the statuses of a namespace's stores. Safe for concurrent use.
+// Watcher sees every version of the records and the statuses of a namespace's stores. It is safe for concurrent use.
 type Watcher struct {
 	namespace string
 	client    client.WithWatch
@@ -36,7 +36,7 @@ type Watcher struct {
 	holes  []string // why versions may have been missed
 }
 
-// Watch begins with what there is now, and writes what changes to log, as JSON lines.
+// Watch starts from the current state and writes changes to log, as JSON lines.
 func Watch(ctx context.Context, s *stage.Stage, namespace string, log io.Writer) (*Watcher, error) {
 	c, err := client.NewWithWatch(s.Config, client.Options{Scheme: s.Client.Scheme()})
 	if err != nil {
@@ -55,13 +55,13 @@ func Watch(ctx context.Context, s *stage.Stage, namespace string, log io.Writer)
 	return w, nil
 }
 
-// Stop ends the watching.
+// Stop ends the watch.
 func (w *Watcher) Stop() {
 	w.cancel()
 	w.done.Wait()
 }
 
-// list takes what there is and returns the version to watch from.
+// list takes the current objects and returns the version to watch from.
 func (w *Watcher) list(ctx context.Context, list client.ObjectList) (string, error) {
 	if err := w.client.List(ctx, list, client.InNamespace(w.namespace)); err != nil {
 		return "", fmt.Errorf("list the stores: %w", err)
@@ -79,11 +79,11 @@ func (w *Watcher) list(ctx context.Context, list client.ObjectList) (string, err
 	return list.GetResourceVersion(), nil
 }
 
-// relistPause is between attempts to begin anew.
+// relistPause is the pause between attempts to start over.
 const relistPause = time.Second
 
-// follow takes every version after the given one. The watch resumes by itself where it broke off; only if the API server
-// has forgotten that version must it begin anew, and may have missed something, which is noted.
+// follow takes every version after the given one. A watch that breaks off resumes at the same place. Only if the API server has
+// forgotten that version does it start over; it may then have missed something, which is recorded.
 func (w *Watcher) follow(ctx context.Context, list client.ObjectList, version string) {
 	for ctx.Err() == nil {
 		watcher, err := retry.NewRetryWatcherWithContext(ctx, version, &cache.ListWatch{
@@ -158,11 +158,11 @@ func (w *Watcher) take(object client.Object) {
 // Now is what is known of a store at this moment.
 type Now struct {
 	Epoch  int64
-	Leader string // "" while nobody is chosen
+	Leader string // "" while none is chosen
 	Phase  v1alpha1.Phase
 }
 
-// Now tells of a store without asking anybody.
+// Now returns what is known of a store, without asking anybody.
 func (w *Watcher) Now(store string) (n Now) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -177,7 +177,7 @@ func (w *Watcher) Now(store string) (n Now) {
 	return n
 }
 
-// Changes are all changes of leader since the watching began, of all stores.
+// Changes returns all changes of leader since the watch began, of all stores.
 func (w *Watcher) Changes() (out []Change) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -187,7 +187,7 @@ func (w *Watcher) Changes() (out []Change) {
 	return out
 }
 
-// Breaches are sentences about what is not reported, or may not have been seen.
+// Breaches returns sentences about what is not reported or may have been missed.
 func (w *Watcher) Breaches() []string {
 	changes := w.Changes()
 	w.mu.Lock()

@@ -1,4 +1,4 @@
-// Package outcome is what a run of pauses measured, as a file that others read.
+// Package outcome is the result file of a run of pauses.
 package outcome
 
 import (
@@ -8,22 +8,22 @@ import (
 	"time"
 )
 
-// Report is one run.
+// Report is the result of one run.
 type Report struct {
 	Faults []Fault `json:"faults"`
 }
 
-// Fault is one kind, with what it came to each time.
+// Fault is one kind of fault with the outcome of each repetition.
 type Fault struct {
 	Name  string    `json:"name"`
 	Times []Outcome `json:"times"`
 }
 
-// Outcome is what one fault came to.
+// Outcome is the outcome of one fault.
 type Outcome struct {
 	// Pause is the longest time without an acknowledged write.
 	Pause time.Duration `json:"pauseNanos"`
-	// Failed and Unknown count writes that were refused or not sent, and those of which nobody told what became of them.
+	// Failed counts writes that were refused or not sent; Unknown counts those of unknown outcome.
 	Failed  int64 `json:"failed"`
 	Unknown int64 `json:"unknown"`
 	// Leaders counts new epochs.
