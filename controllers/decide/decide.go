@@ -36,8 +36,7 @@ type decision struct {
 	unrenewed bool
 }
 
-// Decide computes the plan for what was observed. It does no I/O and changes nothing. choose checks in order of importance:
-// first whatever forbids acting, then who leads, then everything else.
+// Decide computes the plan for what was observed. It does no I/O and changes nothing.
 func Decide(o Observed, now time.Time) Plan {
 	d := &decision{Observed: o, now: now}
 	d.setForeignApart()
@@ -69,7 +68,7 @@ func Decide(o Observed, now time.Time) Plan {
 	return p
 }
 
-// choose is the order in which things matter: first what forbids acting, then who leads, then everything else.
+// choose checks in order of importance: first whatever forbids acting, then who leads, then everything else.
 func (d *decision) choose() Plan {
 	rec := d.Lease.Record
 	switch {
@@ -144,7 +143,7 @@ func (d *decision) led(rec Record) Plan {
 // tend looks after a store whose leader is alive. The most urgent step comes first.
 func (d *decision) tend(rec Record) Plan {
 	newest, _ := rec.Rule()
-	d.wantedRule(rec, newest) // so that what it times is seen without interruption, whatever step comes first
+	d.wantedRule(rec, newest) // so that what it times is not interrupted, whichever step comes first
 	for _, m := range d.able(rec) {
 		d.keepsUp(rec, m) // as above
 	}

@@ -292,7 +292,7 @@ func (d *decision) retarget(rec *Record) bool {
 		return false
 	}
 	rec.Target, rec.Request = request, request
-	rec.Aside = except(rec.Aside, request) // it has another try
+	rec.Aside = except(rec.Aside, request) // the member asked for gets another try
 	return true
 }
 

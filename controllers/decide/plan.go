@@ -119,7 +119,7 @@ func States() []State {
 	return all
 }
 
-// Plan is one decision.
+// Plan is the result of one decision.
 type Plan struct {
 	State   State
 	Reason  string // CamelCase; used in conditions, events and log lines alike

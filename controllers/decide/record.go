@@ -56,8 +56,8 @@ type Record struct {
 	// GrantWaitMillis is the longest read window that fenced members had still granted to an old leader that was not itself
 	// fenced.
 	GrantWaitMillis int64 `json:"grantWaitMillis,omitempty"`
-	// Stores are the UIDs of the objects whose record this is: more than one after a store took over what an earlier one of its
-	// name left. A volume of any of them is the store's.
+	// Stores holds the UIDs of the store objects that this record belongs to: more than one once a store has taken over what
+	// an earlier store of its name left behind. A volume of any of them belongs to the store.
 	Stores []types.UID `json:"stores,omitempty"`
 	// LeaderDead: the process of the binding leadership was seen to be gone, on two of its ports and from two hosts, so it
 	// no longer serves reads.
