@@ -53,7 +53,7 @@ func (p *pass) ask(ctx context.Context, members map[string]decide.Member) {
 }
 
 // probeOf returns what is remembered of a member. Its last status outlives its pod, because it says how far the member was
-// when last heard; the failures of the previous pod are forgotten.
+// when last heard. What is known of how the previous pod answered (timeouts, refusals, its address) does not.
 func (p *pass) probeOf(name string, pod *decide.Pod) *probe {
 	pr := p.probes[name]
 	if pr == nil {

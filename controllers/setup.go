@@ -176,8 +176,8 @@ func (r *Reconciler) storesOn(ctx context.Context, node client.Object) (out []re
 	return out
 }
 
-// leaseHandler records every renewal when it happens, and wakes nobody for it. A change of the record that this operator did
-// not write came from a person or from another operator, so it wakes the store.
+// leaseHandler records every renewal when it happens, and wakes nobody for it. A store is woken if the record changes or the
+// Lease is deleted: that may be the work of a person or of another operator.
 func (r *Reconciler) leaseHandler() handler.EventHandler {
 	note := func(o client.Object) (types.NamespacedName, bool) {
 		key := client.ObjectKeyFromObject(o)

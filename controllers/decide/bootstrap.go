@@ -158,7 +158,7 @@ func (d *decision) recordIsOld(rec Record) bool {
 		case s.Promised > rec.Epoch, s.Epoch == rec.Epoch && s.ConfigVersion > rec.ConfigVersion:
 			return true
 		case s.Epoch == rec.Epoch && s.Leader != rec.Leader.Member:
-			return true // its epoch has a leader that the record does not know, or the record's epoch has no leader yet
+			return true // the epoch has another leader than the record names, or has one although the record names none
 		}
 	}
 	return false
@@ -230,7 +230,8 @@ func (d *decision) known() int {
 }
 
 // takesOver reports whether the members hold data although this store never had a leader: an earlier store of its name left
-// them. This affects wording only; every member must be there, as when a record was lost.
+// them. It changes how that is reported, and the record then covers the stores that the volumes served (Record.Stores).
+// Every member must be there all the same, as when a record was lost.
 func (d *decision) takesOver() bool {
 	return d.Lease.Record == nil && d.Lease.RecordError == "" && d.Store.Status.Epoch == 0
 }

@@ -27,8 +27,8 @@ type decision struct {
 	ahead string
 	// sleeping: pods are removed and none are created.
 	sleeping bool
-	// everybody: the plan depends on the list of members, because no record names them or because something named in the
-	// record is missing.
+	// everybody: the plan relies on the list of members being complete, because no record says who they are or because
+	// something seems to be missing from the list.
 	everybody bool
 	// doubtful: the record's Lease must be read from the API server itself, whatever the plan turns out to be.
 	doubtful bool
