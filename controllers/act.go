@@ -20,8 +20,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// act does the plan's actions in order and stops at the first failure, but for that of a member that cannot be made, or labelled: the
-// others are all the same, unless one was made too late. Orders to follow go out together.
+// act carries out the plan's actions in order and stops at the first failure. The exception is a member that cannot be
+// created or labelled: the remaining actions are carried out all the same, unless the failure was a timeout. FollowLeader
+// orders are sent together.
 func (p *pass) act(ctx context.Context, plan decide.Plan) error {
 	var failed []error
 	for i := 0; i < len(plan.Actions); i++ {
@@ -98,8 +99,8 @@ func (p *pass) address(member string) nodeclient.Target {
 	return p.target(member, "")
 }
 
-// writeRecord swaps the record, or makes the Lease with it. Holder and duration go with the record, so that `kubectl get
-// lease` says who leads, and so that a leader's renewal never succeeds on the version it was deposed by.
+// writeRecord swaps the record, or creates the Lease with it. Holder and duration are written with the record, so that
+// `kubectl get lease` shows who leads, and so that a leader's renewal never succeeds on the version that deposed it.
 func (p *pass) writeRecord(ctx context.Context, a decide.WriteRecord) error {
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: p.store.Namespace, Name: v1alpha1.LeaseName(p.store.Name)}}
 	annotations := map[string]string{v1alpha1.AnnotationRecord: a.Record.Encode()}
@@ -172,11 +173,11 @@ func (p *pass) handOver(ctx context.Context, a decide.HandOver) {
 	p.answers.Handover = &decide.HandoverHeld{Epoch: a.Request.Epoch, To: a.Request.To, End: reply.End}
 }
 
-// delete deletes an object of this UID, and no later one of its name.
+// delete deletes the object with this UID, never a later one of the same name.
 func (p *pass) delete(ctx context.Context, o client.Object, name string, uid types.UID) error {
 	o.SetNamespace(p.store.Namespace)
 	o.SetName(name)
-	p.uncached.Members = true // until the cache shows it, the next steps would delete it again
+	p.uncached.Members = true // until the cache shows the deletion, the next steps would repeat it
 	return p.inTime(ctx, longPatience, func(ctx context.Context) error {
 		return p.ofThat(p.Client.Delete(ctx, o, client.Preconditions{UID: &uid}))
 	})
@@ -202,16 +203,16 @@ func (p *pass) patchPod(ctx context.Context, name, field, key, value string) err
 	return p.ofThat(p.Client.Patch(ctx, pod, client.RawPatch(types.MergePatchType, patch), client.FieldOwner(v1alpha1.FieldOwner)))
 }
 
-// ofThat judges the outcome of a write about a pod or a claim of one UID: that it is gone is no error, and that it was replaced says
-// that the list of them is too old.
+// ofThat judges the error of a write to a pod or claim with a given UID: that the object is gone is no error, and that it
+// was replaced means that our list of pods and claims is too old.
 func (p *pass) ofThat(err error) error {
-	p.replaced = p.replaced || apierrors.IsConflict(err) || apierrors.IsInvalid(err) // so is a patch of another UID
+	p.replaced = p.replaced || apierrors.IsConflict(err) || apierrors.IsInvalid(err) // a patch with another UID is invalid
 	return client.IgnoreNotFound(err)
 }
 
 // finishRequest publishes the outcome first: if the operator dies in between, the request is answered twice rather than
-// never. Then it takes away the request that it answers, and no other one that came meanwhile: the store is by then as the API server
-// had it after the outcome.
+// never. It then removes the request that it answers, but not another one that arrived meanwhile: by then p.store is what
+// the API server returned for the outcome.
 func (p *pass) finishRequest(ctx context.Context, outcome v1alpha1.FailoverRequestStatus) error {
 	old := p.store.DeepCopy()
 	p.store.Status.FailoverRequest = &outcome

@@ -12,8 +12,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// Cached is what the manager's cache keeps of objects that a cluster has many of: of pods and Leases those of stores, and
-// of nodes what a decision needs. Everything that shares a name with a child stays whole, so that somebody else's is seen.
+// Cached returns what the manager's cache keeps of kinds that a cluster has many of: the Pods and Leases of stores, the
+// EndpointSlices that the operator manages, and of Nodes only what a decision needs. All other kinds are cached whole, so that
+// somebody else's object with a child's name is noticed.
 func Cached() map[client.Object]cache.ByObject {
 	ours := cache.ByObject{Label: labels.SelectorFromSet(labels.Set{v1alpha1.LabelAppName: v1alpha1.AppName})}
 	return map[client.Object]cache.ByObject{
@@ -24,7 +25,7 @@ func Cached() map[client.Object]cache.ByObject {
 	}
 }
 
-// slimNode keeps zone, cordon and readiness of a node, whose status alone may have tens of KiB.
+// slimNode keeps a node's zone, cordon and readiness. The status alone may be tens of KiB.
 func slimNode(o any) (any, error) {
 	n, ok := o.(*corev1.Node)
 	if !ok {

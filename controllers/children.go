@@ -24,7 +24,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/render"
 )
 
-// errNotOwned: an object of a child's name exists and is no child of this store.
+// errNotOwned reports that an object with a child's name exists and is not a child of this store.
 var errNotOwned = errors.New("an object of that name exists and belongs to somebody else")
 
 // child is the identity of an apply configuration.
@@ -35,7 +35,7 @@ type child struct {
 
 func (c child) key() string { return c.Kind + "/" + c.Metadata.Name }
 
-// identify reads who an apply configuration is for, and a hash of all it says.
+// identify returns the object that an apply configuration is for, and a hash of the whole configuration.
 func identify(ac runtime.ApplyConfiguration) (child, string, error) {
 	b, err := json.Marshal(ac)
 	if err != nil {
@@ -49,8 +49,8 @@ func identify(ac runtime.ApplyConfiguration) (child, string, error) {
 	return c, hex.EncodeToString(sum[:8]), nil
 }
 
-// applyChildren applies what the store has once, and what may change on claims and running pods. What was applied as it
-// is now, and has not been touched since, is skipped.
+// applyChildren applies the children that a store has once, and what may change on claims and running pods. It skips a child
+// that was applied as it is now and has not been touched since.
 func (p *pass) applyChildren(ctx context.Context) error {
 	if p.tooLate != nil {
 		return p.tooLate
@@ -69,8 +69,8 @@ func (p *pass) applyChildren(ctx context.Context) error {
 	return nil
 }
 
-// pods is how many members have one, but for those that are on their way out and that the record counts on no more: a pod on a dead
-// machine stays so until somebody removes it.
+// pods counts the members that have a pod, without pods that are being deleted and that the record no longer depends on: on
+// a dead machine a pod stays in that state until somebody removes it.
 func (p *pass) pods() (n int) {
 	named := p.seen.Lease.Record.Named()
 	for _, m := range p.seen.Members {
@@ -106,7 +106,7 @@ func (p *pass) applyShared(ctx context.Context, ac runtime.ApplyConfiguration) e
 	return err
 }
 
-// applyOwn applies what is not somebody else's, and tells whether the store has one already.
+// applyOwn applies a child unless an object of its name is somebody else's. there reports whether the store already has one.
 func (p *pass) applyOwn(ctx context.Context, c child, hash string, ac runtime.ApplyConfiguration) (there bool, err error) {
 	live := &metav1.PartialObjectMetadata{TypeMeta: c.TypeMeta}
 	switch err := p.Client.Get(ctx, types.NamespacedName{Namespace: c.Metadata.Namespace, Name: c.Metadata.Name}, live); {
@@ -124,21 +124,21 @@ func (p *pass) applyOwn(ctx context.Context, c child, hash string, ac runtime.Ap
 	return there, p.apply(ctx, c, hash, ac)
 }
 
-// theirs tells whether an object of a child's name is somebody else's.
+// theirs reports whether an object with a child's name belongs to somebody else.
 func (p *pass) theirs(o metav1.Object) bool {
 	return !metav1.IsControlledBy(o, p.store) && !p.leftBehind(o)
 }
 
-// leftBehind tells whether an object belongs to nobody and was made for a store of this name, which was deleted without it:
-// it is taken over.
+// leftBehind reports whether an object has no owner and was made for a store of this name that was deleted without it. Such
+// an object is taken over.
 func (p *pass) leftBehind(o metav1.Object) bool {
 	labels := o.GetLabels()
 	return metav1.GetControllerOf(o) == nil && labels[v1alpha1.LabelStore] == p.store.Name && labels[v1alpha1.LabelAppManagedBy] == v1alpha1.AppManagedBy
 }
 
-// maxApplies bounds how many children are applied at once, by all passes together, however many stores are reconciled at once
-// (--max-concurrent-reconciles): when many are made, or the operator has just started, their children would keep the API server from
-// answering what a failover or the operators' election asks of it.
+// maxApplies bounds how many children all passes together apply at once, however many stores are reconciled concurrently
+// (--max-concurrent-reconciles). When many stores are created, or the operator has just started, their children would
+// otherwise keep the API server from serving what a failover or the operators' election needs.
 const maxApplies = 8
 
 // turn waits until another child may be applied; done gives the turn back.
@@ -154,10 +154,10 @@ func (r *Reconciler) turn(ctx context.Context) (done func(), err error) {
 	}
 }
 
-// errOthersFirst: there was no turn in time. That is no news to the store's owner.
+// errOthersFirst means that there was no turn in time. It is not reported to the store's owner.
 var errOthersFirst = errors.New("those of other stores came first")
 
-// apply applies, and remembers what came of it.
+// apply applies a child and remembers the result.
 func (p *pass) apply(ctx context.Context, c child, hash string, ac runtime.ApplyConfiguration) error {
 	if err := p.late(c.Kind); err != nil {
 		return err
@@ -184,7 +184,7 @@ func (p *pass) apply(ctx context.Context, c child, hash string, ac runtime.Apply
 	if err != nil {
 		return err
 	}
-	result, _, err := identify(ac) // Apply leaves the object in it
+	result, _, err := identify(ac) // Apply stores the resulting object in ac
 	if err != nil {
 		return err
 	}
@@ -192,9 +192,9 @@ func (p *pass) apply(ctx context.Context, c child, hash string, ac runtime.Apply
 	return nil
 }
 
-// applyMember takes a changed spec to a member's claim, and to the labels and annotations of a pod whose template is up to
-// date. Kubelet and volume binder write to both, so only what is sent is compared, not what is there. The UID makes sure
-// that nothing is created here.
+// applyMember brings a member's claim up to the spec, and the labels and annotations of its pod if the pod's template is up
+// to date. Kubelet and the volume binder write to both objects, so it compares what is sent with what was sent before, not
+// with what is there. The UID ensures that nothing is created here.
 func (p *pass) applyMember(ctx context.Context, m decide.Member) error {
 	var errs []error
 	if m.Claim != nil && !m.Claim.Deleting {
@@ -206,9 +206,9 @@ func (p *pass) applyMember(ctx context.Context, m decide.Member) error {
 	return errors.Join(errs...)
 }
 
-// applyRunning takes labels and annotations to a running pod, and its spec as it is there. What comes of the same words by now, in
-// another version of the operator or with a larger volume, is for the pod that is made next: the API server would refuse it here, and
-// the labels with it.
+// applyRunning updates the labels and annotations of a running pod, sending its spec as it was last applied. What the same
+// store spec renders to by now, with another version of the operator or a larger volume, is for the next pod: the API server
+// would refuse to change it here, and refuse the labels with it.
 func (p *pass) applyRunning(ctx context.Context, m decide.Member) error {
 	want := render.Pod(p.store, m.Ordinal, p.Options).WithUID(m.Pod.UID)
 	want.Spec = nil
@@ -234,10 +234,10 @@ func (p *pass) applyRunning(ctx context.Context, m decide.Member) error {
 	if err := p.apply(ctx, c, hash, ac.WithUID(m.Pod.UID)); err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 		return err
 	}
-	return nil // gone or replaced meanwhile: the next look sees
+	return nil // gone or replaced meanwhile: the next look will see
 }
 
-// applyClaim takes the spec to a claim that exists.
+// applyClaim brings an existing claim up to the spec.
 func (p *pass) applyClaim(ctx context.Context, m decide.Member) error {
 	have := render.Volume{Size: m.Claim.Requested, Class: m.Claim.Class}
 	return p.fitClaim(m.Name, have.Size, p.seen.Grows(m), func(grow bool) error {
@@ -245,8 +245,8 @@ func (p *pass) applyClaim(ctx context.Context, m decide.Member) error {
 	})
 }
 
-// fitClaim applies a claim that exists, and asks for have. One that may not grow is left at its size, and told (Claim.Refused): its
-// owner and labels are brought up to date all the same, and its member is made.
+// fitClaim applies an existing claim, which requests have. If the claim may not grow, its size is left alone and the refusal
+// reported (Claim.Refused); its owner and labels are updated all the same, and its member is created.
 func (p *pass) fitClaim(member string, have resource.Quantity, grow bool, apply func(grow bool) error) error {
 	size, now := p.store.Spec.Storage.Size, p.Clock.Now()
 	if was, ok := p.refused[member]; ok && was.size == size.String() && now.Sub(was.at) < decide.GrowAgain {
@@ -263,7 +263,7 @@ func (p *pass) fitClaim(member string, have resource.Quantity, grow bool, apply 
 	return err
 }
 
-// reasonOf is what the API server said, without what was asked.
+// reasonOf returns what the API server answered, without the request.
 func reasonOf(err error) string {
 	var status apierrors.APIStatus
 	if errors.As(err, &status) {
@@ -283,12 +283,12 @@ func (p *pass) applyOnce(ctx context.Context, ac runtime.ApplyConfiguration, uid
 	if err := p.apply(ctx, c, hash, ac); err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {
 		return err
 	}
-	return nil // gone or replaced meanwhile: the next look sees
+	return nil // gone or replaced meanwhile: the next look will see
 }
 
-// createMember makes a member's claim, unless it is there, and its pod; and before them what the pod refers to: a pod whose
-// ServiceAccount is missing is refused, and no pod gets an account that is somebody else's. What else the store has is applied after
-// that, and whatever comes of it keeps no member away.
+// createMember creates a member's pod, and its claim unless it exists. Before them it applies what the pod refers to: a pod
+// whose ServiceAccount is missing is refused, and no pod gets an account that belongs to somebody else. The store's other
+// children are applied later, and their failures keep no member away.
 func (p *pass) createMember(ctx context.Context, a decide.CreateMember) error {
 	hash := render.SpecHash(p.store)
 	if was := p.vain[a.Member]; was.rests(hash, p.Clock.Now()) {
@@ -305,7 +305,7 @@ func (p *pass) createMember(ctx context.Context, a decide.CreateMember) error {
 	return err
 }
 
-// createBoth makes a member's claim and then its pod.
+// createBoth creates a member's claim and then its pod.
 func (p *pass) createBoth(ctx context.Context, a decide.CreateMember) error {
 	if err := p.createClaim(ctx, a); err != nil {
 		return err
@@ -313,8 +313,8 @@ func (p *pass) createBoth(ctx context.Context, a decide.CreateMember) error {
 	return p.applyAnew(ctx, render.Pod(p.store, a.Ordinal, p.Options))
 }
 
-// createClaim makes a member's claim, or takes the spec to the one that is there. One that went meanwhile is made with the size, and
-// the class, of the spec.
+// createClaim creates a member's claim, or brings the existing one up to the spec. If the claim vanishes meanwhile, it is
+// created with the spec's size and class.
 func (p *pass) createClaim(ctx context.Context, a decide.CreateMember) error {
 	claim := &corev1.PersistentVolumeClaim{}
 	switch err := p.Client.Get(ctx, types.NamespacedName{Namespace: p.store.Namespace, Name: a.Member}, claim); {
@@ -335,7 +335,7 @@ func (p *pass) createClaim(ctx context.Context, a decide.CreateMember) error {
 	})
 }
 
-// applyAnew applies, whatever was applied before.
+// applyAnew applies a child regardless of what was applied before.
 func (p *pass) applyAnew(ctx context.Context, ac runtime.ApplyConfiguration) error {
 	c, hash, err := identify(ac)
 	if err != nil {

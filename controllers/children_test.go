@@ -16,11 +16,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// slowServer counts what is applied at once, and answers when it is let.
+// slowServer counts concurrent applies, and answers when it is released.
 type slowServer struct {
 	client.Client
 	now, most atomic.Int32
-	full      chan struct{} // gets one when maxApplies are under way
+	full      chan struct{} // receives once maxApplies are in flight
 	answer    chan struct{}
 }
 
@@ -39,8 +39,9 @@ func (s *slowServer) Apply(context.Context, runtime.ApplyConfiguration, ...clien
 	return nil
 }
 
-// However many stores are reconciled at once, the API server gets so many of their children at once and no more. (`make bench-operator`
-// with 64 at once, on a busy machine: a hundred stores that were made together cost the operator its election.)
+// However many stores are reconciled concurrently, the API server gets at most maxApplies of their children at a time. (In
+// `make bench-operator` with 64 concurrent reconciles on a busy machine, a hundred stores created together cost the operator
+// its election.)
 func TestChildrenOfManyStoresTakeTurns(t *testing.T) {
 	s := &slowServer{full: make(chan struct{}, 1), answer: make(chan struct{})}
 	r := &Reconciler{Client: s, Clock: clock.RealClock{}, applies: make(chan struct{}, maxApplies)}
@@ -74,8 +75,8 @@ func TestChildrenOfManyStoresTakeTurns(t *testing.T) {
 	}
 }
 
-// A store of three that had four, and has them yet: the budget goes by those that are there, and not by one on its way out that votes no
-// more. Of three, one that is on its way out is missed.
+// A store of three that had four members, and still has their pods: the budget counts the pods that exist, but not a
+// departing one that no longer votes. Of three members, a departing one does count.
 func TestTheBudgetGoesByThePodsThatThereAre(t *testing.T) {
 	for name, tc := range map[string]struct {
 		pods  int

@@ -17,8 +17,9 @@ func does[A decide.Action](plan decide.Plan) bool {
 	return slices.ContainsFunc(plan.Actions, func(a decide.Action) bool { _, ok := a.(A); return ok })
 }
 
-// The pod of a leader is deleted by force, and its process has two seconds yet: it hands over, and its successor's pod is made once it
-// has ended. Before, it led on until it was killed, or for as long held the writes of a handover that was begun.
+// A leader's pod is deleted by force, and its process has two more seconds: it hands over, and its successor's pod is made
+// once the process has ended. Previously, it led until it was killed, or held the writes of a handover for just as
+// long.
 func TestLeaderDeletedByForceHandsOver(t *testing.T) {
 	s := newScene(t)
 	for n := range 3 {
@@ -41,8 +42,9 @@ func TestLeaderDeletedByForceHandsOver(t *testing.T) {
 	}
 }
 
-// A leader that was told to end says so itself: its pod's object does not tell when its machine is shut down, and late while the
-// operator's watches are down. (An operator that had just lost the API server saw its leader's pod being deleted after it was gone.)
+// A leader that was told to end says so itself: the pod object does not show it when the machine is shut down, and shows it
+// late while the operator's watches are down. (An operator that had just lost the API server saw its leader's pod being
+// deleted only after it was gone.)
 func TestLeaderThatSaysItLeavesHandsOver(t *testing.T) {
 	s := newScene(t)
 	s.settled(t)
@@ -62,7 +64,8 @@ func TestLeaderThatSaysItLeavesHandsOver(t *testing.T) {
 	}
 }
 
-// What refuses may be the pod after the leader's, which does not listen yet: that is no proof that the leader's process is dead.
+// What refuses the connection may be the pod after the leader's, which does not listen yet: that does not prove that the
+// leader's process is dead.
 func TestRefusalOfALeadersSuccessorProvesNothing(t *testing.T) {
 	for name, tc := range map[string]struct {
 		replaced, dead bool
@@ -94,7 +97,7 @@ func TestRefusalOfALeadersSuccessorProvesNothing(t *testing.T) {
 	}
 }
 
-// A pod that is told to go counts as ready no more, though its kubelet says so until its containers have ended.
+// A pod that was told to go no longer counts as ready, though its kubelet says so until its containers have ended.
 func TestMemberWhosePodIsToldToGoIsNotReady(t *testing.T) {
 	s := newScene(t)
 	ready := func() (v1alpha1.MemberStatus, int32) {

@@ -21,12 +21,13 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// How an operator that is elected and blind (decide.Sights) leaves acting to another one.
+// How an elected operator that is blind (decide.Sights) leaves acting to another one.
 const (
 	lookOutEvery = time.Second
-	// restFor is how long it does not stand for election then: others try every few seconds.
+	// restFor is how long it then does not stand for election: the others try every few seconds.
 	restFor = 15 * time.Second
-	// stepDownAgain is how long one that is elected and blind still does not do so again: where every operator is, one must act all the same.
+	// stepDownAgain is how long an operator that is elected and still blind does not step down again: if every operator is
+	// blind, one must act all the same.
 	stepDownAgain = 5 * time.Minute
 )
 
@@ -40,8 +41,9 @@ type ElectionOptions struct {
 	LeaseDuration, RenewDeadline, RetryPeriod time.Duration
 }
 
-// Election has one of several operators act, by a Lease of their own. One that loses it stands by, as it did before it won, and stands
-// for election again; decide.Observed.Standby tells what it does meanwhile.
+// Election elects the one of several operators that acts, by means of a Lease of their own. An operator that loses the
+// election stands by, as it did before it won, and stands for election again; decide.Observed.Standby says what it does
+// meanwhile.
 type Election struct {
 	config   leaderelection.LeaderElectionConfig // without callbacks
 	lock     *countingLock
@@ -49,16 +51,16 @@ type Election struct {
 	recorder events.EventRecorder
 	log      logr.Logger
 
-	// Set by Reconciler.SetupWithManager: sights tells how many leaders are seen, changed wakes every store.
+	// Set by Reconciler.SetupWithManager. sights counts the leaders that are seen; changed wakes every store.
 	sights  func() decide.Sights
 	changed func(context.Context)
 
 	mu     sync.Mutex
 	acts   bool
-	downAt time.Time // when it stepped down last; zero once it has seen leaders since
+	downAt time.Time // when it last stepped down; zero once it has seen leaders since
 }
 
-// NewElection makes an election of the operators that use the same Lease.
+// NewElection returns the election of the operators that use the same Lease.
 func NewElection(mgr ctrl.Manager, o ElectionOptions) (*Election, error) {
 	lock, err := ctrlelection.NewResourceLock(mgr.GetConfig(), mgr, ctrlelection.Options{
 		LeaderElection: true, LeaderElectionID: o.Name, LeaderElectionNamespace: o.Namespace, RenewDeadline: o.RenewDeadline,
@@ -85,15 +87,15 @@ func newElection(lock resourcelock.Interface, o ElectionOptions) *Election {
 	}
 }
 
-// NeedLeaderElection: it is the election (a controller-runtime Runnable).
+// NeedLeaderElection returns false: this is the election itself (a controller-runtime Runnable).
 func (e *Election) NeedLeaderElection() bool { return false }
 
-// Start stands for election, term after term, until ctx ends; then it gives the Lease back.
+// Start stands for election, term after term, until ctx ends. It then releases the Lease.
 func (e *Election) Start(ctx context.Context) error {
-	var why error // the term before ended
+	var why error // why the previous term ended
 	for ctx.Err() == nil {
 		term, end := context.WithCancelCause(ctx)
-		elector, err := e.elector(ctx, end) // says in the metrics that nobody is elected here, too
+		elector, err := e.elector(ctx, end) // also sets the metric that says nobody is elected here
 		if err != nil {
 			end(nil)
 			return fmt.Errorf("operators' election: %w", err)
@@ -108,7 +110,7 @@ func (e *Election) Start(ctx context.Context) error {
 	return nil
 }
 
-// elector is for one term, which end ends.
+// elector returns the elector of one term, which end ends.
 func (e *Election) elector(ctx context.Context, end context.CancelCauseFunc) (*leaderelection.LeaderElector, error) {
 	c := e.config
 	c.Callbacks.OnStartedLeading = func(term context.Context) {
@@ -125,7 +127,7 @@ func (e *Election) elector(ctx context.Context, end context.CancelCauseFunc) (*l
 	return leaderelection.NewLeaderElector(c)
 }
 
-// rest lets others be elected.
+// rest gives others the time to be elected.
 func rest(ctx context.Context) {
 	select {
 	case <-ctx.Done():
@@ -133,11 +135,11 @@ func rest(ctx context.Context) {
 	}
 }
 
-// won begins a term; false where it is over already.
+// won begins a term; false if the term is over already.
 func (e *Election) won(term context.Context) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if term.Err() != nil { // who ends it calls lost after that
+	if term.Err() != nil { // whoever ended it calls lost afterwards
 		return false
 	}
 	e.acts = true
@@ -145,7 +147,7 @@ func (e *Election) won(term context.Context) bool {
 	return true
 }
 
-// lost ends a term, if there was one.
+// lost ends the term, if there is one.
 func (e *Election) lost(ctx context.Context) {
 	e.mu.Lock()
 	was := e.acts
@@ -157,7 +159,7 @@ func (e *Election) lost(ctx context.Context) {
 	}
 }
 
-// lookOut waits until the term ends, or, true, until another operator is likely to see more than this one does.
+// lookOut waits until the term ends, or, returning true, until another operator is likely to see more than this one.
 func (e *Election) lookOut(term context.Context) bool {
 	tick := time.NewTicker(lookOutEvery)
 	defer tick.Stop()
@@ -173,7 +175,8 @@ func (e *Election) lookOut(term context.Context) bool {
 	}
 }
 
-// stepsDown tells whether a blind operator does, and says so; false where it did not long ago, and that has not helped.
+// stepsDown reports whether a blind operator steps down, and announces it. It returns false if the operator did so recently
+// and that has not helped.
 func (e *Election) stepsDown(s decide.Sights, now time.Time) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -192,7 +195,7 @@ func (e *Election) stepsDown(s decide.Sights, now time.Time) bool {
 	return true
 }
 
-// acting tells whether this operator is the elected one; a nil Election is without others.
+// acting reports whether this operator is the elected one. With a nil Election there are no others.
 func (e *Election) acting() bool {
 	if e == nil {
 		return true
@@ -202,7 +205,7 @@ func (e *Election) acting() bool {
 	return e.acts
 }
 
-// undisturbed names a time in which no other operator acted: a number that is another one once one has.
+// undisturbed identifies a period in which no other operator acted: the number changes once another one has.
 func (e *Election) undisturbed() int {
 	if e == nil {
 		return 0
@@ -210,22 +213,23 @@ func (e *Election) undisturbed() int {
 	return e.lock.undisturbed()
 }
 
-// countingLock tells whether others held the Lease since this operator wrote itself down as its holder. Who wins it counts its
-// transitions up by one: so two writes with one step or none between them had nobody else's between them.
+// countingLock detects whether others have held the Lease since this operator last wrote itself as its holder. Every new
+// holder increments the Lease's transitions by one, so two writes of ours that differ by at most one had nobody else's
+// between them.
 type countingLock struct {
 	resourcelock.Interface
 
 	mu          sync.Mutex
-	transitions int // as this operator wrote them last; -1: never
+	transitions int // as this operator last wrote them; -1: never
 	disturbed   int
 }
 
-// Create makes the Lease, of which nobody knows any more who held it.
+// Create creates the Lease; nobody can tell any more who held it before.
 func (l *countingLock) Create(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
 	return l.wrote(r, true, l.Interface.Create(ctx, r))
 }
 
-// Update writes the Lease, if it is as it was read last.
+// Update writes the Lease if it is still as it was last read.
 func (l *countingLock) Update(ctx context.Context, r resourcelock.LeaderElectionRecord) error {
 	return l.wrote(r, false, l.Interface.Update(ctx, r))
 }

@@ -33,11 +33,11 @@ func (s *shelf) holder() string {
 	return s.record.HolderIdentity
 }
 
-// shelfLock is one operator's client of it.
+// shelfLock is one operator's client of a shelf.
 type shelfLock struct {
 	*shelf
 	id   string
-	read int // version
+	read int // the version last read
 	down atomic.Bool
 }
 
@@ -115,7 +115,7 @@ func (s *shelf) candidate(t *testing.T, id string) *candidate {
 		}
 		c.ended.Store(true)
 	}()
-	after(time.Second) // the first to come is elected
+	after(time.Second) // the first to arrive is elected
 	return c
 }
 
@@ -124,10 +124,11 @@ func after(d time.Duration) {
 	synctest.Wait()
 }
 
-// retried is longer than it takes until a candidate tries again.
+// retried is longer than a candidate takes to try again.
 const retried = 5 * time.Second
 
-// acts asks that one of the candidates acts and the others do not, and that all of them live; nil: that nobody acts.
+// acts checks that who acts and the other candidates do not, and that all of them are running; if who is nil, that nobody
+// acts.
 func acts(t *testing.T, who *candidate, all ...*candidate) {
 	t.Helper()
 	for _, c := range all {
@@ -137,7 +138,8 @@ func acts(t *testing.T, who *candidate, all ...*candidate) {
 	}
 }
 
-// An operator that does not reach the API server loses its election, and stands by when it does again; it is told both times.
+// An operator that cannot reach the API server loses its election, and stands by once it reaches the API server again. Both
+// are announced.
 func TestALostElectionEndsNoOperator(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &shelf{}
@@ -167,7 +169,7 @@ func TestALostElectionEndsNoOperator(t *testing.T) {
 	})
 }
 
-// What an operator remembers counts on while nobody else was elected.
+// What an operator remembers stays valid while nobody else was elected.
 func TestNobodyActedWhileNobodyWasElected(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := (&shelf{}).candidate(t, "a")
@@ -178,7 +180,7 @@ func TestNobodyActedWhileNobodyWasElected(t *testing.T) {
 		a.api.down.Store(false)
 		after(retried)
 		acts(t, a, a)
-		a.blind.Store(true) // and gives it back, which is another way to lose it
+		a.blind.Store(true) // and gives it back, which is another way of losing it
 		after(2 * time.Second)
 		acts(t, nil, a)
 		after(restFor + retried)
@@ -190,7 +192,7 @@ func TestNobodyActedWhileNobodyWasElected(t *testing.T) {
 	})
 }
 
-// An operator that does not see most of the leaders, which live, leaves acting to one that may, and says so.
+// An operator that cannot see most of the leaders, although they are alive, leaves acting to one that may, and reports it.
 func TestABlindOperatorStepsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &shelf{}
@@ -213,14 +215,14 @@ func TestABlindOperatorStepsDown(t *testing.T) {
 		after(restFor)
 		acts(t, a, a) // nobody else is there
 		after(stepDownAgain - 30*time.Second)
-		acts(t, a, a) // blind as it is
+		acts(t, a, a) // although it is blind
 		after(10 * time.Second)
-		acts(t, nil, a) // it tries that once more
+		acts(t, nil, a) // it tries stepping down once more
 		a.cancel()
 	})
 }
 
-// An operator that has seen leaders since it stepped down does so again as soon as it has to.
+// An operator that has seen leaders since it stepped down does so again as soon as necessary.
 func TestAnOperatorStepsDownAtEveryFault(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &shelf{}
@@ -240,7 +242,7 @@ func TestAnOperatorStepsDownAtEveryFault(t *testing.T) {
 	})
 }
 
-// Two blind operators leave it to each other once, and then one of them acts.
+// Two blind operators leave acting to each other once; then one of them acts.
 func TestTwoBlindOperatorsDoNotTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &shelf{}
@@ -259,7 +261,7 @@ func TestTwoBlindOperatorsDoNotTakeTurns(t *testing.T) {
 	})
 }
 
-// The metric that dashboards know of every controller's election tells of this one, too.
+// The metric by which dashboards know every controller's election covers this one too.
 func TestElectionIsSeenInMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		master := func() float64 {

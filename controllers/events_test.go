@@ -15,7 +15,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// eventSink takes the events that an API server would be sent as new ones.
+// eventSink receives the events that would be sent to an API server as new ones.
 type eventSink chan string
 
 func (s eventSink) Create(_ context.Context, e *eventsv1.Event) (*eventsv1.Event, error) {
@@ -27,7 +27,8 @@ func (eventSink) Patch(_ context.Context, e *eventsv1.Event, _ []byte) (*eventsv
 	return e, nil
 }
 
-// Events about one version of the store are merged by all but their text: each member's is told all the same.
+// Events about one version of the store are merged if they differ only in their text; each member's is reported
+// nevertheless.
 func TestEventsOfTwoMembersStayTwo(t *testing.T) {
 	s := newScene(t)
 	s.whole()

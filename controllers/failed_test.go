@@ -19,7 +19,7 @@ func TestWhyAPodFailedIsTold(t *testing.T) {
 	}
 }
 
-// A member that cannot be made, for days perhaps, is tried with pauses that grow; from another spec at once.
+// A member that cannot be made, perhaps for days, is retried with growing pauses, and at once from another spec.
 func TestAMemberThatCannotBeMadeIsTriedWithPauses(t *testing.T) {
 	s := newScene(t)
 	c := s.whole()

@@ -8,5 +8,5 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// failpoint is where a test's build of the operator can end. This build cannot.
+// failpoint is a place where a test build of the operator can be made to exit. This build does nothing here.
 func (p *pass) failpoint(context.Context, string, decide.Action) {}

@@ -14,11 +14,11 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// annotationFailpoint on a store names where the operator ends, once: "before" or "after", and a step.
+// annotationFailpoint on a store names where the operator exits, once: "before" or "after", and a step.
 const annotationFailpoint = "test.replicatedstore.io/failpoint"
 
-// failpoint ends the process as a crash does, if the store asks for it here. The annotation goes first, so that the next
-// operator passes.
+// failpoint ends the process as a crash would, if the store asks for it here. It removes the annotation first, so that the
+// next operator gets past this point.
 func (p *pass) failpoint(ctx context.Context, when string, a decide.Action) {
 	here := when + " " + stepName(a)
 	if p.store.Annotations[annotationFailpoint] != here {

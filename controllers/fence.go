@@ -11,15 +11,15 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// Patience with fence answers. Members that are there answer within an fsync; those that were silent before are not worth
+// Patience with fence answers. Members that are there answer within an fsync. Those that were already silent are not worth
 // waiting for once enough have answered.
 const (
 	fenceGrace = 150 * time.Millisecond
 	followWait = time.Second
 )
 
-// fence asks all members at once. It returns when all have answered or failed, or a short grace after the last of those
-// that had answered a status in this step: what is asked for is one quorum, and the next step judges whether it is one.
+// fence asks all members at once. It returns when all have answered or failed, or a short grace period after the last of
+// those whose status was fresh has: what is needed is one quorum, and the next step judges whether there is one.
 func (p *pass) fence(ctx context.Context, a decide.FenceMembers) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -37,7 +37,7 @@ func (p *pass) fence(ctx context.Context, a decide.FenceMembers) {
 		if p.seen.Members[name].Probe.Reach == decide.Fresh {
 			expected++
 		}
-		to := p.address(name) // here: the pass may have looked again before a late goroutine begins
+		to := p.address(name) // resolved here: the pass may have looked again before a late goroutine starts
 		go func() {
 			reply, err := p.Nodes.Fence(ctx, to, wire.FenceRequest{Epoch: a.Epoch})
 			answers <- answer{name, reply, err}
@@ -67,8 +67,8 @@ func (p *pass) fence(ctx context.Context, a decide.FenceMembers) {
 	}
 }
 
-// follow sends the leading run of orders to follow, all at once, and returns how many there were. A failure is left to the
-// next look: whoever was not told will not be seen to follow.
+// follow sends the leading run of FollowLeader orders, all at once, and returns how many there were. Failures are left to
+// the next look, which will see that a member that was not told does not follow.
 func (p *pass) follow(ctx context.Context, actions []decide.Action) int {
 	ctx, cancel := context.WithTimeout(ctx, followWait)
 	defer cancel()

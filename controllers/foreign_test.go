@@ -13,7 +13,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// starting are members of which orders-2 does not listen yet when it is asked first, and does a moment later.
+// starting holds members of which orders-2 does not listen yet when it is first asked, but does a moment later.
 type starting struct {
 	members
 	mu       *sync.Mutex
@@ -32,7 +32,7 @@ func (m starting) Status(ctx context.Context, to nodeclient.Target) (wire.Status
 	return m.members.Status(ctx, to)
 }
 
-// Fence keeps with the promise whose order it was, as META does.
+// Fence stores with the promise whose order it was, as META does.
 func (m starting) Fence(_ context.Context, to nodeclient.Target, r wire.FenceRequest) (wire.FenceReply, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -53,7 +53,8 @@ func (m starting) Follow(_ context.Context, to nodeclient.Target, _ wire.FollowR
 	return m.is[to.Member], nil
 }
 
-// The volume of orders-2 is another store's, and longer. It was fenced before it was asked whose it is, and that made it this store's.
+// The volume of orders-2 belongs to another store, and its log is longer. It used to be fenced before it was asked which
+// store it belongs to, and that made it part of this one.
 func TestForeignVolumeOfAMemberThatStarts(t *testing.T) {
 	s := newScene(t)
 	c := s.whole()

@@ -16,54 +16,56 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// memory is what is remembered of one store between passes. Passes of one store never overlap, so only the Lease's part,
-// which events feed too, needs its lock, and sight, which the operators' election reads.
+// memory is what is remembered of one store between passes. Passes of one store never overlap, so only two parts need
+// synchronization: the Lease's, which events feed too, and sight, which the operators' election reads.
 type memory struct {
-	held     map[string]time.Time // since when each of Plan.Holding has been seen
-	looked   time.Time            // when a look saw what there is, last
+	held     map[string]time.Time // since when each fact of Plan.Holding has been seen
+	looked   time.Time            // when a look last succeeded
 	probes   map[string]*probe    // by member
 	departed decide.Departed
 	applied  map[string]applied // children, by kind and name
-	alone    int                // the time of the election in which they were; see Election.undisturbed
+	alone    int                // the undisturbed period in which they were applied; see Election.undisturbed
 	refused  map[string]refusal // claims that may not grow, by member
 	vain     map[string]vain    // attempts to make members, by member
-	// unapplied and unrouted: see decide.Observed.
+	// unapplied and unrouted are described in decide.Observed.
 	unapplied map[string]decide.Unapplied
 	unrouted  string
 	lates     map[string]lateness // kinds of children that were not applied in time
 	trial     trial
-	// said is what was announced last.
+	// said is what was last announced.
 	said struct {
 		state  decide.State
 		reason string
 	}
 
-	published time.Time // when status was written last, by the pass's beginning
+	published time.Time // when the pass that last wrote status began
 
-	warned map[string]time.Time // when each failure was told, by its text
+	warned map[string]time.Time // when each failure was reported, by its text
 
-	// noted is when each Plan.Notes was seen last; nil before the first pass.
+	// noted is when each of Plan.Notes was last seen; nil before the first pass.
 	noted map[string]time.Time
 
 	promoted  decide.PromotedAt
 	stoodIn   replication.Epoch // see decide.Observed
-	known     known             // the record as it was read or written last, not from the cache
+	known     known             // the record as it was last read uncached or written
 	decided   decide.Outcome    // see decide.Observed.Before
 	handovers handovers
 	lease     leaseWatch
 	version   leaseVersion
 	sight     atomic.Uint32 // decide.Sight of the newest pass
-	// routed is what was written of the -rw Service's EndpointSlice and has not come back yet; routeVersion what the cache holds.
+	// routed is what was written to the -rw Service's EndpointSlice and has not come back yet; routeVersion is what the
+	// cache holds.
 	routed       *routed
 	routeVersion string
-	routeFamily  discoveryv1.AddressType // of where it leads
-	// stale: the cache's copy of the store was too old to publish with; the next pass reads it uncached.
+	routeFamily  discoveryv1.AddressType // address family of the route's endpoint
+	// stale: the cached copy of the store was too old to publish with; the next pass reads the store uncached.
 	stale bool
-	// replaced: so was its list of pods and claims, in which one has another UID by now; the next pass lists them uncached.
+	// replaced: the list of pods and claims was too old, since one of them has another UID by now; the next pass lists them
+	// uncached.
 	replaced bool
 }
 
-// handovers counts those of one leadership that failed in a row.
+// handovers counts the handovers of one leadership that failed in a row.
 type handovers struct {
 	epoch  replication.Epoch
 	failed int
@@ -80,7 +82,7 @@ func (h *handovers) tried(e replication.Epoch, err error, now time.Time) {
 	}
 }
 
-// seen is what a decision needs of them.
+// seen returns what a decision needs of them.
 func (h *handovers) seen(now time.Time) decide.HandoverFailures {
 	if h.failed == 0 {
 		return decide.HandoverFailures{}
@@ -92,32 +94,32 @@ func (h *handovers) seen(now time.Time) decide.HandoverFailures {
 type probe struct {
 	uid      types.UID // of the pod that was asked
 	status   *wire.Status
-	statusAt time.Time // when that was asked for
+	statusAt time.Time // when status was asked for
 	failing  time.Time // since when it has not answered; zero while it does
-	answered time.Time // when it, in this pod, answered last
-	at       string    // the address where that was
-	foreign  string    // an address where somebody else answered since
+	answered time.Time // when this very pod last answered
+	at       string    // the address at which it did
+	foreign  string    // an address at which somebody else has answered since
 	askedAt  time.Time
 	timedOut bool
 	refused  bool
 	trouble  string // see decide.Probe
 }
 
-// applied is what was sent for one child, so that it is not sent again in vain.
+// applied is what was sent for one child, so that it is not sent again needlessly.
 type applied struct {
 	hash    string
 	uid     types.UID
-	version string // resourceVersion that came of it; "" when it is not compared
+	version string // resulting resourceVersion; compared only for children that a store has once
 }
 
-// refusal is why the API server did not let a claim ask for more, and when.
+// refusal is why the API server did not let a claim request more, and when.
 type refusal struct {
 	why  string
 	size string
 	at   time.Time
 }
 
-// attempted takes down how making a member from a spec ended. That others came first says nothing about it.
+// attempted records how making a member from a spec ended. That others came first says nothing about the member.
 func (m *memory) attempted(member, hash string, err error, now time.Time) {
 	switch {
 	case err == nil:
@@ -127,7 +129,7 @@ func (m *memory) attempted(member, hash string, err error, now time.Time) {
 	}
 }
 
-// unmade is why members could not be made, by member; see decide.Observed.
+// unmade says why members could not be made, by member; see decide.Observed.
 func (m *memory) unmade() map[string]string {
 	out := make(map[string]string, len(m.vain))
 	for member, v := range m.vain {
@@ -136,7 +138,7 @@ func (m *memory) unmade() map[string]string {
 	return out
 }
 
-// trial is what the API server said to a pod that was tried, and when. The zero value: none was.
+// trial is the API server's answer to a pod that was tried, and when. The zero value means that none was.
 type trial struct {
 	ordinal int
 	hash    string // of the pod
@@ -161,7 +163,7 @@ func (m *memory) resume(now int) {
 	}
 }
 
-// hold starts the clocks of facts seen now, and drops those of facts not seen any more.
+// hold starts the clocks of facts that are seen now, and drops those of facts that no longer are.
 func (m *memory) hold(facts []string, now time.Time) {
 	held := make(map[string]time.Time, len(facts))
 	for _, f := range facts {
@@ -173,23 +175,24 @@ func (m *memory) hold(facts []string, now time.Time) {
 	m.held, m.looked = held, now
 }
 
-// blink is for how long facts are taken as seen without interruption though looks fail: longer than the pause between two of them while
-// something is timed, so that a request that fails once in a while begins nothing anew.
+// blink is how long facts still count as seen without interruption although looks fail. It is longer than the pause between
+// two looks while something is timed, so that a request that fails now and then restarts no timing.
 const blink = 1500 * time.Millisecond
 
-// unseen is called after a look that failed: nothing was seen. All facts begin anew then, also those that members tell: most are
-// patience with somebody who needs the API server himself, as a leader to renew its Lease, and for the others it costs a delay.
+// unseen is called after a look that failed and so saw nothing. After blink, all facts start over, including those that
+// members report: most of them time somebody who needs the API server too, such as a leader that has to renew its Lease; for
+// the others it costs a delay.
 func (m *memory) unseen(now time.Time) {
 	if now.Sub(m.looked) > blink {
 		clear(m.held)
 	}
 }
 
-// noteAgain is after how long a note that was not seen counts as a new one: a member that does not answer for a moment has
-// not begun anew.
+// noteAgain is how long a note must not have been seen to count as new again: a member that does not answer for a moment has
+// not started over.
 const noteAgain = 10 * time.Minute
 
-// fresh are the notes that were not seen before. Those of the first pass were seen by the operator before this one.
+// fresh returns the notes that were not seen before. Those of the first pass were reported by the operator before this one.
 func (m *memory) fresh(notes []decide.Note, now time.Time) (out []decide.Note) {
 	first := m.noted == nil
 	if first {
@@ -217,16 +220,16 @@ func (m *memory) heldFor(now time.Time) map[string]time.Duration {
 	return out
 }
 
-// leaseWatch measures, on this process's monotonic clock, how long a Lease has not changed. The renew time in it is another
-// host's: it is compared for equality only, never with a clock here.
+// leaseWatch measures, on this process's monotonic clock, how long a Lease has not changed. The renew time in the Lease
+// comes from another host: it is compared for equality only, never with a clock here.
 type leaseWatch struct {
 	mu      sync.Mutex
 	renewed time.Time
 	epoch   replication.Epoch
-	since   time.Time // guarded by mu, as all of it
+	since   time.Time // mu guards all fields
 }
 
-// see takes down a Lease (nil: there is none). An older copy, as a cache may deliver, at worst starts the clock again.
+// see records a Lease (nil: there is none). An older copy, as a cache may deliver, at worst restarts the clock.
 func (w *leaseWatch) see(l *coordinationv1.Lease, now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -239,7 +242,7 @@ func (w *leaseWatch) see(l *coordinationv1.Lease, now time.Time) {
 	}
 }
 
-// led starts the clock again when another leadership is recorded, and tells how long it has run.
+// led restarts the clock if another leadership is recorded, and returns how long the clock has run.
 func (w *leaseWatch) led(e replication.Epoch, now time.Time) time.Duration {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -250,8 +253,8 @@ func (w *leaseWatch) led(e replication.Epoch, now time.Time) time.Duration {
 }
 
 // restart is called before every order to promote: the new leader's own deadline starts no later than that order, and so
-// must the clock here, however late the order reaches it. What it returns takes that back, unless something was seen since: a refused
-// order begins no leadership.
+// must the clock here, however late the order arrives. The returned undo takes the restart back unless something was seen
+// since: a refused order begins no leadership.
 func (w *leaseWatch) restart(now time.Time) (undo func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -266,7 +269,8 @@ func (w *leaseWatch) restart(now time.Time) (undo func()) {
 	}
 }
 
-// holderOf is who has renewed the Lease. The operator writes the holder, so one that has not renewed yet is none.
+// holderOf returns who has renewed the Lease. The operator writes the holder, so a holder that has not renewed yet does not
+// count.
 func holderOf(l *coordinationv1.Lease) string {
 	if l.Spec.RenewTime == nil || l.Spec.HolderIdentity == nil {
 		return ""

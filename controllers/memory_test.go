@@ -8,8 +8,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// A note is an event once: not again while it is seen, not when its member was silent for a moment, and not because the
-// operator was restarted.
+// A note becomes an event once: not again while it is seen, not after its member was silent for a moment, and not because
+// the operator was restarted.
 func TestNotesAreToldOnce(t *testing.T) {
 	m, now := newMemory(), time.Unix(1000, 0)
 	tell := func(keys ...string) (n int) {
@@ -39,7 +39,8 @@ func TestNotesAreToldOnce(t *testing.T) {
 	}
 }
 
-// What this operator applied is not applied again while no other operator was elected, and all of it is once one was.
+// What this operator applied is not applied again while no other operator was elected, and all of it is applied again once
+// one was.
 func TestWhatWasAppliedIsForgottenOnceAnotherOperatorActed(t *testing.T) {
 	m := newMemory()
 	m.resume(1)
@@ -52,10 +53,11 @@ func TestWhatWasAppliedIsForgottenOnceAnotherOperatorActed(t *testing.T) {
 	}
 }
 
-// How long a fact has been seen is not how long nothing was: an API server that is down keeps leaders from renewing their Leases, too.
+// How long a fact has been seen does not include a time in which nothing was seen: an API server that is down keeps leaders
+// from renewing their Leases too.
 func TestWhatFailedLooksDidNotSeeBeginsAnew(t *testing.T) {
 	for name, tc := range map[string]struct {
-		failed time.Duration // looks, once a second, until then
+		failed time.Duration // looks fail, once a second, until then
 		want   time.Duration
 	}{
 		"one look fails":            {time.Second, 2 * time.Second},
@@ -74,7 +76,7 @@ func TestWhatFailedLooksDidNotSeeBeginsAnew(t *testing.T) {
 	}
 }
 
-// A pass whose look fails tells that to what is remembered.
+// A pass whose look fails records that in the memory.
 func TestAFailedLookIsNoSight(t *testing.T) {
 	s := newScene(t)
 	s.whole()

@@ -33,7 +33,7 @@ func init() {
 	metrics.Registry.MustRegister(failovers, failoverSeconds, steppedDown, operatorActs, stores)
 }
 
-// lostWrites is FailoverReport.WritesLost as a number; false before it is known at all.
+// lostWrites returns FailoverReport.WritesLost as a number; false if nothing is known yet.
 func lostWrites(text string) (float64, bool) {
 	switch text {
 	case "":
@@ -47,7 +47,7 @@ func lostWrites(text string) (float64, bool) {
 	return n, err == nil
 }
 
-// countFailover counts a change of leader that ended.
+// countFailover counts a change of leader that has ended.
 func countFailover(rec decide.Record, result v1alpha1.FailoverResult) {
 	lost := rec.WritesLost
 	if lost != v1alpha1.LostNone && lost != v1alpha1.LostUnknown {

@@ -12,18 +12,18 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// stores tells of every store as it was published last. Its figures are made when somebody reads them, so that a pass costs the same
-// however many stores there are.
+// stores exports the metrics of every store as it was last published. They are computed when somebody scrapes them, so that
+// a pass costs the same however many stores there are.
 var stores = &storeMetrics{shown: map[types.NamespacedName]shown{}, seen: map[types.NamespacedName]time.Time{}}
 
 type storeMetrics struct {
 	mu    sync.Mutex
 	shown map[types.NamespacedName]shown
-	// seen is when a store was looked at last, successfully: what is shown of it is no newer.
+	// seen is when a store was last looked at successfully: what is shown of the store is no newer.
 	seen map[types.NamespacedName]time.Time
 }
 
-// shown is one store; its status is not changed any more.
+// shown is one store; its status is never changed.
 type shown struct {
 	state  decide.State
 	lost   *decide.Loss
@@ -44,7 +44,7 @@ var (
 	descKept      = descOf("store_writes_lost", "1 while acknowledged writes that an election may have given up may be on some member's volume.")
 	descChanges   = descOf("store_leader_changes_total", "Changes of leader since a store was created, as its status counts them.", "count")
 
-	// The newest report of each store, figure by figure. A figure that it does not have is not shown.
+	// The newest report of each store, metric by metric. A figure that the report does not have is not exported.
 	descSeconds  = descOf("last_failover_phase_seconds", "How long the phases of the newest change of leader took.", "phase")
 	descLost     = descOf("last_failover_lost_writes", "Acknowledged writes that the newest change of leader lost; -1: unknown.")
 	descAt       = descOf("last_failover_timestamp_seconds", "When the newest change of leader began.", "kind", "reason", "result")
@@ -57,8 +57,8 @@ func (s *storeMetrics) show(key types.NamespacedName, plan decide.Plan) {
 	s.shown[key] = shown{plan.State, plan.Lost, plan.Status.DeepCopy()}
 }
 
-// expect is called before every look at a store, and saw after one that succeeded. A store that was never seen counts as seen when it was
-// first looked at: so that its age shows.
+// expect is called before every look at a store, and saw after a look that succeeded. A store that was never seen counts as
+// seen when it was first looked at, so that its age shows.
 func (s *storeMetrics) expect(key types.NamespacedName, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -80,7 +80,7 @@ func (s *storeMetrics) forget(key types.NamespacedName) {
 	delete(s.seen, key)
 }
 
-// Describe is prometheus.Collector's.
+// Describe implements prometheus.Collector.
 func (s *storeMetrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		descState, descCondition, descMembers, descLag, descSeen, descEpoch, descKept, descChanges, descSeconds, descLost, descAt, descPosition,
@@ -89,7 +89,7 @@ func (s *storeMetrics) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect is prometheus.Collector's.
+// Collect implements prometheus.Collector.
 func (s *storeMetrics) Collect(ch chan<- prometheus.Metric) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -122,7 +122,7 @@ func (s shown) collect(gauge func(*prometheus.Desc, float64, ...string)) {
 	gauge(descKept, truth(s.lost != nil))
 	roles := map[string]float64{}
 	for _, role := range []v1alpha1.MemberRole{v1alpha1.MemberLeader, v1alpha1.MemberFollower, v1alpha1.MemberWaiting, v1alpha1.MemberFenced, v1alpha1.MemberUnknown} {
-		roles[string(role)] = 0 // that nobody has it is told, too
+		roles[string(role)] = 0 // export 0 for a role that nobody has
 	}
 	for _, m := range s.status.Members {
 		roles[string(m.Role)]++

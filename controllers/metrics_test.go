@@ -20,7 +20,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/test/metricdocs"
 )
 
-// series are those of a collector that are not 0, as text.
+// series returns the series of a collector that are not 0, as text.
 func series(t *testing.T, c prometheus.Collector) (out []string) {
 	t.Helper()
 	r := prometheus.NewPedanticRegistry()
@@ -46,7 +46,7 @@ func series(t *testing.T, c prometheus.Collector) (out []string) {
 	return out
 }
 
-// What is shown of a store is what was published last, and nothing from before, nor anything once it is gone.
+// What is exported for a store is what was last published: nothing from before, and nothing once the store is gone.
 func TestMetricsTellOfEveryStoreAsItWasPublishedLast(t *testing.T) {
 	m := &storeMetrics{shown: map[types.NamespacedName]shown{}}
 	orders, bills := types.NamespacedName{Namespace: "shop", Name: "orders"}, types.NamespacedName{Namespace: "shop", Name: "bills"}
@@ -62,7 +62,7 @@ func TestMetricsTellOfEveryStoreAsItWasPublishedLast(t *testing.T) {
 		},
 	}
 	m.show(orders, plan)
-	plan.Status.Members[0].Role = "Unknown" // later, of another pass
+	plan.Status.Members[0].Role = "Unknown" // later, by another pass
 	want := []string{
 		"replicatedstore_last_failover_lost_writes shop orders = -1",
 		"replicatedstore_last_failover_phase_seconds shop total orders = 2",
@@ -93,7 +93,7 @@ func TestMetricsTellOfEveryStoreAsItWasPublishedLast(t *testing.T) {
 	}
 }
 
-// What no member does is told as 0, not left out: else nobody can be alerted to it.
+// A role that nobody has is exported as 0, not left out: otherwise nobody could be alerted to it.
 func TestMetricsTellOfRolesThatNobodyHas(t *testing.T) {
 	m := &storeMetrics{shown: map[types.NamespacedName]shown{}}
 	plan := decide.Plan{State: decide.Blocked}
@@ -118,7 +118,7 @@ func TestMetricsTellOfRolesThatNobodyHas(t *testing.T) {
 	}
 }
 
-// An operator that is not elected any more shows nothing of a store beside the one that is, and publishes nothing.
+// An operator that is no longer elected exports nothing for a store next to the elected one, and publishes nothing.
 func TestMetricsOfAStoreAreTakenBackOnStandby(t *testing.T) {
 	c := &changed{}
 	p := &pass{Reconciler: &Reconciler{Client: c}, memory: newMemory(), store: &v1alpha1.ReplicatedStore{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "standby"}}}
@@ -138,7 +138,8 @@ func TestMetricsOfAStoreAreTakenBackOnStandby(t *testing.T) {
 	}
 }
 
-// A store whose looks fail is shown as it was last, with when that was; one that was never seen, with when it was looked at first.
+// A store whose looks fail is exported as last seen, with the time of that; a store that was never seen, with the time when
+// it was first looked at.
 func TestMetricsTellOfAStoreThatIsNotSeen(t *testing.T) {
 	key := types.NamespacedName{Namespace: "shop", Name: "orders"}
 	stores.forget(key)
@@ -179,10 +180,10 @@ func TestMetricsTellOfAStoreThatIsNotSeen(t *testing.T) {
 	s.Election = nil
 	pass(1060, false, "1060")
 	s.Election = newElection(&shelfLock{shelf: &shelf{}}, ElectionOptions{})
-	pass(1070, true, "") // it lost its election with the API server
+	pass(1070, true, "") // it lost its election together with the API server
 }
 
-// An operator acts once it is elected and its caches are there, whichever comes last.
+// An operator acts once it is elected and its caches are filled, whichever comes last.
 func TestMetricsTellWhoActs(t *testing.T) {
 	for _, election := range []*Election{nil, newElection(&shelfLock{shelf: &shelf{}}, ElectionOptions{})} {
 		r := &Reconciler{Election: election}

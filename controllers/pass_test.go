@@ -25,13 +25,13 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// cluster takes what whole passes write: it holds the store and the claims, and forgets the rest.
+// cluster receives what whole passes write: it stores the store and the claims, and forgets the rest.
 type cluster struct {
 	*objects
 	store  *v1alpha1.ReplicatedStore
 	refuse func(child, runtime.ApplyConfiguration) error
 	made   []string // what was applied, by kind and name
-	theirs string   // the name of what belongs to somebody else
+	theirs string   // the name of an object that belongs to somebody else
 }
 
 func (c *cluster) Get(ctx context.Context, key client.ObjectKey, into client.Object, o ...client.GetOption) error {
@@ -97,7 +97,7 @@ func (s *scene) whole() *cluster {
 	return c
 }
 
-// lose takes the pods of members away.
+// lose removes the pods of members.
 func (s *scene) lose(names ...string) {
 	s.cache.pods = slices.DeleteFunc(slices.Clone(s.cache.pods), func(p corev1.Pod) bool { return slices.Contains(names, p.Name) })
 	for _, name := range names {
@@ -114,7 +114,7 @@ func forbidden(c child, why string) error {
 	return apierrors.NewForbidden(schema.GroupResource{Resource: strings.ToLower(c.Kind)}, c.Metadata.Name, errors.New(why))
 }
 
-// A volume that may not grow keeps its member's pod from nothing, also once the pod has to be made anew.
+// A volume that may not grow does not keep its member's pod away, even if the pod has to be made anew.
 func TestAMemberIsMadeWhoseClaimMayNotGrow(t *testing.T) {
 	s := newScene(t)
 	c := s.whole()
@@ -149,7 +149,7 @@ func TestAMemberIsMadeWhoseClaimMayNotGrow(t *testing.T) {
 	}
 }
 
-// What cannot be applied keeps nothing away that does not need it, and is tried again.
+// What cannot be applied holds up nothing that does not need it, and is retried.
 func TestMembersAreMadeWhateverElseCannotBe(t *testing.T) {
 	for name, tc := range map[string]struct {
 		refuse string
@@ -189,13 +189,13 @@ func TestMembersAreMadeWhateverElseCannotBe(t *testing.T) {
 	}
 }
 
-// Why a member cannot be made is told by status from the next look on, until it is made.
+// Status says why a member cannot be made from the next look on, until the member is made.
 func TestWhyAMemberCannotBeMadeIsPublished(t *testing.T) {
 	s := newScene(t)
 	c := s.whole()
 	s.lose("orders-3")
 	says := func() string {
-		s.memory.published = time.Time{} // of texts, each is published
+		s.memory.published = time.Time{} // so that a change of texts is published each time
 		_, _ = s.pass(t)
 		return meta.FindStatusCondition(c.store.Status.Conditions, v1alpha1.ConditionDegraded).Message
 	}
@@ -217,7 +217,7 @@ func TestWhyAMemberCannotBeMadeIsPublished(t *testing.T) {
 	}
 }
 
-// Nor does what is somebody else's, and is nothing that a pod refers to.
+// Nor does an object that belongs to somebody else and that no pod refers to hold up members.
 func TestMembersAreMadeWhateverElseIsSomebodyElses(t *testing.T) {
 	for _, theirs := range []string{"Service/orders-r", "PodDisruptionBudget/orders-nodes"} {
 		s := newScene(t)
@@ -233,7 +233,7 @@ func TestMembersAreMadeWhateverElseIsSomebodyElses(t *testing.T) {
 	}
 }
 
-// A pod with an account of somebody else's would have what that one may do.
+// A pod with somebody else's account would have that account's permissions.
 func TestNoMemberIsMadeWithTheAccountOfSomebodyElse(t *testing.T) {
 	for _, theirs := range []string{"ServiceAccount/orders-nodes", "Role/orders-nodes", "RoleBinding/orders-nodes"} {
 		s := newScene(t)
@@ -246,7 +246,8 @@ func TestNoMemberIsMadeWithTheAccountOfSomebodyElse(t *testing.T) {
 	}
 }
 
-// The generation that status is about is one that was applied: whoever waits for it, and deletes the store then, relies on that.
+// The generation that status reports as observed is one that was applied: whoever waits for it, and then deletes the store,
+// relies on that.
 func TestTheSpecIsObservedOnceItIsApplied(t *testing.T) {
 	s := newScene(t)
 	c := s.whole()
@@ -275,7 +276,7 @@ func TestTheSpecIsObservedOnceItIsApplied(t *testing.T) {
 	look("applied before", 2)
 }
 
-// A route that cannot be written is tried again soon: clients wait for it.
+// A route that cannot be written is retried soon: clients wait for it.
 func TestARouteThatFailsIsTriedAgainSoon(t *testing.T) {
 	s := newScene(t)
 	c := s.whole()
@@ -295,7 +296,7 @@ func TestARouteThatFailsIsTriedAgainSoon(t *testing.T) {
 	}
 }
 
-// What comes next in a pass may begin another change of leader: the report of the one that has ended is told before.
+// The next step of a pass may begin another change of leader, so the report of one that has ended is published first.
 func TestAnEndedChangeOfLeaderIsToldAtOnce(t *testing.T) {
 	report := func(epoch int64, r v1alpha1.FailoverResult) *v1alpha1.FailoverReport {
 		return &v1alpha1.FailoverReport{Epoch: epoch, Result: r}

@@ -6,37 +6,37 @@ import (
 	"time"
 )
 
-// For how long the API server is given a write about a child, its turn included. What judges it there may hang, and the store is not
-// looked at meanwhile.
+// How long the API server gets for a write about a child, including the wait for a turn. A webhook that judges the write may
+// hang, and the store is not looked at meanwhile.
 const (
 	writePatience = 3 * time.Second
-	// longPatience is for a kind that was late before: more than the 10 s that the API server by default gives a webhook, for it goes
-	// on then where it may do without.
+	// longPatience is for a kind that was late before. It exceeds the 10 s that the API server gives a webhook by default,
+	// because after that the API server goes on without the webhook if it may.
 	longPatience = 12 * time.Second
 )
 
-// A kind of which a child was late is left alone for firstRest, and twice as long each time, up to lastRest: others go on, and the store
-// is looked at.
+// If a child is late, its kind is left alone for firstRest, and twice as long each further time, up to lastRest. Meanwhile
+// other kinds are applied and the store is looked at.
 const (
 	firstRest = 5 * time.Second
 	lastRest  = time.Minute
 )
 
-// lateness is that of a kind of child: how often in a row one was not applied in time, and the newest of these.
+// lateness describes one kind of child: how often in a row a child was not applied in time, and the latest such failure.
 type lateness struct {
 	times int
 	at    time.Time
 	err   error
 }
 
-// The pause before a member that could not be made is tried again: it doubles with each attempt, up to lastVainRest. What keeps it away,
-// as a quota, may go on for days.
+// The pause before retrying a member that could not be made. It doubles with each attempt, up to lastVainRest: what keeps
+// the member away, such as a quota, may last for days.
 const (
 	firstVainRest = 100 * time.Millisecond
 	lastVainRest  = 30 * time.Second
 )
 
-// vain is how often in a row a member could not be made from one spec, when that was last, and why.
+// vain is how often in a row a member could not be made from one spec, when that last happened, and why.
 type vain struct {
 	hash  string // of the spec
 	times int
@@ -44,7 +44,7 @@ type vain struct {
 	err   error
 }
 
-// again is v after one more attempt.
+// again returns v after one more attempt.
 func (v vain) again(hash string, now time.Time, err error) vain {
 	if v.hash != hash {
 		v.times = 0
@@ -52,7 +52,7 @@ func (v vain) again(hash string, now time.Time, err error) vain {
 	return vain{hash, v.times + 1, now, err}
 }
 
-// rests tells whether it is too early for the next attempt. Another spec is tried at once.
+// rests reports whether it is too early for the next attempt. Another spec is tried at once.
 func (v vain) rests(hash string, now time.Time) bool {
 	rest := lastVainRest
 	if v.times < 10 {
@@ -61,7 +61,7 @@ func (v vain) rests(hash string, now time.Time) bool {
 	return v.times > 0 && v.hash == hash && now.Sub(v.at) < rest
 }
 
-// patience is how long the next one is waited for.
+// patience returns how long to wait for the next write.
 func (l lateness) patience() time.Duration {
 	if l.times < 2 {
 		return writePatience
@@ -69,7 +69,7 @@ func (l lateness) patience() time.Duration {
 	return longPatience
 }
 
-// rests tells whether it is too early for the next one.
+// rests reports whether it is too early for the next write.
 func (l lateness) rests(now time.Time) bool {
 	rest := lastRest
 	if l.times < 5 {
@@ -78,8 +78,8 @@ func (l lateness) rests(now time.Time) bool {
 	return l.times > 0 && now.Sub(l.at) < rest
 }
 
-// late is why no child of a kind is applied now; nil: nothing is in the way. One that was late ends the applying of its pass, and that
-// of its kind for a while.
+// late says why no child of a kind is applied now; nil if nothing is in the way. A late write ends all applying in its pass,
+// and that of its kind for a while.
 func (p *pass) late(kind string) error {
 	if p.tooLate != nil {
 		return p.tooLate
@@ -90,7 +90,7 @@ func (p *pass) late(kind string) error {
 	return nil
 }
 
-// inTime does a write about a child, and gives it so long. Once one was late, nothing more is applied in the pass.
+// inTime runs a write about a child with a time limit. Once a write was late, nothing more is applied in the pass.
 func (p *pass) inTime(ctx context.Context, patience time.Duration, write func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -101,10 +101,10 @@ func (p *pass) inTime(ctx context.Context, patience time.Duration, write func(co
 	return err
 }
 
-// labelling is the kind, for lateness, of what labels pods.
+// labelling is the kind that lateness records for the labelling of pods.
 const labelling = "label"
 
-// resting does a write that is not about applying a child, unless one of its kind was late a moment ago.
+// resting runs a write that does not apply a child, unless one of its kind was late a moment ago.
 func (p *pass) resting(kind string, write func() error) error {
 	was := p.lates[kind]
 	if was.rests(p.Clock.Now()) {

@@ -16,10 +16,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// hanging is a cluster in which what judges some kinds takes its time.
+// hanging is a cluster whose webhooks take their time with some kinds.
 type hanging struct {
 	*cluster
-	takes map[string]time.Duration // by kind; 0: no time
+	takes map[string]time.Duration // by kind; 0: none
 	told  int                      // how often status was written
 }
 
@@ -76,7 +76,7 @@ func newHanging(t *testing.T, takes map[string]time.Duration) (*scene, *hanging)
 	return s, h
 }
 
-// timed does a pass, which may take so long.
+// timed makes a pass, which may take at most that long.
 func (s *scene) timed(t *testing.T, most time.Duration) error {
 	t.Helper()
 	began := time.Now()
@@ -87,7 +87,7 @@ func (s *scene) timed(t *testing.T, most time.Duration) error {
 	return err
 }
 
-// A webhook that hangs takes a few seconds of a pass, now and then: what was decided is told, and everything else goes on.
+// A hanging webhook takes a few seconds of a pass, now and then: what was decided is published, and everything else goes on.
 func TestAHungWebhook(t *testing.T) {
 	for kind, without := range map[string]string{"Pod": "PodDisruptionBudget/orders-nodes", "PersistentVolumeClaim": "Service/orders-r", "Service": "Pod/orders-3"} {
 		t.Run(kind, func(t *testing.T) {
@@ -116,7 +116,8 @@ func TestAHungWebhook(t *testing.T) {
 	}
 }
 
-// The API server goes on without a webhook that it may do without, after ten seconds: these it is given once it was late before.
+// After ten seconds the API server goes on without a webhook that is not required; a kind that was late before gets that
+// long.
 func TestAWebhookThatIsSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, h := newHanging(t, map[string]time.Duration{"Pod": 10 * time.Second})
@@ -132,7 +133,7 @@ func TestAWebhookThatIsSlow(t *testing.T) {
 	})
 }
 
-// Who waits for others' children in vain ends its pass in time, too, and blames no kind for it.
+// A pass that waits in vain for other stores' children ends in time too, and blames no kind for it.
 func TestTurnsThatOthersKeep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, h := newHanging(t, nil)
@@ -152,7 +153,7 @@ func TestTurnsThatOthersKeep(t *testing.T) {
 	})
 }
 
-// Nor does a pod's label, or its removal, take the pass.
+// Setting or removing a pod's label does not use up the pass either.
 func TestAHungPatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, h := newHanging(t, map[string]time.Duration{"Pod": time.Hour})
@@ -168,7 +169,7 @@ func TestAHungPatch(t *testing.T) {
 	})
 }
 
-// What hangs again and again is tried ever more rarely.
+// What hangs again and again is retried less and less often.
 func TestLatenessRests(t *testing.T) {
 	at := time.Now()
 	for times, rest := range map[int]time.Duration{0: 0, 1: firstRest, 2: 2 * firstRest, 4: 8 * firstRest, 5: lastRest, 1000: lastRest} {

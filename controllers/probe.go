@@ -30,7 +30,7 @@ func (p *pass) ask(ctx context.Context, members map[string]decide.Member) {
 	for name, m := range maps.All(members) {
 		pr := p.probeOf(name, m.Pod)
 		if m.Pod == nil || m.Pod.IP == "" {
-			result(name, pr.failed(decide.Unknown, p.Clock.Now(), time.Time{})) // others are being asked meanwhile
+			result(name, pr.failed(decide.Unknown, p.Clock.Now(), time.Time{})) // locked: other members are already being asked
 			continue
 		}
 		to := p.target(name, m.Pod.IP)
@@ -52,8 +52,8 @@ func (p *pass) ask(ctx context.Context, members map[string]decide.Member) {
 	p.departed.Dismiss(members)
 }
 
-// probeOf is what is remembered of a member. Its last status outlives its pod (it says how far the member was when it was
-// last heard); the patience with it does not.
+// probeOf returns what is remembered of a member. Its last status outlives its pod, because it says how far the member was
+// when last heard. What is known of how the previous pod answered (timeouts, refusals, its address) does not.
 func (p *pass) probeOf(name string, pod *decide.Pod) *probe {
 	pr := p.probes[name]
 	if pr == nil {
@@ -66,13 +66,13 @@ func (p *pass) probeOf(name string, pod *decide.Pod) *probe {
 	return pr
 }
 
-// answersStill tells whether a member answered when it was asked last.
+// answersStill reports whether a member answered when it was last asked.
 func (p *pass) answersStill(member string) bool {
 	pr := p.probes[member]
 	return pr != nil && pr.status != nil && pr.failing.IsZero()
 }
 
-// askOne asks one member. An answer of somebody else at its address says nothing about it.
+// askOne asks one member. If somebody else answers at its address, that says nothing about the member.
 func (p *pass) askOne(ctx context.Context, to nodeclient.Target, pr *probe) decide.Probe {
 	if now := p.Clock.Now(); (pr.timedOut || pr.refused) && now.Sub(pr.askedAt) < probeAgainAfter && !pr.askedAt.Before(p.began) {
 		reach := decide.TimedOut
@@ -115,17 +115,17 @@ func (p *pass) askOne(ctx context.Context, to nodeclient.Target, pr *probe) deci
 	}
 }
 
-// impatient: it timed out the last time, and its status stream has said nothing since either. One that talks, and answers slowly, is
-// given all the time it had before: else it would time out for ever.
+// impatient reports whether the member timed out last time and its status stream has been silent since. A member that talks
+// but answers slowly gets the full time again: otherwise it would time out forever.
 func (pr *probe) impatient(heard time.Time) bool { return pr.timedOut && !heard.After(pr.askedAt) }
 
-// heard is when a member's status stream said something last.
+// heard returns when a member's status stream last said something.
 func (p *pass) heard(member string) time.Time {
 	return p.watcher.Heard(client.ObjectKeyFromObject(p.store), member)
 }
 
-// failed is the outcome of a question without an answer, which was asked at pr.askedAt or not at all; heard is when the member's
-// stream said something last.
+// failed returns the outcome of a question without an answer, asked at pr.askedAt or not at all. heard is when the member's
+// stream last said something.
 func (pr *probe) failed(r decide.Reach, now, heard time.Time) decide.Probe {
 	if pr.failing.IsZero() {
 		pr.failing = now
@@ -144,7 +144,7 @@ func (pr *probe) failed(r decide.Reach, now, heard time.Time) decide.Probe {
 	return out
 }
 
-// target is the control port of a member whose pod has the address ip.
+// target returns the control port of a member whose pod has the address ip.
 func (p *pass) target(member, ip string) nodeclient.Target {
 	return nodeclient.Target{
 		Address:  net.JoinHostPort(ip, strconv.Itoa(v1alpha1.PortControl)),

@@ -24,7 +24,7 @@ func (ready) Status(_ context.Context, to nodeclient.Target) (wire.Status, error
 	return wire.Status{Store: "orders", StoreUID: to.StoreUID, Member: to.Member}, nil
 }
 
-// Some members answer while others turn out to have no address: a map that both write to ended the operator's process. (Found by the
+// Some members answer while others turn out to have no address: a map that both wrote to crashed the operator. (Found by the
 // API-server suite.)
 func TestMembersAreAskedWhileOthersHaveNoAddress(t *testing.T) {
 	nodes := ready{}
@@ -51,7 +51,7 @@ func TestMembersAreAskedWhileOthersHaveNoAddress(t *testing.T) {
 	}
 }
 
-// moved are nodes at addresses where others were before.
+// moved are nodes at addresses that others had before.
 type moved struct {
 	nodeclient.Client
 	at map[string]string // who answers, by address
@@ -90,7 +90,7 @@ func TestWhereAMemberHasAnswered(t *testing.T) {
 	ask("it is back", decide.Pod{UID: "u", IP: "192.0.2.2"}, false, false)
 }
 
-// late are nodes that answer nothing, but why where there is a why.
+// late are nodes that do not answer, except with the reason if there is one.
 type late struct {
 	nodeclient.Client
 	why string
@@ -103,7 +103,8 @@ func (n *late) Status(context.Context, nodeclient.Target) (wire.Status, error) {
 	return wire.Status{}, context.DeadlineExceeded
 }
 
-// A member that says why it does not answer counts as one that does not, and what it says is told as long as it says it.
+// A member that says why it does not answer counts as one that does not answer, and its reason is reported for as long as it
+// gives it.
 func TestWhyAMemberDoesNotAnswer(t *testing.T) {
 	nodes := &late{why: "the disk hangs"}
 	now := clocktesting.NewFakePassiveClock(time.Unix(1000, 0))
@@ -133,7 +134,7 @@ func TestWhyAMemberDoesNotAnswer(t *testing.T) {
 	ask("it is another one", "v", "")
 }
 
-// A member that takes longer to answer than a silent one is asked for, and talks on its stream, does not stay timed out.
+// A member that takes longer to answer than a silent one is given, but talks on its stream, does not stay timed out.
 func TestSlowMemberIsGivenTime(t *testing.T) {
 	asked := time.Unix(1000, 0)
 	for name, tc := range map[string]struct {

@@ -20,26 +20,27 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// publishPatience bounds the writing of status, which has a time of its own: what a pass came to is told however long it took.
+// publishPatience bounds the writing of status. It does not count against the pass: the result of a pass is published
+// however long the pass took.
 const publishPatience = 5 * time.Second
 
-// publish writes status, if it changed, and metrics. A plan that was never made publishes nothing, and an operator on standby takes back
-// what it showed, also where it cannot see the store.
+// publish writes status, if it changed, and metrics. It publishes nothing if no plan was made. An operator on standby
+// withdraws its metrics of the store, even if it cannot see the store.
 func (p *pass) publish(ctx context.Context, plan decide.Plan) error {
 	never := plan.State == decide.StateInvalid
 	switch {
 	case plan.Standby, never && !p.Election.acting():
-		stores.forget(client.ObjectKeyFromObject(p.store)) // another operator shows it
+		stores.forget(client.ObjectKeyFromObject(p.store)) // another operator exports it
 		return nil
 	case never:
 		return nil
 	}
-	if plan.StandsIn == 0 { // else it is soon another operator's again
+	if plan.StandsIn == 0 { // otherwise the store is soon another operator's again
 		stores.show(client.ObjectKeyFromObject(p.store), plan)
 		stores.saw(client.ObjectKeyFromObject(p.store), p.began)
 	}
 	status := plan.Status.DeepCopy()
-	status.FailoverRequest = p.store.Status.FailoverRequest // finishRequest has written the newest
+	status.FailoverRequest = p.store.Status.FailoverRequest // finishRequest has already written the newest
 	if p.takenUp != status.ObservedGeneration {
 		observed(status, p.store.Status.ObservedGeneration)
 	}
@@ -52,8 +53,8 @@ func (p *pass) publish(ctx context.Context, plan decide.Plan) error {
 	}
 	old := p.store.DeepCopy()
 	p.store.Status = *status
-	// Against a store older than the truth a patch would mix the two: what did not change since that copy keeps its newer
-	// value, beside what did.
+	// If p.store is outdated, a patch would mix the two: fields unchanged since that copy would keep their newer values
+	// beside those that changed. The lock turns that into a conflict.
 	patch := client.MergeFromWithOptions(old, client.MergeFromWithOptimisticLock{})
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishPatience)
 	defer cancel()
@@ -67,15 +68,15 @@ func (p *pass) publish(ctx context.Context, plan decide.Plan) error {
 	return nil
 }
 
-// untold tells whether a change of leader has ended, and status does not say so yet: what comes next in the same pass may begin another,
-// and this one's report would never be told.
+// untold reports whether a change of leader has ended but status does not say so yet. The next step of this pass may begin
+// another change, and the report on this one would never be published.
 func (p *pass) untold(plan decide.Plan) bool {
 	now, told := plan.Status.LastFailover, p.store.Status.LastFailover
 	return now != nil && now.Result.Finished() && (told == nil || told.Epoch != now.Epoch || !told.Result.Finished())
 }
 
-// weaker tells whether the plan has a leader acknowledge with fewer synchronous followers than status tells, and whether that waits until
-// status tells it: what lowers durability under a leader does, what brings a leader does not.
+// weaker reports whether the plan has a leader acknowledge with fewer synchronous followers than status says, and whether
+// that must wait until status says so. Lowering durability under a leader waits; promoting a leader does not.
 func (p *pass) weaker(plan decide.Plan) (weaker, waits bool) {
 	if plan.Status.Replication.Number >= p.store.Status.Replication.Number {
 		return false, false
@@ -91,8 +92,8 @@ func (p *pass) weaker(plan decide.Plan) (weaker, waits bool) {
 	return false, false
 }
 
-// tellFirst publishes what is to be told before the plan is carried out. Against a store older than the truth the plan is made anew; other
-// failures keep back only what waits to be told.
+// tellFirst publishes what must be known before the plan is carried out. If p.store was outdated the plan must be made anew;
+// other failures hold back only what must wait to be published.
 func (p *pass) tellFirst(ctx context.Context, plan decide.Plan) error {
 	weaker, waits := p.weaker(plan)
 	if !weaker && (!plan.Risky() || !p.untold(plan)) {
@@ -106,7 +107,7 @@ func (p *pass) tellFirst(ctx context.Context, plan decide.Plan) error {
 	return nil
 }
 
-// observed makes a status, and its conditions, be about another generation of the spec.
+// observed attributes a status and its conditions to another generation of the spec.
 func observed(status *v1alpha1.ReplicatedStoreStatus, generation int64) {
 	status.ObservedGeneration = generation
 	for i := range status.Conditions {
@@ -114,10 +115,12 @@ func observed(status *v1alpha1.ReplicatedStoreStatus, generation int64) {
 	}
 }
 
-// figuresEvery is how often status is written where only figures and texts changed: these do with every write of the store's clients.
+// figuresEvery is how often status is written if only figures and texts changed: these change with every write of the
+// store's clients.
 const figuresEvery = time.Second
 
-// soonAgain tells whether a later pass may publish status: all that it tells beside figures and texts is published.
+// soonAgain reports whether publishing status may be left to a later pass, because apart from figures and texts everything
+// in it is published.
 func (p *pass) soonAgain(status *v1alpha1.ReplicatedStoreStatus) bool {
 	return !p.published.IsZero() && p.began.Sub(p.published) < figuresEvery &&
 		equality.Semantic.DeepEqual(withoutFigures(status), withoutFigures(&p.store.Status))
@@ -145,11 +148,11 @@ func withoutFigures(status *v1alpha1.ReplicatedStoreStatus) *v1alpha1.Replicated
 	return s
 }
 
-// announce logs and records an event when what is being done, or why, changes, and once for each note.
+// announce logs and records an event when what is being done, or the reason for it, changes, and once for each note.
 func (p *pass) announce(ctx context.Context, plan decide.Plan) {
 	for _, n := range p.fresh(plan.Notes, p.Clock.Now()) {
 		if plan.Standby {
-			continue // the operator that acts has said it
+			continue // the operator that acts has reported it
 		}
 		kind := corev1.EventTypeNormal
 		if n.Warning {
@@ -179,11 +182,12 @@ func (p *pass) announce(ctx context.Context, plan decide.Plan) {
 	p.Recorder.Eventf(p.store, nil, kind, plan.Reason, plan.State.String(), "%s", noted(plan.Message))
 }
 
-// warnAgain is after how long a failure that goes on is told anew.
+// warnAgain is after how long a failure that persists is reported again.
 const warnAgain = 10 * time.Minute
 
-// related is the pod of a member that an event tells about; nil for none. Events about one version of the store that agree in all but
-// their text become one, with the text of the first: those of two members must differ in something else.
+// related returns the pod of the member that an event is about; nil if member is "". Events about one version of the store
+// that agree in everything but their text are merged into one, with the text of the first, so events about two members must
+// differ in something else.
 func (p *pass) related(member string) runtime.Object {
 	if member == "" {
 		return nil
@@ -195,10 +199,10 @@ func (p *pass) related(member string) runtime.Object {
 	return ref
 }
 
-// warn records an event about something that failed, and not again while it goes on.
+// warn records an event about a failure, and does not repeat it while the failure persists.
 func (p *pass) warn(reason string, err error) { p.warnOf("Apply", "", reason, err) }
 
-// warnOf is warn about what was to be done, as one word, and with which member; "" for none.
+// warnOf is warn with the action that failed, as one word, and the member concerned; "" for none.
 func (p *pass) warnOf(action, member, reason string, err error) {
 	if errors.Is(err, errNotOwned) {
 		reason = v1alpha1.ReasonNotOwned
@@ -215,7 +219,7 @@ func (p *pass) warnOf(action, member, reason string, err error) {
 	p.Recorder.Eventf(p.store, p.related(member), corev1.EventTypeWarning, reason, action, "%s", note)
 }
 
-// distinct drops the lines that a text has already: errors that were joined may be the same one.
+// distinct drops repeated lines: joined errors may contain the same one twice.
 func distinct(text string) string {
 	var lines []string
 	for line := range strings.SplitSeq(text, "\n") {
@@ -226,7 +230,7 @@ func distinct(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// recorded counts a change of leader when the record that finishes it was written: once, by whoever wrote it.
+// recorded counts a change of leader when the record that finishes it was written: once, by the operator that wrote it.
 func (p *pass) recorded(rec decide.Record) {
 	before := p.seen.Lease.Record
 	switch {

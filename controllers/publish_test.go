@@ -17,7 +17,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// deleted is a cluster in which the store is gone already.
+// deleted is a cluster in which the store is already gone.
 type deleted struct{ client.Client }
 
 func (deleted) Status() client.SubResourceWriter { return deletedStatus{} }
@@ -28,7 +28,7 @@ func (deletedStatus) Patch(context.Context, client.Object, client.Patch, ...clie
 	return apierrors.NewNotFound(schema.GroupResource{Resource: "replicatedstores"}, "orders")
 }
 
-// TestStoreDeletedMeanwhileIsNoError: there is nowhere to publish to any more, and nothing to repeat.
+// TestStoreDeletedMeanwhileIsNoError: there is nothing left to publish to, and nothing to retry.
 func TestStoreDeletedMeanwhileIsNoError(t *testing.T) {
 	p := &pass{
 		Reconciler: &Reconciler{Client: deleted{}}, memory: newMemory(),
@@ -63,8 +63,8 @@ func (s changedStatus) Patch(_ context.Context, o client.Object, p client.Patch,
 	return apierrors.NewConflict(schema.GroupResource{Resource: "replicatedstores"}, "orders", errors.New("changed"))
 }
 
-// TestStatusIsNotMixedFromAnOlderCopy: a patch against an old copy of the store left the newer "Running" of a failover beside
-// the counter that its success had raised, and so the next pass counted it again. (Found by the soak.)
+// TestStatusIsNotMixedFromAnOlderCopy: a patch against an old copy of the store left the newer "Running" of a failover next
+// to the counter that its success had raised, so the next pass counted it again. (Found by the soak.)
 func TestStatusIsNotMixedFromAnOlderCopy(t *testing.T) {
 	c := &changed{}
 	p := &pass{
@@ -84,7 +84,7 @@ func TestStatusIsNotMixedFromAnOlderCopy(t *testing.T) {
 	}
 }
 
-// patched is a cluster that takes every status.
+// patched is a cluster that accepts every status.
 type patched struct {
 	client.Client
 	n int
@@ -105,7 +105,8 @@ func (s patchedStatus) Patch(ctx context.Context, _ client.Object, _ client.Patc
 	return nil
 }
 
-// TestFiguresAreNotPublishedByEveryPass: figures and texts change with every write of a client's, and every second of an outage.
+// TestFiguresAreNotPublishedByEveryPass: figures and texts change with every write of a client, and every second of an
+// outage.
 func TestFiguresAreNotPublishedByEveryPass(t *testing.T) {
 	c := &patched{}
 	r, m := &Reconciler{Client: c}, newMemory()
@@ -139,7 +140,7 @@ func TestFiguresAreNotPublishedByEveryPass(t *testing.T) {
 	pass(time.Hour, 4, "nothing")
 }
 
-// A pass whose time is over tells what it came to all the same.
+// A pass that has run out of time publishes its result all the same.
 func TestStatusIsToldHoweverLongThePassTook(t *testing.T) {
 	c := &patched{}
 	p := &pass{
@@ -155,7 +156,7 @@ func TestStatusIsToldHoweverLongThePassTook(t *testing.T) {
 	}
 }
 
-// The API server refuses an event whose note is longer than 1024 bytes: nobody would be told.
+// The API server rejects an event whose note is longer than 1024 bytes, so nobody would be told.
 func TestALongErrorFitsIntoAnEvent(t *testing.T) {
 	s := newScene(t)
 	s.whole()
@@ -169,7 +170,7 @@ func TestALongErrorFitsIntoAnEvent(t *testing.T) {
 	}
 }
 
-// So it does with what a plan, or a note, says in the words of the scheduler, kubelet or the API server.
+// The same holds for what a plan or a note says in the words of the scheduler, kubelet or the API server.
 func TestALongPlanFitsIntoAnEvent(t *testing.T) {
 	s := newScene(t)
 	s.whole()
@@ -184,7 +185,7 @@ func TestALongPlanFitsIntoAnEvent(t *testing.T) {
 	}
 }
 
-// TestAFailoverThatLostWritesIsAWarning: one that lost none is not.
+// TestAFailoverThatLostWritesIsAWarning checks that, and that a failover that lost none is not a warning.
 func TestAFailoverThatLostWritesIsAWarning(t *testing.T) {
 	for lost, want := range map[string]string{v1alpha1.LostNone: "Normal FailoverSucceeded", "12": "Warning FailoverSucceeded", v1alpha1.LostUnknown: "Warning FailoverSucceeded"} {
 		s := newScene(t)

@@ -11,13 +11,13 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// isOverQuota tells whether the API server refused a pod for which a quota has no room.
+// isOverQuota reports whether the API server refused a pod because a quota has no room for it.
 func isOverQuota(err error) bool {
 	return apierrors.IsForbidden(err) && strings.Contains(err.Error(), "exceeded quota")
 }
 
-// roomFor tells whether a quota that refused a member's next pod has room for it once its present one is gone. Where that cannot be told
-// it is taken to have.
+// roomFor reports whether a quota that refused a member's next pod has room for it once the present pod is gone. If that
+// cannot be determined, it returns true.
 func (p *pass) roomFor(ctx context.Context, member string, refusal error) bool {
 	if !isOverQuota(refusal) {
 		return true
@@ -34,10 +34,11 @@ func (p *pass) roomFor(ctx context.Context, member string, refusal error) bool {
 	return true
 }
 
-// quotaWords are how a quota refuses.
+// quotaWords matches the message with which a quota refuses.
 var quotaWords = regexp.MustCompile(`exceeded quota: .*, requested: (\S+), used: (\S+), limited: (\S+)`)
 
-// overQuota reads by how much a quota is exceeded, as it says: for each resource what is used and requested beyond the limit.
+// overQuota parses by how much a quota would be exceeded: for each resource, what is used plus what is requested, minus the
+// limit.
 func overQuota(words string) map[corev1.ResourceName]resource.Quantity {
 	parts := quotaWords.FindStringSubmatch(words)
 	if parts == nil {
@@ -57,7 +58,7 @@ func overQuota(words string) map[corev1.ResourceName]resource.Quantity {
 	return over
 }
 
-// amounts reads a list like pods=1,requests.cpu=500m; what cannot be read is left out.
+// amounts parses a list like pods=1,requests.cpu=500m. Items that cannot be parsed are left out.
 func amounts(list string) map[corev1.ResourceName]resource.Quantity {
 	out := map[corev1.ResourceName]resource.Quantity{}
 	for item := range strings.SplitSeq(list, ",") {
@@ -69,7 +70,7 @@ func amounts(list string) map[corev1.ResourceName]resource.Quantity {
 	return out
 }
 
-// freed is how much of what a quota counts a pod has; false where that is not known.
+// freed returns how much of a quota's resource the pod frees; false if that is unknown.
 func freed(pod *corev1.Pod, name corev1.ResourceName) (resource.Quantity, bool) {
 	if name == corev1.ResourcePods || name == "count/pods" {
 		return *resource.NewQuantity(1, resource.DecimalSI), true
@@ -86,13 +87,14 @@ func freed(pod *corev1.Pod, name corev1.ResourceName) (resource.Quantity, bool) 
 	return has(pod, name, func(r corev1.ResourceRequirements) corev1.ResourceList { return r.Requests }), true
 }
 
-// has is how much of a resource a pod has: what its containers have together, or one that runs before them, if that is more.
+// has returns how much of a resource a pod has: the sum over its containers or, if larger, the most that one init container
+// has.
 func has(pod *corev1.Pod, name corev1.ResourceName, of func(corev1.ResourceRequirements) corev1.ResourceList) resource.Quantity {
 	var sum, first resource.Quantity
 	for _, c := range pod.Spec.InitContainers {
 		switch q := of(c.Resources)[name]; {
 		case c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways:
-			sum.Add(q) // it stays beside the others
+			sum.Add(q) // a sidecar stays beside the others
 		case q.Cmp(first) > 0:
 			first = q
 		}

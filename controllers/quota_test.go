@@ -15,7 +15,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// A member is restarted where a quota has no room for one pod more, and not where it has none for the new pod in place of the old one.
+// A member is restarted if a quota merely has no room for one more pod, but not if it has no room for the new pod in place
+// of the old one.
 func TestAQuotaHasToHaveRoomForTheNextPod(t *testing.T) {
 	has := func(requests, limits string) corev1.ResourceRequirements {
 		of := func(cpu string) corev1.ResourceList {

@@ -16,15 +16,16 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// known is what a Lease said of the authority record, without what renewals change. The zero value: there is no Lease.
+// known is what a Lease said about the authority record, without what renewals change. The zero value means that there is no
+// Lease.
 type known struct {
 	uid    types.UID
-	record string // as it is written there
+	record string // as the annotation holds it
 	epoch  replication.Epoch
 	phase  decide.Phase
 }
 
-// shows tells whether a Lease (nil: there is none) says what is known.
+// shows reports whether a Lease (nil: there is none) says what is known.
 func (k known) shows(l *coordinationv1.Lease) bool {
 	if l == nil {
 		return k == known{}
@@ -32,23 +33,23 @@ func (k known) shows(l *coordinationv1.Lease) bool {
 	return l.UID == k.uid && l.Annotations[v1alpha1.AnnotationRecord] == k.record
 }
 
-// moved tells whether leadership has gone on between the two.
+// moved reports whether leadership has moved on from k to to.
 func (k known) moved(to known) bool { return k.epoch != to.epoch || k.phase != to.phase }
 
-// after tells whether what was known, or written, is newer than what a Lease said that was read uncached later.
+// after reports whether what was known, or written, is newer than a Lease that was read uncached later.
 func (k known) after(l *coordinationv1.Lease, rec *decide.Record) bool {
 	return l != nil && rec != nil && l.UID == k.uid && rec.Epoch < k.epoch
 }
 
-// maxReads bounds how often one look reads a record that moves on each time.
+// maxReads bounds how often one look reads a record that changes each time.
 const maxReads = 3
 
-// askAndRead asks the members, and reads the record after that: so a current record is never older than what they have promised.
+// askAndRead asks the members and then reads the record, so a current record is never older than what they have promised.
 //
-// The cache is good enough while it shows what was read or written last, and nobody asks for more (decide.Plan.Reread). Where the
-// record turns out to have moved on since it was known last, the members may have answered before that, and are asked again: else,
-// while two operators are at work, one would see the record of a new leader beside what members said before it was promoted, and
-// depose it.
+// The cache is good enough while it shows what was last read or written and nobody asks for more (decide.Plan.Reread). If
+// the record turns out to have moved on since it was last known, the members may have answered before that, so they are
+// asked again. Otherwise, with two operators at work, one could see the record of a new leader next to what members said
+// before it was promoted, and depose it.
 func (p *pass) askAndRead(ctx context.Context, members map[string]decide.Member) (decide.Lease, error) {
 	if !p.uncached.Record {
 		lease, err := p.getLease(ctx, p.Client)
@@ -68,7 +69,7 @@ func (p *pass) askAndRead(ctx context.Context, members map[string]decide.Member)
 		if err != nil {
 			return decide.Lease{}, err
 		}
-		p.lease.see(lease, p.Clock.Now()) // the cache's copies are taken down as they arrive
+		p.lease.see(lease, p.Clock.Now()) // the cache's copies are recorded as they arrive
 		out, was := p.seenLease(lease), p.known
 		if before.after(lease) || was.after(lease, out.Record) {
 			return decide.Lease{}, p.restored(lease)
@@ -79,7 +80,7 @@ func (p *pass) askAndRead(ctx context.Context, members map[string]decide.Member)
 	}
 }
 
-// getLease gets the store's Lease; nil: there is none.
+// getLease returns the store's Lease; nil if there is none.
 func (p *pass) getLease(ctx context.Context, from client.Reader) (*coordinationv1.Lease, error) {
 	lease := &coordinationv1.Lease{}
 	err := from.Get(ctx, client.ObjectKey{Namespace: p.store.Namespace, Name: v1alpha1.LeaseName(p.store.Name)}, lease)
@@ -105,7 +106,7 @@ func knownOf(l *coordinationv1.Lease, rec *decide.Record) known {
 	return k
 }
 
-// seenLease is what a decision needs of the Lease.
+// seenLease returns what a decision needs of the Lease.
 func (p *pass) seenLease(lease *coordinationv1.Lease) decide.Lease {
 	now := p.Clock.Now()
 	if lease == nil {
@@ -134,8 +135,8 @@ func (p *pass) seenLease(lease *coordinationv1.Lease) decide.Lease {
 	return out
 }
 
-// ownerOf tells whose Lease it is. Its name alone does not: a store that is made anew at once finds that of the store before,
-// until the cluster has collected it, and an application may have a Lease of that name.
+// ownerOf returns whose Lease it is. The name alone does not say: a store that is recreated at once finds the Lease of its
+// predecessor until the cluster has collected it, and an application may have a Lease of that name.
 func ownerOf(l *coordinationv1.Lease, store *v1alpha1.ReplicatedStore) decide.LeaseOwner {
 	controller := metav1.GetControllerOf(l)
 	switch {

@@ -12,11 +12,12 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// recording is a cluster that keeps the record, too, and notes in which order records and statuses with which k are written.
+// recording is a cluster that also stores the record, and notes in which order records and statuses are written, and with
+// which k.
 type recording struct {
 	*cluster
 	order []string
-	fails error // what becomes of a status
+	fails error // the result of writing a status
 }
 
 func (c *recording) Patch(_ context.Context, o client.Object, patch client.Patch, _ ...client.PatchOption) error {

@@ -32,7 +32,8 @@ func (c *lagging) Patch(context.Context, client.Object, client.Patch, ...client.
 	return c.refuses()
 }
 
-// A write about a pod that has been replaced is not repeated until the cache has caught up: the next pass reads for itself.
+// A write to a pod that has been replaced is not repeated until the cache has caught up; instead, the next pass reads
+// uncached.
 func TestAPodThatWasReplacedIsReadUncached(t *testing.T) {
 	for name, change := range map[string]func(*corev1.Pod){
 		"to be deleted":  func(p *corev1.Pod) { p.Status.Phase = corev1.PodFailed },

@@ -14,8 +14,8 @@ import (
 // asking is a cluster in which a person changes the request for another leader while a pass runs.
 type asking struct {
 	*cluster
-	report, before, after string // asked for as another status is written, before that with the outcome, and after it
-	taken                 int    // requests taken away
+	report, before, after string // requested while another status is written, before the one with the outcome, and after it
+	taken                 int    // requests removed
 }
 
 func (c *asking) ask(target string) {
@@ -34,7 +34,7 @@ type askingStatus struct {
 	c *asking
 }
 
-// Patch answers with the store as it is then, as the API server does.
+// Patch answers with the store as it then is, as the API server does.
 func (s askingStatus) Patch(ctx context.Context, o client.Object, p client.Patch, opts ...client.SubResourcePatchOption) error {
 	first, then := &s.c.report, new(string)
 	if o.(*v1alpha1.ReplicatedStore).Status.FailoverRequest != nil {
@@ -60,7 +60,7 @@ func (c *asking) Patch(_ context.Context, o client.Object, _ client.Patch, _ ...
 	return nil
 }
 
-// A request that came while the one before was answered is answered, too.
+// A request that arrived while the previous one was being answered is answered too.
 func TestANewerRequestIsAnswered(t *testing.T) {
 	for name, meanwhile := range map[string]asking{
 		"none": {}, "with the report before": {report: "orders-8"}, "before the outcome": {before: "orders-8"}, "after the outcome": {after: "orders-8"},

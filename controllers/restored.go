@@ -13,8 +13,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// leaseVersion is the newest version of a Lease that was seen. Versions of one object are numbers that grow (Kubernetes KEP-5504), and what
-// is read uncached is never older than what somebody was shown before: unless etcd was put back to an older copy.
+// leaseVersion is the newest version of a Lease that was seen. The versions of one object are numbers that grow (Kubernetes
+// KEP-5504), and an uncached read never returns an older version than anybody was shown before, unless etcd was restored to
+// an older copy.
 type leaseVersion struct {
 	uid    types.UID
 	newest uint64
@@ -31,7 +32,7 @@ func (v *leaseVersion) see(l *coordinationv1.Lease) {
 	}
 }
 
-// after tells whether v was newer than a Lease (nil: there is none) that was read uncached later.
+// after reports whether v is newer than a Lease (nil: there is none) that was read uncached later.
 func (v leaseVersion) after(l *coordinationv1.Lease) bool {
 	if l == nil || l.UID != v.uid {
 		return false
@@ -40,21 +41,21 @@ func (v leaseVersion) after(l *coordinationv1.Lease) bool {
 	return err == nil && n < v.newest
 }
 
-// restored ends the operator, for another one to begin with what there is now. Watches do not tell of what has gone back: they would show
-// what was there before the copy for as long as nothing else becomes of it, and so the leader that the -rw Service had led to.
-// Kubernetes asks whoever restores etcd to restart everything that remembers newer things.
+// restored ends the operator, so that another one starts with what is there now. Watches do not report what went back: until
+// something else happens to an object, caches would show what was there before the restore, including the leader that the
+// -rw Service had led to. Kubernetes asks whoever restores etcd to restart everything that remembers newer state.
 func (p *pass) restored(l *coordinationv1.Lease) error {
 	err := fmt.Errorf("the API server shows an older Lease %s, version %s, than before: its etcd, or that Lease, was put back to an older copy. "+
 		"This operator begins anew, for its caches hold what is no more", l.Name, l.ResourceVersion)
 	p.warn(v1alpha1.ReasonAPIServerRestored, err)
 	select {
 	case p.over <- err:
-	default: // it ends already
+	default: // already ending
 	}
 	return err
 }
 
-// endings has the manager end with what ends the operator.
+// endings makes the manager end when the operator must.
 func (r *Reconciler) endings(mgr ctrl.Manager) error {
 	over := make(chan error, 1)
 	r.over = over

@@ -17,7 +17,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/render"
 )
 
-// routeNow is where the -rw Service leads, as far as the cache knows: nil when it leads nowhere yet. What this operator wrote last
+// routeNow returns where the -rw Service leads, as far as the cache knows: nil if nowhere yet. What this operator last wrote
 // counts until the cache has caught up with it.
 func (p *pass) routeNow(ctx context.Context) (*decide.Route, error) {
 	slices := &discoveryv1.EndpointSliceList{}
@@ -48,7 +48,7 @@ func (p *pass) routeNow(ctx context.Context) (*decide.Route, error) {
 	return route, nil
 }
 
-// serviceTaken tells whether the Service of the -rw name is somebody else's, as far as the cache knows.
+// serviceTaken reports whether the Service with the -rw name belongs to somebody else, as far as the cache knows.
 func (p *pass) serviceTaken(ctx context.Context) (bool, error) {
 	service := &metav1.PartialObjectMetadata{}
 	service.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Service"))
@@ -62,16 +62,16 @@ func (p *pass) serviceTaken(ctx context.Context) (bool, error) {
 	return p.theirs(service), nil
 }
 
-// routed is where this operator made the Service lead.
+// routed is where this operator last pointed the Service.
 type routed struct {
 	route  decide.Route
-	before string // what the cache held then
+	before string // what the cache held at that time
 }
 
-// routeAgain is how soon a route that could not be written is tried again: clients wait for it.
+// routeAgain is how soon a route that could not be written is retried: clients wait for it.
 const routeAgain = 500 * time.Millisecond
 
-// route makes the -rw Service lead to a member. That it cannot is said, tried again soon, and holds up nothing else.
+// route points the -rw Service to a member. A failure is reported and retried soon, and holds up nothing else.
 func (p *pass) route(ctx context.Context, a decide.RouteClients) error {
 	var to *render.Destination
 	var route decide.Route

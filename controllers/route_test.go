@@ -8,8 +8,8 @@ import (
 	discoveryv1ac "k8s.io/client-go/applyconfigurations/discovery/v1"
 )
 
-// A Service of the -rw name that is somebody else's does not lead its clients to this store's leader: not to begin with, and not any more
-// where it did. Once it is gone, the store's own does.
+// A Service with the -rw name that belongs to somebody else must not lead its clients to this store's leader, and must stop
+// doing so if it did. Once it is gone, the store's own Service leads there.
 func TestClientsOfSomebodyElsesServiceAreLedNowhere(t *testing.T) {
 	for name, ledBefore := range map[string]bool{"nobody was led": false, "they were led": true} {
 		t.Run(name, func(t *testing.T) {

@@ -63,10 +63,10 @@ func (r *Reconciler) SetupWithManager(mgr ctrl.Manager, o controller.Options) er
 		Complete(r))
 }
 
-// started is no store's request. The first pass of all is made for it: passes begin once every cache is there.
+// started belongs to no store. The very first pass is made for it: passes begin once all caches are filled.
 var started = reconcile.Request{}
 
-// woken has stores looked at, and before all of them started.
+// woken is a source that enqueues started, and then the stores to be looked at.
 func woken(wakes <-chan types.NamespacedName) source.Source {
 	return source.Func(func(ctx context.Context, q queue) error {
 		q.Add(started)
@@ -84,7 +84,8 @@ func woken(wakes <-chan types.NamespacedName) source.Source {
 	})
 }
 
-// Ready tells, at once, whether passes are made: not yet while a cache that they read is not there. (A healthz.Checker.)
+// Ready returns an error until passes are being made, that is, until all caches that they read are filled. It never blocks.
+// (A healthz.Checker.)
 func (r *Reconciler) Ready(*http.Request) error {
 	if !r.ready.Load() {
 		return errors.New("not yet: the caches are being filled")
@@ -92,14 +93,15 @@ func (r *Reconciler) Ready(*http.Request) error {
 	return nil
 }
 
-// tellActing says in the metrics whether this operator acts: elected, and with passes being made.
+// tellActing sets the metric that says whether this operator acts: it is elected, and passes are being made.
 func (r *Reconciler) tellActing() {
-	r.telling.Lock() // so that who tells last has seen both
+	r.telling.Lock() // so that whoever sets it last has seen both
 	defer r.telling.Unlock()
 	operatorActs.Set(truth(r.ready.Load() && r.Election.acting()))
 }
 
-// stand has this operator stand for election, if there is one. Whatever comes of it, every store is looked at in that light at once.
+// stand has this operator stand for election, if there is one. Whenever the outcome changes, every store is looked at again
+// at once.
 func (r *Reconciler) stand(mgr ctrl.Manager, wakes chan<- types.NamespacedName) error {
 	if r.Election == nil {
 		return nil
@@ -109,7 +111,7 @@ func (r *Reconciler) stand(mgr ctrl.Manager, wakes chan<- types.NamespacedName) 
 	return mgr.Add(r.Election)
 }
 
-// electionChanged makes what is called when this operator was elected, or is not any more.
+// electionChanged returns the function to call when this operator was elected, or no longer is.
 func (r *Reconciler) electionChanged(wakes chan<- types.NamespacedName) func(context.Context) {
 	return func(ctx context.Context) {
 		r.tellActing()
@@ -124,20 +126,20 @@ func (r *Reconciler) electionChanged(wakes chan<- types.NamespacedName) func(con
 	}
 }
 
-// retries paces the passes of a store whose last one failed. What failed may be a Service that cannot be applied, while the
-// leader is silent and only looking again shows that it is time to act: so the pause stays far below a Lease's duration,
-// where the default grows to a quarter of an hour.
+// retries paces the passes of a store whose last pass failed. What failed may be a Service that cannot be applied while the
+// leader is silent, and only another look shows that it is time to act. So the pause stays far below a Lease's duration,
+// where the default would grow to a quarter of an hour.
 func retries() workqueue.TypedRateLimiter[reconcile.Request] {
 	return workqueue.NewTypedItemExponentialFailureRateLimiter[reconcile.Request](5*time.Millisecond, time.Second)
 }
 
-// storeChanged drops what the operator itself writes: status.
+// storeChanged drops updates that the operator itself writes, which are to status.
 func storeChanged() predicate.Predicate {
 	return predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{},
 		predicate.NewPredicateFuncs(func(o client.Object) bool { return o.GetDeletionTimestamp() != nil }))
 }
 
-// byLabel finds the store of a claim, which may outlive it and so need not be owned.
+// byLabel finds the store of a claim. A claim may outlive its store and so need not be owned by it.
 func byLabel(_ context.Context, o client.Object) []reconcile.Request {
 	name := o.GetLabels()[v1alpha1.LabelStore]
 	if name == "" {
@@ -146,7 +148,7 @@ func byLabel(_ context.Context, o client.Object) []reconcile.Request {
 	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: name}}}
 }
 
-// cordoned lets only through that a node takes new pods, or does not any more.
+// cordoned passes only a change in whether a node takes new pods.
 func cordoned() predicate.Predicate {
 	return predicate.Funcs{
 		CreateFunc: func(event.CreateEvent) bool { return false },
@@ -164,7 +166,7 @@ func cordoned() predicate.Predicate {
 func (r *Reconciler) storesOn(ctx context.Context, node client.Object) (out []reconcile.Request) {
 	pods := &corev1.PodList{}
 	if err := r.Client.List(ctx, pods, client.MatchingLabels{v1alpha1.LabelAppName: v1alpha1.AppName}); err != nil {
-		return nil // each store looks again by itself
+		return nil // each store is looked at regularly anyway
 	}
 	for _, p := range pods.Items {
 		if p.Spec.NodeName == node.GetName() {
@@ -174,12 +176,12 @@ func (r *Reconciler) storesOn(ctx context.Context, node client.Object) (out []re
 	return out
 }
 
-// leaseHandler takes down every renewal, when it happens, and wakes nobody for it. A Lease that changes otherwise was
-// written by a person, or by another operator.
+// leaseHandler records every renewal when it happens, and wakes nobody for it. A store is woken if the record changes or the
+// Lease is deleted: that may be the work of a person or of another operator.
 func (r *Reconciler) leaseHandler() handler.EventHandler {
 	note := func(o client.Object) (types.NamespacedName, bool) {
 		key := client.ObjectKeyFromObject(o)
-		m, known := r.memories.Load(key) // a store's Lease has its name
+		m, known := r.memories.Load(key) // a store's Lease has the store's name
 		if lease, ok := o.(*coordinationv1.Lease); known && ok {
 			m.(*memory).lease.see(lease, r.Clock.Now())
 		}

@@ -12,7 +12,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 )
 
-// TestFailedPassesDoNotDelayDetection: however long a child could not be applied, the store is looked at every second.
+// TestFailedPassesDoNotDelayDetection checks that, however long a child could not be applied, the store is looked at every
+// second.
 func TestFailedPassesDoNotDelayDetection(t *testing.T) {
 	limiter := retries()
 	for n := range 100 {
@@ -22,7 +23,7 @@ func TestFailedPassesDoNotDelayDetection(t *testing.T) {
 	}
 }
 
-// filling is a source whose cache is being filled until it is closed.
+// filling is a source whose cache is being filled until the channel is closed.
 type filling chan struct{}
 
 func (filling) Start(context.Context, queue) error { return nil }
@@ -36,7 +37,7 @@ func (f filling) WaitForSync(ctx context.Context) error {
 	}
 }
 
-// An operator whose caches are being filled is not ready: else the one before ends too early when it is replaced.
+// An operator whose caches are still being filled is not ready: otherwise its predecessor would end too early in an upgrade.
 func TestAnOperatorIsReadyOnceItsCachesAre(t *testing.T) {
 	r := &Reconciler{}
 	c, err := controller.NewUnmanaged("ready", controller.Options{

@@ -16,9 +16,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/render"
 )
 
-// tryPod asks the API server, in a dry run, whether it takes the pod that a member would get now, and remembers what it says. It is asked
-// under the member's own name, as everything that judges pods would see it: that the name is taken is found last. And before it what
-// the pod refers to is applied, as before a pod is made.
+// tryPod asks the API server, in a dry run, whether it accepts the pod that a member would get now, and remembers the
+// answer. It uses the member's own name, so that everything that judges pods sees the pod as it would be; that the name is
+// taken is detected last. Before that it applies what the pod refers to, as before a pod is created.
 func (p *pass) tryPod(ctx context.Context, a decide.TryPod) error {
 	if err := p.applyEach(ctx, render.Accounts(p.store)); err != nil {
 		p.warnOf("Try", a.Member, v1alpha1.ReasonApplyFailed, err)
@@ -53,30 +53,30 @@ func (p *pass) tryPod(ctx context.Context, a decide.TryPod) error {
 	return nil
 }
 
-// trialPatience bounds a dry run: the store is not watched meanwhile, and who judges pods may hang.
+// trialPatience bounds a dry run: the store is not looked at meanwhile, and a webhook that judges pods may hang.
 const trialPatience = 2 * time.Second
 
-// verdict reads how a dry run ended: why the pod is refused, "" when it is not, and whether that is unclear.
+// verdict interprets the result of a dry run: why the pod is refused, "" if it is not, and whether that is unclear.
 func verdict(err error) (refused string, unclear bool) {
 	switch {
 	case err == nil, apierrors.IsAlreadyExists(err):
 		return "", false
 	case isOverQuota(err):
-		return "", false // the pod that goes frees what it has, see roomFor; the quota is judged last
+		return "", false // quota is judged last, and deleting the old pod frees its share; see roomFor
 	case apierrors.IsBadRequest(err) && strings.Contains(err.Error(), "does not support dry run"):
-		return "", false // an old webhook that nobody can ask
+		return "", false // an old webhook, which cannot be asked
 	default:
 		return brief(reasonOf(err)), !apierrors.IsInvalid(err) && !apierrors.IsForbidden(err) && !apierrors.IsBadRequest(err)
 	}
 }
 
-// brief is a text as it fits into a sentence, and into an event with others.
+// brief shortens a text to fit into a sentence, and into an event with others.
 func brief(text string) string { return cut(strings.TrimRight(text, ". \n"), 640) }
 
-// noted is a text as it fits into an event: the API server refuses one whose note is longer than 1024 bytes.
+// noted shortens a text to fit into an event: the API server rejects a note longer than 1024 bytes.
 func noted(text string) string { return cut(text, 1000) }
 
-// cut is a text of most bytes, or some more where it says that there was more.
+// cut shortens a text to at most most bytes, plus a mark if something was cut.
 func cut(text string, most int) string {
 	if len(text) > most {
 		text = strings.ToValidUTF8(text[:most], "") + " ..."
@@ -84,10 +84,10 @@ func cut(text string, most int) string {
 	return text
 }
 
-// trialForgotten is after how long a trial is out of use: one that matters is renewed before.
+// trialForgotten is after how long a trial is dropped: one that still matters is renewed before.
 const trialForgotten = 2 * time.Minute
 
-// trialNow is the newest trial, if it was of the template as it is now.
+// trialNow returns the newest trial, if it was of the template as it is now.
 func (p *pass) trialNow(now time.Time) (decide.Trial, error) {
 	t := p.trial
 	if t.at.IsZero() {

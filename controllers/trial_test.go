@@ -21,11 +21,11 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// trying is a cluster that says something to pods that are tried, and takes down whose are deleted.
+// trying is a cluster that answers trials of pods, and records whose pods are deleted.
 type trying struct {
 	*cluster
 	says    error
-	running *corev1.Pod // who is read from the API server itself; nil: nobody
+	running *corev1.Pod // the pod read from the API server itself; nil: none
 	tried   []*corev1.Pod
 	deleted []string
 }
@@ -68,7 +68,7 @@ func newTrying(t *testing.T, says error) (*scene, *trying) {
 	return s, c
 }
 
-// A pod is deleted for another template only once the API server has said that it takes the next one.
+// A pod is deleted for another template only once the API server has said that it accepts the next one.
 func TestAPodIsTriedBeforeItsMemberIsRestarted(t *testing.T) {
 	for name, tc := range map[string]struct {
 		says    error
@@ -109,7 +109,7 @@ func TestAPodIsTriedBeforeItsMemberIsRestarted(t *testing.T) {
 	}
 }
 
-// told are the events so far.
+// told returns the events so far.
 func (s *scene) told() string {
 	var out []string
 	for recorded := s.Recorder.(*events.FakeRecorder).Events; len(recorded) > 0; {
@@ -118,7 +118,7 @@ func (s *scene) told() string {
 	return strings.Join(out, "\n")
 }
 
-// What was said of a pod is not said of another, whatever of the template is changed.
+// The answer about one pod does not apply to another, whatever part of the template changed.
 func TestATrialIsOfOneTemplate(t *testing.T) {
 	for name, change := range map[string]func(*scene){
 		"the spec":             func(s *scene) { s.store.Spec.Scheduling.PriorityClassName = "somewhere" },
@@ -141,7 +141,7 @@ func TestATrialIsOfOneTemplate(t *testing.T) {
 	}
 }
 
-// The pod is tried once what it refers to is there: it is refused without its ServiceAccount.
+// A pod is tried once what it refers to exists: without its ServiceAccount it is refused.
 func TestAPodIsTriedAfterWhatItRefersTo(t *testing.T) {
 	s, c := newTrying(t, taken)
 	s.store.Spec.Scheduling.PriorityClassName = "nowhere"
@@ -183,7 +183,7 @@ func TestVerdict(t *testing.T) {
 	}
 }
 
-// A trial of long ago is forgotten, so that nothing is compared with it at every look.
+// An old trial is forgotten, so that not every look has to compare the template with it.
 func TestATrialIsForgotten(t *testing.T) {
 	s, c := newTrying(t, noClass)
 	s.store.Spec.Scheduling.PriorityClassName = "nowhere"

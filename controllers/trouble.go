@@ -9,7 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 )
 
-// troubleOf is why a pod does not run, in Kubernetes' own words, and how its container ended, if it did.
+// troubleOf says why a pod does not run, in Kubernetes' own words, and how its container ended, if it did.
 func troubleOf(pod *corev1.Pod) string {
 	if pod.Status.Phase == corev1.PodFailed && pod.Status.Reason != "" {
 		return pod.Status.Reason + ": " + pod.Status.Message
@@ -25,7 +25,7 @@ func troubleOf(pod *corev1.Pod) string {
 		}
 	}
 	if creating, _ := containerOf(pod); !creating {
-		return "" // no init container keeps the member from running
+		return "" // init containers do not keep the member from running
 	}
 	for _, c := range pod.Status.InitContainerStatuses {
 		if text := whyWaiting(c); text != "" {
@@ -35,7 +35,7 @@ func troubleOf(pod *corev1.Pod) string {
 	return ""
 }
 
-// whyWaiting is why a container does not run, and how it ended, if it did; "" where nothing is wrong with it.
+// whyWaiting says why a container does not run, and how it ended, if it did; "" if nothing is wrong with it.
 func whyWaiting(c corev1.ContainerStatus) string {
 	w := c.State.Waiting
 	if w == nil || beingMade(w) || w.Reason == "" {
@@ -52,7 +52,7 @@ func beingMade(w *corev1.ContainerStateWaiting) bool {
 	return w.Reason == "ContainerCreating" || w.Reason == "PodInitializing"
 }
 
-// containerOf tells whether a pod's container is being made, and how it ended last.
+// containerOf reports whether a pod's container is being created, and how it last ended.
 func containerOf(pod *corev1.Pod) (creating bool, ended string) {
 	for _, c := range pod.Status.ContainerStatuses {
 		if w := c.State.Waiting; w != nil && beingMade(w) {
@@ -65,7 +65,7 @@ func containerOf(pod *corev1.Pod) (creating bool, ended string) {
 	return creating, ended
 }
 
-// endOf is how a container ended last; nil when it never did.
+// endOf returns how a container last ended; nil if it never did.
 func endOf(c corev1.ContainerStatus) *corev1.ContainerStateTerminated {
 	if c.State.Terminated != nil {
 		return c.State.Terminated
@@ -73,7 +73,7 @@ func endOf(c corev1.ContainerStatus) *corev1.ContainerStateTerminated {
 	return c.LastTerminationState.Terminated
 }
 
-// howEnded tells of an end: "ended at 2026-03-14T15:09:26Z with exit code 1: node: open log: no such file".
+// howEnded describes an end: "ended at 2026-03-14T15:09:26Z with exit code 1: node: open log: no such file".
 func howEnded(t *corev1.ContainerStateTerminated) string {
 	how := fmt.Sprintf("exit code %d", t.ExitCode)
 	if t.Reason != "" && t.Reason != "Error" && t.Reason != "Completed" {
@@ -90,7 +90,8 @@ func howEnded(t *corev1.ContainerStateTerminated) string {
 	return text
 }
 
-// lastWords is the line of the end of a log that says why the process ended: a panic's first one, or the last.
+// lastWords returns the line at the end of a log that says why the process ended: the first line of a panic, or the last
+// line.
 func lastWords(log string) string {
 	const most = 300
 	words := ""
@@ -107,7 +108,7 @@ func lastWords(log string) string {
 	return words
 }
 
-// nodeTroubleOf tells that a node is not ready, in Kubernetes' own words; "" while it is, or nothing is known of that.
+// nodeTroubleOf says that a node is not ready, in Kubernetes' own words; "" if it is, or if nothing is known about it.
 func nodeTroubleOf(node *corev1.Node) string {
 	for _, c := range node.Status.Conditions {
 		if c.Type == corev1.NodeReady && c.Status != corev1.ConditionTrue {

@@ -27,13 +27,13 @@ func waiting(reason, message string) corev1.ContainerState {
 	return corev1.ContainerState{Waiting: &corev1.ContainerStateWaiting{Reason: reason, Message: message}}
 }
 
-// withInit is a pod with an init container, as a service mesh adds one.
+// withInit returns the pod with an init container, as a service mesh adds one.
 func withInit(pod *corev1.Pod, is, was corev1.ContainerState) *corev1.Pod {
 	pod.Status.InitContainerStatuses = []corev1.ContainerStatus{{Name: "mesh-init", State: is, LastTerminationState: was}}
 	return pod
 }
 
-// TestWhyAContainerEnded: what the node said as it ended is told, also between two tries.
+// TestWhyAContainerEnded checks that what the node said as it ended is reported, also between two attempts.
 func TestWhyAContainerEnded(t *testing.T) {
 	running := corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}
 	refused := ended(1, "Error", "{\"msg\":\"opening\"}\nnode: open log: written by version 9: start that version.\n\n")
@@ -69,7 +69,7 @@ func TestWhyAContainerEnded(t *testing.T) {
 	}
 }
 
-// nodes is a cluster with one node, which it reads as the cache does.
+// nodes is a cluster with one node, read as from the cache.
 type nodes struct {
 	client.Client
 	node *corev1.Node
@@ -84,7 +84,7 @@ func (c nodes) Get(_ context.Context, key client.ObjectKey, into client.Object, 
 	return err
 }
 
-// TestWhatIsWrongWithANodeIsSeen: of a node's conditions the cache keeps the one that tells.
+// TestWhatIsWrongWithANodeIsSeen checks that the cache keeps the node condition that matters.
 func TestWhatIsWrongWithANodeIsSeen(t *testing.T) {
 	for name, tc := range map[string]struct {
 		status corev1.ConditionStatus

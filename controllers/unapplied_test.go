@@ -12,11 +12,12 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// A store whose clients are led nowhere is not available, and one that lacks any child is not ready, whatever its members do.
+// A store whose clients are led nowhere is not available, and a store that lacks any child is not ready, whatever its
+// members do.
 func TestStatusTellsWhatIsNotApplied(t *testing.T) {
 	for name, tc := range map[string]struct {
 		theirs, refuse   string
-		available, ready string // the reason why not; "" where it is
+		available, ready string // the reason if it is not; "" if it is
 	}{
 		"nothing is missing":                {"", "", "", ""},
 		"its Service is somebody else's":    {"Service/orders-rw", "", v1alpha1.ReasonNotOwned, v1alpha1.ReasonNotOwned},

@@ -18,7 +18,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// configured are members whose leader takes other rules, which is noted beside what the cluster is written.
+// configured holds members whose leader accepts other rules; that is noted along with what is written to the cluster.
 type configured struct {
 	members
 	c *recording
@@ -32,8 +32,8 @@ func (m configured) Configure(_ context.Context, to nodeclient.Target, r wire.Co
 	return s, nil
 }
 
-// Durability Preferred lowers the number, and says so in status before the leader acknowledges with fewer; also where the operator died, or
-// could not write status, between the record and that.
+// Durability Preferred lowers the number, and status says so before the leader acknowledges with fewer; also if the operator
+// died, or could not write status, in between.
 func TestStatusTellsOfAWeakerAcknowledgementBeforeTheFirst(t *testing.T) {
 	s := newScene(t)
 	c := &recording{cluster: s.whole()}
@@ -73,14 +73,15 @@ func TestStatusTellsOfAWeakerAcknowledgementBeforeTheFirst(t *testing.T) {
 	}
 }
 
-// What is told before it is done, and what waits for that: a leader is not kept from a store by a status that cannot be written.
+// What is published before it is done, and what waits for that: a status that cannot be written does not keep a store from
+// getting a leader.
 func TestWhatWaitsUntilStatusTellsIt(t *testing.T) {
 	conflict := apierrors.NewConflict(schema.GroupResource{Resource: "replicatedstores"}, "orders", errors.New("an older copy"))
 	no := errors.New("no status today")
 	for name, tc := range map[string]struct {
 		action     decide.Action
 		durability v1alpha1.Durability
-		k          int32 // status tells 1
+		k          int32 // status says 1
 		fails      error
 		told, stop bool
 	}{

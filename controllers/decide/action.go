@@ -11,10 +11,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// Action is one thing to do. Every action is idempotent.
+// Action is one step of a plan. Every action is idempotent.
 type Action interface {
-	// Risky actions change who leads, who counts or what exists on disk, or are asked for what comes next: at most one is in a plan, and
-	// the world is looked at again after it.
+	// Risky reports whether the action changes who leads, who counts or what exists on disk, or whether later decisions
+	// depend on its answer. A plan contains at most one risky action, and the world is observed again after it.
 	Risky() bool
 	fmt.Stringer
 }
@@ -23,13 +23,13 @@ type Action interface {
 type WriteRecord struct {
 	Record          Record
 	ResourceVersion string
-	// LeaseSeconds is the duration to write beside the record, with its leader as holder.
+	// LeaseSeconds is the Lease duration to write with the record. The record's leader becomes the holder.
 	LeaseSeconds int32
-	// NewLeader: the record names another leadership than before, whose holder has not renewed yet.
+	// NewLeader: the record starts a new leadership, whose holder has not renewed the Lease yet.
 	NewLeader bool
 }
 
-// FenceMembers asks for the durable promise of Epoch, of all members at once.
+// FenceMembers asks all the members at once to promise Epoch durably.
 type FenceMembers struct {
 	Epoch   replication.Epoch
 	Members []string
@@ -41,44 +41,45 @@ type PromoteMember struct {
 	Request wire.PromoteRequest
 }
 
-// FollowLeader tells a member whom to follow, and where.
+// FollowLeader tells a member whom to follow, and at which address.
 type FollowLeader struct {
 	Member  string
 	Request wire.FollowRequest
 }
 
-// ConfigureLeader gives the leader the commit rules of the record.
+// ConfigureLeader gives the leader the record's commit rules.
 type ConfigureLeader struct {
 	Member  string
 	Request wire.ConfigureRequest
 }
 
-// HandOver asks the leader to hold writes until another member holds everything.
+// HandOver asks the leader to hold writes until another member holds everything it has.
 type HandOver struct {
 	Member  string
 	Request wire.HandoverRequest
 }
 
-// CreateMember makes a member's claim (unless it is there) and its pod.
+// CreateMember creates a member's pod, and its claim unless it exists.
 type CreateMember struct {
 	Member  string
 	Ordinal int
 }
 
-// TryPod asks the API server, in a dry run, whether it takes the pod that a member would get now: Observed.Trial is what it says.
+// TryPod asks the API server, in a dry run, whether it would accept the pod that the member would get now. The answer
+// arrives in Observed.Trial.
 type TryPod struct {
 	Member  string
 	Ordinal int
 }
 
-// DeletePod deletes a pod of this UID.
+// DeletePod deletes the pod with this UID.
 type DeletePod struct {
 	Name string
 	UID  types.UID
 	Why  string
 }
 
-// DeleteClaim deletes a claim of this UID, and with it the data.
+// DeleteClaim deletes the claim with this UID, and the data with it.
 type DeleteClaim struct {
 	Name string
 	UID  types.UID
@@ -91,18 +92,18 @@ type LabelPod struct {
 	Role string
 }
 
-// RouteClients makes the -rw Service lead to a member; "" to nobody.
+// RouteClients points the -rw Service to a member; "" points it nowhere.
 type RouteClients struct {
 	Member string
 }
 
-// UnannotatePod removes an annotation that was handled.
+// UnannotatePod removes an annotation that has been handled.
 type UnannotatePod struct {
 	Name string
 	Key  string
 }
 
-// FinishRequest publishes the outcome of the failover annotation and then removes it.
+// FinishRequest publishes the outcome of a failover requested by annotation, then removes the annotation.
 type FinishRequest struct {
 	Outcome v1alpha1.FailoverRequestStatus
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// TestClientsAreLedAheadOfAFailover: as soon as nobody hears the leader, and before that is believed, clients are led to the one that
-// will be elected. If it was there after all they are led back.
+// TestClientsAreLedAheadOfAFailover checks that clients are routed to the member that will be elected as soon as nobody
+// hears the leader, before the leader is believed to be lost, and that they are routed back if it was there after all.
 func TestClientsAreLedAheadOfAFailover(t *testing.T) {
 	w := started(t, 3, 1)
 	leadsTo := func() string {

@@ -7,23 +7,23 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// An operator that is cut off together with the leader sees nobody but that leader answer. It is evidence enough, for without it nothing
-// can have been acknowledged; but it would be elected again, and for nothing, while an operator on the other side is about to elect
-// one that its followers reach. So others have a moment to answer. Where there are none, that costs nothing: a leader alone
-// acknowledges nothing.
+// An operator that is cut off together with the leader gets answers from that leader only. The leader alone is evidence
+// enough, because nothing can have been acknowledged without it. But it would be elected again in vain, while an operator on
+// the other side is about to elect a member that the followers reach. So the others get a moment to answer. If there are
+// none, waiting costs nothing: a leader that is alone acknowledges nothing.
 
-// leftAlone reports whether a change of leader that rests on ev waits for others.
+// leftAlone reports whether a change of leader that rests on ev must wait for others to answer.
 func (d *decision) leftAlone(rec Record, ev evidence) bool {
 	return d.alone(rec, ev) && !d.waitedForOthers(rec)
 }
 
-// waitedForOthers times that wait. Called in every step of it, so that it is seen without interruption.
+// waitedForOthers times that wait. It is called in every step, so that the timing is not interrupted.
 func (d *decision) waitedForOthers(rec Record) bool {
 	return d.lasting(fmt.Sprintf("others than the leader of epoch %d", rec.LedEpoch()), d.Settings.LowerAfter)
 }
 
-// alone reports whether the leader of the newest leadership that can have acknowledged something answers, and too few of its voters do for a fence quorum, and
-// for acknowledging anything.
+// alone reports whether the newest leader that can have acknowledged something answers, while too few of its voters do, both
+// for a fence quorum and for acknowledging anything.
 func (d *decision) alone(rec Record, ev evidence) bool {
 	ls := slices.DeleteFunc(slices.Clone(rec.Leaderships()), replication.Leadership.Inert)
 	if len(ls) == 0 || len(rec.EveryMember) > 0 {
@@ -41,7 +41,7 @@ func (d *decision) alone(rec Record, ev evidence) bool {
 	return true
 }
 
-// counted is the number of r's voters in the evidence.
+// counted returns the number of r's voters in the evidence.
 func counted(r replication.Rule, ev evidence) (n int) {
 	for _, v := range r.Voters {
 		if ev.has(v) {

@@ -8,8 +8,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/nodeclient/fake"
 )
 
-// TestCutOffOperatorDoesNotElectTheCutOffLeader: the elected operator is on the leader's side of a cut, and comes between the two
-// steps of the other one, which has begun to replace that leader.
+// TestCutOffOperatorDoesNotElectTheCutOffLeader: the elected operator is on the leader's side of a network cut, and acts
+// between two steps of the other operator, which has begun to replace that leader.
 func TestCutOffOperatorDoesNotElectTheCutOffLeader(t *testing.T) {
 	w, elected, standby := withStandby(t)
 	for _, far := range []string{"orders-2", "orders-3"} {
@@ -38,8 +38,8 @@ func TestCutOffOperatorDoesNotElectTheCutOffLeader(t *testing.T) {
 	w.write()
 }
 
-// TestLeaderAloneIsElectedInTheEnd: both followers are lost, and the leader restarts. Nothing can be written until one is back, and then
-// at once.
+// TestLeaderAloneIsElectedInTheEnd: both followers are lost, and the leader restarts. Nothing can be written until one of
+// them is back, and then writes resume at once.
 func TestLeaderAloneIsElectedInTheEnd(t *testing.T) {
 	w := started(t, 3, 1)
 	w.cluster.Vanish("orders-2")
@@ -52,8 +52,8 @@ func TestLeaderAloneIsElectedInTheEnd(t *testing.T) {
 	w.write()
 }
 
-// TestCutOffOperatorDoesNotLeadClientsBack: the other operator, which sees that the leader's voters do not hear it, has led clients to the
-// member that is to lead next, before it replaces the leader.
+// TestCutOffOperatorDoesNotLeadClientsBack: the other operator, which sees that the leader's voters do not hear it, has
+// routed clients to the member that is to lead next, but has not replaced the leader yet.
 func TestCutOffOperatorDoesNotLeadClientsBack(t *testing.T) {
 	w, elected, _ := withStandby(t)
 	for _, far := range []string{"orders-2", "orders-3"} {

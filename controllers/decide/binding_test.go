@@ -6,7 +6,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// TestWhatBindsOnceIsKeptOnce: leaving out what a newer leadership says as well changes no fence condition, whoever has promised.
+// TestWhatBindsOnceIsKeptOnce checks that dropping leaderships repeated by a newer one changes no fence condition, whoever
+// has promised.
 func TestWhatBindsOnceIsKeptOnce(t *testing.T) {
 	voter := func(m string) replication.Voter { return replication.Voter{Member: m, Incarnation: m + "-1"} }
 	members := []replication.Voter{voter("a"), voter("b"), voter("c"), {Member: "a", Incarnation: "a-2"}}
@@ -36,7 +37,7 @@ func TestWhatBindsOnceIsKeptOnce(t *testing.T) {
 	if next.Binding[len(next.Binding)-1].Epoch != all[len(all)-1].Epoch || next.LedEpoch() != rec.LedEpoch() {
 		t.Fatal("the newest is not kept")
 	}
-	for from := range all { // of any of them, for a subset of the members each
+	for from := range all { // of any of them, for each subset of the members
 		ls := all[from:min(len(all), from+9)]
 		for set := range 1 << len(members) {
 			has := func(v replication.Voter) bool {

@@ -10,13 +10,13 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// withoutRecord judges a store that has no authority record: a new one, or one that lost it.
+// withoutRecord decides for a store that has no authority record: a new store, or one that lost its record.
 func (d *decision) withoutRecord() Plan {
 	var silent, used []string
 	there := 0
 	for _, m := range d.byOrdinal() {
 		if m.waitsForClaim() {
-			continue // its data was thrown away
+			continue // its data was discarded
 		}
 		there++
 		switch s := m.fresh(); {
@@ -26,7 +26,7 @@ func (d *decision) withoutRecord() Plan {
 			used = append(used, m.Name)
 		}
 	}
-	unlike := d.unlike() // first, so that what it times is seen without interruption
+	unlike := d.unlike() // first, so that its timing is not interrupted
 	switch size := d.Store.Spec.Size(); {
 	case len(used) > 0 || d.Lease.RecordError != "":
 		return d.recordLost(Record{})
@@ -43,7 +43,7 @@ func (d *decision) withoutRecord() Plan {
 	}
 }
 
-// unborn is a member that can hold nothing, for its volume was never there; of several the last; nil where there is none.
+// unborn returns the last member that cannot hold anything, because its volume never existed; nil if there is none.
 func (d *decision) unborn() *Member {
 	for _, m := range slices.Backward(d.byOrdinal()) {
 		if m.unborn() {
@@ -53,18 +53,18 @@ func (d *decision) unborn() *Member {
 	return nil
 }
 
-// unborn tells whether the member can hold nothing: it has a pod that never ran, and its volume was never there.
+// unborn reports whether the member cannot hold anything: its pod never ran, and its volume never existed.
 func (m Member) unborn() bool {
 	return m.Pod != nil && !m.Pod.Deleting && m.Pod.Node == "" && m.Pod.IP == "" && m.Probe.Status == nil && (m.Claim == nil || m.Claim.Blank)
 }
 
-// takeBack removes a member that nobody asks for any more, before there was a leader.
+// takeBack removes a member that is no longer asked for, before the store ever had a leader.
 func (d *decision) takeBack(m Member) Plan {
 	p := plan(Creating, v1alpha1.ReasonScalingDown, "%s never ran, and is not asked for any more: it is removed.", m.Name)
 	return d.discard(p, m, "not asked for any more")
 }
 
-// discard removes a member that is unborn.
+// discard removes an unborn member.
 func (d *decision) discard(p Plan, m Member, why string) Plan {
 	d.everybody = true
 	if m.Claim != nil && !m.Claim.Deleting {
@@ -73,9 +73,10 @@ func (d *decision) discard(p Plan, m Member, why string) Plan {
 	return p.do(DeletePod{m.Name, m.Pod.UID, why + ", and never ran"})
 }
 
-// unlike is an unborn member, before there was a leader, whose claim asks for another volume than the spec does, and has got none for
-// a while: an earlier store of the name left it, or the spec was changed since. A claim keeps its class, and its size until it is bound. It
-// gets its while because somebody else may change claims as they are made, and such a one is as good if it is bound soon.
+// unlike returns an unborn member of a store that never had a leader, if the member's claim asks for a different volume than
+// the spec does and has had none for a while: an earlier store of this name left the claim, or the spec has changed since. A
+// claim never changes its class, nor its size before it is bound. The grace period is for claims that somebody else modifies
+// on creation: such a claim is fine if it is bound soon.
 func (d *decision) unlike() *Member {
 	var found *Member
 	for _, m := range d.byOrdinal() {
@@ -90,13 +91,14 @@ func (d *decision) unlike() *Member {
 	return found
 }
 
-// makeAnew removes a member that is unlike; then it is made as the spec says.
+// makeAnew removes a member found by unlike; it is then made as the spec says.
 func (d *decision) makeAnew(m Member) Plan {
 	p := plan(Creating, v1alpha1.ReasonCreatingMembers, "The claim of %s never got a volume, and asks for another than spec.storage does: it is made anew.", m.Name)
 	return d.discard(p, m, "unlike spec.storage")
 }
 
-// tooMany says what to do where fewer members are asked for than there are, and some do not answer: what they hold is not known.
+// tooMany says what to do when there are more members than are asked for and some do not answer, so that it is unknown what
+// they hold.
 func (d *decision) tooMany(silent []string, n int) string {
 	if n <= 0 {
 		return ""
@@ -106,7 +108,8 @@ func (d *decision) tooMany(silent []string, n int) string {
 		d.Store.Spec.Size(), extra)
 }
 
-// mayHoldData tells whether a member that there is may hold data: it does, or does not say. Where loss is allowed nobody asks.
+// mayHoldData reports whether an existing member holds data, or does not say. Where data loss is allowed the answer is
+// always no.
 func (d *decision) mayHoldData() bool {
 	if d.Store.Spec.Failover.DataLoss == v1alpha1.DataLossAllow {
 		return false
@@ -120,7 +123,7 @@ func (d *decision) mayHoldData() bool {
 	return false
 }
 
-// othersWait says why no further members are made, if so.
+// othersWait says why no further members are made, if that is so.
 func (d *decision) othersWait(silent []string) string {
 	if len(silent) == 0 || !d.mayHoldData() {
 		return ""
@@ -128,8 +131,8 @@ func (d *decision) othersWait(silent []string) string {
 	return " The others are made once it is known that these hold no data: waiting for " + strings.Join(silent, ", ") + " to answer."
 }
 
-// bootstrap names the first leader. Every member is there and empty, so nothing can be missed; the voters start empty
-// (an empty directory is no voter), so nothing commits before a follower holds the barrier.
+// bootstrap names the first leader. Every member is there and empty, so nothing can be missed. The leadership starts without
+// voters (an empty directory is no voter), so nothing commits before a follower holds the barrier.
 func (d *decision) bootstrap() Plan {
 	d.everybody = true
 	var v replication.Voter
@@ -146,8 +149,8 @@ func (d *decision) bootstrap() Plan {
 		do(d.write(rec))
 }
 
-// recordIsOld tells whether members know of more than the record says: it was restored from an older copy. The record
-// was read after the statuses, so this is no race.
+// recordIsOld reports whether members know of more than the record says, which means that it was restored from an older
+// copy. The record was read after the statuses, so this cannot be a race.
 func (d *decision) recordIsOld(rec Record) bool {
 	for _, m := range d.Members {
 		switch s := m.fresh(); {
@@ -155,14 +158,14 @@ func (d *decision) recordIsOld(rec Record) bool {
 		case s.Promised > rec.Epoch, s.Epoch == rec.Epoch && s.ConfigVersion > rec.ConfigVersion:
 			return true
 		case s.Epoch == rec.Epoch && s.Leader != rec.Leader.Member:
-			return true // its epoch has another leader than the record knows of, or has one already
+			return true // the epoch has another leader than the record names, or has one although the record names none
 		}
 	}
 	return false
 }
 
-// recordLost goes on from the members' promises. If the leader of the highest epoch is alive and provably not deposed, it
-// keeps leading and its rules are the record again. Otherwise the rules are unknown, and so every member must be fenced.
+// recordLost continues from the members' promises. If the leader of the highest epoch is alive and provably not deposed, it
+// keeps leading and its rules become the record again. Otherwise the rules are unknown, so every member must be fenced.
 func (d *decision) recordLost(old Record) Plan {
 	d.everybody = true
 	if rec, ok := d.adopt(old); ok {
@@ -181,8 +184,8 @@ func (d *decision) recordLost(old Record) Plan {
 	next.EveryMember = d.everyMember()
 	next = next.fencing(d.nextEpoch(old), next.Change)
 	if len(ev.without(next.EveryMember)) > 0 {
-		// Somebody who does not answer may have promised more, or lead. Should the override let this go on without it, the
-		// epoch must still be nobody else's.
+		// A member that does not answer may have promised more, or lead. If the override allows going on without it, the
+		// epoch must still be one that nobody else uses.
 		next.Epoch += unheardEpochs
 	}
 	next.Lost = d.lossKept(old, next.Epoch)
@@ -202,9 +205,9 @@ func (d *decision) recordLost(old Record) Plan {
 		do(d.write(next))
 }
 
-// whole is how many members there have to be before a lost record is gone on from, and are made until then: what the spec asks for,
-// but no more than there were when that was told last. A member that is made for a spec that was raised since is empty, and an empty
-// one cannot be told from one that has lost everything.
+// whole is how many members must exist before the store continues from a lost record, and how many are made until then: as
+// many as the spec asks for, but no more than there were when that was last published. A member added because the spec was
+// raised since then is empty, and an empty member cannot be told from one that lost everything.
 func (d *decision) whole() int {
 	size, known := d.Store.Spec.Size(), d.known()
 	if known == 0 {
@@ -213,8 +216,8 @@ func (d *decision) whole() int {
 	return min(size, known)
 }
 
-// known is how many members there were when that was told last; 0 where this store never had a record: what it told then are the pods
-// that there happened to be.
+// known is how many members there were when that was last published. It is 0 if this store never had a record: what it
+// published then was whatever pods happened to exist.
 func (d *decision) known() int {
 	switch told := len(d.Store.Status.Members); {
 	case d.Lease.Record != nil:
@@ -226,13 +229,14 @@ func (d *decision) known() int {
 	}
 }
 
-// takesOver tells whether the members hold data although this store never had a leader: an earlier one of its name left them.
-// It changes words only; every member must be there, as when a record was lost.
+// takesOver reports whether the members hold data although this store never had a leader: an earlier store of its name left
+// them. It changes how that is reported, and the record then covers the stores that the volumes served (Record.Stores).
+// Every member must be there all the same, as when a record was lost.
 func (d *decision) takesOver() bool {
 	return d.Lease.Record == nil && d.Lease.RecordError == "" && d.Store.Status.Epoch == 0
 }
 
-// goingClaims names the claims that have to go before their members can be made.
+// goingClaims names the claims that must be gone before their members can be made.
 func (d *decision) goingClaims() string {
 	var names []string
 	for _, m := range d.byOrdinal() {
@@ -246,9 +250,9 @@ func (d *decision) goingClaims() string {
 	return " Being deleted first: the claims " + strings.Join(names, ", ") + "."
 }
 
-// everyMember names those that must answer when the record was lost. An older record may name members that are gone for good:
-// one without a pod and without a claim was scaled away where as many as the spec asks for are there, and the operator
-// removes nobody whom an acknowledgement may still rest on.
+// everyMember names those that must answer when the record was lost. An older record may name members that are gone for
+// good. If as many members exist as the spec asks for, then one with neither a pod nor a claim was scaled away, and the
+// operator removes nobody that an acknowledgement may still depend on.
 func (d *decision) everyMember() []string {
 	var there, all []string
 	for name, m := range d.Members {
@@ -264,7 +268,7 @@ func (d *decision) everyMember() []string {
 	return there
 }
 
-// unheardEpochs is more than members can have gone through unheard between two looks of the operator.
+// unheardEpochs is more epochs than members can go through unheard between two looks of the operator.
 const unheardEpochs = 1000
 
 func (d *decision) maxConfigVersion() uint64 {
@@ -277,9 +281,10 @@ func (d *decision) maxConfigVersion() uint64 {
 	return v
 }
 
-// adopt rebuilds the record from a living leader. It must be writable (so nothing older binds) in the highest epoch
-// anybody promised, and K voters of each of its rules must answer right now with no higher promise: those meet every
-// fence quorum, so no later leadership can have been made. Without voters that proof takes every member.
+// adopt rebuilds the record from a living leader. The leader must be writable (so nothing older binds) in the highest epoch
+// that anybody promised, and K voters of each of its rules must answer right now with no higher promise. Those voters
+// intersect every fence quorum, so no later leadership can have been established. Without voters, the proof takes every
+// member.
 func (d *decision) adopt(old Record) (Record, bool) {
 	e := d.maxPromised()
 	for _, m := range d.Members {

@@ -9,9 +9,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// boundGate judges what an election by ev loses, where a loss is accepted up to a bound. Whoever led last took over what it was elected
-// on, so what is lost now is what its log held and the evidence does not; what its own election and those before it lost, in the
-// same change, comes to that.
+// boundGate judges how much an election by ev loses, if loss is accepted up to a bound. Whoever led last had taken over the
+// log it was elected on, so what is lost now is what its log held and the evidence does not. What its own election and
+// earlier ones of the same change lost is added.
 func (d *decision) boundGate(rec Record, ev evidence, pass *passage) *gate {
 	ls := rec.Leaderships()
 	l := ls[len(ls)-1]
@@ -41,10 +41,10 @@ func (d *decision) boundGate(rec Record, ev evidence, pass *passage) *gate {
 	}
 }
 
-// lostBefore is what the elections of the change that is under way have lost, as far as that is a number.
+// lostBefore is how much the earlier elections of the current change have lost, as far as that is known as a number.
 func lostBefore(rec Record) int64 {
 	if rec.Phase == PhaseStable {
-		return 0 // another change's
+		return 0 // WritesLost belongs to an earlier change
 	}
 	n, err := strconv.ParseInt(rec.WritesLost, 10, 64)
 	if err != nil {
@@ -53,8 +53,9 @@ func lostBefore(rec Record) int64 {
 	return n
 }
 
-// lossOf is by how much the leader of l, the newest one, was ahead of the best evidence when it was last heard, by the operator or by
-// one of the members; unknown says what is not known of that. It had time to write more since; a bound is on what is known.
+// lossOf returns how far the leader of l, the newest leadership, was ahead of the best evidence when it was last heard, by
+// the operator or by a member. If that is not known, unknown says what is missing. The leader may have written more since
+// then; the bound covers only what is known.
 func (d *decision) lossOf(l replication.Leadership, ev evidence) (ahead int64, unknown string) {
 	led, known := l.Start.Position, l.Inert()
 	reached := func(m replication.Mark, ago time.Duration) {
@@ -67,9 +68,9 @@ func (d *decision) lossOf(l replication.Leadership, ev evidence) (ahead int64, u
 		if s == nil {
 			continue
 		}
-		reached(s.Told, toldAgo(s.ToldMillis, m.Probe.Age)) // by each heartbeat; the operator asks the leader itself more seldom
+		reached(s.Told, toldAgo(s.ToldMillis, m.Probe.Age)) // updated by each heartbeat; the operator asks the leader itself less often
 		if s.Durable.Epoch == l.Epoch {
-			led = max(led, s.Durable.Position) // that far at least; how far in all, that does not tell
+			led = max(led, s.Durable.Position) // a lower bound only, so it does not set known
 		}
 		if name == l.Leader.Member && s.Incarnation == l.Leader.Incarnation && s.Epoch == l.Epoch {
 			reached(replication.Mark{Epoch: l.Epoch, Position: s.Last.Position}, m.Probe.Age)
@@ -87,16 +88,16 @@ func (d *decision) lossOf(l replication.Leadership, ev evidence) (ahead int64, u
 		return 0, fmt.Sprintf("how far %s was when it was last heard", l.Leader.Member)
 	case best.Epoch == l.Epoch:
 		return max(0, int64(led)-int64(best.Position)), ""
-	case best.Epoch == l.Start.Epoch: // what it holds beyond Start is no part of l's log
+	case best.Epoch == l.Start.Epoch: // entries beyond Start are not part of l's log
 		return int64(led) - int64(min(best.Position, l.Start.Position)), ""
 	default:
 		return 0, fmt.Sprintf("how much of epoch %d the others hold (%v)", l.Epoch, ev)
 	}
 }
 
-// heardToTheEnd tells whether the newest leader was heard close to its end by somebody who heard it last so long ago. A leader without
-// voters goes on for less than the Lease's duration after it renewed the Lease last. Somebody who lost it earlier knows nothing of what
-// it acknowledged to others after that.
+// heardToTheEnd reports whether somebody who last heard the newest leader that long ago heard it close to its end. A leader
+// without voters goes on for less than the Lease's duration after its last renewal. Whoever lost contact earlier knows
+// nothing of what it acknowledged after that.
 func (d *decision) heardToTheEnd(ago time.Duration) bool {
 	return ago <= d.Lease.UnchangedFor+d.leaseDuration()
 }

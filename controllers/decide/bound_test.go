@@ -10,7 +10,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/nodeclient/fake"
 )
 
-// writes appends n writes that the leader alone has on its disk.
+// writes appends n writes that only the leader has on disk.
 func (w *world) writes(leader string, n int) {
 	w.t.Helper()
 	for range n {
@@ -21,7 +21,8 @@ func (w *world) writes(leader string, n int) {
 	w.cluster.Sync(leader)
 }
 
-// What a leader wrote that was lost before does not stand in for what the next one wrote: positions of two epochs are not compared.
+// Writes of a leader that were lost earlier do not stand in for writes of the next leader: positions of two epochs are not
+// compared.
 func TestBoundedLossAcrossEpochs(t *testing.T) {
 	for bound, want := range map[int64]string{20: "", 31: "31"} {
 		w := started(t, 3, 0, bounded(bound))
@@ -38,7 +39,7 @@ func TestBoundedLossAcrossEpochs(t *testing.T) {
 		w.writes("orders-2", 30)
 		w.run(time.Second)
 		w.cluster.Vanish("orders-2")
-		w.cluster.Start("orders-1", "orders-1") // with all that was lost, and nothing of what came after: one barrier and 30 writes
+		w.cluster.Start("orders-1", "orders-1") // with everything that was lost, and nothing of what came after: one barrier and 30 writes
 		if want == "" {
 			w.untilBlocked(v1alpha1.ReasonLossBoundExceeded)
 			w.run(10 * time.Second)
@@ -64,7 +65,7 @@ func TestBoundedLossOfOneChangeAddsUp(t *testing.T) {
 		w.until("orders-2 is elected", func() bool { return w.rec().Phase == decide.PhaseFencing || w.rec().Epoch == 2 })
 		w.stepTo(decide.PhasePromoting)
 		op := w.ops[0]
-		for op.plan.State != decide.Opening { // it is told to lead
+		for op.plan.State != decide.Opening { // until it has been told to lead
 			op.observe()
 			op.decide()
 			if err := op.act(-1); err != nil {
@@ -76,7 +77,7 @@ func TestBoundedLossOfOneChangeAddsUp(t *testing.T) {
 		w.renew()
 		w.writes("orders-2", 5)
 		op.pass = decide.Pass{}
-		op.observe() // it hears how far orders-2 is
+		op.observe() // it learns how far orders-2 is
 		if r := w.rec(); r.Phase != decide.PhasePromoting || r.WritesLost != "6" {
 			t.Fatalf("record %+v", r)
 		}
@@ -95,7 +96,7 @@ func TestBoundedLossOfOneChangeAddsUp(t *testing.T) {
 	}
 }
 
-// A follower that lost the leader's stream long before the others does not know how far the leader came.
+// A follower that lost the leader's stream long before the others does not know how far the leader got.
 func TestBoundedLossAfterOneFollowerLostTheLeader(t *testing.T) {
 	w := started(t, 3, 0, bounded(5))
 	w.run(time.Second)
@@ -108,7 +109,7 @@ func TestBoundedLossAfterOneFollowerLostTheLeader(t *testing.T) {
 	w.run(20 * time.Second)
 	w.cluster.Vanish("orders-1")
 	w.cluster.Vanish("orders-2")
-	w.ops[0].die() // its successor has heard neither
+	w.ops[0].die() // its successor has heard from neither
 	w.untilBlocked(v1alpha1.ReasonLossBoundExceeded)
 	w.run(time.Minute)
 	if r := w.rec(); r.Epoch != 1 {
@@ -119,7 +120,7 @@ func TestBoundedLossAfterOneFollowerLostTheLeader(t *testing.T) {
 	w.until("orders-2 leads", func() bool { return w.rec().Phase == decide.PhaseStable && w.rec().Leader.Member == "orders-2" })
 }
 
-// Nor does an operator that heard the leader long before.
+// Neither does an operator that last heard the leader long before.
 func TestBoundedLossAfterTheOperatorLostTheLeader(t *testing.T) {
 	w := started(t, 3, 0, bounded(5))
 	w.run(time.Second)
@@ -127,14 +128,14 @@ func TestBoundedLossAfterTheOperatorLostTheLeader(t *testing.T) {
 	for range 10 {
 		w.cluster.Write("orders-1")
 	}
-	w.run(20 * time.Second) // the others tell
+	w.run(20 * time.Second) // the others report it
 	if r := w.rec(); r.Epoch != 1 {
 		t.Fatalf("record %+v", r)
 	}
 	w.cluster.Cut("orders-1", "orders-2")
 	w.cluster.Cut("orders-1", "orders-3")
 	for _, m := range []string{"orders-2", "orders-3"} {
-		w.cluster.Crash(m) // and forget what they were told
+		w.cluster.Crash(m) // and they forget what they were told
 		w.cluster.Start(m, m)
 		w.ops[0].last[m] = nil
 	}
@@ -146,7 +147,7 @@ func TestBoundedLossAfterTheOperatorLostTheLeader(t *testing.T) {
 	}
 }
 
-// alone cuts orders-1, the leader, off from the other two, and goes on until the record has stopped asking for voters, and no further.
+// alone cuts orders-1, the leader, off from the other two, and runs until done reports true of the record, and no further.
 func (w *world) alone(done func(decide.Record) bool) {
 	w.t.Helper()
 	w.cluster.Cut("orders-1", "orders-2")
@@ -154,15 +155,15 @@ func (w *world) alone(done func(decide.Record) bool) {
 	w.stepUntil(func() bool { r := w.rec(); return r.Epoch == 1 && done(r) }, w.anotherPass)
 }
 
-// A record that begins to ask for no voters does not bind a leader that was not told of it, which goes on without its Lease, with a voter
-// that it meets again.
+// A record that is changing to ask for no voters does not bind a leader that was not told of it: the leader goes on without
+// its Lease, with a voter that it reaches again.
 func TestBoundedLossWhileTheLeaderGoesByTheOlderRule(t *testing.T) {
 	for name, told := range map[string]bool{"it is not told": false, "it is told": true} {
 		t.Run(name, func(t *testing.T) {
 			w := started(t, 3, 1, preferred, bounded(5))
 			w.run(time.Second)
 			w.alone(func(r decide.Record) bool { return r.Rules[len(r.Rules)-1].K == 0 && (!told || len(r.Rules) == 1) })
-			// orders-1 and orders-2 are on one side now; the operator, the API server and orders-3 on the other.
+			// From here on, orders-1 and orders-2 are on one side; the operator, the API server and orders-3 on the other.
 			w.strand("orders-1")
 			w.cluster.Cut("orders-1", fake.Operator+"a")
 			w.cluster.Cut("orders-2", fake.Operator+"a")
@@ -181,7 +182,7 @@ func TestBoundedLossWhileTheLeaderGoesByTheOlderRule(t *testing.T) {
 	}
 }
 
-// Where nobody else is there, durability Preferred goes down to none in its time.
+// If nobody else is there, durability Preferred goes down to zero after its delay.
 func TestPreferredGoesDownToNone(t *testing.T) {
 	w := started(t, 3, 1, preferred)
 	w.run(time.Second)

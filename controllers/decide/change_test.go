@@ -47,7 +47,7 @@ func TestHandover(t *testing.T) {
 	}
 }
 
-// TestEvacuation: a leader whose pod goes away, or must not lead, hands over without being asked.
+// TestEvacuation checks that a leader whose pod is being deleted, or that must not lead, hands over without being asked.
 func TestEvacuation(t *testing.T) {
 	for name, mark := range map[string]func(*decide.Pod){
 		"its pod is being deleted": func(p *decide.Pod) { p.Deleting = true },
@@ -64,7 +64,7 @@ func TestEvacuation(t *testing.T) {
 	}
 }
 
-// TestVoters: who leaves V and who joins it, and what becomes of k.
+// TestVoters checks who leaves the voters and who joins them, and what happens to k.
 func TestVoters(t *testing.T) {
 	t.Run("a member gone for long leaves, so that the next failure can be survived", func(t *testing.T) {
 		w := started(t, 3, 1)
@@ -128,7 +128,7 @@ func TestScale(t *testing.T) {
 		if w.podNames() != "orders-1 orders-3" || w.claims["orders-2"] == nil {
 			t.Fatalf("%s", w.podNames())
 		}
-		w.untilState(decide.Stable) // the claim that is kept is nothing to wait for
+		w.untilState(decide.Stable) // a retained claim is nothing to wait for
 		w.store.Spec.Replicas = new(int32(3))
 		w.until("three again", func() bool {
 			return w.podNames() == "orders-1 orders-2 orders-3" && w.ops[0].plan.State == decide.Stable
@@ -191,7 +191,7 @@ func TestReseed(t *testing.T) {
 	})
 }
 
-// TestUpdate: one member at a time, the leader last and by handover.
+// TestUpdate checks that members are updated one at a time, the leader last and by handover.
 func TestUpdate(t *testing.T) {
 	w := started(t, 3, 1)
 	w.hash = "v2"
@@ -213,7 +213,7 @@ func TestUpdate(t *testing.T) {
 	}
 }
 
-// TestHeld: a fenced store takes no write until it is released.
+// TestHeld checks that a fenced store takes no writes until it is released.
 func TestHeld(t *testing.T) {
 	w := started(t, 3, 1)
 	w.store.Annotations[v1alpha1.AnnotationFenced] = v1alpha1.FencedTrue
@@ -235,12 +235,12 @@ func TestHeld(t *testing.T) {
 	w.write()
 }
 
-// TestHeldIsNotSaidBeforeItIsShown: a leader that the operator does not reach may go on with its voters; once they have promised, or its
-// Lease is over where it has none, it cannot.
+// TestHeldIsNotSaidBeforeItIsShown: a leader that the operator cannot reach may go on with its voters. Once they have
+// promised, or once its Lease has expired if it has no voters, it cannot.
 func TestHeldIsNotSaidBeforeItIsShown(t *testing.T) {
 	for name, c := range map[string]struct {
 		k     int32
-		alone []string // whom the operator does not reach
+		alone []string // members that the operator cannot reach
 		until string
 	}{
 		"with voters":          {1, []string{"orders-1", "orders-2"}, ""},
@@ -269,7 +269,7 @@ func TestHeldIsNotSaidBeforeItIsShown(t *testing.T) {
 	}
 }
 
-// TestPaused: nothing at all is done, also when the leader dies.
+// TestPaused checks that nothing at all is done, even if the leader dies.
 func TestPaused(t *testing.T) {
 	w := started(t, 3, 1)
 	w.store.Annotations[v1alpha1.AnnotationReconcile] = v1alpha1.ReconcileDisabled

@@ -11,8 +11,8 @@ import (
 // claimPatience is how long a claim may take to go before its member counts as one that cannot be made.
 const claimPatience = 30 * time.Second
 
-// findStuckClaims notes which members wait for their claim to go, and for how long they have. It is done first, so that the
-// time runs without interruption whatever else is decided.
+// findStuckClaims notes which members wait for their claim to go, and for how long. It is called first, so that the timing
+// is not interrupted whatever else is decided.
 func (d *decision) findStuckClaims() {
 	d.stuck = map[string]bool{}
 	for _, m := range d.byOrdinal() {
@@ -22,21 +22,22 @@ func (d *decision) findStuckClaims() {
 	}
 }
 
-// waitsForClaim tells whether the member cannot be made before its claim, which is being deleted, is gone.
+// waitsForClaim reports whether the member cannot be made until its claim, which is being deleted, is gone.
 func (m Member) waitsForClaim() bool { return m.Pod == nil && m.Claim != nil && m.Claim.Deleting }
 
-// losesData tells whether the member's volume goes as soon as its pod does: its claim was deleted, and Kubernetes keeps it only while a
-// pod uses it.
+// losesData reports whether the member's volume will go as soon as its pod does: the claim was deleted, and Kubernetes keeps
+// it only while a pod uses it.
 func (m Member) losesData() bool {
 	return m.Pod != nil && !m.Pod.Deleting && m.Claim != nil && m.Claim.Deleting
 }
 
-// reseeds tells whether the member is being reseeded: it was asked for, and its claim deleted, so what it holds is about to go.
+// reseeds reports whether the member is being reseeded: that was requested and its claim is deleted, so what it holds is
+// about to go.
 func (m Member) reseeds() bool {
 	return m.Pod != nil && m.Pod.Reseed && m.Claim != nil && m.Claim.Deleting
 }
 
-// losing names the members that lose their data with their pods, but for those of which that is wanted.
+// losing names the members that would lose their data with their pods, except where that is intended.
 func (d *decision) losing(rec Record) (out []string) {
 	for _, m := range d.roster(rec) {
 		if m.losesData() && !m.Pod.Reseed && !d.surplus(rec)[m.Name] {
@@ -46,18 +47,18 @@ func (d *decision) losing(rec Record) (out []string) {
 	return out
 }
 
-// whatGoes says what members lose with their pods, and how to get out of that: nobody can take the deletion of a claim back.
+// whatGoes says what members lose with their pods, and the way out: the deletion of a claim cannot be undone.
 func whatGoes(members []string) string {
 	return fmt.Sprintf("The volume claims of %s were deleted, and stay only as long as the pods: with a pod goes all that its member holds. "+
 		"Reseed the followers among them, one after another (annotation %s of the pod), then let one of those lead and reseed the "+
 		"last; where there is one member only, raise spec.replicas first.", strings.Join(members, ", "), v1alpha1.AnnotationReseed)
 }
 
-// claimLag is how much later a claim may be seen than the pod that was made after it.
+// claimLag is how much later than its pod a claim may become visible, although the claim is made first.
 const claimLag = 5 * time.Second
 
-// lacksClaim tells whether the member's pod waits for a node, and will for ever, because its claim is gone: nobody makes another for a
-// pod that is there. (Kubernetes lets a claim go that only pods without a node use.)
+// lacksClaim reports whether the member's pod waits for a node and always will, because its claim is gone: nobody makes a
+// new claim for an existing pod. (Kubernetes lets a claim go if only pods without a node use it.)
 func (m Member) lacksClaim() bool {
 	return m.Pod != nil && !m.Pod.Deleting && m.Pod.Node == "" && m.Claim == nil
 }
@@ -82,7 +83,7 @@ func (m Member) whyClaimStays() string {
 	return fmt.Sprintf("the claim %s is being deleted and is held by %s: remove what holds it; another member takes its place meanwhile", m.Name, held)
 }
 
-// stuckClaims is the sentence about all of them.
+// stuckClaims describes all stuck claims.
 func (d *decision) stuckClaims() string {
 	var all []string
 	for _, m := range d.byOrdinal() {

@@ -9,14 +9,14 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// stick makes a member lose its pod while its claim is being deleted and does not go.
+// stick makes a member lose its pod while its claim is being deleted but does not go.
 func (w *world) stick(name string) {
 	w.claims[name].Deleting, w.claims[name].Finalizers = true, []string{"snapshots.example/in-use"}
 	w.cluster.Vanish(name)
 	delete(w.pods, name)
 }
 
-// TestStuckClaim: a claim that does not go keeps its ordinal, and the store goes on with another one.
+// TestStuckClaim checks that a claim that does not go keeps its ordinal, and that the store goes on with another member.
 func TestStuckClaim(t *testing.T) {
 	for name, tc := range map[string]struct {
 		replicas int
@@ -65,7 +65,8 @@ func TestStuckClaim(t *testing.T) {
 	})
 }
 
-// TestAPodWhoseClaimIsGoneIsMadeAnew: it waits for a node, and a claim that only such pods use goes at once when a person deletes it.
+// TestAPodWhoseClaimIsGoneIsMadeAnew: the pod waits for a node; a claim that only such pods use goes at once when a person
+// deletes it.
 func TestAPodWhoseClaimIsGoneIsMadeAnew(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*world)
@@ -109,7 +110,7 @@ func TestAPodWhoseClaimIsGoneIsMadeAnew(t *testing.T) {
 	})
 }
 
-// TestFailingHandoversRest: a handover that fails holds writes in vain, so the next one waits, longer and longer.
+// TestFailingHandoversRest: a failed handover held writes in vain, so the next one waits, longer each time.
 func TestFailingHandoversRest(t *testing.T) {
 	for name, begin := range map[string]func(*world){
 		"of an update":       func(w *world) { w.hash = "v2" },

@@ -22,7 +22,7 @@ type judgement struct {
 	message string
 }
 
-// conditions judges all; each is always set.
+// conditions computes all conditions; each is always set.
 func (d *decision) conditions(rec Record, p Plan) []metav1.Condition {
 	asked := d.Members
 	d.Members = d.forgiving(rec)
@@ -85,8 +85,8 @@ func (d *decision) ready(rec Record, p Plan) judgement {
 	}
 }
 
-// toRestart judges a store of which members are still to be restarted; the zero value: none is. One that is left alone is judged by the spec that
-// was taken up.
+// toRestart judges a store some of whose members still need to be restarted; the zero value means none do. A paused store is
+// judged by the spec that was taken up.
 func (d *decision) toRestart(rec Record, p Plan) judgement {
 	n := 0
 	for _, m := range d.roster(rec) {
@@ -141,7 +141,7 @@ func (d *decision) available(rec Record, p Plan) judgement {
 	return judgement{true, v1alpha1.ReasonWritable, fmt.Sprintf("%s acknowledges writes in epoch %d.", leader.Name, rec.Epoch)}
 }
 
-// writesWait says which voters a leader misses that writes need by r, and what to do.
+// writesWait says which of the voters that writes need under r the leader is missing, and what to do.
 func (d *decision) writesWait(rec Record, r replication.Rule) string {
 	leader := d.Members[rec.Leader.Member].fresh()
 	var missing []string
@@ -164,7 +164,7 @@ func (d *decision) writesWait(rec Record, r replication.Rule) string {
 		"or set its durability to Preferred.", n)
 }
 
-// wakes tells whether the store is on its way out of hibernation.
+// wakes reports whether the store is on its way out of hibernation.
 func wakes(rec Record) bool { return rec.Kind == v1alpha1.KindWake && rec.Phase != PhaseStable }
 
 func progressing(rec Record, p Plan) judgement {
@@ -208,7 +208,7 @@ func (d *decision) blocked(rec Record, p Plan) judgement {
 	return judgement{false, v1alpha1.ReasonNotBlocked, "No failover is held back."}
 }
 
-// leaderless tells whether a store that was left alone, and is awake, needs another leader, as far as can be seen.
+// leaderless reports whether a paused store that is not hibernating needs another leader, as far as can be seen.
 func (d *decision) leaderless(rec Record) bool {
 	if rec.Epoch == 0 || rec.Reason == reasonHibernated {
 		return false
@@ -220,8 +220,8 @@ func (d *decision) leaderless(rec Record) bool {
 	return !leader.leads(rec)
 }
 
-// kindOf is what a change of leader is about; one that is about to be recorded is a failover, for others have states of their
-// own.
+// kindOf returns the kind of the change of leader. A change that is about to be recorded is a failover, because the other
+// kinds have states of their own.
 func kindOf(rec Record) v1alpha1.FailoverKind {
 	if rec.Kind == "" || rec.Phase == PhaseStable {
 		return v1alpha1.KindFailover
@@ -229,7 +229,7 @@ func kindOf(rec Record) v1alpha1.FailoverKind {
 	return rec.Kind
 }
 
-// phase is the strongest of what the conditions say.
+// phase summarizes the conditions; the strongest one wins.
 func (d *decision) phase(rec Record, p Plan, conds []metav1.Condition) v1alpha1.Phase {
 	available := meta.IsStatusConditionTrue(conds, v1alpha1.ConditionAvailable)
 	switch {
@@ -275,7 +275,7 @@ func (d *decision) anySeeding() bool {
 
 func seconds(n int64) time.Duration { return time.Duration(n) * time.Second }
 
-// bytes for people, in powers of 1024.
+// bytes formats n for people, in powers of 1024.
 func bytes(n int64) string {
 	const units = "KMGTP"
 	if n < 1024 {

@@ -9,8 +9,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// TestAPausedStoreWithoutALeaderIsBlocked: what holds the failover back is the annotation, and status says so; while the leader leads, or
-// the store sleeps, it does not.
+// TestAPausedStoreWithoutALeaderIsBlocked checks that status names the annotation as what holds the failover back, but not
+// while the leader leads or the store hibernates.
 func TestAPausedStoreWithoutALeaderIsBlocked(t *testing.T) {
 	for name, tc := range map[string]struct {
 		before, after func(*world)
@@ -44,7 +44,7 @@ func TestAPausedStoreWithoutALeaderIsBlocked(t *testing.T) {
 	}
 }
 
-// TestHandoversThatFailAreTold: a leader whose machine is cordoned stays where its handovers fail, and status says why.
+// TestHandoversThatFailAreTold: a leader on a cordoned node stays if its handovers fail, and status says why.
 func TestHandoversThatFailAreTold(t *testing.T) {
 	w := started(t, 3, 1)
 	w.ops[0].refuse = true
@@ -55,14 +55,14 @@ func TestHandoversThatFailAreTold(t *testing.T) {
 	}
 }
 
-// TestANewStoreIsCreatingUntilItBegins: the alert "no writes" (docs/metrics.md) leaves a store alone that is Creating and has no report. From
-// its first leader on it has one, also when its record is lost and nobody answers.
+// TestANewStoreIsCreatingUntilItBegins: the alert "no writes" (docs/metrics.md) ignores a store that is Creating and has no
+// report. From its first leader on a store has a report, even if its record is lost and nobody answers.
 func TestANewStoreIsCreatingUntilItBegins(t *testing.T) {
 	left := func(w *world) bool {
 		return w.ops[0].plan.State == decide.Creating && w.store.Status.LastFailover == nil
 	}
 	w := newWorld(t, 3, 1)
-	for range 45 { // its last member takes as long to answer: its image is pulled, its volume is made
+	for range 45 { // its last member takes that long to answer: its image is pulled, its volume is created
 		w.run(time.Second, func() { w.cluster.Vanish("orders-3") })
 		if !left(w) {
 			t.Fatalf("a new store is %v, Available %s", w.ops[0].plan.State, w.condition(v1alpha1.ConditionAvailable).Reason)

@@ -7,9 +7,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// TestOlderRuleHoldsWhileTheLeaderStillApplies: the barrier is committed under the older rule, and followers apply what
-// that committed. The leader does not take writes yet, because it has not applied everything itself. The newer rule must
-// hold what is committed all the same before it stands alone.
+// TestOlderRuleHoldsWhileTheLeaderStillApplies: the barrier is committed under the older rule, and followers apply what that
+// committed. The leader does not take writes yet, because it has not applied everything itself. Even so, the newer rule must
+// cover what is committed before it stands alone.
 func TestOlderRuleHoldsWhileTheLeaderStillApplies(t *testing.T) {
 	w := started(t, 3, 1)
 	op := w.ops[0]

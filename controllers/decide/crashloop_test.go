@@ -7,8 +7,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// TestTheRecordOfALeaderThatDiesEachTimeStaysSmall: it carries what binds, and its Lease has room for some hundred leaderships. None of
-// what was acknowledged before is lost once a leader lives.
+// TestTheRecordOfALeaderThatDiesEachTimeStaysSmall: the record carries what binds, and its Lease has room for a few hundred
+// leaderships. Nothing acknowledged before is lost once a leader survives.
 func TestTheRecordOfALeaderThatDiesEachTimeStaysSmall(t *testing.T) {
 	w := started(t, 3, 1)
 	o := w.ops[0]

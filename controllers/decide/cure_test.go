@@ -12,7 +12,7 @@ import (
 
 const noImage = "ImagePullBackOff: no such image"
 
-// ailing keeps members whose pod is made from a template from running, for a reason that Kubernetes tells.
+// ailing keeps members whose pod is made from a given template from running, for a reason that Kubernetes reports.
 func (w *world) ailing(hash string) func() {
 	return func() {
 		for name, p := range w.pods {
@@ -27,7 +27,7 @@ func (w *world) ailing(hash string) func() {
 	}
 }
 
-// badUpdate rolls v2 out, which does not run, and then takes the leader's machine away.
+// badUpdate rolls out v2, which does not run, and then removes the leader's machine.
 func badUpdate(t *testing.T) (*world, func()) {
 	w := started(t, 3, 1)
 	w.hash = "v2"
@@ -44,7 +44,8 @@ func badUpdate(t *testing.T) (*world, func()) {
 	return w, each
 }
 
-// ill are stores without a leader, because a template that was mended since does not run: how they came to be, and what keeps them so.
+// ill holds stores without a leader, because of a template that does not run and has been mended since: how each got there,
+// and what keeps it so.
 var ill = map[string]func(*testing.T) (w *world, each func()){
 	"a new one": func(t *testing.T) (*world, func()) {
 		w := newWorld(t, 3, 1)
@@ -69,8 +70,9 @@ var ill = map[string]func(*testing.T) (w *world, each func()){
 	},
 }
 
-// TestAMendedTemplateReachesAStoreWithoutALeader: members that do not run for what their template said are made anew from the one that is
-// mended, though nobody leads; and until the API server takes such a pod they stay as they are, and status says why.
+// TestAMendedTemplateReachesAStoreWithoutALeader checks that members that do not run because of their template are remade
+// from the mended one although nobody leads, and that until the API server accepts such a pod they stay as they are and
+// status says why.
 func TestAMendedTemplateReachesAStoreWithoutALeader(t *testing.T) {
 	for name, begin := range ill {
 		t.Run(name, func(t *testing.T) {
@@ -97,8 +99,8 @@ func TestAMendedTemplateReachesAStoreWithoutALeader(t *testing.T) {
 	}
 }
 
-// TestWhoIsMadeAnewWithoutALeader: of members that were made from another template, only those that do not run, and only where nobody
-// waits for the next step.
+// TestWhoIsMadeAnewWithoutALeader checks that of the members made from another template, only those that do not run are
+// remade, and only while nobody waits for the next step.
 func TestWhoIsMadeAnewWithoutALeader(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*world)

@@ -9,17 +9,19 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// A leader may answer the operator, and hear too few of its voters to acknowledge anything, while they answer too: something between
-// them is broken, such as a route, or a policy for their ports. It looks alive from here, and is of no use to anybody.
+// A leader may answer the operator but hear too few of its voters to acknowledge anything, while those voters answer the
+// operator too: something between them is broken, such as a route or a network policy for their ports. The leader looks
+// alive from here but is of no use to anybody.
 
 const (
-	// cutOffPatience is how long that is watched before another one leads.
+	// cutOffPatience is how long that must last before another member leads.
 	cutOffPatience = 5 * time.Second
-	// cutOffAgain is how soon after one that was replaced for it a leader is: if both are cut off, they may all be, whoever leads.
+	// cutOffAgain is how long after such a replacement the new leader may be replaced for the same reason: if both are cut
+	// off, every member may be, whoever leads.
 	cutOffAgain = 5 * time.Minute
 )
 
-// cutOff reports whether the leader, which answers, has been unable to acknowledge anything for long enough, while the others can do
+// cutOff reports whether the leader answers but has long been unable to acknowledge anything, while the others can do
 // without it.
 func (d *decision) cutOff(rec Record) bool {
 	leader := d.Members[rec.Leader.Member]
@@ -37,7 +39,7 @@ func (d *decision) cutOff(rec Record) bool {
 		switch votes = votes && v.Incarnation == s.Incarnation; {
 		case s.Contact.Connected && votes:
 			heard++
-		case s.Seeding != nil, s.Disk.Level == wire.DiskFull, s.ProblemReason != "": // it has reasons of its own not to be connected
+		case s.Seeding != nil, s.Disk.Level == wire.DiskFull, s.ProblemReason != "": // it has reasons of its own for not being connected
 		case s.Contact.SilentMillis < 0, s.Contact.Refused, time.Duration(s.Contact.SilentMillis)*time.Millisecond >= d.Settings.SuspectAfter:
 			silent++
 		}
@@ -55,7 +57,7 @@ func (d *decision) foundCutOff(rec Record) finding {
 	return f
 }
 
-// heardBy counts the voters that the leader hears, by what it says.
+// heardBy counts the voters that the leader says it hears.
 func (d *decision) heardBy(leader *wire.Status, rec Record) (n int) {
 	rule, _ := rec.Rule()
 	for _, v := range rule.Voters {
@@ -67,7 +69,8 @@ func (d *decision) heardBy(leader *wire.Status, rec Record) (n int) {
 	return n
 }
 
-// cutOffPatience is longer soon after a leader was replaced for the same. It rests on operators' clocks, for a pause more or less.
+// cutOffPatience is how long rec's leader must have been cut off: longer soon after its predecessor was replaced for the
+// same reason. The measure uses the clocks of possibly different operators, which can only lengthen or shorten the pause.
 func (d *decision) cutOffPatience(rec Record) time.Duration {
 	if rec.Phase != PhaseStable || rec.Reason != reasonLeaderCutOff || rec.Since.Writable == nil {
 		return cutOffPatience
@@ -75,9 +78,9 @@ func (d *decision) cutOffPatience(rec Record) time.Duration {
 	return min(max(cutOffPatience, cutOffAgain-d.now.Sub(rec.Since.Writable.Time)), cutOffAgain)
 }
 
-// helpful is the evidence without the members that are set aside, and those whose pods are fenced, if the others' suffices: what they wrote
-// after they were heard last, nobody else holds, so nobody was told that it is written; and with the longest log they would be elected
-// again, or nobody.
+// helpful returns the evidence without the members that are set aside and those whose pods are fenced, provided that the
+// rest suffices. What those members wrote after they were last heard, nobody else holds, so nobody was told that it is
+// written; yet with the longest log they would be elected again, or would keep everyone else from being elected.
 func (d *decision) helpful(rec Record, aside []string, ev evidence) evidence {
 	var fenced []string
 	for name := range ev {
@@ -93,7 +96,7 @@ func (d *decision) helpful(rec Record, aside []string, ev evidence) evidence {
 	return ev
 }
 
-// suffices tells whether some member can be elected by ev, and nothing acknowledged is lost.
+// suffices reports whether ev allows some member to be elected without losing anything acknowledged.
 func (d *decision) suffices(rec Record, ev evidence) bool {
 	pass, g := d.fenceGate(rec, ev)
 	if g != nil || pass.lossy {

@@ -8,7 +8,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// cutOff cuts a member from others, but not from the operator, and gives it the longest log.
+// cutOff cuts a member off from others, but not from the operator, and gives it the longest log.
 func (w *world) cutOff(name string, others ...string) {
 	for _, o := range others {
 		w.cluster.Cut(name, o)
@@ -32,9 +32,9 @@ func (w *world) ledByAnother(than string) {
 	w.write()
 }
 
-// A leader that answers the operator and reaches none of its voters is replaced by one of them, although it holds the longest log:
-// nobody was told that the end of it is written. If its successor is cut off as well, that helps nobody, and is not tried again soon;
-// later it is.
+// A leader that answers the operator but reaches none of its voters is replaced by one of them, although it holds the
+// longest log: nobody was told that the end of it is written. If its successor is cut off as well, replacing that one helps
+// nobody and is not tried again soon, only later.
 func TestLeaderThatOnlyTheOperatorReaches(t *testing.T) {
 	w := started(t, 3, 1)
 	w.cutOff("orders-1", "orders-2", "orders-3")
@@ -61,7 +61,7 @@ func TestLeaderThatOnlyTheOperatorReaches(t *testing.T) {
 	}
 }
 
-// Whatever else happens to a leader that is cut off, or to its successor, somebody who reaches the others leads in the end.
+// Whatever else happens to a leader that is cut off, or to its successor, in the end a member leads that reaches the others.
 func TestLeaderThatIsCutOffAndMore(t *testing.T) {
 	for name, more := range map[string]func(*world){
 		"its process restarts": func(w *world) {
@@ -115,7 +115,7 @@ func TestLeaderThatIsCutOffInManualMode(t *testing.T) {
 	}
 }
 
-// Nobody could do better: one voter is gone and the other one cut off from the leader; or nobody reaches anybody.
+// Nobody could do better: one voter is gone and the other is cut off from the leader, or nobody reaches anybody.
 func TestLeaderWithoutVotersStaysWhereNobodyCouldDoBetter(t *testing.T) {
 	t.Run("one voter is gone", func(t *testing.T) {
 		w := started(t, 3, 1)

@@ -8,34 +8,35 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// Requeue times. Members push changes of their status, so these only bound what a lost push costs.
+// Requeue times. Members push status changes, so these only bound the cost of a lost push.
 const (
-	shortly = 100 * time.Millisecond // a step whose end is expected any moment
-	soon    = 500 * time.Millisecond // something that is waited for, or blocked
+	shortly = 100 * time.Millisecond // a step that should finish any moment
+	soon    = 500 * time.Millisecond // something being waited for, or blocked
 )
 
-// decision is one call of Decide.
+// decision is the state of one call to Decide.
 type decision struct {
 	Observed
 	now     time.Time
 	holding []string
-	quietly []string        // held facts for which nobody looks again sooner
-	stuck   map[string]bool // members whose claim has been going for too long
-	unheard map[string]bool // followers that the leader has not heard for long
-	resting map[string]bool // members whose failed pod is left for a while
-	// ahead is whom clients are led to while it is not sure yet that the leader is lost; "" to the leader.
+	quietly []string        // held facts that do not call for an earlier look
+	stuck   map[string]bool // members whose claim has been terminating for too long
+	unheard map[string]bool // followers that the leader has not heard for a long time
+	resting map[string]bool // members whose failed pod is left alone for a while
+	// ahead is the member to route clients to while it is not yet certain that the leader is lost; "" means the leader.
 	ahead string
-	// sleeping: pods go, and none is made.
+	// sleeping: pods are removed and none are created.
 	sleeping bool
-	// everybody: the plan rests on the list of members: no record says who they are, or something is missed in it.
+	// everybody: the plan relies on the list of members being complete, because no record says who they are or because
+	// something seems to be missing from the list.
 	everybody bool
-	// doubtful: what the record's Lease looks like is to be read from the API server itself, whatever comes of it.
+	// doubtful: the record's Lease must be read from the API server itself, whatever the plan turns out to be.
 	doubtful bool
-	// unrenewed: the leader answers, and for long has not renewed its Lease.
+	// unrenewed: the leader answers but has not renewed its Lease for a long time.
 	unrenewed bool
 }
 
-// Decide judges what was observed. It does no I/O and changes nothing.
+// Decide computes the plan for what was observed. It does no I/O and changes nothing.
 func Decide(o Observed, now time.Time) Plan {
 	d := &decision{Observed: o, now: now}
 	d.setForeignApart()
@@ -67,7 +68,7 @@ func Decide(o Observed, now time.Time) Plan {
 	return p
 }
 
-// choose is the order in which things matter: first what forbids acting, then who leads, then everything else.
+// choose checks in order of importance: first whatever forbids acting, then who leads, then everything else.
 func (d *decision) choose() Plan {
 	rec := d.Lease.Record
 	switch {
@@ -104,7 +105,8 @@ func (d *decision) choose() Plan {
 	}
 }
 
-// paused leaves the store alone. One that sleeps, and is to, is told as one that does: nobody misses it.
+// paused leaves the store alone. A store that is hibernating, and is meant to be, is still reported as Hibernated: its
+// absence is intended.
 func (d *decision) paused() Plan {
 	p := plan(Paused, v1alpha1.ReasonReconcileDisabled, "The annotation %s tells the operator to leave the store alone.%s", v1alpha1.AnnotationReconcile, d.specWaits())
 	if rec := d.Lease.Record; d.Store.Spec.Hibernated && rec != nil && rec.Phase == PhaseFencing && rec.Reason == reasonHibernated && !d.recordIsOld(*rec) {
@@ -114,7 +116,7 @@ func (d *decision) paused() Plan {
 	return p
 }
 
-// specWaits says so where the newest spec was not taken up.
+// specWaits says that the newest spec has not been taken up, if so.
 func (d *decision) specWaits() string {
 	if d.Store.Status.ObservedGeneration == d.Store.Generation {
 		return ""
@@ -138,10 +140,10 @@ func (d *decision) led(rec Record) Plan {
 	}
 }
 
-// tend looks after a store whose leader is alive, most urgent first.
+// tend looks after a store whose leader is alive. The most urgent step comes first.
 func (d *decision) tend(rec Record) Plan {
 	newest, _ := rec.Rule()
-	d.wantedRule(rec, newest) // so that what it times is seen without interruption, whatever step comes first
+	d.wantedRule(rec, newest) // so that what it times is not interrupted, whichever step comes first
 	for _, m := range d.able(rec) {
 		d.keepsUp(rec, m) // as above
 	}
@@ -155,7 +157,7 @@ func (d *decision) tend(rec Record) Plan {
 	return d.settled(rec)
 }
 
-// settled says what is still missing, if anything.
+// settled reports what is still missing, if anything.
 func (d *decision) settled(rec Record) Plan {
 	size, there := d.Store.Spec.Size(), len(d.able(rec))
 	for _, m := range d.able(rec) {
@@ -183,11 +185,11 @@ func unsettled(m Member) string {
 	}
 }
 
-// write is the swap to next, with what the Lease itself must say from then on.
+// write returns the swap of the record to next, together with the Lease duration that goes with it.
 //
-// The leader goes by the shorter of the Lease's duration and its order, and the operator by the longer of the Lease's and
-// the spec's. A leader without voters rests on that, so under it the duration only grows; a shorter one waits for the next
-// leadership.
+// The leader uses the shorter of the Lease's duration and that of its orders; the operator uses the longer of the Lease's
+// and the spec's. A leader without voters depends on this, so during its leadership the duration only grows; a shorter one
+// takes effect with the next leadership.
 func (d *decision) write(next Record) WriteRecord {
 	old := d.Lease.Record
 	if uid := d.Store.UID; uid != "" && !slices.Contains(next.Stores, uid) {
@@ -204,7 +206,7 @@ func (d *decision) write(next Record) WriteRecord {
 	return w
 }
 
-// nextEpoch is above everything that was recorded or promised.
+// nextEpoch returns an epoch above everything recorded or promised.
 func (d *decision) nextEpoch(rec Record) replication.Epoch {
 	return max(rec.Epoch, d.maxPromised()) + 1
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// degraded names the worst of what is wrong.
+// degraded reports the worst of what is wrong.
 func (d *decision) degraded(rec Record, p Plan) judgement {
 	if losing := d.losing(rec); len(losing) > 0 {
 		return judgement{true, v1alpha1.ReasonClaimDeleting, whatGoes(losing)}
@@ -39,7 +39,7 @@ func (d *decision) degraded(rec Record, p Plan) judgement {
 	return worst
 }
 
-// wrong is everything that is, the worst first.
+// wrong lists everything that is wrong, the worst first.
 func (d *decision) wrong(rec Record) []judgement {
 	full, nearly := d.storage(rec)
 	missing, lagging, quarantined := d.shortOf(rec)
@@ -57,7 +57,7 @@ func (d *decision) wrong(rec Record) []judgement {
 	return slices.DeleteFunc(all, func(j judgement) bool { return !j.status })
 }
 
-// told is true where there are texts.
+// told is true if there are texts.
 func told(reason string, texts []string) judgement {
 	return judgement{len(texts) > 0, reason, strings.Join(texts, "; ") + "."}
 }
@@ -70,7 +70,7 @@ func (d *decision) missed(rec Record, missing []string) judgement {
 	return j
 }
 
-// lowered tells that the rule in force asks for fewer followers than the spec, as durability Preferred allows.
+// lowered reports that the rule in force asks for fewer followers than the spec does, as durability Preferred allows.
 func (d *decision) lowered(rec Record) judgement {
 	rule, led := rec.Rule()
 	sync := d.replicationStatus(rec)
@@ -78,7 +78,7 @@ func (d *decision) lowered(rec Record) judgement {
 		fmt.Sprintf("Writes are acknowledged with %d followers instead of %d.", rule.K, d.Store.Spec.SynchronousNumber())}
 }
 
-// shortOf lists the members that do not answer or cannot be made, those that are behind, and what members have in quarantine.
+// shortOf lists the members that do not answer or cannot be made, those that lag, and what members hold in quarantine.
 func (d *decision) shortOf(rec Record) (missing, lagging, quarantined []string) {
 	for _, m := range d.roster(rec) {
 		s := m.fresh()
@@ -96,7 +96,7 @@ func (d *decision) shortOf(rec Record) (missing, lagging, quarantined []string) 
 	return append(missing, d.unmade(rec)...), lagging, quarantined
 }
 
-// problemReasons are the reasons of problems that have one of their own, the worst first.
+// problemReasons lists the problems that have a condition reason of their own, the worst first.
 var problemReasons = []struct{ problem, reason string }{
 	{wire.ProblemDiskStuck, v1alpha1.ReasonDiskStuck},
 	{wire.ProblemLogDamaged, v1alpha1.ReasonLogDamaged},
@@ -104,7 +104,8 @@ var problemReasons = []struct{ problem, reason string }{
 	{wire.ProblemSeedBudget, v1alpha1.ReasonSeedBudgetSpent},
 }
 
-// problems are what members say themselves. The reason is that of all of them, if they have the same, or MemberProblem.
+// problems collects what members report themselves. Its reason is the one that they share, if it is in problemReasons,
+// otherwise MemberProblem.
 func (d *decision) problems(rec Record) judgement {
 	var texts []string
 	seen := map[string]bool{}
@@ -156,10 +157,11 @@ func (d *decision) trouble(m Member) string {
 	return m.Name + " does not answer" + clue
 }
 
-// creatingPatience is how long a container may take to be made before that is told.
+// creatingPatience is how long creating a container may take before that is reported.
 const creatingPatience = time.Minute
 
-// clue is what Kubernetes tells that may be why a member with a pod does not answer, and what to do; "" where that is nothing.
+// clue returns what Kubernetes says that may explain why a member with a pod does not answer, and what to do; "" if there is
+// nothing.
 func (d *decision) clue(m Member) string {
 	creating := m.Pod.Creating && m.Pod.Trouble == "" && d.lastingQuietly("creating: "+string(m.Pod.UID), creatingPatience)
 	switch {
@@ -180,7 +182,7 @@ func (d *decision) clue(m Member) string {
 	}
 }
 
-// prefixed is text behind a prefix; "" where there is none.
+// prefixed returns text with a prefix; "" if text is empty.
 func prefixed(prefix, text string) string {
 	if text == "" {
 		return ""
@@ -188,7 +190,7 @@ func prefixed(prefix, text string) string {
 	return prefix + text
 }
 
-// whyNotCured says why a member that does not run keeps a pod of another spec; "" where it does not.
+// whyNotCured says why a member that does not run keeps a pod made from another spec; "" if that does not apply.
 func (d *decision) whyNotCured(m Member) string {
 	switch {
 	case !d.curable(m) || d.Trial.Refused == "":
@@ -200,7 +202,7 @@ func (d *decision) whyNotCured(m Member) string {
 	}
 }
 
-// silence is why the leader does not answer, as far as Kubernetes says.
+// silence says why the leader does not answer, as far as Kubernetes knows.
 func (d *decision) silence(leader Member) string {
 	switch {
 	case leader.Pod == nil:
@@ -212,8 +214,8 @@ func (d *decision) silence(leader Member) string {
 	}
 }
 
-// noSuccessor tells that the followers that answer could not take over without the leader. A store of one member, or one that asked for
-// asynchronous replication, was never promised that.
+// noSuccessor reports that the followers that answer could not take over without the leader. A store with one member, or one
+// that asked for asynchronous replication, was never promised that they could.
 func (d *decision) noSuccessor(rec Record) judgement {
 	if rec.Phase != PhaseStable || d.Store.Spec.Size() == 1 || d.Store.Spec.SynchronousNumber() == 0 {
 		return judgement{}

@@ -8,7 +8,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// A pod whose object vanished counts as one that is being deleted while its process answers, and for a bounded time.
+// A pod whose object vanished counts as being deleted while its process answers, for a bounded time.
 func TestPodWhoseObjectVanishedIsRemembered(t *testing.T) {
 	there := func() map[string]decide.Member {
 		return map[string]decide.Member{"orders-1": {Name: "orders-1", Pod: &decide.Pod{UID: "1", IP: "192.0.2.1", Ready: true}}}

@@ -37,8 +37,8 @@ type verdict uint8
 
 const (
 	leaderAlive   verdict = iota + 1
-	leaderSuspect         // wait a little
-	leaderUnknown         // unreachable from here, and yet heard by others: unknown is not down
+	leaderSuspect         // wait a little longer
+	leaderUnknown         // unreachable from here but heard by others: unknown is not down
 	leaderDown
 )
 
@@ -47,7 +47,8 @@ type finding struct {
 	reason  string
 	message string
 	dead    bool // see Record.LeaderDead
-	// setAside: it lives and is of no use, in another epoch no more than in this: it is set aside, and another one leads or nobody.
+	// setAside: it is alive but useless, and would be no better in another epoch. It is set aside so that another member
+	// leads, or nobody.
 	setAside bool
 }
 
@@ -57,9 +58,9 @@ func found(v verdict, reason, format string, args ...any) finding {
 
 // detect judges the recorded leader of a promoted epoch.
 //
-// Being wrong here costs a pause and never data: what protects data is the fence condition. So what the leader's own host
-// or process says (it refuses, it restarted) is believed at once, and silence is believed only when the voters report it
-// too. The Lease is the backstop for what neither sees, such as a hung disk.
+// Being wrong here costs a pause, never data: what protects data is the fence condition. So evidence from the leader's own
+// host or process (it refuses connections, it restarted) is believed at once, while silence is believed only if the voters
+// report it too. The Lease is the backstop for what neither shows, such as a hung disk.
 func (d *decision) detect(rec Record) finding {
 	name := rec.Leader.Member
 	m := d.Members[name]
@@ -80,7 +81,7 @@ func (d *decision) detect(rec Record) finding {
 		return found(leaderUnknown, "", "%s does not answer the operator (%s for %s), but %d of its followers hear it", name, m.Probe.Reach, round(m.Probe.For), c.heard)
 	case m.Probe.Reach == Refused && c.refused > 0:
 		f := found(leaderDown, reasonLeaderRefused, "nothing listens on %s any more, on any port", name)
-		f.dead = m.Probe.Met // or else it is the pod after the leader's that does not listen yet
+		f.dead = m.Probe.Met // otherwise this may be the pod after the leader's, which does not listen yet
 		return f
 	case m.Probe.Reach == Refused && c.silent+c.parted > 0 && m.Probe.For < corroboration:
 		return found(leaderSuspect, "", "nothing listens on %s any more; its followers are about to find out", name)
@@ -97,20 +98,21 @@ func (d *decision) detect(rec Record) finding {
 	}
 }
 
-// contacts count what the followers that answer in this pass say of the leader. With rules that count voters, only
-// voters are asked: a leader heard by others alone can acknowledge nothing. Where a rule has too few voters to acknowledge
-// anything, everybody is: they are about to become voters, or are voters of a newer rule than this record, if it is an older copy.
+// contacts counts what the followers that answer in this pass say about the leader. Under rules that count voters, only
+// voters are asked: a leader heard only by others can acknowledge nothing. If a rule has too few voters to acknowledge
+// anything, everybody is asked: the others are about to become voters or, if this record is an older copy, are voters of a
+// newer rule.
 type contacts struct {
 	heard, silent, refused int
 	parted                 int // neither connected nor silent for long yet
-	faint                  int // of those that hear it: who has heard nothing for some heartbeats
+	faint                  int // of heard: those that have heard nothing for some heartbeats
 }
 
-// faintAfter is four heartbeats of a leader (replication/peer).
+// faintAfter is four of a leader's heartbeats (see replication/peer).
 const faintAfter = 400 * time.Millisecond
 
-// corroboration is how long a refusal waits for a follower to be refused too. A leader known to be dead on both ports
-// spares the new one the wait for its read window, which is many times longer.
+// corroboration is how long a refusal waits for a follower to be refused too. If the old leader is known to be dead on both
+// ports, the new one need not wait out its read window, which is many times longer.
 const corroboration = 150 * time.Millisecond
 
 func (d *decision) contact(rec Record) contacts {
@@ -145,20 +147,21 @@ func (c *contacts) add(s wire.Contact, silentAfter time.Duration) {
 	}
 }
 
-// leaseExpired tells whether the Lease has been unchanged for its duration during the newest leadership.
+// leaseExpired reports whether the Lease has been unchanged for its duration during the newest leadership.
 func (d *decision) leaseExpired() bool {
 	return d.Lease.Exists && d.Lease.UnchangedFor >= d.leaseDuration()
 }
 
-// renewsNoMore tells whether the Lease of a leader that answers stays as it is while the API server answers, too: when that was down
-// or slow, the leader could not renew, and has to be given the time to.
+// renewsNoMore reports whether the Lease of a leader that answers stays unchanged even though the API server answers. If the
+// API server was down or slow, the leader could not renew and must be given time to.
 func (d *decision) renewsNoMore(rec Record) bool {
 	d.doubtful = true
 	return d.lasting(fmt.Sprintf("no renewal in epoch %d", rec.Epoch), d.leaseDuration()/2)
 }
 
-// findUnrenewed notes whether a leader that answers does not renew its Lease. It is replaced for that once (see detect); if it leads all the
-// same, or the next one is like it, people are told. Until then that rests on the API server itself, as in renewsNoMore.
+// findUnrenewed notes whether a leader that answers fails to renew its Lease. Such a leader is replaced once (see detect);
+// if it then leads again, or the next one fails in the same way, people are told. Until then the judgement needs the Lease
+// as the API server itself has it, as in renewsNoMore.
 func (d *decision) findUnrenewed() {
 	rec := d.Lease.Record
 	if rec == nil || rec.Phase != PhaseStable || !d.Members[rec.Leader.Member].leads(*rec) || !d.leaseExpired() {
@@ -168,20 +171,21 @@ func (d *decision) findUnrenewed() {
 	d.doubtful = d.doubtful || !d.unrenewed
 }
 
-// notRenewed tells it.
+// notRenewed is the judgement that reports it.
 func (d *decision) notRenewed(rec Record) judgement {
 	return judgement{d.unrenewed, v1alpha1.ReasonLeaseNotRenewed, fmt.Sprintf("%s leads, and has not renewed its Lease for more than %s. While that lasts it is not "+
 		"found by it if its disk hangs. See that its machine and pod reach the API server (its log says what fails), or let another member lead "+
 		"that does: annotate the store with %s=<member>.", rec.Leader.Member, d.leaseDuration(), v1alpha1.AnnotationFailover)}
 }
 
-// expiredBeyondDoubt: a leader without voters has stopped by itself. Its own deadline is strictly below the Lease's
-// duration and started before the renewal that was seen here; the quarter is for clocks that run at different rates.
+// expiredBeyondDoubt reports whether a leader without voters must have stopped by itself. Its own deadline is strictly less
+// than the Lease's duration and began before the renewal that was observed here; the extra quarter allows for clocks that
+// run at different rates.
 func (d *decision) expiredBeyondDoubt() bool {
 	return d.Lease.UnchangedFor >= d.leaseDuration()*5/4
 }
 
-// leaseDuration is the spec's, or what the leader still goes by while that is longer.
+// leaseDuration is the spec's, or the one the leader still uses while that is longer.
 func (d *decision) leaseDuration() time.Duration {
 	return max(d.specLeaseDuration(), d.Lease.Duration)
 }
@@ -190,8 +194,8 @@ func (d *decision) specLeaseDuration() time.Duration {
 	return time.Duration(d.Store.Spec.LeaseDuration()) * time.Second
 }
 
-// round makes v a figure for people, coarser the longer it is: status that tells how long something has lasted is not written anew for
-// each second of it.
+// round makes v a figure for people, coarser the longer it is, so that a status that says how long something has lasted is
+// not rewritten every second.
 func round(v time.Duration) time.Duration {
 	switch {
 	case v < 10*time.Second:

@@ -11,7 +11,7 @@ import (
 
 const operatorA = fake.Operator + "a"
 
-// TestUnknownIsNotDown: a leader that only the operator cannot reach goes on leading, also when its Lease expires.
+// TestUnknownIsNotDown checks that a leader that only the operator cannot reach keeps leading, even when its Lease expires.
 func TestUnknownIsNotDown(t *testing.T) {
 	w := started(t, 3, 1)
 	w.cluster.Cut("orders-1", operatorA)
@@ -31,7 +31,7 @@ func TestUnknownIsNotDown(t *testing.T) {
 	}
 }
 
-// TestDetection: what makes a leader count as lost, and under which name.
+// TestDetection checks what makes a leader count as lost, and for which reason.
 func TestDetection(t *testing.T) {
 	for name, tc := range map[string]struct {
 		fault  func(*world)
@@ -64,7 +64,7 @@ func TestDetection(t *testing.T) {
 	}
 }
 
-// TestHungDiskCostsTheLease: the leader answers and its followers hear it, but it does not renew.
+// TestHungDiskCostsTheLease: the leader answers and its followers hear it, but it does not renew its Lease.
 func TestHungDiskCostsTheLease(t *testing.T) {
 	w := started(t, 3, 1)
 	w.run(time.Second) // it has renewed
@@ -77,8 +77,9 @@ func TestHungDiskCostsTheLease(t *testing.T) {
 	}
 }
 
-// TestLeaseAfterTheAPIServerWasDown: nobody could renew, and nobody could look either. What is seen first is a Lease that has run out,
-// of a leader that answers: it gets the time to renew it. (Soak, seed 11: leaders were replaced once the API server was back.)
+// TestLeaseAfterTheAPIServerWasDown: nobody could renew, and nobody could look either. The first thing seen is an expired
+// Lease of a leader that answers; the leader gets time to renew it. (Soak, seed 11: leaders were replaced once the API
+// server was back.)
 func TestLeaseAfterTheAPIServerWasDown(t *testing.T) {
 	w := started(t, 3, 1)
 	for range 5 {
@@ -86,7 +87,7 @@ func TestLeaseAfterTheAPIServerWasDown(t *testing.T) {
 		for range 100 { // 12 s
 			w.cluster.Settle()
 		}
-		for range 20 { // 2 s until the leader's next try
+		for range 20 { // 2 s until the leader's next attempt
 			w.cluster.Settle()
 			w.ops[0].reconcile()
 		}
@@ -97,8 +98,8 @@ func TestLeaseAfterTheAPIServerWasDown(t *testing.T) {
 	}
 }
 
-// TestAShorterLeaseDurationDeposesNobody: the Lease is written first, and by it the leader, which goes by the longer one still, has not
-// renewed for too long. It is told before anything is made of that.
+// TestAShorterLeaseDurationDeposesNobody: the Lease is written first, and by its new duration the leader, which still uses
+// the longer one, has not renewed for too long. The leader is told before any conclusion is drawn from that.
 func TestAShorterLeaseDurationDeposesNobody(t *testing.T) {
 	w := started(t, 3, 1)
 	w.run(time.Second)
@@ -114,7 +115,8 @@ func TestAShorterLeaseDurationDeposesNobody(t *testing.T) {
 	}
 }
 
-// TestNoLeaseNoFlapping: a leader that was never able to renew is not replaced for it, or no leader would last.
+// TestNoLeaseNoFlapping checks that a leader that was never able to renew is not replaced for that: otherwise no leader
+// would last.
 func TestNoLeaseNoFlapping(t *testing.T) {
 	w := newWorld(t, 3, 1)
 	for range 200 {
@@ -126,7 +128,7 @@ func TestNoLeaseNoFlapping(t *testing.T) {
 	}
 }
 
-// TestRebornEmpty: a leader that comes back with an empty disk is never elected, and wipes nobody.
+// TestRebornEmpty checks that a leader that comes back with an empty disk is never elected, and wipes nobody.
 func TestRebornEmpty(t *testing.T) {
 	w := started(t, 3, 1)
 	acked := w.cluster.Acknowledged()
@@ -148,7 +150,7 @@ func TestRebornEmpty(t *testing.T) {
 	}
 }
 
-// TestManual: nothing happens without a person, except that a leader that merely restarted leads on.
+// TestManual checks that nothing happens without a person, except that a leader that merely restarted leads again.
 func TestManual(t *testing.T) {
 	t.Run("waits and says who could lead", func(t *testing.T) {
 		w := started(t, 3, 1, manual)

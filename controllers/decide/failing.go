@@ -2,13 +2,14 @@ package decide
 
 import "time"
 
-// maxFailedRest is for how long at most a pod is left that ended and will not run again.
+// maxFailedRest bounds how long a pod that ended and will not run again is left alone.
 const maxFailedRest = time.Minute
 
-// findFailing notes which members' pods have ended and are left alone for a while. The first one is replaced at once; if those after it
-// fail as well, and none came to run, each is left for as long as pods of that spec have been failing when it ended: a kubelet that
-// refuses a pod refuses the next one within milliseconds. Meanwhile people can read from the pod why it failed. Called first, so that the
-// time runs without interruption whatever else is decided.
+// findFailing notes which members' pods have ended and are left alone for a while. The first such pod of a member is
+// replaced at once. If its successors fail too, without any of them having run, each is left for as long as pods of that
+// spec had been failing when it ended: a kubelet that refuses one pod refuses the next within milliseconds. Meanwhile people
+// can read from the pod why it failed. findFailing is called first, so that the timing is not interrupted whatever else is
+// decided.
 func (d *decision) findFailing() {
 	d.resting = map[string]bool{}
 	for _, m := range d.byOrdinal() {

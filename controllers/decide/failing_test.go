@@ -9,7 +9,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// TestPodsThatFailAtOnceAreMadeWithPauses: a kubelet that refuses a member's pod refuses each of them within milliseconds.
+// TestPodsThatFailAtOnceAreMadeWithPauses: a kubelet that refuses a member's pod refuses each of its successors within
+// milliseconds.
 func TestPodsThatFailAtOnceAreMadeWithPauses(t *testing.T) {
 	const why = "TopologyAffinityError: Resources cannot be allocated with Topology locality"
 	w := started(t, 3, 1)
@@ -52,5 +53,5 @@ func TestPodsThatFailAtOnceAreMadeWithPauses(t *testing.T) {
 	}
 }
 
-// maxRest is more than a failed pod is ever left for.
+// maxRest is longer than a failed pod is ever left alone.
 const maxRest = 61 * time.Second

@@ -14,14 +14,14 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// failOver begins to replace a leader that is down, if the fence condition can be met by the members that answer: once
-// the record says Fencing there is no way back, so it is not begun on hope.
+// failOver starts replacing a leader that is down, provided that the members that answer can meet the fence condition. Once
+// the record says Fencing there is no way back, so failOver does not start in the mere hope that more members will answer.
 func (d *decision) failOver(rec Record, f finding) Plan {
 	request := d.request()
 	if f.setAside && request != "" && request == rec.Leader.Member {
 		return plan(Promoting, v1alpha1.ReasonFailoverFailed, "%s.", f.message).do(d.outcome(request, v1alpha1.ResultFailed, rec, "%s", f.message))
 	}
-	aside := except(rec.Aside, request) // whom a person asks for has another try
+	aside := except(rec.Aside, request) // a member that a person asks for gets another try
 	if f.setAside && !slices.Contains(aside, rec.Leader.Member) {
 		aside = append(aside, rec.Leader.Member)
 	}
@@ -41,7 +41,7 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 		will.Aside = d.unpromised(rec, aside)
 	}
 	if d.manual() && d.mayLead(rec) == nil && will.Target == "" {
-		will.Target = v1alpha1.FailoverToAny // in what comes, too
+		will.Target = v1alpha1.FailoverToAny // recorded, so that it holds for the steps that follow too
 	}
 	chosen, permitted, g := d.chosen(will, ev)
 	switch name := chosen.voter.Member; {
@@ -60,7 +60,7 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 		do(append(d.leadTo(chosen.voter.Member), d.write(next))...)
 }
 
-// refuseTarget answers a request for a member that does not hold what the best one holds, before anything is begun.
+// refuseTarget refuses a request for a member that holds less than the best one, before anything is begun.
 func (d *decision) refuseTarget(ev evidence, request string) (Plan, bool) {
 	if request == "" || request == v1alpha1.FailoverToAny {
 		return Plan{}, false
@@ -70,11 +70,11 @@ func (d *decision) refuseTarget(ev evidence, request string) (Plan, bool) {
 		return Plan{}, false
 	}
 	p := d.refuse(request, why)
-	p.State = Fencing // no handover: the store has no leader, and an operator on standby may answer, too
+	p.State = Fencing // not HandingOver: the store has no leader, and an operator on standby may answer too
 	return p, true
 }
 
-// cannotLead says why a member cannot be elected by ev; "" when it can.
+// cannotLead says why ev does not allow a member to be elected; "" if it does.
 func (d *decision) cannotLead(ev evidence, member string) string {
 	m, h := d.Members[member], ev[member]
 	_, answers := ev[member]
@@ -83,7 +83,7 @@ func (d *decision) cannotLead(ev evidence, member string) string {
 		return "there is no member of that name"
 	case m.hung():
 		return "its disk does not finish its writes"
-	case m.Pod != nil && m.Pod.Fenced: // no evidence, where it is not needed
+	case m.Pod != nil && m.Pod.Fenced: // checked before answers: helpful drops its evidence where the others suffice
 		return "its pod is annotated " + v1alpha1.AnnotationFenced
 	case !answers:
 		return "it does not answer"
@@ -98,10 +98,10 @@ func (d *decision) cannotLead(ev evidence, member string) string {
 	return ""
 }
 
-// fencing asks for promises, and elects once the fence condition holds.
+// fencing asks for promises and, once the fence condition holds, elects a leader.
 func (d *decision) fencing(rec Record) Plan {
 	if rec.Kind == v1alpha1.KindWake {
-		d.lasting(factWaking, wakePatience) // in every step, so that it is seen without interruption
+		d.lasting(factWaking, wakePatience) // called in every step, so that the timing is not interrupted
 	}
 	waited := d.waitedForOthers(rec)
 	unmet := fmt.Sprintf("request for %s unmet in epoch %d", d.request(), rec.Epoch)
@@ -161,9 +161,9 @@ func (d *decision) fencing(rec Record) Plan {
 		do(d.write(next))
 }
 
-// firstRule of a new leadership: of those that counted in the newest binding one (its voters and its leader), whoever
-// answered the fence with data. They can acknowledge at once; everybody else is added once caught up, and those that a person took
-// out leave once the others can commit without (see wantedRule).
+// firstRule is the first rule of a new leadership. Its voters are those members of the newest binding leadership (its voters
+// and its leader) that answered the fence with data: they can acknowledge at once. Everybody else is added once caught up.
+// Voters that a person took out leave once the others can commit without them (see wantedRule).
 func (d *decision) firstRule(rec Record, leader replication.Voter, ev evidence) replication.Rule {
 	spec := d.Store.Spec
 	rule := replication.Rule{K: spec.SynchronousNumber(), Voters: []replication.Voter{}}
@@ -189,8 +189,8 @@ func (d *decision) firstRule(rec Record, leader replication.Voter, ev evidence) 
 	return rule
 }
 
-// grantWait is the largest read window still granted by a fenced member; nothing when every old leader is fenced itself or
-// seen to be dead, because then nobody serves a read any more.
+// grantWait returns the largest read window, in milliseconds, that a fenced member had still granted. It is 0 if every old
+// leader is itself fenced or was seen to be dead, because then nobody serves reads any more.
 func (d *decision) grantWait(rec Record, ev evidence) int64 {
 	over := func(l replication.Leadership) bool { return rec.LeaderDead || ev.has(l.Leader) }
 	if len(rec.EveryMember) == 0 && !slices.ContainsFunc(rec.Leaderships(), func(l replication.Leadership) bool { return !over(l) }) {
@@ -203,7 +203,7 @@ func (d *decision) grantWait(rec Record, ev evidence) int64 {
 	return wait
 }
 
-// compared lists what every member brought to the election.
+// compared lists what each member brought to the election.
 func (d *decision) compared(rec Record, ev evidence, chosen string) []v1alpha1.ComparedPosition {
 	voters := map[string]bool{}
 	for _, l := range rec.Leaderships() {
@@ -244,7 +244,7 @@ func lostWrites(p passage) string {
 	}
 }
 
-// moreLost is the worse of what two elections of one change may have cost; "" before the first.
+// moreLost returns the worse of what two elections of one change may have cost; a is "" before the first.
 func moreLost(a, b string) string {
 	n, errA := strconv.ParseInt(a, 10, 64)
 	m, errB := strconv.ParseInt(b, 10, 64)
@@ -260,8 +260,9 @@ func moreLost(a, b string) string {
 	}
 }
 
-// unpromised adds to aside who answers and has not promised the epoch whose leader is set aside: so it may do with the next one. While
-// that leader is there, members are told to follow it, and those that can, do promise.
+// unpromised adds to aside the members that answer but have not promised the epoch of the leader being set aside: they may
+// fail to promise the next epoch too. While that leader is there, members are told to follow it, and those that can promise
+// do.
 func (d *decision) unpromised(rec Record, aside []string) []string {
 	out := slices.Clone(aside)
 	for _, m := range d.byOrdinal() {
@@ -272,8 +273,10 @@ func (d *decision) unpromised(rec Record, aside []string) []string {
 	return out
 }
 
-// againTooSoon tells whether the leader was elected although it is set aside, for who would lead in its place answers and made no promise
-// when it was asked: that is tried again at the pace of Leases. It rests on operators' clocks, for a pause more or less.
+// againTooSoon reports whether it is too soon to replace the leader again. It applies to a leader that was elected although
+// it is set aside, because the member that would lead in its place answers but made no promise when asked; such elections
+// are spaced by at least a Lease's duration. The measure uses the clocks of possibly different operators, which can only
+// lengthen or shorten the pause.
 func (d *decision) againTooSoon(rec Record) bool {
 	if !slices.Contains(rec.Aside, rec.Leader.Member) || rec.Since.Fenced == nil {
 		return false
@@ -282,28 +285,28 @@ func (d *decision) againTooSoon(rec Record) bool {
 	return since >= 0 && since < d.leaseDuration()
 }
 
-// retarget makes rec answer a request, in mode Manual, that is newer than the one it was begun for.
+// retarget makes rec answer a newer request than the one it was begun for, in mode Manual.
 func (d *decision) retarget(rec *Record) bool {
 	request := d.request()
 	if !d.manual() || rec.From == "" || rec.Kind == v1alpha1.KindWake || request == "" || request == rec.Request {
 		return false
 	}
 	rec.Target, rec.Request = request, request
-	rec.Aside = except(rec.Aside, request) // it has another try
+	rec.Aside = except(rec.Aside, request) // the member asked for gets another try
 	return true
 }
 
-// except is a copy of members without one.
+// except returns a copy of members without one.
 func except(members []string, one string) []string {
 	return slices.DeleteFunc(slices.Clone(members), func(m string) bool { return m == one })
 }
 
-// change begins the report of a change of leader.
+// change starts the report of a change of leader.
 func (d *decision) change(rec Record, kind v1alpha1.FailoverKind, reason, target, request string) Change {
 	c := Change{Kind: kind, Reason: reason, Target: target, Request: request, From: rec.Leader.Member, FromEpoch: rec.LedEpoch()}
 	c.Since.Detected = d.micro()
 	if rec.Phase == PhasePromoting {
-		// The same outage goes on: its clock runs since the first leader was lost, and so does the count of what it cost.
+		// The same outage continues: keep its start time and the count of what it has cost.
 		c.Since.Detected, c.WritesLost = rec.Since.Detected, rec.WritesLost
 	}
 	return c

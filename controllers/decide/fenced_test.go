@@ -10,7 +10,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// takesWrites fails unless a write is acknowledged within five seconds, and with how many followers.
+// takesWrites fails unless a write is acknowledged within five seconds, with the given number of followers.
 func (w *world) takesWrites(number int32) {
 	w.t.Helper()
 	before := w.cluster.Acknowledged()
@@ -21,8 +21,9 @@ func (w *world) takesWrites(number int32) {
 	}
 }
 
-// TestTakenOutMembersVoteWhereOthersAreTooFew: a member whose pod is fenced follows and has everything, so writes never wait beside it,
-// nor are they acknowledged with fewer. So it is with one that is to be reseeded, as long as its data is not about to go.
+// TestTakenOutMembersVoteWhereOthersAreTooFew: a member whose pod is fenced follows and holds everything, so writes must
+// neither wait although it is there nor be acknowledged with fewer followers. The same holds for a member that is to be
+// reseeded, as long as its data is not about to go.
 func TestTakenOutMembersVoteWhereOthersAreTooFew(t *testing.T) {
 	fence := func(w *world, name string) { w.pods[name].Fenced = true; w.run(30 * time.Second) }
 	for name, tc := range map[string]struct {
@@ -71,7 +72,7 @@ func TestTakenOutMembersVoteWhereOthersAreTooFew(t *testing.T) {
 	}
 }
 
-// TestTakenOutMembersVoteNoMoreOnceOthersDo: it is a last resort, and nobody is asked again.
+// TestTakenOutMembersVoteNoMoreOnceOthersDo: their votes are a last resort, and end without anybody being asked again.
 func TestTakenOutMembersVoteNoMoreOnceOthersDo(t *testing.T) {
 	w := started(t, 3, 1)
 	w.pods["orders-3"].Fenced = true
@@ -89,8 +90,8 @@ func TestTakenOutMembersVoteNoMoreOnceOthersDo(t *testing.T) {
 	w.takesWrites(1)
 }
 
-// TestAReseedThatWasBegunEndsBesideAnElectedLeader: what a member holds whose claim is deleted is about to go, so it votes only once it comes
-// back, and the leader that waits for a voter has it come back.
+// TestAReseedThatWasBegunEndsBesideAnElectedLeader: what a member holds whose claim is deleted is about to go, so it votes
+// only once it has come back, and a leader that waits for a voter lets it come back.
 func TestAReseedThatWasBegunEndsBesideAnElectedLeader(t *testing.T) {
 	w := started(t, 3, 1)
 	w.run(time.Second)
@@ -107,7 +108,8 @@ func TestAReseedThatWasBegunEndsBesideAnElectedLeader(t *testing.T) {
 	w.takesWrites(1)
 }
 
-// TestAFencedMemberIsNoSuccessor: where it alone would surely hold what was acknowledged, that is told while there is still a leader.
+// TestAFencedMemberIsNoSuccessor: if only a fenced member would surely hold what was acknowledged, people are told while
+// there still is a leader.
 func TestAFencedMemberIsNoSuccessor(t *testing.T) {
 	for name, tc := range map[string]struct {
 		replicas int
@@ -144,8 +146,8 @@ func (w *world) beginReseed(name string) {
 	w.stepUntil(func() bool { return w.claims[name].Deleting }, w.anotherPass)
 }
 
-// TestAFencedMemberBlocksNoElection by what it alone has on its disk, where that was never acknowledged; nor is a handover from it
-// slower for it.
+// TestAFencedMemberBlocksNoElection: a fenced member must not block an election by entries that it alone has on disk and
+// that were never acknowledged, nor slow down a handover away from it.
 func TestAFencedMemberBlocksNoElection(t *testing.T) {
 	t.Run("Automatic", func(t *testing.T) {
 		w := started(t, 3, 1)
@@ -190,7 +192,8 @@ func TestAFencedMemberBlocksNoElection(t *testing.T) {
 	})
 }
 
-// TestAMemberIsNotElectedWhileItIsReseeded, if another one holds as much: its volume goes with its pod.
+// TestAMemberIsNotElectedWhileItIsReseeded checks that such a member is not elected if another one holds as much: its volume
+// goes with its pod.
 func TestAMemberIsNotElectedWhileItIsReseeded(t *testing.T) {
 	for name, begin := range map[string]func(*world){
 		"its claim is deleted for it": func(w *world) { w.beginReseed("orders-2") },

@@ -9,8 +9,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// TestFewerMembersBeforeTheFirstLeader: a new store has too few machines for the members that are asked for, and fewer are asked for
-// then. Members that never had a volume are removed; what others hold is not known, and for those a person is told what to do.
+// TestFewerMembersBeforeTheFirstLeader: a new store has too few machines for the members asked for, so fewer are asked for.
+// Members that never had a volume are removed. What the others hold is unknown, and a person is told what to do about those.
 func TestFewerMembersBeforeTheFirstLeader(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*world)

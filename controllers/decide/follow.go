@@ -7,8 +7,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// follow points everybody who does not follow the leader, or does not reach it, at its present address. Once the record
-// names the leader this is safe at any time: the order carries the epoch, and the leader's logs decide what is cut.
+// follow points every member that does not follow the leader, or does not reach it, at the leader's present address. Once
+// the record names the leader this is safe at any time: the order carries the epoch, and the leader's log decides what is
+// truncated.
 func (d *decision) follow(rec Record) []Action {
 	leader := d.Members[rec.Leader.Member]
 	address, ok := leader.peerAddress()
@@ -31,8 +32,8 @@ func (d *decision) follow(rec Record) []Action {
 	return out
 }
 
-// route makes the -rw Service lead to the recorded leader, whatever Kubernetes thinks of its readiness. Between two leaders it stays
-// as it is. A Service that is somebody else's leads nowhere.
+// route points the -rw Service to the recorded leader, whether or not Kubernetes considers it ready. Between two leaders the
+// Service stays as it is. A Service that belongs to somebody else is pointed nowhere.
 func (d *decision) route(rec Record) []Action {
 	if d.ServiceTaken {
 		if d.Route == nil || *d.Route == (Route{}) {
@@ -52,11 +53,12 @@ func (d *decision) route(rec Record) []Action {
 	return d.leadTo(rec.Leader.Member)
 }
 
-// elsewherePatience is longer than another operator takes from leading clients away from a lost leader to replacing it.
+// elsewherePatience is longer than another operator takes from routing clients away from a lost leader to replacing it.
 const elsewherePatience = 3 * time.Second
 
-// ledElsewhere tells whether clients have been led, for a moment, to a member that this operator does not reach, although it sees the leader.
-// Another one sees more, then, and is about to replace that leader: to lead them back would cost them a second, see leadTo.
+// ledElsewhere reports whether clients have recently been routed to a member that this operator cannot reach, although it
+// sees the leader. In that case another operator sees more and is about to replace the leader. Routing clients back would
+// cost them a second; see leadTo.
 func (d *decision) ledElsewhere(rec Record) bool {
 	if rec.Phase != PhaseStable || d.Route == nil {
 		return false
@@ -69,7 +71,8 @@ func (d *decision) ledElsewhere(rec Record) bool {
 	return false
 }
 
-// leadNowhere ends a way to an address that no member has any more, while nobody leads: it may be another store's by now.
+// leadNowhere removes a route to an address that no member has any more while nobody leads: the address may belong to
+// another store by now.
 func (d *decision) leadNowhere() []Action {
 	if d.Route == nil || *d.Route == (Route{}) {
 		return nil
@@ -82,10 +85,12 @@ func (d *decision) leadNowhere() []Action {
 	return []Action{RouteClients{}}
 }
 
-// leadTo makes the -rw Service lead to a member, to nobody where it has no address or somebody else has answered at it. When a leader is
-// lost that is the first thing to do, before it is sure who is elected: whoever comes waits there until somebody takes writes, and is forwarded then. For clients wait
-// for this, and kube-proxy takes changes only about once a second: it should be the first one that a lost leader causes, and not come
-// after those that its pod causes. Should the leader be there after all, they are forwarded to it.
+// leadTo points the -rw Service to a member, or nowhere if the member has no address or somebody else has answered there.
+//
+// When a leader is lost this comes first, before it is certain who will be elected: clients that connect wait at that member
+// until some member takes writes, and are then forwarded. Clients wait for the route, and kube-proxy applies changes only
+// about once a second, so this change should be the first that a lost leader causes, ahead of those that its pod causes. If
+// the leader turns out to be there after all, clients are forwarded to it.
 func (d *decision) leadTo(member string) []Action {
 	var want Route
 	m := d.Members[member]
@@ -96,7 +101,7 @@ func (d *decision) leadTo(member string) []Action {
 	case m.reachable() && m.Probe.Foreign && d.Route != nil && *d.Route == want:
 		return []Action{RouteClients{}}
 	case m.reachable() && (m.Probe.Foreign || m.Probe.Unmet):
-		return d.leadNowhere() // its address may be another store's by now
+		return d.leadNowhere() // its address may belong to another store by now
 	case d.Route != nil && *d.Route == want:
 		return nil
 	case want == (Route{}):
@@ -106,8 +111,9 @@ func (d *decision) leadTo(member string) []Action {
 	}
 }
 
-// successor is who would be elected if the leader were lost, once it does not answer the operator and no voter has heard it for some
-// heartbeats, which is long before that is believed; "" until then, and where nobody would be.
+// successor is the member that would be elected if the leader were lost. It is "" until the leader stops answering the
+// operator and no voter has heard it for some heartbeats, which is long before the leader is believed to be lost; and "" if
+// nobody would be elected.
 func (d *decision) successor(rec Record) string {
 	c := d.contact(rec)
 	unheard := c.faint + c.silent + c.parted + c.refused
@@ -126,7 +132,7 @@ func (d *decision) successor(rec Record) string {
 	return chosen.voter.Member
 }
 
-// labels makes the role label of every pod say what the member itself says it does.
+// labels makes each pod's role label say what the member itself says it does.
 func (d *decision) labels(rec Record) []Action {
 	var out []Action
 	for _, m := range d.byOrdinal() {
@@ -148,12 +154,12 @@ func (d *decision) roleLabel(rec Record, m Member) string {
 	case m.follows(rec):
 		return v1alpha1.RoleLabelFollower
 	case m.Pod.Role == v1alpha1.RoleLabelFollower && rec.Phase != PhaseStable:
-		return m.Pod.Role // between two leaders; it serves no longer than its readiness says
+		return m.Pod.Role // between two leaders; it serves only while it is ready
 	case s != nil:
-		return "" // it says itself that it does neither
+		return "" // it says itself that it is neither
 	case m.Pod.Role == v1alpha1.RoleLabelLeader && m.Name != rec.Leader.Member:
-		return "" // somebody else is recorded
+		return "" // another leader is recorded
 	default:
-		return m.Pod.Role // unknown: readiness takes it out of the Services, not a guess
+		return m.Pod.Role // unknown: readiness, not a guess, takes it out of the Services
 	}
 }

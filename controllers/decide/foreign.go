@@ -9,9 +9,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// setForeignApart takes the answers of members whose data directory served another store before and is not part of this one
-// yet: neither an epoch that they promised there, nor what they hold, is evidence about this store. Where there is no record
-// the volumes that an earlier store left are the store, and everybody counts.
+// setForeignApart discards the answers of members whose data directory served another store and is not part of this one yet:
+// neither an epoch that they promised there nor what they hold is evidence about this store. If there is no record, the
+// volumes that an earlier store left are the store, and everybody counts.
 func (d *decision) setForeignApart() {
 	rec := d.Lease.Record
 	if rec == nil {
@@ -33,7 +33,7 @@ func (d *decision) setForeignApart() {
 	d.Members = members
 }
 
-// servedStores are the UIDs of the stores that the members' volumes served, as far as they answer.
+// servedStores returns the UIDs of the stores that the members' volumes have served, as far as the members answer.
 func (d *decision) servedStores() []types.UID {
 	var out []types.UID
 	for _, m := range d.byOrdinal() {
@@ -44,7 +44,7 @@ func (d *decision) servedStores() []types.UID {
 	return out
 }
 
-// countsOn tells whether the record names this very incarnation, as a leader or a voter.
+// countsOn reports whether the record names this very incarnation, as a leader or a voter.
 func (d *decision) countsOn(rec Record, v replication.Voter) bool {
 	for _, l := range rec.Leaderships() {
 		if l.Leader == v || slices.ContainsFunc(l.Rules, func(r replication.Rule) bool { return slices.Contains(r.Voters, v) }) {

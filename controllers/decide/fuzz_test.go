@@ -9,8 +9,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// FuzzDecodeRecord decodes the annotation that anybody with access to the Lease may have edited: what passes can be written
-// again, and means the same then.
+// FuzzDecodeRecord decodes an annotation that anybody with access to the Lease may have edited: a record that passes can be
+// encoded again, and then means the same.
 func FuzzDecodeRecord(f *testing.F) {
 	at := metav1.NewMicroTime(time.Unix(1700000000, 123000))
 	one, two := replication.Voter{Member: "orders-1", Incarnation: "b"}, replication.Voter{Member: "orders-2", Incarnation: "c"}
@@ -36,7 +36,7 @@ func FuzzDecodeRecord(f *testing.F) {
 		if again := second.Encode(); again != text {
 			t.Fatalf("%s became %s", text, again)
 		}
-		// What decisions are made from, without panicking on any record that passes.
+		// What decisions use must not panic on any record that passes.
 		_, _, _ = first.Leaderships(), first.LedEpoch(), first.fencing(first.Epoch+1, Change{})
 		if rule, ok := first.Rule(); ok {
 			for _, v := range rule.Voters {

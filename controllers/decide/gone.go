@@ -9,8 +9,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// allGone says what to do where nobody holds anything any more; "" where somebody may. That takes the word of every member that there
-// is, not only of those that the record names: one that does not vote may have the only copy.
+// allGone says what to do if nobody holds anything any more; "" if somebody may. That takes the word of every member, not
+// only of those that the record names: a member that does not vote may have the only copy.
 func (d *decision) allGone(rec Record, ev evidence) string {
 	if len(rec.Named()) == 0 || len(ev.without(rec.Named())) > 0 {
 		return ""
@@ -23,14 +23,16 @@ func (d *decision) allGone(rec Record, ev evidence) string {
 	return " Every member lost its volume: all data is gone. " + d.beginAnew()
 }
 
-// beginAnew is the way out where nothing is left. With its claims kept, a store that is made again would ask what they hold.
+// beginAnew describes the way out when nothing is left. If its claims were kept, a store made again would ask what they
+// hold.
 func (d *decision) beginAnew() string {
 	return fmt.Sprintf("Delete the store and its claims (kubectl delete pvc -l %s=%s), and make it again: empty, or from copies of its volumes.",
 		v1alpha1.LabelStore, d.Store.Name)
 }
 
-// goneAsleep says which members of a store that hibernates lost their volumes, and what comes of it; "" where none did. Copies are no way
-// out under the store as it is: each would count as the voter that its volume was, whatever it lacks.
+// goneAsleep says which members of a hibernating store lost their volumes, and what follows from that; "" if none did.
+// Putting copies in their place is no way out for the store as it is: each copy would count as the voter that its volume
+// was, whatever it lacks.
 func (d *decision) goneAsleep(rec Record) string {
 	var gone []string
 	for _, name := range rec.Named() {
@@ -58,12 +60,12 @@ func (d *decision) goneAsleep(rec Record) string {
 	}
 }
 
-// keepsVolume tells whether the member has a claim that stays.
+// keepsVolume reports whether the member has a claim that stays.
 func (m Member) keepsVolume() bool {
 	return m.Claim != nil && !m.Claim.Deleting && !m.Claim.Lost
 }
 
-// enoughKept tells whether those that have their volumes are enough to hold all that was acknowledged.
+// enoughKept reports whether the members that have their volumes suffice to hold everything that was acknowledged.
 func (d *decision) enoughKept(rec Record) bool {
 	kept := func(v replication.Voter) bool {
 		m := d.Members[v.Member]

@@ -11,7 +11,7 @@ import (
 
 const beginAnew = "all data is gone. Delete the store and its claims (kubectl delete pvc -l replicatedstore.io/store=orders), and make it again"
 
-// loseVolumes has the members' volumes go, as local disks do with their machines.
+// loseVolumes removes the members' volumes, as happens to local disks when their machines go.
 func (w *world) loseVolumes(members ...string) {
 	w.lossy = true
 	for _, n := range members {
@@ -20,7 +20,7 @@ func (w *world) loseVolumes(members ...string) {
 	}
 }
 
-// makeAgain is a person who deletes the store and its claims, and makes it again.
+// makeAgain acts as a person who deletes the store and its claims, and creates it again.
 func (w *world) makeAgain() {
 	w.record, w.holder = "", ""
 	w.store.Status, w.store.UID = v1alpha1.ReplicatedStoreStatus{}, "another"
@@ -30,7 +30,8 @@ func (w *world) makeAgain() {
 	}
 }
 
-// TestEveryVolumeIsGone: nobody can lead a store whose members have all come back empty. It says what to do, and that works.
+// TestEveryVolumeIsGone: nobody can lead a store whose members have all come back empty. Status says what to do, and doing
+// it works.
 func TestEveryVolumeIsGone(t *testing.T) {
 	for name, tc := range map[string]struct {
 		replicas int
@@ -63,7 +64,8 @@ func TestEveryVolumeIsGone(t *testing.T) {
 	}
 }
 
-// TestNotEveryVolumeIsGone: nobody is told that all data is gone while a member that does not answer, or a volume without a member, may have it.
+// TestNotEveryVolumeIsGone checks that nobody is told that all data is gone while a member that does not answer, or a volume
+// without a member, may have some.
 func TestNotEveryVolumeIsGone(t *testing.T) {
 	for name, change := range map[string]func(*world){
 		"one does not answer": func(w *world) { w.cluster.Cut("orders-3", operatorA) },
@@ -86,12 +88,13 @@ func TestNotEveryVolumeIsGone(t *testing.T) {
 	}
 }
 
-// TestVolumesGoWhileItSleeps: a store that hibernates tells which volumes are gone, and what comes of it when it is woken.
+// TestVolumesGoWhileItSleeps checks that a hibernating store reports which volumes are gone, and what follows from that when
+// it is woken.
 func TestVolumesGoWhileItSleeps(t *testing.T) {
 	for name, tc := range map[string]struct {
 		gone   []string
 		change func(*world)
-		says   []string // nothing: that it misses nothing
+		says   []string // empty: nothing is missed
 		wakes  bool
 	}{
 		"none":              {nil, nil, nil, true},
@@ -137,8 +140,8 @@ func TestVolumesGoWhileItSleeps(t *testing.T) {
 	}
 }
 
-// TestWokenBeforeWhoHoldsEverythingIsThere: those whose volumes went while it slept are made anew, and lead nothing until one is back that
-// holds what was acknowledged.
+// TestWokenBeforeWhoHoldsEverythingIsThere: members whose volumes went while the store slept are remade, and do not lead
+// until a member is back that holds what was acknowledged.
 func TestWokenBeforeWhoHoldsEverythingIsThere(t *testing.T) {
 	w := started(t, 3, 1)
 	w.store.Spec.Hibernated = true

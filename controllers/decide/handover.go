@@ -11,10 +11,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// request is who should lead, as asked for by annotation; "" when nobody asked.
+// request returns the member that the failover annotation asks for; "" if nobody asked.
 func (d *decision) request() string { return d.Store.Annotations[v1alpha1.AnnotationFailover] }
 
-// requested answers the annotation while the leader lives: a planned handover.
+// requested answers the annotation while the leader is alive, with a planned handover.
 func (d *decision) requested(rec Record) (Plan, bool) {
 	request := d.request()
 	switch {
@@ -34,8 +34,8 @@ func (d *decision) requested(rec Record) (Plan, bool) {
 	return d.handOver(rec, to, reasonRequested, request), true
 }
 
-// evacuate hands over from a leader that is about to end, must not lead, or runs on a node that is about to be drained. Only
-// the last may stay where it is when everybody else is no better off.
+// evacuate hands over from a leader that is about to end, must not lead, or runs on a node about to be drained. Only in the
+// last case may the leader stay, if everybody else is no better off.
 func (d *decision) evacuate(rec Record) (Plan, bool) {
 	leader := d.Members[rec.Leader.Member]
 	pod, reason := leader.Pod, reasonPodDeleting
@@ -59,10 +59,10 @@ func (d *decision) evacuate(rec Record) (Plan, bool) {
 	return d.handOver(rec, to, reason, ""), true
 }
 
-// homePatience is how long everything must have been well before leadership returns to a preferred zone.
+// homePatience is how long everything must have been in order before leadership returns to a preferred zone.
 const homePatience = time.Minute
 
-// returnHome hands over to a better zone, where the user asked for that.
+// returnHome hands over to a better zone, if the user asked for that.
 func (d *decision) returnHome(rec Record) (Plan, bool) {
 	f := d.Store.Spec.Failover
 	leader := d.Members[rec.Leader.Member]
@@ -81,14 +81,14 @@ func (d *decision) returnHome(rec Record) (Plan, bool) {
 	return d.handOver(rec, to, reasonPreferredZone, ""), true
 }
 
-// Rests between handovers that fail: each holds writes for a while, in vain.
+// Pauses between handovers that fail: each failed handover holds writes for a while in vain.
 const (
 	firstRest = 5 * time.Second
 	lastRest  = 5 * time.Minute
 )
 
-// handoverRests is how long the operator tries no further handover by itself, because the last ones failed. One that a person
-// asks for is tried at once.
+// handoverRests returns how long the operator still refrains from handovers of its own, because the last ones failed. A
+// handover that a person asks for is tried at once.
 func (d *decision) handoverRests(rec Record) time.Duration {
 	n := d.Handovers
 	if n.InARow == 0 || n.Epoch != rec.Epoch {
@@ -105,9 +105,9 @@ func (n HandoverFailures) describe(rest time.Duration) string {
 	return fmt.Sprintf("%d handovers failed in a row (%s): the next try is in %s", n.InARow, n.Why, round(rest))
 }
 
-// handOver is two steps: the leader holds its writes until to holds everything, then the epoch changes. If the operator
-// dies in between, the hold ends by itself. The first answer of the new epoch's fence is the old leader's, so the fence
-// condition holds at once and nothing can be lost.
+// handOver takes two steps: the leader holds its writes until to holds everything, then the epoch changes. If the operator
+// dies in between, the hold ends by itself. The old leader itself promises the new epoch, so the fence condition holds at
+// once and nothing can be lost.
 func (d *decision) handOver(rec Record, to, reason, request string) Plan {
 	from := rec.Leader.Member
 	if h := d.Pass.Handover; h == nil || h.Epoch != rec.Epoch || h.To != to {
@@ -119,8 +119,8 @@ func (d *decision) handOver(rec Record, to, reason, request string) Plan {
 		do(d.write(next))
 }
 
-// heir chooses who takes over from a living leader: the member asked for, or the best of those that are fit. The second
-// result says why there is none.
+// heir chooses who takes over from a living leader: the member asked for, or the best of those that are fit. If there is
+// none, why says so.
 func (d *decision) heir(rec Record, request string) (to, why string) {
 	if request != v1alpha1.FailoverToAny {
 		m := d.Members[request]
@@ -157,7 +157,7 @@ func (d *decision) heir(rec Record, request string) (to, why string) {
 	return fit[i].Voter.Member, ""
 }
 
-// unfit says why m cannot take over from a living leader now; "" when it can.
+// unfit says why m cannot take over from a living leader now; "" if it can.
 func (d *decision) unfit(rec Record, m Member) string {
 	switch {
 	case m.Pod == nil:
@@ -181,11 +181,11 @@ func (d *decision) unfit(rec Record, m Member) string {
 	}
 }
 
-// caughtUp tells whether the living leader sees this very incarnation of m keep up.
+// caughtUp reports whether the living leader sees this very incarnation of m keep up.
 func (d *decision) caughtUp(rec Record, m Member) bool { return d.whyNotCaughtUp(rec, m) == "" }
 
-// keepsUp is caughtUp with patience: a voter that the leader hears and that lagged only for a moment is as it should be. It
-// must not be promoted for that, but nobody needs to be told either. So is one that only missed a look.
+// keepsUp is caughtUp with patience. It also accepts a voter that the leader hears and that lagged only for a moment, and
+// one that only missed a look. Such a member must not be promoted, but people need not be told of it either.
 func (d *decision) keepsUp(rec Record, m Member) bool {
 	m = d.forgive(rec, m)
 	if d.caughtUp(rec, m) {
@@ -199,7 +199,7 @@ func (d *decision) keepsUp(rec Record, m Member) bool {
 	return !d.lasting("lagging: "+m.Name, lagPatience)
 }
 
-// lagPatience is how long a voter may lag before that is said: a busy disk makes followers fall behind for moments.
+// lagPatience is how long a voter may lag before that is reported: a busy disk makes followers fall behind for moments.
 const lagPatience = 5 * time.Second
 
 func (d *decision) whyNotCaughtUp(rec Record, m Member) string {
@@ -229,7 +229,7 @@ func (d *decision) whyNotCaughtUp(rec Record, m Member) string {
 	return ""
 }
 
-// refuse answers a request that is not begun.
+// refuse answers a request without acting on it.
 func (d *decision) refuse(request, why string) Plan {
 	return plan(HandingOver, v1alpha1.ReasonFailoverRefused, "%s cannot lead: %s.", request, why).
 		do(d.outcome(request, v1alpha1.ResultRefused, Record{}, "%s", why))
@@ -240,7 +240,7 @@ func (d *decision) outcome(request string, result v1alpha1.FailoverResult, rec R
 		Target: request, Result: result, Epoch: int64(rec.Epoch), Message: fmt.Sprintf(format, args...),
 		SeenTime: rec.Since.Detected, FinishedTime: d.micro(),
 	}
-	if rec.Request != request || rec.Phase == PhaseStable || o.SeenTime == nil { // an earlier change, which asked for the same, is over
+	if rec.Request != request || rec.Phase == PhaseStable || o.SeenTime == nil { // rec's change is not the one this request asked for
 		o.SeenTime = new(metav1.NewMicroTime(d.now))
 	}
 	return FinishRequest{o}

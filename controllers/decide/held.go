@@ -9,11 +9,11 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// held fences every member and keeps it so, for as long as the store is annotated.
+// held fences every member, and keeps it fenced for as long as the store is annotated.
 func (d *decision) held(rec Record) Plan {
 	if rec.Phase != PhaseFencing {
 		target := ""
-		if d.request() == "" { // else it will be refused
+		if d.request() == "" { // otherwise the request will be refused
 			target = d.wish(rec, rec.Aside)
 		}
 		next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindFailover, v1alpha1.ReasonFenced, target, ""))
@@ -39,7 +39,7 @@ func (d *decision) held(rec Record) Plan {
 	}
 }
 
-// unshown says which leadership may still acknowledge writes, although it is to be fenced; "" when none can.
+// unshown says which leadership may still acknowledge writes although it should be fenced; "" if none can.
 func (d *decision) unshown(rec Record) string {
 	ev := evidence{}
 	for name, m := range d.Members {

@@ -10,17 +10,18 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// Bounds of the waits of going to sleep and of waking up. Beyond them the store goes on with those that are there: what was
-// acknowledged is held by enough of them, or the fence condition says so.
+// Bounds on the waits of hibernating and waking up. When they expire the store goes on with the members that are there:
+// either enough of them hold what was acknowledged, or the fence condition says that they do not.
 const (
-	sleepPatience = 2 * time.Minute  // for followers to catch up, for the leader to answer its fence
+	sleepPatience = 2 * time.Minute  // for followers to catch up, and for the leader to answer its fence
 	stopPatience  = 30 * time.Second // for a pod to go, beyond its grace period
 	wakePatience  = 2 * time.Minute  // for members to come back
 )
 
-// hibernate brings a store to sleep. The leader holds its writes until every follower holds everything; then the record names
-// a next epoch that nobody leads, members are fenced for it, and pods are deleted, the leader's last. Claims stay. The record
-// waits in that epoch until the store is woken. One without a leader has to get one first, by a person's request too.
+// hibernate puts a store to sleep. The leader holds its writes until every follower holds everything. Then the record names
+// a next epoch that nobody leads, the members are fenced for it, and the pods are deleted, the leader's last. Claims stay.
+// The record waits in that epoch until the store is woken. A store that has no leader must get one first, for which a
+// person's failover request is honoured.
 func (d *decision) hibernate(rec Record) Plan {
 	rests := rec.Phase == PhaseFencing && (rec.Reason == reasonHibernated || d.Store.Fenced())
 	switch request := d.request(); {
@@ -59,7 +60,7 @@ func (d *decision) hibernate(rec Record) Plan {
 	return d.lieDown(rec, ready)
 }
 
-// lieDown ends the leadership once those who are ready hold everything.
+// lieDown ends the leadership once the members in ready hold everything.
 func (d *decision) lieDown(rec Record, ready []string) Plan {
 	held := d.Pass.Handover
 	if len(ready) > 0 && (held == nil || held.Epoch != rec.Epoch || held.To != ready[0]) {
@@ -76,7 +77,7 @@ func (d *decision) lieDown(rec Record, ready []string) Plan {
 		do(d.write(next))
 }
 
-// asleep fences who is there, and takes the pods away.
+// asleep fences the members that are there and removes their pods.
 func (d *decision) asleep(rec Record) Plan {
 	d.sleeping = true
 	leader := rec.From
@@ -95,7 +96,7 @@ func (d *decision) asleep(rec Record) Plan {
 		}
 	}
 	lead, losing := d.Members[leader], d.losing(rec)
-	// Whichever step comes first, so that it is seen without interruption.
+	// Computed whichever step comes first, so that the timing is not interrupted.
 	waits := slices.ContainsFunc(unfenced, func(m Member) bool { return m.Name == leader }) && !d.lasting("the leader is not fenced", sleepPatience)
 	switch {
 	case len(unfenced) > 0 && d.Pass.FencedEpoch != rec.Epoch:
@@ -121,7 +122,7 @@ func (d *decision) asleep(rec Record) Plan {
 	}
 }
 
-// staysAwake is what happens to a store that is to hibernate, and would lose what members hold.
+// staysAwake is the plan for a store that should hibernate but would lose what members hold.
 func (d *decision) staysAwake(losing []string) Plan {
 	return plan(Hibernating, v1alpha1.ReasonClaimDeleting, "The pods stay, for it would not keep its volumes: set spec.hibernated to false. %s", whatGoes(losing)).again(soon)
 }
@@ -130,7 +131,7 @@ func (d *decision) stop(m Member) Plan {
 	return plan(Hibernating, v1alpha1.ReasonHibernating, "%s stops.", m.Name).do(DeletePod{m.Name, m.Pod.UID, "the store hibernates"})
 }
 
-// neverWoke takes the pods of a store away that has no record and is to hibernate.
+// neverWoke removes the pods of a store that should hibernate and has no record.
 func (d *decision) neverWoke() Plan {
 	d.sleeping = true
 	if losing := d.losing(Record{}); len(losing) > 0 {
@@ -161,7 +162,8 @@ func (d *decision) keptAsleep() (kept []string) {
 	return kept
 }
 
-// lostAsleep says that a store which hibernates lost its record, and what that takes on waking (see everyMemberGate); "" where it did not.
+// lostAsleep says that a hibernating store lost its record, and what waking it then takes (see everyMemberGate); "" if it
+// did not lose it.
 func (d *decision) lostAsleep() string {
 	if d.Lease.Record != nil || d.known() == 0 && d.Lease.RecordError == "" {
 		return ""
@@ -180,7 +182,7 @@ func (d *decision) lostAsleep() string {
 	return text
 }
 
-// wake takes up the epoch in which the store slept. Its clock starts here.
+// wake takes up the epoch in which the store slept. The clock of this change starts here.
 func (d *decision) wake(rec Record) Plan {
 	rec.Reason, rec.Since = reasonWoken, Times{Detected: d.micro()}
 	return plan(Waking, v1alpha1.ReasonWaking, "The store wakes up: its members come back, and %s is to lead epoch %d.", rec.From, rec.Epoch).
@@ -190,7 +192,7 @@ func (d *decision) wake(rec Record) Plan {
 // factWaking is timed from when the store's members are asked to wake.
 const factWaking = "waking up"
 
-// waking says whom a store that wakes up waits for; "" once everybody answers, or for long enough.
+// waking says which members a waking store waits for; "" once all answer, or the wait has been long enough.
 func (d *decision) waking(rec Record, ev evidence) string {
 	if rec.Kind != v1alpha1.KindWake {
 		return ""

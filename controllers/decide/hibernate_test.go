@@ -74,7 +74,7 @@ func TestHibernateAndWake(t *testing.T) {
 	}
 }
 
-// calm asserts that nobody is called out of bed.
+// calm asserts that nothing calls anybody out of bed.
 func calm(t *testing.T, w *world, available string) {
 	t.Helper()
 	for _, kind := range []string{v1alpha1.ConditionDegraded, v1alpha1.ConditionFailoverBlocked} {
@@ -87,7 +87,8 @@ func calm(t *testing.T, w *world, available string) {
 	}
 }
 
-// TestNobodyWritesOnceAsleep: the epoch moves on before the first pod goes, so that no write is acknowledged meanwhile.
+// TestNobodyWritesOnceAsleep checks that the epoch moves on before the first pod goes, so that no write is acknowledged
+// meanwhile.
 func TestNobodyWritesOnceAsleep(t *testing.T) {
 	w := started(t, 3, 1)
 	w.store.Spec.Hibernated = true
@@ -98,7 +99,7 @@ func TestNobodyWritesOnceAsleep(t *testing.T) {
 	})
 }
 
-// TestHibernateWaitsForFollowers: one that is away is waited for, with a bound, and told.
+// TestHibernateWaitsForFollowers checks that a follower that is away is reported, and waited for up to a bound.
 func TestHibernateWaitsForFollowers(t *testing.T) {
 	w := started(t, 3, 1)
 	w.cluster.Vanish("orders-3")
@@ -112,7 +113,7 @@ func TestHibernateWaitsForFollowers(t *testing.T) {
 	w.untilState(decide.Hibernated)
 }
 
-// TestChangesWhileAsleep: they wait, and are taken up on waking.
+// TestChangesWhileAsleep checks that changes wait, and are taken up on waking.
 func TestChangesWhileAsleep(t *testing.T) {
 	t.Run("fewer members", func(t *testing.T) {
 		w, _ := asleep(t, 3, 1)
@@ -164,7 +165,7 @@ func TestChangesWhileAsleep(t *testing.T) {
 	})
 }
 
-// TestWakeWithoutAVolume: a member that cannot come back is waited for with a bound; then the fence condition decides.
+// TestWakeWithoutAVolume: a member that cannot come back is waited for up to a bound; then the fence condition decides.
 func TestWakeWithoutAVolume(t *testing.T) {
 	w, _ := asleep(t, 3, 1)
 	w.deleteClaim("orders-1", w.claims["orders-1"].UID)
@@ -178,7 +179,7 @@ func TestWakeWithoutAVolume(t *testing.T) {
 	}
 }
 
-// TestWakeWithoutAnAnswer: so is one that comes back and does not answer.
+// TestWakeWithoutAnAnswer: so is a member that comes back but does not answer.
 func TestWakeWithoutAnAnswer(t *testing.T) {
 	w, _ := asleep(t, 3, 1)
 	w.cluster.Cut("orders-3", fake.Operator+"a")
@@ -191,7 +192,7 @@ func TestWakeWithoutAnAnswer(t *testing.T) {
 	w.write()
 }
 
-// TestBornAsleep: a store that is made to hibernate makes nothing until it is woken.
+// TestBornAsleep checks that a store that is created hibernated gets no members until it is woken.
 func TestBornAsleep(t *testing.T) {
 	w := newWorld(t, 3, 1)
 	w.store.Spec.Hibernated = true
@@ -203,8 +204,8 @@ func TestBornAsleep(t *testing.T) {
 	w.untilState(decide.Stable)
 }
 
-// TestAStoreThatSleepsAndIsPausedIsNotMissed: nothing wakes it, nothing is done, and it is told as what it is; where it is to wake, or did
-// not sleep, it is missed.
+// TestAStoreThatSleepsAndIsPausedIsNotMissed: nothing wakes such a store, nothing is done, and it is reported as hibernated.
+// If it is to wake, or was not asleep yet, it is reported as missing.
 func TestAStoreThatSleepsAndIsPausedIsNotMissed(t *testing.T) {
 	pause := func(w *world) {
 		w.store.Annotations[v1alpha1.AnnotationReconcile] = v1alpha1.ReconcileDisabled
@@ -242,7 +243,8 @@ func TestAStoreThatSleepsAndIsPausedIsNotMissed(t *testing.T) {
 	told(w, decide.Paused, v1alpha1.ReasonLeaderUnreachable)
 }
 
-// TestHibernatingAManualStoreWithoutALeader: it needs one first, and the request that FailoverBlocked tells of is answered.
+// TestHibernatingAManualStoreWithoutALeader: the store needs a leader first, and the request that FailoverBlocked suggests
+// is answered.
 func TestHibernatingAManualStoreWithoutALeader(t *testing.T) {
 	w := started(t, 3, 1, manual)
 	w.cluster.Vanish("orders-1")
@@ -262,7 +264,8 @@ func TestHibernatingAManualStoreWithoutALeader(t *testing.T) {
 	}
 }
 
-// TestAsleepWithoutItsRecord: a store whose Lease went while it slept does not say that it never had a leader, and names what it takes to wake.
+// TestAsleepWithoutItsRecord: a store whose Lease vanished while it slept does not say that it never had a leader, and says
+// what waking takes.
 func TestAsleepWithoutItsRecord(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*world)

@@ -10,20 +10,20 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// hang makes fsyncs of a member's disk not return, which it says. It goes on to answer the leader's heartbeats.
+// hang makes fsyncs of a member's disk never return, which the member reports. It still answers the leader's heartbeats.
 func (w *world) hang(name string) { w.cluster.Hung = map[string]string{name: wire.ProblemDiskStuck} }
 
-// writing offers writes all the time, whether they are acknowledged or not.
+// writing keeps offering writes, whether they are acknowledged or not.
 func (w *world) writing() { w.cluster.Write(w.cluster.Writable()) }
 
-// acknowledged is how many writes are in a while.
+// acknowledged returns how many writes are acknowledged within d.
 func (w *world) acknowledged(d time.Duration) int {
 	before := w.cluster.Acknowledged()
 	w.run(d, w.writing)
 	return w.cluster.Acknowledged() - before
 }
 
-// TestAVoterWhoseDiskHangsLeaves: it answers and holds nothing new, so the next failure must not need it.
+// TestAVoterWhoseDiskHangsLeaves: such a voter answers but holds nothing new, so the next failure must not need it.
 func TestAVoterWhoseDiskHangsLeaves(t *testing.T) {
 	w := started(t, 3, 1)
 	w.hang("orders-3")
@@ -43,7 +43,7 @@ func TestAVoterWhoseDiskHangsLeaves(t *testing.T) {
 	w.until("it votes again", func() bool { return w.ops[0].plan.State == decide.Stable && len(w.rec().Rules[0].Voters) == 2 })
 }
 
-// TestAnIdleVoterWhoseDiskHangsStaysAway: with nothing to write it is as good as the others, by what the leader hears.
+// TestAnIdleVoterWhoseDiskHangsStaysAway: while there is nothing to write, the leader cannot tell it from the others.
 func TestAnIdleVoterWhoseDiskHangsStaysAway(t *testing.T) {
 	w := started(t, 3, 1)
 	w.hang("orders-3")
@@ -54,7 +54,8 @@ func TestAnIdleVoterWhoseDiskHangsStaysAway(t *testing.T) {
 	}
 }
 
-// TestNoFailoverOnTheWordOfAHungDisk: a member that would not promise is not counted on before an epoch is given up for it.
+// TestNoFailoverOnTheWordOfAHungDisk checks that a member that would not promise is not counted on before an epoch is given
+// up for it.
 func TestNoFailoverOnTheWordOfAHungDisk(t *testing.T) {
 	w := started(t, 3, 1)
 	w.hang("orders-3")
@@ -72,7 +73,8 @@ func TestNoFailoverOnTheWordOfAHungDisk(t *testing.T) {
 	w.until("it goes on", func() bool { return w.rec().Phase == decide.PhaseStable && w.cluster.Writable() != "" })
 }
 
-// TestADiskThatHangsIsNoVoterOfWrites: writes that need it are not acknowledged, which is said, and weakened where that is allowed.
+// TestADiskThatHangsIsNoVoterOfWrites checks that writes that need such a voter are not acknowledged, that this is reported,
+// and that the rule is weakened if that is allowed.
 func TestADiskThatHangsIsNoVoterOfWrites(t *testing.T) {
 	t.Run("Required", func(t *testing.T) {
 		w := started(t, 2, 1)
@@ -97,7 +99,7 @@ func TestADiskThatHangsIsNoVoterOfWrites(t *testing.T) {
 	})
 }
 
-// TestRulesChangeBesideAHungDisk: no change of the rules stops writes because of it.
+// TestRulesChangeBesideAHungDisk checks that a hung disk makes no change of the rules stop writes.
 func TestRulesChangeBesideAHungDisk(t *testing.T) {
 	for name, tc := range map[string]struct {
 		number int32
@@ -126,7 +128,7 @@ func TestRulesChangeBesideAHungDisk(t *testing.T) {
 	t.Run("it begins to hang in between", func(t *testing.T) {
 		w := started(t, 3, 1)
 		w.hang("orders-2")
-		w.cluster.Hung["orders-2"] = "" // it does not say so yet
+		w.cluster.Hung["orders-2"] = "" // it does not report it yet
 		w.run(time.Second, w.writing)
 		w.store.Spec.Replication.Synchronous.Number = new(int32(2))
 		w.until("both rules hold", func() bool { return len(w.rec().Rules) == 2 }, w.writing)

@@ -10,7 +10,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// TestLeaseOfSomebodyElse: a Lease of the store's name says nothing about the store unless it is the store's.
+// TestLeaseOfSomebodyElse checks that a Lease with the store's name says nothing about the store unless it belongs to the
+// store.
 func TestLeaseOfSomebodyElse(t *testing.T) {
 	for name, tc := range map[string]struct {
 		owner  decide.LeaseOwner
@@ -56,8 +57,8 @@ func TestLeaseOfSomebodyElse(t *testing.T) {
 	})
 }
 
-// TestForeignVolume: a member whose volume served another store, and that promised much there, deposes nobody, is never
-// elected, and is told to people.
+// TestForeignVolume checks that a member whose volume served another store, and that promised a high epoch there, deposes
+// nobody, is never elected, and is reported.
 func TestForeignVolume(t *testing.T) {
 	w := started(t, 3, 1)
 	op := w.ops[0]
@@ -92,8 +93,9 @@ func TestForeignVolume(t *testing.T) {
 	})
 }
 
-// TestForeignVolumeInAFailover: nor is it fenced, which would make it part of this store, or counted, while a leader is elected. So nobody
-// is whose pod has not said yet what its volume holds, whether or not the record counts on a member of that name.
+// TestForeignVolumeInAFailover checks that such a member is not fenced either, which would make it part of this store, nor
+// counted in an election. For the same reason nobody is fenced whose pod has not yet said what its volume holds, whether or
+// not the record depends on a member of that name.
 func TestForeignVolumeInAFailover(t *testing.T) {
 	for name, tc := range map[string]struct {
 		who   string
@@ -140,7 +142,7 @@ func TestForeignVolumeInAFailover(t *testing.T) {
 	}
 }
 
-// TestAVoterThatIsLateIsFencedOnceItAnswers: by an operator, too, that has never heard of it.
+// TestAVoterThatIsLateIsFencedOnceItAnswers checks this also for an operator that has never heard of the voter.
 func TestAVoterThatIsLateIsFencedOnceItAnswers(t *testing.T) {
 	w := started(t, 3, 1)
 	w.cluster.Vanish("orders-1")
@@ -161,7 +163,7 @@ func TestAVoterThatIsLateIsFencedOnceItAnswers(t *testing.T) {
 	w.write()
 }
 
-// TestVolumesOfAnEarlierStore: a store that is made again under its name finds its data, once every member answers.
+// TestVolumesOfAnEarlierStore checks that a store created again under its name finds its data once every member answers.
 func TestVolumesOfAnEarlierStore(t *testing.T) {
 	w := started(t, 3, 1)
 	acked := w.cluster.Acknowledged()
@@ -185,7 +187,7 @@ func TestVolumesOfAnEarlierStore(t *testing.T) {
 	}
 }
 
-// TestVolumesOfAnEarlierStoreInPart: two of three were thrown away. Nobody may go on without a person's word.
+// TestVolumesOfAnEarlierStoreInPart: two of three volumes were deleted. The store must not go on without a person's word.
 func TestVolumesOfAnEarlierStoreInPart(t *testing.T) {
 	w := started(t, 3, 1)
 	for name := range w.pods {
@@ -204,7 +206,7 @@ func TestVolumesOfAnEarlierStoreInPart(t *testing.T) {
 	}
 }
 
-// TestPodsOfNobody: pods that a store deleted without its children left behind are deleted, and made anew.
+// TestPodsOfNobody checks that pods left behind by a store that was deleted without its children are deleted and made again.
 func TestPodsOfNobody(t *testing.T) {
 	w := started(t, 3, 1)
 	op := w.ops[0]

@@ -11,12 +11,12 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// cannotApply has members say what one says whose state machine has no room to write to: its barrier is on its disk and committed, and it
-// does not apply it.
+// cannotApply makes members report what a member reports whose state machine has no room to write to: its barrier is on disk
+// and committed, but it does not apply it.
 type cannotApply struct {
 	nodeclient.Client
 	members string
-	full    bool // its volume is what is wrong
+	full    bool // its full volume is the cause
 }
 
 func (c cannotApply) Status(ctx context.Context, t nodeclient.Target) (wire.Status, error) {
@@ -30,8 +30,8 @@ func (c cannotApply) Status(ctx context.Context, t nodeclient.Target) (wire.Stat
 	return s, err
 }
 
-// Leadership moves from a cordoned node. A member whose volume is full is not given it; and one that commits its barrier, and never takes
-// writes, is replaced by one that does.
+// Leadership moves from a cordoned node. It does not go to a member whose volume is full, and a member that commits its
+// barrier but never takes writes is replaced by one that does.
 func TestALeaderThatNeverTakesWritesIsReplaced(t *testing.T) {
 	for name, tc := range map[string]struct {
 		full  bool
@@ -53,7 +53,7 @@ func TestALeaderThatNeverTakesWritesIsReplaced(t *testing.T) {
 	}
 }
 
-// Where nobody can apply anything, each is tried once, and then they are left alone.
+// If nobody can apply anything, each member is tried once, and then they are left alone.
 func TestLeadersThatNeverTakeWritesAreTriedOnce(t *testing.T) {
 	w := started(t, 3, 1)
 	o := w.ops[0]
@@ -68,8 +68,8 @@ func TestLeadersThatNeverTakeWritesAreTriedOnce(t *testing.T) {
 	}
 }
 
-// The leader's machine is gone for good. orders-2 and orders-3 both hold everything and answer every fence; orders-2 dies each time that it
-// leads, as soon as its barrier is committed, as at a damaged record that it is to apply.
+// The leader's machine is gone for good. orders-2 and orders-3 both hold everything and answer every fence, but orders-2
+// dies each time it leads, as soon as its barrier is committed, as it would when applying a damaged record.
 func TestWhoDiesEachTimeItLeadsIsNotElectedForEver(t *testing.T) {
 	w := started(t, 3, 1)
 	w.cluster.Vanish("orders-1")
@@ -84,7 +84,7 @@ func TestWhoDiesEachTimeItLeadsIsNotElectedForEver(t *testing.T) {
 			w.cluster.Crash("orders-2")
 			deaths, down = deaths+1, w.cluster.Now()
 		}
-		if !w.cluster.Running("orders-2") && w.cluster.Now().Sub(down) > 10*time.Second { // its kubelet's back-off
+		if !w.cluster.Running("orders-2") && w.cluster.Now().Sub(down) > 10*time.Second { // kubelet's back-off
 			w.cluster.Start("orders-2", "orders-2")
 		}
 		w.renew()

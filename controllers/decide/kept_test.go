@@ -25,7 +25,7 @@ func lossy(t *testing.T) *world {
 	return w
 }
 
-// handedOver is after a planned handover, which loses nothing, and with k = 1.
+// handedOver performs a planned handover, which loses nothing, and returns with k = 1.
 func (w *world) handedOver() {
 	w.t.Helper()
 	w.store.Spec.Replication.Synchronous.Number = new(int32(1))
@@ -39,7 +39,7 @@ func (w *world) handedOver() {
 	}
 }
 
-// rest lets time pass in long steps: nothing is to happen but by patience.
+// rest lets time pass in long steps; during it only patience may run out.
 func (w *world) rest(d time.Duration) {
 	w.t.Helper()
 	for end := w.cluster.Now().Add(d); w.cluster.Now().Before(end); {
@@ -51,7 +51,7 @@ func (w *world) rest(d time.Duration) {
 	w.check()
 }
 
-// tells asserts that Degraded says so, for that reason.
+// tells asserts that Degraded says texts, for that reason.
 func (w *world) tells(reason string, texts ...string) {
 	w.t.Helper()
 	c := w.condition(v1alpha1.ConditionDegraded)
@@ -65,7 +65,7 @@ func (w *world) tells(reason string, texts ...string) {
 	}
 }
 
-// TestALossIsToldUntilNobodyHasIt: the next planned handover lost nothing, and changes nothing about what was lost before it.
+// TestALossIsToldUntilNobodyHasIt: the next planned handover lost nothing, but does not change what was lost before it.
 func TestALossIsToldUntilNobodyHasIt(t *testing.T) {
 	w := lossy(t)
 	w.handedOver()
@@ -89,7 +89,8 @@ func TestALossIsToldUntilNobodyHasIt(t *testing.T) {
 	}
 }
 
-// TestALossIsToldUntilItsVolumeIsGone: a member that is scaled away, and not back since, keeps the only copy on the claim that is kept.
+// TestALossIsToldUntilItsVolumeIsGone: a member that was scaled away before it came back has the only copy, on its retained
+// claim.
 func TestALossIsToldUntilItsVolumeIsGone(t *testing.T) {
 	w := lossy(t)
 	w.store.Spec.Replicas = new(int32(2))
@@ -104,7 +105,7 @@ func TestALossIsToldUntilItsVolumeIsGone(t *testing.T) {
 	}
 }
 
-// TestALossOutlivesTheRecord: nobody can tell any more whether what is in quarantine was acknowledged, so it is told.
+// TestALossOutlivesTheRecord: nobody can tell any more whether what is in quarantine was acknowledged, so it is reported.
 func TestALossOutlivesTheRecord(t *testing.T) {
 	w := lossy(t)
 	w.cluster.Start("orders-1", "orders-1")
@@ -132,8 +133,8 @@ func TestNothingIsToldOfWhatWasNotAcknowledged(t *testing.T) {
 	}
 }
 
-// TestALossOfASynchronousStore: where a person allowed it, orders-3 leads alone without what orders-1 and orders-2 acknowledged together.
-// Each of them may have the only copy, until both are back.
+// TestALossOfASynchronousStore: a person allowed loss, so orders-3 leads alone without what orders-1 and orders-2
+// acknowledged together. Each of them may have the only copy, until both are back.
 func TestALossOfASynchronousStore(t *testing.T) {
 	w := started(t, 3, 1, preferred)
 	for range 3 {
@@ -177,8 +178,8 @@ func claimsGo(s *v1alpha1.ReplicatedStoreSpec) {
 	s.Storage.RetentionPolicy.WhenScaled = v1alpha1.DeleteClaim
 }
 
-// TestAClaimWithTheOnlyCopyIsNotDeleted: claims of members that are scaled away go, but for those that may hold acknowledged writes that nobody
-// else has, in a log or in quarantine, which a person gives up.
+// TestAClaimWithTheOnlyCopyIsNotDeleted: claims of members that are scaled away are deleted, except those that may hold
+// acknowledged writes that nobody else has, in a log or in quarantine, until a person gives these up.
 func TestAClaimWithTheOnlyCopyIsNotDeleted(t *testing.T) {
 	for name, tc := range map[string]struct {
 		before   func(*world)
@@ -239,7 +240,7 @@ func TestAClaimWithTheOnlyCopyIsNotDeleted(t *testing.T) {
 	}
 }
 
-// TestAClaimGoesOnceNobodyHasWhatWasLost: what a person removed from quarantine keeps nothing.
+// TestAClaimGoesOnceNobodyHasWhatWasLost: what a person removed from quarantine keeps no claim.
 func TestAClaimGoesOnceNobodyHasWhatWasLost(t *testing.T) {
 	w := lossy(t)
 	claimsGo(&w.store.Spec)

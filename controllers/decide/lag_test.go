@@ -11,7 +11,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/nodeclient/fake"
 )
 
-// A busy disk makes a follower fall behind for moments. That is nothing to tell anybody; a follower that stays behind is.
+// A busy disk makes a follower fall behind for moments, which is not worth reporting; a follower that stays behind is.
 func TestAMomentsLagIsNotSaid(t *testing.T) {
 	w := started(t, 3, 1)
 	op := w.ops[0]
@@ -47,12 +47,12 @@ func TestAMomentsLagIsNotSaid(t *testing.T) {
 	}
 }
 
-// TestAMissedLookIsNotSaid: a follower that does not answer the operator for a moment, and that the leader hears, is nothing to tell; what it
-// said of itself stays told. One that stays away, or that nobody hears, is.
+// TestAMissedLookIsNotSaid: a follower that the leader hears, but that does not answer the operator for a moment, is not
+// reported, and what it reported about itself stays. A follower that stays away, or that nobody hears, is reported.
 func TestAMissedLookIsNotSaid(t *testing.T) {
 	for name, tc := range map[string]struct {
 		replicas int
-		problem  string // as it said in the look before
+		problem  string // as it reported in the previous look
 		heard    bool
 		away     time.Duration
 		degraded string // the reason; "" for none

@@ -7,7 +7,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// TestStatusNamesNoLeaderThatIsLost: the record names it until another one is possible; people are told who leads.
+// TestStatusNamesNoLeaderThatIsLost: the record names the leader until another one is possible, but status tells people who
+// actually leads.
 func TestStatusNamesNoLeaderThatIsLost(t *testing.T) {
 	w := started(t, 3, 1)
 	if st := w.store.Status; st.Leader != "orders-1" || st.LeaderSince == nil {
@@ -25,7 +26,7 @@ func TestStatusNamesNoLeaderThatIsLost(t *testing.T) {
 		t.Errorf("healed: %q leads since %v", st.Leader, st.LeaderSince)
 	}
 	leader := w.store.Status.Leader
-	w.cluster.Cut(leader, operatorA) // its voters hear it all the same
+	w.cluster.Cut(leader, operatorA) // its voters still hear it
 	w.run(10 * time.Second)
 	if got := w.store.Status.Leader; got != leader || w.rec().Leader.Member != leader {
 		t.Errorf("heard by its voters alone: %q leads in place of %s", got, leader)

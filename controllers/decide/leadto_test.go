@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// A node that restarts gives out its pods' addresses anew, and the cache may not know yet that what was a member's is another store's
-// now: clients are led only to where the member itself has answered.
+// A node that restarts reassigns its pods' addresses, and the cache may not know yet that a member's former address belongs
+// to another store now: clients are routed only to where the member itself has answered.
 func TestClientsAreLedToWhereTheMemberAnswered(t *testing.T) {
 	here, old := Route{"u1", "10.0.0.1"}, Route{"u1", "10.0.0.9"}
 	other := Route{"u2", "10.0.0.2"}

@@ -9,15 +9,15 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// lose has claims deleted, which are there as long as their pods.
+// lose deletes claims, which stay as long as their pods.
 func (w *world) lose(names ...string) {
 	for _, n := range names {
 		w.claims[n].Deleting, w.claims[n].Finalizers = true, []string{"kubernetes.io/pvc-protection"}
 	}
 }
 
-// TestNoPodIsTakenAwayWithItsData: where claims were deleted by mistake, nothing is lost as long as the pods are there. The operator says so,
-// and takes none of them away.
+// TestNoPodIsTakenAwayWithItsData: if claims were deleted by mistake, nothing is lost as long as the pods exist. The
+// operator says so, and deletes none of them.
 func TestNoPodIsTakenAwayWithItsData(t *testing.T) {
 	for name, tc := range map[string]struct {
 		replicas int
@@ -63,7 +63,8 @@ func TestNoPodIsTakenAwayWithItsData(t *testing.T) {
 	}
 }
 
-// TestClaimsDeletedWhileItGoesToSleep: pods that are there stay, and the store wakes up with all that it held.
+// TestClaimsDeletedWhileItGoesToSleep checks that the pods that still exist stay, and that the store wakes with everything
+// it held.
 func TestClaimsDeletedWhileItGoesToSleep(t *testing.T) {
 	w := started(t, 3, 1)
 	w.store.Spec.Hibernated = true
@@ -89,7 +90,7 @@ func TestClaimsDeletedWhileItGoesToSleep(t *testing.T) {
 	w.write()
 }
 
-// TestDeletedClaimsAreReplaced: what Degraded advises ends it, with nothing lost.
+// TestDeletedClaimsAreReplaced checks that following the advice in Degraded resolves it with nothing lost.
 func TestDeletedClaimsAreReplaced(t *testing.T) {
 	well := func(w *world) func() bool {
 		return func() bool { return w.ops[0].plan.State == decide.Stable && w.rec().Phase == decide.PhaseStable }

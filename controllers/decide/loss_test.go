@@ -9,7 +9,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// TestLossOf: z led epoch 3 from 2/10 to 3/20, as a member says that heard it; a holds what the case says.
+// TestLossOf: z led epoch 3 from 2/10 to 3/20, as a member that heard it says; a holds what the case says.
 func TestLossOf(t *testing.T) {
 	mark := func(e replication.Epoch, p replication.Position) replication.Mark {
 		return replication.Mark{Epoch: e, Position: p}
@@ -18,7 +18,7 @@ func TestLossOf(t *testing.T) {
 	for name, tc := range map[string]struct {
 		start, holds replication.Mark
 		heard        *int64        // by b, when the Lease had not been renewed for 8 s
-		asked        time.Duration // since z itself told how far it was; 0: it never did
+		asked        time.Duration // since z itself said how far it was; 0: it never did
 		lost         int64         // -1: unknown
 	}{
 		"a part of its epoch":                 {start, mark(3, 17), lately, 0, 3},
@@ -35,7 +35,7 @@ func TestLossOf(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := &decision{Observed: Observed{Store: &v1alpha1.ReplicatedStore{}, Members: map[string]Member{}}}
-			d.Lease.UnchangedFor = 8 * time.Second // and it lasts six
+			d.Lease.UnchangedFor = 8 * time.Second // its duration is six
 			if tc.asked > 0 {
 				d.Members["z"] = Member{Name: "z", Probe: Probe{Age: tc.asked, Status: &wire.Status{Epoch: 3, Incarnation: "i-z", Last: mark(3, 20)}}}
 			}

@@ -9,7 +9,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// TestAsynchronous: with k = 0 the followers protect nothing, so loss is a decision of the spec.
+// TestAsynchronous: with k = 0 the followers protect nothing, so the spec decides about loss.
 func TestAsynchronous(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change  func(*v1alpha1.ReplicatedStoreSpec)
@@ -29,7 +29,7 @@ func TestAsynchronous(t *testing.T) {
 				w.cluster.Write("orders-1")
 				w.cluster.Sync("orders-1")
 			}
-			w.ops[0].reconcile() // it hears how far the leader is
+			w.ops[0].reconcile() // it learns how far the leader is
 			w.cluster.Vanish("orders-1")
 			w.run(2 * time.Second)
 			if got := w.condition(v1alpha1.ConditionFailoverBlocked); got.Reason != v1alpha1.ReasonLeaderMayBeAlive {
@@ -50,7 +50,7 @@ func TestAsynchronous(t *testing.T) {
 	}
 }
 
-// TestMembersTellHowFarTheLeaderWas: the operator asks seldom, and members hear it many times a second.
+// TestMembersTellHowFarTheLeaderWas: the operator asks the leader seldom, whereas members hear it many times a second.
 func TestMembersTellHowFarTheLeaderWas(t *testing.T) {
 	for bound, want := range map[int64]string{5: "", 6: "6"} {
 		w := started(t, 3, 0, bounded(bound))
@@ -86,7 +86,7 @@ func TestAsynchronousLeaderRestarts(t *testing.T) {
 	}
 }
 
-// TestSecondFailureBeforeTheBarrier: orders-2 is elected and is lost before its barrier is on orders-3. orders-3 alone may
+// TestSecondFailureBeforeTheBarrier: orders-2 is elected, and lost before its barrier is on orders-3. orders-3 alone may
 // lack what orders-1 acknowledged with orders-2, and must not be promoted.
 func TestSecondFailureBeforeTheBarrier(t *testing.T) {
 	w := started(t, 3, 1)
@@ -122,7 +122,7 @@ func TestSecondFailureBeforeTheBarrier(t *testing.T) {
 	if got := w.condition(v1alpha1.ConditionFailoverBlocked); got.Reason != v1alpha1.ReasonFenceQuorumMissing {
 		t.Fatalf("%+v", got)
 	}
-	w.cluster.Start("orders-1", "orders-1") // holds everything, and is fenced now
+	w.cluster.Start("orders-1", "orders-1") // it holds everything, and is fenced now
 	w.until("a leader", func() bool { return w.rec().Phase == decide.PhaseStable })
 	if missing := w.cluster.Missing(w.rec().Leader.Member); len(missing) > 0 {
 		t.Fatalf("missing %v", missing)
@@ -199,7 +199,8 @@ func TestRecordOldOrUnreadable(t *testing.T) {
 	})
 }
 
-// TestRecordKeepsEverything: what Encode writes, DecodeRecord reads, and it refuses what breaks the invariants.
+// TestRecordKeepsEverything checks that DecodeRecord reads what Encode writes, and rejects records that break the
+// invariants.
 func TestRecordKeepsEverything(t *testing.T) {
 	w := started(t, 3, 1)
 	w.cluster.Vanish("orders-1")
@@ -223,8 +224,8 @@ func TestRecordKeepsEverything(t *testing.T) {
 	}
 }
 
-// TestAnotherDiskIsNobodysVoter: orders-3 acknowledged, and comes back with another disk. It stands in for nobody when the
-// leader is lost too, and an empty member never leads, not even where loss is allowed.
+// TestAnotherDiskIsNobodysVoter: orders-3 acknowledged writes, and comes back with another disk. It stands in for nobody
+// when the leader is lost too, and an empty member never leads, not even if loss is allowed.
 func TestAnotherDiskIsNobodysVoter(t *testing.T) {
 	t.Run("it completes no quorum", func(t *testing.T) {
 		w := started(t, 3, 1)
@@ -256,7 +257,7 @@ func TestAnotherDiskIsNobodysVoter(t *testing.T) {
 	})
 }
 
-// TestRecordLostIsBlockedWhilePodsAreMade: what is done for the members in the meantime does not lift the block.
+// TestRecordLostIsBlockedWhilePodsAreMade checks that creating members meanwhile does not lift the block.
 func TestRecordLostIsBlockedWhilePodsAreMade(t *testing.T) {
 	w := started(t, 3, 1)
 	w.remove("orders-1", "")

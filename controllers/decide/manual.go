@@ -6,11 +6,11 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// manual tells whether nobody but a person makes another member lead.
+// manual reports whether only a person may make another member lead.
 func (d *decision) manual() bool { return d.Store.Spec.Failover.Mode == v1alpha1.FailoverManual }
 
-// mayLead lists who may lead next, where that is not for the evidence alone to say: in mode Manual, who led before, and whom the change
-// that is under way, or a person, asks for; nil for anybody.
+// mayLead lists who may lead next if the evidence alone does not decide. In mode Manual that is whoever led before, and
+// whoever the current change or a person asks for. It returns nil if anybody may.
 func (d *decision) mayLead(rec Record) []string {
 	begun, request := rec.Phase != PhaseStable, d.request()
 	switch {
@@ -32,8 +32,8 @@ func (d *decision) mayLead(rec Record) []string {
 	return may
 }
 
-// chosen is who is elected for rec: one of those that may lead, unless none of them would be, or they are set aside. permitted tells whether
-// he may.
+// chosen returns who is elected for rec: preferably a member that may lead, unless none of those would be elected or all are
+// set aside. permitted reports whether the elected member may lead.
 func (d *decision) chosen(rec Record, ev evidence) (best holding, permitted bool, g *gate) {
 	best, g = d.elect(rec, ev)
 	may := d.mayLead(rec)
@@ -51,7 +51,8 @@ func (d *decision) chosen(rec Record, ev evidence) (best holding, permitted bool
 	return best, false, nil
 }
 
-// wish is who is to lead among those that hold the same: whom a person asks for, or the first that may lead and was not set aside.
+// wish returns who should lead among members that hold the same: whoever a person asks for, or the first that may lead and
+// was not set aside.
 func (d *decision) wish(rec Record, aside []string) string {
 	if request := d.request(); request != "" {
 		return request

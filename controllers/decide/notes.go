@@ -9,7 +9,7 @@ import (
 
 // Note is a fact about one member that deserves one event, when it is first seen.
 type Note struct {
-	// Key names the fact; it is the same in every pass that sees it.
+	// Key identifies the fact; it is the same in every pass that sees the fact.
 	Key     string
 	Member  string
 	Warning bool
@@ -28,7 +28,7 @@ func reasonOf(problem string) string {
 	return v1alpha1.ReasonMemberProblem
 }
 
-// notes are the snapshots that members receive, the budgets that they have spent, and what is wrong with their volumes.
+// notes reports the snapshots that members receive, the seed budgets they have spent, and what is wrong with their volumes.
 func (d *decision) notes() (out []Note) {
 	for _, m := range d.byOrdinal() {
 		s := m.fresh()

@@ -10,7 +10,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// What members tell about seeds and their disks becomes events and a condition, by reasons of their own.
+// What members report about seeds and their disks becomes events and a condition, with reasons of their own.
 func TestWhatMembersTellIsNoted(t *testing.T) {
 	const spent = "needs a snapshot again after 3 in a short time, and takes none before 12:00:00 UTC"
 	seeding := func(s *wire.Status) {
@@ -19,7 +19,7 @@ func TestWhatMembersTellIsNoted(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change   func(*wire.Status)
 		reach    decide.Reach
-		notes    []string // what each begins with
+		notes    []string // the beginning of each
 		warning  bool
 		degraded string // reason; "": not asked about
 	}{

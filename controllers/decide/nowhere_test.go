@@ -9,7 +9,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// stall makes members that run a template answer and store nothing.
+// stall makes members that run a given template answer without storing anything.
 func (w *world) stall(hash, problem string, names ...string) func() {
 	return func() {
 		w.cluster.Hung = map[string]string{}
@@ -21,7 +21,8 @@ func (w *world) stall(hash, problem string, names ...string) func() {
 	}
 }
 
-// TestAnUpdateReachesWhoGetsNowhere: a mended image reaches the members that need it, though they are not as they should be.
+// TestAnUpdateReachesWhoGetsNowhere checks that a mended image reaches the members that need it, although they are not in
+// order.
 func TestAnUpdateReachesWhoGetsNowhere(t *testing.T) {
 	for name, tc := range map[string]struct {
 		problem string
@@ -55,8 +56,8 @@ func TestAnUpdateReachesWhoGetsNowhere(t *testing.T) {
 	}
 }
 
-// TestWhoGetsOnIsNotRestartedOutOfTurn: a member that is behind and gets on is waited for, as is one that is missed beside one that gets
-// nowhere.
+// TestWhoGetsOnIsNotRestartedOutOfTurn: a member that lags but makes progress is waited for, and so is a missing member next
+// to one that makes no progress.
 func TestWhoGetsOnIsNotRestartedOutOfTurn(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change    func(w *world, s *wire.Status, second int)

@@ -32,7 +32,7 @@ type operator struct {
 	failing  map[string]time.Time
 	last     map[string]*wire.Status
 	lastAt   map[string]time.Time
-	lastOf   map[string]types.UID // the pod that said it
+	lastOf   map[string]types.UID // the pod that reported it
 	leaseKey string
 	leaseAt  time.Time
 	touched  int
@@ -40,15 +40,15 @@ type operator struct {
 	failedAt time.Time
 	hands    int    // handovers tried
 	refuse   bool   // handovers fail
-	mute     string // who answers no fence
-	deaf     string // whom no order to lead reaches
+	mute     string // the member that answers no fence
+	deaf     string // the member that no order to lead reaches
 	trial    decide.Trial
 	triedAt  time.Time
-	triedOf  string // which template
+	triedOf  string // for which template
 	tries    int
 	unmade   map[string]string
 
-	seen decide.Observed // what the next act goes by: as stale as the test makes it
+	seen decide.Observed // what the next act is based on: as stale as the test makes it
 	pass decide.Pass
 	plan decide.Plan
 }
@@ -138,7 +138,7 @@ func (o *operator) member(n string, now time.Time) decide.Member {
 			o.failing[n] = now
 		}
 		m.Probe.For = now.Sub(o.failing[n])
-		m.Probe.Silent = m.Probe.For // no streams here
+		m.Probe.Silent = m.Probe.For // there are no streams here
 	}
 	m.Probe.Status, m.Probe.Age = o.last[n], now.Sub(o.lastAt[n])
 	if c := o.w.claims[n]; c != nil {
@@ -147,12 +147,12 @@ func (o *operator) member(n string, now time.Time) decide.Member {
 	return m
 }
 
-// template is what a pod that is made now is made from.
+// template is the template of a pod that is created now.
 func (o *operator) template() string {
 	return o.w.hash + " " + o.w.store.Annotations[v1alpha1.AnnotationRestart]
 }
 
-// decide plans from what was seen.
+// decide makes a plan from what was seen.
 func (o *operator) decide() {
 	o.plan = decide.Decide(o.seen, o.w.cluster.Now())
 	now := o.w.cluster.Now()
@@ -168,7 +168,7 @@ func (o *operator) decide() {
 
 var errDied = errors.New("the operator died")
 
-// act does the plan's actions, and dies before the one numbered die (-1: never).
+// act carries out the plan's actions, and dies before the one with the number die (-1: never).
 func (o *operator) act(die int) error {
 	for i, a := range o.plan.Actions {
 		if i == die {
@@ -197,7 +197,7 @@ func (o *operator) publish() {
 	o.w.store.Status = o.plan.Status
 }
 
-// reconcile is a whole pass.
+// reconcile makes a whole pass.
 func (o *operator) reconcile() {
 	o.pass = decide.Pass{}
 	for range 12 {

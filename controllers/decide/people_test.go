@@ -12,10 +12,11 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/nodeclient/fake"
 )
 
-// TestWritesGoOnWhateverPeopleAskFor: people fence, reseed, scale, update, hibernate and ask for leaders at random, while members crash and
-// the network is cut. In the end all is healed, but for one pod that stays fenced, and the store takes writes.
+// TestWritesGoOnWhateverPeopleAskFor: people fence, reseed, scale, update, hibernate and ask for leaders at random, while
+// members crash and the network is cut. In the end everything is healed except for one pod that stays fenced, and the store
+// takes writes.
 func TestWritesGoOnWhateverPeopleAskFor(t *testing.T) {
-	for _, seed := range []uint64{2, 5, 15, 31, 84, 101, 145} { // each found a store that waited for good beside a fenced pod
+	for _, seed := range []uint64{2, 5, 15, 31, 84, 101, 145} { // each of these found a store that waited forever next to a fenced pod
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 7))
 			p := people{rand: r, size: 2 + r.IntN(3), k: 1}
@@ -44,7 +45,7 @@ func TestWritesGoOnWhateverPeopleAskFor(t *testing.T) {
 	}
 }
 
-// people do to a world what they may.
+// people do to a world what they may do.
 type people struct {
 	*world
 	rand *rand.Rand
@@ -113,7 +114,7 @@ func (p *people) act() {
 	}
 }
 
-// heal mends everything, but for the fence of one pod, which it names.
+// heal mends everything except the fence of one pod, whose name it returns.
 func (p *people) heal() (fenced string) {
 	p.logf("heal")
 	p.cluster.HealAll()

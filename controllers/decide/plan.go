@@ -9,49 +9,50 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// State is what a store is in, as one word.
+// State is the state of a store, as one word.
 type State uint8
 
 const (
 	// StateInvalid is the zero value and is never decided.
 	StateInvalid State = iota
-	// Deleting: the store is being deleted; its children follow by owner reference.
+	// Deleting: the store is being deleted; its children follow through their owner references.
 	Deleting
-	// Paused: told to leave the store alone, unless it sleeps.
+	// Paused: the operator was told to leave the store alone. (A store that hibernates meanwhile is Hibernated.)
 	Paused
 	// Held: fenced by annotation.
 	Held
 	// Hibernating: going to sleep.
 	Hibernating
-	// Hibernated: asleep: no pods, only volumes; or left alone in an epoch that nobody leads, as it is to be.
+	// Hibernated: asleep, with volumes but no pods. Also a paused store that is meant to sleep and whose epoch has no
+	// leader.
 	Hibernated
-	// Waking: members of a store that slept come back.
+	// Waking: the members of a hibernated store are coming back.
 	Waking
-	// Creating: a new store whose members do not all answer yet.
+	// Creating: a new store; not all members answer yet.
 	Creating
-	// RecordLost: the record is gone or older than the members' promises, and cannot be continued yet.
+	// RecordLost: the record is missing or older than the members' promises, and the store cannot continue yet.
 	RecordLost
 	// Fencing: members are being fenced for a new epoch.
 	Fencing
-	// Blocked: a new leader is needed and a gate forbids making one.
+	// Blocked: the store needs a new leader, and a gate forbids making one.
 	Blocked
-	// Promoting: a member is chosen and being told.
+	// Promoting: a member was elected and is being told.
 	Promoting
-	// Opening: the leader leads and has not committed its barrier.
+	// Opening: the leader leads but has not committed its barrier yet.
 	Opening
-	// Suspecting: the leader does not answer, and it is too early or too uncertain to replace it.
+	// Suspecting: the leader does not answer, but it is too early or too uncertain to replace it.
 	Suspecting
-	// HandingOver: a planned change of leader.
+	// HandingOver: a planned change of leader is in progress.
 	HandingOver
-	// ChangingVoters: the commit rule changes.
+	// ChangingVoters: the commit rule is changing.
 	ChangingVoters
 	// ScalingDown: a member is being removed.
 	ScalingDown
-	// Reseeding: a member's data is thrown away on request.
+	// Reseeding: a member's data is being discarded on request.
 	Reseeding
-	// Updating: members are restarted one by one.
+	// Updating: members are being restarted one by one.
 	Updating
-	// Settling: led and writable, with members still missing or catching up.
+	// Settling: led and writable, but members are missing or catching up.
 	Settling
 	// Stable: nothing to do.
 	Stable
@@ -109,7 +110,7 @@ func (s State) String() string {
 	}
 }
 
-// States lists every state, for metrics.
+// States returns every state, for metrics.
 func States() []State {
 	var all []State
 	for s := Deleting; s < stateCount; s++ {
@@ -118,38 +119,40 @@ func States() []State {
 	return all
 }
 
-// Plan is one decision.
+// Plan is the result of one decision.
 type Plan struct {
 	State   State
 	Reason  string // CamelCase; used in conditions, events and log lines alike
 	Message string // one sentence
-	// Actions in order; the first failure ends the pass, unless it is a CreateMember's or a LabelPod's. At most one is risky.
+	// Actions run in order. The first failure ends the pass, except that of a CreateMember or a LabelPod. At most one is
+	// risky.
 	Actions []Action
-	// RequeueAfter: look again then, if nothing happens before.
+	// RequeueAfter is when to look again if nothing happens before.
 	RequeueAfter time.Duration
-	// Holding names the facts seen now; the observer measures how long each lasts (Observed.Held).
+	// Holding names the facts that hold now; the observer measures how long each lasts (Observed.Held).
 	Holding []string
-	// Standby: the plan is another operator's to carry out; this one does nothing, says nothing and publishes nothing.
+	// Standby: the plan is for another operator to carry out; this one acts on, reports and publishes nothing.
 	Standby bool
-	// StandsIn is the epoch for which an operator on standby acts in the elected one's place; 0: none.
+	// StandsIn is the epoch for which an operator on standby acts in place of the elected one; 0 if none.
 	StandsIn replication.Epoch
-	// Reread: this plan rests on a cache where it must not. Nothing of it is done, said or published; these are read from the API
-	// server itself, and another one is made.
+	// Reread: the plan relies on cached data where it must not. Nothing of it is carried out, reported or published; the
+	// reads named here are repeated against the API server itself, and a new plan is made.
 	Reread Reads
-	// Lost as in the record.
+	// Lost is copied from the record.
 	Lost *Loss
-	// Notes are what deserves an event when it is first seen.
+	// Notes deserve an event when they are first seen.
 	Notes []Note
-	// Status to publish.
+	// Status is the status to publish.
 	Status v1alpha1.ReplicatedStoreStatus
 }
 
-// Risky tells whether the world must be looked at again after the actions.
+// Risky reports whether the world must be observed again after the actions.
 func (p Plan) Risky() bool {
 	return slices.ContainsFunc(p.Actions, Action.Risky)
 }
 
-// promotes tells whether the one risky action is the order to lead; what goes with it saves a round.
+// promotes reports whether the one risky action is a PromoteMember. Other actions may go along with that one, which saves a
+// round.
 func (p Plan) promotes() bool {
 	return slices.ContainsFunc(p.Actions, func(a Action) bool { _, ok := a.(PromoteMember); return ok })
 }
@@ -163,7 +166,7 @@ func (p Plan) do(actions ...Action) Plan {
 	return p
 }
 
-// but says what blocked does in place of p, and does what p does; nil: p.
+// but returns p with the state, reason and message of blocked, keeping p's actions. If blocked is nil it returns p.
 func (p Plan) but(blocked *Plan) Plan {
 	if blocked != nil {
 		p.State, p.Reason, p.Message = blocked.State, blocked.Reason, blocked.Message

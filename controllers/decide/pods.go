@@ -9,8 +9,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// upkeep is what is done in every state, because it changes neither who leads nor who counts: members exist, follow, and
-// are labelled with what they do.
+// upkeep returns the actions taken in every state, because they change neither who leads nor who counts: members exist,
+// follow, and are labelled with what they do.
 func (d *decision) upkeep(s State) []Action {
 	if s == Deleting || d.Store.Paused() {
 		return nil
@@ -31,9 +31,10 @@ func (d *decision) upkeep(s State) []Action {
 	return append(out, d.create(rec, s, d.wanted(rec))...)
 }
 
-// wanted is how many members there are to be now. More than there ever were are made only beside a leader, which seeds them, or
-// before there was any: in the meantime they help nobody, and if the record turns out to be lost they are in the way. Without a record,
-// volumes that may hold data are such a case; whoever has one is a member anyhow (see roster).
+// wanted returns how many members there should be now. More members than there ever were are made only when there is a
+// leader to seed them, or before there ever was one. At any other time they help nobody, and if the record turns out to be
+// lost they are in the way. A store without a record whose volumes may hold data is such a case; whoever has a volume is a
+// member anyway (see roster).
 func (d *decision) wanted(rec Record) int {
 	switch {
 	case rec.Epoch == 0 && d.mayHoldData():
@@ -45,8 +46,8 @@ func (d *decision) wanted(rec Record) int {
 	}
 }
 
-// create makes the pods that are missing: of members the store consists of, then of new ones up to size. A member whose pod
-// is being deleted is waited for: two pods must never share a volume.
+// create makes the missing pods: first those of the members the store consists of, then new ones up to size. A member whose
+// pod is being deleted is waited for, because two pods must never share a volume.
 func (d *decision) create(rec Record, s State, size int) []Action {
 	var out []Action
 	surplus := d.surplus(rec)
@@ -77,10 +78,11 @@ func (d *decision) create(rec Record, s State, size int) []Action {
 	return out
 }
 
-// cure has members made anew that do not run, where Kubernetes says why and their pods were made from another spec: without a leader
-// nobody else does (see update), and it may be missing for what that spec said. What they promised and hold is in their claims. Silence
-// alone is no such reason: who replays a log is silent too. While a leader is being chosen nobody is kept waiting for a trial, and one
-// that leads has what it throws away thrown away first (see reseed).
+// cure remakes members that do not run, if Kubernetes says why and their pods were made from another spec. Without a leader
+// nobody else does so (see update), and the leader may be missing because of what that spec said. What the members promised
+// and hold is in their claims, so nothing is lost. Silence alone is not a reason: a member that replays its log is silent
+// too. While a leader is being chosen nobody is made to wait for a trial. Under a leader, a member that is to be reseeded is
+// reseeded first (see reseed).
 func (d *decision) cure(rec Record, s State, surplus map[string]bool) []Action {
 	if s == Fencing || s == Promoting || s == Suspecting {
 		return nil
@@ -98,13 +100,13 @@ func (d *decision) cure(rec Record, s State, surplus map[string]bool) []Action {
 	return nil
 }
 
-// curable tells whether the member does not run, and its pod was made from another spec than the present one.
+// curable reports whether the member does not run and its pod was made from an outdated spec.
 func (d *decision) curable(m Member) bool {
 	return d.Outdated(m) && !m.Pod.Deleting && m.Pod.Trouble != "" && m.fresh() == nil
 }
 
-// freeOrdinals lists as many ordinals as may be needed, those whose claim is already there first, then the lowest. One whose
-// claim is going keeps its turn for a while.
+// freeOrdinals lists at least as many ordinals as may be needed: first those that already have a claim, then the others,
+// lowest first. An ordinal whose claim is being deleted keeps its place for a while.
 func (d *decision) freeOrdinals(taken []Member) []int {
 	var claimed, bare []int
 	for n := 1; len(bare) < d.Store.Spec.Size(); n++ {
@@ -120,9 +122,9 @@ func (d *decision) freeOrdinals(taken []Member) []int {
 	return append(claimed, bare...)
 }
 
-// reseed throws a follower's data away on request: it stops voting (see wantedRule), then its claim and pod are deleted,
-// and it comes back empty. Refused for the leader, and for a voter that the others cannot do without. Before a leader takes writes only
-// what was begun is ended: it may wait for just this member.
+// reseed discards a follower's data on request: the follower stops voting (see wantedRule), then its claim and pod are
+// deleted, and it comes back empty. It refuses for the leader, and for a voter that the others cannot do without. Before the
+// leader takes writes it only finishes what was begun: the leader may be waiting for this very member.
 func (d *decision) reseed(rec Record) (Plan, bool) {
 	for _, m := range d.byOrdinal() {
 		if m.Pod == nil || !m.Pod.Reseed || m.Pod.Deleting || rec.Phase != PhaseStable && !m.reseeds() {
@@ -147,11 +149,15 @@ func (d *decision) reseed(rec Record) (Plan, bool) {
 	return Plan{}, false
 }
 
-// update restarts members whose pod was made from another spec, one at a time and the leader last, each only while
-// everybody else is caught up. A member that does not run anyway is replaced without waiting for others: a bad template must
-// be curable. So is one that answers, and gets nowhere for long. One that only missed a look is not such a member, nor is one that the
-// leader hears, unless that one alone is missed. The pods of the others are to be ready, too, within readyPatience. Nobody is restarted
-// whose new pod the API server refuses (see try), nor one that would lose its data by it (see losing) before all others hold it.
+// update restarts members whose pods were made from an outdated spec, one at a time and the leader last, each only while
+// everybody else is caught up and, within readyPatience, has a ready pod.
+//
+// A member that does not run anyway is replaced without waiting for the others, because a bad template must be curable. So
+// is one that answers but has made no progress for a long time. A member that only missed a look is not replaced in this
+// way, nor is one that the leader hears, unless it is the only one missing.
+//
+// Nobody is restarted if the API server refuses its new pod (see try), or if the restart would lose its data (see losing)
+// before all others hold that data.
 func (d *decision) update(rec Record) (Plan, bool) {
 	var outdated, missed []Member
 	others, unready := "", ""
@@ -176,7 +182,7 @@ func (d *decision) update(rec Record) (Plan, bool) {
 	case there < d.Store.Spec.Size():
 		others = cmp.Or(others, fmt.Sprintf("%d of %d members exist", there, d.Store.Spec.Size()))
 	case len(missed) == 1 && d.Outdated(missed[0]) && !missed[0].losesData() && d.silent(missed[0]):
-		return d.replace(rec, missed[0]) // what keeps it from answering may be its template
+		return d.replace(rec, missed[0]) // its template may be what keeps it from answering
 	case d.getNowhere(missed):
 		return d.replace(rec, missed[0])
 	}
@@ -191,8 +197,9 @@ func (d *decision) update(rec Record) (Plan, bool) {
 	return d.updateLeader(rec, outdated[0])
 }
 
-// getNowhere tells whether nobody is missed but members that answer, and have made no progress for long with pods of an older template, which
-// may be why. To restart one of them costs nothing that is not missed already, and the next one waits for it.
+// getNowhere reports whether everyone missing answers but has made no progress for a long time, with a pod of an outdated
+// template, which may be the cause. Restarting one of them costs nothing that is not missing already; the next one waits for
+// it.
 func (d *decision) getNowhere(missed []Member) bool {
 	all := len(missed) > 0
 	for _, m := range missed {
@@ -209,20 +216,21 @@ func (d *decision) getNowhere(missed []Member) bool {
 	return all
 }
 
-// readyPatience is for how long an update waits for a pod to become ready: a sidecar may never let it.
+// readyPatience is how long an update waits for a pod to become ready: a sidecar may keep it from ever being ready.
 const readyPatience = 15 * time.Second
 
-// notReadyYet tells whether kubelet does not call the member's pod ready, and so the -ro Service does not lead to it, but may soon.
+// notReadyYet reports whether kubelet considers the member's pod not ready, so that the -ro Service does not lead to it, but
+// the pod may be soon.
 func (d *decision) notReadyYet(m Member) bool {
 	return m.Pod != nil && !m.Pod.Deleting && !m.Pod.Ready && !d.stuck[m.Name] && !d.lastingQuietly("not ready: "+string(m.Pod.UID), readyPatience)
 }
 
-// silent tells whether a member whose pod is there has not answered for long.
+// silent reports whether a member that has a pod has not answered for a long time.
 func (d *decision) silent(m Member) bool {
 	return m.Pod != nil && !m.Pod.Deleting && m.fresh() == nil && m.Probe.For >= d.Settings.VoterGoneAfter
 }
 
-// updateLeader restarts the leader, which is the last: once another leads, or where there is nobody else.
+// updateLeader restarts the leader, which comes last: once another member leads, or if there is no other.
 func (d *decision) updateLeader(rec Record, leader Member) (Plan, bool) {
 	to, why := d.heir(rec, v1alpha1.FailoverToAny)
 	rest := d.handoverRests(rec)
@@ -242,12 +250,12 @@ func (d *decision) updateLeader(rec Record, leader Member) (Plan, bool) {
 	return d.handOver(rec, to, reasonUpdating, ""), true
 }
 
-// whyNotWhole says why m is no reason to take the next member away; "" when it is as it should be. A pod that is going away
-// may follow to its last moment, and the store will miss it all the same.
+// whyNotWhole says why the next member must not be taken away because of m; "" if m is in order. A pod that is being deleted
+// may follow until its last moment, but the store will miss it all the same.
 func (d *decision) whyNotWhole(rec Record, m Member) string {
 	switch {
 	case d.stuck[m.Name]:
-		return "" // another member stands in
+		return "" // another member takes its place
 	case m.Pod != nil && m.Pod.Deleting:
 		return "the pod of " + m.Name + " is going away"
 	default:

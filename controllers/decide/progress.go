@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// Patience with a member that answers and gets nowhere.
+// Patience with a member that answers but makes no progress.
 const (
 	stuckAfter     = time.Minute
 	seedWaitsAfter = 10 * time.Minute // others may be seeded first
 )
 
-// stuckMembers says which members answer, and follow or lead as they should, and yet make no progress. What is timed names the
-// figure that should move, so any movement begins anew.
+// stuckMembers describes the members that answer, and follow or lead as they should, but make no progress. The timed fact
+// contains the figure that should move, so any movement restarts the timing.
 func (d *decision) stuckMembers(rec Record) (out []string) {
 	leader := d.Members[rec.Leader.Member].fresh()
 	if rec.Phase != PhaseStable || leader == nil {
@@ -45,7 +45,7 @@ func (d *decision) stuckMembers(rec Record) (out []string) {
 
 func (d *decision) partOf(rec Record, m Member) bool { return m.leads(rec) || m.follows(rec) }
 
-// lastingQuietly is lasting for facts that are no reason to look again sooner.
+// lastingQuietly is like lasting, for facts that are no reason to look again sooner.
 func (d *decision) lastingQuietly(fact string, enough time.Duration) bool {
 	d.quietly = append(d.quietly, fact)
 	return d.Held[fact] >= enough

@@ -12,7 +12,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// watchFor looks for so long at a world in which one member's status is changed at each look, and returns Degraded at the end.
+// watchFor looks at a world for d, changing one member's status at each look, and returns Degraded at the end.
 func watchFor(t *testing.T, w *world, member string, d time.Duration, change func(s *wire.Status, look int)) (reason, message string) {
 	t.Helper()
 	op := w.ops[0]
@@ -37,7 +37,8 @@ func watchFor(t *testing.T, w *world, member string, d time.Duration, change fun
 	return "", ""
 }
 
-// TestNoProgress: a member that answers and gets nowhere is told after a minute, whatever it is that does not move.
+// TestNoProgress checks that a member that answers but makes no progress is reported after a minute, whatever figure stands
+// still.
 func TestNoProgress(t *testing.T) {
 	for name, tc := range map[string]struct {
 		member string
@@ -69,7 +70,7 @@ func TestNoProgress(t *testing.T) {
 	}
 }
 
-// TestHistory: the reports before the newest are kept, the newest first, and no more than ten.
+// TestHistory checks that earlier reports are kept, newest first, and no more than ten.
 func TestHistory(t *testing.T) {
 	w := started(t, 3, 1)
 	for n := range 13 {
@@ -90,7 +91,7 @@ func TestHistory(t *testing.T) {
 	}
 }
 
-// TestResizing: what the volumes of a store that was asked to grow say.
+// TestResizing checks what is reported about the volumes of a store that was asked to grow.
 func TestResizing(t *testing.T) {
 	const refusal = "only dynamically provisioned pvc can be resized"
 	for name, tc := range map[string]struct {

@@ -14,8 +14,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// promoting brings the elected member to lead, or gives it up for a new epoch. An epoch is never tried with a second
-// member, nor with a second process of the same one.
+// promoting gets the elected member to lead, or gives up on it and starts a new epoch. An epoch is never retried with a
+// second member, nor with a second process of the same member.
 func (d *decision) promoting(rec Record) Plan {
 	name := rec.Leader.Member
 	m := d.Members[name]
@@ -41,7 +41,8 @@ func (d *decision) promoting(rec Record) Plan {
 	case d.Pass.PromoteEpoch == rec.Epoch && d.Pass.PromoteRefusal != nil:
 		return d.refused(rec, *d.Pass.PromoteRefusal)
 	case s != nil && s.Incarnation == rec.Leader.Incarnation && s.Promised < rec.Epoch && d.Pass.FencedEpoch != rec.Epoch:
-		// The first leader of a new store is named without a fence; it still leads only what it has promised.
+		// The first leader of a new store is recorded without a fence, but it too may lead only an epoch that it has
+		// promised.
 		return plan(Promoting, v1alpha1.ReasonLeaderElected, "%s promises epoch %d.", name, rec.Epoch).but(blocked).do(FenceMembers{rec.Epoch, []string{name}})
 	case s != nil && s.Incarnation == rec.Leader.Incarnation && s.Role == wire.RoleFenced && s.Promised == rec.Epoch:
 		return plan(Promoting, v1alpha1.ReasonLeaderElected, "%s is told to lead epoch %d.", name, rec.Epoch).but(blocked).do(d.promote(rec))
@@ -50,7 +51,7 @@ func (d *decision) promoting(rec Record) Plan {
 	case leaderDown:
 		return d.failOver(rec, f)
 	default:
-		// Nobody may have been told to follow it yet, so the followers' silence means nothing; patience decides.
+		// Perhaps nobody has been told to follow it yet, so the followers' silence means nothing; a timeout decides.
 		if d.contact(rec).heard == 0 && m.Probe.For >= 2*d.Settings.SuspectAfter {
 			return d.failOver(rec, found(leaderDown, reasonLeaderSilent, "%s was elected and is unreachable for %s", name, round(m.Probe.For)))
 		}
@@ -58,8 +59,8 @@ func (d *decision) promoting(rec Record) Plan {
 	}
 }
 
-// refused gives up a member that refuses to lead. While its volume has no room a new epoch would not change that: unless another one
-// may lead in its place, it is asked again.
+// refused gives up on a member that refuses to lead. If it refused because its volume has no room, a new epoch would not
+// change that: it is set aside, and asked again unless another member may lead in its place.
 func (d *decision) refused(rec Record, why wire.Error) Plan {
 	f := found(leaderDown, reasonPromotionRefused, "%s refused to lead epoch %d: %s", rec.Leader.Member, rec.Epoch, why.Error())
 	if f.setAside = why.Reason == replication.ReasonNoRoom; f.setAside {
@@ -68,8 +69,9 @@ func (d *decision) refused(rec Record, why wire.Error) Plan {
 	return d.failOver(rec, f)
 }
 
-// stalled tells whether the elected member answers, and had no barrier on its own disk for as long as a Lease lasts: its
-// disk hangs, or the order to lead never gets through. With the barrier there it waits for others, and is not to blame.
+// stalled reports whether the elected member has answered for as long as a Lease lasts without having the barrier on its own
+// disk: its disk hangs, or the order to lead never gets through. Once the barrier is on its disk, it waits for others and is
+// not to blame.
 func (d *decision) stalled(rec Record) bool {
 	s := d.Members[rec.Leader.Member].fresh()
 	return s != nil && s.Durable.Epoch < rec.Epoch && d.lasting(fmt.Sprintf("no barrier of epoch %d", rec.Epoch), d.leaseDuration())
@@ -84,7 +86,8 @@ func (d *decision) promote(rec Record) PromoteMember {
 	}}
 }
 
-// opening waits for the barrier. Voters may be added meanwhile, for it may need them. blocked: it has been waited for too long.
+// opening waits for the barrier to commit. Voters may be added meanwhile, because the barrier may need them. blocked is
+// non-nil if the wait has been too long but nobody else may lead.
 func (d *decision) opening(rec Record, blocked *Plan) Plan {
 	for _, f := range []finding{d.unprotected(rec), d.idle(rec)} {
 		if f.verdict != leaderDown {
@@ -114,13 +117,14 @@ func (d *decision) opening(rec Record, blocked *Plan) Plan {
 		rec.Leader.Member, rec.Epoch, rule.K, len(rule.Voters)).again(shortly).but(blocked)
 }
 
-// committed tells whether a leader's barrier is.
+// committed reports whether the leader has committed its barrier.
 func committed(rec Record, s *wire.Status) bool {
 	return s != nil && s.Role == replication.RoleLeader && s.Epoch == rec.Epoch && s.Commit > rec.Start.Position
 }
 
-// idle finds a leader down that committed its barrier and for long applies nothing, without which it takes no writes, as where its volume
-// takes no tables; while there is another who may do better, so that each is tried once.
+// idle finds a leader down that committed its barrier but has applied nothing for a long time, as when its volume takes no
+// more tables; until it has applied its log it takes no writes. It does so only while another member may do better, so each
+// is tried once.
 func (d *decision) idle(rec Record) finding {
 	s := d.Members[rec.Leader.Member].fresh()
 	better := func(name string) bool {
@@ -136,7 +140,8 @@ func (d *decision) idle(rec Record) finding {
 	return f
 }
 
-// unprotected finds a leader down that nothing but its Lease protects (k = 0), and that has its barrier and not that.
+// unprotected finds a leader down that only its Lease protects (k = 0), if its barrier is on its disk and its Lease is not
+// renewed.
 func (d *decision) unprotected(rec Record) finding {
 	s := d.Members[rec.Leader.Member].fresh()
 	alone := slices.ContainsFunc(rec.Rules, func(r replication.Rule) bool { return r.K == 0 })
@@ -149,7 +154,7 @@ func (d *decision) unprotected(rec Record) finding {
 	return f
 }
 
-// finish closes the change of leader: the request is answered first, so that it is not taken for a new one.
+// finish completes the change of leader. It answers the request first, so that the request is not taken for a new one.
 func (d *decision) finish(rec Record) Plan {
 	if request := d.request(); request != "" && request == rec.Request {
 		result := v1alpha1.ResultSucceeded
@@ -161,7 +166,7 @@ func (d *decision) finish(rec Record) Plan {
 	}
 	next := rec.stable()
 	next.Since.Writable = d.micro()
-	next.Since.Promoted = next.Since.Writable // told by an operator that is gone: not known better
+	next.Since.Promoted = next.Since.Writable // fallback: an operator that is gone gave the order, so the exact time is unknown
 	if d.Promoted.Epoch == rec.Epoch {
 		next.Since.Promoted = new(metav1.NewMicroTime(d.Promoted.At))
 	}
@@ -169,7 +174,7 @@ func (d *decision) finish(rec Record) Plan {
 		do(d.write(next))
 }
 
-// peerAddress of a member; false when its pod has no address yet.
+// peerAddress returns the member's replication address; false if its pod has no address yet.
 func (m Member) peerAddress() (string, bool) {
 	if !m.reachable() {
 		return "", false

@@ -8,7 +8,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// TestElectedMemberWhoseDiskHangsIsGivenUp: it took the order to lead and answers, and its barrier never reaches its disk.
+// TestElectedMemberWhoseDiskHangsIsGivenUp: the member took the order to lead and answers, but its barrier never reaches its
+// disk.
 func TestElectedMemberWhoseDiskHangsIsGivenUp(t *testing.T) {
 	w := started(t, 3, 1)
 	w.cluster.Vanish("orders-1")

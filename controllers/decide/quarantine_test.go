@@ -9,8 +9,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// Every crash of a loaded leader leaves a tail that was never acknowledged, and the rejoin cuts it. A synchronous store must
-// not be Degraded for ever because of that.
+// Every crash of a loaded leader leaves a tail that was never acknowledged, and the rejoin cuts it. That must not leave a
+// synchronous store Degraded forever.
 func TestOnlyWhatMayHaveBeenAcknowledgedDegrades(t *testing.T) {
 	for name, tc := range map[string]struct {
 		rules []replication.Rule

@@ -13,79 +13,83 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// Phase is how far the leadership of Record.Epoch has come.
+// Phase is how far the leadership of Record.Epoch has progressed.
 type Phase string
 
 const (
-	// PhaseFencing: nobody leads Epoch yet; members are being asked for their promise.
+	// PhaseFencing: nobody leads Epoch yet; members are being asked for their promises.
 	PhaseFencing Phase = "Fencing"
-	// PhasePromoting: Leader is chosen and may have been told; its barrier is not known to be committed.
+	// PhasePromoting: Leader is elected and may have been told; its barrier is not known to be committed.
 	PhasePromoting Phase = "Promoting"
 	// PhaseStable: the leader has committed its barrier, so it holds everything that was ever acknowledged.
 	PhaseStable Phase = "Stable"
 )
 
-// Record is the authority record: one JSON annotation on the store's Lease, changed by compare-and-swap on the Lease's
-// resourceVersion only, and read uncached before it is acted on.
+// Record is the authority record: one JSON annotation on the store's Lease. It is changed only by compare-and-swap on the
+// Lease's resourceVersion, and is read uncached before anyone acts on it.
 //
 // Guarantees:
 //  1. Epoch only grows, and one Epoch names at most one Leader.
-//  2. One (Epoch, ConfigVersion) names one set of Rules, because each was written by one swap. A leader is only ever
-//     configured with what a swap wrote, so a late order of a deposed operator is older and refused.
-//  3. The leader of Epoch acknowledges only what satisfies every one of Rules: rules are weakened here before there,
-//     and strengthened there before the weaker one is dropped here (see nextRules).
-//  4. Every leadership whose acknowledged writes a later one has not certainly taken over is in Binding, or is
-//     (Epoch, Leader, Rules) itself; or one of the same leader and rules is, which binds as it would (see distinct).
+//  2. One (Epoch, ConfigVersion) names one set of Rules, because each pair is written by a single swap. A leader is only ever
+//     configured with what a swap wrote, so a late order from a deposed operator carries an older version and is refused.
+//  3. The leader of Epoch acknowledges only what satisfies every one of Rules: rules are weakened here before they are weakened at
+//     the leader, and strengthened at the leader before the weaker one is dropped here (see nextRules).
+//  4. Every leadership whose acknowledged writes may not all have been taken over by a later one is in Binding, or is
+//     (Epoch, Leader, Rules) itself. In place of such a leadership there may be a newer one with the same leader and rules,
+//     which binds in the same way (see distinct).
 type Record struct {
 	Epoch replication.Epoch `json:"epoch"`
 	Phase Phase             `json:"phase"`
-	// Leader of Epoch; zero while Fencing.
+	// Leader leads Epoch; zero while Fencing.
 	Leader replication.Voter `json:"leader,omitzero"`
-	// ConfigVersion numbers Rules and grows over the whole life of the store.
+	// ConfigVersion numbers the Rules. It grows over the whole life of the store.
 	ConfigVersion uint64 `json:"configVersion"`
 	// Rules of the leadership: one, or the older and the newer while they change. Empty while Fencing.
 	Rules []replication.Rule `json:"rules,omitempty"`
-	// Binding leaderships, oldest first. Empty when Stable.
+	// Binding lists the older leaderships that still bind, oldest first. Empty when Stable.
 	Binding []replication.Leadership `json:"binding,omitempty"`
-	// EveryMember names the members that must all be fenced, because the record was lost and with it the rules of an
-	// older leadership. Kept like Binding.
+	// EveryMember names members that must all be fenced, because the record was lost and the rules of an older leadership
+	// with it. It is kept as long as Binding is.
 	EveryMember []string `json:"everyMember,omitempty"`
-	// Start is the log end on which Leader was elected.
+	// Start is the log end with which Leader was elected.
 	Start replication.Mark `json:"start,omitzero"`
-	// GrantWaitMillis is what fenced members had still granted to an old leader that was not fenced itself.
+	// GrantWaitMillis is the longest read window that fenced members had still granted to an old leader that was not itself
+	// fenced.
 	GrantWaitMillis int64 `json:"grantWaitMillis,omitempty"`
-	// Stores are the UIDs of the objects whose record this is: more than one after a store took over what an earlier one of its
-	// name left. A volume of any of them is the store's.
+	// Stores holds the UIDs of the store objects that this record belongs to: more than one once a store has taken over what
+	// an earlier store of its name left behind. A volume of any of them belongs to the store.
 	Stores []types.UID `json:"stores,omitempty"`
-	// LeaderDead: the process of the leadership that binds was seen to be gone, on two of its ports and from two hosts, so
-	// it serves no read any more.
+	// LeaderDead: the process of the binding leadership was seen to be gone, on two of its ports and from two hosts, so it
+	// no longer serves reads.
 	LeaderDead bool `json:"leaderDead,omitempty"`
-	// Aside names the members that were to lead since the newest Stable epoch, and were of no use: see finding.setAside.
+	// Aside names the members that were elected since the newest Stable epoch and proved useless: see finding.setAside.
 	Aside []string `json:"aside,omitempty"`
-	// Lost is what elections may have given up, until nobody has anything of it: see forgetLoss. It decides nothing; people are told by it.
+	// Lost is what elections may have given up, until nobody holds any of it (see forgetLoss). It decides nothing; it
+	// informs people.
 	Lost *Loss `json:"lost,omitempty"`
 
 	Change
 }
 
-// Change is the report on how Epoch came to be. No decision depends on its times.
+// Change reports how Epoch came about. Its times only pace retries (see againTooSoon and cutOffPatience); nothing that
+// concerns safety depends on them.
 type Change struct {
 	Kind   v1alpha1.FailoverKind `json:"kind"`
 	Reason string                `json:"reason"`
-	// Target is the member that should lead if it holds as much as any other; "" or FailoverToAny for no wish.
+	// Target is the member that should lead if it holds as much as any other; "" or FailoverToAny means no preference.
 	Target string `json:"target,omitempty"`
-	// Request is the value of AnnotationFailover that this change answers; "" when nobody asked.
+	// Request is the value of AnnotationFailover that this change answers; "" if nobody asked.
 	Request   string            `json:"request,omitempty"`
 	From      string            `json:"from,omitempty"`
 	FromEpoch replication.Epoch `json:"fromEpoch,omitempty"`
 	Since     Times             `json:"since,omitzero"`
-	// Positions compared in the election.
+	// Positions are those compared in the election.
 	Positions []v1alpha1.ComparedPosition `json:"positions,omitempty"`
-	// WritesLost as in v1alpha1.FailoverReport.
+	// WritesLost is as in v1alpha1.FailoverReport.
 	WritesLost string `json:"writesLost,omitempty"`
 }
 
-// Times of a change, on the clock of the operator that did each step.
+// Times are the times of a change, each on the clock of the operator that did that step.
 type Times struct {
 	Detected *metav1.MicroTime `json:"detected,omitempty"`
 	Fenced   *metav1.MicroTime `json:"fenced,omitempty"`
@@ -93,7 +97,7 @@ type Times struct {
 	Writable *metav1.MicroTime `json:"writable,omitempty"`
 }
 
-// DecodeRecord reads the annotation. An error means that nothing in it may be believed.
+// DecodeRecord reads the annotation. On error, nothing in the annotation may be trusted.
 func DecodeRecord(annotation string) (*Record, error) {
 	var r Record
 	if err := json.Unmarshal([]byte(annotation), &r); err != nil {
@@ -105,7 +109,8 @@ func DecodeRecord(annotation string) (*Record, error) {
 	return &r, nil
 }
 
-// Encode gives the annotation's value. It panics on a record that breaks an invariant: writing one would be worse.
+// Encode returns the annotation's value. It panics on a record that breaks an invariant: writing such a record would be
+// worse.
 func (r Record) Encode() string {
 	if err := r.valid(); err != nil {
 		panic(fmt.Sprintf("decide: authority record %+v: %v", r, err))
@@ -151,7 +156,7 @@ func (r Record) valid() error {
 	return errors.Join(errs...)
 }
 
-// Leaderships that bind the next election: the older ones not yet taken over, and the current one.
+// Leaderships returns the leaderships that bind the next election: the older ones not yet taken over, then the current one.
 func (r Record) Leaderships() []replication.Leadership {
 	ls := slices.Clone(r.Binding)
 	if r.Phase == PhasePromoting || r.Phase == PhaseStable {
@@ -160,12 +165,13 @@ func (r Record) Leaderships() []replication.Leadership {
 	return ls
 }
 
-// fencedBy tells whether those that has knows are enough to fence every leadership that may have acknowledged a write.
+// fencedBy reports whether the voters for which has returns true suffice to fence every leadership that may have
+// acknowledged a write.
 func (r Record) fencedBy(has func(replication.Voter) bool) bool {
 	return !slices.ContainsFunc(r.Leaderships(), func(l replication.Leadership) bool { return !l.Inert() && !l.Fenced(has) })
 }
 
-// Named lists the members that the record counts on, some of them more than once; none for nil.
+// Named lists the members that the record depends on, possibly with duplicates. A nil record names nobody.
 func (r *Record) Named() []string {
 	if r == nil {
 		return nil
@@ -182,7 +188,7 @@ func (r *Record) Named() []string {
 	return out
 }
 
-// LedEpoch is the newest epoch that somebody may lead or have led.
+// LedEpoch returns the newest epoch that somebody may lead or have led.
 func (r Record) LedEpoch() replication.Epoch {
 	if r.Phase != PhaseFencing {
 		return r.Epoch
@@ -193,7 +199,7 @@ func (r Record) LedEpoch() replication.Epoch {
 	return 0
 }
 
-// Rule is the newest commit rule; false while Fencing.
+// Rule returns the newest commit rule; false while Fencing.
 func (r Record) Rule() (replication.Rule, bool) {
 	if len(r.Rules) == 0 {
 		return replication.Rule{}, false
@@ -201,8 +207,8 @@ func (r Record) Rule() (replication.Rule, bool) {
 	return r.Rules[len(r.Rules)-1], true
 }
 
-// BindingRule is the newest rule that binds: Rule, or while Fencing that of the newest leadership that is not taken over. False where
-// none is known.
+// BindingRule returns the newest rule that binds: Rule or, while Fencing, that of the newest leadership not yet taken over.
+// It returns false if none is known.
 func (r Record) BindingRule() (replication.Rule, bool) {
 	ls := r.Leaderships()
 	if len(ls) == 0 {
@@ -212,7 +218,7 @@ func (r Record) BindingRule() (replication.Rule, bool) {
 	return rules[len(rules)-1], true
 }
 
-// Voter finds a member among the voters of every rule in force.
+// Voter finds a member among the voters of the rules in force.
 func (r Record) Voter(member string) (replication.Voter, bool) {
 	for _, rule := range r.Rules {
 		for _, v := range rule.Voters {
@@ -224,7 +230,7 @@ func (r Record) Voter(member string) (replication.Voter, bool) {
 	return replication.Voter{}, false
 }
 
-// fencing is the record that begins the change to epoch e.
+// fencing returns the record that begins the change to epoch e.
 func (r Record) fencing(e replication.Epoch, c Change) Record {
 	return Record{
 		Epoch: e, Phase: PhaseFencing, ConfigVersion: r.ConfigVersion,
@@ -232,10 +238,10 @@ func (r Record) fencing(e replication.Epoch, c Change) Record {
 	}
 }
 
-// distinct leaves out leaderships that a newer one of ls has the leader and all rules of. Whoever fences the newer one fences the older
-// one too, and has the same members' logs for it; where that may lose writes the same members are missing for both. So a member that
-// dies each time it is to lead does not let the record grow until its Lease has no room. How far the log of one reached matters for the
-// newest alone (see lossOf), which stays.
+// distinct drops each leadership that is repeated, with the same leader and the same rules, by a newer one in ls. Fencing
+// the newer one fences the older one too and examines the same members' logs; if that may lose writes, the same members are
+// missing for both. So a member that dies each time it is elected does not grow the record until the Lease has no room for
+// it. How far a leader's log reached matters only for the newest leadership (see lossOf), which stays.
 func distinct(ls []replication.Leadership) []replication.Leadership {
 	var out []replication.Leadership
 	for i, l := range ls {
@@ -248,7 +254,7 @@ func distinct(ls []replication.Leadership) []replication.Leadership {
 	return out
 }
 
-// promoting is the record that names the leader of the epoch being fenced.
+// promoting returns the record that names the leader of the epoch being fenced.
 func (r Record) promoting(leader replication.Voter, start replication.Mark, rule replication.Rule) Record {
 	r.Phase, r.Leader, r.Start = PhasePromoting, leader, start
 	r.ConfigVersion++
@@ -256,13 +262,13 @@ func (r Record) promoting(leader replication.Voter, start replication.Mark, rule
 	return r
 }
 
-// stable is the record of a leadership that took over everything.
+// stable returns the record of a leadership that has taken over everything.
 func (r Record) stable() Record {
 	r.Phase, r.Binding, r.EveryMember, r.GrantWaitMillis, r.LeaderDead, r.Aside = PhaseStable, nil, nil, 0, false, nil
 	return r
 }
 
-// configured is the record with other rules for the same leadership.
+// configured returns the record with other rules for the same leadership.
 func (r Record) configured(rules ...replication.Rule) Record {
 	r.ConfigVersion++
 	r.Rules = rules

@@ -9,7 +9,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// ask annotates the store, and forgets the answer before.
+// ask annotates the store, and clears the previous answer.
 func (w *world) ask(member string) {
 	w.store.Status.FailoverRequest = nil
 	w.store.Annotations[v1alpha1.AnnotationFailover] = member
@@ -21,9 +21,9 @@ func (w *world) untilAnswered() *v1alpha1.FailoverRequestStatus {
 	return w.store.Status.FailoverRequest
 }
 
-// A request that names the member of an earlier one is a request of its own.
+// A request that names the same member as an earlier one is a request of its own.
 func TestRequestOfAnEarlierChange(t *testing.T) {
-	// led: orders-3 was asked for and lost, so that another one leads.
+	// led: orders-3 was asked for and then lost, so another member leads.
 	led := func(t *testing.T) (w *world, leader string) {
 		w = started(t, 5, 2)
 		w.ask("orders-3")
@@ -44,7 +44,7 @@ func TestRequestOfAnEarlierChange(t *testing.T) {
 			}
 		}
 		w.run(4 * time.Second)
-		for w.rec().Epoch == 2 { // until it is known that the leader is cut off, a handover is refused
+		for w.rec().Epoch == 2 { // a handover is refused until it is known that the leader is cut off
 			w.ask("orders-3")
 			if got := w.untilAnswered(); got.Result == v1alpha1.ResultFailed {
 				t.Fatalf("%+v", got)
@@ -68,7 +68,7 @@ func TestRequestOfAnEarlierChange(t *testing.T) {
 	})
 }
 
-// In mode Manual, too, a request that cannot be met is answered.
+// A request that cannot be met is answered in mode Manual too.
 func TestManualRequestThatCannotBeMet(t *testing.T) {
 	t.Run("its pod is annotated", func(t *testing.T) {
 		w := started(t, 5, 2, manual)

@@ -11,14 +11,15 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// Grows tells whether a member's volume takes the size of the spec: while it has a pod; and while the store hibernates, if the store
-// consists of it. The claims of members that were scaled away stay as they are.
+// Grows reports whether the member's volume should grow to the size in the spec: while the member has a pod and, while the
+// store hibernates, if the store consists of it. Claims of members that were scaled away stay as they are.
 func (o Observed) Grows(m Member) bool {
 	rec := o.Lease.Record
 	return m.Pod != nil || o.Store.Spec.Hibernated && (rec == nil || slices.Contains(rec.Named(), m.Name))
 }
 
-// GrowAgain is after how long a claim that may not grow is tried again: its StorageClass, or a quota, may allow it by then.
+// GrowAgain is how long to wait before retrying a claim that may not grow: its StorageClass, or a quota, may allow it by
+// then.
 const GrowAgain = 5 * time.Minute
 
 // resizing judges whether the volumes have the size that the spec asks for.
@@ -33,8 +34,8 @@ func (d *decision) resizing() judgement {
 		}
 		volumes++
 		switch small := !c.Capacity.IsZero() && c.Capacity.Cmp(size) < 0; {
-		case c.Refused != "" && c.Requested.Cmp(size) < 0: // else the claim was made anew since
-			if why := m.Name + ": " + c.Refused; strings.Contains(c.Refused, "exceeded quota") { // its reason is Forbidden, like others'
+		case c.Refused != "" && c.Requested.Cmp(size) < 0: // otherwise the claim has been made anew since
+			if why := m.Name + ": " + c.Refused; strings.Contains(c.Refused, "exceeded quota") { // its reason is Forbidden, which other errors have too
 				overQuota = append(overQuota, why)
 			} else {
 				refused = append(refused, why)
@@ -71,13 +72,14 @@ func (d *decision) resizing() judgement {
 	}
 }
 
-// OtherClass tells whether a claim of a class is not of the one that the spec names.
+// OtherClass reports whether class differs from the StorageClass that the spec names.
 func OtherClass(store *v1alpha1.ReplicatedStore, class *string) bool {
 	want := store.Spec.Storage.StorageClassName
 	return want != nil && (class == nil || *class != *want)
 }
 
-// otherClasses says whose volumes, which an earlier store of the name left, are not of the class of the spec; "" where all are.
+// otherClasses names the volumes, left by an earlier store of this name, whose class differs from the spec's; "" if there
+// are none.
 func (d *decision) otherClasses() string {
 	var names []string
 	for _, m := range d.byOrdinal() {
@@ -96,7 +98,7 @@ func (d *decision) otherClasses() string {
 		*d.Store.Spec.Storage.StorageClassName, strings.Join(names, ", "), way)
 }
 
-// howToReplace says how members get new volumes: from a leader.
+// howToReplace says how members get new volumes, for which there must be a leader.
 func (d *decision) howToReplace() string {
 	if !d.hasLeader() {
 		return "replace them once a member leads, which the others can be filled from again"
@@ -104,7 +106,7 @@ func (d *decision) howToReplace() string {
 	return "replace them, one member at a time and followers first, by annotating its pod with " + v1alpha1.AnnotationReseed + ": a new volume has the new size"
 }
 
-// hasLeader tells whether somebody says that it leads as the record has it.
+// hasLeader reports whether the recorded leader itself says that it leads.
 func (d *decision) hasLeader() bool {
 	rec := d.Lease.Record
 	return rec != nil && d.Members[rec.Leader.Member].leads(*rec)

@@ -10,7 +10,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// TestOnlyVolumesOfTheStoreGrow: those of members that were scaled away keep their size, also while nobody has a pod.
+// TestOnlyVolumesOfTheStoreGrow checks that the volumes of members that were scaled away keep their size, even while nobody
+// has a pod.
 func TestOnlyVolumesOfTheStoreGrow(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*world)
@@ -51,7 +52,8 @@ func TestOnlyVolumesOfTheStoreGrow(t *testing.T) {
 	}
 }
 
-// What a quota refuses is no fault of the class, and a new volume would be refused, too: the way out is another.
+// If a quota refuses growth, the class is not at fault and a new volume would be refused too: the way out is a different
+// one.
 func TestGrowthBeyondAQuota(t *testing.T) {
 	for name, tc := range map[string]struct{ refused, reason string }{
 		"quota": {`persistentvolumeclaims "orders-3" is forbidden: exceeded quota: q, requested: requests.storage=1Gi`, v1alpha1.ReasonApplyFailed},

@@ -9,8 +9,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// TestRecordRestoredToTheFencingOfAnEpochThatIsLed: nobody has promised more than this older copy says, and yet its epoch
-// has a leader already, whom it does not name. It must not be given a second one, nor other rules.
+// TestRecordRestoredToTheFencingOfAnEpochThatIsLed: nobody has promised more than this older copy says, yet its epoch
+// already has a leader, which the copy does not name. The epoch must get neither a second leader nor other rules.
 func TestRecordRestoredToTheFencingOfAnEpochThatIsLed(t *testing.T) {
 	w := started(t, 3, 1)
 	w.cluster.Crash("orders-1")
@@ -43,8 +43,8 @@ func TestRecordRestoredToTheFencingOfAnEpochThatIsLed(t *testing.T) {
 	}
 }
 
-// The older copy counts on members that were scaled away since. Where their claims were deleted they will never answer, and
-// are not waited for; where the claims were kept, they come back to say what they hold. (Simulation, seed 2503.)
+// The older copy depends on members that have been scaled away since. Those whose claims were deleted will never answer, and
+// are not waited for; those whose claims were kept come back to say what they hold. (Simulation, seed 2503.)
 func TestRecordRestoredFromBeforeMembersWereScaledAway(t *testing.T) {
 	for _, kept := range []bool{true, false} {
 		w := started(t, 4, 1, func(s *v1alpha1.ReplicatedStoreSpec) {
@@ -62,7 +62,7 @@ func TestRecordRestoredFromBeforeMembersWereScaledAway(t *testing.T) {
 		}
 		w.cluster.Crash(w.rec().Leader.Member)
 		w.until("a later epoch", led, w.kubelet)
-		w.cluster.Crash(w.rec().Leader.Member) // else the living leader is simply adopted
+		w.cluster.Crash(w.rec().Leader.Member) // otherwise the living leader would simply be adopted
 		w.record = old
 		w.version++
 		w.until("a leader", func() bool { return w.cluster.Writable() != "" && w.rec().Phase == decide.PhaseStable }, w.kubelet)
@@ -71,8 +71,9 @@ func TestRecordRestoredFromBeforeMembersWereScaledAway(t *testing.T) {
 	}
 }
 
-// TestRecordRestoredFromBeforeTheFirstVoters (simulation, seed 20659): by such a copy nothing was ever acknowledged, and the members
-// that know better do not answer. The one that answers is no voter by it, but hears the leader.
+// TestRecordRestoredFromBeforeTheFirstVoters (simulation, seed 20659): according to such a copy nothing was ever
+// acknowledged, and the members that know better do not answer. The one that answers is no voter in the copy, but it hears
+// the leader.
 func TestRecordRestoredFromBeforeTheFirstVoters(t *testing.T) {
 	w := newWorld(t, 3, 1)
 	w.until("a record", func() bool { return w.record != "" })
@@ -98,8 +99,9 @@ func TestRecordRestoredFromBeforeTheFirstVoters(t *testing.T) {
 	w.write()
 }
 
-// TestRecordRestoredToOlderRulesWhileTheLeaderIsCutOff (simulation, seed 1820): by the older copy nothing was ever acknowledged in
-// the epoch. The one member that answers is no voter by it and hears no leader any more, but has heard of the rules since.
+// TestRecordRestoredToOlderRulesWhileTheLeaderIsCutOff (simulation, seed 1820): according to the older copy nothing was ever
+// acknowledged in the epoch. The one member that answers is no voter in the copy and no longer hears any leader, but it has
+// heard of the rules since.
 func TestRecordRestoredToOlderRulesWhileTheLeaderIsCutOff(t *testing.T) {
 	w := newWorld(t, 3, 1)
 	w.until("a record", func() bool { return w.record != "" })
@@ -127,7 +129,7 @@ func TestRecordRestoredToOlderRulesWhileTheLeaderIsCutOff(t *testing.T) {
 	w.write()
 }
 
-// Members are added beside a leader, not while none answers: if it turns out that the record was lost, new and empty ones would be
+// Members are added only while a leader answers: if it turned out that the record was lost, new and empty members would be
 // waited for like ones that have lost everything. (Simulation, seed 10570.)
 func TestNoMembersAreMadeWithoutALeader(t *testing.T) {
 	for name, sleeps := range map[string]bool{"as it was made": false, "once it has slept, which its record tells until the next change of leader": true} {
@@ -153,7 +155,7 @@ func TestNoMembersAreMadeWithoutALeader(t *testing.T) {
 			if len(w.pods) != 2 {
 				t.Fatalf("%d pods", len(w.pods))
 			}
-			w.cluster.Crash(w.cluster.Writable()) // nobody leads whose record could be taken up again
+			w.cluster.Crash(w.cluster.Writable()) // so that no leader's record can be taken up again
 			w.cluster.HealAll()
 			w.until("a leader", later, w.kubelet)
 			w.write()

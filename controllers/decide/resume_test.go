@@ -8,8 +8,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// TestOperatorDiesBetweenEveryTwoActions repeats each change with an operator that dies before its n-th action, for every
-// n: the next one, which knows only the record, finishes the same change.
+// TestOperatorDiesBetweenEveryTwoActions repeats each change with an operator that dies before its n-th action, for every n:
+// the next operator, which knows only the record, finishes the same change.
 func TestOperatorDiesBetweenEveryTwoActions(t *testing.T) {
 	for name, tc := range map[string]struct {
 		begin func(*world)
@@ -65,7 +65,7 @@ func TestOperatorDiesBetweenEveryTwoActions(t *testing.T) {
 	}
 }
 
-// dieBefore runs an operator until it would do its n-th action, then kills it; false if it never got there.
+// dieBefore runs an operator until it is about to do its n-th action, then kills it; false if it never got that far.
 func dieBefore(w *world, n int) bool {
 	op := w.ops[0]
 	for range 120 {
@@ -92,7 +92,7 @@ func dieBefore(w *world, n int) bool {
 	return false
 }
 
-// TestBootstrapSurvivesEveryDeath: the same for a new store.
+// TestBootstrapSurvivesEveryDeath does the same for a new store.
 func TestBootstrapSurvivesEveryDeath(t *testing.T) {
 	for n := 0; ; n++ {
 		w := newWorld(t, 3, 1)

@@ -82,7 +82,7 @@ func TestImplies(t *testing.T) {
 	}
 }
 
-// TestEveryStateHasAName and a place in the conditions.
+// TestEveryStateHasAName checks that every state has a name and is known to the conditions.
 func TestEveryStateHasAName(t *testing.T) {
 	seen := map[string]bool{}
 	for _, s := range States() {
@@ -90,11 +90,12 @@ func TestEveryStateHasAName(t *testing.T) {
 			t.Errorf("state %d is called %q", s, name)
 		}
 		seen[s.String()] = true
-		progressing(Record{}, Plan{State: s}) // panics on a state it does not know
+		progressing(Record{}, Plan{State: s}) // panics on an unknown state
 	}
 }
 
-// TestCovers: the older rule may be dropped only when the newer covers what is committed, by what the leader itself sees.
+// TestCovers: the older rule may be dropped only when the newer one covers what is committed, according to what the leader
+// itself sees.
 func TestCovers(t *testing.T) {
 	start := replication.Mark{Epoch: 1, Position: 8}
 	leader := func(commit, a, b replication.Position) *wire.Status {

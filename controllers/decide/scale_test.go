@@ -10,7 +10,7 @@ import (
 )
 
 // TestPodThatGoesKeepsNoClaimFromItsMember: orders-4 is on its way out, and orders-2 lost its pod and its vote. The store
-// has not all its members, so the claim of orders-2 is that of a member to come back.
+// does not have all its members, so the claim of orders-2 is that of a member that will come back.
 func TestPodThatGoesKeepsNoClaimFromItsMember(t *testing.T) {
 	w := started(t, 4, 1, func(s *v1alpha1.ReplicatedStoreSpec) {
 		s.Storage.RetentionPolicy.WhenScaled = v1alpha1.DeleteClaim
@@ -36,13 +36,13 @@ func TestPodThatGoesKeepsNoClaimFromItsMember(t *testing.T) {
 	}
 }
 
-// TestScaleDownTakesTheOneThatIsGone: a member that nobody has heard for long is the one that can be done without, whatever its ordinal,
-// and no pod goes while it votes.
+// TestScaleDownTakesTheOneThatIsGone: a member that nobody has heard for long is the one to remove, whatever its ordinal,
+// and no pod is deleted while it votes.
 func TestScaleDownTakesTheOneThatIsGone(t *testing.T) {
 	for name, tc := range map[string]struct {
 		replicas, to int
 		gone         string
-		away         time.Duration // before fewer are asked for
+		away         time.Duration // how long before fewer members are asked for
 		left         string
 	}{
 		"of three":                       {3, 2, "orders-2", time.Minute, "orders-1 orders-3"},
@@ -74,7 +74,8 @@ func TestScaleDownTakesTheOneThatIsGone(t *testing.T) {
 	}
 }
 
-// TestSurplusStays: the member that is to go is the same one until it has gone, also where another one is away for a moment meanwhile.
+// TestSurplusStays: the member to be removed stays the same until it is gone, even if another one is away for a moment
+// meanwhile.
 func TestSurplusStays(t *testing.T) {
 	w := started(t, 4, 1)
 	w.store.Spec.Replicas = new(int32(3))

@@ -36,7 +36,7 @@ func TestLeaderHostVanishes(t *testing.T) {
 func TestLeaderProcessDies(t *testing.T) {
 	w := started(t, 3, 1)
 	w.cluster.Crash("orders-1")
-	w.cluster.Ship("orders-2") // its dial is refused, too
+	w.cluster.Ship("orders-2") // its dial is refused too
 	w.run(300 * time.Millisecond)
 	if r := w.rec(); r.Epoch != 2 || r.Leader.Member == "orders-1" {
 		t.Fatalf("a refused connection is acted on at once: %+v", r)

@@ -8,10 +8,11 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// A person lets orders-3 lead without what orders-1 and orders-2 acknowledged, and forbids loss again. orders-1 comes back; what it applied is
-// to be cut, so that its state is replaced by a snapshot, which ends where the state machine of orders-3 is: that has restarted, and applies
-// nothing before its barrier is committed. Then orders-3 is away for a moment. orders-1 is not who led epoch 1 any more, whose word that nothing
-// else was acknowledged would do; nor is it one that led and holds nothing.
+// A person lets orders-3 lead without what orders-1 and orders-2 acknowledged, and then forbids loss again. orders-1 comes
+// back. What it applied must be cut, so its state is replaced by a snapshot that ends where the state machine of orders-3
+// is: orders-3 has restarted, and applies nothing before its barrier is committed. Then orders-3 is away for a moment.
+// orders-1 is no longer the leader of epoch 1 whose word would prove that nothing else was acknowledged; nor is it a leader
+// that holds nothing.
 func TestASeededMemberIsNotTakenForWhoLed(t *testing.T) {
 	t.Run("flushed", func(t *testing.T) { seededIsNotTaken(t, 5) })
 	t.Run("empty", func(t *testing.T) { seededIsNotTaken(t, 0) })

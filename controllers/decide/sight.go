@@ -6,18 +6,20 @@ import "time"
 type Sight uint8
 
 const (
-	// SightNone: nobody is recorded to lead, or nothing follows from what is seen.
+	// SightNone: no leader is recorded, or nothing follows from what is seen.
 	SightNone Sight = iota
 	// SightClear: the leader answers.
 	SightClear
-	// SightBlind: the leader does not answer, and renews its Lease: so it lives, and it is this operator that does not reach it.
+	// SightBlind: the leader does not answer but renews its Lease. So it is alive, and it is this operator that cannot reach
+	// it.
 	SightBlind
 )
 
-// blindAfter is how long a leader must not have answered: far longer than a failover takes, so that it counts only what one does not mend.
+// blindAfter is how long a leader must not have answered. It is far longer than a failover takes, so only what a failover
+// does not mend is counted.
 const blindAfter = 10 * time.Second
 
-// Sight judges the leader that the record names.
+// Sight judges what this operator sees of the leader that the record names.
 func (o Observed) Sight() Sight {
 	rec := o.Lease.Record
 	if rec == nil || rec.Phase != PhaseStable {
@@ -29,17 +31,17 @@ func (o Observed) Sight() Sight {
 		return SightClear
 	case !leader.reachable() || leader.Probe.For < blindAfter:
 		return SightNone
-	case o.Lease.Holder != leader.Name || o.Lease.UnchangedFor >= o.Lease.Duration/2: // it is renewed every third of that
+	case o.Lease.Holder != leader.Name || o.Lease.UnchangedFor >= o.Lease.Duration/2: // the leader renews it every third of its duration
 		return SightNone
 	default:
 		return SightBlind
 	}
 }
 
-// Sights counts the stores whose leader is seen, and those whose leader lives and is not.
+// Sights counts the stores whose leader is seen, and those whose leader is alive but not seen.
 type Sights struct{ Clear, Blind int }
 
-// Count adds a store.
+// Count adds one store.
 func (s *Sights) Count(of Sight) {
 	switch of {
 	case SightClear:
@@ -50,8 +52,10 @@ func (s *Sights) Count(of Sight) {
 	}
 }
 
-// Blinded tells whether another operator is likely to see more than this one, which misses more than half of the leaders.
+// Blinded reports whether another operator is likely to see more than this one, which fails to see more than half of the
+// leaders.
 func (s Sights) Blinded() bool { return s.Blind > s.Clear }
 
-// Seeing tells whether this operator certainly is not: it may also see nothing because there is nothing to see.
+// Seeing reports whether this operator is certainly not blinded. An operator that sees no leader may merely have none to
+// see, so it is neither.
 func (s Sights) Seeing() bool { return s.Clear > 0 && !s.Blinded() }

@@ -9,7 +9,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// TestSight: only a leader that is silent for long and goes on renewing its Lease shows that this operator is blind.
+// TestSight checks that only a leader that is silent for long and keeps renewing its Lease shows that this operator is
+// blind.
 func TestSight(t *testing.T) {
 	const duration = 6 * time.Second
 	for name, c := range map[string]struct {
@@ -49,7 +50,7 @@ func TestSight(t *testing.T) {
 	}
 }
 
-// TestBlindedByMostOfTheLeaders: half of them may be cut off together with whatever is on their machines.
+// TestBlindedByMostOfTheLeaders: half of the leaders may be cut off together with whatever else is on their machines.
 func TestBlindedByMostOfTheLeaders(t *testing.T) {
 	const none, clear, blind = decide.SightNone, decide.SightClear, decide.SightBlind
 	for _, c := range []struct {

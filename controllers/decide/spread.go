@@ -9,8 +9,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// spread tells whether a machine has more members than the store can lose with their volumes: those that hold an acknowledged write besides
-// the leader, or, where it is asynchronous, all but one.
+// spread judges whether some machine runs more members than the store can lose together with their volumes: as many as hold
+// each acknowledged write besides the leader or, if replication is asynchronous, all but one.
 func (d *decision) spread(rec Record) judgement {
 	size, k := d.Store.Spec.Size(), d.Store.Spec.SynchronousNumber()
 	if size == 1 {

@@ -9,11 +9,11 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// What the loss of one machine can cost is said before it is lost.
+// What the loss of one machine can cost is reported before it is lost.
 func TestMembersOnOneMachineAreTold(t *testing.T) {
 	for name, tc := range map[string]struct {
 		k     int32
-		nodes string // of the members, in order; "-": not known
+		nodes string // of the members, in order; "-": unknown
 		says  string // "": nothing is wrong
 	}{
 		"all apart":                {1, "a b c", ""},

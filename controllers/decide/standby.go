@@ -7,13 +7,14 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// standBy leaves in p what an operator that was not elected may do: nothing, unless a failover waits for an operator.
+// standBy reduces p to what an operator that was not elected may do: nothing, unless a failover waits for an operator.
 //
-// Losing a leader's machine often means losing the elected operator too, and the operators' election takes seconds to notice.
-// Nothing a failover does needs that election: each step is a compare-and-swap of the record, or an order that carries the epoch
-// of the record and may be repeated, whoever gives it. So one that sees that the next step is not taken takes it. Two that take it
-// at once cost one of them a conflict. Once it has taken one it goes on without waiting, until somebody else writes another epoch,
-// or the store is led and nothing is due any more: what comes then is the elected one's again.
+// Losing the leader's machine often means losing the elected operator too, and the operators' election takes seconds to
+// notice. No step of a failover needs that election: each is a compare-and-swap of the record, or an order that carries the
+// record's epoch and may be repeated, whoever gives it. So an operator that sees that the next step is not taken takes it.
+// If two take it at once, one of them gets a conflict. Having taken one step, it goes on without waiting until somebody else
+// writes another epoch, or until the store is led and nothing is due any more; what comes then is again for the elected
+// operator.
 func (d *decision) standBy(p *Plan) {
 	due := d.urgent(*p)
 	switch {
@@ -36,14 +37,15 @@ func (d *decision) standBy(p *Plan) {
 	}
 }
 
-// urgent are the actions of a plan that clients wait for while the store has no leader, or has one that its members do not know.
+// urgent returns the actions of a plan that clients wait for while the store has no leader, or has one that its members do
+// not know.
 func (d *decision) urgent(p Plan) []Action {
 	if d.Lease.Record == nil {
 		return nil
 	}
-	failover := p.State == Fencing || p.State == Promoting || p.State == Opening || p.State == Blocked // which may still order the elected member to lead
+	failover := p.State == Fencing || p.State == Promoting || p.State == Opening || p.State == Blocked // a Blocked plan may still order the elected member to lead
 	if !failover && p.Risky() {
-		return nil // what comes after it is not known
+		return nil // the actions after the risky one cannot be known yet
 	}
 	return slices.DeleteFunc(slices.Clone(p.Actions), func(a Action) bool {
 		switch a.(type) {
@@ -57,7 +59,7 @@ func (d *decision) urgent(p Plan) []Action {
 	})
 }
 
-// recorded is the epoch of the record; 0 without one.
+// recorded returns the epoch of the record; 0 if there is none.
 func (d *decision) recorded() replication.Epoch {
 	if d.Lease.Record == nil {
 		return 0
@@ -65,7 +67,7 @@ func (d *decision) recorded() replication.Epoch {
 	return d.Lease.Record.Epoch
 }
 
-// recordedPhase is the phase of the record; "" without one.
+// recordedPhase returns the phase of the record; "" if there is none.
 func (d *decision) recordedPhase() Phase {
 	if d.Lease.Record == nil {
 		return ""

@@ -8,7 +8,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// withStandby is a store with an elected operator and one that waits for its turn.
+// withStandby returns a store with an elected operator and one on standby.
 func withStandby(t *testing.T) (w *world, elected, standby *operator) {
 	w = started(t, 3, 1)
 	standby = newOperator(w, "b")
@@ -16,7 +16,7 @@ func withStandby(t *testing.T) (w *world, elected, standby *operator) {
 	return w, w.ops[0], standby
 }
 
-// TestStandbyLeavesFailoversToTheElected: while that one takes its steps, the other does nothing at all.
+// TestStandbyLeavesFailoversToTheElected: while the elected operator takes its steps, the other does nothing at all.
 func TestStandbyLeavesFailoversToTheElected(t *testing.T) {
 	w, _, standby := withStandby(t)
 	w.cluster.Vanish("orders-1")
@@ -27,7 +27,8 @@ func TestStandbyLeavesFailoversToTheElected(t *testing.T) {
 	}
 }
 
-// TestStandbyStandsIn: with the leader the elected operator is lost. The other replaces the leader, and does nothing else.
+// TestStandbyStandsIn: the elected operator is lost together with the leader. The other replaces the leader, and does
+// nothing else.
 func TestStandbyStandsIn(t *testing.T) {
 	w, elected, standby := withStandby(t)
 	w.ops = []*operator{standby}
@@ -51,7 +52,8 @@ func TestStandbyStandsIn(t *testing.T) {
 	w.until("a fourth member", func() bool { return len(w.pods) == 4 })
 }
 
-// TestStandingInEndsWithTheFailover: it gives no right to the next one in the same epoch, nor to what is due much later.
+// TestStandingInEndsWithTheFailover: having stood in does not entitle an operator to the next failover in the same epoch,
+// nor to what is due much later.
 func TestStandingInEndsWithTheFailover(t *testing.T) {
 	w, elected, standby := withStandby(t)
 	w.ops = []*operator{standby}
@@ -68,13 +70,13 @@ func TestStandingInEndsWithTheFailover(t *testing.T) {
 	}
 }
 
-// TestStandbyFinishesWhatTheElectedBegan at any step.
+// TestStandbyFinishesWhatTheElectedBegan checks that, whichever step the elected operator stopped at.
 func TestStandbyFinishesWhatTheElectedBegan(t *testing.T) {
 	for steps := 1; steps < 6; steps++ {
 		w, elected, standby := withStandby(t)
 		w.cluster.Vanish("orders-1")
 		elected.pass, elected.plan = decide.Pass{}, decide.Plan{}
-		for range 60 { // until its next step is the first one
+		for range 60 { // until the next step is its first one
 			w.cluster.Settle()
 			w.cluster.Advance(100 * time.Millisecond)
 			if elected.observe(); elected.plan.State != decide.Fencing {
@@ -107,8 +109,8 @@ func TestStandbyMakesNoStores(t *testing.T) {
 	}
 }
 
-// TestStandbyGoesOnWithAMemberThatWasWaitedForTooLong: the elected member's volume has no room, and nobody else can lead. That is told,
-// and once there is room it leads.
+// TestStandbyGoesOnWithAMemberThatWasWaitedForTooLong: the elected member's volume has no room, and nobody else can lead.
+// That is reported, and once there is room the member leads.
 func TestStandbyGoesOnWithAMemberThatWasWaitedForTooLong(t *testing.T) {
 	w, _, standby := withStandby(t)
 	w.ops = []*operator{standby}
@@ -123,7 +125,8 @@ func TestStandbyGoesOnWithAMemberThatWasWaitedForTooLong(t *testing.T) {
 	w.until("orders-2 leads", func() bool { return w.rec().Epoch == 2 && w.rec().Phase == decide.PhaseStable })
 }
 
-// TestStandbyRefusesRequests: who may not lead is told so also where the elected operator is lost with the leader.
+// TestStandbyRefusesRequests: a request for a member that may not lead is refused even if the elected operator is lost
+// together with the leader.
 func TestStandbyRefusesRequests(t *testing.T) {
 	w, _, standby := withStandby(t)
 	w.ops = []*operator{standby}

@@ -13,8 +13,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// status is everything to publish. What was published before is carried over only where it is history (counters, the
-// outcome of the last request, transition times); nothing is decided from it but how many members there were (see whole).
+// status returns everything to publish. What was published before is carried over only where it is history (counters, the
+// outcome of the last request, transition times). Decisions use only how many members it lists (see whole) and whether the
+// store ever had a leader.
 func (d *decision) status(p Plan) v1alpha1.ReplicatedStoreStatus {
 	old := d.Store.Status
 	st := v1alpha1.ReplicatedStoreStatus{
@@ -54,8 +55,9 @@ func (d *decision) status(p Plan) v1alpha1.ReplicatedStoreStatus {
 	return st
 }
 
-// leading is the member that leads as far as is known; "" where it answers that it does not, and where another one is needed in its place.
-// One that has not answered for a moment, or is heard by its voters alone, goes on.
+// leading returns the member that leads, as far as is known; "" if the recorded leader says that it does not lead, or if
+// another leader is needed in its place. A leader that has not answered for a moment, or that only its voters hear, still
+// counts.
 func (d *decision) leading(rec Record, p Plan) string {
 	m := d.Members[rec.Leader.Member]
 	if m.leads(rec) || m.fresh() == nil && rec.Phase == PhaseStable && !d.blocked(rec, p).status {
@@ -91,7 +93,7 @@ func (d *decision) memberStatuses(rec Record) []v1alpha1.MemberStatus {
 			out = append(out, d.memberStatus(rec, m, end))
 		}
 	}
-	if d.Lease.Record == nil && d.known() > 0 { // who else there was is told until there is a record again
+	if d.Lease.Record == nil && d.known() > 0 { // until there is a record again, list the other members that there were
 		for _, was := range d.Store.Status.Members {
 			if !slices.ContainsFunc(out, func(m v1alpha1.MemberStatus) bool { return m.Name == was.Name }) {
 				out = append(out, v1alpha1.MemberStatus{Name: was.Name, Role: v1alpha1.MemberUnknown})
@@ -174,7 +176,7 @@ func (d *decision) summary(rec Record, st v1alpha1.ReplicatedStoreStatus) v1alph
 	return out
 }
 
-// reportInto fills in the report of the newest change of leader, from the record alone, and counts it when it ends.
+// reportInto fills in the report of the newest change of leader, from the record alone, and counts the change when it ends.
 func (d *decision) reportInto(st *v1alpha1.ReplicatedStoreStatus, rec Record, p Plan) {
 	r := &v1alpha1.FailoverReport{
 		Kind: rec.Kind, Reason: rec.Reason, Result: v1alpha1.ResultRunning, Message: p.Message,
@@ -209,7 +211,8 @@ func (d *decision) reportInto(st *v1alpha1.ReplicatedStoreStatus, rec Record, p 
 	}
 }
 
-// remember puts a report that is no longer the newest in front of the others. One that never ended was followed by another try.
+// remember puts a report that is no longer the newest in front of the others. A change that never finished was followed by
+// another attempt, so it has failed.
 func remember(history []v1alpha1.FailoverReport, r v1alpha1.FailoverReport) []v1alpha1.FailoverReport {
 	r.Positions = nil
 	if !r.Result.Finished() {

@@ -8,7 +8,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// storage judges the members' volumes: false when they have room.
+// storage judges whether the members' volumes are full or nearly full.
 func (d *decision) storage(rec Record) (full, nearly judgement) {
 	var fulls, nearlys []string
 	for _, m := range d.roster(rec) {
@@ -41,7 +41,7 @@ func volume(name string, disk wire.Disk) string {
 	return fmt.Sprintf("%s with %s free of %s", name, bytes(disk.FreeBytes), bytes(disk.TotalBytes))
 }
 
-// storageNote tells once that a member's volume came to have little room.
+// storageNote notes once that a member's volume has little room left.
 func storageNote(name string, s *wire.Status) (Note, bool) {
 	n := Note{Key: "storage/" + name + "/" + s.Incarnation + "/" + string(s.Disk.Level), Warning: true, Action: "Fill"}
 	switch s.Disk.Level {
@@ -56,7 +56,8 @@ func storageNote(name string, s *wire.Status) (Note, bool) {
 	return n, true
 }
 
-// storageStatus is a member's volume, rounded to a hundredth of it: status is not written for every byte.
+// storageStatus describes a member's volume, rounded to one hundredth of its size so that status is not rewritten for every
+// byte.
 func storageStatus(disk wire.Disk) *v1alpha1.StorageStatus {
 	if disk.TotalBytes <= 0 {
 		return nil

@@ -12,8 +12,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// A leader whose volume is full is not deposed for it: those that would follow it are as full. The store is not available for
-// what adds data, and says per member how much is free.
+// A leader whose volume is full is not deposed for that: those that would follow it are just as full. The store is not
+// available for writes that add data, and reports per member how much is free.
 func TestAFullLeaderStaysAndTheStoreSaysSo(t *testing.T) {
 	w := started(t, 3, 1)
 	w.ops[0].observe()
@@ -43,7 +43,7 @@ func TestAFullLeaderStaysAndTheStoreSaysSo(t *testing.T) {
 	}
 }
 
-// A member that says itself that its disk holds it up is named with that, not as one that merely does not answer.
+// A member that says that its disk holds it up is reported with that reason, not as one that merely does not answer.
 func TestAMemberWhoseDiskHoldsItUpIsNamed(t *testing.T) {
 	w := started(t, 3, 1)
 	w.ops[0].observe()

@@ -11,7 +11,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// remade deletes a store, whose volumes are kept, and makes it again under its name.
+// remade deletes a store, keeping its volumes, and creates it again under the same name.
 func remade(w *world, replicas int) {
 	for name := range w.pods {
 		w.remove(name, "")
@@ -22,7 +22,7 @@ func remade(w *world, replicas int) {
 	w.ops[0].die()
 }
 
-// blocked runs for a while, and wants to be told why nothing goes on.
+// blocked runs for a while, and checks that status says why nothing goes on.
 func (w *world) blocked(says string) {
 	w.t.Helper()
 	w.run(10 * time.Second)
@@ -31,7 +31,7 @@ func (w *world) blocked(says string) {
 	}
 }
 
-// whole waits for a store that is whole, has lost nothing, and has as many members as it is asked for.
+// whole waits until the store is in order, has lost nothing, and has as many members as it is asked for.
 func (w *world) whole(lost string) {
 	w.t.Helper()
 	w.until("it leads", func() bool {
@@ -43,8 +43,8 @@ func (w *world) whole(lost string) {
 	w.write()
 }
 
-// TestMoreMembersThanAnEarlierStoreLeft: whether the others held anything nobody knows. No empty ones are made that would be in the way of
-// who says that there were none.
+// TestMoreMembersThanAnEarlierStoreLeft: nobody knows whether the others held anything. No empty members are made: they
+// would be in the way of a person who says that there were no others.
 func TestMoreMembersThanAnEarlierStoreLeft(t *testing.T) {
 	w := started(t, 3, 1)
 	remade(w, 5)
@@ -58,7 +58,7 @@ func TestMoreMembersThanAnEarlierStoreLeft(t *testing.T) {
 	w.whole(v1alpha1.LostNone)
 }
 
-// TestVolumesOfAnEarlierStoreInPartAndLossAllowed: a person's word is enough, and says what it may cost.
+// TestVolumesOfAnEarlierStoreInPartAndLossAllowed: a person's word is enough, and the report says what it may cost.
 func TestVolumesOfAnEarlierStoreInPartAndLossAllowed(t *testing.T) {
 	w := started(t, 3, 1)
 	for _, name := range []string{"orders-1", "orders-2"} {
@@ -74,8 +74,8 @@ func TestVolumesOfAnEarlierStoreInPartAndLossAllowed(t *testing.T) {
 	w.whole(v1alpha1.LostUnknown)
 }
 
-// TestAnEarlierStoreWasSeedingAMember: one that is empty may be one that lost everything. What the message advises to do, if it never held
-// anything, ends the block.
+// TestAnEarlierStoreWasSeedingAMember: an empty member may be one that lost everything. What the message advises for a
+// member that never held anything ends the block.
 func TestAnEarlierStoreWasSeedingAMember(t *testing.T) {
 	w := started(t, 3, 1)
 	w.remove("orders-3", "")
@@ -90,8 +90,8 @@ func TestAnEarlierStoreWasSeedingAMember(t *testing.T) {
 	w.whole(v1alpha1.LostNone)
 }
 
-// TestMoreMembersWhileTheRecordIsLost: they are made beside the leader that comes of those that there were. Without synchronous followers
-// it has stopped meanwhile, for it could not renew its Lease, and leads another epoch.
+// TestMoreMembersWhileTheRecordIsLost: new members are made once one of the existing members leads. A leader without
+// synchronous followers has stopped meanwhile, because it could not renew its Lease, and leads another epoch.
 func TestMoreMembersWhileTheRecordIsLost(t *testing.T) {
 	for _, synchronous := range []int32{0, 1} {
 		w := started(t, 3, synchronous)
@@ -110,7 +110,7 @@ func TestMoreMembersWhileTheRecordIsLost(t *testing.T) {
 	}
 }
 
-// TestWhoThereWasIsToldUntilThereIsARecord: it is all that tells then how many members there have to be.
+// TestWhoThereWasIsToldUntilThereIsARecord: until then only status says how many members there have to be.
 func TestWhoThereWasIsToldUntilThereIsARecord(t *testing.T) {
 	w := started(t, 3, 1)
 	w.cluster.Vanish("orders-1")
@@ -128,7 +128,7 @@ func TestWhoThereWasIsToldUntilThereIsARecord(t *testing.T) {
 	}
 }
 
-// TestABeginningThatWasInterruptedGoesOn: the members that there are hold nothing.
+// TestABeginningThatWasInterruptedGoesOn: the existing members hold nothing.
 func TestABeginningThatWasInterruptedGoesOn(t *testing.T) {
 	w := newWorld(t, 3, 1)
 	w.create("orders-2")
@@ -141,7 +141,7 @@ func TestABeginningThatWasInterruptedGoesOn(t *testing.T) {
 	w.whole(v1alpha1.LostNone)
 }
 
-// late has the members that are named answer so much later than the others.
+// late makes the named members answer that much later than the others.
 func (w *world) late(by time.Duration, members ...string) {
 	w.t.Helper()
 	for _, m := range members {
@@ -151,7 +151,7 @@ func (w *world) late(by time.Duration, members ...string) {
 	w.cluster.HealAll()
 }
 
-// behind has orders-3 miss most of what is acknowledged, and returns how much of it there is.
+// behind makes orders-3 miss most of what is acknowledged, and returns how much of it there is.
 func (w *world) behind() int {
 	w.t.Helper()
 	for _, m := range []string{"orders-1", "orders-2"} {
@@ -164,11 +164,11 @@ func (w *world) behind() int {
 	return w.cluster.Acknowledged()
 }
 
-// TestWhoAnswersFirstDoesNotLeadBeforeTheOthers: volumes are attached one after another, and that of orders-3, which is behind, comes first.
-// Where loss is allowed the others are waited for all the same, with a bound: what they hold is not lost.
+// TestWhoAnswersFirstDoesNotLeadBeforeTheOthers: volumes are attached one after another, and that of orders-3, which is
+// behind, comes first. Even if loss is allowed the others are waited for, up to a bound: what they hold is not lost.
 func TestWhoAnswersFirstDoesNotLeadBeforeTheOthers(t *testing.T) {
 	for name, tc := range map[string]struct {
-		lost func(*world) // the record
+		lost func(*world) // loses the record
 		by   time.Duration
 		back bool
 	}{
@@ -203,7 +203,7 @@ func TestWhoAnswersFirstDoesNotLeadBeforeTheOthers(t *testing.T) {
 	}
 }
 
-// TestWhomALostRecordWaitsForIsTold: by name, with what allows to go on without them.
+// TestWhomALostRecordWaitsForIsTold checks that members are named, and that the report says how to go on without them.
 func TestWhomALostRecordWaitsForIsTold(t *testing.T) {
 	w := started(t, 3, 1, allow)
 	w.cluster.Vanish("orders-1")

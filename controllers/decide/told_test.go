@@ -11,7 +11,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// TestTheRuleIsToldWhileNobodyLeads: a synchronous store is none the less one when it has no leader.
+// TestTheRuleIsToldWhileNobodyLeads: a synchronous store is still synchronous when it has no leader.
 func TestTheRuleIsToldWhileNobodyLeads(t *testing.T) {
 	fence := func(w *world) {
 		w.store.Annotations[v1alpha1.AnnotationFenced] = v1alpha1.FencedTrue
@@ -63,7 +63,7 @@ func TestDurabilityIsNotLoweredWhereNobodyLeads(t *testing.T) {
 	w.tells(v1alpha1.ReasonMemberMissing, "orders-3 does not answer")
 }
 
-// TestWhyAMemberDoesNotAnswer: what Kubernetes knows of it is in the condition that a person reads first.
+// TestWhyAMemberDoesNotAnswer checks that what Kubernetes knows about it is in the condition that a person reads first.
 func TestWhyAMemberDoesNotAnswer(t *testing.T) {
 	const node = "its node worker-2 is not ready (NodeStatusUnknown: Kubelet stopped posting node status)"
 	for name, tc := range map[string]struct {
@@ -106,7 +106,7 @@ func TestWhyAMemberDoesNotAnswer(t *testing.T) {
 	}
 }
 
-// TestWhyWritesWait: who is missing, why, and the way out.
+// TestWhyWritesWait checks that status says who is missing, why, and what to do.
 func TestWhyWritesWait(t *testing.T) {
 	w := started(t, 3, 2)
 	w.cluster.Vanish("orders-3")
@@ -117,12 +117,12 @@ func TestWhyWritesWait(t *testing.T) {
 	if c := w.condition(v1alpha1.ConditionAvailable); c.Reason != v1alpha1.ReasonVotersMissing || c.Message != want {
 		t.Errorf("Available is %s %s: %s", c.Status, c.Reason, c.Message)
 	}
-	w.store.Spec.Replication.Synchronous.Number = new(int32(1)) // as it says
+	w.store.Spec.Replication.Synchronous.Number = new(int32(1)) // as the message advises
 	w.until("writes go on", func() bool { return w.condition(v1alpha1.ConditionAvailable).Status == metav1.ConditionTrue })
 	w.write()
 }
 
-// TestWhyDurabilityIsLowered: that alone says neither who is missing nor what to do.
+// TestWhyDurabilityIsLowered: that durability is lowered says by itself neither who is missing nor what to do.
 func TestWhyDurabilityIsLowered(t *testing.T) {
 	w := started(t, 3, 2, preferred)
 	w.cluster.Vanish("orders-3")

@@ -6,26 +6,27 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// Trial is what the API server said, in a dry run, to a pod made from the template as it is now. The zero value: it was not asked.
+// Trial is the API server's answer, in a dry run, to a pod made from the present template. The zero value means that it was
+// not asked.
 type Trial struct {
 	Asked bool
-	// Member whose pod was tried.
+	// Member is the member whose pod was tried.
 	Member string
 	Ago    time.Duration
-	// Refused is why it takes no such pod, or why it could not say; "" when it takes one.
+	// Refused is why the API server rejects such a pod, or why it could not say; "" if it accepts one.
 	Refused string
-	// Unclear: it could not say.
+	// Unclear: the API server could not say.
 	Unclear bool
 }
 
-// For how long a trial holds: not each look at an update is a request of its own.
+// How long the result of a trial holds, so that not every look at an update costs a request.
 const (
 	trialHolds   = 30 * time.Second
 	unclearAgain = 5 * time.Second
 )
 
-// rests is how long the API server is not asked again about a member. That it takes one pod says nothing of the next one: a quota may
-// have no room for that.
+// rests is how long not to ask the API server about a member again. That it accepts one pod says nothing about the next: a
+// quota may have no room for that one.
 func (t Trial) rests(member string) time.Duration {
 	switch {
 	case !t.Asked, t.Refused == "" && t.Member != member:
@@ -37,9 +38,9 @@ func (t Trial) rests(member string) time.Duration {
 	}
 }
 
-// try has the API server asked whether it takes a pod of the present template, before a member that has another one loses it: false when
-// it does. A member whose new pod is refused would be away until somebody mends the spec. Where it is not
-// clear, as while a webhook is down, the pod could not be made either, and so that is waited for too.
+// try has the API server asked whether it accepts a pod of the present template, before a member with an outdated pod loses
+// that pod; it returns false if it does. A member whose new pod is refused would be away until somebody mends the spec. If
+// the answer is unclear, as while a webhook is down, the pod could not be made either, so try waits for that too.
 func (d *decision) try(rec Record, m Member) (Plan, bool) {
 	t, n := d.Trial, 0
 	for _, o := range d.roster(rec) {

@@ -22,8 +22,9 @@ func (w *world) uids() map[string]types.UID {
 
 const noClass = `pods "orders-3" is forbidden: no PriorityClass with name nowhere was found`
 
-// TestNobodyIsRestartedForATemplateThatIsRefused: the members of a store keep their pods, and its leader its leadership, while the API
-// server takes no pod of the new template, or cannot say whether it does. Status says why, and all goes on once one is taken.
+// TestNobodyIsRestartedForATemplateThatIsRefused: members keep their pods, and the leader its leadership, while the API
+// server accepts no pod of the new template or cannot say whether it does. Status says why, and the update goes on once a
+// pod is accepted.
 func TestNobodyIsRestartedForATemplateThatIsRefused(t *testing.T) {
 	template := func(w *world) { w.hash = "v2" }
 	for name, tc := range map[string]struct {
@@ -82,7 +83,7 @@ func TestNobodyIsRestartedForATemplateThatIsRefused(t *testing.T) {
 	}
 }
 
-// TestATemplateThatWasMendedIsTriedAtOnce: what was said of another template does not count.
+// TestATemplateThatWasMendedIsTriedAtOnce: the answer to another template does not count.
 func TestATemplateThatWasMendedIsTriedAtOnce(t *testing.T) {
 	w := started(t, 3, 1)
 	w.hash, w.trial = "v2", decide.Trial{Refused: noClass}
@@ -95,7 +96,8 @@ func TestATemplateThatWasMendedIsTriedAtOnce(t *testing.T) {
 	}
 }
 
-// TestWhatTheAPIServerSaidHoldsForAWhile: what becomes of the first member to be restarted, by what is known.
+// TestWhatTheAPIServerSaidHoldsForAWhile checks what happens to the first member to be restarted, depending on what is
+// known.
 func TestWhatTheAPIServerSaidHoldsForAWhile(t *testing.T) {
 	for name, tc := range map[string]struct {
 		trial decide.Trial
@@ -130,7 +132,8 @@ func TestWhatTheAPIServerSaidHoldsForAWhile(t *testing.T) {
 	}
 }
 
-// TestAHandoverThatHoldsIsNotKeptWaiting: while the leader holds its writes for the next one, the API server is not asked again.
+// TestAHandoverThatHoldsIsNotKeptWaiting: while the leader holds its writes for the next leader, the API server is not asked
+// again.
 func TestAHandoverThatHoldsIsNotKeptWaiting(t *testing.T) {
 	w := started(t, 3, 1)
 	w.hash = "v2"

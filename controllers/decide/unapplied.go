@@ -12,9 +12,9 @@ import (
 // Unapplied is a child that could not be applied.
 type Unapplied struct {
 	Why string
-	// Missing: the store has none at all, not even one that is out of date.
+	// Missing: the store has no such child at all, not even an outdated one.
 	Missing bool
-	// NotOwned: one of its name is somebody else's.
+	// NotOwned: a child of that name belongs to somebody else.
 	NotOwned bool
 }
 
@@ -25,7 +25,7 @@ func (u Unapplied) reason() string {
 	return v1alpha1.ReasonApplyFailed
 }
 
-// unapplied judges a store of which some child is not as its spec says; the zero value: none is known.
+// unapplied judges a store some of whose children do not match its spec; the zero reason means that none is known.
 func (d *decision) unapplied() judgement {
 	var why []string
 	reason := ""
@@ -38,7 +38,8 @@ func (d *decision) unapplied() judgement {
 	return judgement{false, reason, strings.Join(why, "; ") + "."}
 }
 
-// unreachable judges a leader that takes writes, and to which clients are not led; the zero value: they are, as far as is known.
+// unreachable judges a leader that takes writes but to which clients are not routed. The zero value means that they are, as
+// far as is known.
 func (d *decision) unreachable(rec Record) judgement {
 	service := v1alpha1.ServiceReadWrite(d.Store.Name)
 	switch u := d.Unapplied["Service/"+service]; {

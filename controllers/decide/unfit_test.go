@@ -9,7 +9,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/nodeclient/fake"
 )
 
-// strand keeps members from the API server.
+// strand keeps members from reaching the API server.
 func (w *world) strand(members ...string) {
 	w.stranded = map[string]bool{}
 	for _, m := range members {
@@ -17,8 +17,8 @@ func (w *world) strand(members ...string) {
 	}
 }
 
-// With k = 0 a leader that alone does not reach the API server acknowledges nothing. Another one leads, once it holds the same; when all
-// have been tried, leadership does not go round, and the way out is told.
+// With k = 0, a leader that is the only one not to reach the API server acknowledges nothing. Another member leads, once it
+// holds the same. When all have been tried, leadership does not go round in circles, and the way out is reported.
 func TestAsynchronousLeaderThatCannotRenew(t *testing.T) {
 	t.Run("another one leads", func(t *testing.T) {
 		w := started(t, 3, 0)
@@ -99,7 +99,8 @@ func TestAsynchronousLeaderThatCannotRenew(t *testing.T) {
 	})
 }
 
-// With k >= 1 it goes on to acknowledge, and its Lease shows nothing any more: another one leads that may renew it, or people are told.
+// With k >= 1 the leader keeps acknowledging, but its Lease shows nothing any more: another member leads that may be able to
+// renew it, or people are told.
 func TestLeaderThatCannotRenew(t *testing.T) {
 	t.Run("another one leads", func(t *testing.T) {
 		w := started(t, 3, 1)
@@ -132,8 +133,8 @@ func (w *world) untilBlocked(reason string) {
 	w.until("blocked: "+reason, func() bool { return w.condition(v1alpha1.ConditionFailoverBlocked).Reason == reason })
 }
 
-// A member whose volume has no room for the barrier is not elected again and again: another one leads that holds as much, or it is asked
-// until there is room.
+// A member whose volume has no room for the barrier is not elected again and again: another one that holds as much leads, or
+// the member is asked again until there is room.
 func TestElectedMemberHasNoRoom(t *testing.T) {
 	t.Run("another one leads", func(t *testing.T) {
 		w := started(t, 3, 1)
@@ -166,7 +167,7 @@ func TestElectedMemberHasNoRoom(t *testing.T) {
 	})
 }
 
-// Nor does a person's wish elect it for ever, nor somebody who only seems able to lead in its place.
+// Neither a person's request nor a member that only seems able to lead in its place gets it elected forever.
 func TestElectedMemberHasNoRoomAndMore(t *testing.T) {
 	t.Run("in mode Manual a person asked for it", func(t *testing.T) {
 		w := started(t, 3, 1, manual)
@@ -223,7 +224,7 @@ func TestElectedMemberHasNoRoomAndMore(t *testing.T) {
 	})
 }
 
-// What an election has cost is told by the change that goes on with another, whoever has come back meanwhile.
+// What an election has cost is reported by the change that continues with another election, whoever has come back meanwhile.
 func TestLossOfAnElectionBefore(t *testing.T) {
 	for _, back := range []bool{false, true} {
 		w := started(t, 3, 0, bounded(100))
@@ -245,7 +246,7 @@ func TestLossOfAnElectionBefore(t *testing.T) {
 	}
 }
 
-// What a member has told before it was lost, too, counts for the bound.
+// What a member reported before it was lost counts for the bound too.
 func TestLostMembersToldHowFarTheLeaderWas(t *testing.T) {
 	w := started(t, 3, 0, bounded(0))
 	w.cluster.Cut("orders-1", "orders-3")
@@ -261,13 +262,13 @@ func TestLostMembersToldHowFarTheLeaderWas(t *testing.T) {
 	w.untilBlocked(v1alpha1.ReasonLossBoundExceeded)
 }
 
-// stepTo stops in the middle of a pass, once the record has come to a phase.
+// stepTo stops in the middle of a pass, once the record has reached a phase.
 func (w *world) stepTo(phase decide.Phase) {
 	w.t.Helper()
 	w.stepUntil(func() bool { return w.rec().Phase == phase })
 }
 
-// stepUntil carries out one plan after the other, and stops right behind the one that brings about what is waited for.
+// stepUntil carries out one plan after another, and stops right after the one that makes done true.
 func (w *world) stepUntil(done func() bool, before ...func()) {
 	w.t.Helper()
 	op := w.ops[0]
@@ -288,15 +289,15 @@ func (w *world) stepUntil(done func() bool, before ...func()) {
 	w.t.Fatalf("record %s\n%s", w.record, w.tail())
 }
 
-// anotherPass begins one, and renews the Lease.
+// anotherPass begins a new pass, and renews the Lease.
 func (w *world) anotherPass() {
 	w.ops[0].pass = decide.Pass{}
 	w.renew()
 }
 
-// In mode Manual, where others hold the same, one of those leads that may.
+// In mode Manual, if others hold the same, one of those leads that may.
 func TestManualElectsWhoMayLead(t *testing.T) {
-	led := func(t *testing.T, member string) *world { // by a member whose ordinal is not the lowest
+	led := func(t *testing.T, member string) *world { // a member whose ordinal is not the lowest
 		w := started(t, 5, 2, manual)
 		w.store.Annotations[v1alpha1.AnnotationFailover] = member
 		w.until(member+" leads", func() bool { return w.rec().Leader.Member == member && w.rec().Phase == decide.PhaseStable })
@@ -306,7 +307,7 @@ func TestManualElectsWhoMayLead(t *testing.T) {
 	}
 	t.Run("who led before, when the heir of a handover is lost", func(t *testing.T) {
 		w := led(t, "orders-4")
-		w.pods["orders-4"].Fenced = true // it is to hand over
+		w.pods["orders-4"].Fenced = true // so that it hands over
 		w.stepTo(decide.PhaseFencing)
 		heir := w.rec().Target
 		w.cluster.Vanish(heir)
@@ -331,7 +332,7 @@ func TestManualElectsWhoMayLead(t *testing.T) {
 	})
 }
 
-// The bound is on what is known of the leader: how far a follower is does not tell that.
+// The bound covers what is known of the leader, and how far a follower is does not say that.
 func TestNobodyToldHowFarTheLeaderWas(t *testing.T) {
 	w := started(t, 3, 0, bounded(5))
 	for range 10 {
@@ -348,7 +349,7 @@ func TestNobodyToldHowFarTheLeaderWas(t *testing.T) {
 	w.untilBlocked(v1alpha1.ReasonLossBoundExceeded)
 }
 
-// A person is told of an elected member whose disk hangs.
+// A person is told about an elected member whose disk hangs.
 func TestElectedMemberHasNoBarrierAndIsAlone(t *testing.T) {
 	w := started(t, 3, 1, manual)
 	w.cluster.Vanish("orders-1")

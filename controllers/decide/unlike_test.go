@@ -11,7 +11,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// blankWorld is a store with claims that never got volumes: an earlier store of the name left them, which had named a class that is not there.
+// blankWorld is a store with claims that never got volumes: an earlier store of this name left them, which had named a class
+// that does not exist.
 func blankWorld(t *testing.T) *world {
 	w := newWorld(t, 3, 1)
 	w.store.Spec.Storage.Size = resource.MustParse("1Gi")
@@ -26,8 +27,8 @@ func blankWorld(t *testing.T) *world {
 	return w
 }
 
-// TestBlankClaimsAreMadeAnew: a claim that never got a volume, and asks for another than the spec does, is made anew with its pod before the
-// first leader; nothing can be in it. What may hold something is left alone.
+// TestBlankClaimsAreMadeAnew: before the first leader, a claim that never got a volume, and asks for a different one than
+// the spec does, is made again together with its pod, because nothing can be in it. Whatever may hold data is left alone.
 func TestBlankClaimsAreMadeAnew(t *testing.T) {
 	each := func(change func(*decide.Pod, *decide.Claim)) func(*world) {
 		return func(w *world) {
@@ -86,7 +87,7 @@ func TestBlankClaimsAreMadeAnew(t *testing.T) {
 	}
 }
 
-// TestNothingIsReseededWithoutALeader: nobody is told to reseed members where nobody could fill them again.
+// TestNothingIsReseededWithoutALeader checks that nobody is advised to reseed members while nobody could fill them again.
 func TestNothingIsReseededWithoutALeader(t *testing.T) {
 	for name, change := range map[string]func(*decide.Claim){
 		"another class": func(c *decide.Claim) { c.Class = new("fats") },

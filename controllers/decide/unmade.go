@@ -8,7 +8,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// cannotBeMade tells why a member has no pod, in the words of who refused it; "" where nobody did.
+// cannotBeMade says why a member has no pod, in the words of whoever refused it; "" if nobody did.
 func (d *decision) cannotBeMade(name string) string {
 	why, tried := d.Unmade[name]
 	if !tried || d.Members[name].Pod != nil {
@@ -17,7 +17,7 @@ func (d *decision) cannotBeMade(name string) string {
 	return fmt.Sprintf("%s cannot be made: %s", name, why)
 }
 
-// unmade says why members cannot be made that there should be beside those of the roster.
+// unmade says why the members that are needed beyond the roster cannot be made.
 func (d *decision) unmade(rec Record) []string {
 	members := d.roster(rec)
 	room := d.Store.Spec.Size() - len(d.able(rec))
@@ -31,7 +31,7 @@ func (d *decision) unmade(rec Record) []string {
 	return out
 }
 
-// tried are the members that could not be made when that was tried last, lowest ordinal first.
+// tried lists the members that could not be made at the last attempt, lowest ordinal first.
 func (d *decision) tried() []string {
 	ordinal := func(name string) int {
 		n, _ := v1alpha1.MemberOrdinal(d.Store.Name, name)
@@ -40,7 +40,8 @@ func (d *decision) tried() []string {
 	return slices.SortedFunc(maps.Keys(d.Unmade), func(a, b string) int { return ordinal(a) - ordinal(b) })
 }
 
-// whyFewer is a sentence for who waits for members: why the first of them cannot be made; "" where that is not so.
+// whyFewer says, as a sentence for people who wait for members, why the first of them cannot be made; "" if none was
+// refused.
 func (d *decision) whyFewer(rec Record) string {
 	var all []string
 	surplus := d.surplus(rec)

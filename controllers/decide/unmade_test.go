@@ -9,8 +9,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// TestWhyMembersCannotBeMadeIsTold: status repeats what the API server says, where a member is missed and where one that is asked for
-// was never there; and no more once it is made, or not asked for.
+// TestWhyMembersCannotBeMadeIsTold checks that status repeats what the API server says, both about a missing member and
+// about one that is asked for but never existed; and no longer once it is made, or not asked for.
 func TestWhyMembersCannotBeMadeIsTold(t *testing.T) {
 	const quota = "exceeded quota: few"
 	for name, tc := range map[string]struct {

@@ -11,7 +11,7 @@ import (
 )
 
 // TestOneMissedAnswerDoesNotRestartAMember: while a new template is rolled out, a running member misses one look. It is
-// still restarted in its turn, for it may be the voter that writes need now.
+// still restarted in its turn only, because it may be the voter that writes need now.
 func TestOneMissedAnswerDoesNotRestartAMember(t *testing.T) {
 	w := started(t, 3, 1)
 	w.hash = "v2"
@@ -24,7 +24,7 @@ func TestOneMissedAnswerDoesNotRestartAMember(t *testing.T) {
 	}
 }
 
-// restarts is what op is about to restart a member with; nil: nothing.
+// restarts returns the action with which op is about to restart a member; nil if there is none.
 func restarts(op *operator) decide.Action {
 	for _, a := range op.plan.Actions {
 		switch a.(type) {
@@ -35,8 +35,9 @@ func restarts(op *operator) decide.Action {
 	return nil
 }
 
-// TestMembersThatTheLeaderHearsAreRestartedInTurn: the operator alone has not reached followers for long. They run, and are not all
-// restarted at once for that; one alone is, for its template may be why.
+// TestMembersThatTheLeaderHearsAreRestartedInTurn: for a long time only the operator has not reached the followers. They
+// run, and must not all be restarted at once for that. A single unreached one is restarted, because its template may be the
+// cause.
 func TestMembersThatTheLeaderHearsAreRestartedInTurn(t *testing.T) {
 	for name, tc := range map[string]struct {
 		away            []string
@@ -64,7 +65,7 @@ func TestMembersThatTheLeaderHearsAreRestartedInTurn(t *testing.T) {
 	}
 }
 
-// TestOneAtATime: while a member that was restarted is away, or on its way, no other is restarted.
+// TestOneAtATime checks that no member is restarted while a restarted one is away or on its way back.
 func TestOneAtATime(t *testing.T) {
 	for name, away := range map[string]func(*world){
 		"its pod is going away and follows still": func(w *world) { w.pods["orders-3"].Deleting = true },
@@ -90,7 +91,8 @@ func TestOneAtATime(t *testing.T) {
 	}
 }
 
-// TestRestart: an annotation restarts every member once, the leader last after a handover; taking it away restarts nobody.
+// TestRestart checks that an annotation restarts every member once, the leader last and after a handover, and that removing
+// it restarts nobody.
 func TestRestart(t *testing.T) {
 	w := started(t, 3, 1)
 	uids := map[string]bool{}
@@ -116,8 +118,8 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// TestAnUpdateWaitsForReadiness: a follower that was restarted serves nobody before its kubelet calls it ready, and until then no other
-// is taken away. What keeps its pod unready for long, as a sidecar may, holds up nothing.
+// TestAnUpdateWaitsForReadiness: a restarted follower serves nobody before its kubelet calls it ready, and until then no
+// other member is taken away. Something that keeps the pod unready for long, such as a sidecar, holds up nothing.
 func TestAnUpdateWaitsForReadiness(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change   func(*decide.Pod)
@@ -159,8 +161,8 @@ func TestAnUpdateWaitsForReadiness(t *testing.T) {
 	}
 }
 
-// TestAHandoverGoesToWhoHasApplied: who takes over applies its log before it serves, so one that has done that is preferred, also to one
-// in a better zone. Who holds no less counts as well where nobody has.
+// TestAHandoverGoesToWhoHasApplied: the new leader applies its log before it serves, so a member that has done so is
+// preferred, even to one in a better zone. If nobody has, that makes no difference.
 func TestAHandoverGoesToWhoHasApplied(t *testing.T) {
 	for name, tc := range map[string]struct {
 		behind []string
@@ -198,8 +200,8 @@ func TestAHandoverGoesToWhoHasApplied(t *testing.T) {
 	}
 }
 
-// TestReadyMeansThatTheUpdateIsDone: whoever waits for Ready after a change of the spec waits for the last member, whatever else the store does
-// meanwhile. A store that is left alone is as ready as it was.
+// TestReadyMeansThatTheUpdateIsDone: whoever waits for Ready after a change of the spec waits for the last member, whatever
+// else the store does meanwhile. A paused store is as ready as it was.
 func TestReadyMeansThatTheUpdateIsDone(t *testing.T) {
 	w := started(t, 3, 1)
 	w.hash = "v2"

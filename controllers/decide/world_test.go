@@ -33,7 +33,7 @@ type world struct {
 	claims map[string]*decide.Claim
 	uid    int
 	hash   string
-	trial  decide.Trial // what the API server says to a pod that is tried
+	trial  decide.Trial // the API server's answer to a pod that is tried
 
 	refuses string // why no member can be made
 
@@ -102,7 +102,7 @@ func (w *world) create(name string) {
 	w.cluster.Start(name, name)
 }
 
-// remove makes the pod go away, with its process.
+// remove deletes the pod together with its process.
 func (w *world) remove(name string, uid types.UID) {
 	if p := w.pods[name]; p != nil && (uid == "" || p.UID == uid) {
 		w.cluster.Vanish(name)
@@ -118,7 +118,7 @@ func (w *world) deleteClaim(name string, uid types.UID) {
 	w.collect()
 }
 
-// collect deletes claims that are being deleted and that no pod uses.
+// collect removes claims that are being deleted and that no pod uses.
 func (w *world) collect() {
 	for name, c := range w.claims {
 		if c.Deleting && w.pods[name] == nil {
@@ -137,7 +137,7 @@ func (w *world) kubelet() {
 	}
 }
 
-// renew lets whoever leads renew the Lease, as far as the record names it.
+// renew lets the leader that the record names renew the Lease.
 func (w *world) renew() {
 	r, err := decide.DecodeRecord(w.record)
 	if err != nil || r.Leader.Member == "" || w.stranded[r.Leader.Member] {
@@ -150,7 +150,7 @@ func (w *world) renew() {
 	}
 }
 
-// run lets time pass with one operator, members that work, and no new faults.
+// run lets time pass with one operator, working members, and no new faults.
 func (w *world) run(d time.Duration, each ...func()) {
 	w.t.Helper()
 	for end := w.cluster.Now().Add(d); w.cluster.Now().Before(end); {
@@ -181,7 +181,7 @@ func (w *world) untilState(s decide.State, each ...func()) {
 	w.until("state "+s.String(), func() bool { return w.ops[0].plan.State == s }, each...)
 }
 
-// started returns a world in which the store is up, and some writes are acknowledged.
+// started returns a world in which the store is up and some writes are acknowledged.
 func started(t *testing.T, replicas int, synchronous int32, changes ...func(*v1alpha1.ReplicatedStoreSpec)) *world {
 	t.Helper()
 	w := newWorld(t, replicas, synchronous, changes...)
@@ -192,7 +192,7 @@ func started(t *testing.T, replicas int, synchronous int32, changes ...func(*v1a
 	return w
 }
 
-// write appends a write on whoever leads, and lets it replicate.
+// write appends a write at the leader, and lets it replicate.
 func (w *world) write() {
 	w.t.Helper()
 	leader := w.cluster.Writable()
@@ -202,7 +202,7 @@ func (w *world) write() {
 	w.cluster.Settle()
 }
 
-// check asserts the invariants, and that a stable leader holds everything acknowledged, unless loss was accepted.
+// check asserts the invariants and, unless loss was accepted, that a stable leader holds everything acknowledged.
 func (w *world) check() {
 	w.t.Helper()
 	if w.record != "" {
@@ -222,7 +222,7 @@ func (w *world) check() {
 			w.t.Fatalf("%s leads epoch %d and lacks acknowledged writes %v\n%s", r.Leader.Member, r.Epoch, missing, w.tail())
 		}
 	}
-	// The new leader is labelled before the fenced one loses its label; two operators may each be in between.
+	// The new leader is labelled before the fenced one loses its label, and two operators may each be at that point.
 	if n := w.labelledLeaders(); n > 3 {
 		w.t.Fatalf("%d pods are labelled leader\n%s", n, w.tail())
 	}

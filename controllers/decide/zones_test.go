@@ -19,7 +19,7 @@ func (w *world) leads(member string) bool {
 	return r.Leader.Member == member && r.Phase == decide.PhaseStable
 }
 
-// TestPreferredZones break ties, and move nobody unless that was asked for.
+// TestPreferredZones checks that preferred zones break ties, and move leadership only if that was asked for.
 func TestPreferredZones(t *testing.T) {
 	prefer := func(s *v1alpha1.ReplicatedStoreSpec) { s.Failover.PreferredZones = []string{"c", "a"} }
 	home := func(s *v1alpha1.ReplicatedStoreSpec) { prefer(s); s.Failover.ReturnToPreferredZone = true }
@@ -63,7 +63,7 @@ func TestPreferredZones(t *testing.T) {
 	})
 }
 
-// TestCordon: leadership leaves a node that is about to be drained, where there is a better place.
+// TestCordon checks that leadership leaves a node that is about to be drained, if there is a better place.
 func TestCordon(t *testing.T) {
 	t.Run("of the leader", func(t *testing.T) {
 		w := started(t, 3, 1)

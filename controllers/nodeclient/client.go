@@ -19,16 +19,18 @@ import (
 type Target struct {
 	// Address is host:port.
 	Address string
-	// StoreUID and Member say who should be there: somebody else who has the address now refuses.
+	// StoreUID and Member say who should be there; anybody else who has the address now refuses.
 	StoreUID, Member string
 }
 
-// Is reports whether s is the status of the member that t means. One that was told no UID goes by its name.
+// Is reports whether s is the status of the member that t means. A member that was not given a store UID is identified by
+// its name alone.
 func (t Target) Is(s wire.Status) bool {
 	return s.Member == t.Member && (s.StoreUID == t.StoreUID || s.StoreUID == "")
 }
 
-// Client gives orders to members. Every method is idempotent and safe for concurrent use. An error is a *wire.Error when the member refused (it changed nothing), or else one that Classify tells apart.
+// Client gives orders to members. Every method is idempotent and safe for concurrent use. If the member refused, and so
+// changed nothing, the error is a *wire.Error; all other errors can be told apart with Classify.
 type Client interface {
 	Status(ctx context.Context, to Target) (wire.Status, error)
 	Fence(ctx context.Context, to Target, r wire.FenceRequest) (wire.FenceReply, error)
@@ -36,24 +38,25 @@ type Client interface {
 	Follow(ctx context.Context, to Target, r wire.FollowRequest) (wire.Status, error)
 	Configure(ctx context.Context, to Target, r wire.ConfigureRequest) (wire.Status, error)
 	Handover(ctx context.Context, to Target, r wire.HandoverRequest) (wire.HandoverReply, error)
-	// Watch calls each with every status that the member sends, and with nil when the member says that the last one's essence is
-	// as it was, until ctx ends, the stream breaks, or nothing was heard for the stream's silence limit.
+	// Watch calls each with every status that the member sends, and with nil when the member reports that the essence of the
+	// last one is unchanged. It returns when ctx ends, the stream breaks, or the stream was silent for its limit.
 	Watch(ctx context.Context, to Target, each func(*wire.Status)) error
 }
 
-// Timeouts of the control port. Each order has its own deadline, so that one hung member costs no more than that.
+// Timeouts of the control port. Each order has its own deadline, so a hung member costs no more than that.
 type Timeouts struct {
-	// Status bounds a question that costs the member no disk access.
+	// Status bounds a query that costs the member no disk access.
 	Status time.Duration
 	// Order bounds an order that may fsync.
 	Order time.Duration
-	// Quiet is for how long a status stream may say nothing before its member is asked: it says something five times a second.
+	// Quiet is how long a status stream may be silent before its member is asked; it normally sends something five times a
+	// second.
 	Quiet time.Duration
-	// Silence ends a status stream.
+	// Silence is how long a status stream may be silent before it ends.
 	Silence time.Duration
 }
 
-// DefaultTimeouts suit a cluster with pod-to-pod latency of milliseconds.
+// DefaultTimeouts returns timeouts for a cluster with pod-to-pod latency of milliseconds.
 func DefaultTimeouts() Timeouts {
 	return Timeouts{Status: 500 * time.Millisecond, Order: 2 * time.Second, Quiet: 400 * time.Millisecond, Silence: 3 * time.Second}
 }
@@ -61,13 +64,13 @@ func DefaultTimeouts() Timeouts {
 // maxBody bounds an answer in bytes: a status of the largest store is a few KiB.
 const maxBody = 1 << 20
 
-// HTTP is the Client of real members.
+// HTTP is the Client for real members.
 type HTTP struct {
 	client   *http.Client
 	timeouts Timeouts
 }
 
-// New returns a client whose connections are kept between orders.
+// New returns a client that keeps connections between orders.
 func New(t Timeouts) *HTTP {
 	transport := &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: t.Order, KeepAlive: 15 * time.Second}).DialContext,
@@ -78,7 +81,7 @@ func New(t Timeouts) *HTTP {
 	return &HTTP{client: &http.Client{Transport: transport}, timeouts: t}
 }
 
-// Status asks what the member is and holds.
+// Status asks the member for its status.
 func (c *HTTP) Status(ctx context.Context, to Target) (wire.Status, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.timeouts.Status)
 	defer cancel()
@@ -105,7 +108,7 @@ func (c *HTTP) Configure(ctx context.Context, to Target, r wire.ConfigureRequest
 	return order[wire.Status](ctx, c, to, wire.PathConfigure, r, 0)
 }
 
-// Handover asks the leader to hold until another member holds everything. It may take as long as the hold.
+// Handover asks the leader to hold writes until another member holds everything. It may take as long as the hold.
 func (c *HTTP) Handover(ctx context.Context, to Target, r wire.HandoverRequest) (wire.HandoverReply, error) {
 	return order[wire.HandoverReply](ctx, c, to, wire.PathHandover, r, time.Duration(r.HoldMillis)*time.Millisecond)
 }
@@ -159,15 +162,16 @@ func newRequest(ctx context.Context, method string, to Target, path string, body
 	return req, nil
 }
 
-// ErrNotAddressed: another member, or that of another store, has this address.
+// ErrNotAddressed means that another member, or a member of another store, has this address.
 var ErrNotAddressed = errors.New("somebody else answers there")
 
-// HeldUpError is why a member does not tell its status, in its own words: its disk holds it up. It proves no more than silence does.
+// HeldUpError says, in the member's own words, why it does not report its status: its disk holds it up. It proves no more
+// than silence does.
 type HeldUpError struct{ Why string }
 
 func (e *HeldUpError) Error() string { return e.Why }
 
-// refusal makes a *wire.Error of a 409 only: that alone says that the member's state forbids the order.
+// refusal returns a *wire.Error for a 409 only, because only a 409 says that the member's state forbids the order.
 func refusal(addr, path string, code int, body []byte) error {
 	var e wire.Error
 	if err := json.Unmarshal(body, &e); err != nil || e.Reason == "" {
@@ -189,17 +193,17 @@ func refusal(addr, path string, code int, body []byte) error {
 type Failure uint8
 
 const (
-	// NoFailure: no error, or a refusal: the member is there.
+	// NoFailure: no error, or a refusal. The member is there.
 	NoFailure Failure = iota
-	// Refused: its host is there and nothing listens: the process is not running.
+	// Refused: the host is there but nothing listens, so the process is not running.
 	Refused
-	// TimedOut: nothing came back in time, or only why nothing does (HeldUpError).
+	// TimedOut: nothing came back in time, or only the reason why nothing does (HeldUpError).
 	TimedOut
 	// Unclear: anything else.
 	Unclear
 )
 
-// Classify tells what an error of a Client says about the member.
+// Classify returns what an error of a Client says about the member.
 func Classify(err error) Failure {
 	var answered *wire.Error
 	var heldUp *HeldUpError

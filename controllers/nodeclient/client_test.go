@@ -31,13 +31,13 @@ func serve(t *testing.T, h http.HandlerFunc) string {
 	return strings.TrimPrefix(s.URL, "http://")
 }
 
-// hang answers nothing until the caller has gone, which the server notices once the body is read.
+// hang does not answer until the caller has gone, which the server notices once the body is read.
 func hang(_ http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, r.Body)
 	<-r.Context().Done()
 }
 
-// TestClassify: what an error says about the member.
+// TestClassify checks what an error says about the member.
 func TestClassify(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -76,7 +76,7 @@ func TestClassify(t *testing.T) {
 	}
 }
 
-// TestWatchEndsWithSilence: a member that stops sending is not waited for.
+// TestWatchEndsWithSilence checks that a member that stops sending is not waited for.
 func TestWatchEndsWithSilence(t *testing.T) {
 	addr := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(wire.Status{Member: "m"})
@@ -90,7 +90,7 @@ func TestWatchEndsWithSilence(t *testing.T) {
 	}
 }
 
-// TestWatchOfAMemberWithNothingNew: an empty line is the status before it.
+// TestWatchOfAMemberWithNothingNew checks that an empty line stands for the previous status.
 func TestWatchOfAMemberWithNothingNew(t *testing.T) {
 	limits := quick()
 	limits.Silence = time.Minute
@@ -105,7 +105,7 @@ func TestWatchOfAMemberWithNothingNew(t *testing.T) {
 	}
 }
 
-// streamOf serves what comes on statuses; one without a member ends the stream.
+// streamOf serves what arrives on statuses; a status without a member ends the stream.
 func streamOf(statuses <-chan wire.Status, streams *atomic.Int32) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		streams.Add(1)
@@ -124,8 +124,8 @@ func streamOf(statuses <-chan wire.Status, streams *atomic.Int32) http.HandlerFu
 	}
 }
 
-// TestWatcher: it wakes the store when what matters changes and when a stream breaks, not for mere progress, and it comes
-// back to a member that was away.
+// TestWatcher checks that the store is woken when something that matters changes and when a stream breaks, but not by mere
+// progress, and that the watcher returns to a member that was away.
 func TestWatcher(t *testing.T) {
 	statuses := make(chan wire.Status)
 	var streams atomic.Int32
@@ -190,7 +190,7 @@ func TestWatcher(t *testing.T) {
 	}
 }
 
-// TestQuietStreamIsNews: long before a stream counts as broken, its silence is a reason to ask.
+// TestQuietStreamIsNews checks that silence is a reason to ask long before the stream counts as broken.
 func TestQuietStreamIsNews(t *testing.T) {
 	statuses := make(chan wire.Status)
 	var streams atomic.Int32
@@ -220,7 +220,7 @@ func TestQuietStreamIsNews(t *testing.T) {
 	}
 }
 
-// What somebody else answers is told from all other refusals: clients are led away from there.
+// An answer from somebody else is told apart from all other refusals: clients are routed away from there.
 func TestSomebodyElseAnswers(t *testing.T) {
 	for body, want := range map[string]bool{
 		`{"reason":"NotAddressed","message":"this is others-1"}`: true,

@@ -1,3 +1,3 @@
-// Package nodeclient talks to the control port of data nodes (package replication/wire): orders with a deadline each, typed
-// refusals, and status streams that wake the reconciler.
+// Package nodeclient talks to the control port of data nodes (package replication/wire): orders, each with its own deadline;
+// typed refusals; and status streams that wake the reconciler.
 package nodeclient

@@ -12,10 +12,10 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// firstBuffer is what a stream begins with, in bytes: a status is rarely larger, and there are as many streams as members.
+// firstBuffer is a stream's initial buffer, in bytes: a status is rarely larger, and there are as many streams as members.
 const firstBuffer = 4 << 10
 
-// Watch reads the status stream: one JSON object a line, or an empty line for the one before.
+// Watch reads the status stream: one JSON object per line, or an empty line that stands for the previous one.
 func (c *HTTP) Watch(ctx context.Context, to Target, each func(*wire.Status)) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

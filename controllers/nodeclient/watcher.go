@@ -14,15 +14,15 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// Back-off of a broken stream: short, for a broken stream is itself the news that matters most.
+// Back-off of a broken stream. It is short, because a broken stream is the very news that matters most.
 const (
 	minBackoff = 100 * time.Millisecond
 	maxBackoff = 2 * time.Second
 )
 
-// Watcher keeps one status stream to every member of every store it is told about, and tells which store to look at when
-// something changed that a decision may depend on, or a stream has gone quiet. It keeps no statuses: who is woken asks anew. What
-// it remembers is when each member was heard.
+// Watcher keeps one status stream to every member of every store that it is told about. It wakes a store when something
+// changed that a decision may depend on, or when a stream has gone quiet. It keeps no statuses: whoever is woken asks again.
+// It remembers only when each member was last heard.
 type Watcher struct {
 	client Client
 	quiet  time.Duration
@@ -33,26 +33,26 @@ type Watcher struct {
 	stores map[types.NamespacedName]map[string]*stream
 }
 
-// stream is one member's.
+// stream is the status stream of one member.
 type stream struct {
 	to     Target
 	cancel context.CancelFunc // nil until running
-	heard  atomic.Int64       // when it said something last, in nanoseconds since begun; 0: never
+	heard  atomic.Int64       // when it was last heard, in nanoseconds since begun; 0: never
 }
 
-// begun is what times of hearing count from: any moment of this process, on its monotonic clock.
+// begun is the origin of the times in stream.heard: some moment in this process, on its monotonic clock.
 var begun = time.Now().Add(-time.Nanosecond)
 
-// NewWatcher returns a Watcher that calls wake, from its own goroutines; wake must not block for long. A stream that says
-// nothing for quiet is news.
+// NewWatcher returns a Watcher that calls wake from its own goroutines; wake must not block for long. A stream that is
+// silent for quiet wakes its store.
 func NewWatcher(c Client, quiet time.Duration, wake func(store types.NamespacedName)) *Watcher {
 	return &Watcher{client: c, quiet: quiet, wake: wake, stores: map[types.NamespacedName]map[string]*stream{}}
 }
 
-// NeedLeaderElection: an operator that waits for its turn watches, too.
+// NeedLeaderElection returns false: an operator on standby watches too.
 func (w *Watcher) NeedLeaderElection() bool { return false }
 
-// Heard is when a member's stream said something last; the zero time when it never did.
+// Heard returns when a member's stream last said something; the zero time if it never did.
 func (w *Watcher) Heard(store types.NamespacedName, member string) time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -77,8 +77,8 @@ func (w *Watcher) Start(ctx context.Context) error {
 	return nil
 }
 
-// Set names the members of a store, by name, with their control ports. Streams of others end; a member
-// whose address changed gets a new one. An empty map forgets the store.
+// Set sets the members of a store, by name, and their control ports. Streams of other members end; a member whose address
+// changed gets a new stream. An empty map forgets the store.
 func (w *Watcher) Set(store types.NamespacedName, members map[string]Target) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -122,8 +122,8 @@ func (w *Watcher) run(store types.NamespacedName, s *stream) {
 	go w.follow(ctx, store, s)
 }
 
-// follow reads the stream, again and again until ctx ends. It wakes the store when what matters changed, and when the
-// stream goes quiet or breaks after it had worked; a member that never answers wakes nobody.
+// follow reads the stream, reconnecting until ctx ends. It wakes the store when something that matters changed, and when the
+// stream goes quiet or breaks after it had worked. A member that never answers wakes nobody.
 func (w *Watcher) follow(ctx context.Context, store types.NamespacedName, st *stream) {
 	backoff := minBackoff
 	for ctx.Err() == nil {

@@ -8,26 +8,26 @@ import (
 	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// Volume is what an existing claim asks for; the zero value: there is none.
+// Volume is what an existing claim requests; the zero value means that there is no claim.
 type Volume struct {
 	Size  resource.Quantity
 	Class *string
 }
 
-// VolumeOf is what a claim asks for.
+// VolumeOf returns what a claim requests.
 func VolumeOf(c *corev1.PersistentVolumeClaim) Volume {
 	return Volume{Size: c.Spec.Resources.Requests[corev1.ResourceStorage], Class: c.Spec.StorageClassName}
 }
 
-// Claim is the volume claim of a member. have is what it has already: a claim that an
-// earlier store of this name left behind may be larger than the spec, and a claim never shrinks; nor does it change its class.
+// Claim is the volume claim of a member. have is what the member's existing claim requests: a claim that an earlier store of
+// this name left behind may be larger than the spec says, and a claim never shrinks, nor does it change its class.
 //
-// grow: it takes the size of the spec. The claims of members that were scaled away keep theirs, for nobody pays for the larger
-// volume of a member that is not there.
+// With grow, the claim takes the size in the spec. The claims of members that were scaled away keep theirs, so that nobody
+// pays for the larger volume of a member that is not there.
 //
-// It belongs to the store (and dies with it) only where the retention policy says so. It has no app.kubernetes.io/instance: Argo CD takes
-// that for the Application that an object is part of, and removes what has no owner and is in no manifest; and who cleans up after a
-// release deletes by it.
+// The claim is owned by the store, and so dies with it, only if the retention policy says so. It has no
+// app.kubernetes.io/instance label: Argo CD takes that label for the Application that an object is part of, and prunes an
+// object that has no owner and is in no manifest; and people who clean up after a release delete by it.
 func Claim(s *api.ReplicatedStore, ordinal int, have Volume, grow bool) *corev1ac.PersistentVolumeClaimApplyConfiguration {
 	member := api.MemberName(s.Name, ordinal)
 	size := s.Spec.Storage.Size

@@ -1,8 +1,8 @@
 // Package render turns a store's spec into server-side-apply configurations of its child objects. Every function is pure:
-// the same store and options give the same objects, and what is not in them is not the operator's to own.
+// the same store and options give the same objects. The operator owns only what is in them.
 //
-// Two children are missing on purpose: the Lease, whose annotations are the authority record, and the role label of pods,
-// which follows what a member says of itself. Both belong to the controllers, under a field owner of their own.
+// Two things are missing on purpose: the Lease, whose annotation is the authority record, and the role label of pods, which
+// follows what a member says about itself. The controllers write both.
 package render
 
 import (
@@ -15,19 +15,19 @@ import (
 	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// Options are what the operator's installation adds to every store.
+// Options are the settings of the operator's installation that apply to every store.
 type Options struct {
-	// Image of the data node for stores that name none.
+	// Image is the data node's image for stores that name none.
 	Image string
 }
 
-// Accounts are the children that a member's pod refers to, and what it may do by them.
+// Accounts returns the children that a member's pod runs under: its ServiceAccount and what that may do.
 func Accounts(s *api.ReplicatedStore) []runtime.ApplyConfiguration {
 	return []runtime.ApplyConfiguration{ServiceAccount(s), Role(s), RoleBinding(s)}
 }
 
-// Shared are the children that the whole store has once, in the order in which they should be applied: all but the pods
-// and their claims. There are so many pods of members at present.
+// Shared returns the children that a store has once, in the order in which they should be applied: everything but the pods
+// and their claims. pods is how many members have a pod at present.
 func Shared(s *api.ReplicatedStore, pods int) []runtime.ApplyConfiguration {
 	out := Accounts(s)
 	for _, svc := range Services(s) {
@@ -36,7 +36,7 @@ func Shared(s *api.ReplicatedStore, pods int) []runtime.ApplyConfiguration {
 	return append(out, DisruptionBudget(s, pods))
 }
 
-// owner makes a child die with its store.
+// owner returns the owner reference that makes a child die with its store.
 func owner(s *api.ReplicatedStore) *metav1ac.OwnerReferenceApplyConfiguration {
 	return metav1ac.OwnerReference().
 		WithAPIVersion(api.GroupVersion.String()).
@@ -47,7 +47,7 @@ func owner(s *api.ReplicatedStore) *metav1ac.OwnerReferenceApplyConfiguration {
 		WithBlockOwnerDeletion(true)
 }
 
-// as turns an API value into its apply configuration, which has the same JSON by construction.
+// as converts an API value to its apply configuration, which has the same JSON by construction.
 func as[T any](in any) *T {
 	out := new(T)
 	data, err := json.Marshal(in)

@@ -12,11 +12,12 @@ import (
 	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// restarts is what users say that a running pod cannot take up. It is written down in their words, and not as the pod that
-// comes of them: what another version of the operator renders from the same words, its own image included, restarts nobody.
+// restarts is the part of the spec that a running pod cannot take up. It holds what the user wrote, not the pod that results
+// from it: what another version of the operator renders from the same spec, including the operator's own default image,
+// restarts nobody.
 //
-// Rules, kept by the recorded hashes of the tests: a field is never renamed; what is not said, or said to be the default,
-// is left out; and so a new field changes no hash.
+// Rules, enforced by the recorded hashes in the tests: a field is never renamed, and a value that is unset or equal to the
+// default is left out. So a new field changes no existing hash.
 type restarts struct {
 	Image            string                        `json:"image,omitempty"`
 	ImagePullPolicy  corev1.PullPolicy             `json:"imagePullPolicy,omitempty"`
@@ -40,7 +41,8 @@ type restarts struct {
 	GracePeriod       int64                             `json:"terminationGracePeriodSeconds,omitempty"`
 }
 
-// SpecHash is the AnnotationSpecHash of a pod made from the spec as it is: another one asks for a restart.
+// SpecHash returns the AnnotationSpecHash of a pod made from the present spec. A pod with a different hash must be
+// restarted.
 func SpecHash(s *api.ReplicatedStore) string {
 	spec := s.Spec
 	r := restarts{
@@ -60,7 +62,7 @@ func SpecHash(s *api.ReplicatedStore) string {
 	if g := spec.GracePeriod(); g != api.DefaultGracePeriodSeconds {
 		r.GracePeriod = g
 	}
-	// Deterministic: structs in field order, maps by sorted key, quantities in their canonical form.
+	// Deterministic: structs in field order, maps by sorted key, quantities in canonical form.
 	data, err := json.Marshal(r)
 	if err != nil {
 		panic(fmt.Sprintf("broken invariant: a spec is JSON: %v", err))

@@ -11,7 +11,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/render"
 )
 
-// TestSpecHash: it changes with what a running pod cannot take up, and with nothing else.
+// TestSpecHash checks that the hash changes with what a running pod cannot take up, and with nothing else.
 func TestSpecHash(t *testing.T) {
 	base := render.SpecHash(store("orders"))
 	same := map[string]change{
@@ -66,8 +66,8 @@ func TestSpecHash(t *testing.T) {
 	}
 }
 
-// TestRecordedHashes: pods out there carry these. If this test fails, the change at hand would restart every member of every
-// store when the operator is upgraded: make it leave the hash of what was said before alone. Add to the table, never edit it.
+// TestRecordedHashes: existing pods carry these hashes. If this test fails, the change at hand would restart every member of
+// every store when the operator is upgraded: make it preserve the hashes of existing specs. Add to the table, never edit it.
 func TestRecordedHashes(t *testing.T) {
 	for name, tc := range map[string]struct {
 		store *api.ReplicatedStore
@@ -84,8 +84,8 @@ func TestRecordedHashes(t *testing.T) {
 	}
 }
 
-// TestOperatorUpgradeRestartsNobody: another image of the operator's own is taken up by pods that are made anew, and makes no
-// pod anew; the store's own image is the one that counts.
+// TestOperatorUpgradeRestartsNobody checks that another default image of the operator is used by pods that are made from
+// then on, and causes no pod to be remade. The store's own image takes precedence.
 func TestOperatorUpgradeRestartsNobody(t *testing.T) {
 	newer := render.Options{Image: "registry.example/replicatedstore/node:v9"}
 	old, now := render.Pod(store("orders"), 1, options), render.Pod(store("orders"), 1, newer)
@@ -101,7 +101,7 @@ func TestOperatorUpgradeRestartsNobody(t *testing.T) {
 	}
 }
 
-// TestRestartMark: a request to restart marks the pods made after it, and their hash not at all.
+// TestRestartMark checks that a request to restart marks the pods made after it, and does not change their hash.
 func TestRestartMark(t *testing.T) {
 	s := store("orders")
 	if _, marked := render.Pod(s, 1, options).Annotations[api.AnnotationRestart]; marked {

@@ -10,7 +10,7 @@ import (
 	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// args are the flags of the data node; test/apiserver gives them to the node itself.
+// args returns the flags of the data node; test/apiserver passes them to the real node.
 func args(s *api.ReplicatedStore, member string) []string {
 	out := []string{
 		"--managed",
@@ -43,7 +43,7 @@ func args(s *api.ReplicatedStore, member string) []string {
 	return out
 }
 
-// logRetention is how much log to keep beyond what is needed, in bytes. The node cannot know how large its volume was
+// logRetention returns how much log to keep beyond what is needed, in bytes. The node cannot know how large its volume was
 // meant to be, so its own default would fill a small one.
 func logRetention(s *api.ReplicatedStore) int64 {
 	if r := s.Spec.Node.LogRetention; r != nil {
@@ -52,8 +52,8 @@ func logRetention(s *api.ReplicatedStore) int64 {
 	return min(s.Spec.Storage.Size.Value()/8, 1<<30)
 }
 
-// env has what a node of an earlier version, which spec.image may name, is to leave alone: it does not start with a flag that it does not
-// know. And it tells the Go runtime where the container's memory ends.
+// env holds the settings that a node of an earlier version, which spec.image may name, should ignore: such a node refuses to
+// start with an unknown flag. It also tells the Go runtime where the container's memory ends.
 func env(s *api.ReplicatedStore) []*corev1ac.EnvVarApplyConfiguration {
 	out := []*corev1ac.EnvVarApplyConfiguration{corev1ac.EnvVar().WithName("RSTORE_METRICS_LISTEN").WithValue(fmt.Sprintf(":%d", api.PortMetrics))}
 	if limit, ok := s.Spec.Resources.Limits[corev1.ResourceMemory]; ok {
@@ -63,10 +63,11 @@ func env(s *api.ReplicatedStore) []*corev1ac.EnvVarApplyConfiguration {
 	return out
 }
 
-// mostValue is the node's own default, in bytes.
+// mostValue is the node's own default for the longest value, in bytes.
 const mostValue = 64 << 20
 
-// maxValue is the longest value, in bytes: as the spec says, or by the container's limit, or 0 to leave it to the node.
+// maxValue returns the longest value allowed, in bytes: from the spec, or from the container's limit, or 0 to leave it to
+// the node.
 func maxValue(s *api.ReplicatedStore) int64 {
 	if v := s.Spec.Node.MaxValueSize; v != nil {
 		return v.Value()
@@ -78,8 +79,8 @@ func maxValue(s *api.ReplicatedStore) int64 {
 	return 0
 }
 
-// memory for caches and write buffers, in bytes: as the spec says, or by the container's limit, or 0 to leave it to the node, which knows
-// of a limit that the namespace sets (LimitRange).
+// memory returns the memory for caches and write buffers, in bytes: from the spec, or from the container's limit, or 0 to
+// leave it to the node, which knows of a limit that the namespace sets (LimitRange).
 func memory(s *api.ReplicatedStore) int64 {
 	if m := s.Spec.Node.Memory; m != nil {
 		return m.Value()

@@ -12,8 +12,8 @@ const (
 	passwordFile   = "password"
 )
 
-// withPassword mounts the Secret of the clients' password. Where it is not there the member starts all the same, and ends with a sentence that
-// says so, which gets to the store's status. Kubelet would retry in silence.
+// withPassword mounts the Secret with the clients' password. The mount is optional: if the Secret is missing, the member
+// starts and exits with a message that says so, which ends up in the store's status. Kubelet would retry silently.
 func withPassword(pod *corev1ac.PodSpecApplyConfiguration, c *corev1ac.ContainerApplyConfiguration, p *api.SecretKey) {
 	if p == nil {
 		return

@@ -15,17 +15,17 @@ import (
 const (
 	// Container is the name of the data node's container.
 	Container = "node"
-	// userID runs the data node: "nonroot" of the usual minimal images.
+	// userID runs the data node: "nonroot" in the usual minimal images.
 	userID = 65532
 
 	volumeName = "data"
 	mountPath  = "/data"
-	// dataDir is below the mount, so that what a file system keeps in its own root (lost+found) is not in the way.
+	// dataDir is below the mount point, so that what a file system keeps in its own root (lost+found) is not in the way.
 	dataDir = mountPath + "/store"
 )
 
-// Pod is a member's pod, without its role label. Its labels and annotations may be applied to a running pod; a different
-// AnnotationSpecHash or AnnotationRestart means that they may not, and that the pod has to be made anew.
+// Pod is a member's pod, without its role label. Its labels and annotations may be applied to a running pod, unless
+// AnnotationSpecHash or AnnotationRestart differs: then the pod must be made anew.
 func Pod(s *api.ReplicatedStore, ordinal int, o Options) *corev1ac.PodApplyConfiguration {
 	member := api.MemberName(s.Name, ordinal)
 	return corev1ac.Pod(member, s.Namespace).
@@ -42,7 +42,7 @@ func Pod(s *api.ReplicatedStore, ordinal int, o Options) *corev1ac.PodApplyConfi
 		WithSpec(podSpec(s, member, o))
 }
 
-// addedLabels are those that the spec adds.
+// addedLabels returns the labels that the spec adds.
 func addedLabels(s *api.ReplicatedStore) map[string]string {
 	out := map[string]string{}
 	for key, value := range s.Spec.PodMetadata.Labels {
@@ -51,7 +51,7 @@ func addedLabels(s *api.ReplicatedStore) map[string]string {
 	return out
 }
 
-// restarted is the mark of a pod that was made after the newest request to restart.
+// restarted returns the annotation that marks a pod as made after the newest request to restart.
 func restarted(s *api.ReplicatedStore) map[string]string {
 	if at := s.Annotations[api.AnnotationRestart]; at != "" {
 		return map[string]string{api.AnnotationRestart: at}
@@ -87,7 +87,8 @@ func podSpec(s *api.ReplicatedStore, member string, o Options) *corev1ac.PodSpec
 	return spec.WithContainers(c)
 }
 
-// container is the data node's. Why it ended is taken from its log: the operator repeats it in status.
+// container is the data node's container. Its termination message comes from its log, so that the operator can repeat in
+// status why it ended.
 func container(s *api.ReplicatedStore, member string, o Options) *corev1ac.ContainerApplyConfiguration {
 	image := s.Spec.Image
 	if image == "" {
@@ -124,9 +125,9 @@ func containerPort(name string, port int32) *corev1ac.ContainerPortApplyConfigur
 	return corev1ac.ContainerPort().WithName(name).WithContainerPort(port).WithProtocol(corev1.ProtocolTCP)
 }
 
-// withProbes asks the node itself. Liveness is patient, since a restart of a data node is never cheap and a leader with a
-// hung disk loses its Lease long before; readiness is quick, since the Services follow it. Starting may replay a log:
-// liveness begins only once /livez has answered for the first time.
+// withProbes adds probes that ask the node itself. Liveness is patient, because restarting a data node is never cheap and a
+// leader with a hung disk loses its Lease long before. Readiness is quick, because the Services follow it. Starting may
+// replay a log, so liveness is checked only once /livez has answered for the first time.
 func withProbes(c *corev1ac.ContainerApplyConfiguration) *corev1ac.ContainerApplyConfiguration {
 	return c.
 		WithStartupProbe(probe(wire.PathLive, 1, 2, 600)).
@@ -134,7 +135,7 @@ func withProbes(c *corev1ac.ContainerApplyConfiguration) *corev1ac.ContainerAppl
 		WithReadinessProbe(probe(wire.PathReady, 1, 1, 2))
 }
 
-// probe asks path every period seconds, for at most timeout seconds, and gives up after so many failures in a row.
+// probe asks path every period seconds, waits at most timeout seconds, and gives up after that many failures in a row.
 func probe(path string, period, timeout, failures int32) *corev1ac.ProbeApplyConfiguration {
 	return corev1ac.Probe().
 		WithHTTPGet(corev1ac.HTTPGetAction().WithPath(path).WithPort(intstr.FromString(api.PortNameControl))).

@@ -98,7 +98,7 @@ func tuned(s *api.ReplicatedStoreSpec) {
 	s.Services = api.ServicesSpec{Annotations: map[string]string{"example.org/dns": "orders.example.org"}}
 }
 
-// objects are all children of a store, with the claims that exist already.
+// objects returns all children of a store, given what its existing claims request.
 func objects(s *api.ReplicatedStore, have resource.Quantity) []runtime.ApplyConfiguration {
 	out := render.Shared(s, 0)
 	for ordinal := 1; ordinal <= s.Spec.Size(); ordinal++ {
@@ -159,7 +159,8 @@ func firstDifference(want, got []byte) string {
 	return fmt.Sprintf("want %d lines, got %d", len(w), len(g))
 }
 
-// TestClaimsArePartOfNobodysInstance: whatever becomes of a claim with its store, nothing that removes by the instance finds it.
+// TestClaimsArePartOfNobodysInstance checks that, whatever happens to a claim with its store, nothing that deletes by the
+// instance label finds it.
 func TestClaimsArePartOfNobodysInstance(t *testing.T) {
 	for name, s := range map[string]*api.ReplicatedStore{"kept": store("orders"), "deleted with the store": store("orders", sized(1, 0), tuned)} {
 		labels := render.Claim(s, 1, render.Volume{}, true).Labels
@@ -172,7 +173,7 @@ func TestClaimsArePartOfNobodysInstance(t *testing.T) {
 	}
 }
 
-// TestSelectors: what selects members selects pods as they are rendered, and those of this store only.
+// TestSelectors checks that what selects members selects pods as they are rendered, and only those of this store.
 func TestSelectors(t *testing.T) {
 	s, other := store("orders"), store("orders-1")
 	pod, foreign := render.Pod(s, 1, options).Labels, render.Pod(other, 1, options).Labels
@@ -202,7 +203,8 @@ func TestSelectors(t *testing.T) {
 	}
 }
 
-// TestNamesFit: the longest store name still makes valid names and label values of every child, with room in the ordinal.
+// TestNamesFit checks that the longest store name still gives valid names and label values for every child, with room for a
+// two-digit ordinal.
 func TestNamesFit(t *testing.T) {
 	s := store(strings.Repeat("n", api.MaxNameLength))
 	pod := render.Pod(s, 99, options)
@@ -223,7 +225,7 @@ func TestNamesFit(t *testing.T) {
 	}
 }
 
-// TestClaimNeverShrinks: a claim that was left behind may be larger than the spec.
+// TestClaimNeverShrinks: a claim that was left behind may be larger than the spec says.
 func TestClaimNeverShrinks(t *testing.T) {
 	for have, want := range map[string]string{"0": "10Gi", "5Gi": "10Gi", "10Gi": "10Gi", "20Gi": "20Gi"} {
 		claim := render.Claim(store("orders"), 1, render.Volume{Size: resource.MustParse(have)}, true)
@@ -234,7 +236,8 @@ func TestClaimNeverShrinks(t *testing.T) {
 	}
 }
 
-// TestClaimKeepsItsClass: a claim that was left behind may be of another class than the spec, and none can be given another.
+// TestClaimKeepsItsClass: a claim that was left behind may have another class than the spec, and the class of a claim cannot
+// be changed.
 func TestClaimKeepsItsClass(t *testing.T) {
 	for name, tc := range map[string]struct{ have, spec, want *string }{
 		"another": {new("slow"), new("fast"), new("slow")},
@@ -253,7 +256,7 @@ func TestClaimKeepsItsClass(t *testing.T) {
 	}
 }
 
-// TestOperatorsLabelsWin: what a user adds cannot take the place of what the operator needs.
+// TestOperatorsLabelsWin checks that what a user adds cannot replace what the operator needs.
 func TestOperatorsLabelsWin(t *testing.T) {
 	s := store("orders", func(s *api.ReplicatedStoreSpec) {
 		s.PodMetadata.Labels = map[string]api.LabelValue{api.LabelStore: "other"}
@@ -268,7 +271,8 @@ func TestOperatorsLabelsWin(t *testing.T) {
 	}
 }
 
-// TestSpecIsNotShared: rendering twice, and changing what came out, leaves the spec and the next rendering alone.
+// TestSpecIsNotShared checks that rendering twice, and modifying the result, leaves the spec and the next rendering
+// unchanged.
 func TestSpecIsNotShared(t *testing.T) {
 	s := store("orders", tuned)
 	before := s.DeepCopy()
@@ -289,8 +293,8 @@ func mustYAML(t *testing.T, v any) string {
 	return string(data)
 }
 
-// TestBudgetNeedsNobodysScale: a budget in what may be missing makes Kubernetes look for the store's scale, and grants nothing for as
-// long as pods do not change where it could not find it once.
+// TestBudgetNeedsNobodysScale: a budget stated as maxUnavailable makes Kubernetes look up the store's scale; if that failed
+// once, no eviction is granted until pods change.
 func TestBudgetNeedsNobodysScale(t *testing.T) {
 	for size, stay := range map[int32]int32{1: 0, 2: 1, 3: 2, 9: 8} {
 		spec := render.DisruptionBudget(store("orders", sized(size, 0)), 0).Spec
@@ -300,7 +304,8 @@ func TestBudgetNeedsNobodysScale(t *testing.T) {
 	}
 }
 
-// TestBudgetWhileMembersAreScaledAway: one at a time may be evicted of those that are there, however few the spec asks for.
+// TestBudgetWhileMembersAreScaledAway checks that one of the existing members may be evicted at a time, however few the spec
+// asks for.
 func TestBudgetWhileMembersAreScaledAway(t *testing.T) {
 	for pods, stay := range map[int]int32{0: 2, 2: 2, 3: 2, 4: 3, 9: 8} {
 		if got := render.DisruptionBudget(store("orders", sized(3, 0)), pods).Spec.MinAvailable.IntVal; got != stay {

@@ -14,15 +14,15 @@ import (
 	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// Destination is the pod of the member that the -rw Service leads to.
+// Destination is the pod of the member to which the -rw Service leads.
 type Destination struct {
 	Member, IP, Node, Zone string
 	UID                    types.UID
 	Port                   int32
 }
 
-// LeaderPort is where clients that want the leader are led to at a member's pod: the port for them, if it has that. A pod that an
-// operator before made has not, and goes on as it is.
+// LeaderPort returns the port of a member's pod for clients that want the leader. A pod made by an earlier operator has no
+// such port; it keeps running, and clients use its ordinary port.
 func LeaderPort(pod *corev1.Pod) int32 {
 	for _, c := range pod.Spec.Containers {
 		for _, p := range c.Ports {
@@ -34,10 +34,12 @@ func LeaderPort(pod *corev1.Pod) int32 {
 	return api.PortClient
 }
 
-// Route is the EndpointSlice of the -rw Service, which leads to one member; nil: to nobody at addresses of that family, "" for IPv4.
-// Kubernetes' own controller would wait for
-// the pod's label and readiness, and so for its probes; the operator knows who leads. Between two leaders it leads to the one who is
-// likely to be elected, whose port for this makes clients wait for the leader instead of serving them what a follower has.
+// Route is the EndpointSlice of the -rw Service, which leads to one member. If to is nil it leads nowhere, and family says
+// which family's slice that is, "" meaning IPv4.
+//
+// Kubernetes' own controller would wait for the pod's label and readiness, and so for its probes, whereas the operator knows
+// who leads. Between two leaders the Service leads to the member that is likely to be elected; its leader port makes clients
+// wait for the leader instead of serving them what a follower has.
 func Route(s *api.ReplicatedStore, to *Destination, family discoveryv1.AddressType) *discoveryv1ac.EndpointSliceApplyConfiguration {
 	family = cmp.Or(family, discoveryv1.AddressTypeIPv4)
 	port := api.PortLeader(s.UID)
@@ -72,7 +74,7 @@ func Route(s *api.ReplicatedStore, to *Destination, family discoveryv1.AddressTy
 	return out.WithEndpoints(e)
 }
 
-// RouteName is that of the EndpointSlice of a family of addresses, which an EndpointSlice never changes.
+// RouteName returns the name of the EndpointSlice for an address family, which an EndpointSlice never changes.
 func RouteName(store string, family discoveryv1.AddressType) string {
 	return api.ServiceReadWrite(store) + "-" + strings.ToLower(string(family))
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/render"
 )
 
-// TestRoute: the -rw Service has no selector, so the EndpointSlice alone says where it leads: to one pod, ready whatever its probes
-// say, on the port of the Service's name.
+// TestRoute: the -rw Service has no selector, so the EndpointSlice alone says where it leads: to one pod, ready whatever its
+// probes say, on the Service's named port.
 func TestRoute(t *testing.T) {
 	s := store("orders")
 	for ip, family := range map[string]discoveryv1.AddressType{"10.1.2.3": discoveryv1.AddressTypeIPv4, "fd00::7": discoveryv1.AddressTypeIPv6} {
@@ -45,7 +45,7 @@ func TestRoute(t *testing.T) {
 	}
 }
 
-// Who is led to an address that is another store's by now must find nobody there.
+// A client that is routed to an address that belongs to another store by now must find nobody there.
 func TestStoresHaveLeaderPortsOfTheirOwn(t *testing.T) {
 	seen := map[int32]int{}
 	for i := range 1000 {
@@ -55,12 +55,12 @@ func TestStoresHaveLeaderPortsOfTheirOwn(t *testing.T) {
 		}
 		seen[port]++
 	}
-	if len(seen) < 900 { // about 965 where they fall at random
+	if len(seen) < 900 { // about 965 if they are random
 		t.Errorf("%d ports for 1000 stores", len(seen))
 	}
 }
 
-// A pod without a port for clients of the leader, made by an operator before, goes on with the one that it has.
+// A pod made by an earlier operator, without a port for clients of the leader, keeps using the port that it has.
 func TestLeaderPort(t *testing.T) {
 	c := func(name string, ports ...corev1.ContainerPort) *corev1.Pod {
 		return &corev1.Pod{Spec: corev1.PodSpec{Containers: []corev1.Container{{Name: "sidecar", Ports: ports}, {Name: name, Ports: ports}}}}

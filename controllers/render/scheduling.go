@@ -8,8 +8,8 @@ import (
 	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// schedule places a pod. The defaults are wishes, not demands: a store on a small cluster runs all the same. The
-// not-ready and unreachable tolerations are left to the cluster's own defaults.
+// schedule places a pod. The defaults are preferences, not requirements, so that a store runs on a small cluster too. The
+// not-ready and unreachable tolerations are left to the cluster's defaults.
 func schedule(spec *corev1ac.PodSpecApplyConfiguration, s *api.ReplicatedStore) {
 	want := s.Spec.Scheduling
 	selector := metav1ac.LabelSelector().WithMatchLabels(api.SelectorLabels(s.Name))

@@ -13,7 +13,7 @@ import (
 	api "github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// Services are the three that clients use and the headless one that names the members.
+// Services returns the three Services that clients use and the headless one that names the members.
 func Services(s *api.ReplicatedStore) []*corev1ac.ServiceApplyConfiguration {
 	return []*corev1ac.ServiceApplyConfiguration{
 		clientService(s, api.ServiceReadWrite(s.Name)),
@@ -23,9 +23,11 @@ func Services(s *api.ReplicatedStore) []*corev1ac.ServiceApplyConfiguration {
 	}
 }
 
-// clientService is a Service without a selector: where it leads is for an EndpointSlice to say.
-// (Tried: a selector that matches nobody, so that Kubernetes empties what it made of a Service that had one. In three of five runs of a
-// restart clients met errors then, refused connections and a pause of 3 s in one of them; without it in none of six.)
+// clientService is a Service without a selector: an EndpointSlice says where it leads.
+//
+// An alternative was tried: a selector that matches nobody, so that Kubernetes empties the slices it had made for a Service
+// that had a selector. With it, clients saw errors in three of five restart runs: refused connections and, in one run, a
+// pause of 3 s. Without it they saw none in six runs.
 func clientService(s *api.ReplicatedStore, name string) *corev1ac.ServiceApplyConfiguration {
 	return service(s, name).
 		WithAnnotations(s.Spec.Services.Annotations).
@@ -38,7 +40,7 @@ func clientServiceSpec() *corev1ac.ServiceSpecApplyConfiguration {
 		WithPorts(servicePort(api.PortNameClient, api.PortClient).WithAppProtocol("redis"))
 }
 
-// selecting leads to the ready members of a role, or to all of them.
+// selecting leads to the ready members with a role, or to all ready members if role is "".
 func selecting(s *api.ReplicatedStore, role string) *corev1ac.ServiceSpecApplyConfiguration {
 	selector := api.SelectorLabels(s.Name)
 	if role != "" {
@@ -47,7 +49,7 @@ func selecting(s *api.ReplicatedStore, role string) *corev1ac.ServiceSpecApplyCo
 	return clientServiceSpec().WithSelector(selector)
 }
 
-// nodesService gives every member its DNS name whether or not it is ready: members that are not must be reached too, to be
+// nodesService gives every member its DNS name, ready or not: members that are not ready must be reachable too, to be
 // fenced, seeded and asked.
 func nodesService(s *api.ReplicatedStore) *corev1ac.ServiceApplyConfiguration {
 	return service(s, api.ServiceNodes(s.Name)).
@@ -75,13 +77,13 @@ func servicePort(name string, port int32) *corev1ac.ServicePortApplyConfiguratio
 		WithTargetPort(intstr.FromString(name))
 }
 
-// DisruptionBudget lets one member at a time be evicted, and that of a store of one member; of so many pods, where these are more than
-// the spec asks for: while members are scaled away one by one, those that are still there may be needed. Nor does a member that is not ready hold up
-// the draining of a node: its data is in its claim, which an eviction leaves alone.
+// DisruptionBudget lets one member at a time be evicted, even the only one. It counts from the number of pods if that
+// exceeds the size in the spec: while members are scaled away one by one, those that remain may be needed. A member that is
+// not ready does not hold up the draining of a node: its data is in its claim, which an eviction leaves alone.
 //
-// It is said as what must stay, in members: what may be missing at most is the same, but to count from there Kubernetes asks for the
-// store's scale, and where that fails once, as just after the resource's definition was installed, it grants nothing until a pod
-// of the store changes.
+// The budget is stated as the number of members that must stay (minAvailable). A maxUnavailable would mean the same, but to
+// evaluate it Kubernetes asks for the store's scale; if that fails once, as it may just after the resource's definition was
+// installed, no eviction is granted until a pod of the store changes.
 func DisruptionBudget(s *api.ReplicatedStore, pods int) *policyv1ac.PodDisruptionBudgetApplyConfiguration {
 	return policyv1ac.PodDisruptionBudget(api.NodesName(s.Name), s.Namespace).
 		WithLabels(api.ChildLabels(s.Name)).
@@ -92,7 +94,7 @@ func DisruptionBudget(s *api.ReplicatedStore, pods int) *policyv1ac.PodDisruptio
 			WithSelector(metav1ac.LabelSelector().WithMatchLabels(api.SelectorLabels(s.Name))))
 }
 
-// ServiceAccount of the members. Only pods that ask for its token get one; render.Pod does.
+// ServiceAccount is the members' account. Only pods that ask for its token get one; those of Pod do.
 func ServiceAccount(s *api.ReplicatedStore) *corev1ac.ServiceAccountApplyConfiguration {
 	return corev1ac.ServiceAccount(api.NodesName(s.Name), s.Namespace).
 		WithLabels(api.ChildLabels(s.Name)).
@@ -100,7 +102,7 @@ func ServiceAccount(s *api.ReplicatedStore) *corev1ac.ServiceAccountApplyConfigu
 		WithAutomountServiceAccountToken(false)
 }
 
-// Role of the members: to hold their store's Lease, and nothing else. Creating it is the operator's.
+// Role lets the members hold their store's Lease, and nothing else. The operator creates the Lease.
 func Role(s *api.ReplicatedStore) *rbacv1ac.RoleApplyConfiguration {
 	return rbacv1ac.Role(api.NodesName(s.Name), s.Namespace).
 		WithLabels(api.ChildLabels(s.Name)).
@@ -112,7 +114,7 @@ func Role(s *api.ReplicatedStore) *rbacv1ac.RoleApplyConfiguration {
 			WithVerbs("get", "patch"))
 }
 
-// RoleBinding of the members' ServiceAccount to their Role.
+// RoleBinding binds the members' ServiceAccount to their Role.
 func RoleBinding(s *api.ReplicatedStore) *rbacv1ac.RoleBindingApplyConfiguration {
 	return rbacv1ac.RoleBinding(api.NodesName(s.Name), s.Namespace).
 		WithLabels(api.ChildLabels(s.Name)).

@@ -9,7 +9,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// note takes down what the member acknowledges now, and checks the protocol's invariants. c.mu is held.
+// note records what the member acknowledges now, and checks the protocol's invariants. c.mu is held.
 func (c *Cluster) note(m *member) {
 	if m.rep == nil {
 		return
@@ -46,8 +46,8 @@ func (c *Cluster) breaks(format string, args ...any) {
 	c.broken = append(c.broken, fmt.Sprintf(format, args...))
 }
 
-// Broken lists the invariants found broken so far: two leaders of one epoch; and, unless loss was accepted, another
-// content committed at a position than was acknowledged.
+// Broken lists the invariants found broken so far: two leaders in one epoch and, unless loss was accepted, a commit at a
+// position where something else was acknowledged.
 func (c *Cluster) Broken(lossAccepted bool) []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -75,21 +75,21 @@ func (c *Cluster) Missing(name string) []Acked {
 	return out
 }
 
-// Acknowledged is how many positions were acknowledged, barriers included.
+// Acknowledged returns how many positions were acknowledged, barriers included.
 func (c *Cluster) Acknowledged() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.acked)
 }
 
-// Leaderships is how many epochs had a leader.
+// Leaderships returns how many epochs had a leader.
 func (c *Cluster) Leaderships() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.leaders)
 }
 
-// Names of the members, sorted.
+// Names returns the names of the members, sorted.
 func (c *Cluster) Names() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -101,7 +101,7 @@ func (c *Cluster) Names() []string {
 	return out
 }
 
-// Writable is the member that takes writes in the highest epoch; "" when there is none.
+// Writable returns the member that takes writes in the highest epoch; "" if there is none.
 func (c *Cluster) Writable() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

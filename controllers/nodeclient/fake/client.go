@@ -12,7 +12,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// Client is the operator's side of the members, without HTTP. From names its host, for Cut.
+// Client is the operator's view of the members, without HTTP. From names the operator's host, for Cut.
 type Client struct {
 	*Cluster
 	From string
@@ -31,7 +31,7 @@ func (c Client) reach(addr string) (*member, error) {
 	}
 }
 
-// answer turns what the Replica said into what the control port says.
+// answer converts what the Replica returned into what the control port answers.
 func (c Client) answer(m *member, err error) error {
 	var r *replication.Refusal
 	switch {
@@ -125,7 +125,7 @@ func (c Client) order(to nodeclient.Target, do func(*member) error) (wire.Status
 	return c.status(m), nil
 }
 
-// Handover answers as the control port does; the target catches up within the call, or it is refused.
+// Handover answers as the control port does. The target catches up within the call, or the handover is refused.
 func (c Client) Handover(_ context.Context, to nodeclient.Target, r wire.HandoverRequest) (wire.HandoverReply, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -152,7 +152,7 @@ func (c Client) Handover(_ context.Context, to nodeclient.Target, r wire.Handove
 	return wire.HandoverReply{End: m.log.Durable()}, nil
 }
 
-// Watch polls, as often as the control port would send.
+// Watch polls, about as often as the control port would send.
 func (c Client) Watch(ctx context.Context, to nodeclient.Target, each func(*wire.Status)) error {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -170,7 +170,7 @@ func (c Client) Watch(ctx context.Context, to nodeclient.Target, each func(*wire
 	}
 }
 
-// status is a snapshot. c.mu is held.
+// status returns a snapshot of the member's status. c.mu is held.
 func (c *Cluster) status(m *member) wire.Status {
 	p := m.rep.Promises()
 	s := wire.Status{

@@ -12,13 +12,13 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// Operator is the host name under which operators are cut off.
+// Operator is the host name of operators, for Cut.
 const Operator = "operator"
 
-// silence after which a follower counts its leader as lost.
+// silence is how long a leader must be unheard before a follower considers it lost.
 const silence = 500 * time.Millisecond
 
-// Cluster is the members of one store. Its methods are safe for concurrent use.
+// Cluster holds the members of one store. Its methods are safe for concurrent use.
 type Cluster struct {
 	store string
 
@@ -26,7 +26,7 @@ type Cluster struct {
 	now     time.Time
 	members map[string]*member // by host
 	cut     map[[2]string]bool
-	// Hung are the members whose fsyncs do not return, with the reason of the problem that they tell.
+	// Hung holds the members whose fsyncs do not return, with the problem reason that they report.
 	Hung    map[string]string
 	written uint64
 	acked   map[replication.Position]Acked
@@ -56,12 +56,12 @@ type member struct {
 	// as a follower
 	link  *member
 	heard time.Time
-	// refused: the last dial met a host without the process.
+	// refused: the last dial reached a host on which the process does not run.
 	refused bool
 	// as a leader
 	heldUntil  time.Time
-	leaseUntil time.Time // with K = 0 it acknowledges nothing after
-	open       bool      // it has acknowledged in this leadership, or could have
+	leaseUntil time.Time // with K = 0 it acknowledges nothing after this
+	open       bool      // in this leadership it has acknowledged, or could have
 	leaseFor   time.Duration
 	config     wire.PromoteRequest
 }
@@ -74,7 +74,7 @@ func NewCluster(store string) *Cluster {
 	}
 }
 
-// Start starts a member's process on host, with the data directory that the member of this name left, or a new one.
+// Start starts a member's process on host, with the data directory that the member of this name left behind, or a new one.
 func (c *Cluster) Start(name, host string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -101,7 +101,7 @@ func (m *member) format() {
 	m.log, m.stable, m.applied, m.quarantine = &memLog{}, &stable{}, 0, 0
 }
 
-// renew has the member go on under another incarnation.
+// renew gives the member a new incarnation.
 func (m *member) renew() {
 	m.incarnated++
 	m.self = replication.Voter{Member: m.name, Incarnation: fmt.Sprintf("%s-data-%d", m.name, m.incarnated)}
@@ -116,10 +116,10 @@ func (c *Cluster) find(name string) *member {
 	return nil
 }
 
-// Crash kills the member's process; its host answers dials with a refusal. What was not synced is lost.
+// Crash kills the member's process; its host refuses connections. Whatever was not synced is lost.
 func (c *Cluster) Crash(name string) { c.stop(name, false) }
 
-// Rewind kills the member's process and starts another, whose state machine is as it was flushed last, at p or before.
+// Rewind kills the member's process and starts another one, whose state machine is as it was last flushed, at p or before.
 func (c *Cluster) Rewind(name string, p replication.Position) {
 	c.stop(name, false)
 	c.mu.Lock()
@@ -130,14 +130,14 @@ func (c *Cluster) Rewind(name string, p replication.Position) {
 	c.Start(name, host)
 }
 
-// Last is the end of the member's log.
+// Last returns the end of the member's log.
 func (c *Cluster) Last(name string) replication.Mark {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.find(name).log.Last()
 }
 
-// Vanish takes the member away with its host: nobody answers any more.
+// Vanish removes the member together with its host: nobody answers any more.
 func (c *Cluster) Vanish(name string) { c.stop(name, true) }
 
 func (c *Cluster) stop(name string, gone bool) {
@@ -161,7 +161,7 @@ func (c *Cluster) stop(name string, gone bool) {
 	}
 }
 
-// Wipe replaces a stopped member's data directory by an empty one.
+// Wipe replaces a stopped member's data directory with an empty one.
 func (c *Cluster) Wipe(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -170,7 +170,7 @@ func (c *Cluster) Wipe(name string) {
 	}
 }
 
-// Discard removes what the member has in quarantine, as a person does.
+// Discard empties the member's quarantine, as a person would.
 func (c *Cluster) Discard(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -179,7 +179,7 @@ func (c *Cluster) Discard(name string) {
 	}
 }
 
-// Fill leaves no room for a barrier on the member's volume, or makes room again.
+// Fill leaves no room for a barrier on the member's volume, or frees it again.
 func (c *Cluster) Fill(name string, full bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -188,7 +188,7 @@ func (c *Cluster) Fill(name string, full bool) {
 	}
 }
 
-// Cut and Heal break and restore the network between two hosts.
+// Cut breaks the network between two hosts.
 func (c *Cluster) Cut(a, b string) { c.setCut(a, b, true) }
 
 // Heal restores what Cut broke.
@@ -209,7 +209,7 @@ func (c *Cluster) HealAll() {
 
 func (c *Cluster) connected(a, b string) bool { return !c.cut[[2]string{min(a, b), max(a, b)}] }
 
-// Running tells whether the member's process runs.
+// Running reports whether the member's process runs.
 func (c *Cluster) Running(name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -217,7 +217,7 @@ func (c *Cluster) Running(name string) bool {
 	return m != nil && m.rep != nil
 }
 
-// Now is the cluster's clock.
+// Now returns the cluster's time.
 func (c *Cluster) Now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -276,14 +276,14 @@ func (c *Cluster) sync(m *member) {
 	c.note(m)
 }
 
-// mayAcknowledge: with K = 0 a leader stops at its own deadline.
+// mayAcknowledge reports whether a leader may acknowledge writes. With K = 0 it stops at its own deadline.
 func (m *member) mayAcknowledge(now time.Time) bool {
 	rules, _ := m.rep.Rules()
 	async := slices.ContainsFunc(rules, func(r replication.Rule) bool { return r.K == 0 })
 	return !async || now.Before(m.leaseUntil)
 }
 
-// openOrResign ends a leadership that has acknowledged, and may not any more: it needs a new epoch.
+// openOrResign ends a leadership that has acknowledged writes and no longer may: it needs a new epoch.
 func (m *member) openOrResign(now time.Time) {
 	may := m.rep.Writable() && m.mayAcknowledge(now)
 	if m.open && !may {
@@ -292,7 +292,7 @@ func (m *member) openOrResign(now time.Time) {
 	m.open = may
 }
 
-// Renew lets the member renew its Lease if it leads; the caller keeps the Lease itself.
+// Renew lets the member renew its Lease if it leads. The Lease itself is kept by the caller.
 func (c *Cluster) Renew(name string) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -6,12 +6,12 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// memLog is a replication.Log whose unsynced end a crash loses.
+// memLog is a replication.Log that loses its unsynced tail in a crash.
 type memLog struct {
 	recs    []replication.Record
-	durable int // how many records a crash keeps
+	durable int // how many records survive a crash
 	base    replication.Mark
-	table   replication.EpochTable // of what precedes base
+	table   replication.EpochTable // of the entries up to base
 	full    bool
 }
 
@@ -86,7 +86,7 @@ func (l *memLog) after(p replication.Position, n int) []replication.Record {
 	return nil
 }
 
-// copyOf is what a seed installs: the durable part of another log.
+// copyOf returns what a seed installs: the durable part of another log, up to a position.
 func copyOf(o *memLog, upTo replication.Position) *memLog {
 	c := &memLog{base: o.base, table: o.table}
 	for _, r := range o.recs[:o.durable] {
@@ -98,10 +98,10 @@ func copyOf(o *memLog, upTo replication.Position) *memLog {
 	return c
 }
 
-// crash loses what was not synced.
+// crash drops what was not synced.
 func (l *memLog) crash() { l.recs = l.recs[:l.durable:l.durable] }
 
-// stable keeps promises over every crash but not over a lost disk.
+// stable keeps promises across crashes, but not when the disk is lost.
 type stable struct{ p replication.Promises }
 
 func (s *stable) Save(p replication.Promises) error { s.p = p; return nil }

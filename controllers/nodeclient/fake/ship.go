@@ -7,8 +7,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// Ship moves one exchange of the member's stream as a follower: it connects, or takes what the leader has next, syncs it
-// and acknowledges.
+// Ship performs one exchange of the member's stream as a follower: it connects, or takes what the leader has next, syncs it
+// and acknowledges it.
 func (c *Cluster) Ship(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -74,7 +74,7 @@ func (c *Cluster) hello(m, to *member) bool {
 	panic("fake: the handshake does not end")
 }
 
-// seed installs a checkpoint of to, which ends where its state machine is.
+// seed installs a checkpoint of to, which ends where to's state machine is.
 func (c *Cluster) seed(m, to *member) {
 	m.log = copyOf(to.log, to.applied)
 	m.applied = m.log.Last().Position
@@ -110,7 +110,7 @@ func (c *Cluster) unlink(m *member) {
 	m.link = nil
 }
 
-// Settle moves everything until nothing more moves, without advancing the clock more than it must.
+// Settle moves everything until nothing moves any more, without advancing the clock more than it must.
 func (c *Cluster) Settle() {
 	for range 6 {
 		c.Advance(20 * time.Millisecond)
