@@ -58,7 +58,7 @@ func (m *Member) Promote(ctx context.Context, req wire.PromoteRequest) (err erro
 	return err
 }
 
-// Follow points this member at a leader.
+// Follow makes this member follow the leader of req.Epoch.
 func (m *Member) Follow(ctx context.Context, req wire.FollowRequest) (err error) {
 	callErr := m.works.Do(ctx, func() { err = m.final(m.core.Follow(req.Epoch, req.Leader, req.Address)) })
 	if callErr != nil {

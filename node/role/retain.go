@@ -56,7 +56,7 @@ func (m *Member) retainBy(busy *bool, c *Contents, f func() error) {
 	*busy = true
 	m.works.Background(f, func(err error) {
 		*busy = false
-		if m.Contents() == c { // what was replaced meanwhile may fail as it likes
+		if m.Contents() == c { // errors of contents that were replaced meanwhile do not matter
 			_ = m.final(err)
 		}
 	})

@@ -270,7 +270,7 @@ func pauseWhileFull() { time.Sleep(200 * time.Millisecond) }
 
 func (w *works) SpareSeeds(l volume.Level) func() error { return w.seeds.source.Spare(l) }
 
-// longestWait bounds every wait for a commit; connections bound theirs further.
+// longestWait bounds every wait for a commit; connections set tighter bounds.
 const longestWait = 10 * time.Minute
 
 func (w *works) ServeSeed(ctx context.Context, rw io.ReadWriter) error { return w.seeds.serve(ctx, rw) }

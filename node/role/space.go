@@ -124,7 +124,7 @@ func (m *Member) reclaim(now time.Time) {
 	m.works.Background(c.State.Reclaim, func(err error) {
 		ended := m.opt.Now()
 		r.busy, r.next = false, ended.Add(max(lookEvery, reclaimRest*ended.Sub(now)))
-		if m.Contents() == c { // what was replaced meanwhile may fail as it likes
+		if m.Contents() == c { // errors of contents that were replaced meanwhile do not matter
 			_ = m.final(err)
 		}
 	})
@@ -163,7 +163,7 @@ func (m *Member) reuse(c *Contents) {
 		m.space.dropping = true
 		m.works.Background(c.Log.DropExcess, func(err error) {
 			m.space.dropping = false
-			if m.Contents() == c { // what was replaced meanwhile may fail as it likes
+			if m.Contents() == c { // errors of contents that were replaced meanwhile do not matter
 				_ = m.final(err)
 			}
 		})

@@ -32,7 +32,7 @@ const maxScratch = 1 << 20
 func (s *Sequencer) Run(ctx context.Context, f func(*Batch)) (Ticket, error) {
 	t, err := s.Evaluate(ctx, f)
 	if t.Wrote && s.opt.OnQueued != nil {
-		s.opt.OnQueued(false) // the caller has a reply to give in time
+		s.opt.OnQueued(false) // the caller has replies to send in time
 	}
 	return t, err
 }

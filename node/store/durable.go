@@ -187,7 +187,7 @@ func (m *Machine) Checkpoint(dir string) (_ replication.Mark, err error) {
 	return have, nil
 }
 
-// ReadMark returns the mark that the state in dir holds, without changing it: what a seed that was received brings.
+// ReadMark returns the mark of the state in dir, such as that of a received seed, without changing the state.
 func ReadMark(fs vfs.FS, dir string) (_ replication.Mark, err error) {
 	p := pebbleOptions(fs, Options{Memory: minMemory}.withDefaults())
 	p.ReadOnly, p.ErrorIfNotExists = true, true

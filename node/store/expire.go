@@ -36,7 +36,7 @@ func (e *expireScan) start() []byte {
 	return e.from
 }
 
-// passed moves the mark behind d.
+// passed moves the mark past d.
 func (e *expireScan) passed(d dueKey) {
 	e.from = make([]byte, expiryPrefixSize+len(d.key)+1) // the smallest key after d's: d's and a zero byte
 	putExpiryKey(e.from, d.expireAt, d.key)
