@@ -1,5 +1,5 @@
-// Package role runs one member of a store. At any moment at most one goroutine acts in the member's role. It owns the
-// replication.Replica and everything derived from it, and leaves whatever may block to other goroutines.
+// Package role runs one member of a store. At any moment at most one goroutine acts in the member's role. That
+// goroutine owns the replication.Replica and everything derived from it, and leaves whatever may block to others.
 //
 // "The role goroutine" means whichever goroutine currently acts in the role; there is no dedicated one. A goroutine that
 // has something to report takes the turn (works.turn), makes its change, runs the consequences, and gives the turn back.

@@ -102,8 +102,8 @@ func pebbleOptions(fs vfs.FS, o Options) *pebble.Options {
 		// Machine.admit waits instead, at queueBytes and mostSublevels.
 		MemTableStopWritesThreshold: math.MaxInt32,
 		L0StopWritesThreshold:       math.MaxInt32,
-		// A pour spans all keys, so each compaction of L0 rewrites the whole level below. Two pours are not worth that,
-		// although every sublevel slows down each read. Measured (4 KiB of a hundred thousand keys, rate of SET, and of
+		// A pour spans all keys, so each compaction of L0 rewrites the whole level below. That is not worthwhile for
+		// two pours already, although every sublevel slows down each read. Measured (4 KiB of a hundred thousand keys, rate of SET, and of
 		// GET afterwards): 2 is 1, 4 is 1.10, 6 is 1.15 to 1.23 and 1.00, 8 is 1.17 to 1.25 and 0.86.
 		L0CompactionThreshold: 6,
 		// L1 of 64 MiB: add a level only once it pays.

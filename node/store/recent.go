@@ -11,7 +11,7 @@ import (
 
 // recent holds what was applied but is not in the database yet. A write to it costs one hash table lookup, where the
 // database's memtable, a skip list, costs a search with some twelve cache misses. Of keys that are overwritten, only the
-// newest value reaches the database, sorted, in pieces that never need to enter a memtable.
+// newest value reaches the database, sorted, as a rule in pieces so large that they bypass its memtable.
 //
 // There are two generations: a young one that grows and, while it is being poured into the database, an old one. Readers
 // look into the young one, the old one and the database, in this order.
@@ -28,8 +28,7 @@ type recent struct {
 	gens    atomic.Pointer[generations] // replaced under mu, never changed
 	budget  int64                       // of each generation, in bytes
 	seed    maphash.Seed                // so that nobody can choose keys that collide
-	// indexed is set while a generation has effects on the expiry index: the database alone does not know then what is
-	// due.
+	// indexed is set while a generation has effects on the expiry index: the database alone cannot tell then what is due.
 	indexed atomic.Bool
 	err     error // why nothing can be poured any more; guarded by mu
 }
@@ -49,7 +48,7 @@ const recentShards = 64
 // first.
 type generation struct {
 	shards [recentShards]recentShard
-	expect int // keys in each shard
+	expect int // expected keys in each shard
 	chunk  int // largest size of a chunk, in bytes
 	seen   atomic.Pointer[bitmap]
 	read   atomic.Bool // a reader has found something here

@@ -31,7 +31,7 @@ const (
 	removed = 1 << 63
 )
 
-// rowShard is a ring of rows, oldest first, and an index of their places. It has no pointers to rows, so the garbage
+// rowShard is a ring of rows, oldest first, and an index of their places. Its content has no pointers, so the garbage
 // collector has nothing to scan.
 //
 // A value that is no longer than the previous one takes its place, so keys that are written again and again do not crowd
