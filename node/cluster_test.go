@@ -18,7 +18,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// cluster is a few real nodes on loopback ports, led by the test as an operator would.
+// cluster is a few real nodes on loopback ports, controlled by the test like an operator would.
 type cluster struct {
 	t     *testing.T
 	k     int
@@ -75,10 +75,10 @@ func (c *cluster) status(name string) wire.Status {
 	return s
 }
 
-// patient has clients wait for a leader for longer than a disk that many share takes for all that a change of leader writes.
+// patient makes clients wait for a leader longer than a change of leader takes to write on a busy, shared disk.
 func patient(o *Options) { o.park, o.WriteTimeout = 20*time.Second, 20*time.Second }
 
-// promote runs one failover over the named members and makes the best of them lead.
+// promote runs one failover among the named members and promotes the best of them.
 func (c *cluster) promote(names ...string) string {
 	c.t.Helper()
 	c.epoch++
@@ -142,7 +142,7 @@ func (c *cluster) client(name string) *redis.Client {
 	return cl
 }
 
-// others are the members but the leader.
+// others returns all members except the leader.
 func (c *cluster) others() (names []string) {
 	for n := range c.nodes {
 		if n != c.lead {
@@ -188,7 +188,7 @@ func TestAcknowledgedWritesSurviveTheirLeader(t *testing.T) {
 	}
 }
 
-// load writes distinct keys from a few connections for d and returns the acknowledged ones.
+// load writes distinct keys over several connections for d and returns the acknowledged ones.
 func (c *cluster) load(cl *redis.Client, prefix string, d time.Duration) (acked []string) {
 	ctx, cancel := context.WithTimeout(c.t.Context(), d)
 	defer cancel()
@@ -261,7 +261,8 @@ func TestFollowersServeReadsAndForwardWrites(t *testing.T) {
 	}
 }
 
-// Who asks the leader for its followers can reach them: by the address they were heard from, where they name none.
+// A client that asks the leader for its followers gets addresses that it can reach: where a follower names none, the one
+// that it was heard from.
 func TestTheLeaderTellsWhereItsFollowersAre(t *testing.T) {
 	for _, listen := range []string{"127.0.0.1:0", ":0"} {
 		c := newCluster(t, 0, 1)
@@ -331,8 +332,8 @@ func TestRefusedOrders(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// Who has seen that a write is committed finds the acknowledgement that made it so, without waiting for the role's turn: a WAIT behind a
-// write is answered at once.
+// Whoever has seen that a write is committed also finds the acknowledgement that committed it, without waiting for the
+// role's turn: a WAIT after a write is answered at once.
 func TestCommitsAreSeenWithTheirAcknowledgements(t *testing.T) {
 	c := newCluster(t, 3, 1)
 	run := c.nodes[c.promote("m-1", "m-2", "m-3")].run
@@ -351,7 +352,7 @@ func TestCommitsAreSeenWithTheirAcknowledgements(t *testing.T) {
 	done.Store(true)
 	watching.Wait()
 	cl := c.client(c.lead)
-	for i := range 50 { // the second follower's records are sent later, unless somebody waits
+	for i := range 50 { // the second follower is sent records later, unless somebody waits for it
 		if err := cl.Set(t.Context(), "a", i, 0).Err(); err != nil {
 			t.Fatal(err)
 		}

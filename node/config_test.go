@@ -10,8 +10,8 @@ import (
 	"github.com/go-logr/logr"
 )
 
-// What a store's spec says, its members' clients cannot change: nobody would see it, and a restart would undo it. INFO tells the version
-// that the program was made with.
+// Clients cannot change what the store's spec sets: nobody would see it, and a restart would undo it. INFO reports the
+// version that the program was built with.
 func TestClientsDoNotChangeWhatTheSpecSays(t *testing.T) {
 	for _, managed := range []bool{true, false} {
 		o := Options{Data: t.TempDir(), Listen: "127.0.0.1:0", Memory: 32 << 20, Version: "v1.2.3", Log: logr.Discard()}

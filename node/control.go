@@ -10,9 +10,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// Node implements admin.Node by its role goroutine.
+// The methods below implement admin.Node, mostly through the role goroutine.
 
-// Status tells of passwords only what is wrong with them, where nothing worse is.
+// Status returns the member's status. A problem with the passwords is reported only if there is no other problem.
 func (n *Node) Status(ctx context.Context) (wire.Status, error) {
 	s, err := n.run.Status(ctx)
 	if s.Problem == "" {
@@ -40,14 +40,15 @@ func (n *Node) Handover(ctx context.Context, r wire.HandoverRequest) (wire.Hando
 	return n.run.Handover(ctx, r)
 }
 
-// HeldUp is nil unless the role goroutine, which answers for the member, waits for its disk.
+// HeldUp returns nil unless the role goroutine, which answers for the member, waits for its disk.
 func (n *Node) HeldUp() error { return n.run.HeldUp() }
 
-// stuckTooLong is when a role goroutine that does not come round asks for a restart: long after the Lease is lost, so that
-// a slow disk is given time, and a hung one does not keep the member for ever.
+// stuckTooLong is how long the role goroutine may be stuck before Live asks for a restart. That is long after the Lease
+// is lost, so a slow disk gets time, but a hung one does not block the member forever.
 const stuckTooLong = time.Minute
 
-// Live is nil while the process works: a member that merely waits, or lost its leader, is not restarted for it.
+// Live returns nil while the process works. A member that merely waits, or has lost its leader, is not restarted for
+// that.
 func (n *Node) Live() error {
 	select {
 	case <-n.run.Done():
@@ -60,12 +61,12 @@ func (n *Node) Live() error {
 	return nil
 }
 
-// leaderless is for how long a follower that lost its leader is ready all the same: longer than a failover takes. It answers reads,
-// and forwards the rest as soon as somebody leads. And kube-proxy, which takes changes about once a second, would tell clients of the
-// new leader later if each follower's readiness changed before.
+// leaderless is how long a follower that lost its leader stays ready: longer than a failover takes. It answers reads, and
+// forwards everything else as soon as there is a leader. Besides, kube-proxy applies changes about once a second, so if
+// every follower's readiness changed first, clients would learn of the new leader later.
 const leaderless = 5 * time.Second
 
-// Ready is nil while the member can do its role's work.
+// Ready returns nil while the member can do its role's work.
 func (n *Node) Ready() error {
 	switch n.run.Role() {
 	case replication.RoleLeader:

@@ -10,7 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// slowTables makes the last flush take a while, as where there is much to flush.
+// slowTables makes the last flush take a while, as if there were much to flush.
 type slowTables struct{ vfs.FS }
 
 func (f slowTables) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
@@ -20,12 +20,12 @@ func (f slowTables) Create(name string, c vfs.DiskWriteCategory) (vfs.File, erro
 	return f.FS.Create(name, c)
 }
 
-// A leader that ends after an error gives its clients a moment to say something once more, and has closed its other ports by then. Where those
-// refuse, another one is promoted at once: it answers no read that would have to be linearizable.
+// A leader that ends after an error gives its clients a moment for last replies, and has closed its other ports by then.
+// Once those refuse connections, another leader may be promoted at once. So it answers no read that must be linearizable.
 func TestALeaderThatEndsServesNoRead(t *testing.T) {
 	c := newCluster(t, 2, 1, func(o *Options) { o.Consistency, o.FS = ConsistencyLeaderWindow, slowTables{vfs.Default} })
 	n := c.nodes["m-1"]
-	conn, err := net.Dial("tcp", n.Addr().String()) // before it leads: what this one reads is read here
+	conn, err := net.Dial("tcp", n.Addr().String()) // before the node leads, so that reads on this connection are served here
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,7 +49,7 @@ func TestALeaderThatEndsServesNoRead(t *testing.T) {
 	}
 	control, peers := n.ControlAddr().String(), n.PeerAddr().String()
 	n.end(errors.New("the disk has failed"))
-	for _, address := range []string{control, peers} { // as the operator and a follower look
+	for _, address := range []string{control, peers} { // as the operator and a follower would look
 		c.eventually(address+" refuses", func() bool {
 			p, err := net.Dial("tcp", address)
 			if err == nil {

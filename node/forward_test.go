@@ -12,7 +12,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// handOver moves leadership as the operator does when it is planned.
+// handOver moves the leadership as the operator does in a planned handover.
 func (c *cluster) handOver(to string) {
 	c.t.Helper()
 	c.eventually(to+" follows", func() bool { return c.status(c.lead).Followers[to].Live }) // one of two is enough to lead
@@ -30,8 +30,8 @@ func (c *cluster) handOver(to string) {
 	}
 }
 
-// Planned handovers under load: not one error on connections that were open before, wherever they were made to, and every write is
-// done once.
+// Planned handovers under load: connections that were open before see no error, whichever member they are to, and every
+// write is done exactly once.
 func TestHandoversCostNoClientAnError(t *testing.T) {
 	c := newCluster(t, 3, 1, patient)
 	c.promote("m-1", "m-2", "m-3")
@@ -69,8 +69,8 @@ func TestHandoversCostNoClientAnError(t *testing.T) {
 	done.Wait()
 }
 
-// Followers are ready for as long as a failover takes: there is much that they can do, and every change of readiness would delay the
-// news of the next leader on its way to clients.
+// Followers stay ready for as long as a failover takes: they can still do much, and every change of readiness would delay
+// the news of the next leader on its way to clients.
 func TestFollowersAreReadyWhileALeaderIsReplaced(t *testing.T) {
 	c := newCluster(t, 3, 1)
 	c.promote("m-1", "m-2", "m-3")
@@ -80,7 +80,7 @@ func TestFollowersAreReadyWhileALeaderIsReplaced(t *testing.T) {
 		t.Fatal("a member that follows nobody is ready")
 	}
 	follower, stopped := c.nodes["m-2"], make(chan error, 1)
-	_ = follower.Ready() // as a probe that comes now and then: it counts from the last one that found it following
+	_ = follower.Ready() // like a periodic probe: the grace counts from the last one that found it following
 	go func() { stopped <- c.nodes["m-1"].Stop() }()
 	c.eventually("the follower misses its leader", func() bool {
 		follows := follower.run.Following()
@@ -98,8 +98,8 @@ func TestFollowersAreReadyWhileALeaderIsReplaced(t *testing.T) {
 	delete(c.nodes, "m-1")
 }
 
-// The leader's process dies: who was connected to a follower gets errors for what was under way at most, and goes on, on the same
-// connection.
+// The leader's process dies. A client connected to a follower gets errors at most for what was under way, and continues
+// on the same connection.
 func TestForwardingOutlivesALeader(t *testing.T) {
 	c := newCluster(t, 3, 1, patient)
 	c.promote("m-1", "m-2", "m-3")
@@ -117,7 +117,7 @@ func TestForwardingOutlivesALeader(t *testing.T) {
 	}
 	delete(c.nodes, "m-1")
 	got := make(chan error, 1)
-	go func() { got <- cl.Incr(t.Context(), "a").Err() }() // it waits for the next leader
+	go func() { got <- cl.Incr(t.Context(), "a").Err() }() // waits for the next leader
 	if leader := c.promote("m-3", "m-2"); leader != "m-3" {
 		t.Fatalf("%s leads: nothing is forwarded", leader)
 	}

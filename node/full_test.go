@@ -24,8 +24,8 @@ import (
 // valueBytes is the size of the values that fill a volume.
 const valueBytes = 64 << 10
 
-// fill writes values that do not compress until a write is refused; it returns how many were acknowledged, and the last refusal for want
-// of room.
+// fill writes incompressible values until a write is refused. It returns how many were acknowledged, and the last refusal
+// for lack of room.
 func fill(t *testing.T, c *redis.Client, from int) (n int, refusal string) {
 	t.Helper()
 	value := make([]byte, valueBytes)
@@ -33,7 +33,7 @@ func fill(t *testing.T, c *redis.Client, from int) (n int, refusal string) {
 	full := ""
 	for n = from; n < from+20_000; n++ {
 		_, _ = rng.Read(value)
-		// What compactions and the log give back is filled too.
+		// Fill what compactions and the log give back, too.
 		for refusals := 0; ; refusals++ {
 			err := c.Set(t.Context(), fmt.Sprint("key:", n), value, 0).Err()
 			if err == nil {
@@ -44,7 +44,8 @@ func fill(t *testing.T, c *redis.Client, from int) (n int, refusal string) {
 			if code == "STORAGEFULL" {
 				full = text
 			}
-			// A follower may be full before its leader is: then nobody knows yet what becomes of a write, and the next ones are refused.
+			// A follower may be full before its leader is. Then the outcome of a write is unknown, and the next ones are
+			// refused.
 			if again := code == "STORAGEFULL" || code == "OUTCOMEUNKNOWN" || code == "NOREPLICAS"; !again {
 				return n, text
 			}
@@ -58,7 +59,8 @@ func fill(t *testing.T, c *redis.Client, from int) (n int, refusal string) {
 	return 0, ""
 }
 
-// takes checks that so many further values are taken, as the state machine gives space back, which it does seldom where that takes long.
+// takes checks that at least so many further values are accepted as the state machine gives space back, which it does
+// seldom if that takes long.
 func takes(t *testing.T, c *redis.Client, from, least int) {
 	t.Helper()
 	next := from
@@ -71,14 +73,14 @@ func takes(t *testing.T, c *redis.Client, from, least int) {
 	})
 }
 
-// fullClient waits for its answers longer than a write may take.
+// fullClient returns a client that waits for answers longer than a write may take.
 func fullClient(t *testing.T, n *Node) *redis.Client {
 	c := redis.NewClient(&redis.Options{Addr: n.Addr().String(), MaxRetries: -1, PoolSize: 4, ReadTimeout: 20 * time.Second})
 	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
 
-// alone runs a node of its own in dir until the test ends.
+// alone runs a standalone node in dir until the test ends.
 func alone(t *testing.T, dir string) (*Node, *redis.Client) {
 	t.Helper()
 	n, err := Start(context.Background(), Options{Data: dir, Listen: "127.0.0.1:0", Memory: 32 << 20, LogRetain: 4 << 20, Log: logr.Discard()})
@@ -131,7 +133,7 @@ func within(t *testing.T, limit time.Duration, what string, ok func() error) {
 	t.Fatalf("not in %v: %s: %v", limit, what, err)
 }
 
-// refusesGrowth checks what a leader with a full volume does, and does not; it returns how many values there are then.
+// refusesGrowth checks what a leader with a full volume does and does not do. It returns how many values there are then.
 func refusesGrowth(t *testing.T, n *Node, c *redis.Client, refusal string, keys int) int {
 	t.Helper()
 	for _, part := range []string{"STORAGEFULL ", "free of", "spec.storage.size", "DEL"} {
@@ -144,7 +146,7 @@ func refusesGrowth(t *testing.T, n *Node, c *redis.Client, refusal string, keys 
 			t.Fatalf("read key %d of %d on a full volume: %d bytes, %v", i, keys, len(got), err)
 		}
 	}
-	// A compaction that ends meanwhile gives space back: then the volume is filled once more.
+	// A compaction that ends meanwhile gives space back; then the volume is filled once more.
 	for tries := 1; ; tries++ {
 		err := whileFull(t.Context(), t, n, c)
 		if err == nil {
@@ -158,7 +160,7 @@ func refusesGrowth(t *testing.T, n *Node, c *redis.Client, refusal string, keys 
 	}
 }
 
-// whileFull tells what a leader whose volume is full at this moment does wrong.
+// whileFull reports what a leader whose volume is full at this moment does wrong.
 func whileFull(ctx context.Context, t *testing.T, n *Node, c *redis.Client) (faults error) {
 	t.Helper()
 	fault := func(format string, args ...any) { faults = errors.Join(faults, fmt.Errorf(format, args...)) }
@@ -173,7 +175,7 @@ func whileFull(ctx context.Context, t *testing.T, n *Node, c *redis.Client) (fau
 	if err == nil || !strings.Contains(err.Error(), "EXECABORT") {
 		fault("MULTI with a SET: %v", err)
 	}
-	// Whether the key is there depends on the times before.
+	// Whether the key exists depends on the tries before.
 	if err := c.Del(ctx, "key:0").Err(); err != nil {
 		fault("DEL: %v", err)
 	}
@@ -186,8 +188,8 @@ func whileFull(ctx context.Context, t *testing.T, n *Node, c *redis.Client) (fau
 	return faults
 }
 
-// A leader whose volume is full refuses what adds to the data, serves everything else, and goes on by itself once the volume
-// has grown.
+// A leader whose volume is full refuses what adds to the data, serves everything else, and continues by itself once the
+// volume has grown.
 func TestAFullLeaderGoesOnWhenItsVolumeGrows(t *testing.T) {
 	v := volumetest.MountInMemory(t, 96)
 	n, c := alone(t, v.Path)
@@ -201,7 +203,7 @@ func TestAFullLeaderGoesOnWhenItsVolumeGrows(t *testing.T) {
 	takes(t, c, keys, keys/2)
 }
 
-// The way out by oneself: delete, and writes are taken again once the state machine has given the space back.
+// Recovery by deleting keys: writes are accepted again once the state machine has given the space back.
 func TestAFullLeaderGoesOnWhenKeysAreDeleted(t *testing.T) {
 	for _, way := range []string{"DEL", "FLUSHALL"} {
 		t.Run(way, func(t *testing.T) {
@@ -227,8 +229,8 @@ func TestAFullLeaderGoesOnWhenKeysAreDeleted(t *testing.T) {
 	}
 }
 
-// Somebody takes the last byte of the volume, and the process is killed, again and again: it comes back with everything that
-// it acknowledged, leads, serves reads, and takes writes once the volume has room.
+// Somebody takes the last byte of the volume and the process is killed, again and again. It comes back with everything
+// that it acknowledged, leads, serves reads, and accepts writes once the volume has room.
 func TestKill9OnAFullVolume(t *testing.T) {
 	v := volumetest.Mount(t, 96)
 	child, addr := startChild(t, v.Path)
@@ -246,7 +248,7 @@ func TestKill9OnAFullVolume(t *testing.T) {
 	keys, _ := fill(t, c, 0)
 	release := []func(){v.Hog()}
 	for round := range 4 {
-		// A compaction that ends, or a start that removes what one has left, gives space back: then that is taken, too.
+		// A compaction that ends, or a start that removes what one has left, gives space back; then that is taken, too.
 		for tries := 1; c.Set(t.Context(), "more", "x", 0).Err() == nil; tries++ {
 			if tries == 5 {
 				t.Fatalf("round %d: writes that add to the data are taken with no byte free", round)
@@ -286,7 +288,7 @@ func TestKill9OnAFullVolume(t *testing.T) {
 	_ = child.Wait()
 }
 
-// volumes runs a cluster whose members have a volume each.
+// volumes runs a cluster whose members each have a volume.
 func volumes(t *testing.T, n, k int, mib int64) (*cluster, map[string]*volumetest.Volume) {
 	c := &cluster{t: t, k: k, nodes: map[string]*Node{}, dirs: map[string]string{}, peers: "127.0.0.1:0"}
 	vs := map[string]*volumetest.Volume{}
@@ -309,8 +311,8 @@ func volumes(t *testing.T, n, k int, mib int64) (*cluster, map[string]*volumetes
 	return c, vs
 }
 
-// All volumes of a store fill up together, to the last byte. A failover goes through all the same: full members keep their
-// promises, one is promoted, the other follows it, and what was acknowledged is there.
+// All volumes of a store fill up at the same time, to the last byte. A failover succeeds anyway: full members keep their
+// promises, one is promoted, the other follows it, and everything that was acknowledged is there.
 func TestFailoverOnFullVolumes(t *testing.T) {
 	c, vs := volumes(t, 3, 1, 64)
 	leader := c.promote("m-1", "m-2", "m-3")
@@ -351,8 +353,8 @@ func TestFailoverOnFullVolumes(t *testing.T) {
 	soon(t, "writes are taken again", func() error { return r.Set(t.Context(), "again", "x", 0).Err() })
 }
 
-// A follower whose volume is full says so and goes on running; the leader, with another voter, does not miss it; and it comes
-// along by itself when there is room.
+// A follower whose volume is full reports that and keeps running. The leader, which has another voter, does without it.
+// It catches up by itself once there is room.
 func TestAFullFollowerSaysSoAndComesBack(t *testing.T) {
 	c, vs := volumes(t, 3, 1, 64)
 	leader := c.promote("m-1", "m-2", "m-3")

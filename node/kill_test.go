@@ -36,10 +36,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// counted is what one writer knows of its own keys: numbers up to sent were written in order, those up to acked for certain.
+// counted is what one writer knows of its own keys: the numbers up to sent were written in order, and those up to acked
+// were acknowledged.
 type counted struct{ sent, acked int }
 
-// killedWriter writes three kinds of things, each with its own keys: a number with a long value behind it, an INCR, and two
+// killedWriter writes three kinds of data, each under its own keys: a number followed by a long value, an INCR, and two
 // keys in one transaction.
 type killedWriter struct {
 	id          int
@@ -83,8 +84,8 @@ func (w *killedWriter) run(ctx context.Context, c *redis.Client) {
 	}
 }
 
-// verify reads everything back: nothing acknowledged is missing, nothing is there that was not sent, and no transaction is
-// there by half. It takes what it finds as what the next round begins with.
+// verify reads everything back: nothing acknowledged is missing, nothing is there that was not sent, and no transaction
+// is there by half. The next round starts from what it finds.
 func (w *killedWriter) verify(ctx context.Context, c *redis.Client) error {
 	read := func(kind string, k *counted) error {
 		text, err := c.Get(ctx, w.key(kind)).Result()
@@ -113,8 +114,8 @@ func (w *killedWriter) verify(ctx context.Context, c *redis.Client) error {
 	return err
 }
 
-// TestKill9 kills a whole node under load, again and again on one directory, and compares every acknowledged write with what
-// the next process serves.
+// TestKill9 kills a whole node under load, again and again on the same directory, and compares every acknowledged write
+// with what the next process serves.
 func TestKill9(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
@@ -130,7 +131,7 @@ func TestKill9(t *testing.T) {
 		}
 		return n
 	}
-	for round := 0; round < 10 || acked() < 100; round++ { // a slow disk needs more
+	for round := 0; round < 10 || acked() < 100; round++ { // a slow disk needs more rounds
 		child, addr := startChild(t, dir)
 		c := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1, PoolSize: len(writers)})
 		if round > 0 { // at once: no read may be older than what was acknowledged
@@ -171,7 +172,7 @@ func awaitWrite(t *testing.T, c *redis.Client) {
 	}
 }
 
-// startChild starts a node of its own process on dir and returns its client address.
+// startChild starts a node in a process of its own on dir and returns its client address.
 func startChild(t *testing.T, dir string) (*exec.Cmd, string) {
 	t.Helper()
 	child := exec.Command(os.Args[0])

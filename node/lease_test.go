@@ -14,7 +14,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// switchLease is a Lease that the test takes away.
+// switchLease is a Lease that the test can take away.
 type switchLease struct{ valid, held atomic.Bool }
 
 func (l *switchLease) Hold(replication.Epoch, time.Duration, func(replication.Epoch)) {
@@ -23,8 +23,8 @@ func (l *switchLease) Hold(replication.Epoch, time.Duration, func(replication.Ep
 func (l *switchLease) Release()             { l.held.Store(false) }
 func (l *switchLease) Valid(time.Time) bool { return l.valid.Load() }
 
-// An asynchronous leader is protected by its Lease alone: it acknowledges nothing before it holds it, and nothing after it
-// lost it; to lead again it needs a new epoch.
+// An asynchronous leader is protected by its Lease alone. It acknowledges nothing before it holds the Lease, and nothing
+// after it has lost it; to lead again it needs a new epoch.
 func TestAsynchronousLeaderStopsWithoutItsLease(t *testing.T) {
 	l := &switchLease{}
 	r, err := role.Start(t.Context(), role.Options{FS: vfs.NewMem(), Dir: "d", Store: "s", Member: "m", Log: logr.Discard(), Lease: l, Memory: 32 << 20, LogRetain: 1 << 20})

@@ -9,7 +9,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// leaseKeeper runs a lease.Holder for the role goroutine. Hold and Release come from that goroutine alone.
+// leaseKeeper runs a lease.Holder for the role goroutine. Only that goroutine calls Hold and Release.
 type leaseKeeper struct {
 	holder *lease.Holder
 	epoch  replication.Epoch
@@ -34,7 +34,7 @@ func (k *leaseKeeper) Hold(epoch replication.Epoch, d time.Duration, deposed fun
 	ctx, cancel := context.WithCancel(context.Background())
 	k.epoch, k.cancel = epoch, cancel
 	k.held.Go(func() {
-		// It ends by Release, or deposed, which was told.
+		// Hold ends after Release, or after it has called deposed.
 		_ = k.holder.Hold(ctx, epoch, d, lease.Callbacks{Deposed: deposed})
 	})
 }

@@ -8,18 +8,18 @@ import (
 )
 
 const (
-	// lookEvery is how often a member that is to leave looks whether it may.
+	// lookEvery is how often a member that is to leave checks whether it may.
 	lookEvery = 50 * time.Millisecond
-	// farewell is for how long at most a member that is not needed any more goes on serving, until everybody knows: a cluster
-	// takes about a second to lead new connections elsewhere, and one that comes here meanwhile must not be refused. A pod that is
-	// deleted by force is killed after two seconds, and should have taken its leave of clients by then.
+	// farewell bounds how long a member that is no longer needed keeps serving, until everybody knows. A cluster takes
+	// about a second to direct new connections elsewhere, and connections that arrive here meanwhile must not be refused.
+	// A pod that is deleted by force is killed after two seconds, and should have taken leave of its clients by then.
 	farewell = 1500 * time.Millisecond
 )
 
-// Leave ends the node so that clients notice nothing, as when its pod is deleted. A leader that has followers goes on until it is
-// relieved: it says that it is to go, and the operator hands over. Then there is a farewell, and clients get their last replies
-// while everything behind them still works. All of it stays below Options.StopGrace, after which the process would be killed; 0
-// is Stop.
+// Leave ends the node without clients noticing, as when its pod is deleted. A leader that has followers continues until
+// it is relieved: it reports that it is leaving, and the operator hands over. Then it keeps serving for the farewell, and
+// clients get their last replies while everything behind them still works. All of that takes less than Options.StopGrace,
+// after which the process would be killed. If StopGrace is 0, Leave is Stop.
 func (n *Node) Leave() error {
 	grace := n.opt.StopGrace
 	if grace <= 0 {
@@ -39,7 +39,7 @@ func (n *Node) Leave() error {
 	return n.Stop()
 }
 
-// untilRelieved returns when this member may leave, when ctx ends, or when the node does.
+// untilRelieved returns when this member may leave, ctx ends, or the node ends.
 func (n *Node) untilRelieved(ctx context.Context) {
 	var leaving role.Leaving
 	for {
@@ -58,7 +58,7 @@ func (n *Node) untilRelieved(ctx context.Context) {
 	}
 }
 
-// goesOnFor waits; false when the node has ended meanwhile.
+// goesOnFor waits for d. It returns false if the node ended meanwhile.
 func (n *Node) goesOnFor(d time.Duration) bool {
 	select {
 	case <-n.ended:

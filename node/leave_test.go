@@ -13,8 +13,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// A leader whose pod is being deleted leads until another does, and its clients are answered to the end: what ends is the
-// connection, between two commands, and everything that was acknowledged was done once.
+// A leader whose pod is being deleted leads until another does, and its clients are answered to the end. Only the
+// connection ends, between two commands, and everything that was acknowledged was done exactly once.
 func TestLeavingLeaderWaitsToBeRelieved(t *testing.T) {
 	c := newCluster(t, 3, 1, patient)
 	c.promote("m-1", "m-2", "m-3")
@@ -63,7 +63,7 @@ func TestLeavingLeaderWaitsToBeRelieved(t *testing.T) {
 	}
 }
 
-// Nobody could relieve it: it does not wait for that.
+// If nobody could relieve the leader, it does not wait for that.
 func TestLeavingLeaderThatNobodyFollows(t *testing.T) {
 	c := newCluster(t, 1, 0)
 	c.promote("m-1")
@@ -73,7 +73,7 @@ func TestLeavingLeaderThatNobodyFollows(t *testing.T) {
 	}
 }
 
-// Nobody does relieve it: it goes all the same.
+// If nobody does relieve the leader, it leaves anyway.
 func TestLeavingLeaderIsNotRelieved(t *testing.T) {
 	c := newCluster(t, 2, 1)
 	c.promote("m-1", "m-2")

@@ -11,7 +11,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// memberCollector tells role, positions and lag when it is asked.
+// memberCollector collects role, positions and lag on demand.
 type memberCollector struct{ run *role.Runner }
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
@@ -45,7 +45,7 @@ func (c memberCollector) Describe(ch chan<- *prometheus.Desc) {
 func (c memberCollector) Collect(ch chan<- prometheus.Metric) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	// What may be told while the member waits for a disk comes first.
+	// First what can be told even while the member waits for a disk.
 	ch <- prometheus.MustNewConstMetric(descLogDamage, prometheus.CounterValue, float64(c.run.Damages()))
 	ch <- prometheus.MustNewConstMetric(descOlder, prometheus.CounterValue, float64(c.run.VolumesOlder()))
 	syncs, seconds, buckets := c.run.Syncs()

@@ -15,18 +15,20 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/resp"
 )
 
-// Consistency is what every read of a member promises; a connection cannot choose another.
+// Consistency is what every read of a member promises. A connection cannot choose another level.
 type Consistency string
 
 // Levels of consistency, weakest first.
 const (
-	// ConsistencyEventual: whatever the member has applied.
+	// ConsistencyEventual: reads return whatever the member has applied.
 	ConsistencyEventual Consistency = "Eventual"
-	// ConsistencySession: one member's reads never go backwards, and a leader's see every write it acknowledged.
+	// ConsistencySession: one member's reads never go back in time, and a leader's reads see every write it has
+	// acknowledged.
 	ConsistencySession Consistency = "Session"
-	// ConsistencyLeaderWindow: a leader reads only while enough voters grant that no other can have been promoted.
+	// ConsistencyLeaderWindow: as ConsistencySession, and a leader reads only while enough voters have promised that no
+	// other leader can have been promoted.
 	ConsistencyLeaderWindow Consistency = "LeaderWindow"
-	// ConsistencyLinearizable: as LeaderWindow; followers forward reads to the leader.
+	// ConsistencyLinearizable: as ConsistencyLeaderWindow, and followers forward reads to the leader.
 	ConsistencyLinearizable Consistency = "Linearizable"
 )
 
@@ -41,38 +43,42 @@ func (c Consistency) valid() bool {
 
 // Options of a node.
 type Options struct {
-	// Data is the data directory, made if it is missing. Required.
+	// Data is the data directory, created if missing. Required.
 	Data string
-	// Listen is the client port's address, host:port; port 0 takes a free one.
+	// Listen is the client port's address, host:port; port 0 picks a free one.
 	Listen string
-	// PeerListen and ControlListen are those of the peer and the control port; "" leaves the port closed.
+	// PeerListen and ControlListen are the addresses of the peer port and the control port; "" leaves the port closed.
 	PeerListen, ControlListen string
-	// LeaderListen is that of a second client port, whose clients are served by the leader in all they do with data: here while
-	// this member leads, else forwarded. "" leaves it closed.
+	// LeaderListen is the address of a second client port. All data commands of its clients are served by the leader:
+	// locally while this member leads, forwarded otherwise. "" leaves it closed.
 	LeaderListen string
-	// MetricsListen is that of a port that tells metrics and takes no orders; "" leaves it closed.
+	// MetricsListen is the address of a port that serves metrics and takes no orders; "" leaves it closed.
 	MetricsListen string
-	// Managed: wait to be told whom to follow or to lead. Otherwise the node leads by itself, alone, from the start.
+	// Managed makes the node wait to be told whom to follow or to lead. Otherwise it leads by itself, alone, from the
+	// start.
 	Managed bool
-	// Store and Member are names; a managed node needs both.
+	// Store and Member are the names of the store and of this member. A managed node needs both.
 	Store, Member string
-	// StoreUID is that of the store's object, by which members of two stores of one name tell each other apart; "": any.
+	// StoreUID is the UID of the store's object, by which members of different stores of the same name are told apart; ""
+	// matches any.
 	StoreUID    string
 	Consistency Consistency
-	// MaxValueBytes bounds a value and any other argument, in bytes: 1 to 64 MiB. MaxClients is at least 1.
+	// MaxValueBytes bounds a value and any other argument, in bytes: 1 to 64 MiB. MaxClients is the maximum number of
+	// clients, at least 1.
 	MaxValueBytes int64
 	MaxClients    int
-	// PasswordFile has what clients have to give one of, a line each; "": everybody may do everything.
+	// PasswordFile has the passwords, one per line, of which clients must give one; "" lets everybody do everything.
 	PasswordFile string
-	// LogRetain is at least 1 MiB and Memory at least 16 MiB, both in bytes.
+	// LogRetain is how much log is kept for followers that come back, at least 1 MiB. Memory is for caches and write
+	// buffers, at least 16 MiB. Both are in bytes.
 	LogRetain, Memory int64
-	// SeedRate bounds what this member sends to seed others, in bytes per second over all of them; 0: no bound.
+	// SeedRate bounds what this member sends to seed others, in bytes per second in total; 0 means no bound.
 	SeedRate int64
 	// WriteTimeout, at least 1 ms, is how long a write waits to be committed before it is answered "outcome unknown".
 	WriteTimeout time.Duration
-	// StopGrace is how long Leave may take.
+	// StopGrace bounds how long Leave takes.
 	StopGrace time.Duration
-	// LeaseName and LeaseClient name the Lease to hold while leading; nil client: none.
+	// LeaseName and LeaseClient identify the Lease to hold while leading; with a nil client there is none.
 	LeaseName   string
 	LeaseClient lease.Client
 	// EnableDebug allows the DEBUG command, which public test suites use.
@@ -81,11 +87,11 @@ type Options struct {
 	Log         logr.Logger
 	FS          vfs.FS
 
-	// park is how long what clients ask for waits while no leader takes it; 0: as resp has it. Tests set it.
+	// park is how long client requests wait while no leader takes them; 0 means resp's default. Only tests set it.
 	park time.Duration
 }
 
-// Defaults of Options.
+// Defaults and limits of Options.
 const (
 	DefaultListen        = "127.0.0.1:6379"
 	DefaultMaxValueBytes = 64 << 20
@@ -93,7 +99,7 @@ const (
 	DefaultLogRetain     = 1 << 30
 	DefaultMemory        = 256 << 20
 	DefaultWriteTimeout  = 10 * time.Second
-	// MinSeedRate is the smallest --seed-rate-bytes but 0: below it, a seed would seem to hang.
+	// MinSeedRate is the smallest --seed-rate-bytes other than 0: below it, a seed would seem to hang.
 	MinSeedRate = 1 << 20
 	// MinMemory is the smallest --memory.
 	MinMemory = 16 << 20
@@ -101,7 +107,7 @@ const (
 	MaxValueLimit = 64 << 20
 )
 
-// complete fills defaults and refuses what cannot work, naming the flag.
+// complete fills in defaults and rejects options that cannot work. Its errors name the flag.
 func (o *Options) complete() error {
 	if o.Data == "" {
 		return errors.New("--data: name the data directory")
@@ -143,10 +149,10 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// outputShare of the Go memory limit is what the replies of one client may take.
+// outputShare is the divisor of the Go memory limit that bounds the replies held for one client.
 const outputShare = 6
 
-// maxOutput bounds the replies that are kept for one client, in bytes; 0: by default, for memory is not limited.
+// maxOutput returns the bound on the replies held for one client, in bytes; 0, the default, if memory is not limited.
 func (o *Options) maxOutput() int64 {
 	limit := debug.SetMemoryLimit(-1)
 	if limit == math.MaxInt64 {
@@ -155,7 +161,7 @@ func (o *Options) maxOutput() int64 {
 	return min(resp.DefaultMaxOutput, max(limit/outputShare, 2*o.MaxValueBytes))
 }
 
-// longReplies bounds the long values in replies of all clients together, in bytes.
+// longReplies returns the bound on the long values in replies to all clients together, in bytes.
 func (o *Options) longReplies() int {
 	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
 		return int(o.Memory)

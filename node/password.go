@@ -16,14 +16,15 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/resp"
 )
 
-// Bounds of a file of passwords.
+// Limits of a password file.
 const (
 	mostPasswords = 8
-	// shortestOfMany is for the rest of a password that a tool broke into lines, which is no password anybody chose.
+	// shortestOfMany catches a password that a tool broke into several lines: the short remainder is not a password that
+	// anybody chose.
 	shortestOfMany = 8 // bytes
 )
 
-// readPasswords returns the lines of a file: each is a password, in full, and empty ones are none.
+// readPasswords returns the passwords in a file: one per line, the whole line. Empty lines are ignored.
 func readPasswords(path string) ([]string, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
@@ -52,20 +53,22 @@ func readPasswords(path string) ([]string, error) {
 	return words, nil
 }
 
-// passwordsEvery is how often the file is looked at. It changes where whoever made it does; kubelet takes up to two minutes for that.
+// passwordsEvery is how often the file is read. Where it is a mounted Secret, kubelet takes up to two minutes to change
+// it.
 const passwordsEvery = 2 * time.Second
 
-// passwords are those of a file; nil: there is none.
+// passwords are the passwords from a file. A nil *passwords means that there is no file.
 type passwords struct {
 	path  string
 	given *resp.Passwords
-	mu    sync.Mutex // one looks at a time
-	words []string   // as read last
-	// trouble is why the file as it is now is of no use; those before stay.
+	mu    sync.Mutex // held by look
+	words []string   // as last read successfully
+	// trouble is why the file in its present form cannot be used; the previous passwords stay in force. nil: there is
+	// none.
 	trouble atomic.Pointer[string]
 }
 
-// openPasswords reads the file at path; "": there is none.
+// openPasswords reads the file at path; it returns nil if path is "".
 func openPasswords(path string) (*passwords, error) {
 	if path == "" {
 		return nil, nil
@@ -77,7 +80,7 @@ func openPasswords(path string) (*passwords, error) {
 	return &passwords{path: path, words: words, given: resp.NewPasswords(words...)}, nil
 }
 
-// forClients are what clients are asked for; nil: nothing.
+// forClients returns the passwords that clients must give one of; nil if none is needed.
 func (p *passwords) forClients() *resp.Passwords {
 	if p == nil {
 		return nil
@@ -85,7 +88,7 @@ func (p *passwords) forClients() *resp.Passwords {
 	return p.given
 }
 
-// problem is what a person should know; "" mostly.
+// problem returns what a person should know; usually "".
 func (p *passwords) problem() string {
 	if p == nil {
 		return ""
@@ -96,7 +99,7 @@ func (p *passwords) problem() string {
 	return ""
 }
 
-// watch takes up what the file says until ctx ends.
+// watch puts changes of the file in force until ctx ends.
 func (p *passwords) watch(ctx context.Context, log logr.Logger) {
 	t := time.NewTicker(passwordsEvery)
 	defer t.Stop()

@@ -45,7 +45,7 @@ func TestReadPasswords(t *testing.T) {
 	}
 }
 
-// A member that was told of passwords does not serve without.
+// A member that was given a password file does not serve without one.
 func TestNoStartWithoutPasswords(t *testing.T) {
 	n, err := Start(context.Background(), Options{Data: t.TempDir(), Listen: "127.0.0.1:0", PasswordFile: passwordFile(t, "\n"), Log: logr.Discard()})
 	if err == nil {
@@ -56,8 +56,8 @@ func TestNoStartWithoutPasswords(t *testing.T) {
 	}
 }
 
-// Clients are let in by a password at every member, and what a follower sends on is, too, while passwords are replaced: no member knows the new
-// file at the same time as another.
+// Every member accepts clients with a password, and requests that a follower forwards, while passwords are replaced: no
+// two members read the new file at the same time.
 func TestPasswordsOfAStore(t *testing.T) {
 	files := map[string]string{"m-1": passwordFile(t, "old-password"), "m-2": passwordFile(t, "old-password")}
 	c := newCluster(t, 2, 1, func(o *Options) { o.PasswordFile = files[o.Member] })
@@ -105,7 +105,7 @@ func TestPasswordsOfAStore(t *testing.T) {
 	is(follower, "new-password\n")
 	refuses("at last", "old-password", "WRONGPASS", "m-1", "m-2")
 	admits("at last", "new-password", "m-1", "m-2")
-	// A file that is of no use changes nothing, and is told of.
+	// An unusable file changes nothing, and is reported.
 	is(follower, "\n")
 	admits("no password in the file", "new-password", "m-1", "m-2")
 	if s := c.status(follower); !strings.Contains(s.Problem, "has 0 passwords") {
@@ -117,7 +117,7 @@ func TestPasswordsOfAStore(t *testing.T) {
 	}
 }
 
-// While passwords are given to a store that had none, member by member, those that have one send on to one that has none.
+// While a store that had no passwords gets some, member by member, members that have them forward to one that does not.
 func TestAMemberWithAPasswordForwardsToOneWithout(t *testing.T) {
 	files := map[string]string{"m-2": passwordFile(t, "secret")}
 	c := newCluster(t, 2, 1, func(o *Options) { o.PasswordFile = files[o.Member] })
@@ -131,7 +131,7 @@ func TestAMemberWithAPasswordForwardsToOneWithout(t *testing.T) {
 	}
 }
 
-// What is to replace passwords is looked at without being told.
+// Changes of the password file are picked up without a notification.
 func TestPasswordsAreWatched(t *testing.T) {
 	path := passwordFile(t, "old-password")
 	n, err := Start(context.Background(), Options{Data: t.TempDir(), Listen: "127.0.0.1:0", Memory: 32 << 20, PasswordFile: path, Log: logr.Discard()})

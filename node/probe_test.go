@@ -12,7 +12,7 @@ import (
 	"github.com/go-logr/logr"
 )
 
-// probeFS fails the next sync of the disk probe with what next holds, and every write to it while there is write.
+// probeFS fails the next sync of the disk probe with the error in next, and every write to it while write is set.
 type probeFS struct {
 	vfs.FS
 	next, write atomic.Pointer[error]
@@ -45,8 +45,8 @@ func (f probeFile) Sync() error {
 	return f.File.Sync()
 }
 
-// A failed fsync of the disk probe ends the process: it never passes again, and a leader that lives on could not hold its Lease, on
-// a disk that may work again. One that finds no room is tried again.
+// A failed fsync of the disk probe ends the process: the probe never passes again, and a leader that lived on could not
+// hold its Lease, even on a disk that works again. One that finds no room is retried.
 func TestAFailedProbeEndsTheNode(t *testing.T) {
 	for _, c := range []struct {
 		err  error
@@ -56,12 +56,12 @@ func TestAFailedProbeEndsTheNode(t *testing.T) {
 		fs.next.Store(&c.err)
 		n, err := Start(t.Context(), Options{FS: fs, Data: "d", Listen: "127.0.0.1:0", Memory: 32 << 20, Log: logr.Discard()})
 		if c.ends && errors.Is(err, c.err) {
-			continue // before it could lead
+			continue // the probe failed before the node could lead
 		} else if err != nil {
 			t.Fatal(err)
 		}
 		until := time.Now().Add(20 * time.Second)
-		for fs.next.Load() != nil { // it is probed from the start
+		for fs.next.Load() != nil { // the disk is probed from the start
 			if time.Now().After(until) {
 				t.Fatal("the disk is not probed")
 			}
@@ -87,7 +87,8 @@ func TestAFailedProbeEndsTheNode(t *testing.T) {
 	}
 }
 
-// A file system that was made read-only under a member that has nothing to write ends it: it must not pass for a voter.
+// A file system that becomes read-only under a member that has nothing to write ends that member: it must not pass for a
+// voter.
 func TestAReadOnlyVolumeEndsAnIdleNode(t *testing.T) {
 	fs, readOnly := &probeFS{FS: vfs.NewMem()}, error(syscall.EROFS)
 	fs.write.Store(&readOnly)

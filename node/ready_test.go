@@ -8,7 +8,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// A follower that has restarted, and has not applied again what its log held, answers no reads yet: it is not ready either.
+// A follower that has restarted, and has not yet applied again what its log held, answers no reads, so it is not ready.
 func TestAFollowerIsReadyOnceItsReadsAreServed(t *testing.T) {
 	c := newCluster(t, 2, 1)
 	c.promote("m-1", "m-2")

@@ -10,7 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A member that comes when the log no longer reaches back is seeded with a snapshot while writes go on.
+// A member that joins when the log no longer reaches back is seeded with a snapshot while writes continue.
 func TestNewFollowerIsSeededUnderLoad(t *testing.T) {
 	c := newCluster(t, 1, 0)
 	c.promote("m-1")
@@ -42,7 +42,7 @@ func TestNewFollowerIsSeededUnderLoad(t *testing.T) {
 	c.eventually("m-2 has everything", func() bool { return c.status("m-2").Applied == c.status("m-1").Last.Position })
 	checkKeys(t, c.client("m-2"), acked, 400)
 
-	// It survives its own restart, and can lead.
+	// The new member survives its own restart, and can lead.
 	if err := c.nodes["m-2"].Stop(); err != nil {
 		t.Fatal(err)
 	}
@@ -55,8 +55,8 @@ func TestNewFollowerIsSeededUnderLoad(t *testing.T) {
 	checkKeys(t, c.client("m-2"), acked, 400)
 }
 
-// A member that comes when there is a follower is seeded by that one: the leader makes no checkpoint. The follower's port
-// listens everywhere, so its address is that of its connection to the leader.
+// A member that joins when there is a follower is seeded by that follower; the leader makes no checkpoint. The follower's
+// port listens on all addresses, so its address is taken from its connection to the leader.
 func TestNewFollowerIsSeededByAFollower(t *testing.T) {
 	for range 5 {
 		if seededByAFollower(t) {
@@ -66,7 +66,7 @@ func TestNewFollowerIsSeededByAFollower(t *testing.T) {
 	t.Fatal("the follower is never asked for a snapshot")
 }
 
-// seededByAFollower is false when a busy machine held the follower up for so long that another one was asked.
+// seededByAFollower returns false if a busy machine delayed the follower so long that another source was asked.
 func seededByAFollower(t *testing.T) bool {
 	dirs := map[string]string{"m-1": t.TempDir(), "m-2": t.TempDir(), "m-3": t.TempDir()} // removed after the nodes have stopped
 	c := newCluster(t, 0, 1, func(o *Options) { o.SeedRate = 8 << 20 })
@@ -132,7 +132,7 @@ func checkKeys(t *testing.T, cl *redis.Client, acked []string, base int) {
 	}
 }
 
-// An asynchronous leader that comes back with writes nobody else has loses them to quarantine, and is seeded anew.
+// An asynchronous leader that comes back with writes nobody else has gets them moved to quarantine, and is seeded.
 func TestDivergedLeaderIsSeededAndItsWritesAreKept(t *testing.T) {
 	c := newCluster(t, 2, 0)
 	c.promote("m-1", "m-2")

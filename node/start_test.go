@@ -13,8 +13,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// A node that cannot start says why, and gives its ports back: it panicked where the volume was in use, as by the pod before it that was
-// deleted by force. (Found in the log of a pod.)
+// A node that cannot start says why, and releases its ports. (It panicked if the volume was in use, as by the previous
+// pod that was deleted by force. Found in the log of a pod.)
 func TestStartInADirectoryInUse(t *testing.T) {
 	dir := t.TempDir()
 	first, err := Start(context.Background(), Options{Data: dir, Listen: "127.0.0.1:0", Memory: 32 << 20, Log: logr.Discard()})
@@ -40,7 +40,7 @@ func TestStartInADirectoryInUse(t *testing.T) {
 	_ = l.Close()
 }
 
-// The metrics port tells metrics, and nothing else: who may scrape a member may not tell it to lead.
+// The metrics port serves metrics and nothing else: a scraper of a member must not be able to give it orders.
 func TestTheMetricsPortTakesNoOrders(t *testing.T) {
 	n, err := Start(context.Background(), Options{
 		Data: t.TempDir(), Listen: "127.0.0.1:0", MetricsListen: "127.0.0.1:0", Memory: 32 << 20, Log: logr.Discard(),

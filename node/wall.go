@@ -4,5 +4,5 @@ package node
 
 import "time"
 
-// wallClock is the machine's clock.
+// wallClock returns the machine's time.
 func wallClock() time.Time { return time.Now() }

@@ -10,9 +10,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// Bounds of what an order may name.
+// Bounds on the contents of an order.
 const (
-	maxRules  = 2  // a change of rules keeps the older one beside the newer
+	maxRules  = 2  // a change of rules keeps the older rule beside the newer
 	maxVoters = 64 // far above the API's largest store
 	maxName   = 253
 	maxMillis = 24 * 60 * 60 * 1000
@@ -61,7 +61,7 @@ func checkEpoch(e replication.Epoch) error {
 	switch {
 	case e == 0:
 		return errors.New("epoch is missing or 0")
-	case e > maxEpoch: // a promise is for ever, and there must be epochs above it
+	case e > maxEpoch: // a promise lasts forever, and there must be epochs above it
 		return fmt.Errorf("epoch is %d, above %d", e, maxEpoch)
 	}
 	return nil
@@ -81,7 +81,8 @@ func checkMillis(field string, ms int64) error {
 	return nil
 }
 
-// checkRules refuses what no store can mean. A rule without voters is fine: it commits nothing until one is added.
+// checkRules rejects rules that make sense for no store. A rule without voters is fine: it commits nothing until one is
+// added.
 func checkRules(rules []replication.Rule) error {
 	if len(rules) == 0 || len(rules) > maxRules {
 		return fmt.Errorf("rules must number 1 to %d, not %d", maxRules, len(rules))

@@ -8,8 +8,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// TestRequestForSomebodyElse: an address outlives the pod that had it, and two stores may have one name: what is meant for
-// another member, or another store, changes nothing here.
+// TestRequestForSomebodyElse: an address outlives the pod that had it, and two stores may have the same name. A request
+// meant for another member or store changes nothing here.
 func TestRequestForSomebodyElse(t *testing.T) {
 	for name, tc := range map[string]struct {
 		uid, member string

@@ -13,7 +13,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// order answers one POSTed order: decode, check what needs no state, give it to the node, answer.
+// order returns a handler for POSTed orders: it decodes the order, checks what needs no state, passes it to the node, and
+// sends the answer.
 func order[Req, Reply any](s *Server, name string, check func(Req) error, give func(context.Context, Req) (Reply, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		req, err := decode[Req](w, r, s.now().Add(readTimeout))
@@ -36,7 +37,7 @@ func order[Req, Reply any](s *Server, name string, check func(Req) error, give f
 	}
 }
 
-// thenStatus makes the member's status the reply to an order that has no other.
+// thenStatus makes the member's status the reply to an order that has no reply of its own.
 func thenStatus[Req any](s *Server, give func(context.Context, Req) error) func(context.Context, Req) (wire.Status, error) {
 	return func(ctx context.Context, req Req) (wire.Status, error) {
 		if err := give(ctx, req); err != nil {
@@ -46,7 +47,8 @@ func thenStatus[Req any](s *Server, give func(context.Context, Req) error) func(
 	}
 }
 
-// heldUpPatience is for how long a member that is held up is asked for its status all the same: less than whoever asks waits.
+// heldUpPatience is how long a member that is held up gets to answer a status request anyway. It is shorter than callers
+// wait.
 const heldUpPatience = 100 * time.Millisecond
 
 func (s *Server) status(w http.ResponseWriter, r *http.Request) {
@@ -68,12 +70,12 @@ func (s *Server) status(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, st)
 }
 
-// writeError turns what the node said into a status code and a body.
+// writeError turns the node's error into a status code and a body.
 func (s *Server) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	code, reason := classify(err)
 	body := &wire.Error{Reason: reason, Message: err.Error()}
 	if code == http.StatusConflict {
-		// The state that the order contradicts, so that the operator decides anew without a further question.
+		// Include the state that the order contradicts, so that the operator can decide anew without another request.
 		if st, err := s.node.Status(r.Context()); err == nil {
 			body.Status = &st
 		}
@@ -99,15 +101,15 @@ func classify(err error) (code int, reason string) {
 	}
 }
 
-// decode reads exactly one JSON object of known fields. An unknown field is an error and not ignored: it is an order that
-// this version would carry out without a part of it.
+// decode reads exactly one JSON object of known fields. An unknown field is an error: ignoring it would carry out an
+// order without a part of it.
 func decode[Req any](w http.ResponseWriter, r *http.Request, deadline time.Time) (Req, error) {
 	var req Req
 	in := http.NewResponseController(w)
 	if err := in.SetReadDeadline(deadline); err != nil {
 		return req, fmt.Errorf("bound the request: %w", err)
 	}
-	defer in.SetReadDeadline(time.Time{}) // what is read from here on only tells whether the caller is still there
+	defer in.SetReadDeadline(time.Time{}) // later reads only tell whether the caller is still there
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBody))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&req); err != nil {
@@ -123,6 +125,6 @@ func writeJSON(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(code)
-	// A reader that has gone away will ask again: there is nobody to tell.
+	// A reader that is gone will ask again: there is nobody to report the error to.
 	_ = json.NewEncoder(w).Encode(v)
 }

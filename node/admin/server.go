@@ -17,28 +17,28 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// Bounds of the port. A caller that stays within the protocol never meets them.
+// Limits of the port. A caller that follows the protocol never hits them.
 const (
-	maxBody    = 64 << 10 // bytes of one order; the largest, two rules of every possible voter, is below 4 KiB
+	maxBody    = 64 << 10 // bytes of one order; the largest, with two rules of every possible voter, is below 4 KiB
 	maxHeader  = 16 << 10 // bytes
-	maxWatches = 32       // streams at a time
+	maxWatches = 32       // concurrent streams
 
-	readTimeout  = 10 * time.Second // the header, and then the body, of one request
+	readTimeout  = 10 * time.Second // for the header, and again for the body, of one request
 	writeTimeout = 60 * time.Second // an answer may wait for a handover, which the member bounds to 10 s
-	lineTimeout  = 10 * time.Second // one line of a stream; a reader slower than that asks again
+	lineTimeout  = 10 * time.Second // one line of a stream; a slower reader asks again
 	idleTimeout  = 2 * time.Minute
 	closeTimeout = time.Second
 )
 
 // Options of a Server.
 type Options struct {
-	// Registry is what /metrics tells; nil leaves the path out.
+	// Registry is what /metrics serves; nil leaves the path out.
 	Registry *prometheus.Registry
-	// StoreUID and Member are whose control port this is; see wire.HeaderStoreUID. "": nothing is checked.
+	// StoreUID and Member identify the owner of this control port; see wire.HeaderStoreUID. "" is not checked.
 	StoreUID, Member string
-	// Log takes every order and its outcome.
+	// Log receives every order and its outcome.
 	Log logr.Logger
-	// Now gives socket deadlines their origin; nil is the machine's clock.
+	// Now is the clock for socket deadlines; nil means the machine's.
 	Now func() time.Time
 }
 
@@ -60,13 +60,13 @@ func New(node Node, opt Options) *Server {
 	return &Server{node: node, opt: opt, log: opt.Log, now: now, watches: make(chan struct{}, maxWatches)}
 }
 
-// Serve answers on l until ctx ends; then it ends the streams, gives the rest a second, and closes l. It returns nil after
-// ctx has ended.
+// Serve answers on l until ctx ends. Then it ends the streams, gives other requests a second, closes l, and returns nil.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	return s.serve(ctx, l, "control", s.addressed(s.handler(isLoopback(l.Addr()))))
 }
 
-// ServeMetrics is Serve for a port that tells metrics and takes no orders: whoever watches need not reach the other.
+// ServeMetrics is Serve for a port that serves only metrics and takes no orders, so that monitoring needs no access to
+// the control port.
 func (s *Server) ServeMetrics(ctx context.Context, l net.Listener) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET "+wire.PathMetrics, s.metrics())
@@ -80,7 +80,8 @@ func (s *Server) serve(ctx context.Context, l net.Listener, port string, h http.
 		Handler:           h,
 		BaseContext:       func(net.Listener) context.Context { return streams },
 		ReadHeaderTimeout: readTimeout,
-		// No ReadTimeout: it would end the context of a request that is still being answered. decode bounds the body.
+		// No ReadTimeout: it would cancel the context of a request that is still being answered. decode bounds reading
+		// the body.
 		WriteTimeout:   writeTimeout,
 		IdleTimeout:    idleTimeout,
 		MaxHeaderBytes: maxHeader,
@@ -97,7 +98,7 @@ func (s *Server) serve(ctx context.Context, l net.Listener, port string, h http.
 		}
 	})
 	err := srv.Serve(l)
-	if stop() { // ctx lives: the listener itself failed
+	if stop() { // ctx has not ended: the listener itself failed
 		return fmt.Errorf("serve the %s port on %s: %w", port, l.Addr(), err)
 	}
 	<-stopped
@@ -131,12 +132,12 @@ func (s *Server) handler(profiling bool) http.Handler {
 func (s *Server) metrics() http.Handler {
 	return promhttp.HandlerFor(s.opt.Registry, promhttp.HandlerOpts{
 		ErrorLog: slog.NewLogLogger(logr.ToSlogHandler(s.log), slog.LevelWarn), MaxRequestsInFlight: 4,
-		ErrorHandling: promhttp.ContinueOnError, // a member that waits for its disk still tells of its disk
+		ErrorHandling: promhttp.ContinueOnError, // a member that waits for its disk still reports on its disk
 	})
 }
 
-// addressed turns away what is meant for somebody else: who had this address before, or the member of another store of the
-// same name.
+// addressed rejects requests meant for somebody else: the previous owner of this address, or the member of another store
+// of the same name.
 func (s *Server) addressed(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		uid, member := r.Header.Get(wire.HeaderStoreUID), r.Header.Get(wire.HeaderMember)
@@ -153,7 +154,7 @@ func (s *Server) addressed(next http.Handler) http.Handler {
 	})
 }
 
-// probe answers kubelet: the body is one sentence either way.
+// probe returns a handler for kubelet's probes. The body is one sentence either way.
 func probe(check func() error) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")

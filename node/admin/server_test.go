@@ -20,7 +20,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// script is a Node that answers as a test told it to and remembers what it was asked.
+// script is a Node that answers as a test tells it to and remembers what it was asked.
 type script struct {
 	mu      sync.Mutex
 	status  wire.Status
@@ -79,7 +79,7 @@ func (s *script) HeldUp() error { return s.heldUp }
 func (s *script) Live() error   { return s.live }
 func (s *script) Ready() error  { return s.ready }
 
-// serve starts a server on loopback and returns its URL and a function that stops it and waits for that.
+// serve starts a server on loopback. It returns its URL and a function that stops it and waits for its end.
 func serve(t *testing.T, node Node, opt Options) (url string, stop func()) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -132,7 +132,7 @@ func get(t *testing.T, url string) (int, string) {
 	return r.StatusCode, string(b)
 }
 
-// waiting is a Node whose status waits for something that does not come.
+// waiting is a Node whose Status blocks until its context ends.
 type waiting struct{ *script }
 
 func (waiting) Status(ctx context.Context) (wire.Status, error) {
@@ -140,7 +140,7 @@ func (waiting) Status(ctx context.Context) (wire.Status, error) {
 	return wire.Status{}, fmt.Errorf("wait: %w", ctx.Err())
 }
 
-// A member that cannot tell its status says why, to whoever has no patience; one that can, tells it.
+// A member that cannot give its status soon enough says why; one that can gives its status.
 func TestAMemberThatIsHeldUpSaysSo(t *testing.T) {
 	held := &script{heldUp: errors.New("the disk hangs"), status: wire.Status{Member: "orders-1"}}
 	url, _ := serve(t, waiting{held}, Options{})
@@ -346,7 +346,7 @@ func TestWatchTellsChangesAndEndsWithTheServer(t *testing.T) {
 		t.Fatalf("line after the change %+v", st)
 	}
 	stop()
-	for lines.Scan() { // at most a line that was under way
+	for lines.Scan() { // at most one line that was under way
 	}
 }
 

@@ -11,15 +11,15 @@ import (
 )
 
 const (
-	// watchPeriod is the longest silence of a stream: a reader that hears nothing for a few of them has lost the member, and
-	// begins to ask it.
+	// watchPeriod is the longest silence of a stream. A reader that hears nothing for several of them has lost the
+	// member, and starts to poll it.
 	watchPeriod = 200 * time.Millisecond
-	// watchPause is the shortest time between two lines. Changes meanwhile are told as one.
+	// watchPause is the shortest time between two lines. Changes in between are reported as one.
 	watchPause = 20 * time.Millisecond
 )
 
-// watch streams the status as JSON lines, empty ones where it tells nothing new, until the caller leaves, the server stops or a line
-// cannot be delivered.
+// watch streams the status as JSON lines, with empty lines where there is nothing new, until the caller leaves, the
+// server stops, or a line cannot be delivered.
 func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 	select {
 	case s.watches <- struct{}{}:
@@ -55,9 +55,10 @@ func (s *Server) watch(w http.ResponseWriter, r *http.Request) {
 	s.log.V(1).Info("status stream ended", "remote", r.RemoteAddr, "error", err)
 }
 
-// stream emits the status at once and after every change (many changes within watchPause are one), and at least every watchPeriod,
-// nil when its essence is that of the last one: there are as many readers as members, and reading takes most of an idle operator's
-// time. It returns when ctx ends, the node has no status or emit fails.
+// stream emits the status at once and after every change (changes within watchPause are merged), and at least every
+// watchPeriod. It emits nil if the status's essence has not changed since the last emit: an operator reads as many
+// streams as there are members, and decoding takes most of its time while idle. stream returns when ctx ends, the node
+// has no status, or emit fails.
 func stream(ctx context.Context, node Node, emit func(*wire.Status) error) error {
 	first, last := true, wire.Status{}
 	period := time.NewTicker(watchPeriod)
@@ -65,7 +66,7 @@ func stream(ctx context.Context, node Node, emit func(*wire.Status) error) error
 	pause := time.NewTicker(watchPause)
 	defer pause.Stop()
 	for {
-		changed := node.Changed() // before the status: a change in between is told by the next line
+		changed := node.Changed() // before the status: a change in between is reported by the next line
 		st, err := node.Status(ctx)
 		if err != nil {
 			return err

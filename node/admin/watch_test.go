@@ -12,8 +12,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// TestStreamPace runs on a fake clock: one line at once, one a second in silence, one soon after a change, and many changes
-// at once told as few lines of which the last has the newest state.
+// TestStreamPace runs on a fake clock: one line at once, one per watchPeriod in silence, one soon after a change, and
+// many changes in quick succession reported as few lines, of which the last has the newest state.
 func TestStreamPace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		type line struct {

@@ -1,4 +1,4 @@
-// Package latency counts how long things took, without a lock, in the classes of a Prometheus histogram.
+// Package latency measures durations in lock-free histograms with Prometheus buckets.
 //
 // May import: the standard library.
 package latency

@@ -11,14 +11,14 @@ const (
 	bounds = 21 // 2^4 ... 2^24 µs
 )
 
-// Histogram has a class for each power of two of microseconds, from 16 µs up to 16.8 s, and one above. The zero value is ready;
-// safe for concurrent use.
+// Histogram counts durations in buckets whose upper bounds are powers of two of microseconds, from 16 µs to 16.8 s, plus
+// one bucket for anything longer. The zero value is ready to use. A Histogram is safe for concurrent use.
 type Histogram struct {
 	classes [bounds + 1]atomic.Uint64
 	sum     atomic.Uint64 // microseconds
 }
 
-// Observe counts n things that took d each; less than nothing is nothing.
+// Observe counts n events that took d each. A negative d counts as zero.
 func (h *Histogram) Observe(d time.Duration, n int) {
 	us := uint64(max(0, d.Microseconds()))
 	i := 0
@@ -29,8 +29,9 @@ func (h *Histogram) Observe(d time.Duration, n int) {
 	h.sum.Add(us * uint64(n))
 }
 
-// Cumulative returns the histogram in Prometheus's form: all that were counted, the seconds that they took together, and the counts
-// at or below each bound in seconds. What is observed meanwhile may be in one of them and not in another.
+// Cumulative returns the histogram in Prometheus's form: the number of events, their total duration in seconds, and the
+// cumulative counts keyed by upper bound in seconds. The three results are not an atomic snapshot: a concurrent Observe
+// may show up in some and not in others.
 func (h *Histogram) Cumulative() (count uint64, sum float64, buckets map[float64]uint64) {
 	buckets = make(map[float64]uint64, bounds)
 	for i := range bounds {

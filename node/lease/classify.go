@@ -11,31 +11,31 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// RecordAnnotation is where the operator keeps the authority record on the Lease.
+// RecordAnnotation is the annotation of the Lease in which the operator keeps the authority record.
 const RecordAnnotation = "replicatedstore.io/record"
 
-// Answer is what an answer of the API server means to the leader of one epoch.
+// Answer classifies a response of the API server for the leader of one epoch.
 type Answer uint8
 
 const (
-	// Ours: the record names this epoch and the Lease this holder.
+	// Ours: the record names this epoch, and the Lease names this holder.
 	Ours Answer = iota + 1
 	// Deposed: the record names a higher epoch, whoever holds the Lease.
 	Deposed
-	// OtherHolder: the record names this epoch, but somebody else holds the Lease. The operator never writes that.
+	// OtherHolder: the record names this epoch, but the Lease another holder. The operator never writes that.
 	OtherHolder
-	// Unrecorded: the record is missing, unreadable or older than this epoch: lost, or restored from an older copy. The
-	// operator will go on from the members' promises; until then the Lease proves nothing.
+	// Unrecorded: the record is missing, unreadable or older than this epoch, because it was lost or restored from an
+	// older copy. The operator will continue from the members' promises; until then the Lease proves nothing.
 	Unrecorded
-	// Missing: there is no Lease.
+	// Missing: the Lease does not exist.
 	Missing
-	// Conflict: the object changed since it was read: read again.
+	// Conflict: the object has changed since it was read and must be read again.
 	Conflict
-	// Denied: the API server answers and will not let this member read or renew.
+	// Denied: the API server answers but does not let this member read or renew the Lease.
 	Denied
-	// Unreachable: no answer, or one that says nothing about the Lease.
+	// Unreachable: there was no answer, or one that says nothing about the Lease.
 	Unreachable
-	// DiskFailed: nothing was asked, because the disk probe did not pass.
+	// DiskFailed: nothing was asked of the API server, because the disk probe failed.
 	DiskFailed
 )
 
@@ -51,14 +51,14 @@ func (a Answer) String() string {
 	return fmt.Sprintf("Answer(%d)", uint8(a))
 }
 
-// verdict is an Answer with what it rests on.
+// verdict is an Answer and what it is based on.
 type verdict struct {
 	answer Answer
 	epoch  replication.Epoch // in the record; 0 when there is none
 	err    error             // nil exactly when answer is Ours
 }
 
-// classify says what an answer of the API server, a Lease or an error, means to self as the leader of epoch.
+// classify returns what a response of the API server, a Lease or an error, means to self as the leader of epoch.
 func classify(self string, epoch replication.Epoch, l *coordinationv1.Lease, err error) verdict {
 	if err != nil {
 		return verdict{answer: classifyError(err), err: err}
@@ -87,7 +87,7 @@ func classifyError(err error) Answer {
 	case apierrors.IsForbidden(err), apierrors.IsUnauthorized(err), apierrors.IsInvalid(err), apierrors.IsBadRequest(err),
 		apierrors.IsMethodNotSupported(err):
 		return Denied
-	default: // refused, timed out, overloaded, 5xx: it may even have been carried out
+	default: // refused, timed out, overloaded, 5xx: the request may even have been carried out
 		return Unreachable
 	}
 }
@@ -99,7 +99,7 @@ func holder(l *coordinationv1.Lease) string {
 	return *l.Spec.HolderIdentity
 }
 
-// recordedEpoch reads the one field of the record that concerns the leader. Other fields may come and go.
+// recordedEpoch reads the one field of the record that matters to the leader. Other fields may come and go.
 func recordedEpoch(l *coordinationv1.Lease) (replication.Epoch, error) {
 	text, ok := l.Annotations[RecordAnnotation]
 	if !ok {

@@ -1,13 +1,13 @@
-// Package lease is the leader's side of the store's Lease: it renews the Lease while its disk works and the authority
-// record still names its epoch, knows until when it may lead without having been able to, and learns there that it was
-// deposed.
+// Package lease is the leader's side of the store's Lease. It renews the Lease as long as the disk works and the
+// authority record still names the leader's epoch. It knows until when the member may lead if renewals fail, and it is
+// how a leader learns that it was deposed.
 //
-// The operator creates the Lease and writes its holder, its duration and the record; the leader writes spec.renewTime and
-// nothing else, under the resourceVersion it read. So a renewal and the operator's take-over never both succeed on one
-// version of the object: whoever is second reads again.
+// The operator creates the Lease and writes its holder, its duration and the record. The leader writes only
+// spec.renewTime, conditional on the resourceVersion it read. So a renewal and a takeover by the operator can never both
+// succeed on the same version of the object: the loser must read again.
 //
-// With K >= 1 the Lease detects a dead leader; with K = 0 it also protects: see Holder.Valid.
+// With K >= 1 the Lease only detects a dead leader. With K = 0 it also protects against two leaders: see Holder.Valid.
 //
-// The Lease's renewTime is for people and for "it changed"; nobody may order it against a clock of his own
+// The Lease's renewTime is informational and shows that the Lease changed. Nobody may compare it with a local clock
 // (Kubernetes' leader election and Gray & Cheriton, "Leases", SOSP 1989, §2).
 package lease

@@ -8,8 +8,8 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 )
 
-// TestAnotherDurationIsTakenUpAtOnce: a long Lease is renewed seldom, and whoever looks goes by the shorter duration as soon as it is
-// written.
+// TestAnotherDurationIsTakenUpAtOnce: a long Lease is renewed seldom, and an observer goes by the shorter duration as
+// soon as it is written.
 func TestAnotherDurationIsTakenUpAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, "a", epoch7)
@@ -32,8 +32,8 @@ func TestAnotherDurationIsTakenUpAtOnce(t *testing.T) {
 	})
 }
 
-// TestAShorterDurationWhileNothingCanBeRenewed: what was renewed under a longer one is held no longer than under the shorter one, which the
-// operator goes by from then on. A longer one gives no more than it was renewed under.
+// TestAShorterDurationWhileNothingCanBeRenewed: a renewal under a longer duration holds no longer than the shorter one,
+// which the operator goes by from then on. A longer duration does not extend a renewal under a shorter one.
 func TestAShorterDurationWhileNothingCanBeRenewed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, "a", epoch7)

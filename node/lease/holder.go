@@ -16,7 +16,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// Client is what a Holder needs of the Leases of one namespace; client-go's LeaseInterface has it.
+// Client is what a Holder needs of the Leases of one namespace. client-go's LeaseInterface implements it.
 type Client interface {
 	Get(ctx context.Context, name string, opts metav1.GetOptions) (*coordinationv1.Lease, error)
 	Patch(ctx context.Context, name string, pt types.PatchType, data []byte, opts metav1.PatchOptions, subresources ...string) (*coordinationv1.Lease, error)
@@ -27,50 +27,50 @@ type Options struct {
 	Client Client
 	Name   string // of the Lease
 	Self   string // this member: the holder identity that the operator writes
-	// Probe passes when the data directory takes a durable write. It returns soon after its context ends, also when the
-	// disk does not. A leader whose disk hangs must lose the Lease, so there is no renewal without it.
+	// Probe returns nil if the data directory takes a durable write. It must return soon after its context ends, even if
+	// the disk hangs. A leader whose disk hangs must lose the Lease, so there is no renewal without a successful Probe.
 	Probe func(ctx context.Context) error
 	Log   logr.Logger
-	// Now is the clock; its monotonic reading is what deadlines rest on. Nil: the machine's.
+	// Now is the clock; deadlines rest on its monotonic reading. Nil means the machine's.
 	Now func() time.Time
-	// Wall is the calendar that renew times are of; nobody orders by them. Nil: Now.
+	// Wall is the wall clock for renew times; nothing is ordered by them. Nil means Now.
 	Wall func() time.Time
 }
 
 // Callbacks tell the member what becomes of its Lease. They run on Hold's goroutine and must not block. Each may be nil.
 type Callbacks struct {
-	// Renewed: Valid is true until then, unless renewed again.
+	// Renewed is called after a renewal: Valid is true until then, unless the Lease is renewed again.
 	Renewed func(until time.Time)
-	// Failed: one try did not renew; the next follows soon.
+	// Failed is called when one try did not renew the Lease; the next follows soon.
 	Failed func(Answer, error)
-	// Deposed: the record names a higher epoch. Hold ends.
+	// Deposed is called when the record names a higher epoch. Hold ends.
 	Deposed func(replication.Epoch)
 }
 
-// ErrDeposed is what Hold ends with when the record names a higher epoch.
+// ErrDeposed is returned by Hold when the record names a higher epoch.
 var ErrDeposed = errors.New("the record names a higher epoch")
 
-// Parts of the Lease's duration d. They give every stretch of d/3 at least three tries before Valid turns false.
+// Fractions of the Lease's duration d. They give every stretch of d/3 at least three tries before Valid turns false.
 const (
-	periodPart  = 3  // renewed every d/3, less up to a fifth of that as jitter
-	timeoutPart = 6  // one try, probe included, takes at most d/6
-	retryPart   = 20 // after a failed try the next begins d/20 later
-	conflicts   = 4  // reads of a changed object within one try
+	periodPart  = 3  // renew every d/3, minus up to a fifth of that as jitter
+	timeoutPart = 6  // one try, including the probe, takes at most d/6
+	retryPart   = 20 // the next try begins d/20 after a failed one
+	conflicts   = 4  // how often one try reads a changed object
 )
 
 // Holder renews one Lease. Hold runs on one goroutine at a time; the other methods are safe for concurrent use.
 type Holder struct {
 	opt      Options
 	duration atomic.Int64            // nanoseconds, as asked for by Hold or SetDuration
-	changed  chan struct{}           // gets one when duration is another
-	renewed  atomic.Pointer[renewal] // the newest that succeeded; nil: not held
+	changed  chan struct{}           // receives when duration has changed
+	renewed  atomic.Pointer[renewal] // the newest successful one; nil: not held
 	seen     *coordinationv1.Lease   // Hold's goroutine only: the newest version known to be ours
 }
 
-// renewal is one that succeeded.
+// renewal is a successful renewal.
 type renewal struct {
 	sent  time.Time     // just before its request
-	under time.Duration // the shorter of the duration ordered and the one in the object, which the operator goes by
+	under time.Duration // the shorter of the ordered duration and the one in the object, which the operator goes by
 }
 
 // New returns a Holder that holds nothing yet.
@@ -84,18 +84,19 @@ func New(opt Options) *Holder {
 	return &Holder{opt: opt, changed: make(chan struct{}, 1)}
 }
 
-// Valid reports whether the Lease is held at now: less than two thirds of its duration have passed since the request of
-// the last successful renewal was sent.
+// Valid reports whether the Lease is held at now: less than two thirds of its duration have passed since the last
+// successful renewal's request was sent.
 //
 // Guarantee (what K = 0 rests on): nobody takes over while Valid is true. The API server applied the renewal after its
-// request was sent, and the operator waits a whole duration after it saw it applied. The third in between covers clocks
-// that run at different rates. now must carry a monotonic reading.
+// request was sent, and the operator waits a whole duration after it saw the renewal applied. The remaining third covers
+// clocks that run at different rates. now must carry a monotonic reading.
 func (h *Holder) Valid(now time.Time) bool {
 	return now.Before(h.Deadline())
 }
 
-// Deadline is when Valid turns false; the zero time when the Lease is not held. A duration that was shortened since the last renewal
-// shortens what that one holds: the operator goes by the shorter one from before it ordered that, whether or not another renewal succeeds.
+// Deadline returns when Valid turns false; the zero time if the Lease is not held. If the duration was shortened since
+// the last renewal, that renewal, too, counts for the shorter duration only: the operator goes by the shorter one from
+// before it orders it, whether or not another renewal succeeds.
 func (h *Holder) Deadline() time.Time {
 	r := h.renewed.Load()
 	if r == nil {
@@ -104,8 +105,8 @@ func (h *Holder) Deadline() time.Time {
 	return r.sent.Add(min(r.under, time.Duration(h.duration.Load())) / 3 * 2)
 }
 
-// SetDuration changes the duration: a shorter one for what is held, too. The next renewal follows at once, for under a shorter one it would
-// be late.
+// SetDuration changes the duration, also for the current renewal if it is shorter. It triggers a renewal at once, because
+// under a shorter duration the next one would come late.
 func (h *Holder) SetDuration(d time.Duration) {
 	if h.duration.Swap(int64(d)) == int64(d) {
 		return
@@ -116,7 +117,8 @@ func (h *Holder) SetDuration(d time.Duration) {
 	}
 }
 
-// Hold renews until ctx ends (nil) or the record names a higher epoch (ErrDeposed). After it returns, Valid is false.
+// Hold renews the Lease until ctx ends (nil) or the record names a higher epoch (ErrDeposed). After it returns, Valid is
+// false.
 func (h *Holder) Hold(ctx context.Context, epoch replication.Epoch, duration time.Duration, cb Callbacks) error {
 	if duration <= 0 {
 		return fmt.Errorf("hold the Lease %s: duration %v", h.opt.Name, duration)
@@ -157,7 +159,7 @@ func (h *Holder) Hold(ctx context.Context, epoch replication.Epoch, duration tim
 	return nil
 }
 
-// try renews once: probe, read if needed, patch. The renewal is one when the answer is Ours.
+// try renews once: probe, read if needed, patch. r is valid only if the answer is Ours.
 func (h *Holder) try(ctx context.Context, epoch replication.Epoch, d time.Duration) (r renewal, v verdict) {
 	ctx, cancel := context.WithTimeout(ctx, d/timeoutPart)
 	defer cancel()
@@ -181,14 +183,14 @@ func (h *Holder) try(ctx context.Context, epoch replication.Epoch, d time.Durati
 		case Conflict:
 			h.seen = nil
 		default:
-			h.seen = nil // it may have been applied all the same
+			h.seen = nil // the patch may have been applied anyway
 			return r, v
 		}
 	}
 	return r, v
 }
 
-// shorter is the shorter of the duration ordered and the one in the object.
+// shorter returns the shorter of the ordered duration and the one in the object.
 func shorter(d time.Duration, l *coordinationv1.Lease) time.Duration {
 	if s := l.Spec.LeaseDurationSeconds; s != nil && *s > 0 {
 		d = min(d, time.Duration(*s)*time.Second)
@@ -209,7 +211,7 @@ func (h *Holder) patch(ctx context.Context) (*coordinationv1.Lease, error) {
 
 const fieldManager = "replicatedstore-node"
 
-// pause waits for d, for the end of ctx, or until it is woken.
+// pause waits until d has passed, ctx ends, or wake receives.
 func pause(ctx context.Context, d time.Duration, wake <-chan struct{}) {
 	t := time.NewTimer(max(d, 0))
 	defer t.Stop()

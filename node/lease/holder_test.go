@@ -21,7 +21,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// server is one Lease behind an API server that keeps resourceVersions, takes a while, and can be cut off.
+// server is one Lease behind an API server that maintains resourceVersions, is slow, and can be cut off.
 type server struct {
 	t     *testing.T
 	takes time.Duration // one request, there and back
@@ -30,7 +30,7 @@ type server struct {
 	lease   *coordinationv1.Lease
 	version int
 	cut     bool        // requests hang until their context ends
-	lost    bool        // requests are carried out, but their answers are lost
+	lost    bool        // requests are carried out, but the answers are lost
 	renewed []time.Time // when each renewal was applied
 }
 
@@ -44,7 +44,7 @@ func newServer(t *testing.T, holder string, epoch replication.Epoch) *server {
 	return s
 }
 
-// write is the operator's: it changes the object under a new version.
+// write is a write by the operator: it changes the object under a new version.
 func (s *server) write(f func(*coordinationv1.Lease)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -133,7 +133,7 @@ const (
 	duration = 6 * time.Second
 )
 
-// held runs a Holder of epoch 7 by member a against s, in a bubble with a fake clock.
+// held is a Holder run by member a in epoch 7 against s, in a bubble with a fake clock.
 type held struct {
 	*Holder
 	mu      sync.Mutex
@@ -200,8 +200,8 @@ func TestHoldRenewsEveryThird(t *testing.T) {
 	})
 }
 
-// TestValidEndsBeforeAnybodyTakesOver holds the guarantee of K = 0 for cuts at every moment of the cycle: Valid is false at
-// the latest two thirds of the duration after the last renewal was applied, while the answers may have been lost or late.
+// TestValidEndsBeforeAnybodyTakesOver checks the guarantee of K = 0 for cuts at every moment of the cycle: Valid turns
+// false at the latest two thirds of the duration after the last renewal was applied, even if answers were lost or late.
 func TestValidEndsBeforeAnybodyTakesOver(t *testing.T) {
 	for at := time.Duration(0); at < 5*time.Second; at += 137 * time.Millisecond {
 		for _, lost := range []bool{false, true} {
@@ -265,7 +265,7 @@ func TestADiskThatHangsCostsTheLease(t *testing.T) {
 		})
 		time.Sleep(3 * time.Second)
 		hangs.Store(true)
-		time.Sleep(10 * time.Millisecond) // a patch that had passed its probe
+		time.Sleep(10 * time.Millisecond) // a patch whose probe had passed
 		before := len(s.renewals())
 		time.Sleep(duration)
 		if len(s.renewals()) != before {
@@ -303,8 +303,8 @@ func TestDeposedEndsTheHold(t *testing.T) {
 	}
 }
 
-// TestTheOperatorsWritesSurvive: the operator writes between any two renewals; nothing of its is lost, and the Lease is held
-// all along.
+// TestTheOperatorsWritesSurvive: the operator writes between any two renewals. None of its writes is lost, and the Lease
+// is held all the time.
 func TestTheOperatorsWritesSurvive(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, "a", epoch7)
@@ -378,7 +378,7 @@ func TestTheShorterDurationBindsTheDeadline(t *testing.T) {
 	})
 }
 
-// Renew times are of the calendar; how long the Lease is held is not, whatever that does.
+// Renew times are calendar times. How long the Lease is held does not depend on the calendar, whatever it does.
 func TestTheCalendarIsNoClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, "a", epoch7)

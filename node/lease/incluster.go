@@ -10,8 +10,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// InCluster returns a client of the Lease "namespace/name" with the credentials of the pod that this process runs in. The
-// pod's role needs the verbs get and patch on that Lease.
+// InCluster returns a client for the Lease "namespace/name", and the Lease's name. It uses the credentials of the pod
+// that this process runs in. The pod's role needs the verbs get and patch on that Lease.
 func InCluster(namespacedName string) (Client, string, error) {
 	namespace, name, ok := strings.Cut(namespacedName, "/")
 	if !ok || namespace == "" || name == "" || strings.Contains(name, "/") {
@@ -25,7 +25,7 @@ func InCluster(namespacedName string) (Client, string, error) {
 	return c, name, err
 }
 
-// apiClient is client-go's with a way to leave a connection that has gone dead.
+// apiClient is client-go's client with a way to abandon a dead connection.
 type apiClient struct {
 	coordinationv1client.LeaseInterface
 	transport http.RoundTripper
@@ -43,6 +43,6 @@ func newClient(config *rest.Config, namespace string) (*apiClient, error) {
 	return &apiClient{c.Leases(namespace), h.Transport}, nil
 }
 
-// CloseIdle drops connections. HTTP/2 keeps using one connection for half a minute after the network beneath it is gone,
-// which is longer than most Leases last.
+// CloseIdle drops idle connections. HTTP/2 keeps using a connection for half a minute after the network beneath it is
+// gone, which is longer than most Leases last.
 func (c *apiClient) CloseIdle() { utilnet.CloseIdleConnectionsFor(c.transport) }

@@ -12,33 +12,34 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// diskWrite is the category under which the file system counts the probe's writes.
+// diskWrite is the category under which the file system accounts the probe's writes.
 const diskWrite vfs.DiskWriteCategory = "probe"
 
-// probeFile's one block is overwritten in place, so that a full disk, on which the log may still have room prepared, does
-// not fail it.
+// The probe overwrites one block of probeFile in place, so that it does not fail on a full disk, on which the log may
+// still have room prepared.
 const (
 	probeFile  = "probe"
 	probeBytes = 512
 )
 
-// DiskProbe tells whether a directory takes durable writes in time. It is safe for concurrent use.
+// DiskProbe checks whether a directory takes durable writes in time. It is safe for concurrent use.
 //
-// Invariant: at most one write is under way. While the disk hangs, the goroutine of that write waits for it, and every
-// Check fails when its context ends, without a goroutine of its own.
+// Invariant: at most one write is under way. While the disk hangs, only that write's goroutine waits for it; every Check
+// fails when its context ends and starts no other goroutine.
 type DiskProbe struct {
 	fs   vfs.FS
 	path string
 	fail func(error)
-	turn chan error // cap 1; holds what is final, or nil, while no write is under way
+	turn chan error // cap 1; holds the final error, or nil, while no write is under way
 
 	// Owned by whoever took the turn.
-	file vfs.File // nil: the next write makes a fresh one
+	file vfs.File // nil: the next write creates a new one
 	next uint64   // numbers the writes
 }
 
-// OpenDiskProbe opens the probe's file in dir; it writes nothing yet. fail is told of a failed write or sync, once: it must end the process, for the
-// probe never passes again. It is called on a goroutine of the probe's own, also when every Check has given up before.
+// OpenDiskProbe opens the probe's file in dir; it writes nothing yet. fail is called once, with a failed write or sync.
+// It must end the process, because the probe never passes again. It is called on the probe's own goroutine, even if every
+// Check has given up before.
 func OpenDiskProbe(fs vfs.FS, dir string, fail func(error)) (*DiskProbe, error) {
 	p := &DiskProbe{fs: fs, path: fs.PathJoin(dir, probeFile), fail: fail, turn: make(chan error, 1)}
 	if err := p.open(); err != nil {
@@ -57,13 +58,14 @@ func (p *DiskProbe) open() error {
 	return nil
 }
 
-// Check writes and syncs. After a failed sync it fails for ever: the pages that could not be written are forgotten by the
-// kernel, so a later success would prove nothing (Rebello et al., "Can Applications Recover from fsync Failures?", 2020). So it does after a
-// failed write: the file system was made read-only, has shut down, or has lost its device, and a member that has nothing to write would hear
-// of that nowhere else, and pass for a whole voter.
+// Check writes and syncs. After a failed sync it fails forever: the kernel forgets pages that it could not write, so a
+// later success would prove nothing (Rebello et al., "Can Applications Recover from fsync Failures?", 2020). It also
+// fails forever after a failed write: the file system has become read-only, has shut down, or has lost its device. A
+// member with nothing to write would learn of that nowhere else, and would pass for a healthy voter.
 //
-// What found no room, the sync too where blocks are allocated only then, says nothing against the disk. The probe holds no data that could be
-// lost with those pages, so it goes on with a fresh file, whose sync can only tell of what is written to that one.
+// Running out of space says nothing against the disk, even at the sync, where some file systems allocate blocks. The
+// probe holds no data that could be lost with those pages, so it continues with a new file, whose sync reports only on
+// writes to that file.
 func (p *DiskProbe) Check(ctx context.Context) error {
 	var last error
 	select {
@@ -92,7 +94,7 @@ func (p *DiskProbe) Check(ctx context.Context) error {
 	}
 }
 
-// write returns what ends the probe for good, or what only this write failed with.
+// write returns in final what ends the probe for good, and in err what only this write failed with.
 func (p *DiskProbe) write() (final, err error) {
 	if err = p.writeBlock(); err != nil {
 		if passes(err) {
@@ -105,7 +107,7 @@ func (p *DiskProbe) write() (final, err error) {
 	case err == nil:
 		return nil, nil
 	case durable.IsNoSpace(err):
-		_ = p.file.Close() // it fails with the same, and is not used any more
+		_ = p.file.Close() // it fails with the same error, and the file is not used any more
 		p.file = nil
 		return nil, fmt.Errorf("sync the disk probe: %w", err)
 	default:
@@ -128,12 +130,12 @@ func (p *DiskProbe) writeBlock() error {
 	return nil
 }
 
-// passes reports whether err says nothing against the disk: there is no room on it, or the process has too many files open.
+// passes reports whether err says nothing against the disk: it has no room, or the process has too many files open.
 func passes(err error) bool {
 	return durable.IsNoSpace(err) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
-// Close waits for a write that is under way, or for the end of ctx, and closes the file.
+// Close waits for a write that is under way, or until ctx ends, and closes the file.
 func (p *DiskProbe) Close(ctx context.Context) error {
 	select {
 	case <-p.turn:

@@ -21,7 +21,7 @@ type badDisk struct {
 	writeErr atomic.Pointer[error]
 	syncs    atomic.Int32
 	opens    atomic.Int32
-	final    atomic.Int32 // how often it was told that the probe has failed for good
+	final    atomic.Int32 // how often the probe reported its final failure
 }
 
 func (d *badDisk) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
@@ -126,8 +126,9 @@ func TestAFailedSyncIsFinalAndAFullDiskIsNot(t *testing.T) {
 	}
 }
 
-// A write that fails ends the process, as on a file system that was made read-only: a member that has nothing to write finds out by nothing
-// else. What only says that the disk is full does not, nor that the process has too many files open.
+// A failed write ends the process, for example on a file system that has become read-only: a member with nothing to write
+// would not find out otherwise. An error that only says that the disk is full does not end it, nor does one about too
+// many open files.
 func TestAFailedWriteIsFinal(t *testing.T) {
 	for err, final := range map[error]int32{
 		syscall.EROFS: 1, syscall.EIO: 1, syscall.ENODEV: 1, syscall.ENOSPC: 0, syscall.EDQUOT: 0, syscall.EMFILE: 0,
@@ -147,7 +148,7 @@ func TestAFailedWriteIsFinal(t *testing.T) {
 	}
 }
 
-// A sync that fails when nobody waits for it any more ends the process all the same, without another Check.
+// A sync that fails when nobody waits for it any more ends the process too, without another Check.
 func TestAFailedSyncIsToldWhenNobodyWaitsForIt(t *testing.T) {
 	disk, p := openProbe(t)
 	hang := make(chan struct{})
@@ -165,7 +166,7 @@ func TestAFailedSyncIsToldWhenNobodyWaitsForIt(t *testing.T) {
 	}
 }
 
-// A sync that finds no room is no broken disk: the probe passes again once there is room, with a fresh file.
+// A sync that finds no room does not mean a broken disk: the probe passes again, with a new file, once there is room.
 func TestASyncThatFindsNoRoomIsNotFinal(t *testing.T) {
 	for _, full := range []error{syscall.ENOSPC, syscall.EDQUOT} {
 		disk, p := openProbe(t)

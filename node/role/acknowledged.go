@@ -7,13 +7,14 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// held is how far the logs of this leader's followers are durable, for readers that must not wait for the role's turn.
+// held publishes how far each follower's log is durable, for readers that must not wait for the role's turn.
 type held struct {
 	mu        sync.Mutex // a leaf
 	positions []replication.Position
 }
 
-// publishHeld runs before a commit is made known: who has seen that finds here the acknowledgements that made it.
+// publishHeld runs before a commit is published, so that whoever has seen the commit also finds the acknowledgements that
+// made it.
 func (m *Member) publishHeld() {
 	h := &m.held
 	h.mu.Lock()
@@ -21,7 +22,8 @@ func (m *Member) publishHeld() {
 	h.positions = m.core.Held(h.positions[:0])
 }
 
-// Acknowledged returns whether p is durable here, and on how many followers it is. It never waits, and may be called from anywhere.
+// Acknowledged reports whether p is durable here, and on how many followers. It never waits and may be called by any
+// goroutine.
 func (m *Member) Acknowledged(p replication.Position) (local bool, followers int) {
 	h := &m.held
 	h.mu.Lock()
@@ -34,12 +36,12 @@ func (m *Member) Acknowledged(p replication.Position) (local bool, followers int
 	return m.Contents().Log.Durable().Position >= p, followers
 }
 
-// WaitAcknowledged waits until p is on that many followers (and durable here, if local is set), ctx ends, or this member
-// no longer leads.
+// WaitAcknowledged waits until p is durable on that many followers (and here, if local is set), ctx ends, or this member
+// no longer leads. It returns what Acknowledged does then.
 func (m *Member) WaitAcknowledged(ctx context.Context, p replication.Position, local bool, followers int) (bool, int) {
 	_ = m.works.Do(ctx, func() {
 		if m.leader != nil {
-			m.leader.shipAll() // commits may wait for fewer
+			m.leader.shipAll() // commits may need fewer followers, so the others may not have been sent p yet
 		}
 	})
 	for {

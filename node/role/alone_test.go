@@ -15,7 +15,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// retainedOnce waits until r has begun and ended a round of retention.
+// retainedOnce waits until r has started and finished a round of retention.
 func retainedOnce(t *testing.T, r *Runner) {
 	t.Helper()
 	do := func(f func()) {
@@ -31,8 +31,8 @@ func retainedOnce(t *testing.T, r *Runner) {
 	})
 }
 
-// An asynchronous leader whose volume is full is deposed: what it alone has acknowledged stays in its log until it is told to cut it, so that
-// all of it is in quarantine afterwards.
+// An asynchronous leader whose volume is full is deposed. What it alone has acknowledged stays in its log until it is
+// told to cut it, so that all of it is in quarantine afterwards.
 func TestADeposedLeaderKeepsWhatItAloneHas(t *testing.T) {
 	fs := &sizedFS{FS: vfs.NewMem()}
 	fs.free.Store(500 << 20)
@@ -61,7 +61,8 @@ func TestADeposedLeaderKeepsWhatItAloneHas(t *testing.T) {
 	}
 }
 
-// Whoever does not lead prunes its log once a leader has told that it holds the same; or the log has no room any more.
+// A member that does not lead prunes its log only once a leader is known to hold the same, or the log has no room any
+// more.
 func TestWhatNoLeaderIsKnownToHaveIsNotPruned(t *testing.T) {
 	r, _ := startTight(t)
 	if err := r.works.Do(t.Context(), func() {
@@ -116,8 +117,8 @@ func TestWhatNoLeaderIsKnownToHaveIsNotPruned(t *testing.T) {
 	}
 }
 
-// Where a log does not reach back to where it parts from the leader's, how many writes are in the state only, and go with it, is told in the
-// member's log and in the quarantine file.
+// If a log does not reach back to where it diverges from the leader's, the member's log and the quarantine file report
+// how many writes are in the state only and are lost with it.
 func TestWhatIsInNoLogIsTold(t *testing.T) {
 	var told atomic.Bool
 	c := newCluster(t)

@@ -10,16 +10,16 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// applyBatch bounds what one Apply takes, in bytes of log.
+// applyBatch bounds one call of Apply, in bytes of log.
 const applyBatch = 4 << 20
 
-// applier applies committed, durable records in its own goroutine, so that a stall of the state machine delays replies
-// and never heartbeats.
+// applier applies committed, durable records on a goroutine of its own, so that a stalled state machine delays replies
+// but never heartbeats.
 type applier struct {
 	c       *Contents
 	target  atomic.Uint64 // apply up to here
 	wake    chan struct{} // cap 1
-	applied func()        // told that something was
+	applied func()        // called after each batch
 	quit    context.Context
 	end     context.CancelFunc // of quit
 	ended   chan struct{}
@@ -33,7 +33,7 @@ func startApplier(c *Contents, applied func(), fail func(error)) *applier {
 	return a
 }
 
-// raise lets the applier go on up to p.
+// raise lets the applier advance up to p.
 func (a *applier) raise(p replication.Position) {
 	if uint64(p) <= a.target.Load() {
 		return
@@ -42,8 +42,8 @@ func (a *applier) raise(p replication.Position) {
 	nudge(a.wake)
 }
 
-// stop returns once nothing is being applied. It does not wait for room: another applier may go on where this one ended. It may be
-// called again: by close, after a replacement that failed.
+// stop returns once nothing is being applied any more. It does not wait for room: another applier may continue where this
+// one stopped. It may be called again, as close does after a failed replacement.
 func (a *applier) stop() {
 	a.end()
 	<-a.ended
@@ -66,7 +66,7 @@ func (a *applier) run() {
 			case errors.Is(err, context.Canceled):
 				return
 			case errors.Is(err, store.ErrClosed):
-				<-a.quit.Done() // who had the state give up stops this, too
+				<-a.quit.Done() // whoever made the state give up also stops this applier
 				return
 			default:
 				a.fail(err)
@@ -76,7 +76,7 @@ func (a *applier) run() {
 	}
 }
 
-// once applies one batch; more is false when the target is reached.
+// once applies one batch. more is false once the target is reached.
 func (a *applier) once(buf *[]replication.Record) (more bool, err error) {
 	from, target := a.c.State.Applied().Position+1, replication.Position(a.target.Load())
 	if from > target {
@@ -101,7 +101,7 @@ func (a *applier) once(buf *[]replication.Record) (more bool, err error) {
 	return true, nil
 }
 
-// nudge leaves a token in c, which has room for one.
+// nudge puts a token into c, which has capacity 1, unless there is one already.
 func nudge(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

@@ -8,10 +8,11 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/peer"
 )
 
-// A long record takes a slow network, or a slow disk, longer than a leader or a follower may be silent. Neither is, as long as that gets on.
+// On a slow network or disk, a long record may take longer than a leader or a follower may be silent. As long as it makes
+// progress, neither counts as silent.
 
-// Arriving implements peer.Follower: a leader of whose message bytes arrive is heard. The acknowledgement that answers it names no later
-// Append than the one before, so it grants nothing more.
+// Arriving implements peer.Follower: a leader whose message is still arriving counts as heard. The acknowledgement sent
+// in response names the same Append as the previous one, so it extends no grant.
 func (s *Session) Arriving() {
 	at := s.m.opt.Now()
 	s.m.works.Post(func() {
@@ -25,17 +26,17 @@ func (s *Session) Arriving() {
 	})
 }
 
-// taking is a session that waits for the disk to take what arrived before. began and toldAt, when it was told last that the disk gets on, are
-// nanoseconds since the member's start.
+// taking is a session that waits for the disk to take what has arrived. began, and toldAt, when progress was last
+// reported, are in nanoseconds since the member's start.
 type taking struct {
 	s      *Session
 	began  int64
 	toldAt atomic.Int64
 }
 
-// prepare has the log do ahead, beside the role's turn, what it would have to wait for the disk for in it, before it takes recs. As long as
-// the disk gets on, but for no longer than that would excuse this member, that is as if they were still arriving: nobody looks meanwhile
-// whether their leader is there.
+// prepare makes the log do ahead of time, without the role's turn, what taking recs would wait for the disk for. While
+// the disk makes progress, but no longer than turnExcused, recs count as still arriving, because this goroutine cannot
+// notice meanwhile whether the leader is alive.
 func (s *Session) prepare(recs []replication.Record) {
 	size := 0
 	for i := range recs {
@@ -52,7 +53,7 @@ func (s *Session) prepare(recs []replication.Record) {
 	s.m.prepare(log, size)
 }
 
-// wrote is told that a write to the log's disk has ended. Called from anywhere.
+// wrote is called when a write to the log's disk has ended. It may be called by any goroutine.
 func (m *Member) wrote() {
 	now := m.stopwatch()
 	m.wroteAt.Store(now)

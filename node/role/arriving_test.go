@@ -32,7 +32,7 @@ func putLong(t *testing.T, r *Runner, size int) store.Ticket {
 	return ticket
 }
 
-// follower makes r follow another member over s, as if a connection had come as far as its stream.
+// follower makes r follow another member over s, as if a connection had got as far as streaming.
 func follower(t *testing.T, r *Runner, e replication.Epoch) *Session {
 	t.Helper()
 	s := &Session{m: r.Member, acks: make(chan struct{}, 1)}
@@ -49,7 +49,7 @@ func follower(t *testing.T, r *Runner, e replication.Epoch) *Session {
 	return s
 }
 
-// While a record takes long to arrive, its leader is heard, and told so; nothing is granted by that.
+// While a record takes long to arrive, its leader counts as heard and is told so; that grants nothing.
 func TestWhatArrivesIsHeard(t *testing.T) {
 	var ahead atomic.Int64
 	o := options()
@@ -83,7 +83,7 @@ func TestWhatArrivesIsHeard(t *testing.T) {
 	}
 }
 
-// A leader hears a follower that says again what it has said, and serves no linearizable read by that.
+// A leader hears a follower that repeats its acknowledgement, but serves no linearizable read because of it.
 func TestAcknowledgedAgainIsHeard(t *testing.T) {
 	var ahead atomic.Int64
 	o := options()
@@ -110,8 +110,9 @@ func TestAcknowledgedAgainIsHeard(t *testing.T) {
 	}
 }
 
-// A leader whose turn is held by a disk that gets on does not say that it hears nobody, nor that it is stuck, for a while; one whose disk
-// does not get on says so in time. Whatever holds the turn for long, it is stuck: it commits nothing and answers nobody.
+// A leader whose turn is held by a disk that makes progress does not, for a while, report that it is deaf or stuck. If
+// the disk makes no progress, it reports that in time. Whatever holds the turn for long, the leader is stuck: it commits
+// nothing and answers nobody.
 func TestADiskThatGetsOnDeafensNobody(t *testing.T) {
 	var ahead atomic.Int64
 	o := options()
@@ -136,7 +137,7 @@ func TestADiskThatGetsOnDeafensNobody(t *testing.T) {
 	}
 }
 
-// pacedFS tells before of every write to a log, and how long it is.
+// pacedFS reports each write to a log, and its length, before it happens.
 type pacedFS struct {
 	vfs.FS
 	before func(n int)
@@ -160,7 +161,7 @@ func (f pacedFile) WriteAt(p []byte, off int64) (int, error) {
 	return f.File.WriteAt(p, off)
 }
 
-// A disk that takes long for a long record, and gets on with it, does not count as hung.
+// A disk that takes long for a long record, but makes progress, does not count as hung.
 func TestADiskThatGetsOnIsNotHung(t *testing.T) {
 	var ahead, took, hung atomic.Int64
 	var r atomic.Pointer[Runner]
@@ -175,7 +176,7 @@ func TestADiskThatGetsOnIsNotHung(t *testing.T) {
 		took.Add(int64(d))
 		ahead.Add(int64(d))
 		for m, end := r.Load(), time.Now().Add(time.Second); m.beat.Load() < m.stopwatch()-int64(d)/2 && time.Now().Before(end); {
-			time.Sleep(time.Millisecond) // the role comes round meanwhile
+			time.Sleep(time.Millisecond) // so that the role goroutine comes round
 		}
 		hung.Store(max(hung.Load(), int64(r.Load().Hung())))
 	}}
@@ -194,7 +195,7 @@ func TestADiskThatGetsOnIsNotHung(t *testing.T) {
 	}
 }
 
-// A member answers while the disk takes a long record, however long that takes.
+// A member answers while the disk writes a long record, however long that takes.
 func TestALongRecordIsWrittenBesideTheTurn(t *testing.T) {
 	fs := &hangFS{FS: vfs.NewMem()}
 	o := options()
@@ -202,7 +203,7 @@ func TestALongRecordIsWrittenBesideTheTurn(t *testing.T) {
 	r := start(t, o)
 	lead(t, r, 1, replication.Rule{})
 	until(t, "the leader opens", r.Open)
-	write(t, r, "a") // in a segment of its own size
+	write(t, r, "a") // in a segment of the usual size
 	hang := make(chan struct{})
 	fs.hangWrites.Store(&hang)
 	ticket := putLong(t, r, 10<<20)
@@ -219,7 +220,8 @@ func TestALongRecordIsWrittenBesideTheTurn(t *testing.T) {
 	}
 }
 
-// A follower whose disk is behind hears its leader, and answers, while it waits with the next long record for the one before.
+// A follower whose disk is behind still hears its leader, and answers, while the next long record waits for the previous
+// one.
 func TestAFollowerWhoseDiskIsBehindHearsItsLeader(t *testing.T) {
 	var ahead atomic.Int64
 	var r atomic.Pointer[Runner]
@@ -232,7 +234,7 @@ func TestAFollowerWhoseDiskIsBehindHearsItsLeader(t *testing.T) {
 			return
 		}
 		for end := time.Now().Add(20 * time.Second); r.Load().taking.Load() == nil && steps.Load() == 0 && time.Now().Before(end); {
-			time.Sleep(time.Millisecond) // until the second one is there
+			time.Sleep(time.Millisecond) // until the second one has arrived
 		}
 		if r.Load().taking.Load() == nil {
 			r.Store(nil)
@@ -279,7 +281,7 @@ func TestAFollowerWhoseDiskIsBehindHearsItsLeader(t *testing.T) {
 	until(t, "all is durable", func() bool { return m.Contents().Log.Durable() == end })
 }
 
-// fillFS is a file system on which no file of a segment to come is filled before goOn is closed.
+// fillFS is a file system on which filling the file of a future segment blocks until goOn is closed.
 type fillFS struct {
 	vfs.FS
 	goOn chan struct{}
@@ -293,8 +295,8 @@ func (f fillFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	return file, err
 }
 
-// A leader answers while the file for a record that is longer than a segment is made; the record is written once it is, and before
-// those that came after it.
+// A leader answers while the file for a record longer than a segment is created. The record is written after that, and
+// before those that came after it.
 func TestTheFileForALongRecordIsMadeBesideTheTurn(t *testing.T) {
 	o := options()
 	fs := fillFS{vfs.NewMem(), make(chan struct{})}
@@ -325,7 +327,8 @@ func TestTheFileForALongRecordIsMadeBesideTheTurn(t *testing.T) {
 	}
 }
 
-// A leader of small writes answers while the file for the next segment is filled, too: by a slow disk that may take long.
+// A leader of small writes also answers while the file for the next segment is filled, which may take long on a slow
+// disk.
 func TestSmallWritesWaitForAFileBesideTheTurn(t *testing.T) {
 	o := options()
 	fs := fillFS{vfs.NewMem(), make(chan struct{})}
@@ -359,7 +362,7 @@ func TestSmallWritesWaitForAFileBesideTheTurn(t *testing.T) {
 	until(t, "it hangs no more", func() bool { return r.Hung() < diskPatience })
 }
 
-// A disk probe that does not come back tells of a disk that hangs, however busily the log is written beside it.
+// A disk probe that does not return reveals a hung disk, however busily the log is being written.
 func TestAProbeThatHangsIsNoticedBesideABusyLog(t *testing.T) {
 	var ahead atomic.Int64
 	o := options()
@@ -379,8 +382,8 @@ func TestAProbeThatHangsIsNoticedBesideABusyLog(t *testing.T) {
 	until(t, "it hangs no more", func() bool { return r.Hung() < diskPatience })
 }
 
-// What the disk does with what arrived before is as good as bytes that arrive for so long only: the leader may be gone meanwhile, and nobody
-// looks.
+// Progress of the disk on what has arrived counts as arriving bytes only for so long: the leader may be gone meanwhile,
+// and nobody checks.
 func TestADiskThatGetsOnIsNoLeader(t *testing.T) {
 	var ahead atomic.Int64
 	o := options()
@@ -447,7 +450,7 @@ func TestALogWithoutRecordsGrowsBesideTheTurn(t *testing.T) {
 	}
 }
 
-// Of two that are under way, as one that an earlier leadership has left, each counts.
+// Two preparations may be under way, one of them left by an earlier leadership; each counts.
 func TestPreparesAreTimedEach(t *testing.T) {
 	var p prepares
 	first, second := p.begin(5), p.begin(7)

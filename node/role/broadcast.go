@@ -2,10 +2,10 @@ package role
 
 import "sync"
 
-// broadcast wakes everybody who asked for its channel since the last signal; a signal nobody waits for costs a lock.
+// broadcast wakes everyone who called next since the last signal. A signal that nobody waits for costs only a lock.
 type broadcast struct {
 	mu sync.Mutex
-	ch chan struct{} // guarded by mu; nil until somebody asks
+	ch chan struct{} // guarded by mu; nil until next is called
 }
 
 // next returns a channel that the next signal closes.
@@ -18,6 +18,7 @@ func (b *broadcast) next() <-chan struct{} {
 	return b.ch
 }
 
+// signal closes the channel that next gave out, if any.
 func (b *broadcast) signal() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -9,16 +9,18 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// problem is what needs a person; comparable. The zero value is none.
+// problem is something that needs a person; comparable. The zero value is none.
 type problem struct{ reason, text string }
 
 var errBudgetSpent = errors.New("too many snapshots of late")
 
-// The budget of snapshots is a bucket of SeedBurst tokens, one of which comes back every SeedRefill, kept as the one number
-// from which the rest follows: when it is full again. That is on the calendar, because it must outlive the process, so it is
-// taken with a grain of salt: no calendar that was set back keeps a member waiting for more than SeedRefill.
+// The snapshot budget is a token bucket: it holds SeedBurst tokens and regains one every SeedRefill. It is stored as one
+// number from which the rest follows: the time at which the bucket is full again. That is calendar time, because it must
+// outlive the process, so it is not trusted blindly: a calendar that was set back makes no member wait longer than
+// SeedRefill.
 
-// seedWait is how long this member takes no whole snapshot; 0: it may now. A new, empty one always may.
+// seedWait returns how long this member must wait before it may take a whole snapshot; 0 if it may now. A new, empty
+// member always may.
 func (m *Member) seedWait() time.Duration {
 	if m.core.Empty() && !m.core.Promises().NeedSeed {
 		return 0
@@ -26,19 +28,19 @@ func (m *Member) seedWait() time.Duration {
 	return max(0, m.budgetFull()-time.Duration(m.opt.SeedBurst-1)*m.opt.SeedRefill)
 }
 
-// budgetFull is when the whole budget is back, from now on.
+// budgetFull returns the time until the whole budget is back.
 func (m *Member) budgetFull() time.Duration {
 	left := time.Duration(m.meta.State().SeedsUntil-m.opt.Wall()) * time.Millisecond
 	most := time.Duration(m.opt.SeedBurst) * m.opt.SeedRefill
-	if left > most { // the calendar was set back: from here on, it runs
+	if left > most { // the calendar was set back; count from now
 		left = most
 		_ = m.final(m.meta.Update(func(s *meta.State) { s.SeedsUntil = m.opt.Wall() + most.Milliseconds() }))
 	}
 	return max(0, left)
 }
 
-// spendSeed takes one snapshot off the budget, durably and before its first byte, so that neither a crash nor a source that
-// never gets to its end makes a loop of it; role goroutine.
+// spendSeed takes one snapshot off the budget, durably and before its first byte arrives, so that neither a crash nor a
+// source that never finishes can cause an endless loop; role goroutine.
 func (m *Member) spendSeed() error {
 	if m.core.Empty() && !m.core.Promises().NeedSeed {
 		return nil
@@ -52,7 +54,7 @@ func (m *Member) spendSeed() error {
 	return m.final(m.meta.Update(func(s *meta.State) { s.SeedsUntil = until }))
 }
 
-// budgetSpent says why this member waits instead of being seeded.
+// budgetSpent describes why this member waits instead of being seeded.
 func (m *Member) budgetSpent() problem {
 	at := time.UnixMilli(m.meta.State().SeedsUntil).Add(-time.Duration(m.opt.SeedBurst-1) * m.opt.SeedRefill)
 	return problem{wire.ProblemSeedBudget, fmt.Sprintf("needs a snapshot again after %d in a short time, and takes none before %s: "+

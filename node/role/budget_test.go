@@ -10,8 +10,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// A member that is left behind again and again says so and waits, instead of costing its source a snapshot each time. What
-// it has spent outlives its process; time brings it back, and a member without data has nothing to spend.
+// A member that is left behind again and again reports that and waits, instead of costing its source a snapshot each
+// time. What it has spent survives a restart, time restores it, and a member without data spends nothing.
 func TestRepeatedSeedsAreBudgeted(t *testing.T) {
 	c := ledWith(t, func(*Options) {}, "g")
 	var ahead atomic.Int64
@@ -31,7 +31,7 @@ func TestRepeatedSeedsAreBudgeted(t *testing.T) {
 		c.pruned("l", c.lastOf("f"))
 		c.start("f", budget)
 	}
-	leftBehind(1) // the first seed, of a new member, cost nothing
+	leftBehind(1) // the first seed, of a new member, was free
 	c.agrees("f")
 	begins := c.members["f"].Generation().Log.First()
 	leftBehind(2)
@@ -43,7 +43,7 @@ func TestRepeatedSeedsAreBudgeted(t *testing.T) {
 		t.Fatalf("%+v", s)
 	}
 	until(t, "the leader holds its log for nobody, for the one takes no snapshot", func() bool { return c.orders() == 0 })
-	// It says hello over and over. That must not look like a voter that keeps up.
+	// It says hello over and over, which must not look like a voter that keeps up.
 	until(t, "the leader has not heard for a while of a member that takes nothing", func() bool {
 		v := c.status("l").Followers["f"]
 		return !v.Live && v.SilentMillis >= 2*RedialMost.Milliseconds()
@@ -53,7 +53,7 @@ func TestRepeatedSeedsAreBudgeted(t *testing.T) {
 	if s := c.status("f"); s.Problem != "" || s.ProblemReason != "" {
 		t.Fatalf("the problem stays: %+v", s)
 	}
-	// A calendar that was set back by a year is not waited for that long.
+	// A calendar that was set back by a year does not make it wait that long.
 	leftBehind(3)
 	until(t, "f says that it waits", func() bool { return c.status("f").ProblemReason == wire.ProblemSeedBudget })
 	ahead.Store(-int64(365 * 24 * time.Hour))

@@ -11,8 +11,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// How far leader time is ahead of the machine's clock is measured, and said in the log: once, also where the clock is set back while the
-// member leads, and once more by the next leader.
+// How far leader time is ahead of the machine's clock is measured and logged: once per leadership, even if the clock is
+// set back while the member leads, and once more by the next leader.
 func TestLeaderTimeAheadIsTold(t *testing.T) {
 	var ahead, told atomic.Int64
 	o := options()

@@ -30,20 +30,20 @@ type cluster struct {
 	voters  []replication.Voter
 }
 
-// member is one of them; its disk outlives its process.
+// member is one of a cluster; its disk outlives its process.
 type member struct {
 	*Runner
 	opt    Options
 	port   net.Listener
 	stop   context.CancelFunc
 	served sync.WaitGroup
-	// through, unless nil, stands between this member and the connections that it takes for snapshots.
+	// through, unless nil, wraps the connections that this member accepts for snapshots.
 	through atomic.Pointer[func(net.Conn) net.Conn]
 }
 
 func newCluster(t *testing.T) *cluster { return &cluster{t: t, members: map[string]*member{}} }
 
-// start runs a member, anew if it ran before.
+// start runs a member, and restarts it if it ran before.
 func (c *cluster) start(name string, change ...func(*Options)) *member {
 	c.t.Helper()
 	m := &member{opt: Options{
@@ -94,7 +94,7 @@ func (m *member) serve(ctx context.Context) {
 	}
 }
 
-// end stops the process in order; twice is once.
+// end stops the process in order. It may be called twice.
 func (m *member) end() {
 	m.stop()
 	_ = m.port.Close()
@@ -119,7 +119,7 @@ func (c *cluster) lead(name string, others ...string) {
 	until(c.t, name+" takes writes", c.members[name].Open)
 }
 
-// depose fences the leader for the next epoch: whoever starts now learns nothing more from it.
+// depose fences the leader for the next epoch: members that start now learn nothing more from it.
 func (c *cluster) depose() {
 	c.t.Helper()
 	if _, err := c.members[c.leader].Fence(c.t.Context(), wire.FenceRequest{Epoch: c.epoch + 1}); err != nil {
@@ -145,7 +145,7 @@ func (c *cluster) status(name string) wire.Status {
 	return s
 }
 
-// filler does not compress.
+// filler is incompressible.
 var filler = func() []byte {
 	b := make([]byte, 64<<10)
 	_, _ = rand.NewChaCha8([32]byte{}).Read(b) // never fails
@@ -187,14 +187,14 @@ func (c *cluster) agrees(name string) {
 	})
 }
 
-// snapshotted is whether what a member holds came by snapshot: its log does not begin at the beginning.
+// snapshotted reports whether a member's state came by snapshot: its log does not begin at the beginning.
 func (c *cluster) snapshotted(name string) bool {
 	return c.members[name].Generation().Log.First() > 1
 }
 
 var errBroken = errors.New("the connection broke")
 
-// breaking ends a connection after it has carried some bytes, written or read.
+// breaking ends a connection after it has carried a number of bytes, written or read.
 type breaking struct {
 	net.Conn
 	mu   sync.Mutex
@@ -218,7 +218,7 @@ func (b *breaking) Write(p []byte) (int, error) {
 	return b.Conn.Write(p)
 }
 
-// lastOf is where the log of a member ends, which may have been stopped.
+// lastOf returns where the log of a member ends, even if the member was stopped.
 func (c *cluster) lastOf(name string) replication.Position {
 	return replication.Position(c.members[name].last.Load())
 }

@@ -10,11 +10,11 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// Fence promises req.Epoch durably and says what this member holds.
+// Fence durably promises req.Epoch and returns what this member holds.
 func (m *Member) Fence(ctx context.Context, req wire.FenceRequest) (reply wire.FenceReply, err error) {
 	callErr := m.works.Do(ctx, func() {
 		var a replication.FenceAnswer
-		// What is being written must be over before it is said how much there is.
+		// An fsync in progress must end before the member reports how much it holds.
 		if err = m.settleSync(); err == nil {
 			a, err = m.core.Fence(req.Epoch, m.opt.Now())
 		}
@@ -36,7 +36,7 @@ func (m *Member) Fence(ctx context.Context, req wire.FenceRequest) (reply wire.F
 
 func ceilMillis(d time.Duration) int64 { return int64((d + time.Millisecond - 1) / time.Millisecond) }
 
-// Promote makes this member lead.
+// Promote makes this member the leader of req.Epoch.
 func (m *Member) Promote(ctx context.Context, req wire.PromoteRequest) (err error) {
 	callErr := m.works.Do(ctx, func() {
 		if err = m.settleSync(); err != nil {
@@ -58,7 +58,7 @@ func (m *Member) Promote(ctx context.Context, req wire.PromoteRequest) (err erro
 	return err
 }
 
-// Follow points this member at a leader.
+// Follow makes this member follow the leader of req.Epoch.
 func (m *Member) Follow(ctx context.Context, req wire.FollowRequest) (err error) {
 	callErr := m.works.Do(ctx, func() { err = m.final(m.core.Follow(req.Epoch, req.Leader, req.Address)) })
 	if callErr != nil {
@@ -67,7 +67,7 @@ func (m *Member) Follow(ctx context.Context, req wire.FollowRequest) (err error)
 	return err
 }
 
-// Configure replaces the leader's commit rules and, when given, the Lease's duration.
+// Configure replaces the leader's commit rules and, if req has one, the Lease's duration.
 func (m *Member) Configure(ctx context.Context, req wire.ConfigureRequest) (err error) {
 	callErr := m.works.Do(ctx, func() {
 		err = m.final(m.core.Configure(req.Epoch, req.Version, req.Rules, m.opt.Now()))
@@ -81,10 +81,10 @@ func (m *Member) Configure(ctx context.Context, req wire.ConfigureRequest) (err 
 	return err
 }
 
-// maxHold bounds a handover's pause of writes.
+// maxHold bounds how long a handover may pause writes.
 const maxHold = 10 * time.Second
 
-// Handover holds new writes and returns once req.To is durable at the log's end. The hold ends by itself.
+// Handover holds back new writes and returns once req.To has the whole log durable. The hold expires by itself.
 func (m *Member) Handover(ctx context.Context, req wire.HandoverRequest) (wire.HandoverReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, holdOf(req))
 	defer cancel()
@@ -112,7 +112,8 @@ func holdOf(req wire.HandoverRequest) time.Duration {
 	return min(time.Duration(req.HoldMillis)*time.Millisecond, maxHold)
 }
 
-// TryHandover is one look of Handover; the first begins the hold. It tells what was not done yet; "" when all is.
+// TryHandover is one attempt of Handover; begin starts the hold. missing says what is not done yet; "" means that
+// everything is.
 func (m *Member) TryHandover(ctx context.Context, req wire.HandoverRequest, begin bool) (reply wire.HandoverReply, missing string, err error) {
 	if callErr := m.works.Do(ctx, func() {
 		if begin {
@@ -127,19 +128,20 @@ func (m *Member) TryHandover(ctx context.Context, req wire.HandoverRequest, begi
 	return reply, missing, err
 }
 
-// hold is a handover's pause of writes.
+// hold is a pause of writes for a handover.
 type hold struct {
-	stop func() // its timer
-	// end is the log's end: nothing comes after it while the hold lasts.
+	stop func() // stops its timer
+	// end is the position at which the log ends. Nothing is appended after it while the hold lasts.
 	end replication.Position
-	// short: end is where the log ends, which had no room for the rest of what was queued before the hold. That is in no log, so nobody has to
-	// take it over; while the hold lasts it stays so, also if there is room again.
+	// short means that the log had no room for the rest of what was queued before the hold, so end is where the log
+	// actually ends. The rest is in no log, so the successor need not have it. That stays so while the hold lasts, even
+	// if there is room again.
 	short bool
-	// applied is what was applied at the last look.
+	// applied is the position applied at the last look.
 	applied replication.Position
 }
 
-// progressed tells whether more was applied than at the last look. It may be all that was missing; see handedOver.
+// progressed reports whether more has been applied since the last look. That may be all that was missing; see handedOver.
 func (h *hold) progressed(c *Contents) bool {
 	if h == nil {
 		return false
@@ -167,7 +169,7 @@ func (m *Member) beginHold(req wire.HandoverRequest, d time.Duration) error {
 	return nil
 }
 
-// endHold lets writes go on.
+// endHold lets writes continue.
 func (m *Member) endHold() {
 	if m.hold == nil {
 		return
@@ -185,14 +187,16 @@ func (m *Member) leads(e replication.Epoch) error {
 		Message: fmt.Sprintf("%s in epoch %d accepts no writes of epoch %d", m.core.Role(), m.core.Promises().Epoch, e)}
 }
 
-// shorten has a hold end where the log does, while that takes no more: else a leader without room could never hand over.
+// shorten makes the hold end where the log does, for a log that takes no more entries. Otherwise a leader without room
+// could never hand over.
 func (h *hold) shorten(c *Contents) {
 	if last := c.Log.Last().Position; last < h.end {
 		h.end, h.short = last, true
 	}
 }
 
-// handedOver tells what is not done yet of: everything before the hold is committed, applied, and on the targets.
+// handedOver says what is still missing: everything before the hold must be committed, applied, and durable on the
+// targets.
 func (m *Member) handedOver(req wire.HandoverRequest) (end replication.Mark, missing string, err error) {
 	if err := m.leads(req.Epoch); err != nil {
 		return end, "", err
@@ -222,7 +226,7 @@ func (m *Member) handedOver(req wire.HandoverRequest) (end replication.Mark, mis
 	case missing != "":
 	case m.core.Commit() != end.Position:
 		missing = "too few voters reached the log's end"
-	case c.State.Applied().Position < end.Position: // a client that waits for that would not learn that its write was committed
+	case c.State.Applied().Position < end.Position: // else a client waiting for it would not learn that its write was committed
 		missing = m.opt.Member + " did not apply its log up to its end"
 	}
 	return end, missing, nil

@@ -9,8 +9,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 )
 
-// keepCut copies what is to be cut from the log to quarantine, ahead of the cut and beside the role's turn: it may be gigabytes, and the
-// member has to answer meanwhile. drop removes what was copied where the cut did not come.
+// keepCut copies the entries that are about to be cut from the log to quarantine. It does so ahead of the cut and without
+// the role's turn, because there may be gigabytes of them and the member must answer meanwhile. drop removes the copy if
+// the cut did not happen.
 func (s *Session) keepCut(ctx context.Context) (drop func(), err error) {
 	var cut *replication.Cut
 	var log *wal.Log
@@ -22,7 +23,7 @@ func (s *Session) keepCut(ctx context.Context) (drop func(), err error) {
 			release = log.Pin(cut.After + 1)
 		}
 	}) != nil || cut == nil {
-		return func() {}, nil // who is stale does not get as far as to cut
+		return func() {}, nil // a stale session will not get as far as the cut
 	}
 	drop = func() {
 		if err := log.DropKept(); err != nil {
@@ -32,9 +33,9 @@ func (s *Session) keepCut(ctx context.Context) (drop func(), err error) {
 	return drop, log.Keep(ctx, cut.After, cut.Reason)
 }
 
-// finishCut does the cut that is due; kept is how it went to keep what is cut. Role goroutine.
+// finishCut carries out the cut that is due; kept is keepCut's result. Role goroutine.
 func (m *Member) finishCut(kept error) error {
-	// What is cut is not read meanwhile, nor waited for afterwards.
+	// The applier must neither read what is being cut, nor wait for it afterwards.
 	m.works.StopApply()
 	defer func() { m.works.StartApply(m.Contents()) }()
 	defer m.keepUncut()
@@ -48,7 +49,7 @@ func (m *Member) finishCut(kept error) error {
 			return m.core.ForgoCut()
 		}
 	}
-	if errors.Is(err, wal.ErrUnreadable) { // perhaps not for ever
+	if errors.Is(err, wal.ErrUnreadable) { // perhaps only for now
 		return fmt.Errorf("%w; what this member alone holds cannot be kept: where it matters, copy the data directory, and then reseed the member", err)
 	}
 	if cut > 0 {
@@ -58,7 +59,8 @@ func (m *Member) finishCut(kept error) error {
 	return err
 }
 
-// keepUncut keeps what is to be cut from being pruned before it is in quarantine: it may be applied, as all that is pruned; role goroutine.
+// keepUncut keeps entries that are to be cut from being pruned before they are in quarantine: like everything that is
+// pruned, they may have been applied. Role goroutine.
 func (m *Member) keepUncut() {
 	switch due := m.core.CutDue(); {
 	case due != nil && m.uncut == nil:

@@ -13,15 +13,15 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// An asynchronous leader comes back, and is told to cut what it has committed before all of it is applied: what is cut is not
-// asked for any more.
+// An asynchronous leader comes back, and is told to cut what it has committed before all of it is applied. The applier
+// does not try to read what was cut.
 func TestCutBelowWhatIsBeingApplied(t *testing.T) {
 	r := start(t, options())
 	lead(t, r, 1, replication.Rule{})
 	until(t, "the leader opens", r.Open)
 	write(t, r, "a", "b")
 	g, s := r.Generation(), &Session{m: r.Member}
-	// The applier is slow: it knows that more is committed, and has not looked yet.
+	// The applier is slow: it knows that more is committed, but has not read it yet.
 	if err := r.works.Do(t.Context(), func() {
 		if err := r.core.Extend(4, 2, []byte{1, 'x', 1, 'y'}, 1); err != nil {
 			t.Error(err)
@@ -52,7 +52,7 @@ func TestCutBelowWhatIsBeingApplied(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "the applier has been woken", func() bool { return len(a.wake) == 0 })
-	nudge(a.wake) // taken only after it has looked
+	nudge(a.wake) // consumed only after the applier has read
 	until(t, "the applier has looked", func() bool { return len(a.wake) == 0 || len(r.works.fatal) > 0 })
 	select {
 	case err := <-r.Failed():
@@ -61,7 +61,7 @@ func TestCutBelowWhatIsBeingApplied(t *testing.T) {
 	}
 }
 
-// tablesFS is a file system on which tables are made once room is closed.
+// tablesFS is a file system on which tables can be created only once room is closed.
 type tablesFS struct {
 	vfs.FS
 	room chan struct{}
@@ -74,7 +74,7 @@ func (f tablesFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error)
 	return f.FS.Create(name, c)
 }
 
-// crowd has r write until nothing more can be applied.
+// crowd makes r write until nothing more can be applied.
 func crowd(t *testing.T, r *Runner) {
 	t.Helper()
 	g := r.Generation()
@@ -88,14 +88,14 @@ func crowd(t *testing.T, r *Runner) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ctx, end := context.WithTimeout(t.Context(), time.Second) // on a machine that is slower, the test shows less
+		ctx, end := context.WithTimeout(t.Context(), time.Second) // on a slower machine, the test shows less
 		applied = g.Seq.Wait(ctx, ticket) == nil
 		end()
 	}
 }
 
-// A member that is to cut its log answers while what it applies waits for room, which may take as long as its volume is full; and
-// afterwards it goes on with the same state.
+// A member that is to cut its log answers even while its applier waits for room, which may take as long as the volume is
+// full; afterwards it continues with the same state.
 func TestCutWhileApplyingWaitsForRoom(t *testing.T) {
 	room := make(chan struct{})
 	o := options()
@@ -105,7 +105,7 @@ func TestCutWhileApplyingWaitsForRoom(t *testing.T) {
 	until(t, "the leader opens", r.Open)
 	crowd(t, r)
 	g, s := r.Generation(), &Session{m: r.Member}
-	var last replication.Record // is cut, and was not applied
+	var last replication.Record // will be cut, and was not applied
 	if err := r.works.Do(t.Context(), func() {
 		if err := r.core.Follow(2, "other", ""); err != nil {
 			t.Error(err)

@@ -11,7 +11,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// A leader whose disk hangs says nothing, so that its followers do not take it for alive: it answers no hello either.
+// A leader whose disk hangs sends nothing, not even an answer to a hello, so that its followers do not take it for alive.
 func TestAHungLeaderIsNotHeardByItsAnswers(t *testing.T) {
 	c := newCluster(t)
 	fs := &hangFS{FS: vfs.NewMem()}
@@ -43,8 +43,8 @@ func TestAHungLeaderIsNotHeardByItsAnswers(t *testing.T) {
 	c.agrees("f")
 }
 
-// A leader whose only voter is gone for good hears nobody. A follower that is no voter and could take its place has to get the leader's log, a
-// long record in it as well.
+// A leader whose only voter is gone for good hears no voter. A follower that is not a voter but could take its place must
+// still get the leader's log, including a long record.
 func TestADeafLeaderBringsAnotherFollowerUp(t *testing.T) {
 	retain := func(o *Options) { o.LogRetain = 256 << 20 }
 	c := newCluster(t)

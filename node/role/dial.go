@@ -12,14 +12,15 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/peer"
 )
 
-// Redial waits between attempts, from the first to the largest; a leader that comes back is found within the latter.
+// Bounds of the wait between attempts to connect: it doubles from RedialFirst to RedialMost. A leader that comes back is
+// found within RedialMost.
 const (
 	RedialFirst = 20 * time.Millisecond
 	RedialMost  = 500 * time.Millisecond
 	dialTimeout = time.Second
 )
 
-// dialler keeps one connection for its link until it is cancelled. The next one begins when it has ended.
+// dialler keeps one connection for its link until it is cancelled. The next dialler begins once this one has ended.
 type dialler struct {
 	link   *Link
 	cancel context.CancelFunc
@@ -44,7 +45,7 @@ func (w *works) Connect(l *Link) {
 	}()
 }
 
-// wait returns once a cancelled dialler does nothing any more; nil: there is none.
+// wait returns once a cancelled dialler has ended. A nil dialler has.
 func (d *dialler) wait() {
 	if d != nil {
 		<-d.ended
@@ -59,7 +60,7 @@ func (w *works) keepConnected(ctx context.Context, d *dialler) {
 		if ctx.Err() != nil {
 			return
 		}
-		if streamed && w.opt.Now().Sub(began) >= RedialMost { // not where each one ends as it has begun
+		if streamed && w.opt.Now().Sub(began) >= RedialMost { // not if streams end as soon as they begin
 			wait = RedialFirst
 		}
 		w.opt.Log.V(1).Info("connection to the leader ended", "leader", d.link.target.leader, "error", fmt.Sprint(err))
@@ -77,7 +78,7 @@ func (w *works) dial(ctx context.Context, address string) (net.Conn, error) {
 	return w.opt.Dial(ctx, address)
 }
 
-// connectOnce runs one connection; streamed tells whether it came as far as receiving the log, or a snapshot as a whole.
+// connectOnce runs one connection. streamed reports whether it got as far as receiving the log, or a whole snapshot.
 func (w *works) connectOnce(ctx context.Context, l *Link) (streamed bool, err error) {
 	if err := l.Ready(ctx); err != nil {
 		return false, err

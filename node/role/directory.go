@@ -12,7 +12,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 )
 
-// open opens everything the member keeps, and makes its Replica.
+// open opens everything the member keeps on disk, and makes its Replica.
 func (m *Member) open() (err error) {
 	m.meta, err = meta.Open(m.volume.View(volume.Vital), m.opt.Dir, meta.Options{
 		Store: m.opt.Store, StoreUID: m.opt.StoreUID, Member: m.opt.Member, Init: m.initContents, NewIncarnation: m.opt.NewIncarnation, Logf: m.logf,
@@ -52,13 +52,13 @@ func (m *Member) openCurrent() error {
 }
 
 func (m *Member) putInForce(c *Contents) {
-	m.uncut = nil // what was known of the log before
+	m.uncut = nil // it was about the previous log
 	m.unreadable.Store(0)
 	m.contents.Store(c)
 	m.works.StartApply(c)
 }
 
-// logOptions are those of a log that a seed may replace.
+// logOptions returns the log's options; they also apply to a log that a seed puts in force.
 func (m *Member) logOptions() wal.Options {
 	o := m.opt.Segments
 	o.Logf, o.Wrote = m.logf, m.wrote
@@ -66,13 +66,13 @@ func (m *Member) logOptions() wal.Options {
 	if o.SegmentBytes == 0 {
 		o.SegmentBytes = min(wal.DefaultSegmentBytes, m.part()/2)
 	}
-	if m.meta != nil { // not while the first log of a new member is made
+	if m.meta != nil { // nil while a new member's first log is created
 		o.QuarantineDir = m.meta.QuarantineDir()
 	}
 	return o
 }
 
-// initContents makes the empty log and state of a new member.
+// initContents creates the empty log and state of a new member.
 func (m *Member) initContents(logDir, stateDir string) error {
 	o := m.logOptions()
 	o.Create = true
@@ -87,7 +87,7 @@ func (m *Member) initContents(logDir, stateDir string) error {
 	return errors.Join(state.Close(), log.Close())
 }
 
-// openContents opens log and state of generation n.
+// openContents opens the log and state of generation n.
 func (m *Member) openContents(n uint64) (*Contents, error) {
 	log, rec, err := wal.Open(m.volume.View(volume.Bulk), m.meta.LogDir(n), m.logOptions())
 	if err != nil {
@@ -109,20 +109,20 @@ func (c *Contents) close() error { return errors.Join(c.State.Close(), c.Log.Clo
 
 func (m *Member) logf(format string, args ...any) { m.opt.Log.Info(fmt.Sprintf(format, args...)) }
 
-// Leave ends leadership and connection.
+// Leave ends the leadership and the connection to a leader.
 func (m *Member) Leave() {
 	m.endLeadership(errStopped)
 	m.connect(target{})
 }
 
-// Close flushes and closes the directory. Nothing but a last Sync runs any more.
+// Close flushes and closes the directory. Nothing else may be running, except a last Sync.
 func (m *Member) Close() error {
 	err := m.settleSync()
 	m.flush()
 	return errors.Join(err, m.Contents().close(), m.meta.Close())
 }
 
-// flushGrace bounds the flush at the end, which spares the next start the replay of the log.
+// flushGrace bounds the final flush, which spares the next start from replaying the log.
 const flushGrace = 5 * time.Second
 
 func (m *Member) flush() {

@@ -9,8 +9,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// Between the log's failure and the end of the process clients go on writing. What comes after an entry that is not in the
-// log cannot be appended: the leadership is over, and nothing else.
+// Clients keep writing between the log's failure and the end of the process. An entry that follows one that is not in the
+// log cannot be appended: the leadership ends, and nothing else.
 func TestLeaderWhoseLogFailedTakesNoMoreWrites(t *testing.T) {
 	r := start(t, options())
 	lead(t, r, 1, replication.Rule{})

@@ -11,14 +11,15 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// A connection that was given up may still be writing a seed to a slow disk. Nothing else begins before it has ended: not
-// the connection to the next leader, which would write the same files, nor the end of the process's hold on the directory.
+// An abandoned connection may still be writing a seed to a slow disk. Until it has ended, nothing else begins: neither
+// the connection to the next leader, which would write the same files, nor the release of the process's lock on the
+// directory.
 func TestConnectionsOfAFollowerDoNotOverlap(t *testing.T) {
 	o := options()
 	dialled, slow := make(chan string, 8), make(chan struct{})
 	o.Dial = func(_ context.Context, address string) (net.Conn, error) {
 		dialled <- address
-		<-slow // a disk does not care for contexts
+		<-slow // a disk ignores contexts
 		return nil, errors.New("nobody there")
 	}
 	ctx, stop := context.WithCancel(t.Context())
@@ -48,7 +49,7 @@ func TestConnectionsOfAFollowerDoNotOverlap(t *testing.T) {
 	<-r.Done()
 }
 
-// A follower that cannot take a snapshot, for want of room say, waits longer and longer before it asks again.
+// A follower that cannot take a snapshot, for lack of room for example, backs off before it asks again.
 func TestFailedSeedIsNoProgress(t *testing.T) {
 	r := start(t, options())
 	s := &Session{m: r.Member, link: &Link{target: target{leader: "other"}}}

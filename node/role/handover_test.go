@@ -12,8 +12,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// A leader whose log has no room hands over all that is in it. What it could not write is in no log, and stays in none while the hold lasts,
-// also if there is room again; if nobody takes over, it goes on in order.
+// A leader whose log has no room hands over everything that is in it. What it could not write is in no log, and stays in
+// none while the hold lasts, even if there is room again. If nobody takes over, it continues in order.
 func TestALeaderWhoseLogHasNoRoomHandsOver(t *testing.T) {
 	var full atomic.Bool
 	c := newCluster(t)
@@ -39,7 +39,7 @@ func TestALeaderWhoseLogHasNoRoomHandsOver(t *testing.T) {
 	full.Store(false)
 	if err := a.works.Do(t.Context(), func() {
 		held := a.hold != nil
-		a.space.noRoom = false // it cannot see the room of this volume
+		a.space.noRoom = false // the member cannot measure this volume
 		a.Tick()
 		if end := a.Contents().Log.Last(); held && end != reply.End {
 			t.Errorf("the log goes on to %v behind the end that was promised, %v", end, reply.End)
@@ -53,7 +53,7 @@ func TestALeaderWhoseLogHasNoRoomHandsOver(t *testing.T) {
 	}
 }
 
-// A handover that does not come about in time tells who was short of the log's end.
+// A handover that does not finish in time names the member that did not reach the log's end.
 func TestAHandoverThatFailsTellsWhy(t *testing.T) {
 	c := newCluster(t)
 	disks := map[string]*hangFS{"a": {FS: vfs.NewMem()}, "b": {FS: vfs.NewMem()}}
@@ -81,7 +81,7 @@ func TestAHandoverThatFailsTellsWhy(t *testing.T) {
 	}
 }
 
-// Who was short is told also where the hold ends just before the last look.
+// That member is also named if the hold ends just before the last look.
 func TestAHandoverWhoseHoldIsOverTellsWhy(t *testing.T) {
 	c := newCluster(t)
 	fs := &hangFS{FS: vfs.NewMem()}

@@ -12,7 +12,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// options of a member named m in memory.
+// options returns the options of a member named m, in memory.
 func options() Options {
 	return Options{FS: vfs.NewMem(), Dir: "d", Store: "s", Member: "m", Log: logr.Discard(), Memory: 32 << 20, LogRetain: 1 << 20}
 }
@@ -26,7 +26,7 @@ func start(t *testing.T, o Options) *Runner {
 	return r
 }
 
-// writeTimeout is what lead tells leaders.
+// writeTimeout is the write timeout that lead gives leaders.
 const writeTimeout = 4321 * time.Millisecond
 
 // lead makes r the leader of epoch e.

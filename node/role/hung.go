@@ -13,28 +13,31 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// diskPatience is how long a write or fsync may take before the disk counts as hung: the leader then sends no heartbeats, so
-// that its followers do not speak for it, and every member says so. What is long is written in pieces, and each of them counts for itself.
+// diskPatience is how long a write or fsync may take before the disk counts as hung. Every member with a hung disk
+// reports it, and a leader stops sending heartbeats, so that its followers do not vouch for it. Long data is written in
+// pieces, and each piece counts by itself.
 const diskPatience = 3 * time.Second
 
-// A disk that gets on is slow and does not hang, but for so long only: whoever waits for what it does not finish gives it up in the end. A
-// member that waits in the role's turn answers nobody meanwhile; one that prepares for what it took seals and acknowledges nothing.
+// A disk that makes progress is slow, not hung, but only for so long: whoever waits for it gives up in the end. A member
+// that waits in the role's turn answers nobody meanwhile (turnExcused). One that prepares the log for what it has taken
+// neither seals nor acknowledges (turnExcused, too). Anything else on the disk has diskExcused.
 const (
 	turnExcused = 10 * time.Second
 	diskExcused = 30 * time.Second
 )
 
-// idleSince is since when nothing has got on of what began at began: a write to the log's disk that ended later counts, for so long.
+// idleSince returns since when an operation that began at began has made no progress. A later write to the log's disk
+// that completed counts as progress, until excused has passed since began.
 func (m *Member) idleSince(began int64, excused time.Duration) time.Duration {
 	return time.Duration(max(began, min(m.wroteAt.Load(), began+int64(excused))))
 }
 
-// Hung is for how long the disk has not finished what it was asked to: an fsync of the log, or whatever the role goroutine or
-// the disk probe waits for. Called from anywhere.
+// Hung returns for how long the disk has not finished what it was asked to do: an fsync of the log, or whatever the role
+// goroutine or the disk probe waits for. It may be called by any goroutine.
 func (m *Member) Hung() time.Duration { return max(m.Stuck(), m.unfinished()) }
 
-// unfinished is for how long an fsync of the log, what is prepared for it, or the disk probe, has not come back; 0: none is under way. Called
-// from anywhere.
+// unfinished returns for how long an fsync of the log, its preparation, or the disk probe has been outstanding without
+// progress; 0 if none is. It may be called by any goroutine.
 func (m *Member) unfinished() (d time.Duration) {
 	now := m.opt.Now().Sub(m.start)
 	for _, began := range []int64{m.syncBegan.Load(), m.probeBegan.Load()} {
@@ -48,17 +51,18 @@ func (m *Member) unfinished() (d time.Duration) {
 	return d
 }
 
-// prepare has log do ahead what an Append of size bytes would wait for the disk for. Called from anywhere but the role's turn.
+// prepare makes log do ahead of time what an Append of size bytes would wait for the disk for. It may be called by any
+// goroutine that does not hold the turn.
 func (m *Member) prepare(log *wal.Log, size int) {
 	defer m.prepares.begin(m.stopwatch())()
 	log.Prepare(size)
 }
 
-// prepares are those under way: one, and what an earlier leadership or following has left.
+// prepares tracks the preparations under way: normally one, plus any left over from an earlier leadership or following.
 type prepares struct {
 	mu    sync.Mutex
 	began []int64
-	first atomic.Int64 // the least of them; 0: there is none
+	first atomic.Int64 // the earliest of began; 0 if there is none
 }
 
 func (p *prepares) begin(at int64) (end func()) {
@@ -77,14 +81,15 @@ func (p *prepares) begin(at int64) (end func()) {
 	}
 }
 
-// ProbeBegan and ProbeEnded tell of a write that is made only to see whether the disk works. Called from anywhere.
+// ProbeBegan and ProbeEnded bracket a write that only checks whether the disk works. They may be called by any goroutine.
 func (m *Member) ProbeBegan() { m.probeBegan.CompareAndSwap(0, m.stopwatch()) }
 func (m *Member) ProbeEnded() { m.probeBegan.Store(0) }
 
-// stopwatch is now, in nanoseconds since the start, and never 0.
+// stopwatch returns the time since start, in nanoseconds. It is never 0.
 func (m *Member) stopwatch() int64 { return max(1, int64(m.opt.Now().Sub(m.start))) }
 
-// trouble is what needs a person now; a disk that hangs comes first. It is told in steps of ten seconds: it is compared.
+// trouble returns what currently needs a person; a hung disk comes first. Its text changes in steps of ten seconds only,
+// because it is part of the digest.
 func (m *Member) trouble() problem {
 	d := m.Hung()
 	if d < diskPatience {
@@ -93,7 +98,7 @@ func (m *Member) trouble() problem {
 	return problem{wire.ProblemDiskStuck, m.hungFor(d)}
 }
 
-// hungFor words that nothing has moved for d.
+// hungFor describes that nothing has moved for d.
 func (m *Member) hungFor(d time.Duration) string {
 	text := "its disk has not finished a write for more than %v: look at the machine and the storage behind the volume; it goes on by itself " +
 		"once that works"
@@ -104,8 +109,8 @@ func (m *Member) hungFor(d time.Duration) string {
 	return fmt.Sprintf(text, max(diskPatience, d.Truncate(10*time.Second)))
 }
 
-// HeldUp is what trouble would say while the role goroutine itself waits for the disk, and so tells nobody anything; nil when it does
-// not. Called from anywhere.
+// HeldUp returns what trouble would report while the role goroutine itself waits for the disk and so cannot report it;
+// nil otherwise. It may be called by any goroutine.
 func (m *Member) HeldUp() error {
 	d := m.Stuck()
 	if d < diskPatience {

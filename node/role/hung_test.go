@@ -26,7 +26,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// hangFS is a file system on which no fdatasync of the log returns while there is hang, and no write to it while there is hangWrites.
+// hangFS is a file system on which no fdatasync of the log returns while hang is set, and no write to it while hangWrites
+// is.
 type hangFS struct {
 	vfs.FS
 	hang, hangWrites atomic.Pointer[chan struct{}]
@@ -59,7 +60,8 @@ func (f hangFile) WriteAt(p []byte, off int64) (int, error) {
 	return f.File.WriteAt(p, off)
 }
 
-// A write to the log that does not return keeps nobody from hearing in time that the outcome is unknown, whoever was to make it.
+// A write to the log that does not return delays nobody's timely "outcome unknown", whichever goroutine was to make the
+// write.
 func TestWhoWritesDoesNotWaitForTheDisk(t *testing.T) {
 	fs := &hangFS{FS: vfs.NewMem()}
 	o := options()
@@ -95,8 +97,8 @@ func TestWhoWritesDoesNotWaitForTheDisk(t *testing.T) {
 	})
 }
 
-// A leader whose disk hangs, and that has no Lease to lose, must not keep its followers believing in it: its fsync does not
-// return, so it sends no heartbeats, and it says what is wrong. Once the disk works, all goes on.
+// A leader whose disk hangs, and that has no Lease to lose, must not keep its followers' trust. Its fsync does not
+// return, so it sends no heartbeats, and it reports the problem. Once the disk works, everything continues.
 func TestALeaderWhoseDiskHangsFallsSilent(t *testing.T) {
 	c := newCluster(t)
 	fs := &hangFS{FS: vfs.NewMem()}
@@ -139,7 +141,7 @@ func TestALeaderWhoseDiskHangsFallsSilent(t *testing.T) {
 	}
 }
 
-// A member that does not come round although no write is under way does not blame its disk alone: it may get no processor time.
+// A stuck member with no write under way does not blame only its disk: it may be starved of processor time.
 func TestAMemberThatGetsNoTimeDoesNotBlameItsDisk(t *testing.T) {
 	var ahead atomic.Int64
 	o := options()
@@ -160,7 +162,7 @@ func TestAMemberThatGetsNoTimeDoesNotBlameItsDisk(t *testing.T) {
 	}
 }
 
-// A write that only looks whether the disk works, and does not return, is said too, on a member that has nothing to write.
+// A hung disk probe is reported too, on a member that has nothing to write.
 func TestAnIdleMemberWhoseDiskHangsSaysSo(t *testing.T) {
 	var ahead atomic.Int64
 	o := options()
@@ -178,7 +180,7 @@ func TestAnIdleMemberWhoseDiskHangsSaysSo(t *testing.T) {
 	}
 }
 
-// Heartbeats are kept back, and records are not: what is being written is shipped at the same time.
+// Heartbeats are held back, but records are not: they are replicated in parallel with the local write.
 func TestAHungStreamSendsRecordsOnly(t *testing.T) {
 	hung := true
 	s := &peer.Stream{Hung: func() bool { return hung }}
@@ -191,8 +193,8 @@ func TestAHungStreamSendsRecordsOnly(t *testing.T) {
 	}
 }
 
-// A third receiver does not wait for ever for its turn behind two that do not get on: the disk hangs here, and another source
-// may work. As long as they get on, it does wait.
+// A third receiver does not wait forever for its turn behind two that make no progress: the disk may hang here, and
+// another source may work. As long as they make progress, it does wait.
 func TestATurnIsNotWaitedForWhenNobodyGetsOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &seedServer{turn: make(chan struct{}, seedsAtOnce), began: time.Now(), say: time.Millisecond, enough: 200 * time.Millisecond}
@@ -218,7 +220,8 @@ func TestATurnIsNotWaitedForWhenNobodyGetsOn(t *testing.T) {
 	})
 }
 
-// Those who are told to wait, while a checkpoint is made, do not get on: on a disk that hangs it is made for ever.
+// Receivers that are told to wait while a checkpoint is made do not count as making progress: on a hung disk it is never
+// done.
 func TestATurnIsNotWaitedForWhereNoCheckpointIsMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hung := make(chan struct{})
@@ -267,7 +270,7 @@ func TestATurnIsNotWaitedForWhereNoCheckpointIsMade(t *testing.T) {
 	})
 }
 
-// A leader whose new rule names a voter that was never heard has not heard too few of them since it began to lead.
+// If a leader's new rule names a voter that was never heard, that voter does not count as unheard from before the rule.
 func TestUnheardBeginsWithTheRule(t *testing.T) {
 	var ahead atomic.Int64
 	o := options()
@@ -288,7 +291,7 @@ func TestUnheardBeginsWithTheRule(t *testing.T) {
 	until(t, "it counts", func() bool { return r.Unheard() >= time.Hour })
 }
 
-// A member that does not lead counts from when it last heard its leader, and no more once it leads itself.
+// A member that does not lead counts from when it last heard its leader, and stops counting once it leads itself.
 func TestUnheardWithoutALeader(t *testing.T) {
 	var ahead atomic.Int64
 	o := options()
@@ -305,7 +308,8 @@ func TestUnheardWithoutALeader(t *testing.T) {
 	until(t, "it leads", func() bool { return r.Unheard() == 0 })
 }
 
-// A follower learns from its leader how long writes may wait, for it waits for them on behalf of clients. (It took its own default.)
+// A follower learns from its leader how long writes may wait, because it waits for them on behalf of clients. (It used
+// its own default.)
 func TestFollowerLearnsHowLongWritesMayWait(t *testing.T) {
 	c := newCluster(t)
 	var told atomic.Int64
@@ -315,7 +319,7 @@ func TestFollowerLearnsHowLongWritesMayWait(t *testing.T) {
 	until(t, "it learns that", func() bool { return told.Load() == int64(writeTimeout) })
 }
 
-// Who asks a member that waits for a disk that hangs is not kept waiting for longer than he said.
+// A caller of a member that waits for a hung disk waits no longer than its context.
 func TestTurnIsWaitedForInTime(t *testing.T) {
 	fs := &hangFS{FS: vfs.NewMem()}
 	o := options()
@@ -331,7 +335,7 @@ func TestTurnIsWaitedForInTime(t *testing.T) {
 	until(t, "the disk is waited for", func() bool { return r.syncBegan.Load() != 0 })
 	fenced := make(chan error, 1)
 	go func() {
-		_, err := r.Fence(t.Context(), wire.FenceRequest{Epoch: 2}) // it has the turn until the disk answers
+		_, err := r.Fence(t.Context(), wire.FenceRequest{Epoch: 2}) // holds the turn until the disk answers
 		fenced <- err
 	}()
 	held := 0
@@ -340,7 +344,7 @@ func TestTurnIsWaitedForInTime(t *testing.T) {
 			r.works.turn.Unlock()
 			held = 0
 		}
-		return held > 20 // others have it for moments only
+		return held > 20 // others hold it only for moments
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()

@@ -10,8 +10,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// A follower whose fsync does not return answers its leader's heartbeats all the same. Whoever asks it hears what is wrong: the operator goes
-// by that.
+// A follower whose fsync does not return still answers its leader's heartbeats. Its status reports the problem, and the
+// operator acts on that.
 func TestAFollowerWhoseDiskHangsSaysSo(t *testing.T) {
 	c := newCluster(t)
 	fs := &hangFS{FS: vfs.NewMem()}

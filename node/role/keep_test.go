@@ -15,7 +15,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// heldFS is a file system on which no write to a quarantine file returns before goOn is closed.
+// heldFS is a file system on which writes to a quarantine file block until goOn is closed.
 type heldFS struct {
 	vfs.FS
 	writes, goOn chan struct{}
@@ -58,7 +58,7 @@ func deposed(t *testing.T, r *Runner) *Session {
 	return s
 }
 
-// sayHello has s told to cut all but the first record, and do it.
+// sayHello has s told to cut all but the first record, and carries that out.
 func sayHello(ctx context.Context, s *Session) error {
 	step, err := s.Reply(ctx, replication.HelloReply{Verdict: replication.VerdictCut, Epoch: 1, End: 1})
 	if err == nil && step != replication.StepAgain {
@@ -70,7 +70,8 @@ func sayHello(ctx context.Context, s *Session) error {
 	return err
 }
 
-// keeping is a member that is keeping what it has to cut, its first write held, and how its hello ends.
+// keeping returns a member that is keeping what it has to cut, with its first write blocked, and the outcome of its
+// hello.
 func keeping(t *testing.T, ctx context.Context) (fs heldFS, r *Runner, s *Session, said chan error) {
 	t.Helper()
 	fs = heldFS{vfs.NewMem(), make(chan struct{}, 1), make(chan struct{})}
@@ -87,7 +88,7 @@ func keeping(t *testing.T, ctx context.Context) (fs heldFS, r *Runner, s *Sessio
 	return fs, r, s, said
 }
 
-// A member answers for as long as it takes to keep what it is to cut, and says meanwhile that its state is of no use.
+// A member answers however long it takes to keep what it is to cut, and reports meanwhile that its state is of no use.
 func TestAMemberAnswersWhileItKeepsWhatItCuts(t *testing.T) {
 	fs, r, _, said := keeping(t, t.Context())
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -111,7 +112,7 @@ func TestAMemberAnswersWhileItKeepsWhatItCuts(t *testing.T) {
 	}
 }
 
-// What is being kept for a leader that is followed no more is given up: the next one is not waited with for that.
+// Keeping entries for a leader that is no longer followed is abandoned: the next leader does not wait for it.
 func TestKeepingEndsWithTheConnection(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	fs, r, s, said := keeping(t, ctx)
@@ -136,7 +137,7 @@ func TestKeepingEndsWithTheConnection(t *testing.T) {
 	}
 }
 
-// What was kept for a cut that does not come, because another leader is followed by then, does not stay on the volume.
+// What was kept for a cut that does not happen, because another leader is followed by then, does not stay on the volume.
 func TestWhatWasKeptForNoCutGoes(t *testing.T) {
 	fs, r, _, said := keeping(t, t.Context())
 	if err := r.works.Do(t.Context(), func() { r.session = nil }); err != nil {

@@ -15,12 +15,12 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// A member whose volume has no room for the snapshot that it needs does not ask for it twice a second, which would have the source make or
-// keep a checkpoint for nothing; it asks as soon as there is room.
+// A member whose volume has no room for the snapshot it needs does not ask for it twice a second, which would make the
+// source create or keep a checkpoint for nothing. It asks as soon as there is room.
 func TestASnapshotForWhichThereIsNoRoomIsNotAskedForWithoutEnd(t *testing.T) {
 	c := ledWith(t, func(*Options) {})
 	volume := &sizedFS{FS: vfs.NewMem()}
-	volume.free.Store(50 << 20) // beside a snapshot, 64 MiB are to be left
+	volume.free.Store(50 << 20) // 64 MiB must be left besides a snapshot
 	var asked atomic.Int64
 	c.start("f", func(o *Options) {
 		o.FS = volume
@@ -49,8 +49,8 @@ func TestASnapshotForWhichThereIsNoRoomIsNotAskedForWithoutEnd(t *testing.T) {
 	}
 }
 
-// A member that has given up its state for a snapshot, for which there is not enough room even so, has nothing more to give up: it waits, as
-// any other for which there is no room.
+// A member that has discarded its state for a snapshot, and still has too little room, has nothing more to discard. It
+// waits like any other that has no room.
 func TestAStateIsGivenUpOnce(t *testing.T) {
 	c := newCluster(t)
 	volume := &sizedFS{FS: vfs.NewMem()}
@@ -74,7 +74,7 @@ func TestAStateIsGivenUpOnce(t *testing.T) {
 		}
 		return m != nil
 	})
-	volume.free.Store(uint64(need) - 512<<10) // less than what even an empty state holds
+	volume.free.Store(uint64(need) - 512<<10) // less than what even an empty state takes
 	a, waits, generation := c.members["a"], false, uint64(0)
 	do := func(f func()) {
 		t.Helper()

@@ -6,8 +6,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// A follower's Hello of a connection that it has given up may arrive after that of the next one. Its acknowledgements must go on to
-// count: it hears the leader, and would never come again. (Simulation, seed 87514.)
+// A follower's Hello on an abandoned connection may arrive after the one on the next connection. The follower's
+// acknowledgements must still count: it hears the leader, and would never reconnect. (Simulation, seed 87514.)
 func TestLateHelloOfAnOlderConnection(t *testing.T) {
 	for name, late := range map[string]replication.Hello{
 		"it is told to cut":        {Last: replication.Mark{Epoch: 1, Position: 1 << 20}},

@@ -2,8 +2,8 @@ package role
 
 import "testing"
 
-// a acknowledged more than b, and b more than c. b led, and a, which was to cut what b lacked, waits for b's snapshot; then b is lost, too. What c
-// lacks of what a still has in its log is kept, too, before c's snapshot replaces it.
+// a acknowledged more than b, and b more than c. b led, and a, which had to cut what b lacked, waits for b's snapshot.
+// Then b is lost too. What c lacks of a's remaining log is also kept, before c's snapshot replaces it.
 func TestWhoWaitsForASnapshotKeepsWhatALaterLeaderLacks(t *testing.T) {
 	slow := func(o *Options) { o.SeedRate = 1 << 10 }
 	c := newCluster(t)

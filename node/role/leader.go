@@ -10,35 +10,36 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// maxSeal bounds the payload of one record, in bytes, unless a single entry is larger.
+// maxSeal bounds a record's payload, in bytes. A single larger entry still gets a record of its own.
 const maxSeal = 1 << 20
 
-// leaderState is what a leadership needs beside the protocol; role goroutine only.
+// leaderState is what a leadership needs besides the replication protocol's state; role goroutine only.
 type leaderState struct {
 	epoch replication.Epoch
-	// open: the sequencer takes writes.
+	// open is set while the sequencer takes writes.
 	open bool
-	// writeTimeout is how long writes may wait for voters; 0: nobody said so.
+	// writeTimeout is how long writes may wait for voters; 0 if the operator has not set it.
 	writeTimeout time.Duration
-	// unsealed was taken from the sequencer when the volume had no room for it in the log, or while the file for it is made; it comes next.
+	// unsealed is a batch that was taken from the sequencer but could not be appended yet: the volume has no room for it,
+	// or the log file for it is still being prepared. It is sealed before anything else.
 	unsealed  batch
 	preparing bool // see readyFor
-	// clockTold: it was said in the log how far leader time is ahead, and it still is.
+	// clockTold is set once a warning about leader time being ahead was logged, for as long as it is ahead.
 	clockTold bool
 	streams   map[string]*stream    // by follower
 	restDue   bool                  // see ship
 	seeds     map[string]*seedOrder // by follower
 }
 
-// batch is what Take gave, and may be kept until the next Take.
+// batch is a result of Take, kept until the next Take at most.
 type batch struct {
 	first    replication.Position
 	count    int
 	payload  []byte
-	prepared bool // the log has made room for it, as far as it could
+	prepared bool // the log has been prepared for it as far as possible
 }
 
-// stream is one follower's connection.
+// stream is the leader's side of one follower's connection.
 type stream struct {
 	to   replication.Voter
 	pub  *peer.Stream
@@ -51,7 +52,7 @@ var (
 	errLogFailed = errors.New("the log takes no more entries")
 )
 
-// lead starts a leadership that the core has just entered; asking twice for one epoch changes nothing.
+// lead starts the leadership that the core has just entered. A repeated call for the same epoch changes nothing.
 func (m *Member) lead(req wire.PromoteRequest) {
 	if m.leader != nil && m.leader.epoch == req.Epoch {
 		return
@@ -64,7 +65,7 @@ func (m *Member) lead(req wire.PromoteRequest) {
 	m.writesMayWait(m.leader.writeTimeout)
 }
 
-// writesMayWait tells who serves clients how long the leader's writes may wait; 0: it is not known.
+// writesMayWait tells the client side how long the leader's writes may wait; 0 means unknown and is ignored.
 func (m *Member) writesMayWait(d time.Duration) {
 	if d > 0 && m.opt.WriteTimeout != nil {
 		m.opt.WriteTimeout(d)
@@ -76,13 +77,13 @@ func (m *Member) holdLease(d time.Duration) {
 		return
 	}
 	m.opt.Lease.Hold(m.leader.epoch, d, func(e replication.Epoch) {
-		// Not waiting for its turn: the role goroutine may be waiting for this callback, in Release.
+		// Do not wait for the turn: its holder may be waiting for this callback, in Release.
 		m.works.Background(func() error { return nil }, func(error) { m.deposed(e) })
 	})
 }
 
-// deposed acts on a record that names a later epoch: this leader was deposed while it could not be reached. Promising that
-// epoch is what it would have answered.
+// deposed handles an authority record that names a later epoch: this leader was deposed while nobody could reach it. It
+// promises that epoch, as it would have done had the operator's Fence arrived.
 func (m *Member) deposed(e replication.Epoch) {
 	if m.leader != nil && e > m.leader.epoch {
 		_, err := m.core.Fence(e, m.opt.Now())
@@ -90,7 +91,7 @@ func (m *Member) deposed(e replication.Epoch) {
 	}
 }
 
-// followLeadership ends what the core's role no longer allows, and starts what it asks for.
+// followLeadership ends whatever the core's current role no longer permits, and starts what it requires.
 func (m *Member) followLeadership() {
 	p := m.core.Promises()
 	if m.leader != nil && (m.core.Role() != replication.RoleLeader || p.Epoch != m.leader.epoch) {
@@ -103,7 +104,7 @@ func (m *Member) followLeadership() {
 	m.connect(want)
 }
 
-// endLeadership fails waiting writes as "outcome unknown" and lets go of followers, clients and the Lease.
+// endLeadership fails waiting writes with "outcome unknown" and releases followers, clients and the Lease.
 func (m *Member) endLeadership(why error) {
 	if m.leader == nil {
 		return
@@ -113,9 +114,9 @@ func (m *Member) endLeadership(why error) {
 		m.hold.stop()
 		m.hold = nil
 	}
-	m.writable.Store(false)     // first: nobody may be sent to a closed sequencer
-	m.readUntil.Store(0)        // as the member ends, nothing is published any more
-	m.Contents().Seq.Close(why) // what the hold kept back is refused, so its outcome is known
+	m.writable.Store(false)     // first: nobody may be directed to a closed sequencer
+	m.readUntil.Store(0)        // publish does not run again if the member is ending
+	m.Contents().Seq.Close(why) // writes that the hold kept back are refused, so their outcome is known
 	for _, s := range m.leader.streams {
 		close(s.done)
 	}
@@ -129,9 +130,9 @@ func (m *Member) endLeadership(why error) {
 	m.opt.CutClients(why.Error())
 }
 
-// openOrClose lets the sequencer take writes exactly while they may be acknowledged: the barrier is committed,
-// everything before is applied (the sequencer evaluates commands on applied state), and where nothing but the Lease
-// protects (k = 0), it is held. A leader that loses it resigns: it needs a new epoch.
+// openOrClose opens the sequencer for writes exactly while they may be acknowledged: the epoch's barrier is committed,
+// everything before it is applied (the sequencer evaluates commands on applied state), and, where only the Lease protects
+// (k = 0), the Lease is held. A leader that loses this protection resigns and needs a new epoch.
 func (m *Member) openOrClose(now time.Time, c *Contents) {
 	l := m.leader
 	if l == nil {
@@ -151,11 +152,11 @@ func (m *Member) openOrClose(now time.Time, c *Contents) {
 	}
 }
 
-// clockAhead is how far leader time may be ahead of this machine's clock without a word.
+// clockAhead is how far leader time may be ahead of this machine's clock before that is logged.
 const clockAhead = time.Minute
 
-// compareClocks tells in the log when leader time is far ahead of this machine's clock: an earlier leader's was ahead, or this one's was, and
-// is set back. It is told once for each time.
+// compareClocks logs when leader time is far ahead of this machine's clock: either an earlier leader's clock was ahead,
+// or this machine's was set back. It logs once per occurrence.
 func (m *Member) compareClocks() {
 	ahead, leads := m.TimeAhead()
 	if !leads || m.leader == nil {
@@ -169,8 +170,8 @@ func (m *Member) compareClocks() {
 	m.leader.clockTold = ahead > clockAhead
 }
 
-// TimeAhead is by how much leader time is ahead of this machine's clock; false where this member does not lead, or not yet. Called from
-// anywhere.
+// TimeAhead returns how far leader time is ahead of this machine's clock. It returns false if this member does not lead
+// or does not take writes yet. It may be called by any goroutine.
 func (m *Member) TimeAhead() (time.Duration, bool) {
 	if !m.Open() {
 		return 0, false
@@ -179,8 +180,8 @@ func (m *Member) TimeAhead() (time.Duration, bool) {
 	return time.Duration(m.Contents().Seq.Now()-wall) * time.Millisecond, true
 }
 
-// protected reports whether no other leader can have been promoted: by the voters' promises where k >= 1, by the Lease
-// where k = 0.
+// protected reports whether no other leader can have been promoted: the voters' promises ensure that where k >= 1, the
+// Lease where k = 0.
 func (m *Member) protected(now time.Time) bool {
 	if m.opt.Lease == nil {
 		return true
@@ -194,7 +195,7 @@ func (m *Member) protected(now time.Time) bool {
 	return true
 }
 
-// Seal makes one record of what the sequencer has queued, after what an earlier one could not append for want of room.
+// Seal makes one record of what the sequencer has queued. A batch that could not be appended before goes first.
 func (m *Member) Seal() {
 	b := &m.leader.unsealed
 	if b.count > 0 && !m.seal(b) {
@@ -205,13 +206,13 @@ func (m *Member) Seal() {
 	}
 }
 
-// seal appends b as one record and tells whether that is done. Where the volume has no room for it, it is kept: nothing of it
-// is in the log, and nothing may come before it.
+// seal appends b as one record and reports whether it did. If the volume has no room, b is kept: none of it is in the
+// log, and nothing may be appended before it.
 func (m *Member) seal(b *batch) bool {
 	if !m.readyFor(b) {
 		return false
 	}
-	// Leader time is read after Take, so no entry was evaluated later than its record says.
+	// Leader time is read after Take, so no entry was evaluated at a later time than its record carries.
 	err := m.core.Extend(b.first, b.count, b.payload, m.Contents().Seq.Now())
 	if m.noRoomFor(err) {
 		b.prepared = false
@@ -219,14 +220,14 @@ func (m *Member) seal(b *batch) bool {
 	}
 	*b = batch{}
 	if m.final(err) != nil {
-		m.core.Resign() // what was taken is not in the log, so nothing can come after it until the process ends
+		m.core.Resign() // what was taken is not in the log, so nothing may follow it until the process ends
 		m.endLeadership(errLogFailed)
 	}
 	return err == nil
 }
 
-// readyFor tells whether the log takes b without having the role's turn wait for the disk. If it does not, it is made ready beside the turn,
-// and b is sealed then.
+// readyFor reports whether the log can take b without waiting for the disk in the role's turn. If not, the log is
+// prepared in the background, and b is sealed after that.
 func (m *Member) readyFor(b *batch) bool {
 	log, l, size := m.Contents().Log, m.leader, len(b.payload)+replication.HeaderSize
 	if b.prepared || log.Takes(size) {
@@ -240,19 +241,19 @@ func (m *Member) readyFor(b *batch) bool {
 	return false
 }
 
-// Unsealed reports whether Seal has a batch to begin with that the log was made ready for. Only where MaySeal does.
+// Unsealed reports whether Seal would begin with a kept batch that the log is prepared for. Call it only while MaySeal.
 func (m *Member) Unsealed() bool { return m.leader.unsealed.count > 0 && m.leader.unsealed.prepared }
 
 // Hello implements peer.Leader.
 func (m *Member) Hello(ctx context.Context, h replication.Hello) (reply replication.HelloReply, s *peer.Stream, err error) {
 	err = m.works.Do(ctx, func() {
-		if !h.Fetch && m.Hung() >= diskPatience { // it sends no heartbeats, and is not to be heard by an answer either
+		if !h.Fetch && m.Hung() >= diskPatience { // it sends no heartbeats, so an answer must not make it look alive either
 			reply = replication.HelloReply{Verdict: replication.VerdictRefuse, Message: "this leader's disk hangs"}
 			return
 		}
 		reply = m.core.OnHello(h, m.opt.Now())
 		if reply.Verdict == replication.VerdictStream && !h.NoSeed && !m.readableAfter(h.Last.Position) && m.pastDamage() {
-			h.Seed = true // a stream would end where it begins, as the one before
+			h.Seed = true // a stream would fail at its start, as the previous one did
 			reply = m.core.OnHello(h, m.opt.Now())
 		}
 		reply.ClientPort = m.opt.Client
@@ -277,9 +278,10 @@ func (m *Member) Hello(ctx context.Context, h replication.Hello) (reply replicat
 	return reply, s, err
 }
 
-// detach ends the stream of a follower that the core counts as gone since it said hello. That may have been the follower's last word
-// on a connection before this one, and late: its acknowledgements would count for nothing from now on, although it hears this leader
-// and has no reason to come again. Now it has one.
+// detach ends a follower's stream if a late hello made the core count that follower as gone. The hello may have been the
+// last one sent on an older connection and have arrived after the stream had begun. From then on the follower's
+// acknowledgements would count for nothing, although it hears this leader and has no reason to reconnect. Ending the
+// stream makes it reconnect.
 func (m *Member) detach(member string) {
 	if m.leader == nil {
 		return
@@ -290,7 +292,7 @@ func (m *Member) detach(member string) {
 	}
 }
 
-// attach makes a stream for a follower, ending an older one of the same member.
+// attach creates a stream for a follower and ends an older one of the same member.
 func (m *Member) attach(h replication.Hello) *peer.Stream {
 	if old := m.leader.streams[h.Member]; old != nil {
 		close(old.done)
@@ -338,11 +340,11 @@ func (m *Member) streamEnded(s *stream) {
 	m.acked = true
 }
 
-// longSilence is after how long the stream to a follower that says nothing is ended. A kernel tries for a quarter of an hour to reach a
-// machine that is gone, and that long its follower would look connected.
+// longSilence is how long a follower may be silent before its stream is ended. A kernel keeps trying for a quarter of an
+// hour to reach a machine that is gone, and the follower would look connected all that time.
 const longSilence = 30 * time.Second
 
-// endSilent ends streams to followers that are gone without a word. One that is there after all comes again.
+// endSilent ends the streams of followers that vanished without closing them. One that is alive after all reconnects.
 func (m *Member) endSilent(now time.Time) {
 	if m.leader == nil || len(m.leader.streams) == 0 {
 		return

@@ -11,10 +11,11 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// testLease is a Lease whose release takes as long as the test wants, and waits for deposed to return, as the real one.
+// testLease is a Lease whose release takes as long as the test wants, and waits for deposed to return, as the real one
+// does.
 type testLease struct {
 	invalid atomic.Bool
-	release chan struct{} // nil: at once
+	release chan struct{} // nil: Release returns at once
 	deposed atomic.Pointer[func(replication.Epoch)]
 	calls   sync.WaitGroup // of deposed
 }
@@ -38,8 +39,8 @@ func mayRead(r *Runner) bool {
 	return r.AwaitReadWindow(ctx) == nil
 }
 
-// Whoever is told that a leader promised a later epoch may promote another at once, without waiting out any grant: by then
-// the old one serves no linearizable read.
+// Once a leader is known to have promised a later epoch, another may be promoted at once, without waiting out any grant:
+// by then the old one serves no linearizable read.
 func TestFenceIsAnsweredOnlyOnceReadsHaveStopped(t *testing.T) {
 	o := options()
 	l := &testLease{release: make(chan struct{})}
@@ -57,7 +58,7 @@ func TestFenceIsAnsweredOnlyOnceReadsHaveStopped(t *testing.T) {
 		if mayRead(r) {
 			t.Fatalf("fenced (%v), and still serving reads", err)
 		}
-	case <-time.After(200 * time.Millisecond): // it lets go of the Lease first
+	case <-time.After(200 * time.Millisecond): // it releases the Lease first
 	}
 	close(l.release)
 	if err := <-fenced; err != nil {
@@ -68,7 +69,8 @@ func TestFenceIsAnsweredOnlyOnceReadsHaveStopped(t *testing.T) {
 	}
 }
 
-// The Lease says "deposed" at the very moment at which the order that deposes the leader arrives, while many calls wait.
+// The Lease reports "deposed" at the very moment at which the order that deposes the leader arrives, while many calls
+// wait.
 func TestDeposedTwiceAtOnceDoesNotStall(t *testing.T) {
 	o := options()
 	l := &testLease{}
@@ -101,7 +103,8 @@ func TestDeposedTwiceAtOnceDoesNotStall(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// A process that was paused past its Lease serves no read when it goes on, also before its role goroutine has noticed.
+// A process that was paused past its Lease's expiry serves no read when it resumes, even before its role goroutine has
+// noticed.
 func TestAsynchronousLeaderReadsOnlyWhileItsLeaseIsValid(t *testing.T) {
 	o := options()
 	l := &testLease{}
@@ -119,8 +122,8 @@ func TestAsynchronousLeaderReadsOnlyWhileItsLeaseIsValid(t *testing.T) {
 	}
 }
 
-// Where both ports of a leader refuse, others take it for dead and do not wait for what was granted to it. So it serves no linearizable read
-// from before that on: from the end of its context, also while whoever has the turn waits for a disk.
+// If both ports of a leader refuse connections, others take it for dead and do not wait out its grants. So it serves no
+// linearizable read from before that on: from the end of its context, even while the holder of the turn waits for a disk.
 func TestAMemberThatEndsServesNoRead(t *testing.T) {
 	ctx, end := context.WithCancel(t.Context())
 	r, err := Start(ctx, options())
@@ -138,7 +141,7 @@ func TestAMemberThatEndsServesNoRead(t *testing.T) {
 	<-r.Done()
 }
 
-// Nor does it rely on its state being published once more: as a member ends, nobody does that.
+// Nor does that rely on the member's state being published again: a member that ends does not publish it.
 func TestALeadershipThatEndsServesNoRead(t *testing.T) {
 	r := start(t, options())
 	lead(t, r, 1, replication.Rule{})

@@ -2,15 +2,16 @@ package role
 
 import "github.com/replicatedstore/replicatedstore/replication/wire"
 
-// Leaves notes that this member was told to end, so that the operator, which may not know of that by other ways, looks for who takes
-// over. Called from anywhere.
+// Leaves notes that this member was told to end, so that the operator, which may not learn of it otherwise, looks for a
+// successor. It may be called by any goroutine.
 func (m *Member) Leaves() { m.works.Post(func() { m.leaving = true }) }
 
-// Leaving judges, status by status, when a member that is told to stop may: not while it leads others, for one of them is to take
-// over; and not, if it led, before it knows who does, so that what its clients asked for in between gets there.
+// Leaving decides from successive statuses when a member that is told to stop may do so. It may not while it leads
+// followers, because one of them is to take over. If it led, it may not before it knows its successor either, so that
+// requests its clients sent in between are forwarded.
 type Leaving struct{ led bool }
 
-// May is asked again and again until it holds, or patience ends.
+// May reports whether the member may stop. Call it repeatedly until it does, or until patience runs out.
 func (l *Leaving) May(s wire.Status) bool {
 	if s.Role == wire.RoleLeader {
 		l.led = followed(s)
@@ -19,7 +20,7 @@ func (l *Leaving) May(s wire.Status) bool {
 	return !l.led || s.Leader != ""
 }
 
-// followed tells whether anybody could take over.
+// followed reports whether anybody could take over.
 func followed(s wire.Status) bool {
 	for _, f := range s.Followers {
 		if f.Live {

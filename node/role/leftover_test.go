@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// A snapshot is begun, and then the next leader's log reaches back after all: what had arrived takes no more room.
+// A snapshot is begun, but then the next leader's log reaches back far enough after all: the part received is removed.
 func TestSeedThatIsNotNeededAnyMoreIsRemoved(t *testing.T) {
 	c := newCluster(t)
 	c.start("g", slowly)
@@ -57,7 +57,7 @@ func TestPartOfASnapshotOutlivesARefusal(t *testing.T) {
 		return c
 	}, slowly)
 	c.agrees("f")
-	// On a machine that is busy enough, connections break by themselves, too, and three are too many.
+	// On a busy machine, connections may also break by themselves, and three failures are too many.
 	if n := c.made("l"); n != 0 && conns.Load() <= 3 {
 		t.Fatalf("the leader made %d checkpoints: what had arrived from g was thrown away", n)
 	}

@@ -14,32 +14,33 @@ import (
 )
 
 const (
-	// seedsAtOnce bounds how many members one member seeds side by side; others wait their turn.
+	// seedsAtOnce bounds how many members one source seeds at the same time; others wait their turn.
 	seedsAtOnce = 2
-	// seedLinger is how long the log is held for a member whose seed was interrupted, or that has not caught up after it and
-	// is gone: as long as a source keeps a checkpoint.
+	// seedLinger is how long the log is held for a member whose seed was interrupted, or which disappeared before it
+	// caught up after its seed. A source keeps a checkpoint for the same time.
 	seedLinger = 10 * time.Minute
-	// sourcePatience is how long a leader waits for the member with which a seed was begun to follow it too, before it lets
-	// the seed begin anew with another.
+	// sourcePatience is how long a leader waits for the member that began sending a snapshot to follow it too, before it
+	// lets the seed start over from another source.
 	sourcePatience = 5 * time.Second
 )
 
-// seedOrder is what a leader keeps about a follower that needs a snapshot, from the verdict until it has caught up; role
-// goroutine only.
+// seedOrder is what a leader knows about a follower that needs a snapshot, from the verdict until the follower has caught
+// up; role goroutine only.
 type seedOrder struct {
 	to      replication.Voter
 	askedAt time.Time
-	source  string // who sends it; "": this member
-	// conn is that over which it is sent, or over which the follower tells that it is still being seeded; nil before and after.
+	source  string // who sends the snapshot; "" is this member
+	// conn is the connection over which the snapshot is sent or, if another member sends it, over which the follower
+	// shows that it is still being seeded. It is nil before and after.
 	conn io.Closer
 	over bool
-	// The log is held from position from on until release; nil: it is not.
+	// release ends the hold on the log, which begins at from; nil while the log is not held.
 	from    replication.Position
 	release func()
-	until   time.Time // after this the follower is waited for no longer
+	until   time.Time // the follower is waited for until then
 }
 
-// hold moves the hold on the log to position from.
+// hold moves the hold on the log to position from, without a gap.
 func (o *seedOrder) hold(pin func(replication.Position) func(), from replication.Position) {
 	held := o.release
 	o.from, o.release = from, pin(from)
@@ -64,7 +65,7 @@ func (o *seedOrder) end() {
 	o.letGo()
 }
 
-// orderSeed decides who seeds a follower that was judged to need it, and holds the log for it; role goroutine.
+// orderSeed decides who seeds a follower that needs a snapshot, and holds the log for it; role goroutine.
 func (m *Member) orderSeed(h replication.Hello, now time.Time) replication.HelloReply {
 	o := &seedOrder{
 		to: replication.Voter{Member: h.Member, Incarnation: h.Incarnation}, askedAt: now, until: now.Add(seedLinger),
@@ -99,7 +100,7 @@ func (m *Member) orderSeed(h replication.Hello, now time.Time) replication.Hello
 	return replication.HelloReply{Verdict: replication.VerdictSeed, Source: src}
 }
 
-// forgoSeed holds nothing any more for a follower that has begun no seed and would begin none now; role goroutine.
+// forgoSeed drops the order of a follower that has not begun a seed and would not begin one now; role goroutine.
 func (m *Member) forgoSeed(member string) {
 	if m.leader == nil {
 		return
@@ -110,9 +111,10 @@ func (m *Member) forgoSeed(member string) {
 	}
 }
 
-// chooseSource finds the follower that is to send a snapshot, so that the leader keeps its disk for writing: the one that
-// the seed was begun with, or else the one that sends least. nil: the leader, because there is none, or one has failed.
-// there is false when the one that it was begun with is missing: going on with it would spare what has arrived.
+// chooseSource picks the follower that is to send a snapshot, so that the leader's disk stays free for writes: the one
+// that the seed was begun with or, failing that, the one that is sending the fewest. src is nil if the leader must send
+// it itself, because there is no such follower or one has failed. there is false if the member that the seed was begun
+// with is missing: waiting for it would save what has arrived.
 func (m *Member) chooseSource(h replication.Hello) (src *replication.SeedSource, there bool) {
 	if h.Direct {
 		return nil, true
@@ -142,7 +144,7 @@ func (m *Member) chooseSource(h replication.Hello) (src *replication.SeedSource,
 		return nil, !resumes
 	}
 	src = &replication.SeedSource{Member: best.Voter.Member, Address: best.Address, Least: best.Applied}
-	for _, o := range m.leader.seeds { // seeds side by side share a checkpoint
+	for _, o := range m.leader.seeds { // concurrent seeds share a checkpoint
 		if o.source == src.Member && o.release != nil {
 			src.Least = min(src.Least, o.from-1)
 		}
@@ -151,7 +153,7 @@ func (m *Member) chooseSource(h replication.Hello) (src *replication.SeedSource,
 	return src, !resumes
 }
 
-// continues reports whether this member's log goes on after mark, and can be read from there on.
+// continues reports whether this member's log continues after mark and can be read from there.
 func (m *Member) continues(mark replication.Mark) bool {
 	if !m.readableAfter(mark.Position) {
 		return false
@@ -160,7 +162,7 @@ func (m *Member) continues(mark replication.Mark) bool {
 	return ok && got == mark
 }
 
-// seeded notes that a follower streams: if that is after a seed, the log is held for it until it has caught up.
+// seeded notes that a follower streams. If it was seeded before, the log is held for it until it has caught up.
 func (m *Member) seeded(h replication.Hello, now time.Time) {
 	o := m.leader.seeds[h.Member]
 	if o == nil {
@@ -170,11 +172,11 @@ func (m *Member) seeded(h replication.Hello, now time.Time) {
 		_ = o.conn.Close()
 	}
 	o.conn, o.over, o.until = nil, true, now.Add(seedLinger)
-	o.to.Incarnation = h.Incarnation // a seed may have brought another one
+	o.to.Incarnation = h.Incarnation // a seed may have changed it
 	o.hold(m.Contents().Log.Pin, h.Last.Position+1)
 }
 
-// tendSeeds lets go of the log as followers that were seeded come along.
+// tendSeeds releases the log as seeded followers catch up.
 func (m *Member) tendSeeds(now time.Time) {
 	if m.leader == nil || len(m.leader.seeds) == 0 {
 		return
@@ -197,7 +199,8 @@ func (m *Member) tendSeeds(now time.Time) {
 	}
 }
 
-// spareVolume gives up what is held for others before the log fills the volume: a leader that takes no writes helps nobody.
+// spareVolume releases the log held for seeds before the log fills the volume: a leader that takes no writes helps
+// nobody.
 func (m *Member) spareVolume() {
 	if m.leader == nil || len(m.leader.seeds) == 0 {
 		return
@@ -218,10 +221,10 @@ var (
 	errNotAsked = errors.New("this member no longer leads, or was asked for something else since")
 )
 
-// Seed implements peer.Leader: this member sends a snapshot, as a leader or as the follower that its leader named, or lets
-// the connection tell how long another one does. It ends when the leadership or the following does: what this member holds
-// afterwards need not be what the asking member's epoch holds. It ends too when the same member asks anew: then the
-// connection before is dead.
+// Seed implements peer.Leader. This member sends a snapshot, as the leader or as the follower that its leader named; or,
+// if another member sends it, Seed watches the connection to see how long that takes. Seed ends with the leadership (or
+// with the following), because what this member holds afterwards need not be what the asking member's epoch holds. It
+// also ends when the same member asks again: the earlier connection is dead then.
 func (m *Member) Seed(ctx context.Context, h replication.Hello, rw io.ReadWriteCloser) (err error) {
 	defer func() {
 		if err != nil {
@@ -306,10 +309,10 @@ func (m *Member) send(ctx context.Context, h replication.Hello, rw io.ReadWriteC
 	return m.works.ServeSeed(ctx, rw)
 }
 
-// inOrder lists the members of m by name: whatever can be noticed from outside happens in an order that can be repeated.
+// inOrder returns the keys of m sorted, so that externally visible effects happen in a reproducible order.
 func inOrder[T any](m map[string]T) []string { return slices.Sorted(maps.Keys(m)) }
 
-// endSeeds ends every snapshot that this member sends.
+// endSeeds aborts every snapshot that this member is sending.
 func (m *Member) endSeeds() {
 	m.stopSending()
 	if m.leader == nil {

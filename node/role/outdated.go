@@ -9,17 +9,18 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// outdated is what was found of a volume that did not hold what this member had acknowledged; role goroutine only.
+// outdated describes a volume that was found to lack what this member had acknowledged; role goroutine only.
 type outdated struct {
 	text string
 	at   time.Time
 }
 
-// outdatedTold is for how long status tells of it. The member is as good as any new one by then; its storage may not be.
+// outdatedTold is how long status reports it. By then the member is as good as any new one; its storage may not be.
 const outdatedTold = 5 * time.Minute
 
-// renew has this member go on under another incarnation, because its leader says that this one has acknowledged more than there is. It
-// keeps what it has, and is no voter any more: where votes are counted, nobody takes it for one that would know of what it acknowledged.
+// renew gives this member a new incarnation, because its leader says that the current one has acknowledged more than the
+// log holds. The member keeps its data but is no longer a voter, so no quorum counts on it to know what it had
+// acknowledged.
 func (m *Member) renew(reply replication.HelloReply) error {
 	held, before := m.Contents().Log.Durable().Position, m.core.Self()
 	incarnation, err := m.meta.Renew()
@@ -36,11 +37,11 @@ func (m *Member) renew(reply replication.HelloReply) error {
 	return nil
 }
 
-// VolumesOlder counts how often this member's volume was found to hold less than the member had acknowledged, over restarts. Called from
-// anywhere.
+// VolumesOlder returns how often this member's volume was found to hold less than the member had acknowledged, across
+// restarts. It may be called by any goroutine.
 func (m *Member) VolumesOlder() uint64 { return m.meta.State().Renewals }
 
-// outdatedProblem is what status says of it.
+// outdatedProblem returns what status reports about it.
 func (m *Member) outdatedProblem() problem {
 	if m.outdated.text == "" || m.opt.Now().Sub(m.outdated.at) >= outdatedTold {
 		return problem{}

@@ -9,8 +9,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// A member whose volume was put back to an older state is no voter any more that would know of what it acknowledged. It says so, and
-// is brought up to date.
+// A member whose volume was put back to an older state no longer counts as the voter that knows what it acknowledged. It
+// reports that, and is brought up to date.
 func TestVolumeThatWasPutBack(t *testing.T) {
 	c := newCluster(t)
 	c.start("l")
@@ -43,7 +43,7 @@ func TestVolumeThatWasPutBack(t *testing.T) {
 	if s.ProblemReason != wire.ProblemVolumeOlder || !strings.Contains(s.Problem, "had acknowledged position 7 to l in epoch 1") {
 		t.Errorf("it says %q: %s", s.ProblemReason, s.Problem)
 	}
-	// It stays so, and the next process tells of it by the count only.
+	// The new incarnation is durable; the next process reports only the count.
 	again := s.Incarnation
 	c.start("f")
 	c.agrees("f")

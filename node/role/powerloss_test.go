@@ -22,7 +22,7 @@ import (
 
 // cable connects one member with the others. Once it is pulled, nothing that the member does reaches anybody.
 type cable struct {
-	mu     sync.Mutex // guards below
+	mu     sync.Mutex // guards what follows
 	pulled bool
 	conns  []net.Conn
 }
@@ -52,8 +52,8 @@ func (c *cable) isPulled() bool {
 	return c.pulled
 }
 
-// powered is a cluster with k = 1 whose members lose power. Its rng decides what happens, and what a disk keeps; when it happens differs from
-// run to run.
+// powered is a cluster with k = 1 whose members lose power. Its rng decides what happens and what a disk keeps; the
+// timing varies from run to run.
 type powered struct {
 	*cluster
 	rng    *rand.Rand
@@ -64,7 +64,7 @@ type powered struct {
 	count  atomic.Int64
 }
 
-// lateSync has a sync take a moment, as real ones do: there is more to lose.
+// lateSync makes a sync take a moment, as real ones do, so that there is more to lose.
 var lateSync = errorfs.InjectorFunc(func(op errorfs.Op) error {
 	if op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData {
 		time.Sleep(2 * time.Millisecond)
@@ -90,7 +90,7 @@ func (p *powered) boot(name string) {
 	}).through.Store(new(line.plug))
 }
 
-// lose takes the power from members, and gives it back. A disk keeps what was synced, and of the rest some or nothing.
+// lose cuts the members' power and restores it. A disk keeps what was synced, and some or none of the rest.
 func (p *powered) lose(names ...string) {
 	p.t.Helper()
 	for _, name := range names {
@@ -104,7 +104,7 @@ func (p *powered) lose(names ...string) {
 	}
 }
 
-// elect makes the member lead that holds most. One may be left out, as if it were still without power.
+// elect promotes the member that holds most. One may be left out, as if it were still without power.
 func (p *powered) elect(without string) {
 	p.t.Helper()
 	p.epoch++
@@ -140,7 +140,8 @@ func (p *powered) followAll() {
 	until(p.t, p.leader+" takes writes", p.members[p.leader].Open)
 }
 
-// write writes to the leader until that has lost its power, or many times. What counts as acknowledged was before that.
+// write writes to the leader until it has lost its power, or many times. What counts as acknowledged was acknowledged
+// before.
 func (p *powered) write(leader *member, line *cable, sizes *rand.Rand) {
 	type sent struct {
 		n      int
@@ -176,7 +177,7 @@ func (p *powered) write(leader *member, line *cable, sizes *rand.Rand) {
 	}
 }
 
-// round has somebody lose power among writes.
+// round makes somebody lose power during writes.
 func (p *powered) round() {
 	p.t.Helper()
 	who := [][]string{poweredNames, {p.leader}, {poweredNames[p.rng.IntN(len(poweredNames))]}}[p.rng.IntN(3)]
@@ -199,7 +200,7 @@ func (p *powered) round() {
 	}
 }
 
-// check waits until all have the same, and tells what is missing.
+// check waits until all members hold the same, and reports what is missing.
 func (p *powered) check() {
 	p.t.Helper()
 	for _, name := range poweredNames {
@@ -234,7 +235,8 @@ func (p *powered) check() {
 	}
 }
 
-// Members with their own goroutines, connections, logs and databases lose power at any moment, one or all, and keep what was acknowledged.
+// Members with their own goroutines, connections, logs and databases lose power at any moment, one or all of them, and
+// keep what was acknowledged.
 func TestPowerLossKeepsWhatWasAcknowledged(t *testing.T) {
 	for seed := range uint64(3) {
 		t.Run(fmt.Sprint("seed ", seed), func(t *testing.T) {

@@ -8,18 +8,18 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 )
 
-// recountEvery is how often a member that has something in quarantine looks what is left of it: people remove it.
+// recountEvery is how often a member with entries in quarantine checks what is left there: people remove the files.
 const recountEvery = 10 * time.Second
 
-// recounting is about the next recount; role goroutine only.
+// recounting is the state of recount; role goroutine only.
 type recounting struct {
 	busy     bool
-	done     bool // since the process began: one before may have ended between a cut and its count
+	done     bool // since the process began: an earlier process may have ended between a cut and its count
 	lookedAt time.Time
 	cuts     int // since the process began
 }
 
-// quarantine counts entries that a rejoin cut from the log.
+// quarantine adds entries that a rejoin has cut from the log to the count.
 func (m *Member) quarantine(cut uint64) {
 	m.recounting.cuts++
 	m.quarantined(m.meta.State().Quarantined + cut)
@@ -27,11 +27,12 @@ func (m *Member) quarantine(cut uint64) {
 
 func (m *Member) quarantined(entries uint64) {
 	if m.final(m.meta.Update(func(s *meta.State) { s.Quarantined = entries })) != nil {
-		m.recounting.done = false // there was no room for it
+		m.recounting.done = false // the volume had no room for the new count
 	}
 }
 
-// recount makes the count what the files hold, so that nobody is told for ever of what was seen to. A file that cannot be read counts on.
+// recount sets the count to what the quarantine files hold, so that status stops reporting what a person has dealt with.
+// A file that cannot be read still counts.
 func (m *Member) recount(now time.Time) {
 	r := &m.recounting
 	if m.meta.State().Quarantined == 0 && r.done || r.busy || now.Sub(r.lookedAt) < recountEvery {

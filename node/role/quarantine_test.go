@@ -13,7 +13,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 )
 
-// A member tells of what was cut from its log for as long as the files are there.
+// A member reports what was cut from its log as long as the files are there.
 func TestQuarantineIsToldOfUntilItIsRemoved(t *testing.T) {
 	o := options()
 	r := start(t, o)
@@ -72,8 +72,8 @@ func TestQuarantineIsToldOfUntilItIsRemoved(t *testing.T) {
 	}
 }
 
-// A process may end between a cut and its count, or before a cut that a seed is to follow: what was cut is kept, and told of, all the
-// same.
+// A process may end between a cut and its count, or before a cut that a seed is to follow. What was cut is kept and
+// reported anyway.
 func TestCutOutlivesARestart(t *testing.T) {
 	const entries = 50
 	for name, p := range map[string]replication.Promises{
@@ -116,7 +116,7 @@ func TestCutOutlivesARestart(t *testing.T) {
 			}
 
 			r = start(t, o)
-			time.Sleep(200 * time.Millisecond) // in which what is not to be cut is pruned, but for the last segment
+			time.Sleep(200 * time.Millisecond) // time to prune what is not to be cut, except the last segment
 			s := &Session{m: r.Member}
 			if err := r.works.Do(t.Context(), func() { r.session = s }); err != nil {
 				t.Fatal(err)

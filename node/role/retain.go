@@ -11,11 +11,12 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 )
 
-// flushEvery is how long the log may wait for the state machine's memtable: what a restart replays.
+// flushEvery bounds how long applied records stay in the state machine's memory only, and so how much log a restart
+// replays.
 const flushEvery = time.Minute
 
-// retention prunes the log beside the role goroutine, one round at a time. A flush is not waited for by the rounds after it: it may wait for
-// the room that pruning gives.
+// retention is the state of retain, which prunes the log beside the role goroutine, one round at a time. Later rounds do
+// not wait for a flush: it may be waiting for the room that pruning gives.
 type retention struct {
 	pruning   bool // role goroutine only, as all below
 	flushing  bool
@@ -23,13 +24,13 @@ type retention struct {
 	flushedAt time.Time
 }
 
-// retain starts a round when one is due: the log keeps what followers may come back for (a size), and whatever the state
-// machine has not on disk yet.
+// retain starts a round when one is due. The log keeps what followers may come back for (a size), and whatever the state
+// machine does not have on disk yet.
 func (m *Member) retain(now time.Time) {
 	rt := &m.retention
 	every, flushing := m.opt.RetainEvery, flushEvery
 	if m.space.Level == volume.Full || m.space.noRoom {
-		// What was deleted is given back, and the log pruned, only after a flush.
+		// Deleted data is reclaimed, and the log pruned, only after a flush.
 		every, flushing = min(every, lookEvery), lookEvery
 	}
 	if rt.pruning || now.Sub(rt.prunedAt) < every {
@@ -50,26 +51,26 @@ func (m *Member) retain(now time.Time) {
 	}
 }
 
-// retainBy runs f, which is about c, beside the role goroutine; busy is set meanwhile.
+// retainBy runs f, which works on c, beside the role goroutine, and sets busy meanwhile.
 func (m *Member) retainBy(busy *bool, c *Contents, f func() error) {
 	*busy = true
 	m.works.Background(f, func(err error) {
 		*busy = false
-		if m.Contents() == c { // what was replaced meanwhile may fail as it likes
+		if m.Contents() == c { // errors of contents that were replaced meanwhile do not matter
 			_ = m.final(err)
 		}
 	})
 }
 
-// goneFor is how long a follower may be gone that a full leader keeps its log for.
+// goneFor is how long a leader whose volume is full keeps its log for a follower that is gone.
 const goneFor = time.Minute
 
-// pruneBound is up to where the log may be pruned; a damaged segment always may. The less room there is on the volume, the less is kept; but what a follower
-// of this epoch lacks, and can use, goes only once the log itself has no room any more: else that one needs a snapshot, for which there is
-// less room still.
+// pruneBound returns up to where the log may be pruned. A damaged segment may always go. The less room the volume has,
+// the less is kept. But what a follower of this epoch lacks and can use goes only once the log itself has no room any
+// more: otherwise that follower would need a snapshot, for which there is even less room.
 //
-// What no leader is known to have may be in this log only, as what an asynchronous leader has acknowledged that was deposed: it stays until
-// it is known, or cut. Nothing is appended meanwhile.
+// Entries that no leader is known to have may exist in this log only, such as those that a deposed asynchronous leader
+// has acknowledged. They stay until a leader is known to have them, or they are cut. Nothing is appended meanwhile.
 func (m *Member) pruneBound(l *wal.Log, now time.Time) replication.Position {
 	if m.leader == nil && !m.core.Covered() && !m.space.noRoom {
 		return 0
@@ -81,7 +82,7 @@ func (m *Member) pruneBound(l *wal.Log, now time.Time) replication.Position {
 	}
 	retain := m.opt.LogRetain / 4
 	if m.space.Level == volume.Full || m.space.noRoom {
-		retain = 1 // the last segment stays
+		retain = 1 // only the last segment stays
 	}
 	short := l.PruneBound(retain)
 	if !m.space.noRoom {
@@ -94,14 +95,14 @@ func (m *Member) pruneBound(l *wal.Log, now time.Time) replication.Position {
 	return max(bound, short)
 }
 
-// needsLog tells whether the log is kept for f although there is little room. One that needs a snapshot has no use for it: what must follow
-// on that is held where it is sent. Nor is it kept by a full leader for one that is gone for long, or for good: that may come to cost a
-// snapshot, and to keep it costs the writes of all clients.
+// needsLog reports whether the log is kept for f although there is little room. A follower that needs a snapshot has no
+// use for it: the log that must follow the snapshot is held by the sender. A full leader does not keep it for one that is
+// gone for long either, perhaps for good. That may cost a snapshot later; keeping the log would cost all clients' writes.
 func (m *Member) needsLog(l *wal.Log, f replication.Follower) bool {
 	return !f.Seeding && f.Durable+1 >= l.First() && (f.Live || m.space.Level != volume.Full || f.Silent < goneFor)
 }
 
-// prune prunes up to what is on disk in the state too.
+// prune prunes up to bound, but not beyond what the state machine has on disk.
 func prune(c *Contents, bound replication.Position) error {
 	return c.Log.Prune(min(bound, c.State.Durable().Position))
 }

@@ -15,26 +15,27 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 )
 
-// Runner is one running member.
+// Runner is a running Member: its Works are goroutines.
 type Runner struct {
 	*Member
 	works *works
 }
 
-// Generation is a Runner's Contents with the store's own types.
+// Generation is a Runner's Contents, with the store's concrete types.
 type Generation struct {
 	Log     *wal.Log
 	Machine *store.Machine
 	Seq     *store.Sequencer
 }
 
-// errStopped answers calls to a Runner that has ended.
+// errStopped is returned by calls to a Runner that has ended.
 var errStopped = errors.New("the member is stopping")
 
-// Start opens the member's directory and runs it until ctx ends. Failed tells what else should end it.
+// Start opens the member's directory and runs the member until ctx ends. Fatal errors, after which the caller should end
+// ctx, arrive on Failed.
 //
-// Guarantee: no linearizable read is served any more once ctx has ended, and so none once anything that ends with ctx has ended, as the ports
-// do. Where both refuse, others take the leader for dead.
+// Guarantee: once ctx has ended, no linearizable read is served. That matters because the ports also end with ctx, and
+// once they refuse connections, others take this leader for dead.
 func Start(ctx context.Context, opt Options) (*Runner, error) {
 	opt.complete()
 	w := newWorks(opt)
@@ -52,13 +53,13 @@ func Start(ctx context.Context, opt Options) (*Runner, error) {
 	return &Runner{Member: m, works: w}, nil
 }
 
-// Generation returns what is in force; its machine may be closed when a snapshot replaces it.
+// Generation returns the contents in force. Its Machine may be closed when a snapshot replaces it.
 func (r *Runner) Generation() Generation {
 	c := r.Contents()
 	return Generation{Log: c.Log, Machine: c.State.(*store.Machine), Seq: c.Seq.(*store.Sequencer)}
 }
 
-// Fail reports a fatal error found elsewhere, such as the state machine's background work.
+// Fail reports a fatal error from elsewhere, such as the state machine's background work.
 func (r *Runner) Fail(err error) { r.works.Fail(err) }
 
 // Failed delivers the first fatal error.
@@ -67,26 +68,26 @@ func (r *Runner) Failed() <-chan error { return r.works.fatal }
 // Done is closed when the role goroutine has ended and the directory is closed.
 func (r *Runner) Done() <-chan struct{} { return r.Member.ended }
 
-// works runs a Member with goroutines. Whoever has the turn acts in the role: a goroutine that has something to tell takes it and acts
-// itself, so that nobody has to be woken for it. Beside that there are the syncer, the applier, the dialler, one goroutine for what
-// comes from elsewhere, and one for each seed and round of retention.
+// works runs a Member with goroutines. Whoever holds the turn acts in the role: a goroutine with something to report
+// takes the turn and acts itself, so that no other goroutine has to be woken. The other goroutines are the syncer, the
+// applier, the dialler, one for events from elsewhere (run), and one for each seed and each round of retention.
 type works struct {
 	opt Options
 	m   *Member
 
-	turn    turn // guards what a Member says is for the role's turn only, and stopped
+	turn    turn // guards stopped, and everything of Member that only the role goroutine may touch
 	stopped bool
-	// idle: a batch that is queued may be sealed at once. Written in the turn.
+	// idle is set while a queued batch may be sealed at once. It is written by the holder of the turn.
 	idle atomic.Bool
 
-	elsewhere chan struct{} // cap 1: there is something to do that nobody else may see to
-	fatal     chan error    // cap 1: the first error that ends the process
+	elsewhere chan struct{} // cap 1: there is work that no other goroutine is sure to do
+	fatal     chan error    // cap 1: the first fatal error
 	sync      *syncer
 	apply     *applier
-	dialler   *dialler // the newest, also when it was cancelled
+	dialler   *dialler // the newest, even if it was cancelled
 	seeds     *seedServer
 
-	mail  sync.Mutex // a leaf; guards below
+	mail  sync.Mutex // a leaf; guards what follows
 	posts []func()
 }
 
@@ -98,20 +99,20 @@ func newWorks(opt Options) *works {
 	return w
 }
 
-// begin ties the works to the member that was opened with them.
+// begin attaches the works to the member that was opened with them.
 func (w *works) begin(m *Member) (err error) {
 	w.m = m
 	w.seeds, err = newSeedServer(m.SeedOptions(), m.opt.Log)
 	return err
 }
 
-// act takes the turn for f and what follows from it; false when the member has ended, and f did not run.
+// act takes the turn and runs f and its consequences. It returns false, without running f, if the member has ended.
 func (w *works) act(f func()) bool {
 	w.turn.Lock()
 	return w.finish(f)
 }
 
-// finish ends a turn with f and what follows from it.
+// finish runs f and its consequences, and then gives up the turn, which the caller holds.
 func (w *works) finish(f func()) bool {
 	var owing *Session
 	defer func() {
@@ -130,7 +131,7 @@ func (w *works) finish(f func()) bool {
 	return true
 }
 
-// catchUp does what was posted before: whoever posts something and then acts relies on that order.
+// catchUp runs the functions posted so far. A goroutine that posts and then acts relies on that order.
 func (w *works) catchUp() {
 	w.mail.Lock()
 	posts := w.posts
@@ -142,7 +143,7 @@ func (w *works) catchUp() {
 	}
 }
 
-// settle draws the consequences of what was done in this turn.
+// settle runs the consequences of what this turn has done.
 func (w *works) settle() {
 	w.m.Settle()
 	for w.sealable() {
@@ -151,8 +152,9 @@ func (w *works) settle() {
 	}
 }
 
-// sealable tells whether something is queued that may be sealed now. If it may and nothing is, whoever queues something next will see to it:
-// idle is set before the queue is looked at, and they look at idle after they have queued.
+// sealable reports whether something is queued that may be sealed now. If sealing is allowed but nothing is queued,
+// whoever queues next will seal it: sealable sets idle before it looks at the queue, and writers look at idle after they
+// have queued.
 func (w *works) sealable() bool {
 	may := w.m.MaySeal()
 	w.idle.Store(may)
@@ -170,7 +172,7 @@ func (w *works) sealable() bool {
 	}
 }
 
-// queued is told that something was; patient: by somebody who may wait for the disk.
+// queued is called after entries were queued. patient says that the caller may wait for the disk.
 func (w *works) queued(patient bool) {
 	switch {
 	case !w.idle.Load():
@@ -181,8 +183,8 @@ func (w *works) queued(patient bool) {
 	}
 }
 
-// look draws the consequences of what was done without the turn, such as applying. It does not wait for the turn: whoever has it may be
-// waiting for the applier, which may be who calls.
+// look runs the consequences of something that was done without the turn, such as applying. It does not wait for the
+// turn: the holder may be waiting for the applier, and the applier may be the caller.
 func (w *works) look() {
 	if w.turn.TryLock() {
 		w.finish(func() {})
@@ -191,7 +193,7 @@ func (w *works) look() {
 	}
 }
 
-// run does what comes from elsewhere until ctx ends.
+// run handles ticks and events from elsewhere until ctx ends.
 func (w *works) run(ctx context.Context) {
 	defer close(w.m.ended)
 	defer w.close()
@@ -219,8 +221,8 @@ func (w *works) Fail(err error) {
 	}
 }
 
-// Do also waits for the consequences of f: a member that says it was fenced has stopped serving as a leader. It waits for the turn as
-// long as ctx lives: whoever has it may be waiting for a disk that hangs.
+// Do also waits for the consequences of f: a member that has answered a Fence has stopped serving as a leader. Do waits
+// for the turn only as long as ctx lives, because the holder may be waiting for a disk that hangs.
 func (w *works) Do(ctx context.Context, f func()) error {
 	switch {
 	case ctx.Err() != nil || !w.turn.lockWhile(ctx):
@@ -263,22 +265,22 @@ func (w *works) OpenState(v *volume.Volume, dir string, part int64) (State, Sequ
 	}), nil
 }
 
-// pauseWhileFull keeps the state machine from trying again without a pause what the volume has no room for.
+// pauseWhileFull delays the state machine's retries on a full volume.
 func pauseWhileFull() { time.Sleep(200 * time.Millisecond) }
 
 func (w *works) SpareSeeds(l volume.Level) func() error { return w.seeds.source.Spare(l) }
 
-// longestWait bounds every wait for a commit; connections bound theirs further.
+// longestWait bounds every wait for a commit; connections set tighter bounds.
 const longestWait = 10 * time.Minute
 
 func (w *works) ServeSeed(ctx context.Context, rw io.ReadWriter) error { return w.seeds.serve(ctx, rw) }
 
-// closePatience is how long what is under way may take as everything ends.
+// closePatience bounds how long close waits for work in progress before it makes the state machine give up.
 const closePatience = 10 * time.Second
 
-// close ends everything in order; nobody else gets the turn any more.
+// close shuts everything down in order. Nobody else gets the turn any more.
 func (w *works) close() {
-	// Whoever applies, or sends a seed, may be waiting for a volume that has no room; and who has the turn, for them.
+	// The applier or a seed may be waiting for room on a full volume, and the holder of the turn for them.
 	late := time.AfterFunc(closePatience, func() { w.m.Contents().State.GiveUp() })
 	defer late.Stop()
 	w.turn.Lock()
@@ -301,7 +303,8 @@ func (w *works) StopApply() { w.apply.stop() }
 
 func (w *works) Sync(l *wal.Log) { w.sync.requests <- l }
 
-// AwaitSync does itself what the syncer has not begun: that may be waiting for this turn, to tell of the fsync before.
+// AwaitSync runs the fsync itself if the syncer has not begun it: the syncer may be waiting for this very turn to report
+// the previous one.
 func (w *works) AwaitSync() error {
 	select {
 	case l := <-w.sync.requests:
@@ -312,7 +315,7 @@ func (w *works) AwaitSync() error {
 	}
 }
 
-// synced passes on what the fsync has brought, unless somebody waits for it in a turn that began before.
+// synced reports the fsync's result to the member, unless AwaitSync took it in an earlier turn.
 func (w *works) synced() {
 	w.act(func() {
 		select {

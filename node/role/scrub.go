@@ -12,24 +12,24 @@ import (
 )
 
 const (
-	// scrubEvery is how often the segments that were closed since are verified on disk.
+	// scrubEvery is how often newly closed segments are verified on disk.
 	scrubEvery = time.Hour
-	// scrubRound is after how many times that the whole log is.
+	// scrubRound is after how many such passes the whole log is verified again.
 	scrubRound = 24
-	// scrubRate bounds what that reads, in bytes per second.
+	// scrubRate bounds the reads for that, in bytes per second.
 	scrubRate = 8 << 20
 )
 
-// logDamage is what was found bad on disk in a segment of the log; the zero value is none.
+// logDamage describes a log segment that was found damaged on disk; the zero value is none.
 type logDamage struct {
 	log   *wal.Log
 	first replication.Position // where the segment begins
 	text  string
 }
 
-// noteDamage notes damage in the segment of l that holds p; role goroutine. What is applied needs no log any more: once the
-// state machine has all of the segment on its own disk, pruneBound lets it go, and followers that lack it are seeded instead of
-// being told of a log that cannot be read.
+// noteDamage records that the segment of l that holds p is damaged; role goroutine. Applied entries no longer need the
+// log: once the state machine has the whole segment on disk, pruneBound lets the segment go, and followers that lack it
+// are seeded instead of being offered a log that cannot be read.
 func (m *Member) noteDamage(l *wal.Log, p replication.Position, err error) {
 	s, found := segmentOf(l, p)
 	if !found {
@@ -44,8 +44,8 @@ func (m *Member) noteDamage(l *wal.Log, p replication.Position, err error) {
 	m.opt.Log.Error(err, "the log is damaged")
 }
 
-// dropHolds lets go of what is held of l for followers, where that cannot be read up to upTo. It comes again for the same damage: a
-// follower may have been seeded meanwhile with what ends before it.
+// dropHolds releases what is held of l for followers, if l cannot be read up to upTo. It runs again for damage that is
+// already known: a follower may have been seeded meanwhile with a snapshot that ends before the damage.
 func (m *Member) dropHolds(l *wal.Log, upTo replication.Position) {
 	if m.leader == nil || l != m.Contents().Log {
 		return
@@ -60,23 +60,25 @@ func (m *Member) dropHolds(l *wal.Log, upTo replication.Position) {
 	}
 }
 
-// noteUnreadable notes that l gave no stream what begins at p; role goroutine. It counts for as long as l is in force, whatever a later
-// read may give: once p is pruned it changes nothing any more.
+// noteUnreadable notes that a stream could not read l at p; role goroutine. That counts as long as l is in force,
+// whatever later reads return; once p is pruned it makes no difference any more.
 func (m *Member) noteUnreadable(l *wal.Log, p replication.Position) {
 	if l == m.Contents().Log && uint64(p) > m.unreadable.Load() {
 		m.unreadable.Store(uint64(p))
 	}
 }
 
-// readableAfter tells whether the log in force can be expected to give what follows after p. Called from anywhere.
+// readableAfter reports whether the log in force can be expected to be readable after p. It may be called by any
+// goroutine.
 func (m *Member) readableAfter(p replication.Position) bool {
 	return p >= replication.Position(m.unreadable.Load())
 }
 
-// pastDamage tells whether a snapshot of this member's state helps a follower that lacks what cannot be read; role goroutine.
+// pastDamage reports whether a snapshot of this member's state reaches past the unreadable part of the log, and so helps
+// a follower that lacks it; role goroutine.
 func (m *Member) pastDamage() bool { return m.readableAfter(m.Contents().State.Applied().Position) }
 
-// damage is what is bad in the log in force, and not pruned yet, and where the segment ends; role goroutine.
+// damage returns the damage in the log in force that is not pruned yet, and where its segment ends; role goroutine.
 func (m *Member) damage() (d logDamage, upTo replication.Position) {
 	if l := m.Contents().Log; m.logDamage.log == l {
 		if s, found := segmentOf(l, m.logDamage.first); found {
@@ -86,10 +88,10 @@ func (m *Member) damage() (d logDamage, upTo replication.Position) {
 	return d, 0
 }
 
-// Damages counts the damaged segments that were found since the process began. Called from anywhere.
+// Damages returns how many damaged segments were found since the process began. It may be called by any goroutine.
 func (m *Member) Damages() uint64 { return m.damages.Load() }
 
-// streamLog is the log as streams read it.
+// streamLog is the log as streams read it: it reports damage to the member.
 type streamLog struct {
 	*wal.Log
 	m *Member
@@ -106,7 +108,7 @@ func (l streamLog) Read(from replication.Position, maxBytes int, dst []replicati
 	return recs, err
 }
 
-// segmentOf is the segment that holds p; false when it was pruned.
+// segmentOf returns the segment that holds p; false if it was pruned.
 func segmentOf(l *wal.Log, p replication.Position) (wal.SegmentInfo, bool) {
 	for _, s := range l.Segments() {
 		if s.First <= p && p <= s.Last {
@@ -116,12 +118,12 @@ func segmentOf(l *wal.Log, p replication.Position) (wal.SegmentInfo, bool) {
 	return wal.SegmentInfo{}, false
 }
 
-// scrubber verifies closed segments on disk, beside everything else.
+// scrubber verifies closed segments on disk in the background.
 type scrubber struct {
 	m     *Member
 	pace  func(bytes int) error
 	log   *wal.Log
-	after replication.Position // up to here log is verified
+	after replication.Position // log is verified up to here
 	began time.Time            // of the round
 }
 
@@ -140,7 +142,7 @@ func (m *Member) scrub(ctx context.Context) {
 	}
 }
 
-// pass verifies what was closed since the last one, or everything.
+// pass verifies the segments closed since the last pass, or all of them when a new round is due.
 func (s *scrubber) pass() {
 	now := time.Now()
 	if l := s.m.Contents().Log; l != s.log || now.Sub(s.began) >= scrubRound*s.m.opt.ScrubEvery {
@@ -151,14 +153,14 @@ func (s *scrubber) pass() {
 		switch l := s.log; {
 		case errors.Is(err, wal.ErrDamaged):
 			s.m.works.Post(func() { s.m.noteDamage(l, last, err) })
-		case err != nil, !found: // it is stopped or closed, or all is done
+		case err != nil, !found: // stopped, closed, or all done
 			return
 		}
 		s.after = last
 	}
 }
 
-// damageProblem is what status says of damage in the log.
+// damageProblem returns what status reports about damage in the log.
 func (m *Member) damageProblem() problem {
 	if d, _ := m.damage(); d.log != nil {
 		return problem{wire.ProblemLogDamaged, d.text}

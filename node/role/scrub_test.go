@@ -28,7 +28,7 @@ func (c *cluster) damageLog(name string, i int) string {
 	}
 	defer f.Close()
 	b := make([]byte, 1)
-	const at = 100 << 10 // in the middle of those that are full: the first ones are smaller
+	const at = 100 << 10 // in the middle of the full ones; the first ones are smaller
 	if _, err := f.ReadAt(b, at); err != nil {
 		c.t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func (c *cluster) damageLog(name string, i int) string {
 	return segment
 }
 
-// segment is the name of the file of segment i of a member's log.
+// segment returns the name of the file of segment i of a member's log.
 func (c *cluster) segment(name string, i int) string {
 	c.t.Helper()
 	m := c.members[name]
@@ -52,7 +52,8 @@ func (c *cluster) segment(name string, i int) string {
 	return names[i]
 }
 
-// Damage in a closed segment is found by looking, while the state machine has all of it, and told until the segment can go.
+// Damage in a closed segment is found by the scrub, while the state machine has all of it, and reported until the segment
+// can go.
 func TestScrubTellsOfDamage(t *testing.T) {
 	c := newCluster(t)
 	c.start("l", func(o *Options) { o.ScrubEvery, o.RetainEvery, o.LogRetain = 20*time.Millisecond, time.Hour, 8<<20 })
@@ -70,7 +71,7 @@ func TestScrubTellsOfDamage(t *testing.T) {
 	c.fill("b", 1) // it goes on
 }
 
-// A damaged segment is removed; who would need it is seeded.
+// A damaged segment is removed; a follower that would need it is seeded.
 func TestDamagedSegmentIsRemoved(t *testing.T) {
 	c := newCluster(t)
 	c.start("l", func(o *Options) { o.ScrubEvery, o.LogRetain = 20*time.Millisecond, 8<<20 })
@@ -90,7 +91,7 @@ func TestDamagedSegmentIsRemoved(t *testing.T) {
 	}
 }
 
-// A follower that comes back for what the leader's disk does not give any more is seeded, instead of asking for ever.
+// A follower that comes back for what the leader's disk no longer returns is seeded, instead of asking forever.
 func TestFollowerThatNeedsADamagedSegmentIsSeeded(t *testing.T) {
 	c := newCluster(t)
 	retain := func(o *Options) { o.LogRetain = 8 << 20 }
@@ -110,7 +111,7 @@ func TestFollowerThatNeedsADamagedSegmentIsSeeded(t *testing.T) {
 	}
 }
 
-// badSectors is a file system that cannot read one file of the log.
+// badSectors is a file system that fails to read one file of the log.
 type badSectors struct {
 	vfs.FS
 	name atomic.Pointer[string]
@@ -134,7 +135,7 @@ func (f badFile) ReadAt(p []byte, off int64) (int, error) {
 	return f.File.ReadAt(p, off)
 }
 
-// The same where the disk does not read it at all.
+// The same if the disk does not read the segment at all.
 func TestFollowerThatNeedsAnUnreadableSegmentIsSeeded(t *testing.T) {
 	c := newCluster(t)
 	disk := &badSectors{FS: vfs.NewMem()}
@@ -156,7 +157,8 @@ func TestFollowerThatNeedsAnUnreadableSegmentIsSeeded(t *testing.T) {
 	}
 }
 
-// While a follower is seeded, what it will need next is damaged at the leader: what was held for it is let go, and it is seeded again.
+// While a follower is being seeded, the log it will need next is damaged at the leader. The hold is released, and the
+// follower is seeded again.
 func TestDamageInWhatIsHeldForASeed(t *testing.T) {
 	c := led(t, "g")
 	c.start("f", slowly)
@@ -175,7 +177,8 @@ func TestDamageInWhatIsHeldForASeed(t *testing.T) {
 	}
 }
 
-// Two streams may meet one damage; what the second says comes when the segment is gone, and is not said of the next one.
+// Two streams may hit the same damage. The second report may come when the segment is gone, and must not count against
+// the next segment.
 func TestLateNoteOfDamage(t *testing.T) {
 	c := newCluster(t)
 	c.start("l", func(o *Options) { o.LogRetain = 8 << 20 })
@@ -197,8 +200,8 @@ func TestLateNoteOfDamage(t *testing.T) {
 	}
 }
 
-// The last segment is never removed: a follower that needs a damaged record of it is seeded all the same. (It asked for ever, and each
-// time the log had grown meanwhile the same damage was counted anew.)
+// The last segment is never removed, but a follower that needs a damaged record of it is seeded anyway. (It asked
+// forever, and whenever the log had grown meanwhile the same damage was counted again.)
 func TestFollowerThatNeedsDamageInTheLastSegmentIsSeeded(t *testing.T) {
 	c := newCluster(t)
 	wide := func(o *Options) {
@@ -222,8 +225,9 @@ func TestFollowerThatNeedsDamageInTheLastSegmentIsSeeded(t *testing.T) {
 	}
 }
 
-// The leader sends a snapshot itself, and what follows after it is found to be damaged meanwhile. What is held for the follower
-// once it has that snapshot is let go, and it is sent another one. (The damage was known, so nothing came of its failing again.)
+// The leader sends a snapshot itself, and the log after it is found to be damaged meanwhile. The hold for the follower is
+// released once it has that snapshot, and it is sent another one. (The damage was known, so hitting it again had no
+// effect.)
 func TestDamageAfterTheLeadersOwnSnapshot(t *testing.T) {
 	c := led(t)
 	c.start("f", slowly)
@@ -238,7 +242,7 @@ func TestDamageAfterTheLeadersOwnSnapshot(t *testing.T) {
 		t.Fatalf("no closed segment after %d: %+v", s.Position, segments)
 	}
 	c.damageLog("l", i)
-	if err := l.works.Do(t.Context(), func() { l.noteDamage(log, segments[i].Last, wal.ErrDamaged) }); err != nil { // as the scrub does
+	if err := l.works.Do(t.Context(), func() { l.noteDamage(log, segments[i].Last, wal.ErrDamaged) }); err != nil { // as the scrubber does
 		t.Fatal(err)
 	}
 	c.agrees("f")
@@ -248,7 +252,7 @@ func TestDamageAfterTheLeadersOwnSnapshot(t *testing.T) {
 	until(t, "nothing is held any longer", func() bool { return c.orders() == 0 })
 }
 
-// Where the leader's own state ends before what cannot be read, a snapshot helps nobody, and none is sent.
+// If the leader's own state ends before what cannot be read, a snapshot helps nobody, and none is sent.
 func TestSnapshotThatEndsBeforeDamageIsNotSent(t *testing.T) {
 	r := start(t, options())
 	lead(t, r, 1, replication.Rule{})

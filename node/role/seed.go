@@ -14,7 +14,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// SeedOptions are those of the snapshots that this member sends.
+// SeedOptions returns the options for the snapshots that this member sends.
 func (m *Member) SeedOptions() snapshot.SourceOptions {
 	o := snapshot.SourceOptions{
 		FS: m.opt.FS, Dir: m.opt.FS.PathJoin(m.opt.Dir, "checkpoints"), Store: m.opt.Store, Now: m.opt.Now, Logf: m.logf,
@@ -36,7 +36,7 @@ func (m *Member) SeedOptions() snapshot.SourceOptions {
 	return o
 }
 
-// hello is what this follower says of itself, and why it would take no snapshot; role goroutine.
+// hello returns what this follower says of itself, and why it would take no snapshot; role goroutine.
 func (m *Member) hello() (h replication.Hello, noSeed problem) {
 	h = m.core.Hello()
 	h.Address, h.Direct = m.opt.Peer, m.direct
@@ -48,18 +48,18 @@ func (m *Member) hello() (h replication.Hello, noSeed problem) {
 	return h, noSeed
 }
 
-// lack is what the volume had no room for: need bytes of a snapshot.
+// lack records that the volume had no room for a snapshot of need bytes.
 type lack struct {
 	need  int64
-	until time.Time // then it is asked for again all the same: by then it may need less
+	until time.Time // a snapshot is asked for again then anyway: it may need less by that time
 	text  string
 }
 
-// lackFor is for how long no snapshot is asked for where there was no room for it and none has come free. Each question has the source make
-// a checkpoint, or keep the one it has.
+// lackFor is how long a member that had no room for a snapshot does not ask for another while no space becomes free. Each
+// request makes the source create a checkpoint, or keep the one it has.
 const lackFor = time.Minute
 
-// noSeed is why this member would take no snapshot now; the zero value: it would. Role goroutine.
+// noSeed returns why this member would take no snapshot now; the zero value if it would. Role goroutine.
 func (m *Member) noSeed() problem {
 	switch seed := m.meta.State().Seed; {
 	case m.lack.need > m.space.Free && m.opt.Now().Before(m.lack.until):
@@ -71,7 +71,8 @@ func (m *Member) noSeed() problem {
 	}
 }
 
-// Source is where the leader sends this follower for a snapshot, and what to say there. It belongs to a Reply of StepFetch.
+// Source returns where the leader directs this follower for a snapshot, and the hello to send there. Call it after a
+// Reply that returned StepFetch.
 func (s *Session) Source() (address string, h replication.Hello) {
 	t, self := s.link.target, s.m.meta.State()
 	return s.source.Address, replication.Hello{
@@ -79,7 +80,8 @@ func (s *Session) Source() (address string, h replication.Hello) {
 	}
 }
 
-// dropSeed removes what was received of a snapshot that is not needed any more, because the log reaches back after all.
+// dropSeed removes the received part of a snapshot that is no longer needed, because the log reaches back far enough
+// after all.
 func (m *Member) dropSeed() {
 	if seed := m.meta.State().Seed; seed == nil || seed.Dropped {
 		return
@@ -91,7 +93,8 @@ func (m *Member) dropSeed() {
 	_ = m.final(err)
 }
 
-// sourceTries is how often a source that has sent a part may fail before that part is given up for another's whole.
+// sourceTries is how often a source that has sent part of a snapshot may fail before that part is discarded and another
+// member is asked for a whole one.
 const sourceTries = 3
 
 // SourceFailed makes the leader send the next snapshot itself, unless the source has sent a part and may come back.
@@ -104,13 +107,13 @@ func (s *Session) SourceFailed(ctx context.Context, err error) {
 	})
 }
 
-// leaderFailed has another member asked again, if there is one: the leader, too, may be unable to send a snapshot, as while its volume is
-// full.
+// leaderFailed makes the next attempt use another source, if there is one: the leader may also be unable to send a
+// snapshot, for example while its volume is full.
 func (s *Session) leaderFailed(ctx context.Context) {
 	_ = s.own(ctx, func() { s.m.direct = false }) // a stale session has nothing to ask for
 }
 
-// Seed receives a snapshot and puts it in force.
+// Seed receives a snapshot over rw and puts it in force.
 func (s *Session) Seed(ctx context.Context, rw io.ReadWriter) error {
 	began, arrived := int64(-1), false
 	err := s.receiveSeed(ctx, rw, func(done int64) {
@@ -120,24 +123,24 @@ func (s *Session) Seed(ctx context.Context, rw io.ReadWriter) error {
 	var room *snapshot.NoRoomError
 	own := errors.As(err, &room) || errors.Is(err, errBudgetSpent) || errors.Is(err, errRetargeted)
 	failed := err != nil && ctx.Err() == nil && !own && (!arrived || errors.Is(err, snapshot.ErrCorrupt))
-	switch { // one that sends at least something is asked for the rest
+	switch { // a source that sends at least something is asked for the rest
 	case failed && s.source != nil:
 		s.SourceFailed(ctx, err)
 	case failed:
 		s.leaderFailed(ctx)
 	}
-	s.streamed = err == nil // a snapshot for which there is no room is not asked for without a pause
+	s.streamed = err == nil // a snapshot that finds no room is not requested again without a pause
 	return err
 }
 
-// receiveSeed gets a snapshot over rw and puts it in force. done is told how much of it is there.
+// receiveSeed receives a snapshot over rw and puts it in force. It reports to done how many bytes have arrived.
 func (s *Session) receiveSeed(ctx context.Context, rw io.ReadWriter, done func(int64)) error {
 	m, from, least := s.m, s.link.target.leader, replication.Position(0)
 	if s.source != nil {
 		from, least = s.source.Member, s.source.Least
 	}
 	if err := s.own(ctx, func() {
-		if !m.core.Promises().NeedSeed { // install refuses what does not reach as far
+		if !m.core.Promises().NeedSeed { // install rejects a snapshot that does not reach as far
 			least = max(least, m.core.Log().Last().Position)
 		}
 	}); err != nil {
@@ -185,8 +188,8 @@ func seedingOf(from string, p snapshot.Progress) *wire.Seeding {
 	return s
 }
 
-// install replaces log and state machine by the received ones; role goroutine. What a voter acknowledged is not given up
-// for a snapshot that does not reach as far.
+// install replaces log and state machine by the received ones; role goroutine. A voter does not give up entries it has
+// acknowledged for a snapshot that does not reach as far.
 func (m *Member) install(manifest snapshot.Manifest) error {
 	if last := m.core.Log().Last(); !m.core.Promises().NeedSeed && manifest.Mark.Compare(last) < 0 {
 		m.dropSeed()
@@ -211,13 +214,13 @@ func (m *Member) install(manifest snapshot.Manifest) error {
 	return nil
 }
 
-// makeRoom gives up a state that is of no use any more, where that makes room for the snapshot. A state that still counts
-// is kept: then a person must enlarge the volume.
+// makeRoom discards a state that is no longer of use, if that makes room for the snapshot. A state that still counts is
+// kept; a person must then enlarge the volume.
 func (m *Member) makeRoom(ctx context.Context, s *Session, room *snapshot.NoRoomError) (err error) {
 	ownErr := s.own(ctx, func() {
 		m.problem = problem{wire.ProblemNoRoom, room.Error()}
 		seed := m.meta.State().Seed
-		dropped := seed != nil && seed.Dropped // what is held now is an empty state
+		dropped := seed != nil && seed.Dropped // the state is already an empty one
 		if !m.core.Promises().NeedSeed || dropped || room.Need > room.Free+room.Held {
 			m.lack = lack{room.Need, m.opt.Now().Add(lackFor), room.Error()}
 			return
@@ -233,11 +236,11 @@ func (m *Member) makeRoom(ctx context.Context, s *Session, room *snapshot.NoRoom
 	return errors.Join(ownErr, err)
 }
 
-// replace closes the generation in force, lets change put another in force, and opens that; role goroutine. An error is
-// final.
+// replace closes the generation in force, calls change to put another in force, and opens that one; role goroutine. An
+// error is fatal.
 func (m *Member) replace(change func() error) error {
 	old := m.Contents()
-	old.State.GiveUp() // it may be waiting for room
+	old.State.GiveUp() // the applier may be waiting for room
 	m.works.StopApply()
 	m.stopSending()
 	if err := m.settleSync(); err != nil {

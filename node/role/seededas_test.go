@@ -9,9 +9,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// a led epoch 1, and b leads without all that a acknowledged; b has just restarted, and applies nothing before its barrier is committed. a
-// comes back, and has to take a seed, which ends below what it acknowledged. What a answers to a fence from then on is not the answer of
-// the leader of epoch 1.
+// a led epoch 1, and b leads without everything that a acknowledged. b has just restarted, and applies nothing before its
+// barrier is committed. a comes back and must take a seed that ends below what it acknowledged. From then on, a's answer
+// to a fence is no longer that of the leader of epoch 1.
 func TestASeedInPlaceOfWhatWasAcknowledgedIsAnotherIncarnation(t *testing.T) {
 	c := newCluster(t)
 	disk := vfs.NewCrashableMem()
@@ -23,7 +23,7 @@ func TestASeedInPlaceOfWhatWasAcknowledgedIsAnotherIncarnation(t *testing.T) {
 	before := c.members["a"].core.Self()
 	crashed := disk.CrashClone(vfs.CrashCloneCfg{})
 	c.members["b"].end()
-	write(t, c.members["a"].Runner, "11", "12") // which somebody else acknowledged
+	write(t, c.members["a"].Runner, "11", "12") // acknowledged by somebody else
 	c.members["a"].end()
 
 	c.start("b", func(o *Options) { o.FS = crashed })
@@ -47,7 +47,8 @@ func TestASeedInPlaceOfWhatWasAcknowledgedIsAnotherIncarnation(t *testing.T) {
 	}
 }
 
-// Under the incarnation that it takes with its seed a follower is the one that the leader holds its log for, until it has caught up.
+// The leader holds its log for a follower also under the incarnation that the follower takes with its seed, until it has
+// caught up.
 func TestTheLogIsHeldUntilWhoWasSeededAnewHasCaughtUp(t *testing.T) {
 	c := newCluster(t)
 	c.start("a")

@@ -10,7 +10,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// A seed over a connection that hung ends long after its follower streams over another one: the stream goes on counting.
+// A seed over a connection that hung ends long after its follower streams over another one. The stream continues to
+// count.
 func TestLateEndOfASeedLeavesTheStreamAlone(t *testing.T) {
 	r := start(t, options())
 	v := replication.Voter{Member: "f", Incarnation: "i"}
@@ -34,7 +35,7 @@ func TestLateEndOfASeedLeavesTheStreamAlone(t *testing.T) {
 	until(t, "the follower's acknowledgement lets the leader open", r.Open)
 }
 
-// seedsOf counts the seeds under way of a leader.
+// seedsOf returns how many seeds of a leader are under way.
 func seedsOf(t *testing.T, r *Runner) (n int) {
 	t.Helper()
 	if err := r.works.Do(t.Context(), func() {
@@ -49,8 +50,7 @@ func seedsOf(t *testing.T, r *Runner) (n int) {
 	return n
 }
 
-// While a leader is deposed it may become anything: even a member without a state. A follower that it is just seeding must
-// not get that.
+// A deposed leader may become anything, even a member without a state. A follower that it is seeding must not get that.
 func TestSeedEndsWithTheLeadership(t *testing.T) {
 	r := start(t, options())
 	lead(t, r, 1, replication.Rule{})
@@ -79,7 +79,8 @@ func TestSeedEndsWithTheLeadership(t *testing.T) {
 	}
 }
 
-// What a member holds durably may have been acknowledged with its help; a snapshot that ends before does not replace it.
+// What a member holds durably may have been acknowledged with its help. A snapshot that ends before that does not replace
+// it.
 func TestSnapshotBehindTheLogIsNotInstalled(t *testing.T) {
 	r := start(t, options())
 	lead(t, r, 1, replication.Rule{})

@@ -14,10 +14,11 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// slowly bounds what a member sends, so that there is time to break something: the state of these tests takes two seconds.
+// slowly bounds a member's rate of sending, so that there is time to break something: the state of these tests takes two
+// seconds.
 func slowly(o *Options) { o.SeedRate = 3 << 20 }
 
-// values of 64 KiB that fill is called with: 6 MiB.
+// number of values of 64 KiB that fill is called with: 6 MiB
 const values = 96
 
 // led starts a leader l and the named followers, writes, and waits until no log reaches back to the beginning.
@@ -73,8 +74,8 @@ func (c *cluster) seedOf(name string) (s wire.Seeding) {
 	return s
 }
 
-// seedFromG starts f beside what lead makes, and waits until f receives a snapshot from g. A busy machine may hold g up for so long that
-// the leader sends it itself; then all begins anew.
+// seedFromG starts f in addition to what lead makes, and waits until f receives a snapshot from g. A busy machine may
+// delay g so long that the leader sends it itself; then it starts over.
 func seedFromG(t *testing.T, lead func() *cluster, options ...func(*Options)) (*cluster, wire.Seeding) {
 	t.Helper()
 	for range 5 {
@@ -91,11 +92,11 @@ func seedFromG(t *testing.T, lead func() *cluster, options ...func(*Options)) (*
 	return nil, wire.Seeding{}
 }
 
-// made counts the checkpoints that a member has.
+// made returns how many checkpoints a member has.
 func (c *cluster) made(name string) int { return c.members[name].works.seeds.source.Checkpoints() }
 
-// The leader keeps its disk for writing: a follower that keeps up sends the snapshot, and the leader's log continues it,
-// however much is written and pruned meanwhile.
+// The leader keeps its disk free for writes: a follower that keeps up sends the snapshot, and the leader's log continues
+// it, however much is written and pruned meanwhile.
 func TestFollowerSeedsAFollower(t *testing.T) {
 	c, _ := seedFromG(t, func() *cluster { return led(t, "g") }, slowly)
 	for round := 0; c.status("f").Seeding != nil; round++ {
@@ -108,7 +109,7 @@ func TestFollowerSeedsAFollower(t *testing.T) {
 	until(t, "nothing is held any longer", func() bool { return c.orders() == 0 })
 }
 
-// orders counts what the leader keeps for followers that it had seeded.
+// orders returns how many seed orders the leader keeps.
 func (c *cluster) orders() (n int) {
 	c.t.Helper()
 	m := c.members[c.leader]
@@ -118,7 +119,7 @@ func (c *cluster) orders() (n int) {
 	return n
 }
 
-// A source that dies takes its checkpoint with it. Another one sends what it has, or the leader.
+// A source that dies takes its checkpoint with it. Another follower, or the leader, sends what it has.
 func TestSourceDies(t *testing.T) {
 	for name, followers := range map[string][]string{"the leader takes over": {"g"}, "another follower takes over": {"g", "x"}} {
 		t.Run(name, func(t *testing.T) {
@@ -126,7 +127,7 @@ func TestSourceDies(t *testing.T) {
 			c, _ := seedFromG(t, func() *cluster {
 				return ledWith(t, func(o *Options) {
 					if o.Member == "g" {
-						o.SeedRate = 1 << 20 // far from the end when it dies
+						o.SeedRate = 1 << 20 // so that it dies far from the end
 					}
 				}, followers...)
 			})
@@ -141,7 +142,7 @@ func TestSourceDies(t *testing.T) {
 	}
 }
 
-// A connection that breaks costs nothing that has arrived: the same source goes on at the byte where it stopped.
+// A broken connection costs nothing of what has arrived: the same source continues at the byte where it stopped.
 func TestBrokenSeedResumes(t *testing.T) {
 	var conns atomic.Int32
 	var second atomic.Pointer[counting]
@@ -170,7 +171,7 @@ func TestBrokenSeedResumes(t *testing.T) {
 	}
 }
 
-// counting counts what is written.
+// counting counts bytes written.
 type counting struct {
 	net.Conn
 	sent atomic.Int64
@@ -182,7 +183,7 @@ func (c *counting) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// Nobody listens where the source should be, or whoever does hangs up: the leader sends the snapshot.
+// If nobody listens at the source's address, or whoever does hangs up, the leader sends the snapshot.
 func TestBadSourceBlocksNoSeed(t *testing.T) {
 	for name, listen := range map[string]func(net.Listener){
 		"nobody listens": func(l net.Listener) { _ = l.Close() },
@@ -223,7 +224,7 @@ func TestBadSourceBlocksNoSeed(t *testing.T) {
 	}
 }
 
-// A follower that failed once is asked again while the leader cannot send either.
+// A follower that failed once is asked again if the leader cannot send either.
 func TestLeaderThatCannotSendIsNotTheOnlyOneAsked(t *testing.T) {
 	fs := &sizedFS{FS: vfs.NewMem()}
 	fs.free.Store(900 << 20)
@@ -250,7 +251,7 @@ func TestLeaderThatCannotSendIsNotTheOnlyOneAsked(t *testing.T) {
 	}
 }
 
-// A change of leader ends a seed, and the next leader has it go on at its byte: from the follower that sends it, or from
+// A change of leader ends a seed, and the next leader resumes it at its byte: from the follower that sends it, or from
 // itself if it was that follower.
 func TestSeedGoesOnUnderTheNextLeader(t *testing.T) {
 	for name, next := range map[string]string{"from the same follower": "x", "from the follower that leads now": "g"} {
@@ -272,13 +273,13 @@ func TestSeedGoesOnUnderTheNextLeader(t *testing.T) {
 	}
 }
 
-// A member that is seeded is not forgotten when it is gone for a while: the log after its snapshot stays.
+// A member that is being seeded is not forgotten while it is gone for a while: the log after its snapshot is kept.
 func TestLogIsHeldForASeedThatWasInterrupted(t *testing.T) {
 	c, s := seedFromG(t, func() *cluster { return led(t, "g") }, slowly)
 	c.members["f"].end()
 	c.fill("meanwhile", values)
 	c.agrees("g")
-	time.Sleep(5 * c.members["l"].opt.RetainEvery) // the log would be pruned by now
+	time.Sleep(5 * c.members["l"].opt.RetainEvery) // otherwise the log would be pruned by now
 	if first := c.members["l"].Generation().Log.First(); first > s.Position+1 {
 		t.Fatalf("the log begins at %d, the snapshot ends at %d", first, s.Position)
 	}
@@ -287,10 +288,10 @@ func TestLogIsHeldForASeedThatWasInterrupted(t *testing.T) {
 	if !c.snapshotted("f") || c.made("l") != 0 || c.made("g") != 1 {
 		t.Fatalf("begun anew; checkpoints: %d of the leader, %d of the follower", c.made("l"), c.made("g"))
 	}
-	c.pruned("l", s.Position+1) // and not for ever
+	c.pruned("l", s.Position+1) // but not forever
 }
 
-// More members ask than are served at once; every one is, and nobody sends more than its share.
+// More members ask than are served at once. Every one is served, and nobody sends more than its share.
 func TestSeedsSideBySideAreBounded(t *testing.T) {
 	c := led(t, "g")
 	names := []string{"f1", "f2", "f3", "f4", "f5"}
@@ -322,7 +323,7 @@ func TestSeedsSideBySideAreBounded(t *testing.T) {
 	}
 }
 
-// An emptied member, and one that is being seeded itself, send nothing to anybody, whatever it is that they are asked.
+// An emptied member, and one that is being seeded itself, send nothing to anybody, whatever they are asked for.
 func TestWhoHasNoStateSeedsNobody(t *testing.T) {
 	c := led(t, "g")
 	fetch := func(name string, e replication.Epoch) replication.HelloReply {

@@ -13,8 +13,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/meta"
 )
 
-// META that fails while a snapshot is received ends the process, as any failed fsync does. The member went on, followed nobody and asked
-// for the snapshot for ever. (Simulation, seed 2511.)
+// If META fails while a snapshot is received, the process ends, as after any failed fsync. (The member went on, followed
+// nobody and asked for the snapshot forever. Simulation, seed 2511.)
 func TestMETAThatFailsDuringASeedEndsTheProcess(t *testing.T) {
 	c := ledWith(t, func(*Options) {})
 	var started, seeding atomic.Bool

@@ -14,10 +14,10 @@ import (
 
 const (
 	sweepEvery = time.Minute
-	// sayWait is how often a member whose turn has not come is told that its source is there.
+	// sayWait is how often a member that waits for its turn is told that its source is alive.
 	sayWait = 5 * time.Second
-	// turnPatience is how long nobody whose turn it is may get on, before others stop waiting for theirs: the disk may hang
-	// here, and another source may work.
+	// turnPatience is how long the members whose turn it is may make no progress before the others stop waiting for
+	// theirs: the disk may hang here, and another source may work.
 	turnPatience = 30 * time.Second
 )
 
@@ -27,7 +27,7 @@ var errNoTurn = errors.New("seed: those whose turn it is do not get on here")
 type seedServer struct {
 	source *snapshot.Source
 	turn   chan struct{} // cap seedsAtOnce
-	moved  atomic.Int64  // when one whose turn it is got on last, in nanoseconds since began
+	moved  atomic.Int64  // when a member whose turn it is last made progress, in nanoseconds since began
 	began  time.Time
 	say    time.Duration // sayWait, turnPatience
 	enough time.Duration
@@ -35,7 +35,8 @@ type seedServer struct {
 	stop   context.CancelFunc
 }
 
-// newSeedServer serves a source made with o. What it throttles is what moves: a member that is only told to wait does not get on.
+// newSeedServer returns a server of a source made with o. Only calls of its throttle count as progress: telling a member
+// to wait does not.
 func newSeedServer(o snapshot.SourceOptions, log logr.Logger) (_ *seedServer, err error) {
 	s := &seedServer{turn: make(chan struct{}, seedsAtOnce), began: time.Now(), say: sayWait, enough: turnPatience}
 	limit := o.Throttle
@@ -54,7 +55,7 @@ func newSeedServer(o snapshot.SourceOptions, log logr.Logger) (_ *seedServer, er
 	return s, nil
 }
 
-// sweep removes checkpoints that nobody needs any more.
+// sweep periodically removes checkpoints that nobody needs any more.
 func (s *seedServer) sweep(log logr.Logger) {
 	t := time.NewTicker(sweepEvery)
 	defer t.Stop()
@@ -72,7 +73,7 @@ func (s *seedServer) sweep(log logr.Logger) {
 
 func (s *seedServer) close() error {
 	s.stop()
-	for range seedsAtOnce { // those under way end with their connections
+	for range seedsAtOnce { // seeds under way end with their connections
 		s.turn <- struct{}{}
 	}
 	return s.source.Close()

@@ -11,7 +11,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// The disk of the follower that commits wait for hangs: they wait for the other one from then on, which is sent records all the same.
+// The disk of the follower that commits wait for hangs. From then on they wait for the other one, which was sent the
+// records too.
 func TestFollowerWhoseDiskHangsIsNotWaitedFor(t *testing.T) {
 	c := newCluster(t)
 	disks := map[string]*hangFS{"a": {FS: vfs.NewMem()}, "b": {FS: vfs.NewMem()}, "c": {FS: vfs.NewMem()}}
@@ -39,7 +40,7 @@ func TestFollowerWhoseDiskHangsIsNotWaitedFor(t *testing.T) {
 	c.agrees("c")
 }
 
-// leadSync makes one member lead a new epoch, and the others its voters, of which commits wait for k.
+// leadSync makes one member lead a new epoch with the others as its voters; commits wait for k of them.
 func (c *cluster) leadSync(name string, k int, others ...string) {
 	c.t.Helper()
 	c.epoch++
@@ -61,7 +62,7 @@ func (c *cluster) leadSync(name string, k int, others ...string) {
 	}
 }
 
-// prompt lists those of the named followers that the leader says are.
+// prompt returns those of the named followers that are prompt according to the leader.
 func (c *cluster) prompt(names ...string) (prompt []string) {
 	c.t.Helper()
 	m := c.members[c.leader].Member

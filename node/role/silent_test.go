@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// mute is a connection whose other end is not heard while silent is set; what it said then is lost.
+// mute is a connection whose other end is not heard while silent is set; what it sends meanwhile is lost.
 type mute struct {
 	net.Conn
 	silent *atomic.Bool
@@ -31,7 +31,8 @@ func (m *mute) Close() error {
 	return m.Conn.Close()
 }
 
-// A follower whose machine is gone says nothing any more, and no connection ends by that. Its leader does not call it connected for long.
+// A follower whose machine is gone sends nothing any more, but no connection ends because of that. Its leader soon stops
+// calling it connected.
 func TestAFollowerThatSaysNothingIsConnectedNoMore(t *testing.T) {
 	var ahead atomic.Int64
 	var silent atomic.Bool

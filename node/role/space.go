@@ -14,56 +14,59 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// lookEvery is how often the volume is looked at while there is ample room; else it is at every tick.
+// lookEvery is how often the volume is measured while there is ample room; otherwise it is measured at every tick.
 const lookEvery = time.Second
 
-// space is what the member knows and makes of its volume; role goroutine only.
+// space is what the member knows about its volume and does about it; role goroutine only.
 type space struct {
 	volume.Space
 	lookedAt time.Time
-	// noRoom: the log could not take a record. Nothing more is appended until there is room for a segment again.
+	// noRoom is set after the log could not take a record. Nothing more is appended until there is room for a segment
+	// again.
 	noRoom    bool
-	triedAt   time.Time // when it could not
-	triedWith int64     // what was free then
+	triedAt   time.Time // when the log could not take it
+	triedWith int64     // free bytes at that time
 	refilling bool
 	refillAt  time.Time // not before
-	dropping  bool      // files that the log may keep no more
+	dropping  bool      // excess log files are being removed
 	reclaim   reclaim
 }
 
-// reclaim is what is done about a full volume: see Member.reclaim.
+// reclaim is the state of Member.reclaim.
 type reclaim struct {
 	busy bool
 	next time.Time // not before
 }
 
-// share: what may be on the way to a volume takes one part in so many of it, each.
+// share is the divisor for writes on their way to a volume: each kind of them may take 1/share of it. See part.
 const share = 32
 
 const (
-	// roomForLog is what must be free above the floor, and have come free, before the log is tried again.
+	// roomForLog is how many bytes must be free above the floor, and have become free, before the log is tried again.
 	roomForLog = 1 << 20
-	// tryLogEvery is when it is tried again where no more has come free: what was too large for the room there was may have been given up.
+	// tryLogEvery is when the log is tried again although no more has become free: the entry that did not fit may have
+	// been given up.
 	tryLogEvery = 5 * time.Second
-	// refillEvery is how often the reserve is set aside where that changes nothing: a file system need not tell what it has set aside.
+	// refillEvery is how often refilling the reserve is retried when that changes nothing: a file system need not report
+	// what it has set aside.
 	refillEvery = 10 * time.Second
 )
 
-// Room is what a leader's clients may write.
+// Room says what a leader's clients may write.
 type Room struct {
 	// Add is how many bytes one command may add to the data.
 	Add int64
-	// Rewrite: commands may write values anew that are there already. It ends half way to where the log begins no segment any
-	// more: what only removes must still get there.
+	// Rewrite says whether commands may overwrite existing values. It turns false halfway between the full mark and the
+	// floor below which the log begins no new segment, because commands that only remove must still get into the log.
 	Rewrite bool
-	// Why tells people what stands against more.
+	// Why tells people what prevents more.
 	Why string
 }
 
-// Vital is the file system for what is small and must work on a full volume too.
+// Vital returns the file system for small files that must work even on a full volume.
 func (m *Member) Vital() vfs.FS { return m.volume.View(volume.Vital) }
 
-// Room is called from anywhere; it never waits.
+// Room returns what clients may write now. It never waits and may be called by any goroutine.
 func (m *Member) Room() Room {
 	if r := m.room.Load(); r != nil {
 		return *r
@@ -71,7 +74,7 @@ func (m *Member) Room() Room {
 	return Room{Add: math.MaxInt64, Rewrite: true}
 }
 
-// tendVolume looks at the volume and acts on what has changed.
+// tendVolume measures the volume and acts on what has changed.
 func (m *Member) tendVolume(now time.Time) {
 	if m.space.Level == volume.Ample && !m.space.noRoom && now.Sub(m.space.lookedAt) < lookEvery {
 		return
@@ -102,16 +105,16 @@ func (m *Member) tendVolume(now time.Time) {
 		})
 	}
 	if m.space.Level == volume.Full {
-		m.endSeeds() // which would keep the tables that are given back
+		m.endSeeds() // open checkpoints would keep the tables that are being reclaimed
 		m.reclaim(now)
 	}
 }
 
-// reclaimRest is for how many times as long as it took nothing is reclaimed after that.
+// reclaimRest is how long reclaiming rests, as a multiple of the time it took.
 const reclaimRest = 10
 
-// reclaim has the state machine give back what was deleted and is flushed: by itself it may do so late, or not at all while nothing is
-// added.
+// reclaim makes the state machine return the space of deleted and flushed data. By itself it may do so late, or not at
+// all while nothing is added.
 func (m *Member) reclaim(now time.Time) {
 	c, r := m.Contents(), &m.space.reclaim
 	if r.busy || now.Before(r.next) {
@@ -121,7 +124,7 @@ func (m *Member) reclaim(now time.Time) {
 	m.works.Background(c.State.Reclaim, func(err error) {
 		ended := m.opt.Now()
 		r.busy, r.next = false, ended.Add(max(lookEvery, reclaimRest*ended.Sub(now)))
-		if m.Contents() == c { // what was replaced meanwhile may fail as it likes
+		if m.Contents() == c { // errors of contents that were replaced meanwhile do not matter
 			_ = m.final(err)
 		}
 	})
@@ -135,7 +138,7 @@ func (m *Member) lookAtVolume(now time.Time) {
 	}
 	r := Room{Add: math.MaxInt64, Rewrite: true}
 	if s := m.space.Space; s.Total > 0 {
-		// What is added is written twice: to the log, and to the state machine's tables.
+		// Added data is written twice: to the log, and to the state machine's tables.
 		r.Add, r.Why = max(0, s.Free-s.FullBelow())/2, m.fullText()
 		r.Rewrite = s.Free > (s.FullBelow()+s.Floor())/2
 	}
@@ -146,7 +149,7 @@ func (m *Member) lookAtVolume(now time.Time) {
 	m.reuse(m.Contents())
 }
 
-// reuse lets the log keep files of pruned segments to write over, while there is ample room, also for a snapshot that is to come.
+// reuse lets the log keep files of pruned segments for reuse while there is ample room, also for a pending snapshot.
 func (m *Member) reuse(c *Contents) {
 	most := int64(math.MaxInt64)
 	switch {
@@ -160,20 +163,20 @@ func (m *Member) reuse(c *Contents) {
 		m.space.dropping = true
 		m.works.Background(c.Log.DropExcess, func(err error) {
 			m.space.dropping = false
-			if m.Contents() == c { // what was replaced meanwhile may fail as it likes
+			if m.Contents() == c { // errors of contents that were replaced meanwhile do not matter
 				_ = m.final(err)
 			}
 		})
 	}
 }
 
-// fullText says what is full, and what to do.
+// fullText describes the full volume, and what to do about it.
 func (m *Member) fullText() string {
 	return fmt.Sprintf("the volume of %s has %s: enlarge it (spec.storage.size) or delete keys (DEL, UNLINK and FLUSHALL are "+
 		"taken, and EXPIRE while there is room for it); reads are served", m.opt.Member, m.space.String())
 }
 
-// disk is what status tells about the volume.
+// disk returns what status reports about the volume.
 func (m *Member) disk() wire.Disk {
 	s := m.space.Space
 	d := wire.Disk{UsedBytes: s.Used, FreeBytes: s.Free, TotalBytes: s.Total, ReserveBytes: s.Reserve}
@@ -187,9 +190,9 @@ func (m *Member) disk() wire.Disk {
 	return d
 }
 
-// part bounds, by the size of the volume, what may be on the way to it, in bytes: the writes in flight, the memtables, the last
-// segment of the log and the one prepared after it. Each may still come when the volume is found to be full; together they
-// take what is kept for that.
+// part bounds, by the size of the volume, each kind of data that may be on its way to it, in bytes: the writes in flight,
+// the memtables, the log's last segment, and the one prepared after it. Each may still arrive after the volume was found
+// to be full; together they take the room reserved for that.
 func (m *Member) part() int64 {
 	const least = 1 << 20
 	total := m.volume.Measure().Total
@@ -199,8 +202,8 @@ func (m *Member) part() int64 {
 	return max(total/share, least)
 }
 
-// StateUse is what the state machine's files use the volume for: the tables of a flush, without which the log cannot be
-// trimmed, may be large; everything but tables must not fail.
+// StateUse classifies the state machine's writes by their use of the volume. The tables of a flush may be large, and
+// without them the log cannot be trimmed. Files other than tables must not fail.
 func StateUse(name string, c vfs.DiskWriteCategory) volume.Use {
 	switch {
 	case !strings.HasSuffix(name, ".sst") && !strings.HasSuffix(name, ".blob"):
@@ -212,7 +215,7 @@ func StateUse(name string, c vfs.DiskWriteCategory) volume.Use {
 	}
 }
 
-// noRoomFor notes that the log could not take a record. It says whether err is about that.
+// noRoomFor reports whether err means that the volume has no room for the log, and if so notes that.
 func (m *Member) noRoomFor(err error) bool {
 	var refusal *replication.Refusal
 	full := errors.Is(err, replication.ErrNoSpace) || errors.As(err, &refusal) && refusal.Reason == replication.ReasonNoRoom

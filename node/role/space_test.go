@@ -16,7 +16,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// fullFS is a file system in memory that can be full: then no file is set aside.
+// fullFS is a file system in memory that can be full: then no file space can be preallocated.
 func fullFS(full *atomic.Bool) vfs.FS {
 	return errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
 		if full.Load() && op.Kind == errorfs.OpFilePreallocate {
@@ -26,8 +26,8 @@ func fullFS(full *atomic.Bool) vfs.FS {
 	}))
 }
 
-// A leader whose log finds no room does not end: what it has taken waits, it leads on, says so, and goes on in order once
-// there is room.
+// A leader whose log finds no room does not end. What it has taken waits; it keeps leading, reports the problem, and
+// continues in order once there is room.
 func TestALeaderWhoseLogFindsNoRoomWaits(t *testing.T) {
 	var full atomic.Bool
 	o := options()
@@ -56,7 +56,7 @@ func TestALeaderWhoseLogFindsNoRoomWaits(t *testing.T) {
 		t.Fatalf("%+v, %v", f, err)
 	}
 	full.Store(false)
-	if err := r.works.Do(context.Background(), func() { r.space.noRoom = false }); err != nil { // it cannot see the room of this volume
+	if err := r.works.Do(context.Background(), func() { r.space.noRoom = false }); err != nil { // the member cannot measure this volume
 		t.Fatal(err)
 	}
 	if err := r.Generation().Seq.Wait(t.Context(), last); err != nil {
@@ -83,8 +83,8 @@ func (f *sizedFS) GetDiskUsage(string) (vfs.DiskUsage, error) {
 	return vfs.DiskUsage{AvailBytes: free, TotalBytes: 1 << 30, UsedBytes: 1<<30 - free}, nil
 }
 
-// A record that finds no room is tried again when more has come free, or after a while, and not as long as just so much is free as
-// there was.
+// A record that finds no room is retried when more has become free, or after a while, and not while only as much is free
+// as before.
 func TestLogThatHasNoRoomIsNotTriedWithoutEnd(t *testing.T) {
 	fs := &sizedFS{FS: vfs.NewMem()}
 	fs.free.Store(200 << 20)
@@ -119,7 +119,7 @@ func TestLogThatHasNoRoomIsNotTriedWithoutEnd(t *testing.T) {
 	look(tryLogEvery, false)
 }
 
-// What the log keeps to write over goes when there is little room, or none for a snapshot; all but the file of the next segment.
+// Files that the log keeps for reuse go when there is little room, or none for a snapshot; all but the next segment's.
 func TestFilesToWriteOverGoWhenThereIsLittleRoom(t *testing.T) {
 	fs := &sizedFS{FS: vfs.NewMem()}
 	fs.free.Store(900 << 20)

@@ -10,7 +10,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// digest is what changes that matter are recognised by; comparable.
+// digest holds what the operator cares about, to detect changes. It must stay comparable.
 type digest struct {
 	role            replication.Role
 	promised, epoch replication.Epoch
@@ -27,7 +27,7 @@ type digest struct {
 	leaving         bool
 }
 
-// publish makes the new state visible to readers without the role goroutine, and wakes whoever waits for it.
+// publish makes the new state visible to readers outside the role goroutine, and wakes whoever waits for it.
 func (m *Member) publish(now time.Time, c *Contents) {
 	last, commit := uint64(c.Log.Last().Position), uint64(m.core.Commit())
 	grew := m.last.Swap(last) != last
@@ -61,7 +61,7 @@ func (m *Member) publish(now time.Time, c *Contents) {
 	}
 	if m.acked || grew || moved || turned || m.hold.progressed(c) {
 		m.acked = false
-		m.acks.signal() // last: whoever it wakes looks at what is published
+		m.acks.signal() // last: whoever this wakes reads what was just published
 	}
 }
 
@@ -76,10 +76,10 @@ func roleIndex(role replication.Role) uint32 {
 	panic("role: unknown role " + string(role))
 }
 
-// Role is what this member does now; it never waits.
+// Role returns this member's current role. It never waits.
 func (m *Member) Role() replication.Role { return roles[m.role.Load()] }
 
-// readDeadline is until when linearizable reads may be served, in nanoseconds since the start; 0: not at all.
+// readDeadline returns until when linearizable reads may be served, in nanoseconds since start; 0 means not at all.
 func (m *Member) readDeadline(now time.Time) int64 {
 	if m.leader == nil || !m.leader.open {
 		return 0
@@ -89,7 +89,7 @@ func (m *Member) readDeadline(now time.Time) int64 {
 	case w <= 0:
 		return 0
 	case w == math.MaxInt64:
-		return math.MaxInt64 // k = 0: as long as the Lease protects
+		return math.MaxInt64 // k = 0: as long as the Lease is valid
 	default:
 		return int64(now.Sub(m.start) + w)
 	}
@@ -108,38 +108,41 @@ func (m *Member) takeDigest(now time.Time, current bool) digest {
 	return d
 }
 
-// connected reports whether the leader is heard.
+// connected reports whether this follower hears its leader.
 func (m *Member) connected(now time.Time) bool {
 	return m.session != nil && m.core.Matched() && now.Sub(m.contact.heardAt) < peer.Silence && !m.contact.deaf
 }
 
-// Deaf reports whether this leader has heard too few of its voters to commit anything for as long as they wait for it: their
-// acknowledgements do not arrive, or it does not come round to take them. Called from any goroutine.
+// Deaf reports whether this leader has not heard enough voters to commit anything for as long as followers wait for a
+// silent leader: either acknowledgements do not arrive, or the leader does not get round to taking them. It may be called
+// by any goroutine.
 func (m *Member) Deaf() bool {
 	now := m.opt.Now().Sub(m.start)
 	unheard, away := now-time.Duration(m.heardAt.Load()), now-time.Duration(m.beat.Load())
 	return unheard >= peer.Silence && (away < peer.Silence || unheard >= stuckSilence && m.Stuck() >= peer.Silence)
 }
 
-// Unheard is for how long too few voters had been heard to commit anything by when the role goroutine last came round, so it does
-// not grow while nothing moves here; where this member does not lead, no leader that was not deaf. A voter that was never heard does
-// not count from before it was one. Called from anywhere.
+// Unheard returns for how long too few voters have been heard to commit anything, as of when the role goroutine last came
+// round, so it does not grow while nothing moves here. If this member does not lead, it is for how long it has heard no
+// leader that was not itself deaf. A voter that was never heard counts only from when it became a voter. Unheard may be
+// called by any goroutine.
 func (m *Member) Unheard() time.Duration { return time.Duration(m.unheard.Load()) }
 
-// stuckSilence is for how long nothing may move here before a leader says that it hears nobody: a busy disk stops it for
-// moments, or for as long as it gets on with a long write.
+// stuckSilence is how long this leader may be stuck before it declares itself deaf. A busy disk stops it for moments, or
+// for as long as a long write makes progress.
 const stuckSilence = 3 * time.Second
 
-// Changed returns a channel that is closed at the next change that the operator cares for.
+// Changed returns a channel that is closed at the next change that matters to the operator.
 func (m *Member) Changed() <-chan struct{} { return m.changed.next() }
 
-// Status is everything this member tells about itself.
+// Status returns everything this member tells about itself.
 func (m *Member) Status(ctx context.Context) (s wire.Status, err error) {
 	err = m.works.Do(ctx, func() { s = m.status() })
 	return s, err
 }
 
-// Glimpse is what can be told of Status at once, whoever has the turn: names, role and positions. Called from anywhere.
+// Glimpse returns the part of Status that is available at once, whoever holds the turn: names, role and positions. It may
+// be called by any goroutine.
 func (m *Member) Glimpse() wire.Status {
 	s := wire.Status{
 		Store: m.opt.Store, Member: m.opt.Member, Role: m.Role(), Writable: m.Open(),
@@ -187,8 +190,8 @@ func (m *Member) status() wire.Status {
 	return s
 }
 
-// seedingStatus is the progress of a seed; also without one under way while the state on disk is of no use without, so that
-// nobody takes this member for a holder of data.
+// seedingStatus returns the progress of a seed. A member whose state is unusable until it is seeded reports one even
+// while none is under way, so that nobody takes it for a holder of data.
 func (m *Member) seedingStatus() *wire.Seeding {
 	if m.seeding == nil && m.core.Promises().NeedSeed {
 		return &wire.Seeding{From: m.core.Promises().Leader, SecondsLeft: -1}
@@ -196,8 +199,8 @@ func (m *Member) seedingStatus() *wire.Seeding {
 	return m.seeding
 }
 
-// AwaitReadWindow returns nil once this leader may serve a linearizable read: no other can have been promoted. It waits for
-// that as long as ctx lives.
+// AwaitReadWindow returns nil once this leader may serve a linearizable read, because no other leader can have been
+// promoted. It waits for that as long as ctx lives.
 func (m *Member) AwaitReadWindow(ctx context.Context) error {
 	if m.MayRead() {
 		return nil
@@ -220,9 +223,9 @@ func (m *Member) AwaitReadWindow(ctx context.Context) error {
 	}
 }
 
-// MayRead reports whether a linearizable read may be served now. It goes by the clock, not by what the role goroutine
-// noticed: the process may just have been paused. Nor does it wait for what ends the leadership as the member ends, which a
-// disk that hangs may hold up.
+// MayRead reports whether a linearizable read may be served now. It consults the clock, not what the role goroutine last
+// noticed, because the process may just have been paused. And when the member ends, it does not depend on the leadership
+// having been ended, which a hung disk may delay.
 func (m *Member) MayRead() bool {
 	select {
 	case <-m.ending:
@@ -236,9 +239,9 @@ func (m *Member) MayRead() bool {
 	return m.opt.Lease == nil || m.opt.Lease.Valid(now)
 }
 
-// isCurrent tells whether reads here are no older than what this member has shown before, or acknowledged: a leader's once
-// it takes writes; another's once it has applied what its log held when the process began. Until then its state machine may
-// be where it was flushed last, far behind what the process before had applied.
+// isCurrent reports whether reads here are no older than anything this member has shown or acknowledged before. For a
+// leader that holds once it takes writes; for any other member, once it has applied what its log held when the process
+// began. Until then its state machine may be where it was last flushed, far behind what the previous process had applied.
 func (m *Member) isCurrent(c *Contents) bool {
 	if m.leader != nil {
 		return m.leader.open
@@ -246,7 +249,7 @@ func (m *Member) isCurrent(c *Contents) bool {
 	return c.State.Applied().Position >= min(m.replay, c.Log.Last().Position)
 }
 
-// AwaitCurrent returns nil once reads here do not go back behind what this member has shown before. It waits for that as
+// AwaitCurrent returns nil once reads here cannot go back behind what this member has shown before. It waits for that as
 // long as ctx lives.
 func (m *Member) AwaitCurrent(ctx context.Context) error {
 	if m.Current() {
@@ -267,13 +270,13 @@ func (m *Member) AwaitCurrent(ctx context.Context) error {
 	}
 }
 
-// Current reports whether AwaitCurrent would not wait.
+// Current reports whether AwaitCurrent would return at once.
 func (m *Member) Current() bool { return m.current.Load() }
 
 // Readable reports whether the state is a prefix of the store's log, however old.
 func (m *Member) Readable() bool { return m.readable.Load() }
 
-// LeaderAddress is the peer address of the leader being followed; "" when there is none.
+// LeaderAddress returns the peer address of the leader being followed; "" if there is none.
 func (m *Member) LeaderAddress() string {
 	if a := m.leaderAddress.Load(); a != nil {
 		return *a
@@ -281,7 +284,8 @@ func (m *Member) LeaderAddress() string {
 	return ""
 }
 
-// LeaderClient is where the leader that this member hears takes clients, host:port; "" when it hears none, or does not know.
+// LeaderClient returns the client address, host:port, of the leader that this member hears; "" if it hears none or does
+// not know the address.
 func (m *Member) LeaderClient() string {
 	if a := m.leaderClient.Load(); a != nil && m.Following() {
 		return *a
@@ -295,8 +299,9 @@ func (m *Member) Open() bool { return m.writable.Load() }
 // Following reports whether this follower hears its leader.
 func (m *Member) Following() bool { return m.following.Load() }
 
-// Stuck is for how long the role goroutine has not come round, nor, for so long, the disk got on with what it was asked to write. It comes
-// round at least every heartbeat, unless the disk holds it up.
+// Stuck returns for how long the role goroutine has neither come round nor seen the disk make progress on a write.
+// Progress is an excuse for turnExcused at most. The role goroutine comes round at least every heartbeat, unless the disk
+// holds it up.
 func (m *Member) Stuck() time.Duration {
 	return m.opt.Now().Sub(m.start) - m.idleSince(m.beat.Load(), turnExcused)
 }

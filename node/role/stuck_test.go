@@ -10,7 +10,7 @@ import (
 	"github.com/go-logr/logr"
 )
 
-// A role goroutine that a hung disk holds up must not look alive for ever.
+// A role goroutine that a hung disk holds up must not look alive forever.
 func TestAHungRoleGoroutineIsStuck(t *testing.T) {
 	var ahead atomic.Int64
 	r, err := Start(t.Context(), Options{

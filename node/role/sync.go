@@ -6,13 +6,13 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 )
 
-// syncer runs one fsync at a time, until it is closed.
+// syncer runs one fsync at a time until it is closed.
 type syncer struct {
 	requests chan *wal.Log // cap 1
 	results  chan error    // cap 1
 }
 
-// newSyncer starts one; ended is called after each fsync, when its result is there.
+// newSyncer starts a syncer. ended is called after each fsync, when its result is available.
 func newSyncer(ended func()) *syncer {
 	s := &syncer{requests: make(chan *wal.Log, 1), results: make(chan error, 1)}
 	go func() {
@@ -27,10 +27,11 @@ func newSyncer(ended func()) *syncer {
 
 func (s *syncer) close() { close(s.requests) }
 
-// slowSync is how long an fsync takes that is worth a line in the log: clients waited for it. etcd says so from the same time on.
+// slowSync is how long an fsync may take before it is logged, because clients waited for it. etcd uses the same
+// threshold.
 const slowSync = time.Second
 
-// syncEnded counts an fsync of the log that runs no more; role goroutine.
+// syncEnded records that the running fsync of the log has ended; role goroutine.
 func (m *Member) syncEnded() {
 	m.syncing = false
 	took := time.Duration(m.stopwatch() - m.syncBegan.Swap(0))
@@ -41,8 +42,8 @@ func (m *Member) syncEnded() {
 	}
 }
 
-// Syncs tells how often the log was fsynced since the process began, and how long that took, from asking for it to hearing of
-// its end; see latency.Histogram. Called from anywhere.
+// Syncs returns how often the log was fsynced since the process began, and how long that took, from the request until the
+// member heard of its end; see latency.Histogram. It may be called by any goroutine.
 func (m *Member) Syncs() (count uint64, seconds float64, buckets map[float64]uint64) {
 	return m.syncTimes.Cumulative()
 }

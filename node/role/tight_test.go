@@ -20,8 +20,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/volume"
 )
 
-// tightFS is a volume of 1 GiB. While it is tight, tables find no room unless the log has at most fewSegments files; while it is full, it says
-// so under the same condition.
+// tightFS is a volume of 1 GiB. While it is tight, tables find no room unless the log has at most fewSegments files.
+// While it is full, it reports being full under the same condition.
 type tightFS struct {
 	vfs.FS
 	tight, full atomic.Bool
@@ -56,7 +56,8 @@ func (f *tightFS) GetDiskUsage(string) (vfs.DiskUsage, error) {
 	return u, nil
 }
 
-// startTight returns a leader whose log is longer than its volume has room for, with most of it on disk in its state, and the volume tight.
+// startTight returns a leader whose log is longer than its volume has room for, with most of it on disk in its state, and
+// a tight volume.
 func startTight(t *testing.T) (*Runner, *tightFS) {
 	t.Helper()
 	fs := &tightFS{FS: vfs.NewMem()}
@@ -91,7 +92,7 @@ func retaining(t *testing.T, r *Runner) (yes bool) {
 	return yes
 }
 
-// fills has the volume be full, and checks that the log gives back what the flush that waits for it needs.
+// fills makes the volume full, and checks that the log releases what the waiting flush needs.
 func fills(t *testing.T, r *Runner, fs *tightFS) {
 	t.Helper()
 	until(t, "a flush waits for room", func() bool { return fs.refused.Load() > 0 })
@@ -103,7 +104,8 @@ func fills(t *testing.T, r *Runner, fs *tightFS) {
 	})
 }
 
-// A flush that began while there was room, and waits for some now, keeps nothing from being pruned: what the log gives back is the room.
+// A flush that began while there was room, and now waits for some, does not prevent pruning: what the log releases is the
+// room.
 func TestPruningGoesOnWhileAFlushWaitsForRoom(t *testing.T) {
 	r, fs := startTight(t)
 	if err := r.works.Do(t.Context(), func() { r.retention.flushedAt = time.Time{} }); err != nil {
@@ -112,7 +114,8 @@ func TestPruningGoesOnWhileAFlushWaitsForRoom(t *testing.T) {
 	fills(t, r, fs)
 }
 
-// Nor does a checkpoint that is being made, whose flush waits in the same way: it holds the log from where the state machine is on.
+// Nor does a checkpoint being made, whose flush waits in the same way: it holds the log only from where the state machine
+// is.
 func TestPruningGoesOnWhileACheckpointWaitsForRoom(t *testing.T) {
 	r, fs := startTight(t)
 	here, there := net.Pipe()
@@ -131,8 +134,8 @@ func TestPruningGoesOnWhileACheckpointWaitsForRoom(t *testing.T) {
 	ended.Wait()
 }
 
-// With little room the log is kept for followers that can use it, and by a full leader not for those that are gone for long: writes would be
-// refused until they come back, and they may never.
+// With little room, the log is kept for followers that can use it, but a full leader does not keep it for those that are
+// gone for long: writes would be rejected until they come back, and they may never do so.
 func TestWhomAFullLeaderKeepsItsLogFor(t *testing.T) {
 	r, _ := startTight(t)
 	if err := r.works.Do(t.Context(), func() {

@@ -6,7 +6,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// A follower tells how far its leader was, and how long ago it heard that, to who asks and to who fences it.
+// A follower reports how far its leader was, and how long ago it heard that, in its status and in its answer to a fence.
 func TestFollowerTellsWhenItHeardTheLeader(t *testing.T) {
 	c := newCluster(t)
 	c.start("l")

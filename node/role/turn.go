@@ -6,20 +6,21 @@ import (
 	"sync"
 )
 
-// turn is the turn in a member's role. Whoever has something to tell locks it; a Mutex, because it is taken for every record and
-// acknowledgement, mostly while nobody else has it.
+// turn is the right to act in a member's role. It is a Mutex because it is taken for every record and acknowledgement,
+// and rarely contended.
 //
-// Who waits no longer than a context lives stands in line: one goroutine at most waits for the Mutex in the name of all in the line, and
-// hands it to whoever is first, so that those who give up, one after the other while a disk hangs, leave nothing behind.
+// Callers that wait only as long as a context lives queue up in line. At most one goroutine waits for the Mutex on behalf
+// of the whole line and hands it to the first in it. So callers that give up one after another, as while a disk hangs,
+// leave no goroutines behind.
 type turn struct {
 	sync.Mutex
 
-	queue    sync.Mutex // a leaf; guards below
+	queue    sync.Mutex // a leaf; guards what follows
 	line     []chan struct{}
 	fetching bool // a goroutine waits for the Mutex
 }
 
-// lockWhile locks the turn as Lock does, unless ctx ends before; then it returns false.
+// lockWhile locks the turn like Lock, unless ctx ends first; then it returns false.
 func (t *turn) lockWhile(ctx context.Context) bool {
 	if ctx.Done() == nil {
 		t.Lock()
@@ -44,7 +45,7 @@ func (t *turn) lockWhile(ctx context.Context) bool {
 	}
 }
 
-// fetch gives the turn to those in the line, one after the other: each unlocks it.
+// fetch hands the turn to those in line, one after another. Each of them unlocks it.
 func (t *turn) fetch() {
 	for {
 		t.Lock()
@@ -61,7 +62,7 @@ func (t *turn) fetch() {
 	}
 }
 
-// leave takes c out of the line; false: it has been given the turn.
+// leave removes c from the line. It returns false if c has already been handed the turn.
 func (t *turn) leave(c chan struct{}) bool {
 	t.queue.Lock()
 	defer t.queue.Unlock()

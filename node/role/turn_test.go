@@ -11,7 +11,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// What was posted comes before what its poster does next.
+// What was posted runs before what its poster does next.
 func TestPostsComeBeforeWhatFollowsThem(t *testing.T) {
 	r := start(t, options())
 	for i := range 1000 {
@@ -30,8 +30,8 @@ func TestPostsComeBeforeWhatFollowsThem(t *testing.T) {
 	}
 }
 
-// Those who ask a member that does not come round, and give up, leave nothing behind that waits for it: they ask again and again, for as long
-// as the disk hangs.
+// Callers of a stuck member that give up leave no waiting goroutine behind: they ask again and again, for as long as the
+// disk hangs.
 func TestThoseWhoGiveUpTheirTurnLeaveNothingBehind(t *testing.T) {
 	r := start(t, options())
 	r.works.turn.Lock()
@@ -53,7 +53,7 @@ func TestThoseWhoGiveUpTheirTurnLeaveNothingBehind(t *testing.T) {
 	}
 }
 
-// One has the turn at a time, and it is never lost, whoever gives up when.
+// One goroutine has the turn at a time, and the turn is never lost, whoever gives up when.
 func TestTheTurnIsOnePersonsAtATime(t *testing.T) {
 	var turn turn
 	var all sync.WaitGroup
@@ -92,7 +92,7 @@ func TestTheTurnIsOnePersonsAtATime(t *testing.T) {
 	t.Logf("%d turns, %d gave up", taken, 32*500-taken)
 }
 
-// In the order in which they came, those who stand in line get the turn.
+// Those in line get the turn in the order in which they came.
 func TestTheTurnGoesAlongTheLine(t *testing.T) {
 	var turn turn
 	turn.Lock()
@@ -128,7 +128,7 @@ func TestTheTurnGoesAlongTheLine(t *testing.T) {
 	}
 }
 
-// What clients are told first, who leads, does not wait for whoever has the turn: its disk may hang.
+// What clients are told first, who leads, does not wait for the holder of the turn, whose disk may hang.
 func TestAGlimpseNeedsNoTurn(t *testing.T) {
 	r := start(t, options())
 	lead(t, r, 1, replication.Rule{})

@@ -10,8 +10,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// Two orders that meet one fsync of a busy leader, such as those of an operator that is late, or was told nothing of the first: the second has
-// the turn and waits for an fsync that the syncer cannot begin, because that waits for the turn to tell of the one before.
+// Two orders meet one fsync of a busy leader, such as those of an operator that is late, or never got the first answer.
+// The second has the turn and waits for an fsync that the syncer cannot begin, because it waits for the turn to report
+// the previous one.
 func TestTwoOrdersMeetOneFsync(t *testing.T) {
 	fence := func(e replication.Epoch) func(*Runner) error {
 		return func(r *Runner) error {
@@ -42,13 +43,13 @@ func twoOrdersMeet(t *testing.T, orders [2]func(*Runner) error) {
 		t.Fatal(err)
 	}
 	until(t, "its fsync runs", func() bool { return r.Contents().Log.Last().Position > r.Contents().Log.Durable().Position })
-	if _, err := put(t, r, "b"); err != nil { // gathers meanwhile
+	if _, err := put(t, r, "b"); err != nil { // queued meanwhile
 		t.Fatal(err)
 	}
 	answered := make(chan error, len(orders))
 	for _, order := range orders {
 		go func() { answered <- order(r) }()
-		time.Sleep(100 * time.Millisecond) // it has the turn, or waits for it
+		time.Sleep(100 * time.Millisecond) // so that it has the turn, or waits for it
 	}
 	fs.hang.Store(nil)
 	close(hang)

@@ -11,7 +11,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// Who waits for acknowledgements returns when the leadership ends, though nothing else happens here any more.
+// A waiter for acknowledgements returns when the leadership ends, even if nothing else happens here any more.
 func TestEndOfALeadershipEndsAWait(t *testing.T) {
 	r := start(t, options())
 	lead(t, r, 1, replication.Rule{})
@@ -25,7 +25,7 @@ func TestEndOfALeadershipEndsAWait(t *testing.T) {
 		_, followers := r.WaitAcknowledged(t.Context(), ticket.Position, false, 1)
 		waited <- followers
 	}()
-	time.Sleep(20 * time.Millisecond) // most likely it waits by now; it returns all the same if not
+	time.Sleep(20 * time.Millisecond) // most likely it waits by now; if not, it returns all the same
 	if _, err := r.Fence(t.Context(), wire.FenceRequest{Epoch: 2}); err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +39,7 @@ func TestEndOfALeadershipEndsAWait(t *testing.T) {
 	}
 }
 
-// A handover whose target is not there yet looks again when something has happened, and not because it looked.
+// A handover whose target is not there yet looks again when something has happened, and not because it has looked.
 func TestHandoverWaitsWithoutSpinning(t *testing.T) {
 	c := newCluster(t)
 	disk := &hangFS{FS: vfs.NewMem()}

@@ -10,20 +10,22 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// noSync: there is no WAL that could be synced.
+// noSync is used because there is no WAL to sync.
 var noSync = pebble.NoSync
 
 // Apply applies committed records, which must follow Applied and each other without a gap: position, epoch and checksum
-// chain are all checked. Readers see each batch as a whole; batches end at record boundaries, so never within a record.
+// chain are all checked. Readers see each batch as a whole, and batches end at record boundaries, so they never see part
+// of a record.
 //
-// An error is final: the state below Applied is intact, but the record after it cannot be applied by this build or does
-// not belong there, which no retry changes. Records may be reused after Apply has returned.
+// An error is final: the state up to Applied is intact, but this build cannot apply the record after it, or the record
+// does not belong there. No retry changes that. The records may be reused after Apply has returned.
 func (m *Machine) Apply(recs []replication.Record) error {
 	return m.ApplyUntil(context.Background(), recs)
 }
 
-// ApplyUntil is Apply that waits for room no longer than ctx lives, which takes long on a full volume. Then it returns ctx's cause, which
-// is not final: Applied tells how many of recs were applied, and the next call goes on there.
+// ApplyUntil is Apply, but it waits for room only as long as ctx lives; on a full volume that wait may be long. It then
+// returns ctx's cause, which is not final: Applied tells how many of recs were applied, and the next call continues
+// there.
 func (m *Machine) ApplyUntil(ctx context.Context, recs []replication.Record) error {
 	if !m.gate.enter() {
 		return ErrClosed
@@ -41,7 +43,7 @@ func (m *Machine) ApplyUntil(ctx context.Context, recs []replication.Record) err
 	return nil
 }
 
-// applyBatch applies the first records of recs, some, but at least one, as one batch and returns how many those were.
+// applyBatch applies the first records of recs, at least one, as one batch, and returns how many those were.
 func (m *Machine) applyBatch(ctx context.Context, recs []replication.Record) (n int, err error) {
 	to := *m.applied.Load()
 	most := min(batchBytes, int(m.recent.budget/4))
@@ -74,10 +76,10 @@ func (m *Machine) applyBatch(ctx context.Context, recs []replication.Record) (n 
 	return n, nil
 }
 
-// check tells whether this build knows every effect of rec. It comes before any of them happens.
+// check returns an error if this build does not know every effect of rec. It runs before any effect is applied.
 func check(rec *replication.Record) error {
 	if rec.Type != replication.RecordData {
-		return nil // a barrier has no effects; it only moves the mark
+		return nil // a barrier has no effects; it only advances the mark
 	}
 	for i, entry := range rec.Entries() {
 		d := decodeEntry(entry)
@@ -90,7 +92,7 @@ func check(rec *replication.Record) error {
 	return nil
 }
 
-// note puts the effects of rec, which was checked, among the recent ones.
+// note adds the effects of rec, which was checked, to the recent ones.
 func (m *Machine) note(rec *replication.Record) {
 	if rec.Type != replication.RecordData {
 		return
@@ -103,7 +105,7 @@ func (m *Machine) note(rec *replication.Record) {
 	}
 }
 
-// note puts one effect in; mu is held.
+// note adds one effect; mu is held.
 func (r *recent) note(e effect) {
 	switch e.op {
 	case opPut:
@@ -124,19 +126,21 @@ func (r *recent) note(e effect) {
 
 // commit makes b visible to readers of the database.
 //
-// Pebble applies a batch to the memtable first and lets readers see it second, and a flush keeps only the newest version
-// of each key. A flush that starts and ends between the two (because somebody else rotated the memtable, or because b is so large that
-// Pebble queues it for flushing as a whole) would leave readers, who may not see the new version yet, without any: they would find an
-// older table's version of the key, or none, the applied mark's included. The snapshot makes the flush keep what is visible.
+// Pebble applies a batch to the memtable first and makes it visible second, and a flush keeps only the newest version of
+// each key. Suppose a flush starts and ends between the two, because somebody else rotated the memtable, or because b is
+// so large that Pebble queues it for flushing as a whole. Readers, who may not see the new version yet, would then be
+// left without any: they would find an older table's version of the key, or none, and that includes the applied mark. The
+// snapshot makes the flush keep what is visible.
 func (m *Machine) commit(b *pebble.Batch) (err error) {
 	snap := m.db.NewSnapshot()
 	defer func() { err = errors.Join(err, snap.Close()) }()
 	return b.Commit(noSync)
 }
 
-// admit waits until there is room for one more batch or memtable: until those that are to be flushed have been, and what was flushed does not
-// wait in too many layers to be compacted. On a full volume that takes as long as it is full. Pebble would stall where that is not waited
-// for, and then not even Close could end it. queueMu is held, so that nobody else takes the room.
+// admit waits until there is room for one more batch or memtable: until those waiting to be flushed have been, and the
+// flushed tables do not wait in too many sublevels to be compacted. On a full volume that takes as long as it is full.
+// Without this wait Pebble would stall, and then not even Close could end the stall. queueMu is held, so that nobody else
+// takes the room.
 func (m *Machine) admit() error {
 	for waited := false; ; waited = true {
 		known := m.db.Metrics()

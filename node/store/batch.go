@@ -6,37 +6,38 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// Batch is the commands of one Run: reads and writes that see each other and everything in flight. It must not be used
+// Batch holds the commands of one Run: reads and writes that see each other and everything in flight. It must not be used
 // after Run's function has returned.
 type Batch struct {
 	tx      Tx
-	before  replication.Position // the tail when it began
-	bytes   int64                // in flight when it began
+	before  replication.Position // the tail when the batch began
+	bytes   int64                // bytes in flight when the batch began
 	open    bool                 // between Begin and End or Discard
 	scratch []byte               // copies of values read from applied state; reused
 }
 
-// maxScratch is how much scratch is kept between batches.
+// maxScratch is how much scratch memory is kept between batches.
 const maxScratch = 1 << 20
 
-// Run evaluates a batch: it calls f with the sequencer locked, so f must only compute, from memory that it has (see
-// Prefetch), and keep its replies back. Each transaction of f that has effects becomes one entry.
+// Run evaluates a batch. It calls f with the sequencer locked, so f must only compute, on data that is in memory (see
+// Prefetch), and must not send its replies. Each transaction of f that has effects becomes one entry.
 //
-// The ticket names the tail at f's return. Every reply of the batch, also of batches that wrote nothing, depends on
-// everything up to there (a SETNX that found a key, found it perhaps in an entry that is not committed yet) and must be
-// held back until Wait(ticket) returned nil.
+// The ticket names the tail at f's return. Every reply of the batch depends on everything up to there, even if the batch
+// wrote nothing: a SETNX that found a key may have found it in an entry that is not committed yet. So every reply must be
+// held back until Wait(ticket) has returned nil.
 //
-// Run blocks while too much is in flight or between Hold and Release, until ctx ends. It fails without calling f when the
-// sequencer is closed, with the error Close was given. A panic of f passes through; its open transaction is discarded.
+// Run blocks while too much is in flight, and between Hold and Release, until ctx ends. If the sequencer is closed, Run
+// fails with the error that Close was given, without calling f. A panic of f passes through; its open transaction is
+// discarded.
 func (s *Sequencer) Run(ctx context.Context, f func(*Batch)) (Ticket, error) {
 	t, err := s.Evaluate(ctx, f)
 	if t.Wrote && s.opt.OnQueued != nil {
-		s.opt.OnQueued(false) // the caller has a reply to give in time
+		s.opt.OnQueued(false) // the caller has replies to send in time
 	}
 	return t, err
 }
 
-// Evaluate is Run for whoever has more to evaluate at once: nobody may be told of what was queued before Offer is called.
+// Evaluate is Run for callers that evaluate several batches in a row: OnQueued is not called until Offer is.
 func (s *Sequencer) Evaluate(ctx context.Context, f func(*Batch)) (Ticket, error) {
 	if err := s.enter(ctx); err != nil {
 		return Ticket{}, err
@@ -57,7 +58,7 @@ func (s *Sequencer) Evaluate(ctx context.Context, f func(*Batch)) (Ticket, error
 	return Ticket{Epoch: s.epoch, Position: s.tail, Wrote: s.tail > b.before}, nil
 }
 
-// Offer tells SequencerOptions.OnQueued that entries were queued.
+// Offer calls SequencerOptions.OnQueued for entries queued by Evaluate.
 func (s *Sequencer) Offer() {
 	if s.opt.OnQueued != nil {
 		s.opt.OnQueued(true)
@@ -75,22 +76,23 @@ func (b *Batch) finish() {
 	}
 }
 
-// Entries is how many entries the batch has added so far.
+// Entries returns how many entries the batch has added so far.
 func (b *Batch) Entries() uint64 { return uint64(b.tx.s.tail - b.before) }
 
-// Bytes is how much memory what the batch has added takes until it is applied.
+// Bytes returns how much memory the batch's entries take until they are applied.
 func (b *Batch) Bytes() int64 { return b.tx.s.bytes - b.bytes }
 
-// Copies is how many bytes of values that were read the batch holds copies of.
+// Copies returns how many bytes of copies of read values the batch holds.
 func (b *Batch) Copies() int { return len(b.scratch) }
 
-// Forget drops the newest copies until only so many bytes are left: the values that Get returned since are invalid from then on.
+// Forget drops the newest copies until only left bytes remain. Values that Get has returned since then become invalid.
 func (b *Batch) Forget(left int) { b.scratch = b.scratch[:min(left, len(b.scratch))] }
 
 // Now returns the leader time of the batch (unix ms); expiry is judged by it.
 func (b *Batch) Now() int64 { return b.tx.now }
 
-// Begin starts a transaction. It is the Batch's own and valid until End or Discard; only one is open at a time.
+// Begin starts a transaction. The Tx belongs to the Batch and is valid until End or Discard. Only one can be open at a
+// time.
 func (b *Batch) Begin() *Tx {
 	if b.open {
 		panic("store: transaction begun inside another")
@@ -100,7 +102,8 @@ func (b *Batch) Begin() *Tx {
 	return &b.tx
 }
 
-// End makes the transaction's effects, if any, the entry at the new tail. On ErrEntryTooLarge and ErrKeyTooLong none of it happened.
+// End makes the transaction's effects, if any, the entry at the new tail. If it returns ErrEntryTooLarge or
+// ErrKeyTooLong, none of them happened.
 func (b *Batch) End() error {
 	if !b.open {
 		panic("store: End without Begin")
@@ -133,10 +136,10 @@ func (s *Sequencer) append(entry []byte) {
 	s.signalPending()
 }
 
-// Use has what follows in the batch read what f foresaw, before the disk is.
+// Use makes later reads of the batch consult f before the disk.
 func (b *Batch) Use(f *Foresight) { b.tx.s.foreseen = f }
 
-// Exists reports outside of a transaction whether key has a value; see Tx.Exists.
+// Exists reports, outside of a transaction, whether key has a value; see Tx.Exists.
 func (b *Batch) Exists(key []byte) (bool, error) {
 	v, found, err := b.tx.s.currentHead(key)
 	return found && err == nil && !v.expired(b.tx.now), err
@@ -165,7 +168,7 @@ func (s *Sequencer) current(key []byte) (v Value, found bool, err error) {
 	return v, found, err
 }
 
-// currentHead is current without the value's data, of which nothing is copied.
+// currentHead is current without the value's data, and copies nothing.
 func (s *Sequencer) currentHead(key []byte) (v Value, found bool, err error) {
 	if p, known := s.overlay.get(key); known {
 		v, found = p.value, p.present
@@ -176,7 +179,7 @@ func (s *Sequencer) currentHead(key []byte) (v Value, found bool, err error) {
 	return v, found, err
 }
 
-// stored is Machine.stored with the batch's foresight, which need not have the data.
+// stored is Machine.stored with the batch's foresight. Unless withData, a foreseen value may lack its data.
 func (s *Sequencer) stored(key []byte, withData bool, use func(Value)) (found bool, err error) {
 	found, known, err := s.m.remembered(key, use)
 	if known || err != nil {

@@ -36,7 +36,7 @@ func BenchmarkSet(b *testing.B) {
 	})
 }
 
-// BenchmarkSetRun is the part of it that runs under the sequencer's lock.
+// BenchmarkSetRun is the part of BenchmarkSet that runs under the sequencer's lock.
 func BenchmarkSetRun(b *testing.B) {
 	v := Value{Type: TypeString, Data: make([]byte, 128)}
 	l := newLeader(b, SequencerOptions{MaxBytes: 1 << 40, MaxEntries: 1 << 40})
@@ -61,7 +61,7 @@ func BenchmarkSetRun(b *testing.B) {
 	}
 }
 
-// BenchmarkIncr is the whole loop for counters: one hot, and many that are read from applied state.
+// BenchmarkIncr is the whole loop for counters: one hot counter, and many that are read from applied state.
 func BenchmarkIncr(b *testing.B) {
 	for _, keys := range []int{1, 100_000} {
 		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {

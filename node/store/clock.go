@@ -5,23 +5,24 @@ import (
 	"time"
 )
 
-// leaderClock makes leader time of two clocks. It is the wall clock's, and never goes back; where that would hold it back, because another
-// leader's clock was ahead or this one's was set back, it goes on by the monotonic clock, or nothing would expire until the wall clock
-// has caught up. It goes a little slower then, so that the two meet again.
+// leaderClock derives leader time from two clocks. Leader time follows the wall clock but never goes back. If that would
+// make it stand still, because another leader's clock was ahead or this one's was set back, it follows the monotonic
+// clock instead; otherwise nothing would expire until the wall clock had caught up. It then runs slightly slower, so that
+// the two meet again.
 type leaderClock struct {
 	wall   func() int64
 	mono   func() time.Duration
-	newest *atomic.Int64 // Machine.clock: the newest leader time that was told
+	newest *atomic.Int64 // Machine.clock: the highest leader time that was returned
 	base   atomic.Pointer[clockBase]
 }
 
-// clockBase is a leader time and when it was that, by the monotonic clock.
+// clockBase is a leader time, and the monotonic clock's reading at that time.
 type clockBase struct {
 	milli int64
 	at    time.Duration
 }
 
-// clockSlack: leader time that is ahead of the wall clock goes slower than that by one part in so many.
+// clockSlack is the fraction, 1/clockSlack, by which leader time runs slower while it is ahead of the wall clock.
 const clockSlack = 100
 
 func (b *clockBase) now(mono time.Duration) int64 {
@@ -32,7 +33,7 @@ func (b *clockBase) now(mono time.Duration) int64 {
 // now returns leader time in unix milliseconds.
 func (c *leaderClock) now() int64 { return c.raise(c.wall()) }
 
-// raise has leader time go on from milli, unless it is there already, and returns it.
+// raise advances leader time to milli, unless it is past that already, and returns it.
 func (c *leaderClock) raise(milli int64) int64 {
 	for {
 		b, mono := c.base.Load(), c.mono()
@@ -47,7 +48,7 @@ func (c *leaderClock) raise(milli int64) int64 {
 	}
 }
 
-// told notes that leader time is at least milli, and returns it.
+// told records that leader time is at least milli, and returns the highest that was recorded.
 func (c *leaderClock) told(milli int64) int64 {
 	for {
 		now := c.newest.Load()

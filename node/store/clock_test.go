@@ -9,8 +9,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// A leader's clock was an hour ahead for one record. What the leaders after it are given to live for ten seconds lives that long, and
-// no hour; whether anything is written meanwhile or not.
+// A leader's clock was an hour ahead for one record. Under later leaders, a key with a TTL of ten seconds lives for ten
+// seconds and not for an hour, whether or not anything is written meanwhile.
 func TestLeaderTimeGoesOnAheadOfTheClock(t *testing.T) {
 	l := newLeader(t, SequencerOptions{})
 	l.clock.setAhead(time.Hour)
@@ -36,7 +36,7 @@ func TestLeaderTimeGoesOnAheadOfTheClock(t *testing.T) {
 		l.settle()
 		before := l.m.AppliedTime()
 		l.deposed(nil)
-		l.m.clock.Store(0) // as in another process
+		l.m.clock.Store(0) // as in a new process
 		l.s = NewSequencer(l.m, SequencerOptions{Clock: l.clock.read, Monotonic: l.clock.elapsed})
 		l.lead()
 		if after := l.m.AppliedTime(); after < before {
@@ -45,7 +45,8 @@ func TestLeaderTimeGoesOnAheadOfTheClock(t *testing.T) {
 	}
 }
 
-// Leader time that is ahead goes slower, so that it is the clock's again some day. Then it is the clock's, whatever the other one says.
+// Leader time that is ahead runs slower, so that the wall clock catches up eventually. From then on it follows the wall
+// clock, whatever the monotonic one says.
 func TestLeaderTimeMeetsTheClockAgain(t *testing.T) {
 	l := newLeader(t, SequencerOptions{})
 	l.clock.setAhead(time.Second)
@@ -69,7 +70,7 @@ func TestLeaderTimeMeetsTheClockAgain(t *testing.T) {
 	}
 }
 
-// A leader that has not applied its whole log does not know of what time that is: its barrier may be of an earlier one.
+// A leader that has not applied its whole log does not know the log's latest time: its barrier may carry an earlier one.
 func TestAppliedTimeNeverFalls(t *testing.T) {
 	m := openMachine(t, vfs.NewMem(), "state")
 	for _, at := range []int64{5000, 1000, 2000} {

@@ -10,15 +10,15 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// commitWaits are the replies that wait for their position to be committed and applied.
+// commitWaits holds the replies that wait for their position to be committed and applied.
 type commitWaits struct {
 	mu      sync.Mutex // a leaf: nothing is locked under it
-	err     error      // why the epoch is over; nil while it is open
+	err     error      // why the leadership of epoch has ended; nil while it is open
 	epoch   replication.Epoch
 	reached replication.Position // applied in epoch
 	list    waitList
 
-	// The leadership before epoch: a connection may come late with a ticket of it.
+	// The leadership before epoch: a connection may still come with one of its tickets.
 	lastEpoch   replication.Epoch
 	lastReached replication.Position
 }
@@ -68,7 +68,7 @@ func (c *commitWaits) wait(ctx context.Context, t Ticket, timeout time.Duration)
 
 func unknown(why error) error { return fmt.Errorf("%w: %w", ErrOutcomeUnknown, why) }
 
-// settled returns the answer for t if there is one already; mu is held.
+// settled returns the answer for t, if there is one already; mu is held.
 func (c *commitWaits) settled(t Ticket) (bool, error) {
 	switch {
 	case t.Epoch == c.epoch && t.Position <= c.reached:

@@ -13,7 +13,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// incr is INCR as the client protocol would do it.
+// incr is INCR as the client protocol does it.
 func incr(ctx context.Context, s *Sequencer, key []byte) (n int, _ Ticket, err error) {
 	ticket, runErr := s.Run(ctx, func(b *Batch) {
 		tx := b.Begin()
@@ -42,11 +42,11 @@ func (l *leader) pump(stop <-chan struct{}) {
 	}
 }
 
-// TestConcurrentCounters runs connections, readers, expiry, checkpoints and the role goroutine at once. Every INCR that was
-// answered must have counted exactly once, and be visible to a read after the answer.
+// TestConcurrentCounters runs connections, readers, expiry, checkpoints and the role goroutine concurrently. Every INCR
+// that was answered must have counted exactly once, and must be visible to a read after the answer.
 func TestConcurrentCounters(t *testing.T) {
 	const workers, each = 8, 300
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // or else who waits for a pump that failed waits for ever
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute) // so that nobody waits forever for a pump that failed
 	defer cancel()
 	clock := new(atomic.Int64)
 	l := newLeader(t, SequencerOptions{MaxEntries: 20, Clock: func() int64 { return clock.Add(1) }})
@@ -118,8 +118,8 @@ func TestConcurrentCounters(t *testing.T) {
 	}
 }
 
-// TestChangingLeaders deposes the leader again and again while connections write. What was answered must be there; what
-// was not answered nil may be there or not.
+// TestChangingLeaders deposes the leader again and again while connections write. Every write whose Wait returned nil
+// must be there; any other may or may not be.
 func TestChangingLeaders(t *testing.T) {
 	l := newLeader(t, SequencerOptions{})
 	ctx, cancel := context.WithCancel(t.Context())

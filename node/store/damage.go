@@ -16,13 +16,14 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// ErrDamaged: files of the state are bad or missing. The error names the file, the offset where it is known, and what to do.
+// ErrDamaged means that files of the state are bad or missing. The error names the file, the offset if known, and what to
+// do.
 var ErrDamaged = errors.New("state is damaged")
 
 const reseed = "reseed this member (remove its data directory, or annotate its pod) from a healthy one; if no other member " +
 	"holds the data, keep these files and put back a copy of the bad one"
 
-// explain turns what Pebble says about damage into an ErrDamaged; other errors are returned as they are.
+// explain turns Pebble's reports of damage into an ErrDamaged; other errors are returned as they are.
 func explain(err error) error {
 	if info := pebble.ExtractDataCorruptionInfo(err); info != nil {
 		return fmt.Errorf("%w: %s: %w; %s", ErrDamaged, info.Path, info.Details, reseed)
@@ -33,7 +34,8 @@ func explain(err error) error {
 	return err
 }
 
-// explainOpen is explain for a state that does not open: what no system call failed with is what the files say.
+// explainOpen is explain for a state that does not open: an error that comes from no system call is due to what the files
+// hold.
 func explainOpen(dir string, err error) error {
 	var errno syscall.Errno
 	if errors.As(err, &errno) && !errors.Is(err, iofs.ErrNotExist) || errors.Is(err, ErrDamaged) || pebble.IsCorruptionError(err) {
@@ -42,12 +44,12 @@ func explainOpen(dir string, err error) error {
 	return fmt.Errorf("open state %s: %w: %w; %s", dir, ErrDamaged, err, reseed)
 }
 
-// maxManifest bounds what checkManifest reads; Pebble begins another one long before.
+// maxManifest bounds what checkManifest reads; Pebble starts a new MANIFEST long before.
 const maxManifest = 1 << 30
 
-// settleManifest makes what checkManifest has returned durable before anybody relies on it: a process that was killed, or whose fsync
-// failed, leaves records that only the page cache holds, perhaps marked clean (see wal's settleEnd). Tables that they replace are removed
-// as the database opens, and the log is pruned up to what they name.
+// settleManifest makes what checkManifest has returned durable before anybody relies on it. A process that was killed, or
+// whose fsync failed, leaves records that are in the page cache only, perhaps marked clean (see wal's settleEnd). But as
+// the database opens, it removes the tables that those records replace, and the log is pruned up to what they name.
 func settleManifest(fs vfs.FS, dir, path string, data []byte) error {
 	f, err := fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
 	if err != nil {
@@ -63,9 +65,10 @@ func settleManifest(fs vfs.FS, dir, path string, data []byte) error {
 	return durable.SyncDir(fs, dir)
 }
 
-// checkManifest returns the path of the MANIFEST and what it holds; "" where there is none. It refuses a MANIFEST with a bad record before a good one. Pebble takes every bad record for the torn end of
-// the file, goes back to the version before it, and removes the tables that came later; but it syncs each record before
-// the next, so only the last one can be torn.
+// checkManifest returns the path of the MANIFEST and its content; "" if there is none. It rejects a MANIFEST with a bad
+// record before a good one. Pebble takes every bad record for the torn end of the file, goes back to the version before
+// it, and removes the tables that came later. But Pebble syncs each record before the next, so only the last one can be
+// torn.
 func checkManifest(fs vfs.FS, dir string) (path string, data []byte, err error) {
 	desc, err := pebble.Peek(dir, fs)
 	if durable.IsNotExist(err) || err == nil && !desc.Exists {
@@ -94,8 +97,8 @@ func checkManifest(fs vfs.FS, dir string) (path string, data []byte, err error) 
 	return path, data, nil
 }
 
-// removeUnmade removes the files of a state that was never finished: a power loss during its making may leave the marker that names a
-// MANIFEST, and not the MANIFEST. Where there are tables it is one that was lost, and missing is returned.
+// removeUnmade removes the files of a state whose creation never finished: a power loss then may leave the marker that
+// names a MANIFEST, but not the MANIFEST. If there are tables, the MANIFEST was lost, and missing is returned.
 func removeUnmade(fs vfs.FS, dir string, missing error) error {
 	names, err := fs.List(dir)
 	if err != nil {
@@ -112,9 +115,9 @@ func removeUnmade(fs vfs.FS, dir string, missing error) error {
 	return durable.SyncDir(fs, dir)
 }
 
-// manifestChunk returns the length of the chunk at offset at; 0 when there is none, or none that begins a record where that
-// is asked for. A chunk is crc u32 | length u16 | type u8 | payload, and does not cross a block of 32 KiB; where less than
-// a header is left of a block, there is padding.
+// manifestChunk returns the length of the chunk at offset at; 0 if there is none, or if begins is set and the chunk
+// begins no record. A chunk is crc u32 | length u16 | type u8 | payload, and does not cross a block of 32 KiB. If less
+// than a header is left of a block, the rest is padding.
 func manifestChunk(data []byte, at int, begins bool) int {
 	const block, header, full, first, last = 32 << 10, 7, 1, 2, 4
 	left := min(block-at%block, len(data)-at)
@@ -129,7 +132,7 @@ func manifestChunk(data []byte, at int, begins bool) int {
 	if n > left || kind < full || kind > last || begins && kind > first {
 		return 0
 	}
-	// LevelDB's masked CRC: of a checksum that is itself stored among checksummed bytes.
+	// LevelDB masks a CRC that is itself stored among checksummed bytes.
 	c := crc32.Checksum(b[6:n], crc32.MakeTable(crc32.Castagnoli))
 	if (c>>15|c<<17)+0xa282ead8 != binary.LittleEndian.Uint32(b) {
 		return 0

@@ -38,7 +38,7 @@ func imageOf(t *testing.T, fs vfs.FS, dir string) image {
 	return out
 }
 
-// restore makes a file system that holds the image as directory state.
+// restore returns a file system that holds the image as directory state.
 func (i image) restore(t *testing.T) *vfs.MemFS {
 	t.Helper()
 	fs := vfs.NewMem()
@@ -58,7 +58,7 @@ func (i image) restore(t *testing.T) *vfs.MemFS {
 	return fs
 }
 
-// blockLog is a log whose state fills several blocks of a table.
+// blockLog returns a log whose state fills several blocks of a table.
 func blockLog(t *testing.T, rng *rand.Rand, n int) (log []replication.Record) {
 	t.Helper()
 	end := replication.Mark{}
@@ -73,9 +73,9 @@ func blockLog(t *testing.T, rng *rand.Rand, n int) (log []replication.Record) {
 	return log
 }
 
-// TestFlippedBits flips bits all over the files of a state. It is refused when it is opened or read, with a message that
-// names the place and what to do; or it is, as always after a crash, one prefix of the log, from which replay leads to the
-// end. Wrong bytes are never read.
+// TestFlippedBits flips bits all over the files of a state. Either opening or reading the state fails, with a message
+// that names the place and what to do; or the state is, as after any crash, a prefix of the log, from which replay leads
+// to the end. Wrong bytes are never returned.
 func TestFlippedBits(t *testing.T) {
 	rng := newRand(t, 0)
 	log := blockLog(t, rng, 80)
@@ -95,7 +95,7 @@ func TestFlippedBits(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if i == 19 || i == len(log)-1 { // one table, and what compactions make of more
+		if i == 19 || i == len(log)-1 { // one table, and what compactions make of several
 			if err := m.Close(); err != nil {
 				t.Fatal(err)
 			}
@@ -128,10 +128,10 @@ func TestFlippedBits(t *testing.T) {
 	}
 }
 
-// openFlipped tells what became of a state with a flipped bit.
+// openFlipped reports what became of a state with a flipped bit.
 func openFlipped(t *testing.T, rng *rand.Rand, fs vfs.FS, log []replication.Record, marks map[replication.Mark]int, states []string) string {
 	t.Helper()
-	// A compaction may meet the damage too, which ends a node.
+	// A compaction may hit the damage too, which ends a node.
 	m, err := Open(fs, "state", Options{Memory: minMemory})
 	if err != nil {
 		checkRefusal(t, err)
@@ -165,8 +165,8 @@ func checkRefusal(t *testing.T, err error) {
 	}
 }
 
-// A bad record of the MANIFEST with good ones after it is damage, and named before Pebble removes the tables of the later
-// ones; a bad last record is what a power loss leaves.
+// A bad record of the MANIFEST with good ones after it is damage, and is reported before Pebble removes the tables of the
+// later ones. A bad last record is what a power loss leaves.
 func TestDamagedManifest(t *testing.T) {
 	rng := newRand(t, 0)
 	log := blockLog(t, rng, 10)
@@ -227,8 +227,8 @@ func TestDamagedManifest(t *testing.T) {
 	}
 }
 
-// The power goes while a state is made: the marker names a MANIFEST that is not there, and there is nothing else. It is made again.
-// With tables, the MANIFEST was lost.
+// Power is lost while a state is created: the marker names a MANIFEST that does not exist, and there is nothing else. The
+// state is created again. If there are tables, the MANIFEST was lost.
 func TestStateWhoseMakingWasInterrupted(t *testing.T) {
 	for name, tables := range map[string]bool{"nothing was written": false, "tables are there": true} {
 		t.Run(name, func(t *testing.T) {

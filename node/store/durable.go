@@ -11,12 +11,12 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// Durable returns the prefix of the log that the state directory holds on disk: a crash now brings back at least this,
-// so the log may be pruned up to it. It follows the database's own flushes with a short delay.
+// Durable returns the prefix of the log that the state directory holds on disk. A crash loses nothing of it, so the log
+// may be pruned up to there. It follows the database's own flushes with a short delay.
 func (m *Machine) Durable() replication.Mark { return m.durable.Load().mark }
 
-// Flush writes what is only in memory to disk and returns the mark that is durable then, at least Applied at the time of the call.
-// It returns early when ctx ends; the flush goes on by itself.
+// Flush writes what is only in memory to disk and returns the mark that is durable then, at least Applied at the time of
+// the call. If ctx ends, it returns early and the flush continues.
 func (m *Machine) Flush(ctx context.Context) (replication.Mark, error) {
 	if !m.gate.enter() {
 		return replication.Mark{}, ErrClosed
@@ -39,7 +39,7 @@ func (m *Machine) Flush(ctx context.Context) (replication.Mark, error) {
 	return have, nil
 }
 
-// bounded returns ctx, but that it ends with the Machine too.
+// bounded returns a copy of ctx that also ends with the Machine.
 func (m *Machine) bounded(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(m.closing, func() { cancel(ErrClosed) })
@@ -53,13 +53,14 @@ func (m *Machine) flush(ctx context.Context) error {
 	return m.beginFlush().wait(ctx)
 }
 
-// flushing is a flush on a goroutine of its own, because it may stall as writes do (on a full disk, for as long as it is full).
+// flushing is a flush on its own goroutine, because it may stall as writes do (on a full disk, for as long as it is
+// full).
 type flushing struct {
 	done chan struct{}
 	err  error // once done is closed
 }
 
-// beginFlush begins to write out what is applied now.
+// beginFlush starts to write out what is applied now.
 func (m *Machine) beginFlush() *flushing {
 	f := &flushing{done: make(chan struct{})}
 	go func() {
@@ -78,7 +79,7 @@ func (m *Machine) beginFlush() *flushing {
 	return f
 }
 
-// wait returns when the flush is over, or ctx ends; the flush goes on by itself then.
+// wait returns when the flush is over or ctx ends; in the latter case the flush continues.
 func (f *flushing) wait(ctx context.Context) error {
 	select {
 	case <-f.done:
@@ -88,7 +89,7 @@ func (f *flushing) wait(ctx context.Context) error {
 	}
 }
 
-// over reports whether the flush is.
+// over reports whether the flush has ended.
 func (f *flushing) over() bool {
 	select {
 	case <-f.done:
@@ -98,7 +99,7 @@ func (f *flushing) over() bool {
 	}
 }
 
-// startFlush has the database begin to flush what is applied now.
+// startFlush makes the database start a flush of what is applied now.
 func (m *Machine) startFlush() (flushed <-chan struct{}, err error) {
 	if !m.gate.enter() {
 		return nil, ErrClosed
@@ -115,8 +116,8 @@ func (m *Machine) startFlush() (flushed <-chan struct{}, err error) {
 	return m.db.AsyncFlush()
 }
 
-// refreshDurable reads the applied mark as it stands in the tables on disk, past the memtables. Flushes install
-// memtables in order, so the tables always hold a prefix of the batches; commit sees to it that readers see all of it.
+// refreshDurable reads the applied mark from the tables on disk, bypassing the memtables. Flushes install memtables in
+// order, so the tables always hold a prefix of the batches; commit ensures that readers see all of it.
 func (m *Machine) refreshDurable() error {
 	a, err := readApplied(m.db, &pebble.IterOptions{OnlyReadGuaranteedDurable: true})
 	if err != nil {
@@ -138,8 +139,8 @@ func signal(c chan struct{}) {
 	}
 }
 
-// durableLoop looks after every flush of the database how far it reached. A goroutine of its own, because Pebble's event
-// listeners must not call the database.
+// durableLoop checks after every flush of the database how far it reached. It is a separate goroutine because Pebble's
+// event listeners must not call the database.
 func (m *Machine) durableLoop() {
 	defer close(m.done)
 	for range m.flushed {
@@ -155,10 +156,10 @@ func (m *Machine) durableLoop() {
 }
 
 // Checkpoint makes a copy of the state in dir, which must not exist, on the same file system (tables are hard-linked),
-// and returns the mark it holds: at least Applied at the time of the call. Applying goes on meanwhile.
+// and returns the mark that the copy holds: at least Applied at the time of the call. Applying continues meanwhile.
 //
-// A Pebble checkpoint without WAL leaves the memtable out, so it is flushed first; and because flushes go on by
-// themselves, what the copy holds is read from the copy.
+// A Pebble checkpoint without a WAL omits the memtable, so that is flushed first. And because flushes also happen on
+// their own, the mark is read from the copy.
 func (m *Machine) Checkpoint(dir string) (_ replication.Mark, err error) {
 	if !m.gate.enter() {
 		return replication.Mark{}, ErrClosed
@@ -186,7 +187,7 @@ func (m *Machine) Checkpoint(dir string) (_ replication.Mark, err error) {
 	return have, nil
 }
 
-// ReadMark returns the mark that the state in dir holds, without changing it: what a seed that was received brings.
+// ReadMark returns the mark of the state in dir, such as that of a received seed, without changing the state.
 func ReadMark(fs vfs.FS, dir string) (_ replication.Mark, err error) {
 	p := pebbleOptions(fs, Options{Memory: minMemory}.withDefaults())
 	p.ReadOnly, p.ErrorIfNotExists = true, true

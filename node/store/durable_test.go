@@ -13,7 +13,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// TestCrash: without a WAL a crash brings back exactly the durable mark, and replaying the log after it the rest.
+// TestCrash: without a WAL, a crash leaves exactly the durable mark, and replaying the log after it restores the rest.
 func TestCrash(t *testing.T) {
 	rng := newRand(t, 0)
 	for round := range 8 {
@@ -52,7 +52,7 @@ func TestCrash(t *testing.T) {
 }
 
 // TestCrashWhileFlushing takes crash images, in which unsynced data may or may not survive, while memtables and batches
-// too large for them are being flushed: every image must be one prefix of the log.
+// too large for them are being flushed. Every image must be a prefix of the log.
 func TestCrashWhileFlushing(t *testing.T) {
 	rng := newRand(t, 0)
 	fs := vfs.NewCrashableMem()
@@ -178,7 +178,7 @@ func TestRealDisk(t *testing.T) {
 	if err := errors.Join(m.Apply(log[200:]), m.Close()); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"/state", "/copy"} { // both: Close does not flush
+	for _, name := range []string{"/state", "/copy"} { // check both: Close does not flush
 		if mark, err := ReadMark(vfs.Default, dir+name); err != nil || mark != log[199].Mark() {
 			t.Errorf("%s has mark %v (%v)", name, mark, err)
 		}
@@ -192,8 +192,8 @@ func TestRealDisk(t *testing.T) {
 	}
 }
 
-// TestFlushHidesNothing: while batches are committed and memtables flushed at once, every read finds a version of a key
-// that always exists, and the applied mark never goes back. See commit for how it could.
+// TestFlushHidesNothing: while batches are committed and memtables flushed concurrently, every read finds a version of a
+// key that always exists, and the applied mark never goes back. See commit for how that could fail.
 func TestFlushHidesNothing(t *testing.T) {
 	m := openMachine(t, vfs.NewMem(), "state")
 	applyEntries(t, m, entryOf(putOf("k", "v", 0)))

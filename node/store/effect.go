@@ -34,7 +34,7 @@ func (o op) String() string {
 	}
 }
 
-// effect is one decoded effect. key and value.Data alias the entry. unindex keeps its time in value.ExpireAt.
+// effect is one decoded effect. key and value.Data alias the entry. An unindex has its time in value.ExpireAt.
 type effect struct {
 	op    op
 	key   []byte
@@ -82,7 +82,7 @@ func decodeEntry(entry []byte) decoder {
 	return decoder{rest: entry[1:]}
 }
 
-// next decodes the next effect; false at the end or at an error.
+// next decodes the next effect. It returns false at the end and on an error.
 func (d *decoder) next() bool {
 	if d.err != nil || len(d.rest) == 0 {
 		return false

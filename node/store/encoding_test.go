@@ -12,7 +12,7 @@ import (
 )
 
 func TestSlot(t *testing.T) {
-	// Values from the Redis Cluster specification and from CLUSTER KEYSLOT.
+	// These values are from the Redis Cluster specification and from CLUSTER KEYSLOT.
 	for key, want := range map[string]uint16{
 		"":                      0,
 		"foo":                   12182,
@@ -180,7 +180,7 @@ func FuzzDecodeEntry(f *testing.F) {
 				again = appendUnindex(again, e.value.ExpireAt, e.key)
 			}
 		}
-		// Varints may be longer than needed in what was read, so compare what it means.
+		// The input may have varints that are longer than needed, so compare the meaning.
 		twice, err := decodeAll(again)
 		if err != nil || len(twice) != len(effects) {
 			t.Fatalf("%x means %+v, encoded again it means %+v (%v)", entry, effects, twice, err)

@@ -6,15 +6,15 @@ import (
 	"fmt"
 )
 
-// entrance queues the batches that may not run yet, first come first served. The Sequencer's mu guards it.
+// entrance queues the batches that may not run yet, first come, first served. The Sequencer's mu guards it.
 //
-// One is woken at a time: the first, when there is room; it wakes the next when it leaves. So nobody is woken in vain and
-// late comers do not overtake.
+// Only one is woken at a time: the first, when there is room. It wakes the next when it leaves. So nobody is woken in
+// vain, and latecomers do not overtake.
 type entrance struct{ queue list.List } // of *arrival
 
 type arrival struct {
 	turn chan struct{} // cap 1
-	err  error         // set before turn is signalled when it was refused and is no longer queued; guarded by mu
+	err  error         // why it was refused: set before turn is signalled, and then it is no longer queued; guarded by mu
 }
 
 func (e *entrance) refuseAll(err error) {
@@ -37,14 +37,14 @@ func (s *Sequencer) admits() bool {
 	return !s.held && s.bytes < s.opt.MaxBytes && s.flight.count < s.opt.MaxEntries
 }
 
-// admitNext wakes the first who waits, if it may run now; mu is held.
+// admitNext wakes the first waiter, if it may run now; mu is held.
 func (s *Sequencer) admitNext() {
 	if el := s.entrance.queue.Front(); el != nil && s.admits() {
 		el.Value.(*arrival).signal()
 	}
 }
 
-// enter returns with mu held, or with an error and without it.
+// enter returns with mu held, or returns an error without holding it.
 func (s *Sequencer) enter(ctx context.Context) error {
 	s.mu.Lock()
 	if s.err != nil {
@@ -71,7 +71,7 @@ func (s *Sequencer) enter(ctx context.Context) error {
 			return a.err
 		case cause != nil:
 			s.entrance.queue.Remove(el)
-			s.admitNext() // the turn may have been this one's
+			s.admitNext() // this one may have consumed the wake-up
 			s.mu.Unlock()
 			return cause
 		case s.entrance.queue.Front() == el && s.admits():
@@ -81,7 +81,7 @@ func (s *Sequencer) enter(ctx context.Context) error {
 	}
 }
 
-// leave gives mu back and lets the next in.
+// leave admits the next and releases mu.
 func (s *Sequencer) leave() {
 	s.admitNext()
 	s.mu.Unlock()

@@ -8,37 +8,37 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// What Estimate looks at. Values are counted because whoever reads a key reads its value, too: they are in one block.
+// What Estimate samples. Values count too, because reading a key reads its value: they are in the same block.
 const (
-	estimateSample = 4096     // keys at most
-	estimateBytes  = 4 << 20  // of keys and values, after which it ends, too,
-	estimateLeast  = 64       // if it has seen so many keys,
-	estimateMost   = 32 << 20 // or so many bytes
+	estimateSample = 4096     // at most this many keys
+	estimateBytes  = 4 << 20  // bytes of keys and values after which it also ends,
+	estimateLeast  = 64       // if it has seen this many keys,
+	estimateMost   = 32 << 20 // or this many bytes
 )
 
-// estimateAge is for how long an estimate is given to others who ask, although something was applied since.
+// estimateAge is how long an estimate is reused although something was applied since.
 const estimateAge = 2 * time.Second
 
-// Keyspace is about how many keys there are, and how many of them expire.
+// Keyspace is an estimate of how many keys there are, and how many of them expire.
 type Keyspace struct {
-	Keys     int   // expired ones that were not removed yet among them
-	Expiring int   // of Keys, with an expiry
-	MeanTTL  int64 // ms until those expire that have not yet, on average; 0: there are none
+	Keys     int   // including expired ones that have not been removed yet
+	Expiring int   // those of Keys that have an expiry
+	MeanTTL  int64 // mean time in ms until those expire that have not yet; 0 if there are none
 }
 
 // estimator remembers the newest estimate.
 type estimator struct {
-	mu    sync.Mutex // held while estimating, so that callers at the same time estimate once
+	mu    sync.Mutex // held while estimating, so that concurrent callers estimate only once
 	known bool
 	last  Keyspace
-	at    replication.Position // that was applied
+	at    replication.Position // applied then
 	made  time.Time
 }
 
-// Estimate returns about how many keys are stored, in a few milliseconds as a rule: exact where they are fewer than 4096 that take less
-// than 4 MiB with their values, else extrapolated from the part of the slots that so many neighbouring keys take up. Stores that keep most
-// keys under few hash tags are estimated badly, and those with long values roughly: from 64 keys at least, or 32 MiB. An estimate may be
-// two seconds old.
+// Estimate returns roughly how many keys are stored, usually within a few milliseconds. The result is exact for fewer
+// than 4096 keys that take less than 4 MiB with their values. Otherwise it is extrapolated from the part of the slots
+// that the sampled keys, which are neighbors, take up. It is bad for stores that keep most keys under few hash tags, and
+// rough for stores with long values, where the sample is at least 64 keys or 32 MiB. An estimate may be two seconds old.
 func (v View) Estimate() (Keyspace, error) {
 	m, e := v.m, &v.m.estimate
 	if !m.gate.enter() {
@@ -48,7 +48,7 @@ func (v View) Estimate() (Keyspace, error) {
 	if last, ok := e.remembered(m); ok {
 		return last, nil
 	}
-	if err := m.settle(); err != nil { // not one after the other, where that takes long
+	if err := m.settle(); err != nil { // before locking mu, so that callers do not wait one after another if that takes long
 		return Keyspace{}, fmt.Errorf("estimate keys: %w", err)
 	}
 	e.mu.Lock()
@@ -65,14 +65,14 @@ func (v View) Estimate() (Keyspace, error) {
 	return k, nil
 }
 
-// remembered returns the newest estimate, if it is new enough.
+// remembered returns the newest estimate, if it is recent enough.
 func (e *estimator) remembered(m *Machine) (Keyspace, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.last, e.holds(m)
 }
 
-// holds needs mu.
+// holds reports whether the newest estimate can be reused; mu is held.
 func (e *estimator) holds(m *Machine) bool {
 	return e.known && (e.at == m.Applied().Position || time.Since(e.made) < estimateAge)
 }

@@ -27,12 +27,12 @@ func TestEstimate(t *testing.T) {
 	}
 }
 
-// about tells whether got is want, or off by a factor at most.
+// about reports whether got is within a factor of want.
 func about(got, want int, factor float64) bool {
 	return float64(got) <= factor*float64(want) && float64(want) <= factor*float64(got)
 }
 
-// An estimate is not worth reading thousands of long values; nor is it made once for each of many who ask at the same time.
+// An estimate does not read thousands of long values, nor is it made separately for each of many concurrent callers.
 func TestEstimateOfLongValues(t *testing.T) {
 	const keys, size = 600, 128 << 10 // more than is kept in memory
 	var reads atomic.Int64
@@ -65,7 +65,7 @@ func TestEstimateOfLongValues(t *testing.T) {
 	}
 }
 
-// An estimate is remembered for a moment, and for as long as nothing is applied.
+// An estimate is cached for a moment, and for as long as nothing is applied.
 func TestEstimateIsRemembered(t *testing.T) {
 	m := filled(t, 10, plainName)
 	for i, tc := range []struct {

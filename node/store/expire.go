@@ -17,10 +17,10 @@ type dueKey struct {
 	key      []byte
 }
 
-// expireScan remembers how far the expiry index was cleaned. The index is a queue: its front is full of tombstones that the
-// database has not compacted away yet, and walking over them again at every call would cost more than the deletes. An
-// entry may still appear behind the mark, when its write was applied after the scan had passed its time; so every
-// fullScanEvery-th call starts at the front.
+// expireScan remembers how far the expiry index has been cleaned. The index is a queue: its front is full of tombstones
+// that the database has not compacted away yet, and walking over them again on every call would cost more than the
+// deletes. An entry may still appear behind the mark, if its write was applied after the scan had passed its time. So
+// every fullScanEvery-th call starts at the front.
 type expireScan struct {
 	from  []byte // index key to start at
 	calls int
@@ -36,26 +36,26 @@ func (e *expireScan) start() []byte {
 	return e.from
 }
 
-// passed moves the mark behind d.
+// passed moves the mark past d.
 func (e *expireScan) passed(d dueKey) {
 	e.from = make([]byte, expiryPrefixSize+len(d.key)+1) // the smallest key after d's: d's and a zero byte
 	putExpiryKey(e.from, d.expireAt, d.key)
 }
 
 const (
-	// expireBatch is how many due keys are checked under the sequencer's lock at once.
+	// expireBatch is how many due keys are checked at a time under the sequencer's lock.
 	expireBatch = 128
-	// expirePart: as many bytes of keys are looked for at a time as an entry may have, divided by this, and the one key that makes it so
-	// many. An entry can remove that.
+	// expirePart bounds the bytes of keys that are looked for at a time: MaxEntryBytes divided by it, plus the one key
+	// that exceeds that. One entry can remove that many.
 	expirePart = 16
 )
 
 // Expire removes keys whose expiry is due, at most limit of them, oldest first. It proposes deletes like any other write,
-// so all members remove the same keys at the same position. removed counts keys, stale index entries that it cleaned (see
-// the package comment); more says that others are due. It returns once all of it is applied.
+// so all members remove the same keys at the same position. removed counts keys, and stale counts stale index entries
+// that it cleaned (see the package comment). more says that others are due. Expire returns once all of it is applied.
 //
-// Reads never see expired keys anyway; this frees their memory. Call it on the leader, every 100 ms or so and again at once
-// while more; one caller at a time. Errors are those of Run and Wait, and the database's.
+// Reads never see expired keys anyway; Expire frees their space. Call it on the leader, every 100 ms or so, and again at
+// once while it returns more; one caller at a time. Errors are those of Run and Wait, and the database's.
 func (s *Sequencer) Expire(ctx context.Context, limit int) (removed, stale int, more bool, err error) {
 	due, more, err := s.m.due(s.expiry.start(), s.Now(), limit, s.opt.MaxEntryBytes/expirePart)
 	if err != nil {
@@ -83,8 +83,8 @@ func (s *Sequencer) prefetchDue(due []dueKey) {
 	}
 }
 
-// expireSome proposes what due asks for, as one entry. What the index says was true of applied state, so each key is
-// looked at again: a write in flight may have given it another expiry or none.
+// expireSome proposes the removal of due as one entry. The index reflects applied state, so each key is checked again: a
+// write in flight may have given it another expiry or none.
 func (s *Sequencer) expireSome(ctx context.Context, due []dueKey) (removed, stale int, _ Ticket, err error) {
 	ticket, runErr := s.Run(ctx, func(b *Batch) {
 		tx := b.Begin()
@@ -108,7 +108,7 @@ func (s *Sequencer) expireSome(ctx context.Context, due []dueKey) (removed, stal
 	return removed, stale, ticket, nil
 }
 
-// expire deletes d's key if it still expires at d.expireAt, and else only the index entry.
+// expire deletes d's key if it still expires at d.expireAt, and otherwise only the index entry.
 func (tx *Tx) expire(d dueKey) (removed bool, err error) {
 	v, found, err := tx.s.current(d.key)
 	if err != nil {
@@ -123,8 +123,8 @@ func (tx *Tx) expire(d dueKey) (removed bool, err error) {
 	return true, nil
 }
 
-// due returns up to limit index entries of applied state, from the index key lower on, that are due at now, and no more behind one that
-// makes it size bytes of keys; more says that there are others.
+// due returns up to limit index entries of applied state that are due at now, from the index key lower on. It stops after
+// the entry with which the keys reach size bytes. more says that there are others.
 func (m *Machine) due(lower []byte, now int64, limit, size int) (out []dueKey, more bool, err error) {
 	if !m.gate.enter() {
 		return nil, false, ErrClosed

@@ -52,7 +52,7 @@ func TestExpire(t *testing.T) {
 	l.put("extended", "v", now+10)
 	l.put("persisted", "v", now+10)
 	l.settle()
-	// Applied already, so these overwrite blindly and leave their index entries behind.
+	// The first writes are applied already, so these overwrite blindly and leave their index entries behind.
 	l.put("extended", "w", now+2000)
 	l.put("persisted", "w", 0)
 	l.settle()
@@ -72,7 +72,7 @@ func TestExpire(t *testing.T) {
 	if r, s, more := l.runExpire(t, 250); r != 0 || s != 0 || more {
 		t.Errorf("third round: removed %d, stale %d, more %t", r, s, more)
 	}
-	// A view of long ago shows all that is stored.
+	// A view as of long ago shows everything that is stored.
 	if got := contents(t, l.m.View(0)); len(got) != 4 || got["extended"] != fmt.Sprintf("w@%d", now+2000) {
 		t.Errorf("left are %v", got)
 	}
@@ -88,7 +88,7 @@ func TestExpire(t *testing.T) {
 	}
 }
 
-// TestExpireSeesFlight: a due index entry of applied state says nothing about a key that is being written.
+// TestExpireSeesFlight: a due index entry of applied state proves nothing about a key that is being written.
 func TestExpireSeesFlight(t *testing.T) {
 	l := newLeader(t, SequencerOptions{})
 	now := l.clock.now
@@ -105,7 +105,7 @@ func TestExpireSeesFlight(t *testing.T) {
 	}
 }
 
-// TestKnownExpiryLeavesNoIndex: whoever read a key before writing it cleans its index entry at once.
+// TestKnownExpiryLeavesNoIndex: a transaction that reads a key before writing it cleans up its index entry at once.
 func TestKnownExpiryLeavesNoIndex(t *testing.T) {
 	for name, write := range map[string]func(tx *Tx){
 		"read, put": func(tx *Tx) { _, _, _ = tx.Get([]byte("k")); tx.Put([]byte("k"), str("w", 0)) },
@@ -164,7 +164,8 @@ func TestExpireFindsLateEntries(t *testing.T) {
 	}
 }
 
-// Keys so long that an entry removes only some of them are removed all the same, and none is written that is too long for that.
+// Keys that are so long that one entry removes only some of them are removed all the same. No key too long for that can
+// be written.
 func TestExpireLongKeys(t *testing.T) {
 	const keys, entry = 9, 64 << 10
 	l := newLeader(t, SequencerOptions{MaxEntryBytes: entry})
@@ -190,8 +191,8 @@ func TestExpireLongKeys(t *testing.T) {
 	}
 }
 
-// What docs/commands.md says of how long keys and writes may be: the longest key there can be is written, expires and is removed; a
-// longer one is refused, as is an entry that a record could not hold.
+// The limits on keys and writes in docs/commands.md hold: the longest possible key is written, expires and is removed; a
+// longer one is rejected, as is an entry that a record could not hold.
 func TestLongestKey(t *testing.T) {
 	const key, entry = 33_554_418, 134_217_675
 	l := newLeader(t, SequencerOptions{})

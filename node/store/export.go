@@ -5,18 +5,18 @@ import (
 	"iter"
 )
 
-// Effect is one change that an entry of the log makes, as an export shows it.
+// Effect is one change that a log entry makes, as an export shows it.
 type Effect struct {
 	// Op is "put", "delete" or "flush" (of every key).
 	Op string
-	// Key of a put or a delete. It and Value.Data are parts of the entry.
+	// Key is the key of a put or a delete. Key and Value.Data alias the entry.
 	Key []byte
-	// Value of a put.
+	// Value is the value of a put.
 	Value Value
 }
 
-// Effects yields what the entry changes, in order, and last an error when this build cannot read on. An entry may change
-// nothing: what only tends the expiry index is left out.
+// Effects yields the changes that entry makes, in order, and at the end an error if this build cannot decode the rest. It
+// yields none for effects that only maintain the expiry index.
 func Effects(entry []byte) iter.Seq2[Effect, error] {
 	return func(yield func(Effect, error) bool) {
 		d := decodeEntry(entry)

@@ -1,6 +1,6 @@
 package store
 
-// flight is a queue of the entries in flight, oldest first: a ring that grows.
+// flight is a queue of the entries in flight, oldest first: a growing ring.
 type flight struct {
 	ring  [][]byte // length is a power of two
 	head  int      // index of the oldest

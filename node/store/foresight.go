@@ -2,18 +2,20 @@ package store
 
 import "sync/atomic"
 
-// Foresight is what keys held a moment before the batch that reads them. A batch of many keys is given one, for what Prefetch reads may
-// be out of memory again when its turn comes: the disk would then be read with the sequencer locked, while nobody can write.
+// Foresight holds what keys held a moment before the batch that reads them. A batch of many keys needs one, because what
+// Prefetch reads may be out of memory again by the time the batch runs. The disk would then be read with the sequencer
+// locked, while nobody can write.
 //
-// Measured (one DEL of 30,000 of 300,000 keys with values of 1 KiB, memory 64 MiB): the lock is held for 0.06 to 0.09 of the time.
+// Measured (one DEL of 30,000 of 300,000 keys with values of 1 KiB, memory 64 MiB): the lock is held for 0.06 to 0.09 of
+// the time.
 //
-// What it tells of a key holds for as long as everything that was applied since it was made is still found among the recent writes,
-// where it is looked for first.
+// What it holds of a key is valid as long as everything applied since it was made is still found among the recent writes,
+// which are consulted first.
 type Foresight struct {
 	m    *Machine
-	from uint64 // the newest version when it was made
+	from uint64 // the newest version when f was made
 	keys map[string]foreseen
-	size int64 // of Machine.foresight
+	size int64 // bytes taken from Machine.foresight
 }
 
 type foreseen struct {
@@ -24,21 +26,22 @@ type foreseen struct {
 }
 
 const (
-	// longestForeseen is the longest value that is kept whole.
+	// longestForeseen is the longest value that is kept whole, in bytes.
 	longestForeseen = 4 << 10
-	// foreseenOverhead is what a key costs beside its bytes and the value's.
+	// foreseenOverhead is what a key costs besides its bytes and the value's.
 	foreseenOverhead = 128
 )
 
-// foresightBytes is how much of memory all foresight may take together. What exceeds it is not foreseen.
+// foresightBytes returns how much of memory all Foresights together may take. Keys beyond that are not foreseen.
 func foresightBytes(memory int64) int64 { return memory / 16 }
 
-// Foresee returns an empty Foresight for the next batch. It is to be ended.
+// Foresee returns an empty Foresight for the next batch. The caller must End it.
 func (s *Sequencer) Foresee() *Foresight {
 	return &Foresight{m: s.m, from: s.m.recent.visible.Load(), keys: make(map[string]foreseen)}
 }
 
-// Prefetch is Sequencer.Prefetch which keeps in mind what it read: whether there is a value, and withData, unless it is long, the value.
+// Prefetch is Sequencer.Prefetch that also remembers what it read: whether there is a value and, if withData is set and
+// the value is not long, the value.
 func (f *Foresight) Prefetch(key []byte, withData bool) (size int, resident bool) {
 	if !f.m.gate.enter() {
 		return 0, false
@@ -67,7 +70,8 @@ func (f *Foresight) Prefetch(key []byte, withData bool) (size int, resident bool
 	return e.size, resident
 }
 
-// Renew reads everything anew if what was read does not hold any more. That is quick as a rule: it was read a moment ago.
+// Renew reads everything again if what was read is no longer valid. That is usually quick, because it was read a moment
+// ago.
 func (f *Foresight) Renew() {
 	if f.holds() {
 		return
@@ -81,7 +85,7 @@ func (f *Foresight) Renew() {
 	}
 }
 
-// End gives back the memory that it takes; nil takes none.
+// End gives back the memory that f takes. A nil f takes none.
 func (f *Foresight) End() {
 	if f != nil {
 		f.m.foresight.give(f.size)
@@ -91,7 +95,8 @@ func (f *Foresight) End() {
 
 func (f *Foresight) holds() bool { return f.m.recent.gens.Load().poured <= f.from }
 
-// find returns what the database holds of a key that was not among the recent writes just before; known is false when it has to be asked.
+// find returns what the database holds of a key that was not among the recent writes just before. known is false if the
+// database must be read.
 func (f *Foresight) find(key []byte, withData bool) (e foreseen, known bool) {
 	if f == nil || !f.holds() {
 		return foreseen{}, false
@@ -100,7 +105,7 @@ func (f *Foresight) find(key []byte, withData bool) (e foreseen, known bool) {
 	return e, known && (e.whole || !e.found || !withData)
 }
 
-// purse is what is left of an amount that many share.
+// purse is what is left of a budget that many share.
 type purse struct{ left atomic.Int64 }
 
 func (p *purse) take(n int64) bool {

@@ -15,7 +15,7 @@ func (l *leader) foresee(keys ...string) *Foresight {
 	return f
 }
 
-// pour gets everything that is applied out of the recent writes.
+// pour moves everything that is applied from the recent writes to the database.
 func (l *leader) pour() {
 	l.t.Helper()
 	l.settle()
@@ -24,7 +24,7 @@ func (l *leader) pour() {
 	}
 }
 
-// with runs a batch that has f.
+// with runs a batch that uses f.
 func (l *leader) with(f *Foresight, use func(b *Batch)) {
 	l.t.Helper()
 	if _, err := l.s.Run(l.t.Context(), func(b *Batch) { b.Use(f); use(b) }); err != nil {
@@ -32,7 +32,7 @@ func (l *leader) with(f *Foresight, use func(b *Batch)) {
 	}
 }
 
-// shows reports what a batch that has f reads of key.
+// shows returns what a batch that uses f reads of key.
 func (l *leader) shows(f *Foresight, key string) (got string) {
 	l.t.Helper()
 	l.with(f, func(b *Batch) {
@@ -48,7 +48,7 @@ func (l *leader) shows(f *Foresight, key string) (got string) {
 	return got
 }
 
-// Keys that are in no cache any more, as where they are more than fit: the disk is not read while the sequencer is locked.
+// Keys are in no cache any more, as if there were more than fit: the disk is not read while the sequencer is locked.
 func TestForesightSparesTheDisk(t *testing.T) {
 	l := newLeader(t, SequencerOptions{})
 	const n = 30_000
@@ -86,7 +86,7 @@ func TestForesightSparesTheDisk(t *testing.T) {
 	f := l.foresee(keys...)
 	defer f.End()
 	for _, k := range keys[:n/2] {
-		l.s.Prefetch([]byte(k)) // what the disk was read for last is other than what is needed first
+		l.s.Prefetch([]byte(k)) // so that what was read last is not what is needed first
 	}
 	if len(f.keys) < 5_000 {
 		t.Fatalf("%d keys are foreseen", len(f.keys))
@@ -97,7 +97,7 @@ func TestForesightSparesTheDisk(t *testing.T) {
 	}
 }
 
-// What was foreseen is not what holds any more once the key was written, wherever that write is by now.
+// A foreseen value is no longer used once the key was written, wherever that write is by now.
 func TestForesightDoesNotHideWrites(t *testing.T) {
 	where := map[string]func(*leader){
 		"in flight": func(*leader) {},
@@ -149,7 +149,7 @@ func TestForesightDoesNotHideWrites(t *testing.T) {
 	}
 }
 
-// Random writes, pours and readings ahead: a batch shows the same with foresight as without.
+// With random writes, pours and prefetches, a batch shows the same with foresight as without.
 func TestForesightAgrees(t *testing.T) {
 	rnd := newRand(t, 1)
 	l := newLeader(t, SequencerOptions{})

@@ -16,7 +16,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// TestFullDisk: when tables cannot be written, OnError hears of it, nothing claims to be durable, and once there is room
+// TestFullDisk: if tables cannot be written, OnError is called, nothing claims to be durable, and once there is room
 // again the flush succeeds.
 func TestFullDisk(t *testing.T) {
 	errNoSpace := errors.New("no space left on device")
@@ -51,7 +51,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// fullDisk takes no new table while full, and says why; but flushes may still have one while spare.
+// fullDisk rejects new tables while full, and says why; but flushes may still write one while spare is set.
 type fullDisk struct {
 	vfs.FS
 	full  atomic.Bool
@@ -61,13 +61,13 @@ type fullDisk struct {
 
 func (d *fullDisk) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	if d.full.Load() && strings.HasSuffix(name, ".sst") && !(d.spare && c == "pebble-memtable-flush") {
-		time.Sleep(10 * time.Millisecond) // the database tries again at once
+		time.Sleep(10 * time.Millisecond) // the database retries at once
 		return nil, d.why
 	}
 	return d.FS.Create(name, c)
 }
 
-// Whoever waits for memtables to be flushed to a volume that has no room does not keep Close waiting.
+// A goroutine that waits for memtables to be flushed to a full volume does not block Close.
 func TestCloseOnAFullDisk(t *testing.T) {
 	fs := &fullDisk{FS: vfs.NewMem(), why: syscall.ENOSPC}
 	m, err := Open(fs, "state", Options{Memory: minMemory})
@@ -99,13 +99,13 @@ func TestCloseOnAFullDisk(t *testing.T) {
 			}
 		})
 	}
-	time.Sleep(50 * time.Millisecond) // a flush that begins later is refused, which is right as well
+	time.Sleep(50 * time.Millisecond) // a later flush is refused, which is right as well
 	m.GiveUp()
 	busy.Wait()
 	closeInTime(t, m)
 }
 
-// Nor does who waits until what was flushed is compacted, for which there is no room either.
+// Neither does one that waits for flushed tables to be compacted, for which there is no room either.
 func TestCloseWhileNothingCanBeCompacted(t *testing.T) {
 	fs := &fullDisk{FS: vfs.NewMem(), why: syscall.ENOSPC, spare: true}
 	m, err := Open(fs, "state", Options{Memory: minMemory})
@@ -137,7 +137,7 @@ func closeInTime(t *testing.T, m *Machine) {
 	closed := make(chan error, 1)
 	go func() { closed <- m.Close() }()
 	select {
-	case <-closed: // what could not be written may be its error
+	case <-closed: // its error may be about what could not be written
 	case <-time.After(20 * time.Second):
 		t.Fatal("Close hangs")
 	}

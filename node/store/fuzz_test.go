@@ -8,7 +8,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// FuzzStored decodes what the state keeps under its keys, and the keys: what passes encodes to what was read.
+// FuzzStored decodes stored keys and values. Whatever decodes must encode to the same bytes again.
 func FuzzStored(f *testing.F) {
 	header := make([]byte, valueHeaderSize)
 	putValueHeader(header, Value{Type: TypeString, ExpireAt: 300})
@@ -49,7 +49,7 @@ func FuzzStored(f *testing.F) {
 			if err != nil {
 				return
 			}
-			// The point between time and key is the key's own; nobody reads it back.
+			// The point between time and key derives from the key; nobody reads it back.
 			again = append(bytes.Clone(raw[:expiryPrefixSize]), key...)
 			binary.BigEndian.PutUint64(again[1:], uint64(when))
 		}
@@ -59,7 +59,7 @@ func FuzzStored(f *testing.F) {
 	})
 }
 
-// FuzzEffects exports entries: the same effects as are applied, and an error where applying would be one.
+// FuzzEffects exports entries: it must yield the same effects that applying does, and an error where applying would fail.
 func FuzzEffects(f *testing.F) {
 	f.Add(entryOf(putOf("k", "v", 77), deleteOf("k"), appendFlush))
 	f.Add(entryOf(func(b []byte) []byte { return appendUnindex(b, 5, []byte("k")) }, deleteOf("")))

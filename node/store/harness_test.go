@@ -23,7 +23,8 @@ func newRand(t testing.TB, seed uint64) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 1))
 }
 
-// openMachine opens a machine with little memory, so that tests meet flushes and compactions; benchmarks get the default.
+// openMachine opens a machine with little memory, so that tests exercise flushes and compactions; benchmarks get the
+// default.
 func openMachine(t testing.TB, fs vfs.FS, dir string) *Machine {
 	t.Helper()
 	memory := int64(minMemory)
@@ -38,7 +39,7 @@ func openMachine(t testing.TB, fs vfs.FS, dir string) *Machine {
 	return m
 }
 
-// fakeClock is a wall clock in unix ms, and a monotonic one, that tests set.
+// fakeClock is a wall clock in unix ms and a monotonic clock, both set by tests.
 type fakeClock struct {
 	now  int64
 	mono time.Duration
@@ -57,8 +58,8 @@ type leader struct {
 	clock *fakeClock
 	epoch replication.Epoch
 	end   replication.Mark
-	log   []replication.Record // everything ever sealed and not cut
-	sent  int                  // records of log that were applied
+	log   []replication.Record // everything that was sealed and not cut
+	sent  int                  // number of records of log that were applied
 }
 
 func newLeader(t testing.TB, o SequencerOptions) *leader {
@@ -71,7 +72,7 @@ func newLeader(t testing.TB, o SequencerOptions) *leader {
 	return l
 }
 
-// lead opens the next epoch with a barrier.
+// lead opens the next epoch, with a barrier.
 func (l *leader) lead() {
 	l.t.Helper()
 	l.epoch++
@@ -91,7 +92,7 @@ func (l *leader) add(r replication.Record) {
 	l.end = r.Mark()
 }
 
-// seal takes one record; false when nothing was queued.
+// seal seals one record; it returns false if nothing was queued.
 func (l *leader) seal(maxBytes int) bool {
 	first, n, payload := l.s.Take(maxBytes)
 	if n == 0 {
@@ -112,7 +113,7 @@ func (l *leader) nextSeal() replication.Seal {
 	return replication.Seal{Epoch: l.epoch, First: l.end.Position + 1, UnixMilli: max(l.s.Now(), l.m.AppliedTime()), Prev: l.end.Chain}
 }
 
-// apply applies records until upTo of the log are applied.
+// apply applies records until upTo records of the log are applied.
 func (l *leader) apply(upTo int) {
 	l.t.Helper()
 	if upTo <= l.sent {
@@ -160,7 +161,7 @@ func (l *leader) put(key, data string, expireAt int64) Ticket {
 	return l.write(func(tx *Tx) { tx.Put([]byte(key), str(data, expireAt)) })
 }
 
-// get reads key at the tail; "" when absent.
+// get reads key at the tail; "" if it is absent.
 func (l *leader) get(key string) (out string) {
 	l.t.Helper()
 	if _, err := l.s.Run(l.t.Context(), func(b *Batch) {
@@ -242,7 +243,7 @@ func tryDump(m *Machine) (_ string, err error) {
 	return out.String(), it.Error()
 }
 
-// contents returns what a view shows: key to value.
+// contents returns the keys and values that a view shows.
 func contents(t testing.TB, v View) map[string]string {
 	t.Helper()
 	out := map[string]string{}

@@ -11,10 +11,10 @@ import (
 // Slots is the number of slots of Redis Cluster.
 const Slots = 16384
 
-// The first byte of every key says which space it belongs to.
+// The first byte of every database key names its key space.
 const (
 	spaceData    = 'd'
-	spaceMembers = 'm' // reserved for collections; cleared by a flush already, so that no older build can leave them behind
+	spaceMembers = 'm' // reserved for collections; this build's flush clears it already, so that it leaves nothing of a newer build's behind
 	spaceSystem  = 's'
 	spaceExpiry  = 'x'
 )
@@ -66,12 +66,12 @@ func (p point) put(dst []byte) {
 // appendPointBound appends the smallest data key at p.
 func appendPointBound(dst []byte, p point) []byte { return p.append(append(dst, spaceData)) }
 
-// appendDataKey appends the data key of key.
+// appendDataKey appends key's data key.
 func appendDataKey(dst, key []byte) []byte {
 	return append(appendPointBound(dst, pointOf(key)), key...)
 }
 
-// putDataKey writes the data key of key, whose point p is, to dst, which has dataPrefixSize+len(key) bytes.
+// putDataKey writes the data key of key, whose point is p, to dst, which has dataPrefixSize+len(key) bytes.
 func (p point) putDataKey(dst, key []byte) {
 	dst[0] = spaceData
 	p.put(dst[1:])

@@ -30,8 +30,8 @@ func (l pebbleLogger) Errorf(format string, args ...any) {
 	l.log.Error(nil, fmt.Sprintf(format, args...))
 }
 
-// Fatalf is called when the database cannot go on, such as after a failed fsync of its manifest. Pebble relies on it not
-// to return, and a failed fsync must not be retried: the process ends here, and the log replays at the next start.
+// Fatalf is called when the database cannot go on, such as after a failed fsync of its MANIFEST. Pebble relies on Fatalf
+// not returning, and a failed fsync must not be retried. So the process ends here, and the next start replays the log.
 func (l pebbleLogger) Fatalf(format string, args ...any) {
 	err := fmt.Errorf("state database: "+format, args...)
 	l.log.Error(err, "the state database cannot go on")
@@ -39,7 +39,7 @@ func (l pebbleLogger) Fatalf(format string, args ...any) {
 	panic(err)
 }
 
-// sayFullEvery is how often the log says that the volume is full: the database tries again several times a second.
+// sayFullEvery is how often a full volume is logged; the database retries several times a second.
 const sayFullEvery = 30 * time.Second
 
 func eventListener(o Options) *pebble.EventListener {
@@ -48,7 +48,7 @@ func eventListener(o Options) *pebble.EventListener {
 		BackgroundError: func(err error) {
 			switch {
 			case errors.Is(err, pebble.ErrCancelledCompaction):
-			case durable.IsNoSpace(err): // nothing of it took effect, and the database tries again
+			case durable.IsNoSpace(err): // nothing of it took effect, and the database retries
 				full.Do(func() {
 					o.Log.Info("the volume has no room for a flush or compaction, which is tried again until it has", "error", err.Error())
 				})

@@ -8,7 +8,7 @@ import (
 	"github.com/go-logr/logr/funcr"
 )
 
-// A full volume is told once for a while, however often the database tries; anything else is told each time.
+// A full volume is logged only once in a while, however often the database retries; anything else is reported each time.
 func TestFullVolumeIsSaidOnce(t *testing.T) {
 	var said, failed int
 	l := eventListener(Options{

@@ -12,22 +12,22 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// model is what a store holds, as a plain map.
+// model is the content of a store, as a plain map.
 type model map[string]Value
 
-// simulation runs random commands on a leader and on a model side by side. Applying lags behind by a random distance, and
-// leaders are deposed with entries that were not taken, or taken and not applied.
+// simulation runs random commands on a leader and on a model side by side. Applying lags by a random distance, and
+// leaders are deposed with entries that were not taken, or taken but not applied.
 type simulation struct {
 	*leader
 	rng     *rand.Rand
 	state   model
-	applied model   // the state that applied positions amount to
+	applied model   // the state at the applied position
 	history []model // the model after each position above applied
 }
 
 func (s *simulation) key() string { return fmt.Sprintf("key%d", s.rng.IntN(25)) }
 
-// want is what the model says key holds now; found is false when it expired.
+// want returns what key holds now according to the model; found is false if it has expired.
 func (s *simulation) want(key string, now int64) (Value, bool) {
 	v, ok := s.state[key]
 	return v, ok && !v.expired(now)
@@ -41,7 +41,7 @@ func (s *simulation) checkGet(key string, now int64, v Value, found bool, err er
 	}
 }
 
-// value is a random value; some are long enough to leave the arena, some expire soon or already have.
+// value returns a random value. Some are too long for the arena; some expire soon or have expired already.
 func (s *simulation) value(now int64) Value {
 	v := str(strings.Repeat(string(rune('a'+s.rng.IntN(26))), s.rng.IntN(60)), 0)
 	switch s.rng.IntN(40) {
@@ -114,7 +114,7 @@ func (s *simulation) batch() {
 	}
 }
 
-// applySome applies up to a random record and checks the applied state against the model of that position.
+// applySome applies up to a random record and compares the applied state with the model at that position.
 func (s *simulation) applySome(upTo int) {
 	before := s.m.Applied().Position
 	s.apply(upTo)
@@ -159,7 +159,7 @@ func TestSequencerAgainstModel(t *testing.T) {
 				case n < 95:
 					s.applySome(s.sent + rng.IntN(len(s.log)-s.sent+1))
 				case n < 97:
-					s.clock.now += rng.Int64N(30) - 5 // leader time stays, when the wall clock goes back
+					s.clock.now += rng.Int64N(30) - 5 // leader time stays if the wall clock goes back
 				case n < 99:
 					s.newLeader()
 				default:
@@ -198,7 +198,7 @@ func (s *simulation) checkEmptyOverlay() {
 	}
 }
 
-// checkReplica replays the log on another machine in other steps: both must hold the same bytes.
+// checkReplica replays the log on another machine in different steps: both must hold the same bytes.
 func (s *simulation) checkReplica(t *testing.T) {
 	other := openMachine(t, vfs.NewMem(), "replica")
 	applyInSteps(t, s.rng, other, s.log)

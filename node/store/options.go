@@ -16,31 +16,34 @@ const (
 	// DefaultMemory is Options.Memory when it is 0.
 	DefaultMemory = 256 << 20
 	minMemory     = 16 << 20
-	// minGeneration and maxGeneration bound what a generation of recent writes may take, in bytes.
+	// minGeneration and maxGeneration bound the size of a generation of recent writes, in bytes.
 	minGeneration = 1 << 20
 	maxGeneration = 64 << 20
-	// batchBytes is where Apply closes a batch, in bytes of log: it bounds how long nothing of it is seen.
+	// batchBytes is where Apply ends a batch, in bytes of log. It bounds how long applied records stay invisible.
 	batchBytes = 4 << 20
 )
 
 // Options are fixed while a Machine is open. The zero value is usable.
 type Options struct {
-	// Memory is what block cache, memtables, recent writes and the rows read last may use together, in bytes: a quarter is for recent
-	// writes, an eighth for rows, and the cache has what memtables leave of the rest. Default DefaultMemory, at least 16 MiB. Not included:
-	// by how much a generation of recent writes outgrows its share, a quarter and one record, of which there are three until they are
-	// flushed; what flushes and compactions have in hand, a few blocks and one of each table that is read, where a long value is a block; a
-	// sixteenth more while batches of many keys are prepared (Foresight); and, in builds without cgo, where all of it is in the Go heap, what
-	// the garbage collector has not taken back yet.
+	// Memory is what the block cache, memtables, recent writes and cached rows may use together, in bytes. A quarter is
+	// for recent writes and an eighth for rows; the cache gets what memtables leave of the rest. Default DefaultMemory,
+	// at least 16 MiB.
+	//
+	// Not included: by how much a generation of recent writes outgrows its share (a quarter of it and one record; there
+	// are three generations until they are flushed); what flushes and compactions have in hand (a few blocks, and one of
+	// each table that is read, where a long value is a block); a sixteenth more while batches of many keys are prepared
+	// (Foresight); and, in builds without cgo, where all of it is in the Go heap, what the garbage collector has not
+	// freed yet.
 	Memory int64
-	// Part, unless 0, is how many bytes the database may be about to write: it bounds the memtables together, the base level
-	// and, by smaller tables, what a compaction writes before it can remove anything.
+	// Part, unless 0, is how many bytes the database may be about to write. It bounds the memtables together, the base
+	// level and, by smaller tables, what a compaction writes before it can remove anything.
 	Part int64
-	// Log receives what the database has to say; the zero Logger is silent.
+	// Log receives the database's messages; the zero Logger is silent.
 	Log logr.Logger
-	// OnError is told of errors nobody waits for: a flush or compaction that failed, or damage that was found. It may be
-	// called from any goroutine, several times for one cause, must not block and must not call the Machine. Applying may stall
-	// soon after, because memtables can no longer be emptied; a node says so and stops. A full volume is none: what did not
-	// fit is tried again, and applying stalls until it fits.
+	// OnError receives errors that nobody waits for: a failed flush or compaction, or damage that was found. It may be
+	// called by any goroutine, several times for one cause. It must not block and must not call the Machine. Applying may
+	// stall soon after, because memtables can no longer be flushed; a node reports the error and stops. A full volume is
+	// not such an error: what did not fit is retried, and applying stalls until it fits.
 	OnError func(error)
 }
 
@@ -52,74 +55,76 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// recentBytes is the share of a generation of recent writes; there are two of them. The larger it is, the more of what overwrites itself
-// does so there, and the fewer and larger are the tables to compact. Measured (values of 128 bytes of a hundred thousand keys, 50
-// connections with a pipeline of 16, rate): 4 MiB 0.69, 8 MiB 0.89, 16 MiB 1, 32 MiB 1.16.
+// recentBytes returns the size of a generation of recent writes; there are two of them. The larger it is, the more
+// overwrites happen within it, and the fewer and larger are the tables to compact. Measured (values of 128 bytes of a
+// hundred thousand keys, 50 connections with a pipeline of 16, rate): 4 MiB 0.69, 8 MiB 0.89, 16 MiB 1, 32 MiB 1.16.
 func recentBytes(o Options) int64 {
 	size := min(max(o.Memory/8, minGeneration), maxGeneration)
 	if o.Part > 0 {
-		size = max(min(size, o.Part/5), minGeneration) // twice as much is being written, and a generation may take half as much again
+		size = max(min(size, o.Part/5), minGeneration) // twice as much is being written, and a generation may grow by half as much again
 	}
 	return size
 }
 
-// rowBytes is how much of memory the rows take.
+// rowBytes returns how much of memory the rows take.
 func rowBytes(memory int64) int64 { return memory / 8 }
 
-// memTableSize is half of a generation. Most of what is poured is a batch of a whole one, which Pebble keeps as it is until it is flushed;
-// what readers have had poured before it was full goes into memtables.
+// memTableSize is half of a generation. Most pours are a batch of a whole generation, which Pebble keeps as it is until
+// it is flushed. Only what readers have had poured earlier goes into memtables.
 func memTableSize(o Options) uint64 { return uint64(recentBytes(o)) / 2 }
 
-// queueBytes is how much may wait to be flushed before nothing more is poured: while one generation is, the next one fills.
+// queueBytes returns how much may wait to be flushed before nothing more is poured: while one generation is being
+// flushed, the next one fills.
 func queueBytes(o Options) uint64 { return uint64(recentBytes(o)) }
 
-// mostSublevels is how many layers of tables may wait to be compacted before nothing more is poured: rather read slowly for a while than
-// stop applying (Pebble's default is 12).
+// mostSublevels is how many L0 sublevels may wait to be compacted before nothing more is poured. Reads that are slow for
+// a while are better than applying nothing (Pebble's default is 12).
 const mostSublevels = 1000
 
 // mostLoads is how many blocks are read from the disk at a time.
 const mostLoads = 16
 
-// pebbleOptions returns how this use wants Pebble: writes come from one goroutine, in batches, and must never wait for
-// compactions, because a stalled leader delays every acknowledgement; reads are points, often of absent keys; the disk is
-// shared with the log, whose fsyncs are what clients wait for; the machine may be small.
+// pebbleOptions returns Pebble's options for this use. Writes come from one goroutine, in batches, and must never wait
+// for compactions, because a stalled leader delays every acknowledgement. Reads are point reads, often of absent keys.
+// The disk is shared with the log, whose fsyncs are what clients wait for. The machine may be small.
 func pebbleOptions(fs vfs.FS, o Options) *pebble.Options {
 	p := &pebble.Options{
 		FS: fs,
-		// The replicated log is the log: a crash costs the memtable, and replay from the applied mark brings it back.
+		// The replicated log replaces the WAL: a crash loses the memtable, and replay from the applied mark restores it.
 		DisableWAL: true,
-		// Named, so that a new Pebble does not change the format of directories behind our back.
+		// Set explicitly, so that a new version of Pebble does not silently change the format of existing directories.
 		FormatMajorVersion: pebble.FormatValueSeparation,
-		// One number for all: Pebble takes what is not flushed yet out of the cache's budget.
+		// This includes the memtables: Pebble takes what is not flushed yet out of the cache's budget.
 		CacheSize: o.Memory - rowBytes(o.Memory) - 2*recentBytes(o),
-		// A long value is a block of its own, which is in memory beside the cache while it is read.
+		// A long value is a block of its own, which is in memory in addition to the cache while it is read.
 		LoadBlockSema: fifo.NewSemaphore(mostLoads),
 		MemTableSize:  memTableSize(o),
 		// Machine.admit waits instead, at queueBytes and mostSublevels.
 		MemTableStopWritesThreshold: math.MaxInt32,
 		L0StopWritesThreshold:       math.MaxInt32,
-		// What is poured spans all keys, so each compaction of L0 writes the whole level below anew: not for two pours, although
-		// every sublevel costs each read. Measured (4 KiB of a hundred thousand keys, rate of SET, and of GET afterwards): 2 is 1, 4 is
-		// 1.10, 6 is 1.15 to 1.23 and 1.00, 8 is 1.17 to 1.25 and 0.86.
+		// A pour spans all keys, so each compaction of L0 rewrites the whole level below. That is not worthwhile for
+		// two pours already, although every sublevel slows down each read. Measured (4 KiB of a hundred thousand keys, rate of SET, and of
+		// GET afterwards): 2 is 1, 4 is 1.10, 6 is 1.15 to 1.23 and 1.00, 8 is 1.17 to 1.25 and 0.86.
 		L0CompactionThreshold: 6,
-		// L1 of 64 MiB: a level more only once it pays.
+		// L1 of 64 MiB: add a level only once it pays.
 		LBaseMaxBytes: 64 << 20,
-		// Split flushes, so that L0 compactions stay small and can run side by side.
+		// Split flushes, so that L0 compactions stay small and can run in parallel.
 		FlushSplitBytes: 2 << 20,
-		// No flushes that Pebble starts on a timer.
+		// No timer-driven flushes.
 		FlushDelayDeleteRange: 0,
 		FlushDelayRangeKey:    0,
-		// Write tables back steadily, so that the log's fsync does not find a full page cache in front of it.
+		// Write tables back steadily, so that the log's fsync does not find a page cache full of them ahead of it.
 		BytesPerSync: 1 << 20,
-		// Delete obsolete tables steadily too: a burst of unlinks stalls the log on many file systems. Not too slowly: a checkpoint
-		// waits until all that is due is deleted (at 128 MiB/s for 50 s, after 10 GB were written at once).
+		// Delete obsolete tables steadily too: a burst of unlinks stalls the log on many file systems. But not too
+		// slowly: a checkpoint waits until all due deletions are done (at 128 MiB/s that took 50 s after 10 GB had been
+		// written at once).
 		TargetByteDeletionRate: 512 << 20,
-		// One compaction on a small machine; half of the processors may help when behind.
+		// One compaction normally; up to half of the processors when behind.
 		CompactionConcurrencyRange: func() (int, int) { return 1, max(1, runtime.GOMAXPROCS(0)/2) },
 		Logger:                     pebbleLogger{log: o.Log, onError: o.OnError},
 		EventListener:              eventListener(o),
 	}
-	// Tables of 4 MiB from L1 on double per level; Pebble's default of 2 MiB makes many files.
+	// Tables of 4 MiB in L0, doubling per level from L1 on; Pebble's default of 2 MiB makes many files.
 	p.TargetFileSizes[0] = 4 << 20
 	if o.Part > 0 {
 		// A compaction takes one table and some ten times as much from the level below, or all of L0 and the base level.
@@ -131,7 +136,7 @@ func pebbleOptions(fs vfs.FS, o Options) *pebble.Options {
 		}
 	}
 	for i := range p.Levels {
-		// Ten bits a key: 99 % of lookups of absent keys (SETNX, EXISTS, a first INCR) read no data block.
+		// Ten bits per key: 99 % of lookups of absent keys (SETNX, EXISTS, a first INCR) read no data block.
 		p.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 		p.Levels[i].FilterType = pebble.TableFilter
 		// 8 KiB blocks: values are small, and point reads dominate.

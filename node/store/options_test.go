@@ -7,7 +7,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// What shares Options.Memory takes no more than it together, and most of what is poured is too large for a memtable.
+// The parts of Options.Memory do not exceed it together, and most of what is poured is too large for a memtable.
 func TestMemoryIsGivenOutOnce(t *testing.T) {
 	for _, o := range []Options{
 		{}, {Memory: 1}, {Memory: 64 << 20}, {Memory: 85 << 20}, {Memory: 8 << 30}, {Memory: 64 << 20, Part: 8 << 20}, {Part: 1 << 20}, {Part: 1 << 40},

@@ -14,16 +14,17 @@ type pendingKey struct {
 	value   Value // Data aliases the entry
 }
 
-// overlay is the effect of all entries in flight: what applied state will look like at the tail.
+// overlay is the combined effect of all entries in flight: it turns applied state into the state at the tail.
 //
-// Its keys and values alias the entries' bytes, which are never changed once written; so overlaying a write allocates and
+// Its keys and values alias the entries' bytes, which never change once written. So overlaying a write allocates and
 // copies nothing, and the garbage collector frees an entry with the last overlay key that needs it. (Assigning to a map
-// key of string type replaces the stored string too, so a hot key does not pin the first entry that wrote it.)
+// key of string type also replaces the stored string, so a hot key does not pin the first entry that wrote it.)
 type overlay struct {
 	keys map[string]pendingKey
-	// flushAt is the position of the newest flush in flight, 0 if there is none: keys not in keys are absent.
+	// flushAt is the position of the newest flush in flight, 0 if there is none. While it is set, keys not in keys are
+	// absent.
 	flushAt replication.Position
-	undo    []undo // of the open transaction, in order
+	undo    []undo // changes of the open transaction, in order
 }
 
 // undo restores one change of the overlay.
@@ -41,7 +42,7 @@ const maxUndo = 1024
 
 func (o *overlay) reset() { *o = overlay{keys: make(map[string]pendingKey)} }
 
-// get returns what is pending for key; known is false when applied state decides.
+// get returns what is pending for key. known is false if applied state decides.
 func (o *overlay) get(key []byte) (p pendingKey, known bool) {
 	if p, ok := o.keys[string(key)]; ok {
 		return p, true
@@ -62,7 +63,7 @@ func (o *overlay) flush(at replication.Position) {
 	o.keys, o.flushAt = make(map[string]pendingKey), at
 }
 
-// keep makes the changes since the last keep or revert stay.
+// keep makes the changes since the last keep or revert permanent.
 func (o *overlay) keep() {
 	clear(o.undo)
 	o.undo = o.undo[:0]
@@ -78,7 +79,7 @@ func (o *overlay) revert() {
 		case u.flush:
 			o.keys, o.flushAt = u.oldKeys, u.oldAt
 		case u.had:
-			// With a key string of its own: the one in the map aliases the reverted entry, whose bytes will be reused.
+			// Use a copy of the key: the string in the map aliases the reverted entry, whose bytes will be reused.
 			delete(o.keys, u.key)
 			o.keys[strings.Clone(u.key)] = u.old
 		default:
@@ -88,7 +89,8 @@ func (o *overlay) revert() {
 	o.keep()
 }
 
-// drop forgets what the entry at position at made pending, now that it is applied, unless a later one touched it again.
+// drop forgets what the entry at position at made pending, now that it is applied, except for keys that a later entry has
+// touched.
 func (o *overlay) drop(at replication.Position, entry []byte) {
 	d := decodeEntry(entry)
 	for d.next() {

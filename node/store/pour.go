@@ -15,8 +15,8 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// await waits until there is room for another batch, or ctx has ended: pouring may be slower than applying. mu is held, and given back
-// meanwhile.
+// await waits until there is room for another batch, or ctx ends: pouring may be slower than applying. mu is held, and is
+// released while await waits.
 func (r *recent) await(ctx context.Context) error {
 	if !r.crowded() {
 		return r.err
@@ -35,14 +35,15 @@ func (r *recent) await(ctx context.Context) error {
 	return r.err
 }
 
-// crowded tells whether there is no room for another batch: who pours may need a moment to begin. mu is held.
+// crowded reports whether there is no room for another batch. It allows for some excess, because pouring may need a
+// moment to begin. mu is held.
 func (r *recent) crowded() bool { return r.gens.Load().young.bytes >= r.budget*5/4 }
 
-// full tells whether the younger generation is to be poured into the database; mu is held.
+// full reports whether the young generation should be poured into the database; mu is held.
 func (r *recent) full() bool { return r.gens.Load().young.bytes >= r.budget }
 
-// turn begins a new generation and returns the one before it, which does not grow any more, and what the state is with it; nil when
-// there is nothing to pour. The one before that has been poured.
+// turn begins a new generation. It returns the previous one, which does not grow any more, and the applied state that it
+// completes; nil if there is nothing to pour. The one before that has been poured already.
 func (m *Machine) turn() (*generation, applied, error) {
 	r := m.recent
 	r.mu.Lock()
@@ -65,7 +66,7 @@ func (m *Machine) turn() (*generation, applied, error) {
 	return g, *m.applied.Load(), nil
 }
 
-// pour puts everything that is applied into the database. One goroutine does at a time, others wait for it.
+// pour writes everything that is applied to the database. Only one goroutine pours at a time; others wait for it.
 func (m *Machine) pour() error {
 	m.pourMu.Lock()
 	defer m.pourMu.Unlock()
@@ -83,27 +84,27 @@ func (m *Machine) pour() error {
 	return nil
 }
 
-// settled tells whether the database holds everything that a read which ended before this call can have seen.
+// settled reports whether the database holds everything that a read which ended before this call can have seen.
 func (m *Machine) settled() bool { return *m.ceiling.Load() == *m.poured.Load() }
 
-// settleWithin is how long who reads the whole state waits for what was written last to get to the database: where that has no room to
-// write, it takes until it has.
+// settleWithin is how long a reader of the whole state waits for the latest writes to reach the database. A database
+// without room takes them only once it has room.
 const settleWithin = 5 * time.Second
 
 var errUnsettled = errors.New("the database does not take what was written last, as when its volume is full: keys cannot be listed")
 
-// settling is the pour that readers wait for; one at a time, however many they are.
+// settling is the pour that readers wait for. There is one at a time, however many readers there are.
 type settling struct {
 	mu   sync.Mutex // a leaf
-	pour *poured    // that is under way; nil: none
+	pour *poured    // the one under way; nil: none
 }
 
 type poured struct {
 	done chan struct{}
-	err  error // once done is closed
+	err  error // valid once done is closed
 }
 
-// settle is pour for readers, who do not wait for ever.
+// settle is pour for readers, who do not wait forever.
 func (m *Machine) settle() error {
 	want := m.ceiling.Load().mark
 	late := time.NewTimer(m.settleWithin)
@@ -122,7 +123,7 @@ func (m *Machine) settle() error {
 	return nil
 }
 
-// pourSoon returns the pour that is under way for readers, which may have begun too early for the caller, or begins one.
+// pourSoon returns the pour that is under way for readers, which may have begun too early for the caller, or starts one.
 func (m *Machine) pourSoon() *poured {
 	s := &m.settling
 	s.mu.Lock()
@@ -142,7 +143,7 @@ func (m *Machine) pourSoon() *poured {
 	return p
 }
 
-// pourInside is pour for who is not inside the gate.
+// pourInside is pour for callers that are not inside the gate.
 func (m *Machine) pourInside() error {
 	if !m.gate.enter() {
 		return ErrClosed
@@ -151,7 +152,7 @@ func (m *Machine) pourInside() error {
 	return m.pour()
 }
 
-// fail ends pouring for good: what is in the generations stays readable, and nothing more is applied.
+// fail ends pouring for good: the generations stay readable, and nothing more is applied.
 func (r *recent) fail(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -159,7 +160,7 @@ func (r *recent) fail(err error) {
 	r.room.Broadcast()
 }
 
-// drop forgets the older generation, which the database holds now.
+// drop forgets the old generation, which the database now holds.
 func (r *recent) drop() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -169,7 +170,8 @@ func (r *recent) drop() {
 	r.room.Broadcast()
 }
 
-// pourOut writes one generation as one batch, sorted: a batch of half a memtable's size becomes a table without having been in one.
+// pourOut writes one generation as one sorted batch. Pebble turns a batch of at least half a memtable's size into a table
+// without inserting it into a memtable.
 func (m *Machine) pourOut(g *generation, to applied) error {
 	m.queueMu.Lock()
 	defer m.queueMu.Unlock()
@@ -201,7 +203,8 @@ func (m *Machine) pourOut(g *generation, to applied) error {
 	if g.flushes.Load() != nil {
 		m.rows.removeAll()
 	}
-	// Where nobody reads, as on most followers, rows only cost time. What was read from g is not told from the rest: it costs little.
+	// Where nobody reads, as on most followers, rows only cost time. If anything was read from g, all of its keys become
+	// rows: telling them apart is not worth it.
 	read := keys[:0]
 	for _, k := range keys {
 		if m.rows.remove(k.row) || g.read.Load() {
@@ -221,22 +224,24 @@ func (m *Machine) pourOut(g *generation, to applied) error {
 	return nil
 }
 
-// sorted is a key of a generation at its place in the order of data keys.
+// sorted is a key of a generation, as sorted in the order of data keys.
 type sorted struct {
 	point point
-	row   uint64 // its hash among the rows
-	hash  uint64 // and here
+	row   uint64 // its hash in rows
+	hash  uint64 // its hash in the generation
 	place uint64 // of its newest effect
-	size  int    // in a batch, in bytes
+	size  int    // size in a batch, in bytes
 }
 
-// stagedOverhead is what a batch has for an effect beside key and value: kind, two lengths, and the prefix of a data key.
+// stagedOverhead is what a batch needs for an effect besides key and value: kind, two lengths, and the prefix of a data
+// key.
 const stagedOverhead = 1 + 2*binary.MaxVarintLen32 + dataPrefixSize
 
-// yieldEvery is after how many keys whoever pours lets others run: nobody waits for it, and a processor may be all there is.
+// yieldEvery is after how many keys pouring yields the processor: nobody waits for it, and there may be only one
+// processor.
 const yieldEvery = 512
 
-// sorted returns every key in the order of data keys, and about how many bytes their newest effects take in a batch.
+// sorted returns every key in the order of data keys, and roughly how many bytes their newest effects take in a batch.
 func (g *generation) sorted() (keys []sorted, size int) {
 	flushed := g.flushedBefore(^uint64(0))
 	for i := range g.shards {
@@ -271,7 +276,7 @@ func (g *generation) stage(b *pebble.Batch, keys []sorted) error {
 	return nil
 }
 
-// newest appends the newest effect after flushed on each key of one hash; as a rule there is one such key.
+// newest appends, for each key with this hash, its newest effect after flushed. Usually there is one such key.
 func (s *recentShard) newest(hash, place, flushed uint64, keys []sorted) []sorted {
 	from := len(keys)
 	for any := true; any; {

@@ -18,8 +18,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// Random effects, on keys of one hash and others, with pours, flushes and crashes between: the state is the prefix of the log that
-// Applied names, however it is read.
+// Random effects, on keys with equal hashes and others, with pours, flushes and crashes in between: the state is the
+// prefix of the log that Applied names, however it is read.
 func TestStateIsAPrefixWhateverIsPoured(t *testing.T) {
 	rng := newRand(t, 0)
 	keys := collidingKeys(5)
@@ -152,7 +152,7 @@ func TestStateIsAPrefixWhateverIsPoured(t *testing.T) {
 	}
 }
 
-// Who has seen a batch by a read finds it by a scan, too, also while the batch is being applied.
+// A reader that has seen a batch by a read also finds it by a scan, even while the batch is being applied.
 func TestScanSeesWhatAReadBeforeItSaw(t *testing.T) {
 	m := openMachine(t, vfs.NewMem(), "state")
 	m.settleWithin = time.Minute
@@ -160,7 +160,7 @@ func TestScanSeesWhatAReadBeforeItSaw(t *testing.T) {
 	if err := m.settle(); err != nil {
 		t.Fatal(err)
 	}
-	// applyBatch, halted after visible.Store and before applied.Store (these are its own steps, in its own order).
+	// This is applyBatch halted after visible.Store and before applied.Store (its own steps, in its own order).
 	rec := record(t, m.Applied(), 1, m.AppliedTime()+1, entryOf(putOf("k", "2", 0)))
 	to := applied{mark: rec.Mark(), unixMilli: rec.UnixMilli}
 	r := m.recent
@@ -173,7 +173,7 @@ func TestScanSeesWhatAReadBeforeItSaw(t *testing.T) {
 		v, _, _ := m.View(0).Get([]byte("k"))
 		done <- string(v.Data)
 		if err := m.View(0).ForEach(context.Background(), func(e Entry) bool { done <- string(e.Value.Data); return true }); err != nil {
-			done <- err.Error() // or the test waits for ever, where the machine has no time for it
+			done <- err.Error() // or the test would wait forever on a busy machine
 		}
 	}()
 	get := <-done
@@ -192,7 +192,7 @@ func TestScanSeesWhatAReadBeforeItSaw(t *testing.T) {
 	}
 }
 
-// Close ends whatever goes on.
+// Close ends everything that is under way.
 func TestCloseWhileBusy(t *testing.T) {
 	before := runtime.NumGoroutine()
 	for range 8 {
@@ -270,7 +270,7 @@ func TestCloseWhileBusy(t *testing.T) {
 	t.Errorf("%d goroutines left", runtime.NumGoroutine()-before)
 }
 
-// collidingKeys are keys of one XXH64, which has no seed here: two words of a lane undo each other.
+// collidingKeys returns keys with equal XXH64, which has no seed here: two words of a lane cancel each other.
 func collidingKeys(n int) [][]byte {
 	const p1, p2 = 11400714785074694791, 14029467366897019727
 	var base = [64]byte{}
@@ -297,7 +297,8 @@ func collidingKeys(n int) [][]byte {
 	return out
 }
 
-// Whoever is told to end does not wait for room, which may take as long as a volume is full; and what it was to apply is applied later.
+// An applier that is told to end does not wait for room, which may take as long as a volume is full. What it was to apply
+// is applied later.
 func TestApplyingEndsWhereThereIsNoRoom(t *testing.T) {
 	m := openMachine(t, vfs.NewMem(), "state")
 	next := func() []replication.Record {
@@ -309,7 +310,7 @@ func TestApplyingEndsWhereThereIsNoRoom(t *testing.T) {
 		defer m.recent.mu.Unlock()
 		return m.recent.crowded()
 	}
-	m.pourMu.Lock() // nothing gets to the database
+	m.pourMu.Lock() // nothing reaches the database
 	for !crowded() {
 		if err := m.Apply(next()); err != nil {
 			t.Fatal(err)

@@ -14,9 +14,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/durable"
 )
 
-// TestPowerLossAtEveryStep cuts the power ahead of each change of the file system in turn, while a state is made, applied to,
-// flushed and copied, and loses none, some or all of what was not synced. What is left opens, is a prefix of the log that
-// holds at least what was durable, and replay leads to the end.
+// TestPowerLossAtEveryStep cuts the power before each change of the file system in turn, while a state is created,
+// applied to, flushed and copied, and loses none, some or all of what was not synced. What is left opens, is a prefix of
+// the log that holds at least what was durable, and replay leads to the end.
 func TestPowerLossAtEveryStep(t *testing.T) {
 	rng := newRand(t, 0)
 	log := blockLog(t, rng, 24)
@@ -31,7 +31,7 @@ func TestPowerLossAtEveryStep(t *testing.T) {
 	}
 	steps := 0
 	for _, percent := range []int{0, 50, 100} {
-		// Every step once, and some more with other losses.
+		// Every step once, and some again with other losses.
 		for at, stride := 0, 1+percent/20; ; at += 1 + rng.IntN(stride) {
 			fs := vfs.NewCrashableMem()
 			var mu sync.Mutex // Pebble writes from several goroutines
@@ -101,8 +101,8 @@ func work(t *testing.T, fs vfs.FS, log []replication.Record, machine *atomic.Poi
 	return errors.Join(err, m.Close())
 }
 
-// A process that was killed may leave records of a MANIFEST that only the page cache holds. What the next one calls durable, and deletes,
-// must not rest on them.
+// A process that was killed may leave records of a MANIFEST that are in the page cache only. What the next process calls
+// durable, or deletes, must not rest on them.
 func TestManifestIsSettled(t *testing.T) {
 	fs := vfs.NewCrashableMem()
 	m := openMachine(t, fs, "state")
@@ -130,7 +130,7 @@ func TestManifestIsSettled(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = f.Write(bytes.Clone(synced)) // which Pebble spoils under the race detector
+	_, err = f.Write(bytes.Clone(synced)) // a clone, because Pebble overwrites the buffer under the race detector
 	if err = errors.Join(err, f.Sync(), durable.SyncDir(fs, "state")); err != nil {
 		t.Fatal(err)
 	}
@@ -138,7 +138,7 @@ func TestManifestIsSettled(t *testing.T) {
 	if err = errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}
-	// Not by opening the whole: a compaction may begin another MANIFEST at once, or not for long.
+	// Do not open the whole database: a compaction may start another MANIFEST at once, or not for long.
 	if path, written, err = checkManifest(fs, "state"); err != nil {
 		t.Fatal(err)
 	}

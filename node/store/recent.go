@@ -9,74 +9,76 @@ import (
 	"sync/atomic"
 )
 
-// recent holds what was applied and is not in the database yet. A write there costs one look into a hash table, where the database's
-// memtable, a skip list, costs a search with some twelve cache misses; and of what overwrites itself only the newest gets to the
-// database, sorted, in pieces that it need not put into a memtable at all.
+// recent holds what was applied but is not in the database yet. A write to it costs one hash table lookup, where the
+// database's memtable, a skip list, costs a search with some twelve cache misses. Of keys that are overwritten, only the
+// newest value reaches the database, sorted, as a rule in pieces so large that they bypass its memtable.
 //
-// There are two generations: one that grows, and before it, while that is being poured into the database, another. Readers look into
-// the younger one, the older one, and the database, in this order.
+// There are two generations: a young one that grows and, while it is being poured into the database, an old one. Readers
+// look into the young one, the old one and the database, in this order.
 //
-// Every effect has a number, its version; readers see those up to visible, which grows by whole batches. Nothing is ever changed in
-// place: a reader that has noted visible and the generations sees the same for as long as it likes.
+// Every effect has a number, its version. Readers see the versions up to visible, which advances by whole batches.
+// Nothing is ever changed in place: a reader that has noted visible and the generations sees the same state for as long
+// as it likes.
 type recent struct {
-	// mu is held while a batch is put in, and while a generation takes another's place.
+	// mu is held while a batch is added, and while a generation replaces another.
 	mu      sync.Mutex
-	room    sync.Cond // signalled when a new generation began, when who waits is to wait no longer, and at the end
-	last    uint64    // version given out last; guarded by mu
+	room    sync.Cond // signalled when a new generation begins, a waiter's context ends, or pouring ends for good
+	last    uint64    // the last version assigned; guarded by mu
 	visible atomic.Uint64
 	gens    atomic.Pointer[generations] // replaced under mu, never changed
-	budget  int64                       // bytes, of each generation
-	seed    maphash.Seed                // so that nobody can choose keys of one hash
-	// indexed tells that a generation has effects on the expiry index: what is due cannot be told without them.
+	budget  int64                       // of each generation, in bytes
+	seed    maphash.Seed                // so that nobody can choose keys that collide
+	// indexed is set while a generation has effects on the expiry index: the database alone cannot tell then what is due.
 	indexed atomic.Bool
 	err     error // why nothing can be poured any more; guarded by mu
 }
 
-// hash is what keys are found by here.
+// hash returns the hash by which keys are found here.
 func (r *recent) hash(key []byte) uint64 { return maphash.Bytes(r.seed, key) }
 
-// generations are the younger, which grows, and the older; nil: there is none.
+// generations are the young one, which grows, and the old one, which may be nil.
 type generations struct {
 	young, old *generation
-	poured     uint64 // the newest version that only the database has: later ones are in young or old
+	poured     uint64 // the newest version that only the database has; later ones are in young or old
 }
 
 const recentShards = 64
 
-// generation is a hash table of the newest effect on each key, each of which leads to the one before it.
+// generation is a hash table of the newest effect on each key. Effects on keys with the same hash are linked, newest
+// first.
 type generation struct {
 	shards [recentShards]recentShard
-	expect int // keys in each shard
-	chunk  int // at most, in bytes
+	expect int // expected keys in each shard
+	chunk  int // largest size of a chunk, in bytes
 	seen   atomic.Pointer[bitmap]
-	read   atomic.Bool // something was found
+	read   atomic.Bool // a reader has found something here
 	// flushes are the versions of effects that removed every key; rarely any.
 	flushes atomic.Pointer[[]uint64]
-	// Of who puts in, and of who pours once nobody puts in any more.
+	// For the writer, and for whoever pours once there is no writer any more.
 	bytes    int64
-	newest   uint64          // version, once it does not grow any more
+	newest   uint64          // the newest version, once the generation has stopped growing
 	hashes   int             // of keys
-	expiries map[string]bool // effects on the expiry index, by its keys: whether the key is put
+	expiries map[string]bool // effects on the expiry index, by index key: whether the key is put
 }
 
 type recentShard struct {
-	mu     sync.Mutex        // a leaf; guards what is below, not the bytes in chunks, which do not change once they are found by index
-	index  map[uint64]uint64 // hash of a key -> where the newest effect on a key of that hash is
+	mu     sync.Mutex        // a leaf; guards what follows, but not the bytes in chunks, which do not change once index leads to them
+	index  map[uint64]uint64 // hash of a key -> place of the newest effect on a key of that hash
 	chunks [][]byte
-	open   int // of chunks, the one with room
+	open   int // index of the chunk with room
 }
 
 const (
-	// leastChunk is the size of a shard's first chunk; each is twice as large as the one before it.
+	// leastChunk is the size of a shard's first chunk. Each further chunk is twice as large as the previous one.
 	leastChunk = 1 << 10
-	// effectHeader of an effect in a chunk: version u64 | where the one before it is, plus one, u64 | bytes of the key u32 | bytes of
-	// the stored value, plus one, u32; 0: the key is deleted.
+	// effectHeader is the size of an effect's header in a chunk: version u64 | place of the previous effect, plus one,
+	// u64 | length of the key u32 | length of the stored value, plus one, u32; 0: the key is deleted.
 	effectHeader = 8 + 8 + 4 + 4
-	// effectOverhead is what an effect costs beside its bytes.
+	// effectOverhead is what an effect costs besides its bytes.
 	effectOverhead = effectHeader + 24
 )
 
-// newRecent has generations of about budget bytes.
+// newRecent returns a recent with generations of about budget bytes.
 func newRecent(budget int64) *recent {
 	r := &recent{budget: budget, seed: maphash.MakeSeed()}
 	r.room.L = &r.mu
@@ -84,18 +86,19 @@ func newRecent(budget int64) *recent {
 	return r
 }
 
-// newGeneration expects about so many keys in each shard. It begins small: who lists keys beside writes has many made.
+// newGeneration returns a generation that expects about that many keys in each shard. Its chunks start small, because
+// listing keys while there are writes creates many generations.
 func newGeneration(budget int64, expect int) *generation {
 	g := &generation{expect: expect, chunk: int(max(budget/(4*recentShards), leastChunk)), expiries: map[string]bool{}}
 	g.seen.Store(newBitmap(expect * recentShards))
 	return g
 }
 
-// bitmap has a bit set for every hash of a generation, and few others: it fits a processor's cache, the table does not. Its length is a
-// power of two.
+// bitmap has the bit of every hash in a generation set, and few others. It fits a processor's cache; the table does not.
+// Its length is a power of two.
 type bitmap []atomic.Uint64
 
-// bitsPerKey is how many bits there are for each key, at least.
+// bitsPerKey is the minimum number of bits per key.
 const bitsPerKey = 8
 
 func newBitmap(keys int) *bitmap {
@@ -107,7 +110,8 @@ func (b *bitmap) set(hash uint64)      { (*b)[b.word(hash)].Or(1 << (hash & 63))
 func (b *bitmap) has(hash uint64) bool { return (*b)[b.word(hash)].Load()>>(hash&63)&1 == 1 }
 func (b *bitmap) word(hash uint64) int { return int(hash >> 6 & uint64(len(*b)-1)) }
 
-// mark sets the bit of a hash that is new here, in a larger bitmap if need be; the lock of its shard is not held.
+// mark sets the bit of a hash that is new here, and enlarges the bitmap if need be. The caller does not hold the shard's
+// lock.
 func (g *generation) mark(hash uint64) {
 	b := g.seen.Load()
 	if g.hashes++; g.hashes*bitsPerKey > 64*len(*b) {
@@ -124,7 +128,7 @@ func (g *generation) mark(hash uint64) {
 
 func (g *generation) shard(hash uint64) *recentShard { return &g.shards[hash>>(64-6)] }
 
-// put notes what becomes of a key, whose hash is given: its value or, where it is not present any more, nothing. mu is held.
+// put records the new value of a key with the given hash, or, if not present, its deletion. mu is held.
 func (r *recent) put(hash uint64, key []byte, v Value, present bool) {
 	g := r.begin()
 	s := g.shard(hash)
@@ -133,7 +137,7 @@ func (r *recent) put(hash uint64, key []byte, v Value, present bool) {
 		size = valueHeaderSize + len(v.Data)
 	}
 	n := effectHeader + len(key) + size
-	before, any := s.index[hash] // nobody else writes to it
+	before, any := s.index[hash] // there is no other writer
 	if !any {
 		g.mark(hash)
 	}
@@ -159,20 +163,20 @@ func (r *recent) put(hash uint64, key []byte, v Value, present bool) {
 	g.bytes += int64(len(key)+size) + effectOverhead
 }
 
-// flush notes that every key was removed; mu is held.
+// flush records that every key was removed; mu is held.
 func (r *recent) flush() {
 	g := r.begin()
 	var all []uint64
 	if before := g.flushes.Load(); before != nil {
 		all = *before
 	}
-	all = append(all, r.last) // readers keep to the length they have seen
+	all = append(all, r.last) // readers only use the length that they have loaded
 	g.flushes.Store(&all)
 	clear(g.expiries)
 	g.bytes += effectOverhead
 }
 
-// index notes that an entry of the expiry index was put or removed; mu is held.
+// index records that an entry of the expiry index was put or removed; mu is held.
 func (r *recent) index(expireAt int64, key []byte, put bool) {
 	g := r.begin()
 	raw := make([]byte, expiryPrefixSize+len(key))
@@ -182,14 +186,14 @@ func (r *recent) index(expireAt int64, key []byte, put bool) {
 	r.indexed.Store(true)
 }
 
-// begin gives out a version, and returns the generation that it goes to.
+// begin assigns the next version, and returns the generation that its effect goes to.
 func (r *recent) begin() *generation {
 	r.last++
 	return r.gens.Load().young
 }
 
-// take makes room for n bytes. A place is chunk<<32 | offset. What is large has a chunk of its own, so that no large part of one is left
-// unused.
+// take allocates n bytes. A place is chunk<<32 | offset. A large effect gets a chunk of its own, so that no large part of
+// a chunk stays unused.
 func (s *recentShard) take(n, most int) (at uint64, b []byte) {
 	if n > most/4 {
 		s.chunks = append(s.chunks, make([]byte, n))
@@ -206,15 +210,15 @@ func (s *recentShard) take(n, most int) (at uint64, b []byte) {
 	return uint64(s.open)<<32 | uint64(from), s.chunks[s.open][from : from+n : from+n]
 }
 
-// recorded is one effect as it is kept.
+// recorded is one effect as stored.
 type recorded struct {
 	version uint64
-	before  uint64 // where the one before it is, plus one; 0: nowhere
+	before  uint64 // place of the previous effect, plus one; 0: none
 	key     []byte
 	raw     []byte // the stored value; nil: the key is deleted
 }
 
-// at decodes the effect at a place; s.mu is held, or nothing is put in any more.
+// at decodes the effect at a place; s.mu is held, or the generation has stopped growing.
 func (s *recentShard) at(place uint64) recorded {
 	b := s.chunks[place>>32][uint32(place):]
 	k, v := int(binary.LittleEndian.Uint32(b[16:])), int(binary.LittleEndian.Uint32(b[20:]))
@@ -229,8 +233,8 @@ func (s *recentShard) at(place uint64) recorded {
 	return out
 }
 
-// find returns the stored value of key as of a version; nil when the key is deleted. known is false when that was decided before this
-// generation.
+// find returns the stored value of key as of a version; nil if the key is deleted. known is false if nothing in this
+// generation decides it.
 func (g *generation) find(hash uint64, key []byte, version uint64) (raw []byte, known bool) {
 	flushed := g.flushedBefore(version)
 	if !g.seen.Load().has(hash) {
@@ -256,7 +260,7 @@ func (g *generation) find(hash uint64, key []byte, version uint64) (raw []byte, 
 	return nil, flushed > 0
 }
 
-// flushedBefore is the newest version up to which everything was removed, as of version; 0: none.
+// flushedBefore returns the version of the newest flush at or before version; 0 if there is none.
 func (g *generation) flushedBefore(version uint64) uint64 {
 	all := g.flushes.Load()
 	if all == nil {
@@ -270,19 +274,20 @@ func (g *generation) flushedBefore(version uint64) uint64 {
 	return 0
 }
 
-// moment is what was applied at one time, as far as it was not in the database.
+// moment is the state applied at one time, as far as it was not in the database then.
 type moment struct {
 	version uint64
 	*generations
 }
 
-// now is what is applied now. What is not found in it is in a database that is read afterwards, or a later version is.
+// now returns the state applied now. What is not found in it is in a database that is read afterwards, or the database
+// has a later version.
 func (r *recent) now() moment {
 	version := r.visible.Load()
 	return moment{version, r.gens.Load()}
 }
 
-// find returns the stored value of key; nil when the key is deleted. known is false when the database decides.
+// find returns the stored value of key; nil if the key is deleted. known is false if the database decides.
 func (m moment) find(hash uint64, key []byte) (raw []byte, known bool) {
 	if raw, known = m.young.find(hash, key, m.version); !known && m.old != nil {
 		raw, known = m.old.find(hash, key, m.version)

@@ -17,8 +17,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// Random effects on keys of which many share a hash: every moment that was noted stays as it was, and what is poured is the newest of
-// each key.
+// Random effects on keys of which many share a hash: every moment that was noted stays as it was, and the newest effect
+// on each key is poured.
 func TestRecentAgainstModel(t *testing.T) {
 	rng := newRand(t, 0)
 	for range 50 {
@@ -97,8 +97,8 @@ func TestRecentAgainstModel(t *testing.T) {
 	}
 }
 
-// While a writer changes keys together and generations are poured at any moment, all kinds of readers see whole records, each at or
-// after what was applied before, and never go back.
+// While a writer changes keys together and generations are poured at any moment, readers of all kinds see whole records,
+// each at or after what was applied before, and never go back.
 func TestReadersWhilePouring(t *testing.T) {
 	const keys, rounds = 8, 4000
 	m := openMachine(t, vfs.NewMem(), "state")
@@ -123,7 +123,7 @@ func TestReadersWhilePouring(t *testing.T) {
 				if ceiling := uint64(m.Ceiling().Position); len(values) > 0 && values[0] > ceiling {
 					t.Errorf("%s: saw %d, the ceiling is %d", what, values[0], ceiling)
 				}
-				// A record in ten removes every key.
+				// One record in ten removes every key.
 				for _, v := range values {
 					if v != values[0] || v < applied-applied%10 && v < applied || v < last {
 						t.Errorf("%s: %v, applied was %d, seen before was %d", what, values, applied, last)
@@ -186,8 +186,8 @@ func TestReadersWhilePouring(t *testing.T) {
 	}
 }
 
-// While the database takes nothing, what was applied is read all the same, and who would have to see all of it in the database is told
-// after a while; applying waits for room, and ends with the machine.
+// While the database accepts nothing, applied data can still be read. Readers that need all of it in the database get an
+// error after a while. Applying waits for room, and ends with the machine.
 func TestDatabaseThatTakesNothing(t *testing.T) {
 	m, err := Open(vfs.NewMem(), "state", Options{Memory: minMemory})
 	if err != nil {
@@ -234,7 +234,7 @@ func TestDatabaseThatTakesNothing(t *testing.T) {
 	}
 }
 
-// A value that is larger than a generation is one like others.
+// A value larger than a generation works like any other.
 func TestRecordLargerThanAGeneration(t *testing.T) {
 	fs := vfs.NewMem()
 	m := openMachine(t, fs, "state")

@@ -11,17 +11,18 @@ import (
 )
 
 const (
-	// reclaimPiece is how much of the state one step of Reclaim writes anew, in bytes; on small volumes it is an eighth of Options.Part.
+	// reclaimPiece is how much of the state one step of Reclaim rewrites, in bytes; on small volumes it is an eighth of
+	// Options.Part.
 	reclaimPiece = 32 << 20
-	// Fewer deleted keys than reclaimKeys that are known to take less than reclaimBytes are not worth it.
+	// Reclaim is not worthwhile for fewer than reclaimKeys deleted keys that are known to take less than reclaimBytes.
 	reclaimKeys, reclaimBytes = 16, 1 << 20
-	// pieceTime is far more than a piece takes, or a flush, unless the disk hangs.
+	// pieceTime is far more than a piece or a flush takes, unless the disk hangs.
 	pieceTime = 30 * time.Second
 )
 
-// Reclaim gives back to the volume what deleted values take, which the database does in its own time otherwise, or not at all while
-// nothing is written. It writes the tables anew, one piece of the keys after the other, and needs room for a piece or two meanwhile. Where
-// there is none, or something takes too long, it leaves it at that. One caller at a time.
+// Reclaim returns the space of deleted values to the volume. The database otherwise does that in its own time, or not at
+// all while nothing is written. Reclaim rewrites the tables piece by piece in key order, and needs room for a piece or
+// two meanwhile. If there is no room, or something takes too long, it stops without an error. One caller at a time.
 func (m *Machine) Reclaim() error {
 	if !m.gate.enter() {
 		return ErrClosed
@@ -34,8 +35,8 @@ func (m *Machine) Reclaim() error {
 	ctx, cancel := context.WithTimeout(context.Background(), m.pieceTime)
 	defer cancel()
 	if m.reclaiming == nil || m.reclaiming.over() {
-		m.reclaiming = m.beginFlush() // so that the pieces do not wait for memtables
-	} // else: the one before waits for room yet, and would be in the way of another
+		m.reclaiming = m.beginFlush() // so that the pieces need not wait for memtables
+	} // otherwise the previous flush still waits for room, and would block another
 	err := m.reclaiming.wait(ctx)
 	for _, r := range m.pieces(size) {
 		if err != nil {
@@ -56,8 +57,8 @@ func (m *Machine) Reclaim() error {
 	}
 }
 
-// merge merges the tables of a range of keys. It is ended by nothing but Close: Pebble 2.1 may panic when a manual compaction is given up
-// just as it is about to begin.
+// merge merges the tables of a range of keys. Only Close interrupts it: Pebble 2.1 may panic if a manual compaction is
+// canceled just as it is about to begin.
 func (m *Machine) merge(r keyRange) error {
 	began := time.Now()
 	err := m.db.Compact(m.closing, r.lower, r.upper, false)
@@ -70,7 +71,7 @@ func (m *Machine) merge(r keyRange) error {
 // keyRange is [lower, upper).
 type keyRange struct{ lower, upper []byte }
 
-// pieces divides a state of so many bytes.
+// pieces divides a state of that many bytes into ranges of keys.
 func (m *Machine) pieces(size uint64) []keyRange {
 	piece := int64(reclaimPiece)
 	if m.opt.Part > 0 {
@@ -93,8 +94,8 @@ func (m *Machine) pieces(size uint64) []keyRange {
 	return out
 }
 
-// garbage tells how many bytes the tables have, and whether enough of that is deleted. The database knows of the bytes only what is in
-// lower levels than the deletion, and that a little later.
+// garbage returns how many bytes the tables have, and whether enough of that is deleted. Of deleted bytes, the database
+// only knows those in levels below the deletion, and learns of them with a delay.
 func (m *Machine) garbage() (size uint64, worth bool) {
 	known := m.db.Metrics() // Pebble 2.1's EstimateDiskUsage has a data race
 	for i := range known.Levels {

@@ -10,7 +10,8 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// What was deleted is given back although nothing more is written, piece by piece, and what is left is all there.
+// Space of deleted data is given back piece by piece although nothing more is written, and everything else is still
+// there.
 func TestReclaim(t *testing.T) {
 	rng := newRand(t, 0)
 	m, err := Open(vfs.NewMem(), "state", Options{Memory: minMemory})
@@ -42,10 +43,10 @@ func TestReclaim(t *testing.T) {
 			applyEntries(t, m, entryOf(deleteOf(fmt.Sprint("key", i))))
 		}
 	}
-	const left = keys * large * 3 / 10 // a quarter, and what the tables have beside it
+	const left = keys * large * 3 / 10 // a quarter, and what the tables need besides it
 	before := flush()
 	for began := time.Now(); ; time.Sleep(time.Millisecond) { // the database counts a little later
-		if size, worth := m.garbage(); worth || size <= left { // or has given it back already
+		if size, worth := m.garbage(); worth || size <= left { // or it has given it back already
 			break
 		}
 		if time.Since(began) > 20*time.Second {
@@ -65,7 +66,7 @@ func TestReclaim(t *testing.T) {
 	}
 }
 
-// On a volume that stays full, each try to give back what was deleted leaves it to one flush to wait for room: they do not add up.
+// On a volume that stays full, repeated calls of Reclaim leave only one flush waiting for room: they do not add up.
 func TestReclaimOnAFullVolumeBeginsOneFlush(t *testing.T) {
 	fs := &fullDisk{FS: vfs.NewMem(), why: syscall.ENOSPC, spare: true}
 	m, err := Open(fs, "state", Options{Memory: minMemory})
@@ -85,7 +86,7 @@ func TestReclaimOnAFullVolumeBeginsOneFlush(t *testing.T) {
 		applyEntries(t, m, entryOf(putOf(fmt.Sprint("key", i), "value", 0)))
 	}
 	flush()
-	fs.full.Store(true) // tables are flushed, and not compacted: what is deleted stays
+	fs.full.Store(true) // tables are flushed but not compacted: deleted data stays
 	for i := range keys {
 		applyEntries(t, m, entryOf(deleteOf(fmt.Sprint("key", i))))
 	}
@@ -98,7 +99,7 @@ func TestReclaimOnAFullVolumeBeginsOneFlush(t *testing.T) {
 			t.Fatal("nothing to reclaim")
 		}
 	}
-	m.pourMu.Lock() // as who waits for room has it
+	m.pourMu.Lock() // held, as by a pour that waits for room
 	before := runtime.NumGoroutine()
 	for range 10 {
 		if err := m.Reclaim(); err != nil {

@@ -9,7 +9,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// TestResidentViewNeverReadsTheDatabase: it knows what was written or read last, and says of the rest that it does not know.
+// TestResidentViewNeverReadsTheDatabase: the view knows what was written or read last, and reports that it does not know
+// the rest.
 func TestResidentViewNeverReadsTheDatabase(t *testing.T) {
 	fs := vfs.NewMem()
 	m := openMachine(t, fs, "d")
@@ -65,7 +66,7 @@ func TestResidentViewNeverReadsTheDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect("d", "5", nil)                                             // and what was read before it got to the database
-	for key, want := range map[string]string{"a": "none", "b": "3"} { // what was said of them before is forgotten
+	for key, want := range map[string]string{"a": "none", "b": "3"} { // what was recorded of them before is forgotten
 		got := "none"
 		if v, found, err := m.View(0).Get([]byte(key)); err != nil {
 			t.Fatal(err)

@@ -13,7 +13,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// Whatever is put in and removed: what is found is what was put in last, and a small ring keeps the newest rows.
+// Whatever is put in and removed, a lookup finds what was put in last, and a small ring keeps the newest rows.
 func TestRowsAreWhatWasPutInLast(t *testing.T) {
 	r := newRand(t, 0)
 	c := newRows(rowShards * 2048)
@@ -65,7 +65,7 @@ func TestRowsAreWhatWasPutInLast(t *testing.T) {
 	}
 }
 
-// What is written again and again, without growing, takes no room from others.
+// Keys that are rewritten without growing take no room from others.
 func TestRowsKeepTheirPlaces(t *testing.T) {
 	r := newRand(t, 0)
 	const keys = 1000
@@ -87,7 +87,7 @@ func TestRowsKeepTheirPlaces(t *testing.T) {
 		}
 		return found
 	}
-	was := map[int]bool{} // shards are not all as full
+	was := map[int]bool{} // shards are not all equally full
 	for i := range keys {
 		was[i] = has(i)
 	}
@@ -147,8 +147,8 @@ func TestRowIsNotPutInOnceABatchBegan(t *testing.T) {
 	}
 }
 
-// Point reads beside a writer: each key's value only grows, all keys of a batch change together, and nothing is older than
-// what was applied before the read began.
+// Point reads concurrent with a writer: each key's value only grows, all keys of a batch change together, and nothing is
+// older than what was applied before the read began.
 func TestReadsNeverGoBack(t *testing.T) {
 	const keys, rounds, readers = 8, 3000, 4
 	m := openMachine(t, vfs.NewMem(), "state")

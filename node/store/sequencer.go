@@ -15,23 +15,25 @@ import (
 )
 
 var (
-	// ErrOutcomeUnknown: the write may or may not survive; only the leader of a later time can tell. It is never to be
+	// ErrOutcomeUnknown means that the write may or may not survive; only a later leader can tell. It must never be
 	// reported as a failure. All errors of Wait wrap it.
 	ErrOutcomeUnknown = errors.New("outcome unknown")
 	// ErrNotOpen is why a Sequencer takes no batches before its first Open.
 	ErrNotOpen = errors.New("this member does not lead")
-	// ErrEntryTooLarge: one transaction's effects exceed SequencerOptions.MaxEntryBytes. Nothing of it was written.
+	// ErrEntryTooLarge means that one transaction's effects exceed SequencerOptions.MaxEntryBytes. None of them was
+	// written.
 	ErrEntryTooLarge = errors.New("write is too large")
-	// ErrKeyTooLong: a key to be written is longer than a quarter of SequencerOptions.MaxEntryBytes. Nothing of it was written.
+	// ErrKeyTooLong means that a key to be written is longer than a quarter of SequencerOptions.MaxEntryBytes. Nothing of
+	// the transaction was written.
 	ErrKeyTooLong = errors.New("key is too long")
 )
 
 // SequencerOptions are fixed for a Sequencer's life.
 type SequencerOptions struct {
-	// Clock returns the wall clock in unix milliseconds. Required. It may jump; leader time does not go back.
+	// Clock returns the wall clock in unix milliseconds. Required. It may jump; leader time never goes back.
 	Clock func() int64
-	// Monotonic returns the time since some moment, by a clock that does not jump. Leader time goes by it while it is ahead of Clock.
-	// Default: the process's.
+	// Monotonic returns the time since some fixed moment, by a clock that does not jump. Leader time follows it while
+	// leader time is ahead of Clock. Default: the process's monotonic clock.
 	Monotonic func() time.Duration
 	// MaxBytes and MaxEntries bound what is queued or in flight; above either, Run blocks. MaxBytes may be exceeded by
 	// one batch. Defaults DefaultMaxBytes and 262144.
@@ -39,17 +41,18 @@ type SequencerOptions struct {
 	MaxEntries int
 	// MaxEntryBytes bounds one entry. Default and upper bound MaxEntryBytes.
 	MaxEntryBytes int
-	// OnQueued is called after a batch that has queued entries, without a lock, by whoever called Run or Offer; nil: nobody is. It must
-	// not wait for whoever calls Applied, and for nobody, the disk neither, unless patient: Offer's caller is, Run's is not.
+	// OnQueued, unless nil, is called without a lock after a batch has queued entries, by the caller of Run or Offer. It
+	// must not wait for whoever calls Applied. Unless patient, it must not wait for anything, not even the disk. Offer's
+	// caller is patient; Run's is not.
 	OnQueued func(patient bool)
-	// WaitTimeout is after how long Wait says ErrOutcomeUnknown, where its context has no deadline. Default 10 s.
+	// WaitTimeout is after how long Wait returns ErrOutcomeUnknown if its context has no deadline. Default 10 s.
 	WaitTimeout time.Duration
 }
 
 // DefaultMaxBytes is SequencerOptions.MaxBytes when it is 0.
 const DefaultMaxBytes = 64 << 20
 
-// MaxEntryBytes is what fits a record as its only entry.
+// MaxEntryBytes is the largest entry that fits a record, as its only entry.
 const MaxEntryBytes = replication.MaxPayloadBytes - binary.MaxVarintLen32
 
 func (o SequencerOptions) withDefaults() SequencerOptions {
@@ -66,18 +69,18 @@ func (o SequencerOptions) withDefaults() SequencerOptions {
 	return o
 }
 
-// Ticket names the tail of one leadership's log at some moment: what a reply depends on. A position alone would not do:
-// after a change of leaders the same position may name another write.
+// Ticket identifies the tail of one leadership's log at some moment, which is what a reply depends on. A position alone
+// would not do: after a change of leaders, the same position may name another write.
 type Ticket struct {
 	Epoch    replication.Epoch
 	Position replication.Position
-	// Wrote: the batch added entries of its own. Their commit proves that this member led when the batch was evaluated; that
-	// of entries which were there before proves nothing.
+	// Wrote says that the batch added entries of its own. Their commit proves that this member led when the batch was
+	// evaluated; the commit of entries that were there before proves nothing.
 	Wrote bool
 }
 
-// Sequencer orders the writes of a leader: it turns commands into entries, one after another, each evaluated against
-// everything before it although most of that is not committed yet.
+// Sequencer orders a leader's writes. It turns commands into entries one after another, and evaluates each against
+// everything before it, although most of that is not committed yet.
 //
 // Outline of a write:
 //
@@ -86,14 +89,14 @@ type Ticket struct {
 //	role goroutine Machine.Apply, then Applied: wakes the waiters, forgets what is applied
 //	connection     Wait(ticket) returns; only now is anything answered
 //
-// Why one lock and not one goroutine: handing each pipeline to a goroutine and back costs two scheduler round trips, more
-// than most commands take to evaluate. The lock is held for the evaluation only, never for the log, the network or (with
-// Prefetch) the disk.
+// Why one lock instead of one goroutine: handing each pipeline to a goroutine and back costs two scheduler round trips,
+// more than most commands take to evaluate. The lock is held for the evaluation only, never for the log, the network or
+// (with Prefetch) the disk.
 //
 // Invariants, under mu:
 //  1. Entries base..tail are in flight; those from taken on have not been taken. flight holds them in order.
-//  2. overlay holds, for every key touched by base..tail, what the last of them made of it.
-//  3. Applied state holds at least everything below base, and the overlay hides what it may hold above.
+//  2. For every key that base..tail touch, overlay holds what the last of those entries made of it.
+//  3. Applied state includes at least everything below base. The overlay hides whatever else it may include.
 //  4. Replies computed in Run may depend on any entry up to tail, so each waits for tail.
 type Sequencer struct {
 	m       *Machine
@@ -101,7 +104,7 @@ type Sequencer struct {
 	pending chan struct{}
 	clock   leaderClock
 
-	mu       sync.Mutex // guards all below; waits.mu is never held together with it
+	mu       sync.Mutex // guards all below; never held together with waits.mu
 	err      error      // why closed; nil while open
 	held     bool
 	epoch    replication.Epoch
@@ -111,9 +114,9 @@ type Sequencer struct {
 	bytes    int64 // of entries in flight, with entryOverhead each
 	flight   flight
 	overlay  overlay
-	arena    []byte // the entries' bytes; appended to, never changed, left to the garbage collector when full
+	arena    []byte // the entries' bytes; append-only, and left to the garbage collector when full
 	batch    Batch
-	foreseen *Foresight // of the batch; nil: none
+	foreseen *Foresight // of the current batch; nil: none
 	entrance entrance
 
 	waits    commitWaits
@@ -126,7 +129,7 @@ type Sequencer struct {
 	payload []byte
 }
 
-// entryOverhead is what an entry in flight costs besides its bytes: queue slot and overlay entry.
+// entryOverhead is what an entry in flight costs besides its bytes: a queue slot and an overlay entry.
 const entryOverhead = 160
 
 // NewSequencer returns a closed Sequencer on m.
@@ -139,10 +142,10 @@ func NewSequencer(m *Machine, o SequencerOptions) *Sequencer {
 	return s
 }
 
-// Open starts leading epoch e: the next entry gets position next. Everything below next must be applied already (a leader
-// opens once its own barrier is committed and applied), because evaluation starts from applied state; else Open fails. It
-// fails too when it is open or e is not above every epoch it was opened in. Nothing of an earlier leadership survives.
-// Called by the role goroutine.
+// Open starts leading epoch e: the next entry gets position next. Everything below next must be applied already, because
+// evaluation starts from applied state; otherwise Open fails. (A leader opens once its own barrier is committed and
+// applied.) Open also fails if the Sequencer is open, or if e is not above every epoch that it was opened in. Nothing of
+// an earlier leadership survives. Called by the role goroutine.
 func (s *Sequencer) Open(e replication.Epoch, next replication.Position) error {
 	if at := s.m.Applied().Position; at+1 != next {
 		return fmt.Errorf("open sequencer in epoch %d at position %d: applied is %d", e, next, at)
@@ -162,9 +165,9 @@ func (s *Sequencer) Open(e replication.Epoch, next replication.Position) error {
 	return nil
 }
 
-// Close ends the leadership: Run fails with err from now on, what was queued and not taken is dropped, and waiters get
-// ErrOutcomeUnknown, except those whose position Applied has covered: they get nil. Closing twice replaces err. When Close
-// returns, no batch is being evaluated. Called by the role goroutine.
+// Close ends the leadership. From now on Run fails with err. Entries that were queued but not taken are dropped. Waiters
+// get ErrOutcomeUnknown, except those whose position Applied has covered: they get nil. Closing again replaces err. When
+// Close returns, no batch is being evaluated. Called by the role goroutine.
 func (s *Sequencer) Close(err error) {
 	if err == nil {
 		err = ErrNotOpen
@@ -181,8 +184,9 @@ func (s *Sequencer) Close(err error) {
 	s.tellSettled()
 }
 
-// Hold makes new batches wait until Release or Close, and returns the position after which nothing comes until then. For
-// handing over: once that position is committed everywhere, a successor can take over with nothing lost or unknown.
+// Hold makes new batches wait until Release or Close, and returns the position after which nothing is added until then.
+// It serves a handover: once that position is committed everywhere, a successor can take over with no write lost or
+// unknown.
 func (s *Sequencer) Hold() replication.Position {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -198,16 +202,16 @@ func (s *Sequencer) Release() {
 	s.admitNext()
 }
 
-// Now returns leader time in unix milliseconds: it follows Clock but never goes back (see leaderClock), and is at or above the time that any
-// finished batch was evaluated at. Records are to be sealed with it, so that a record is never older than what was decided
-// for it.
+// Now returns leader time in unix milliseconds. It follows Clock but never goes back (see leaderClock), and it is never
+// before the time at which any finished batch was evaluated. Records must be sealed with it, so that no record is older
+// than what was decided for it.
 func (s *Sequencer) Now() int64 { return s.clock.now() }
 
-// Prefetch reads a key from disk into memory, so that the Run that follows finds them in memory: mu is then not
-// held over a disk read, which every other connection would wait for. It costs about as much as one Get a key; use it for
-// commands that read before they write, on keys that may be cold. Errors are left to Run, which will meet them again.
+// Prefetch reads a key from disk into memory, so that the following Run finds it there and does not hold mu over a disk
+// read, which every other connection would wait for. It costs about as much as one Get per key. Use it for commands that
+// read before they write, on keys that may be cold. It drops errors, because Run will meet them again.
 //
-// It tells how long the value is, in bytes, and whether it was there already.
+// It returns the length of the value in bytes, and whether the key was in memory already.
 func (s *Sequencer) Prefetch(key []byte) (size int, resident bool) {
 	if !s.m.gate.enter() {
 		return 0, false
@@ -221,7 +225,7 @@ func (s *Sequencer) Prefetch(key []byte) (size int, resident bool) {
 	return size, known
 }
 
-// Resident reports whether Prefetch of key would find it in memory, so that Run may do without; it does not wait.
+// Resident reports whether Prefetch of key would find it in memory, so that Run needs no Prefetch. It does not wait.
 func (s *Sequencer) Resident(key []byte) (size int, resident bool) {
 	if !s.m.gate.enter() {
 		return 0, false
@@ -231,21 +235,22 @@ func (s *Sequencer) Resident(key []byte) (size int, resident bool) {
 	return size, known
 }
 
-// Leads reports whether the leadership that gave t still goes on.
+// Leads reports whether the leadership that issued t is still in office.
 func (s *Sequencer) Leads(t Ticket) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.err == nil && s.epoch == t.Epoch
 }
 
-// Settled returns what Wait would, if that would not wait.
+// Settled returns what Wait would return, if Wait would not block.
 func (s *Sequencer) Settled(t Ticket) (done bool, err error) {
 	s.waits.mu.Lock()
 	defer s.waits.mu.Unlock()
 	return s.waits.settled(t)
 }
 
-// OnSettled has f called whenever Settled may have changed, by the goroutine that has changed it: f must not wait for anybody.
+// OnSettled registers f to be called whenever Settled may have changed, by the goroutine that has changed it. f must not
+// block.
 func (s *Sequencer) OnSettled(f func()) {
 	for {
 		before := s.watchers.Load()
@@ -269,7 +274,7 @@ func (s *Sequencer) tellSettled() {
 }
 
 // Wait returns nil once everything t names is committed and applied. Every error wraps ErrOutcomeUnknown: the leader was
-// deposed, ctx ended, or it has no deadline and WaitTimeout passed.
+// deposed, ctx ended, or ctx has no deadline and WaitTimeout passed.
 func (s *Sequencer) Wait(ctx context.Context, t Ticket) error {
 	return s.waits.wait(ctx, t, s.opt.WaitTimeout)
 }

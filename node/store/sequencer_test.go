@@ -76,7 +76,7 @@ func TestEntryTooLarge(t *testing.T) {
 	}
 }
 
-// A transaction that is too large takes no more memory than one that is not, however much it goes on to write.
+// A transaction that is too large takes no more memory than one that is not, however much more it writes.
 func TestTransactionTooLargeStopsGrowing(t *testing.T) {
 	l := newLeader(t, SequencerOptions{MaxEntryBytes: 100_000})
 	_, err := l.s.Run(t.Context(), func(b *Batch) {
@@ -121,7 +121,7 @@ func TestPanicDiscards(t *testing.T) {
 			}()
 			_, _ = l.s.Run(t.Context(), f)
 		}()
-		if got := l.get("k"); got != "" { // would hang, had the panic left the lock
+		if got := l.get("k"); got != "" { // would hang if the panic had left the lock held
 			t.Errorf("%s: the transaction was kept: %q", name, got)
 		}
 	}
@@ -200,15 +200,15 @@ func TestLeaderTimeNeverFalls(t *testing.T) {
 	if l.m.AppliedTime() != start+60 {
 		t.Errorf("the record is of %d", l.m.AppliedTime()-start)
 	}
-	// A new leader's wall clock is behind: it goes on from the last record.
+	// A new leader's wall clock is behind: leader time continues from the last record.
 	s := NewSequencer(l.m, SequencerOptions{Clock: l.clock.read, Monotonic: l.clock.elapsed})
 	if err := s.Open(9, l.end.Position+1); err != nil || s.Now() != start+60 {
 		t.Errorf("the next leader starts at %d (%v)", s.Now()-start, err)
 	}
 }
 
-// TestOverlayFreesOldKeys checks what the overlay relies on: assigning to a string key of a map replaces the key's
-// bytes, so that a key written all the time does not keep the first entry that wrote it alive.
+// TestOverlayFreesOldKeys checks what the overlay relies on: assigning to a string key of a map replaces the key's bytes,
+// so a key that is written all the time does not keep the first entry that wrote it alive.
 func TestOverlayFreesOldKeys(t *testing.T) {
 	var o overlay
 	o.reset()

@@ -7,8 +7,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// Pending receives when entries were queued since the last Take. One receipt may stand for many; an empty Take after it
-// is possible.
+// Pending returns a channel that receives after entries were queued since the last Take. One receipt may stand for many,
+// and the Take after it may find nothing.
 func (s *Sequencer) Pending() <-chan struct{} { return s.pending }
 
 func (s *Sequencer) signalPending() {
@@ -18,14 +18,14 @@ func (s *Sequencer) signalPending() {
 	}
 }
 
-// maxPayload is how large the payload buffer may stay between calls of Take.
+// maxPayload is how large a payload buffer is kept between calls of Take.
 const maxPayload = 8 << 20
 
 // Take returns the oldest entries that were not taken yet as the payload of a data record: count entries from position
-// first on, as many as fit maxBytes (at most replication.MaxPayloadBytes) but at least one. count is 0 when nothing is
+// first on, as many as fit in maxBytes (at most replication.MaxPayloadBytes) but at least one. count is 0 if nothing is
 // queued. The payload is valid until the next Take. If more is left, Pending receives again.
 //
-// Called by the role goroutine. What was taken must end up in the log in this order, or Close must be called.
+// Called by the role goroutine. What was taken must be appended to the log in this order, or Close must be called.
 func (s *Sequencer) Take(maxBytes int) (first replication.Position, count int, payload []byte) {
 	maxBytes = min(maxBytes, replication.MaxPayloadBytes)
 	s.mu.Lock()
@@ -57,14 +57,14 @@ func (s *Sequencer) Take(maxBytes int) (first replication.Position, count int, p
 	return first, count, s.payload
 }
 
-// cleanSlice is how many applied entries are forgotten before mu is given back once.
+// cleanSlice is how many applied entries are forgotten before mu is released once.
 const cleanSlice = 256
 
-// Applied says that the Machine has applied everything up to p: replies that waited for it are woken in the order of
-// their positions, and the overlay forgets it. Positions of an earlier leadership or the barrier are ignored. Called by
-// the role goroutine, after Machine.Apply; p must have been taken.
+// Applied reports that the Machine has applied everything up to p. It wakes the replies that wait for that, in the order
+// of their positions, and makes the overlay forget it. Positions of an earlier leadership and of the barrier are ignored.
+// Called by the role goroutine, after Machine.Apply; p must have been taken.
 func (s *Sequencer) Applied(p replication.Position) {
-	s.waits.advance(p) // first: the replies need no cleaning
+	s.waits.advance(p) // first: replies do not depend on the cleanup
 	for more := true; more; {
 		s.mu.Lock()
 		more = s.forget(p)

@@ -8,33 +8,35 @@ import (
 
 const (
 	entryHeader = 1 // the version byte
-	// arenaBytes is the size of the pieces that entries are allocated in. Entries above a quarter get their own.
+	// arenaBytes is the size of the arenas that entries are allocated in. Entries larger than a quarter of that are
+	// allocated separately.
 	arenaBytes = 256 << 10
-	// keyPart: a key may be so many times shorter than an entry. What removes a key names it twice, and an entry must do to remove it.
+	// keyPart is by which factor a key must be shorter than an entry may be. Removing a key can name it twice, and one
+	// entry must have room for that.
 	keyPart = 4
 )
 
-// Tx is one transaction: its reads see everything before it and its own writes; its writes become one entry, so they are
-// applied, and lost, together. It is valid between Begin and End or Discard.
+// Tx is one transaction. Its reads see everything before it and its own writes. Its writes become one entry, so they are
+// applied, or lost, together. A Tx is valid between Begin and End or Discard.
 type Tx struct {
 	s     *Sequencer
 	now   int64
 	entry []byte // effects so far
 	home  home   // where entry lives
-	// expiries are the keys that were read from applied state and have an expiry: overwriting them can remove their index
-	// entry, because it is known by then.
+	// expiries are the expiry times of the keys that were read from applied state. Overwriting such a key can also remove
+	// its index entry, because the entry is known.
 	expiries map[string]int64
-	refused  error // why it cannot become an entry: it takes no more effects
+	refused  error // why it cannot become an entry; it takes no more effects then
 }
 
-// home is where a transaction's entry lives, and so what becomes of the arena at its end.
+// home is where a transaction's entry is allocated, which decides what becomes of the arena at its end.
 type home uint8
 
 const (
 	homeArena home = iota // at the end of the arena
-	homeFresh             // alone in a new arena: the old one had too little left
-	homeAlone             // memory of its own, because it is large; the arena was not used
-	homeLeft              // memory of its own; what it left behind in the arena is in use by the overlay
+	homeFresh             // alone in a new arena, because the old one had too little left
+	homeAlone             // separate memory, because it is large; the arena was not used
+	homeLeft              // separate memory; the overlay still uses what it left behind in the arena
 )
 
 func (tx *Tx) begin() {
@@ -46,14 +48,14 @@ func (tx *Tx) begin() {
 	tx.home, tx.refused = homeArena, nil
 }
 
-// end keeps or reverts what the transaction did to arena and overlay.
+// end keeps or reverts what the transaction did to the arena and the overlay.
 func (tx *Tx) end(keep bool) {
 	s := tx.s
 	if keep {
 		s.overlay.keep()
 		s.arena = tx.arenaAfter()
 	} else {
-		s.overlay.revert() // the arena keeps its length: the bytes will be written over
+		s.overlay.revert() // the arena keeps its length, so the bytes will be overwritten
 	}
 	tx.entry = nil
 	clear(tx.expiries)
@@ -76,8 +78,8 @@ func (tx *Tx) arenaAfter() []byte {
 	}
 }
 
-// reserve makes room for n more bytes of effects. When the entry has to move, the bytes it leaves behind stay as they are
-// while the overlay may use them. False: there are too many, and End will say so.
+// reserve makes room for n more bytes of effects. If the entry has to move, the bytes it leaves behind stay unchanged as
+// long as the overlay may use them. It returns false if the entry would become too large; End will return the error.
 func (tx *Tx) reserve(n int) bool {
 	need := len(tx.entry) + n
 	switch limit := tx.s.opt.MaxEntryBytes; {
@@ -92,7 +94,7 @@ func (tx *Tx) reserve(n int) bool {
 	return true
 }
 
-// move takes the entry to where there is room for so many bytes.
+// move moves the entry to where there is room for need bytes.
 func (tx *Tx) move(need int) {
 	used := len(tx.s.overlay.undo) > 0
 	switch {
@@ -107,20 +109,20 @@ func (tx *Tx) move(need int) {
 	}
 	size := need
 	if used {
-		size = max(need, 2*len(tx.entry)) // it keeps growing
+		size = max(need, 2*len(tx.entry)) // it is likely to grow further
 	}
 	tx.entry = append(make([]byte, 0, size), tx.entry...)
 }
 
-// Refused reports whether End will refuse what was written so far: nothing that comes after it happens either.
+// Refused reports whether End will reject what was written so far. In that case later effects do not happen either.
 func (tx *Tx) Refused() bool { return tx.refused != nil }
 
-// Now returns leader time (unix ms), the same throughout a batch.
+// Now returns leader time (unix ms). It is the same throughout a batch.
 func (tx *Tx) Now() int64 { return tx.now }
 
 // Get returns what key holds now: applied state, overlaid with every entry in flight and this transaction's own writes. A
 // key whose expiry is due is absent. Data must not be changed and is valid until the batch ends or the transaction is
-// discarded. Errors are the database's; the caller should Discard.
+// discarded. Errors come from the database; on an error, the caller should Discard.
 func (tx *Tx) Get(key []byte) (Value, bool, error) {
 	v, found, err := tx.s.current(key)
 	if err != nil || !found {
@@ -155,10 +157,10 @@ func (tx *Tx) note(key []byte, v Value) {
 }
 
 // Put makes v the value of key, whatever it held. It reads nothing (a blind SET stays blind) and copies key and v.Data.
-// A v that is expired already (0 < ExpireAt <= Now) deletes the key instead, as Redis does.
+// If v has already expired (0 < ExpireAt <= Now), Put deletes the key instead, as Redis does.
 //
-// v.Type must be TypeString, and ExpireAt not negative; anything else is a programming error and panics. What is longer than a key or an
-// entry may be, End refuses.
+// v.Type must be TypeString, and ExpireAt must not be negative; anything else is a programming error and panics. If the
+// key or the entry becomes too long, End returns an error.
 func (tx *Tx) Put(key []byte, v Value) {
 	if !v.Type.storable() || v.ExpireAt < 0 {
 		panic(fmt.Sprintf("store: put of a %v that expires at %d", v.Type, v.ExpireAt))
@@ -181,7 +183,7 @@ func (tx *Tx) Put(key []byte, v Value) {
 	tx.s.overlay.set(stored, pendingKey{at: tx.s.tail + 1, present: true, value: v})
 }
 
-// Delete removes key and reports whether it was there; if not, there is no effect.
+// Delete removes key and reports whether it was there. If it was not, there is no effect.
 func (tx *Tx) Delete(key []byte) (existed bool, err error) {
 	existed, err = tx.Exists(key)
 	if existed && err == nil {
@@ -190,7 +192,7 @@ func (tx *Tx) Delete(key []byte) (existed bool, err error) {
 	return existed, err
 }
 
-// Flush removes every key. One effect, however many keys there are.
+// Flush removes every key. That is one effect, however many keys there are.
 func (tx *Tx) Flush() {
 	if !tx.reserve(1) {
 		return
@@ -200,7 +202,7 @@ func (tx *Tx) Flush() {
 	tx.s.overlay.flush(tx.s.tail + 1)
 }
 
-// remove deletes key without looking.
+// remove deletes key without checking whether it is there.
 func (tx *Tx) remove(key []byte) {
 	tx.unindex(key, 0)
 	if !tx.reserve(len(key) + 1 + binary.MaxVarintLen64) {
@@ -210,8 +212,8 @@ func (tx *Tx) remove(key []byte) {
 	tx.s.overlay.set(tail(tx.entry, len(key)), pendingKey{at: tx.s.tail + 1})
 }
 
-// unindex drops the expiry index entry of key's present value where that is known without reading, unless the next value
-// expires at the same time. Where it is not known the entry stays behind and Expire removes it when it is due.
+// unindex removes the expiry index entry of key's present value if that entry is known without reading, unless the next
+// value expires at the same time. An unknown entry stays behind, and Expire removes it when it is due.
 func (tx *Tx) unindex(key []byte, next int64) {
 	old := int64(0)
 	if p, known := tx.s.overlay.get(key); known {
@@ -234,5 +236,5 @@ func (tx *Tx) dropIndex(key []byte, expireAt int64) {
 // tail returns the last n bytes of b.
 func tail(b []byte, n int) []byte { return b[len(b)-n : len(b) : len(b)] }
 
-// uvarintSize is the length of n as a uvarint.
+// uvarintSize returns the length of n as a uvarint.
 func uvarintSize(n int) int { return (bits.Len64(uint64(n)|1) + 6) / 7 }

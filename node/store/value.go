@@ -11,7 +11,7 @@ type Type uint8
 const (
 	// TypeNone is the type of no value; TYPE answers it for an absent key. Never stored.
 	TypeNone Type = 0
-	// TypeString is a string of bytes, also the counters of INCR.
+	// TypeString is a string of bytes, including the counters of INCR.
 	TypeString Type = 1
 	// Reserved for collections; see "On disk" in the package comment.
 	TypeHash Type = 2
@@ -20,7 +20,7 @@ const (
 	TypeZSet Type = 5
 )
 
-// String is the name Redis's TYPE answers with.
+// String returns the name that Redis's TYPE answers with.
 func (t Type) String() string {
 	switch t {
 	case TypeNone:
@@ -40,20 +40,21 @@ func (t Type) String() string {
 	}
 }
 
-// storable reports whether this version can apply values of type t. Collections are refused until their members are
-// written too: a member that accepted what another refuses would diverge.
+// storable reports whether this version can apply values of type t. Collections are rejected until their members are
+// stored too: a member that accepted what another rejects would diverge.
 func (t Type) storable() bool { return t == TypeString }
 
 // Value is what a key holds.
 type Value struct {
 	Type Type
-	// ExpireAt is the unix time in milliseconds from which on the key is absent; 0: never.
+	// ExpireAt is the unix time in milliseconds from which on the key is absent; 0 means never.
 	ExpireAt int64
-	// Data is the string's bytes. Who owns it is told where a Value is returned.
+	// Data is the string's bytes. Functions that return a Value document who owns it.
 	Data []byte
 }
 
-// expired reports whether v is absent at now (unix ms). As in Redis, a key lives through the millisecond before ExpireAt.
+// expired reports whether v is absent at now (unix ms). As in Redis, a key lives until the end of the millisecond before
+// ExpireAt.
 func (v Value) expired(now int64) bool { return v.ExpireAt != 0 && v.ExpireAt <= now }
 
 const (

@@ -104,7 +104,7 @@ func TestWaitOutcomes(t *testing.T) {
 		check("late, applied", nil)
 		start("late, not applied", t.Context(), at(3, 12))
 		check("late, not applied", ErrOutcomeUnknown)
-		c.advance(20) // of the next leader's entries, as a follower
+		c.advance(20) // positions of the next leader's entries, applied as a follower
 		start("late, position of another's write", t.Context(), at(3, 12))
 		check("late, position of another's write", ErrOutcomeUnknown)
 
@@ -144,7 +144,7 @@ func TestWaitsWakeInOrder(t *testing.T) {
 	})
 }
 
-// tryRun starts a Run and returns where its error arrives.
+// tryRun starts a Run and returns a channel that receives its error.
 func tryRun(ctx context.Context, s *Sequencer, ran func()) <-chan error {
 	done := make(chan error, 1)
 	go func() {
@@ -232,7 +232,7 @@ func TestHoldAndClose(t *testing.T) {
 	blocked(t, l.s, 1)
 	two := tryRun(t.Context(), l.s, func() {})
 	blocked(t, l.s, 2)
-	l.settle() // frees room, but held is held
+	l.settle() // frees room, but the hold still blocks
 	blocked(t, l.s, 2)
 	l.s.Release()
 	if err := errors.Join(<-one, <-two); err != nil {

@@ -17,12 +17,12 @@ type waiter struct {
 	result     chan error // cap 1
 }
 
-// newWaiter makes a waiter for p. Waiters are not pooled: a pooled timer would be shared between synctest bubbles, and
-// there is one wait a pipeline only.
+// newWaiter returns a waiter for p. Waiters are not pooled: a pooled timer would be shared between synctest bubbles, and
+// there is only one wait per pipeline.
 func newWaiter(p replication.Position) *waiter { return &waiter{pos: p, result: make(chan error, 1)} }
 
 // waitList keeps waiters in the order of their positions, so that they are woken in that order, each by a channel of its
-// own. Its owner's lock guards it; waking happens after that lock was released.
+// own. Its owner's lock guards it; waiters are woken after that lock has been released.
 //
 // New waiters nearly always have the largest position so far, so they are inserted from the back.
 type waitList struct{ head, tail *waiter }
@@ -83,7 +83,7 @@ func (l *waitList) take(p replication.Position) *waiter {
 // takeAll unlinks every waiter.
 func (l *waitList) takeAll() *waiter { return l.take(^replication.Position(0)) }
 
-// wake gives err to w and those linked after it.
+// wake sends err to w and those linked after it.
 func (w *waiter) wake(err error) {
 	for w != nil {
 		next := w.next
@@ -95,8 +95,8 @@ func (w *waiter) wake(err error) {
 
 var errWaitTimeout = errors.New("timed out")
 
-// await returns w's result; or ctx's cause or errWaitTimeout when that comes first, after unlinking w from l. mu guards l. timeout
-// counts where ctx has no deadline, unless it is 0.
+// await returns w's result. If ctx ends or timeout passes first, it unlinks w from l and returns ctx's cause or
+// errWaitTimeout. mu guards l. timeout counts only if ctx has no deadline; 0 is none.
 func (w *waiter) await(ctx context.Context, mu *sync.Mutex, l *waitList, timeout time.Duration) error {
 	var late <-chan time.Time
 	if _, bounded := ctx.Deadline(); timeout > 0 && !bounded {
@@ -120,7 +120,7 @@ func (w *waiter) await(ctx context.Context, mu *sync.Mutex, l *waitList, timeout
 	}
 	mu.Unlock()
 	if !queued {
-		return <-w.result // it was being woken at the same moment: that answer is the better one
+		return <-w.result // it was being woken at the same moment, and that result is the better answer
 	}
 	return gaveUp
 }
