@@ -100,7 +100,7 @@ func (d *decision) toRestart(rec Record, p Plan) judgement {
 	case p.State == Updating:
 		return judgement{false, p.Reason, p.Message}
 	default:
-		return judgement{false, v1alpha1.ReasonUpdating, fmt.Sprintf("%d members are to be restarted.", n)}
+		return judgement{false, v1alpha1.ReasonUpdating, toBeRestarted(n) + "."}
 	}
 }
 

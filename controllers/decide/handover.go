@@ -24,7 +24,7 @@ func (d *decision) requested(rec Record) (Plan, bool) {
 		return plan(Stable, v1alpha1.ReasonLeaderElected, "%s leads already.", request).
 			do(d.outcome(request, v1alpha1.ResultSucceeded, rec, "%s leads already", request)), true
 	case d.Pass.HandoverError != "":
-		return plan(HandingOver, v1alpha1.ReasonFailoverFailed, "The handover to %s failed: %s.", request, d.Pass.HandoverError).
+		return plan(HandingOver, v1alpha1.ReasonFailoverFailed, "The requested handover (%s) failed: %s.", request, d.Pass.HandoverError).
 			do(d.outcome(request, v1alpha1.ResultFailed, rec, "%s", d.Pass.HandoverError)), true
 	}
 	to, why := d.heir(rec, request)
@@ -231,7 +231,11 @@ func (d *decision) whyNotCaughtUp(rec Record, m Member) string {
 
 // refuse answers a request without acting on it.
 func (d *decision) refuse(request, why string) Plan {
-	return plan(HandingOver, v1alpha1.ReasonFailoverRefused, "%s cannot lead: %s.", request, why).
+	what := request + " cannot lead"
+	if request == v1alpha1.FailoverToAny {
+		what = "No other member can lead"
+	}
+	return plan(HandingOver, v1alpha1.ReasonFailoverRefused, "%s: %s.", what, why).
 		do(d.outcome(request, v1alpha1.ResultRefused, Record{}, "%s", why))
 }
 

@@ -187,7 +187,7 @@ func (d *decision) update(rec Record) (Plan, bool) {
 		return d.replace(rec, missed[0])
 	}
 	if others = cmp.Or(others, unready); others != "" {
-		return plan(Updating, v1alpha1.ReasonUpdating, "%d members are to be restarted; waiting: %s.", len(outdated), others).again(soon), true
+		return plan(Updating, v1alpha1.ReasonUpdating, "%s; waiting: %s.", toBeRestarted(len(outdated)), others).again(soon), true
 	}
 	for _, m := range outdated {
 		if m.Name != rec.Leader.Member {
@@ -195,6 +195,14 @@ func (d *decision) update(rec Record) (Plan, bool) {
 		}
 	}
 	return d.updateLeader(rec, outdated[0])
+}
+
+// toBeRestarted says how many members are.
+func toBeRestarted(n int) string {
+	if n == 1 {
+		return "1 member is to be restarted"
+	}
+	return fmt.Sprintf("%d members are to be restarted", n)
 }
 
 // getNowhere reports whether everyone missing answers but has made no progress for a long time, with a pod of an outdated

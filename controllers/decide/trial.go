@@ -54,14 +54,13 @@ func (d *decision) try(rec Record, m Member) (Plan, bool) {
 	case t.Refused == "" && rest > 0:
 		return Plan{}, false
 	case t.Refused == "":
-		p = plan(Updating, v1alpha1.ReasonUpdating, "%d members are to be restarted; the API server is asked first whether it takes "+
-			"their new pods.", n)
+		p = plan(Updating, v1alpha1.ReasonUpdating, "%s; the API server is asked first whether it takes the new pods.", toBeRestarted(n))
 	case t.Unclear:
-		p = plan(Updating, v1alpha1.ReasonApplyFailed, "%d members are to be restarted, and the API server cannot say whether it takes "+
-			"their new pods: %s. They stay as they are until it can.", n, t.Refused)
+		p = plan(Updating, v1alpha1.ReasonApplyFailed, "%s, and the API server cannot say whether it takes the new pods: %s. "+
+			"Nobody is restarted until it can.", toBeRestarted(n), t.Refused)
 	default:
-		p = plan(Updating, v1alpha1.ReasonApplyFailed, "%d members are to be restarted, and the API server refuses their new pods: %s. "+
-			"They stay as they are.", n, t.Refused)
+		p = plan(Updating, v1alpha1.ReasonApplyFailed, "%s, and the API server refuses the new pods: %s. Nobody is restarted.",
+			toBeRestarted(n), t.Refused)
 	}
 	if rest > 0 {
 		return p.again(rest), true

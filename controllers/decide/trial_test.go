@@ -34,20 +34,20 @@ func TestNobodyIsRestartedForATemplateThatIsRefused(t *testing.T) {
 		says     string
 		tries    int // at most, within a minute and a half
 	}{
-		"refused":             {3, template, decide.Trial{Refused: noClass}, "3 members are to be restarted, and the API server refuses their new pods: " + noClass + ". They stay as they are.", 3},
-		"refused, one member": {1, template, decide.Trial{Refused: noClass}, "1 members are to be restarted, and the API server refuses their new pods: " + noClass, 3},
-		"a restart":           {3, func(w *world) { w.store.Annotations[v1alpha1.AnnotationRestart] = "monday" }, decide.Trial{Refused: noClass}, "refuses their new pods: " + noClass, 3},
+		"refused":             {3, template, decide.Trial{Refused: noClass}, "3 members are to be restarted, and the API server refuses the new pods: " + noClass + ". Nobody is restarted.", 3},
+		"refused, one member": {1, template, decide.Trial{Refused: noClass}, "1 member is to be restarted, and the API server refuses the new pods: " + noClass, 3},
+		"a restart":           {3, func(w *world) { w.store.Annotations[v1alpha1.AnnotationRestart] = "monday" }, decide.Trial{Refused: noClass}, "refuses the new pods: " + noClass, 3},
 		"the leader alone is left": {3, func(w *world) {
 			w.hash = "v2"
 			w.pods["orders-2"].SpecHash, w.pods["orders-3"].SpecHash = "v2", "v2"
-		}, decide.Trial{Refused: noClass}, "1 members are to be restarted, and the API server refuses", 3},
+		}, decide.Trial{Refused: noClass}, "1 member is to be restarted, and the API server refuses", 3},
 		"a member that does not run": {3, func(w *world) {
 			w.hash = "v2"
 			w.cluster.Vanish("orders-3")
 			w.pods["orders-3"].Trouble = "ImagePullBackOff: no such image"
-		}, decide.Trial{Refused: noClass}, "and the API server refuses their new pods: " + noClass, 3},
+		}, decide.Trial{Refused: noClass}, "and the API server refuses the new pods: " + noClass, 3},
 		"unclear": {3, template, decide.Trial{Refused: "failed calling webhook", Unclear: true},
-			"3 members are to be restarted, and the API server cannot say whether it takes their new pods: failed calling webhook. They stay as they are until it can.", 18},
+			"3 members are to be restarted, and the API server cannot say whether it takes the new pods: failed calling webhook. Nobody is restarted until it can.", 18},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := started(t, tc.replicas, int32(min(1, tc.replicas-1)))
