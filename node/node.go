@@ -30,7 +30,7 @@ type Node struct {
 	passwords *passwords
 	clients   *resp.Server
 	serving   atomic.Pointer[resp.Server] // clients, for the role goroutine, which begins before it is there
-	// writeTimeout is what a leader told last; 0: nothing.
+	// writeTimeout is what a leader last told, as a time.Duration; 0 if none has.
 	writeTimeout atomic.Int64
 	probe        *lease.DiskProbe
 	followed     atomic.Pointer[time.Time] // when it was seen last, by Ready, that a leader is heard, and reads are not behind what the process before has shown
