@@ -16,7 +16,7 @@ type gate struct{ reason, message string }
 // passage says that a failover may go on, and what that may cost.
 type passage struct {
 	lossy bool
-	// atMost bounds the lost writes that anybody was ever told of; meaningful only if bounded is set.
+	// atMost bounds the lost writes, as far as anyone ever heard of them; meaningful only if bounded is set.
 	atMost  int64
 	bounded bool
 }
@@ -45,9 +45,9 @@ func (d *decision) fenceGate(rec Record, ev evidence) (passage, *gate) {
 const dropUnwanted = "delete the claims that hold data which is not wanted any more, and then their pods"
 
 // everyMemberGate is the condition after the record was lost. The rules are unknown then, so every member must answer
-// with data. An empty member may have lost everything, so it only suffices where loss is allowed. Even where loss is
-// allowed, members with a pod or a volume get time to answer: members start one after another, and the first may be the
-// one that is furthest behind.
+// with data. An empty member may have lost everything, so it counts only where loss is allowed. Even there, members with
+// a pod or a volume get time to answer: members start one after another, and the first may be the one that is furthest
+// behind.
 func (d *decision) everyMemberGate(rec Record, ev evidence, pass *passage) *gate {
 	var missing, late []string
 	waited := d.Held[factAnswered] >= wakePatience

@@ -93,8 +93,8 @@ func (d *decision) writeRules(rec Record, why string, rules []replication.Rule) 
 // follows. Otherwise newcomers are added first, which is always such a step, so that they can help to commit. Then both
 // rules are recorded and in force until the leader has proven that the newer one covers everything committed.
 //
-// A rule with k = 0 is implied by any other, but even then both rules are in force first. A record whose only rule has k
-// = 0 implies that the leader is over once its Lease has expired, and only a leader that goes by such a rule needs its
+// Any rule implies one with k = 0, but even then both rules are in force first. If a record names only a rule with k = 0,
+// it follows that the leader is over once its Lease has expired, and only a leader that goes by such a rule needs its
 // Lease to acknowledge.
 func nextRules(now, want replication.Rule) []replication.Rule {
 	both := []replication.Rule{now, want}
