@@ -17,7 +17,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// backend is the member as client connections see it.
+// backend implements resp.Backend: it is the member as client connections see it. Methods without a comment are
+// documented there.
 type backend struct {
 	run         *role.Runner
 	consistency Consistency

@@ -33,7 +33,7 @@ type Node struct {
 	// writeTimeout is the write timeout that a leader last told, as a time.Duration; 0 if none has.
 	writeTimeout atomic.Int64
 	probe        *lease.DiskProbe
-	followed     atomic.Pointer[time.Time] // when Ready last saw that a leader is heard and reads are not behind what the previous process has shown
+	followed     atomic.Pointer[time.Time] // when Ready last saw the leader heard, and reads not behind what the previous process has shown
 	ports        [5]net.Listener           // client, peer, control, leader, metrics; nil if closed
 	cancel       context.CancelFunc
 	running      sync.WaitGroup

@@ -162,7 +162,7 @@ type Pod struct {
 	Node     string
 	Zone     string
 	Cordoned bool // its node takes no new pods, as before a drain
-	Ready    bool // and not being deleted
+	Ready    bool // ready, and not being deleted
 	Failed   bool // it ended and will not run again
 	Deleting bool
 	Departed bool   // its object is gone, and its process still answers: see Departed

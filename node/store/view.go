@@ -26,7 +26,7 @@ type View struct {
 // View returns a view as of now, in unix milliseconds. On a leader now is its own time, on a follower ReadTime.
 func (m *Machine) View(now int64) View { return View{m: m, now: now} }
 
-// ErrNotResident means that only the database, which may have to wait for the disk, can tell whether there is a value.
+// ErrNotResident means that only the database can tell whether there is a value, and reading it may wait for the disk.
 var ErrNotResident = errors.New("the value is not in memory")
 
 // Resident returns a view whose Read and Exists never wait for the database: they return ErrNotResident instead. GetMany
