@@ -16,7 +16,8 @@ type gate struct{ reason, message string }
 // passage says that a failover may go on, and what that may cost.
 type passage struct {
 	lossy bool
-	// atMost bounds the lost writes, as far as anyone ever heard of them; meaningful only if bounded is set.
+	// atMost bounds the lost writes that were ever heard of; the leader may have written more. Meaningful only if bounded
+	// is set.
 	atMost  int64
 	bounded bool
 }

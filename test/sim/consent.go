@@ -7,8 +7,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// forbidLoss has the user of a store without voters withdraw the consent to loss for a while. Some operators do not
-// notice, because their caches are stale.
+// forbidLoss has the user of a store without voters withdraw the consent to loss for a while. Often one operator does not
+// notice, because its cache is frozen.
 func (f *faults) forbidLoss(host string) {
 	if f.w.rule.K > 0 {
 		return
