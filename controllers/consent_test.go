@@ -15,7 +15,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// decoder gets the store as a client does: what the answer does not name keeps its value in the object it is decoded into.
+// decoder decodes the store as a client does: a field that the answer does not name keeps its value in the target object.
 type decoder struct{ *cluster }
 
 func (d decoder) Get(ctx context.Context, key client.ObjectKey, into client.Object, o ...client.GetOption) error {
@@ -29,8 +29,8 @@ func (d decoder) Get(ctx context.Context, key client.ObjectKey, into client.Obje
 	return json.Unmarshal(b, into)
 }
 
-// leaderless is a scene whose leader, without synchronous followers, is lost beyond doubt. The cache shows a store that consents to loss,
-// and the API server the one that is returned.
+// leaderless returns a scene in which the leader, which had no synchronous followers, is lost beyond doubt. The cache
+// shows a store that consents to loss; the API server shows the store that is returned.
 func leaderless(t *testing.T) (*scene, *v1alpha1.ReplicatedStore) {
 	t.Helper()
 	s := newScene(t)
@@ -57,7 +57,7 @@ func replaces(p decide.Plan) bool {
 	return slices.ContainsFunc(p.Actions, func(a decide.Action) bool { _, ok := a.(decide.WriteRecord); return ok })
 }
 
-// A person has taken back what the cache still shows. A lost leader is replaced by what the API server says.
+// A person has withdrawn what the cache still shows. A lost leader is replaced only as the API server's copy allows.
 func TestALeaderIsReplacedByTheNewestSpec(t *testing.T) {
 	for name, tc := range map[string]struct {
 		change func(*v1alpha1.ReplicatedStore)
@@ -75,7 +75,7 @@ func TestALeaderIsReplacedByTheNewestSpec(t *testing.T) {
 				s, now := leaderless(t)
 				if standby {
 					s.Election = &Election{}
-					s.memory.stoodIn = 1 // it has begun already
+					s.memory.stoodIn = 1 // it has already begun to stand in
 				}
 				tc.change(now)
 				plan := s.look(t)
@@ -87,7 +87,7 @@ func TestALeaderIsReplacedByTheNewestSpec(t *testing.T) {
 	}
 }
 
-// What was removed from the store since the cache's copy is not taken over from there.
+// An annotation that is in the cache, but was since removed from the store, has no effect.
 func TestAnAnnotationThatWasRemovedIsNotActedOn(t *testing.T) {
 	s := newScene(t)
 	s.whole()

@@ -16,8 +16,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/render"
 )
 
-// look observes and decides, and does so anew while the decision asks for what was taken from the cache to be read from the API
-// server itself. Most looks find nothing to do and nothing new, and cost the API server nothing.
+// look observes and decides. It starts over as long as the decision asks for something that came from the cache to be
+// read from the API server itself. Most looks find nothing to do and nothing new, and cost the API server nothing.
 func (p *pass) look(ctx context.Context) (decide.Plan, error) {
 	for {
 		obs, err := p.observe(ctx)
@@ -37,7 +37,7 @@ func (p *pass) look(ctx context.Context) (decide.Plan, error) {
 	}
 }
 
-// observe reads everything a decision needs, and changes nothing.
+// observe reads everything that a decision needs, and changes nothing.
 func (p *pass) observe(ctx context.Context) (decide.Observed, error) {
 	if err := p.refreshStore(ctx); err != nil {
 		return decide.Observed{}, err
@@ -76,7 +76,8 @@ func (p *pass) observe(ctx context.Context) (decide.Observed, error) {
 	}, nil
 }
 
-// refreshStore reads the store anew where that is to do, and where a stale copy could ask for the same failover twice.
+// refreshStore reads the store from the API server if that is required, and whenever a failover is requested, because a
+// stale copy could request the same failover twice.
 func (p *pass) refreshStore(ctx context.Context) error {
 	if p.store.Annotations[v1alpha1.AnnotationFailover] != "" {
 		p.uncached.Store = true
@@ -84,7 +85,7 @@ func (p *pass) refreshStore(ctx context.Context) error {
 	if !p.uncached.Store {
 		return nil
 	}
-	store := &v1alpha1.ReplicatedStore{} // decoded into the old copy, annotations that were removed would stay
+	store := &v1alpha1.ReplicatedStore{} // a new one: decoding into the old copy would keep annotations that were removed
 	if err := p.Reader.Get(ctx, client.ObjectKeyFromObject(p.store), store); err != nil {
 		return fmt.Errorf("get store uncached: %w", err)
 	}
@@ -97,7 +98,7 @@ func (p *pass) bare(name string) decide.Member {
 	return decide.Member{Name: name, Ordinal: ordinal, SpecHash: render.SpecHash(p.store)}
 }
 
-// objects lists the members' pods and claims, from the cache where that is to do.
+// objects lists the members' pods and claims, from the cache if that is good enough.
 func (p *pass) objects(ctx context.Context) (map[string]decide.Member, error) {
 	of := []client.ListOption{client.InNamespace(p.store.Namespace), client.MatchingLabels{v1alpha1.LabelStore: p.store.Name}}
 	pods, claims := &corev1.PodList{}, &corev1.PersistentVolumeClaimList{}
@@ -138,8 +139,9 @@ func (p *pass) objects(ctx context.Context) (map[string]decide.Member, error) {
 	return members, nil
 }
 
-// pod is what a decision needs of a pod. One that belongs to an earlier store of the same name is on its way out, and is
-// waited for like one that is being deleted. So is one that belongs to nobody, once it has been told to go.
+// pod returns what a decision needs to know of a pod. A pod that belongs to an earlier store of the same name is on its
+// way out, and is waited for like one that is being deleted. So is a pod that belongs to nobody, once it has been told to
+// go.
 func (p *pass) pod(ctx context.Context, pod *corev1.Pod) *decide.Pod {
 	out := &decide.Pod{
 		UID: pod.UID, IP: pod.Status.PodIP, Port: render.LeaderPort(pod), Node: pod.Spec.NodeName, Role: pod.Labels[v1alpha1.LabelRole],
@@ -165,9 +167,9 @@ func (p *pass) pod(ctx context.Context, pod *corev1.Pod) *decide.Pod {
 	return out
 }
 
-// place tells a pod's zone, from the pod, where the API server copies it (Kubernetes 1.35), or from its node; whether that
-// node takes no new pods, and what is wrong with it. The first two break ties, and move leadership early; so a node that cannot be read is
-// no error.
+// place sets out's zone, whether its node takes no new pods, and what is wrong with the node. The zone is taken from the
+// pod, to which the API server copies it since Kubernetes 1.35, or else from the node. The first two break ties and move
+// leadership early, so it is no error if the node cannot be read.
 func (p *pass) place(ctx context.Context, pod *corev1.Pod, out *decide.Pod) {
 	out.Zone = pod.Labels[corev1.LabelTopologyZone]
 	if pod.Spec.NodeName == "" {
@@ -183,8 +185,8 @@ func (p *pass) place(ctx context.Context, pod *corev1.Pod, out *decide.Pod) {
 	}
 }
 
-// claimOf is what a decision needs of a claim. One that belongs to an earlier store of the same name was to go with that
-// store, and will: it is not taken over.
+// claimOf returns what a decision needs to know of a claim. A claim that belongs to an earlier store of the same name was
+// meant to go with that store, and will, so it is not taken over.
 func claimOf(c *corev1.PersistentVolumeClaim, store *v1alpha1.ReplicatedStore) *decide.Claim {
 	earlier := metav1.GetControllerOf(c) != nil && !metav1.IsControlledBy(c, store)
 	out := &decide.Claim{
@@ -194,7 +196,7 @@ func claimOf(c *corev1.PersistentVolumeClaim, store *v1alpha1.ReplicatedStore) *
 		Requested: c.Spec.Resources.Requests[corev1.ResourceStorage], Capacity: c.Status.Capacity[corev1.ResourceStorage],
 	}
 	for _, cond := range c.Status.Conditions {
-		// Beside Resizing, which is there from the beginning, any other says more.
+		// Resizing is there from the beginning; any other condition says more.
 		if cond.Status == corev1.ConditionTrue && (out.Growth == "" || cond.Type != corev1.PersistentVolumeClaimResizing) {
 			out.Growth, out.GrowthMessage = string(cond.Type), cond.Message
 		}

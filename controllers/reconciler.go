@@ -34,42 +34,44 @@ const (
 
 // Bounds of one pass.
 const (
-	// maxSteps: a failover takes five; what needs more goes on in the next pass.
+	// maxSteps bounds the steps of a pass. A failover takes five; whatever needs more goes on in the next pass.
 	maxSteps = 16
-	// maxPass bounds a pass in time: the longest single step is a handover's hold.
+	// maxPass bounds the duration of a pass. The longest single step is the hold of a handover.
 	maxPass = 30 * time.Second
-	// probeAgainAfter: a member that timed out, or refused, is not asked again within a pass before this, so that a dead leader costs
-	// a failover one timeout, not one a step. (Who refuses as its machine goes down times out a moment later.)
+	// probeAgainAfter is how soon a member that timed out or refused may be asked again within a pass, so that a dead
+	// leader costs a failover one timeout rather than one per step. (A member that refuses because its machine is going
+	// down times out a moment later.)
 	probeAgainAfter = 2 * time.Second
-	// againTimeout is for how long a silent member is asked that timed out the last time: whether it is back shows fast, and a lost
+	// againTimeout is the timeout for a member that timed out the last time. Whether it is back shows quickly, and a lost
 	// leader is judged by how long nothing was heard of it, not by how patiently it was asked.
 	againTimeout = 250 * time.Millisecond
-	// replacedPause comes after a write about a pod or a claim that has been replaced: the cache may show the old one for seconds.
+	// replacedPause is the pause after a write about a pod or claim that has been replaced. The cache may show the old
+	// one for seconds.
 	replacedPause = 100 * time.Millisecond
 )
 
-// Reconciler brings stores to what their spec says.
+// Reconciler brings stores to the state that their specs describe.
 type Reconciler struct {
 	Client client.Client
-	// Reader is uncached: what is acted on is never an authority record from a cache.
+	// Reader is uncached. An authority record from a cache is never acted on.
 	Reader   client.Reader
 	Nodes    nodeclient.Client
 	Recorder events.EventRecorder
 	Clock    clock.PassiveClock
 	Options  render.Options
 	Settings decide.Settings
-	// Election tells whether this operator is the one that acts; nil: it is, from the start.
+	// Election says whether this operator is the one that acts; nil means that it is, from the start.
 	Election *Election
 
 	watcher  *nodeclient.Watcher
-	applies  chan struct{} // one for each child that is being applied; nil: no bound
+	applies  chan struct{} // holds one element for each child that is being applied; nil: no bound
 	memories sync.Map      // types.NamespacedName -> *memory
-	ready    atomic.Bool   // passes are made; see Ready
-	over     chan<- error  // what ends the operator; nil: nothing does
-	telling  sync.Mutex    // held by tellActing, over its metric only
+	ready    atomic.Bool   // passes are being made; see Ready
+	over     chan<- error  // an error sent here ends the operator; may be nil
+	telling  sync.Mutex    // held by tellActing, only while it sets its metric
 }
 
-// Reconcile does one pass: steps of observe, decide, act, until nothing risky is left to do, and then publishes.
+// Reconcile does one pass: it observes, decides and acts until nothing risky is left to do, and then publishes.
 func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	if req == started {
 		r.ready.Store(true)
@@ -89,7 +91,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	p := &pass{Reconciler: r, memory: r.remember(req.NamespacedName), store: store, began: r.Clock.Now()}
 	p.resume(r.Election.undisturbed())
 	if r.Election.acting() {
-		stores.expect(req.NamespacedName, p.began) // whatever becomes of this pass
+		stores.expect(req.NamespacedName, p.began) // however this pass ends
 	}
 	p.uncached.Members, p.replaced = p.replaced, false
 	p.uncached.Store, p.stale = p.stale, false
@@ -102,7 +104,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	case apierrors.IsConflict(err) && p.replaced:
 		return ctrl.Result{RequeueAfter: replacedPause}, nil
 	case apierrors.IsConflict(err):
-		// Somebody else wrote first; what was decided no longer follows from what is. Look again.
+		// Somebody else wrote first, so the decision no longer follows from the facts. Look again.
 		return ctrl.Result{RequeueAfter: time.Millisecond}, nil
 	case err != nil:
 		return ctrl.Result{}, err
@@ -114,7 +116,7 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	}
 }
 
-// sights are those of all stores, of the newest pass of each.
+// sights counts what the newest pass of each store saw of its leader.
 func (r *Reconciler) sights() (s decide.Sights) {
 	r.memories.Range(func(_, m any) bool {
 		s.Count(decide.Sight(m.(*memory).sight.Load()))
@@ -130,25 +132,26 @@ type pass struct {
 	store   *v1alpha1.ReplicatedStore
 	began   time.Time
 	answers decide.Pass
-	seen    decide.Observed // what the present plan was made from
-	// uncached is what is read from the API server itself for the rest of the pass.
+	seen    decide.Observed // what the current plan is based on
+	// uncached names what is read from the API server itself for the rest of the pass.
 	uncached decide.Reads
-	// takenUp is the generation of the spec that was applied to the children in this pass; 0: none.
+	// takenUp is the generation of the spec that was applied to the children in this pass; 0 if none was.
 	takenUp int64
-	// tooLate is the first write about a child that was not done in time: nothing more is applied in this pass.
+	// tooLate is the error of the first write about a child that took too long. Nothing more is applied in this pass
+	// after it.
 	tooLate error
-	again   time.Duration // when to look again, see within; 0: nobody said
+	again   time.Duration // when to look again, see within; 0: not set
 }
 
-// within has the store looked at again after d, or sooner where something else asks for that.
+// within schedules the next look at the store in d, unless an earlier one is scheduled.
 func (p *pass) within(d time.Duration) {
 	if p.again == 0 || d > 0 && d < p.again {
 		p.again = d
 	}
 }
 
-// run takes steps until a plan holds nothing risky. Children are applied last, and only where nothing more urgent was
-// done, or failed: a failover does not wait for them.
+// run takes steps until a plan holds nothing risky. Children are applied last, and only if nothing more urgent was done
+// or failed: a failover does not wait for them.
 func (p *pass) run(ctx context.Context) (decide.Plan, error) {
 	var plan decide.Plan
 	var failed error
@@ -177,7 +180,7 @@ func (p *pass) run(ctx context.Context) (decide.Plan, error) {
 		return plan, failed
 	}
 	err := p.applyChildren(ctx)
-	if err == nil && plan.Reason != v1alpha1.ReasonApplyFailed { // or else members keep pods of an older spec
+	if err == nil && plan.Reason != v1alpha1.ReasonApplyFailed { // otherwise members keep pods of an older spec
 		p.takenUp = p.store.Generation
 	}
 	return plan, errors.Join(failed, err)

@@ -17,7 +17,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// backend is the member as client connections see it.
+// backend implements resp.Backend: it is the member as client connections see it. Methods without a comment are
+// documented there.
 type backend struct {
 	run         *role.Runner
 	consistency Consistency
@@ -25,8 +26,8 @@ type backend struct {
 	paused      atomic.Bool // active expiry is off
 }
 
-// gateWait bounds how long a read waits for the member to become able to serve it: longer than a failover needs as a
-// rule, shorter than clients' timeouts.
+// gateWait bounds how long a read waits for the member to become able to serve it. It is longer than most failovers take,
+// and shorter than clients' timeouts.
 const gateWait = 2 * time.Second
 
 func (b *backend) Machine() *store.Machine {
@@ -51,7 +52,7 @@ func (b *backend) Place() (leads bool, leader string) {
 func (b *backend) Changed() <-chan struct{} { return b.run.Changed() }
 
 // ReadGate implements the consistency levels; see Consistency. After a start it also waits, except with Eventual on a
-// follower, until the state machine is no longer behind what the process before has shown.
+// follower, until the state machine has caught up with everything that the previous process has shown.
 func (b *backend) ReadGate(ctx context.Context) error {
 	if !b.run.Readable() {
 		return resp.ErrLoading
@@ -90,11 +91,11 @@ func (b *backend) WaitAcknowledged(ctx context.Context, p replication.Position, 
 	return b.run.WaitAcknowledged(ctx, p, local, followers)
 }
 
-// Shown implements resp.Backend. It pairs the position with an epoch that is at or above its own: whose log has that epoch has what came
-// before it, and whose log does not ends where the epochs before do.
+// Shown implements resp.Backend. It pairs the position with an epoch at or above the position's own. A log that has this
+// epoch also has what came before it, and a log that lacks it ends where the earlier epochs end.
 func (b *backend) Shown() replication.Mark {
 	g := b.run.Generation()
-	position := g.Machine.Ceiling().Position // first: its epoch is not above that of the log's end
+	position := g.Machine.Ceiling().Position // read first: its epoch is not above that of the log's end
 	return replication.Mark{Epoch: g.Log.Last().Epoch, Position: position}
 }
 
@@ -102,14 +103,15 @@ func (b *backend) Shown() replication.Mark {
 func (b *backend) Holds(m replication.Mark) (holds, leads bool) {
 	led := b.run.Role() == replication.RoleLeader
 	log := b.run.Generation().Log
-	last := log.Last().Position // first: while this member leads, its log only grows
+	last := log.Last().Position // read first: while this member leads, its log only grows
 	holds = m.Position <= log.Epochs().EndOf(m.Epoch, last)
 	return holds, led && b.run.Role() == replication.RoleLeader
 }
 
 func (b *backend) SetActiveExpire(on bool) { b.paused.Store(!on) }
 
-// statusWait is how long INFO and ROLE wait for the role's turn, which a disk that hangs may hold; then they tell what is known without it.
+// statusWait is how long INFO and ROLE wait for the role's turn, which a hanging disk may hold up. After that they report
+// what is known without it.
 const statusWait = 300 * time.Millisecond
 
 func (b *backend) Status() resp.Status {
@@ -144,8 +146,8 @@ func (b *backend) Status() resp.Status {
 	return s
 }
 
-// clientAddress turns a peer's address into the one its clients use: all members of a store listen on the same client
-// port, except where they share a host (then the port is only known to whoever started them).
+// clientAddress turns a peer's address into the one that its clients use. All members of a store listen on the same
+// client port, unless they share a host; then only whoever started them knows the port.
 func (b *backend) clientAddress(peer string) (string, int) {
 	host, _, err := net.SplitHostPort(peer)
 	if err != nil {
@@ -200,7 +202,7 @@ func (b *backend) expire(ctx context.Context) {
 		}
 		next := expireEvery + rand.N(expireEvery/10)
 		if seq := b.Sequencer(); seq != nil && !b.paused.Load() {
-			// An error says that the leadership ended; the next leader goes on.
+			// An error means that the leadership has ended; the next leader goes on.
 			if _, _, more, err := seq.Expire(ctx, expireLimit); more && err == nil {
 				next = 0
 			}

@@ -11,7 +11,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// line is one connection of a client, which is never made anew.
+// line is one client connection, which is never reopened.
 type line struct {
 	t  *testing.T
 	nc net.Conn
@@ -44,14 +44,15 @@ func (l *line) ask(command string) string {
 	return l.read()
 }
 
-// An asynchronous leader acknowledges a write that at most one follower has, and another member is elected without the two, as dataLoss
-// Allow permits. A connection that wrote or read what is lost is not shown an older state, nor told that followers have it: it ends.
+// An asynchronous leader acknowledges a write that at most one follower has. Another member is then elected without those
+// two, as dataLoss Allow permits. A connection that wrote or read the lost write is not shown an older state, nor told
+// that followers have it: it ends.
 func TestConnectionsEndWithWhatTheyHaveSeen(t *testing.T) {
 	for at, entry := range map[string]string{"at the old leader": "m-1", "at a follower": "m-2"} {
 		for name, test := range map[string]struct {
 			question   string
-			early      bool // it is asked while nobody leads
-			alsoReader bool // another connection reads it first
+			early      bool // the question is asked while nobody leads
+			alsoReader bool // another connection reads the write first and then asks
 		}{
 			"a read":       {question: "GET mine"},
 			"a wait":       {question: "WAIT 1 1000"},
@@ -90,7 +91,7 @@ func TestConnectionsEndWithWhatTheyHaveSeen(t *testing.T) {
 	}
 }
 
-// writeUnheard writes over l, which is connected to entry, what only m-1 and perhaps entry get.
+// writeUnheard makes a write over l, which is connected to entry, that only m-1 and perhaps entry receive.
 func (c *cluster) writeUnheard(l *line, entry string) {
 	c.t.Helper()
 	if got := l.ask("SET before 1"); got != "+OK" {
@@ -100,7 +101,7 @@ func (c *cluster) writeUnheard(l *line, entry string) {
 		end := c.status("m-1").Last
 		return c.status("m-2").Last == end && c.status("m-3").Last == end
 	})
-	for name := range c.nodes { // who is fenced takes nothing any more
+	for name := range c.nodes { // fenced members accept nothing any more
 		if name != "m-1" && name != entry {
 			if _, err := c.nodes[name].Fence(c.t.Context(), wire.FenceRequest{Epoch: 2}); err != nil {
 				c.t.Fatal(err)
@@ -112,7 +113,7 @@ func (c *cluster) writeUnheard(l *line, entry string) {
 	}
 }
 
-// lose makes a member lead that does not have what was written unheard. m-1 stays if it is entry.
+// lose makes a member lead that lacks the write of writeUnheard. m-1 is stopped unless it is entry.
 func (c *cluster) lose(entry string) {
 	c.t.Helper()
 	if entry == "m-1" {

@@ -26,21 +26,21 @@ import (
 type Node struct {
 	opt Options
 	run *role.Runner
-	// passwords of clients; nil: none.
+	// passwords of clients; nil if there are none.
 	passwords *passwords
 	clients   *resp.Server
-	serving   atomic.Pointer[resp.Server] // clients, for the role goroutine, which begins before it is there
-	// writeTimeout is what a leader told last; 0: nothing.
+	serving   atomic.Pointer[resp.Server] // clients, for the role goroutine, which starts earlier
+	// writeTimeout is the write timeout that a leader last told, as a time.Duration; 0 if none has.
 	writeTimeout atomic.Int64
 	probe        *lease.DiskProbe
-	followed     atomic.Pointer[time.Time] // when it was seen last, by Ready, that a leader is heard, and reads are not behind what the process before has shown
-	ports        [5]net.Listener           // client, peer, control, leader, metrics; nil where closed
+	followed     atomic.Pointer[time.Time] // when Ready last saw the leader heard, and reads not behind what the previous process has shown
+	ports        [5]net.Listener           // client, peer, control, leader, metrics; nil if closed
 	cancel       context.CancelFunc
 	running      sync.WaitGroup
 
 	once   sync.Once
 	ended  chan struct{}
-	result error // valid after ended
+	result error // valid once ended is closed
 }
 
 const (
@@ -51,7 +51,7 @@ const (
 	portMetrics
 )
 
-// Start opens the data directory and the ports. The node runs until ctx ends or something final happens; Wait tells which.
+// Start opens the data directory and the ports. The node runs until ctx ends or it fails for good; Wait tells which.
 func Start(ctx context.Context, opt Options) (_ *Node, err error) {
 	if err := opt.complete(); err != nil {
 		return nil, err
@@ -110,9 +110,10 @@ func (n *Node) closePorts() {
 	}
 }
 
-// Beside Memory, which is for caches and write buffers: what long requests that are under way, and the log's newest records, may take, as
-// shares of it. Measured with a Go memory limit of 230 MiB, Memory a third of 256 MiB: 200 connections that write 256 KiB take 217 MiB of
-// anonymous memory at most; without bounds 280.
+// Shares of Memory that are used in addition to it. Memory itself is for caches and write buffers; these are for long
+// requests in progress and for the newest records of the log. Measured with a Go memory limit of 230 MiB and Memory a
+// third of 256 MiB: 200 connections that write 256 KiB each take at most 217 MiB of anonymous memory, and 280 MiB without
+// these bounds.
 const (
 	largeShare = 8
 	tailShare  = 4
@@ -130,7 +131,7 @@ func (n *Node) startRunner(ctx context.Context) (*role.Runner, error) {
 		Memory: n.opt.Memory, LogRetain: n.opt.LogRetain, Segments: wal.Options{TailBytes: min(mostTail, n.opt.Memory/tailShare)},
 		Wall: func() int64 { return wallClock().UnixMilli() },
 		WriteTimeout: func(d time.Duration) {
-			n.writeTimeout.Store(int64(d)) // before looking: who serves from now on looks after
+			n.writeTimeout.Store(int64(d)) // before looking at serving: whoever sets that looks at writeTimeout afterwards
 			if c := n.serving.Load(); c != nil {
 				c.SetCommitTimeout(d)
 			}
@@ -157,7 +158,8 @@ func (n *Node) startRunner(ctx context.Context) (*role.Runner, error) {
 	return role.Start(ctx, o)
 }
 
-// peerAddress is the peer port as others reach it: one that listens everywhere leaves the host to its connections.
+// peerAddress returns the address of the peer port as others reach it. If the port listens on all interfaces, the host is
+// empty, and each connection's own host is used instead.
 func peerAddress(l net.Listener) string {
 	if l == nil {
 		return ""
@@ -185,7 +187,7 @@ func (n *Node) serve(ctx context.Context) (err error) {
 		return err
 	}
 	n.serving.Store(n.clients)
-	if d := n.writeTimeout.Load(); d > 0 { // a leader has told it already
+	if d := n.writeTimeout.Load(); d > 0 { // a leader has already told it
 		n.clients.SetCommitTimeout(time.Duration(d))
 	}
 	registry := prometheus.NewRegistry()
@@ -210,11 +212,12 @@ func (n *Node) serve(ctx context.Context) (err error) {
 		n.running.Go(func() { n.servePeers(ctx, l) })
 	}
 	n.running.Go(func() { n.watch(ctx) })
-	go n.watchDisk(ctx) // not waited for: a disk that hangs holds it up
+	go n.watchDisk(ctx) // not waited for, because a hanging disk holds it up
 	return nil
 }
 
-// owned are the parameters of clients that a managed member was given: what its store's spec says holds until that is changed.
+// owned returns the parameters that CONFIG SET must not change on a managed member, because the store's spec sets them,
+// each with the reason.
 func (n *Node) owned() map[string]string {
 	if !n.opt.Managed {
 		return nil
@@ -225,17 +228,18 @@ func (n *Node) owned() map[string]string {
 	}
 }
 
-// serveClients serves a port until clients are let go, or ends the node when the port fails.
+// serveClients serves a port until clients are let go, or ends the node if the port fails.
 func (n *Node) serveClients(serve func(net.Listener) error, l net.Listener) {
 	if err := serve(l); !errors.Is(err, resp.ErrStopped) {
 		n.end(err)
 	}
 }
 
-// probeEvery is how often a member looks whether its disk works, also while nobody writes.
+// probeEvery is how often a member checks that its disk works, even if nobody writes.
 const probeEvery = 10 * time.Second
 
-// watchDisk writes to the disk now and then, so that one that hangs is noticed on a member that has nothing to write.
+// watchDisk writes to the disk now and then, so that a hanging disk is noticed even on a member that has nothing to
+// write.
 func (n *Node) watchDisk(ctx context.Context) {
 	t := time.NewTicker(probeEvery)
 	defer t.Stop()
@@ -253,7 +257,7 @@ func (n *Node) watchDisk(ctx context.Context) {
 	}
 }
 
-// leaderDial bounds the dial of a leader to which clients' commands are forwarded.
+// leaderDial bounds how long it may take to dial the leader to which clients' commands are forwarded.
 const leaderDial = time.Second
 
 func (n *Node) dialLeader(ctx context.Context, address string) (net.Conn, error) {
@@ -299,7 +303,7 @@ func (n *Node) watch(ctx context.Context) {
 	}
 }
 
-// end stops the node; the first call's error is its result.
+// end stops the node. The error of the first call is the node's result.
 func (n *Node) end(err error) {
 	n.once.Do(func() {
 		n.result = err
@@ -308,7 +312,7 @@ func (n *Node) end(err error) {
 	})
 }
 
-// lastReplies bounds how long connections may take to finish what was acknowledged.
+// lastReplies bounds how long connections may take to send replies to what was acknowledged.
 const lastReplies = 5 * time.Second
 
 func (n *Node) shutdown() {
@@ -324,19 +328,20 @@ func (n *Node) shutdown() {
 	n.running.Wait()
 }
 
-// Wait returns once the node has stopped: nil after Stop or the end of Start's context, else what was final.
+// Wait returns once the node has stopped. The error is nil after Stop or the end of Start's context, and otherwise what
+// ended the node.
 func (n *Node) Wait() error {
 	<-n.ended
 	return n.result
 }
 
-// Stop ends the node in order and waits for it.
+// Stop shuts the node down in an orderly way and waits for it.
 func (n *Node) Stop() error {
 	n.end(nil)
 	return n.Wait()
 }
 
-// Addr, PeerAddr, ControlAddr and MetricsAddr are the addresses of the open ports; nil where closed.
+// Addr, PeerAddr, ControlAddr and MetricsAddr return the addresses of the open ports; nil if closed.
 func (n *Node) Addr() net.Addr        { return addr(n.ports[portClient]) }
 func (n *Node) PeerAddr() net.Addr    { return addr(n.ports[portPeer]) }
 func (n *Node) ControlAddr() net.Addr { return addr(n.ports[portControl]) }
@@ -349,8 +354,8 @@ func addr(l net.Listener) net.Addr {
 	return l.Addr()
 }
 
-// leadAlone makes a node that nobody manages the leader of a new epoch. A restart needs a new one: what the process before
-// wrote last may be lost.
+// leadAlone makes a node that nobody manages the leader of a new epoch. A restart needs a new epoch, because the last
+// writes of the previous process may be lost.
 func (n *Node) leadAlone(ctx context.Context) error {
 	s, err := n.run.Status(ctx)
 	if err != nil {

@@ -13,20 +13,20 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// evidence is what members hold, by name: either said under a promise (fence answers), or said without one, to judge
-// beforehand whether fencing can succeed.
+// evidence is what members hold, by name. It is either backed by a promise (fence answers), or not (statuses), and then
+// only serves to judge in advance whether fencing can succeed.
 type evidence map[string]holding
 
 type holding struct {
 	voter   replication.Voter
 	last    replication.Mark
 	told    replication.Mark // see wire.Status
-	toldAgo time.Duration    // since the leader that told was heard last; the longest there is where that is not known
+	toldAgo time.Duration    // since the leader that told it was last heard; math.MaxInt64 if unknown
 	empty   bool
 	seeding bool
 }
 
-// promised is the evidence of this pass's fence answers for epoch e.
+// promised returns the evidence from this pass's fence answers for epoch e.
 func (d *decision) promised(e replication.Epoch) evidence {
 	ev := evidence{}
 	if d.Pass.FencedEpoch != e {
@@ -40,7 +40,8 @@ func (d *decision) promised(e replication.Epoch) evidence {
 	return ev
 }
 
-// foreseen is the evidence that fencing would bring if every member that answers now answers again. One whose disk hangs would not.
+// foreseen returns the evidence that fencing would bring if every member that answers now answered again. A member whose
+// disk hangs would not.
 func (d *decision) foreseen() evidence {
 	ev := evidence{}
 	for name, m := range d.Members {
@@ -51,7 +52,8 @@ func (d *decision) foreseen() evidence {
 	return ev
 }
 
-// toldAgo is how long ago a leader was heard by a member that said so some time ago. One from before members said it does not.
+// toldAgo returns how long ago the leader was heard by a member that reported millis when it answered, which is said ago.
+// Members of earlier versions do not report it.
 func toldAgo(millis *int64, said time.Duration) time.Duration {
 	if millis == nil {
 		return math.MaxInt64
@@ -59,16 +61,17 @@ func toldAgo(millis *int64, said time.Duration) time.Duration {
 	return time.Duration(*millis)*time.Millisecond + said
 }
 
-// has tells whether v, in this very incarnation, is among the members and holds a prefix of the log.
+// has reports whether v, in this very incarnation, is among the members and holds a prefix of the log.
 func (ev evidence) has(v replication.Voter) bool {
 	h, ok := ev[v.Member]
 	return ok && h.voter == v && !h.seeding
 }
 
-// unsettled are the leaderships of rec that an election by ev must meet. Those before one whose own leader is among ev are settled by
-// its election: the log that it was elected on includes what they acknowledged, or the record tells of the loss already, and they
-// could acknowledge nothing after it. The leader has that log as long as it has no less than it began with: if a later election took
-// something of it away, that one had to meet the earlier leaderships itself.
+// unsettled returns the leaderships of rec whose fence conditions an election among ev must meet. If the leader of one of
+// them is itself in ev, its own election has settled the earlier ones: the log it was elected with includes everything
+// that they acknowledged, or the record already tells of the loss, and they could acknowledge nothing afterwards. The
+// leader still has that log if it holds at least as much as it began with. If a later election took some of it away, that
+// election had to meet the conditions of the earlier leaderships itself.
 func (ev evidence) unsettled(rec Record) []replication.Leadership {
 	ls := rec.Leaderships()
 	for i := len(ls) - 1; i > 0; i-- {
@@ -80,7 +83,7 @@ func (ev evidence) unsettled(rec Record) []replication.Leadership {
 	return ls
 }
 
-// without lists those of names for which there is no evidence.
+// without returns those of names for which there is no evidence.
 func (ev evidence) without(names []string) []string {
 	var out []string
 	for _, n := range names {
@@ -91,7 +94,7 @@ func (ev evidence) without(names []string) []string {
 	return out
 }
 
-// String tells who holds what, for people.
+// String describes for people who holds what.
 func (ev evidence) String() string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(ev)) {
@@ -108,7 +111,7 @@ func (ev evidence) String() string {
 	return cmp.Or(strings.Join(parts, ", "), "no member answers")
 }
 
-// neverAcknowledged tells whether l cannot have acknowledged a write: it never had voters enough, or its leader, in the
+// neverAcknowledged reports whether l cannot have acknowledged a write: it never had enough voters, or its leader, in the
 // incarnation that led, has nothing on disk.
 func (ev evidence) neverAcknowledged(l replication.Leadership) bool {
 	if h, ok := ev[l.Leader.Member]; ok && h.voter == l.Leader && h.empty && !h.seeding {
@@ -117,7 +120,7 @@ func (ev evidence) neverAcknowledged(l replication.Leadership) bool {
 	return l.Inert()
 }
 
-// elect chooses among the evidence, for a record that is Fencing. The second result says why nobody can lead.
+// elect chooses a leader from the evidence, for a record that is Fencing. If nobody can lead, the gate says why.
 func (d *decision) elect(rec Record, ev evidence) (holding, *gate) {
 	nothingHeld := len(rec.EveryMember) == 0
 	for _, l := range rec.Leaderships() {
@@ -147,22 +150,24 @@ func (d *decision) elect(rec Record, ev evidence) (holding, *gate) {
 	return ev[willing[i].Voter.Member], nil
 }
 
-// Weights of preference, each above the sum of those before it.
+// Weights that preference adds. The lowest preference wins; each weight exceeds the sum of all those before it.
 const (
-	weighShared   = 100       // a member in the same zone; at most 8 of them
-	weighZone     = 1_000     // a place in spec.failover.preferredZones; at most 8
+	weighShared   = 100       // for each other member in the same zone; at most 8
+	weighZone     = 1_000     // for each place in spec.failover.preferredZones; at most 8
 	weighNonVoter = 10_000    // see heir
 	weighOutdated = 20_000    // see heir
 	weighReplays  = 40_000    // see heir
-	weighFailed   = 80_000    // it led last, and did not get as far as to take writes, or did not renew its Lease
-	weighLeaving  = 160_000   // it does not stay
-	weighLosing   = 320_000   // its data does not stay
+	weighFailed   = 80_000    // it led last and never came to take writes, or did not renew its Lease; see failed
+	weighLeaving  = 160_000   // it will not stay
+	weighLosing   = 320_000   // its data will not stay
 	weighAside    = 640_000   // see Record.Aside
 	weighWish     = 1_280_000 // it is not the one asked for
 )
 
-// preference breaks ties between members that hold the same: the wish, then those that were not set aside, then those whose data stays, then
-// those that stay themselves, then the preferred zones, then the zone that fewest others share (so that losing the leader's zone leaves the most voters), then the ordinal.
+// preference breaks ties between members that hold the same; lower is better. It prefers, in this order: the member asked
+// for, members that were not set aside, members whose data stays, members that stay themselves, members that have not
+// just failed, the preferred zones, the zone shared with the fewest other members (so that losing the leader's zone
+// leaves the most voters), and the lowest ordinal.
 func (d *decision) preference(rec Record, name string, ev evidence) int {
 	m := d.Members[name]
 	p := m.Ordinal
@@ -191,8 +196,8 @@ func (d *decision) preference(rec Record, name string, ev evidence) int {
 	return p
 }
 
-// failed tells whether the change that goes on began, or begins, because of name: it was elected last in this very change, or answers and
-// does not renew its Lease, which tells nothing any more if it leads again.
+// failed reports whether name caused the present change of leader: it was the last one elected during this change, or it
+// was the last leader and answers but does not renew its Lease. The latter says nothing any more once it leads again.
 func (d *decision) failed(rec Record, name string) bool {
 	if n := len(rec.Binding); n > 1 && rec.Binding[n-1].Leader.Member == name {
 		return true
@@ -201,7 +206,8 @@ func (d *decision) failed(rec Record, name string) bool {
 	return rec.Reason == reasonLeaseExpired && len(ls) > 0 && ls[len(ls)-1].Leader.Member == name
 }
 
-// zoneRank is the place of the member's zone among the preferred ones; their number when it is none of them.
+// zoneRank returns the place of the member's zone among the preferred zones, or the number of these if it is not one of
+// them.
 func (d *decision) zoneRank(m Member) int {
 	zones := d.Store.Spec.Failover.PreferredZones
 	if m.Pod != nil {

@@ -9,20 +9,21 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// gate is what holds a failover back: a reason of ConditionFailoverBlocked, and one sentence that names the members and
-// the override.
+// gate is what holds up a failover: a reason of ConditionFailoverBlocked, and one sentence that names the members and the
+// override.
 type gate struct{ reason, message string }
 
-// passage says that a failover may go on, and what it may cost.
+// passage says that a failover may go on, and what that may cost.
 type passage struct {
 	lossy bool
-	// atMost bounds the lost writes as far as they were ever heard of; meaningful only when bounded.
+	// atMost bounds the lost writes that were ever heard of; the leader may have written more. Meaningful only if bounded
+	// is set.
 	atMost  int64
 	bounded bool
 }
 
-// fenceGate is the fence condition: for every leadership that binds and is not settled by ev, nothing more can be acknowledged, and the evidence
-// includes a holder of everything that was.
+// fenceGate is the fence condition: for every leadership that binds and that ev does not settle, nothing more can be
+// acknowledged, and the evidence includes a holder of everything that was acknowledged.
 func (d *decision) fenceGate(rec Record, ev evidence) (passage, *gate) {
 	var pass passage
 	if g := d.everyMemberGate(rec, ev, &pass); g != nil {
@@ -44,9 +45,10 @@ func (d *decision) fenceGate(rec Record, ev evidence) (passage, *gate) {
 
 const dropUnwanted = "delete the claims that hold data which is not wanted any more, and then their pods"
 
-// everyMemberGate is the condition after a lost record: the rules are unknown, so everybody has to be there. An empty
-// member may be one that lost everything, so it counts only where loss is allowed. Even there, whoever has a volume is given time to answer:
-// members start one after another, and the first of them may be the one that is furthest behind.
+// everyMemberGate is the condition after the record was lost. The rules are unknown then, so every member must answer
+// with data. An empty member may have lost everything, so it counts only where loss is allowed. Even there, members with
+// a pod or a volume get time to answer: members start one after another, and the first may be the one that is furthest
+// behind.
 func (d *decision) everyMemberGate(rec Record, ev evidence, pass *passage) *gate {
 	var missing, late []string
 	waited := d.Held[factAnswered] >= wakePatience
@@ -57,7 +59,7 @@ func (d *decision) everyMemberGate(rec Record, ev evidence, pass *passage) *gate
 		}
 		if m := d.Members[name]; !answers && (m.Pod != nil || m.keepsVolume()) {
 			late = append(late, name)
-			waited = waited && (m.fresh() != nil || m.lately() == nil) // not without one that only missed a look
+			waited = waited && (m.fresh() != nil || m.lately() == nil) // a member that only missed a look is still waited for
 		}
 	}
 	allowed := d.Store.Spec.Failover.DataLoss == v1alpha1.DataLossAllow && d.expiredBeyondDoubt()
@@ -83,10 +85,10 @@ func (d *decision) everyMemberGate(rec Record, ev evidence, pass *passage) *gate
 	}
 }
 
-// factAnswered is timed from when the first member answers with data, while no record tells who else has some.
+// factAnswered is timed from when the first member answers with data while no record tells who else has some.
 const factAnswered = "members answer with data, and no record tells who else has some"
 
-// timeAnswered notes it. It is done first, so that the time runs without interruption whatever else is decided.
+// timeAnswered times factAnswered. Decide calls it first, so that the timing is not interrupted whatever else is decided.
 func (d *decision) timeAnswered() {
 	if rec := d.Lease.Record; rec != nil && len(rec.EveryMember) == 0 && !d.recordIsOld(*rec) {
 		return
@@ -99,11 +101,11 @@ func (d *decision) timeAnswered() {
 	}
 }
 
-// lossGate judges a leadership that is not provably over: going on may lose what it acknowledged.
+// lossGate judges a leadership that is not provably over: to go on may lose what it acknowledged.
 func (d *decision) lossGate(l replication.Leadership, ev evidence, pass *passage) *gate {
 	f := d.Store.Spec.Failover
-	// A leader whose voters answer goes on without its Lease, so what it acknowledged since it was last heard has no bound. One that may
-	// still go by such a rule has it in the record (see nextRules).
+	// A leader whose voters answer carries on without its Lease, so there is no bound on what it has acknowledged since
+	// it was last heard. If a leader may still go by a rule with voters, the record names that rule (see nextRules).
 	withVoters := slices.ContainsFunc(l.Rules, func(r replication.Rule) bool { return r.K > 0 })
 	if f.DataLoss != v1alpha1.DataLossAllow && (f.DataLoss != v1alpha1.DataLossBounded || withVoters) {
 		return d.forbidden(l, ev)
@@ -139,8 +141,9 @@ func (d *decision) forbidden(l replication.Leadership, ev evidence) *gate {
 		"bring it back, or wait until its Lease has been unchanged for %s, and then decide about the loss.", l.Leader.Member, l.Epoch, d.leaseDuration()*5/4)}
 }
 
-// goingAlone is the gate of a leader that was lost while it was told to go on without synchronous followers, after these were fenced. While
-// the record names both rules it has acknowledged nothing alone; but a record that was put back to an older copy looks the same.
+// goingAlone is the gate for a leader that was lost while it was being told to go on without synchronous followers, after
+// those were fenced. While the record names both rules, the leader has acknowledged nothing alone; but a record that was
+// restored from an older copy looks the same.
 func (d *decision) goingAlone(l replication.Leadership) *gate {
 	which := fmt.Sprintf("%s led epoch %d and was being told to go on without synchronous followers", l.Leader.Member, l.Epoch)
 	if d.expiredBeyondDoubt() {

@@ -10,15 +10,15 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// Loss is what elections may have given up of what was acknowledged.
+// Loss says which acknowledged writes elections may have given up.
 type Loss struct {
-	// Epoch of the newest such election.
+	// Epoch is the epoch of the newest such election.
 	Epoch replication.Epoch `json:"epoch"`
-	// Members that may have it: those that a leadership counted on and that were not fenced.
+	// Members may hold those writes: a leadership counted on them, and they were not fenced.
 	Members []string `json:"members,omitempty"`
 }
 
-// and is what was lost before, and now.
+// and returns l with the loss of another election added; l may be nil.
 func (l *Loss) and(e replication.Epoch, members []string) *Loss {
 	if l != nil {
 		members = append(slices.Clone(l.Members), members...)
@@ -27,7 +27,7 @@ func (l *Loss) and(e replication.Epoch, members []string) *Loss {
 	return &Loss{e, slices.Compact(members)}
 }
 
-// unseen are the members that the record counts on and that may have acknowledged what ev does not hold.
+// unseen returns the members that the record counts on and that may have acknowledged what ev does not hold.
 func (ev evidence) unseen(rec Record) []string {
 	out := ev.without(rec.EveryMember)
 	for _, l := range ev.unsettled(rec) {
@@ -47,8 +47,8 @@ func (ev evidence) unseen(rec Record) []string {
 	return out
 }
 
-// lossKept is the Lost of a record that is made anew for epoch e: of what members have in quarantine nobody can tell any more whether it was
-// acknowledged.
+// lossKept returns the Lost of a record that is made anew for epoch e. Nobody can tell any more whether the entries that
+// members have in quarantine were acknowledged, so all of these members count.
 func (d *decision) lossKept(old Record, e replication.Epoch) *Loss {
 	var keep []string
 	for _, m := range d.Members {
@@ -62,12 +62,13 @@ func (d *decision) lossKept(old Record, e replication.Epoch) *Loss {
 	return old.Lost.and(e, keep)
 }
 
-// lossPatience is how long nobody must have had anything of what was lost before that is told no more. A member counts what it cut, and
-// what people removed of that, within seconds; and what wakes a person looks every minute or so.
+// lossPatience is how long nobody must have held anything of what was lost before the record drops the loss. A member
+// recounts what it cut, and what people removed of that, within seconds; an alert is evaluated about once a minute.
 const lossPatience = 5 * time.Minute
 
-// forgetLoss ends that the record tells of acknowledged writes that were lost: whoever may have them alone is back and follows, so that
-// they are cut, or has no volume any more; and nobody has anything in quarantine.
+// forgetLoss removes the loss of acknowledged writes from the record once nothing of them is kept: every member that may
+// hold the only copy is back and follows, so that its extra entries were cut, or has no volume any more, and no member
+// has anything in quarantine.
 func (d *decision) forgetLoss(rec Record) (Plan, bool) {
 	if rec.Lost == nil || d.keepsWrites(rec) || !d.lastingQuietly("nothing is kept of what was lost", lossPatience) {
 		return Plan{}, false
@@ -86,8 +87,8 @@ func (d *decision) keepsWrites(rec Record) bool {
 	return len(d.uncut(rec)) > 0
 }
 
-// uncut are the members that may have the only copy of what was lost, in their logs: they have a volume, and do not follow yet, as far as
-// can be seen.
+// uncut returns the members whose logs may hold the only copy of what was lost: they have a pod or a claim and, as far as
+// can be seen, do not follow yet.
 func (d *decision) uncut(rec Record) (out []string) {
 	if rec.Lost == nil {
 		return nil
@@ -103,8 +104,8 @@ func (d *decision) uncut(rec Record) (out []string) {
 	return out
 }
 
-// keptWrites tells of entries that may have been acknowledged and that the store does not have. Whoever may have them and is missing is told of
-// where it is missed, too.
+// keptWrites reports entries that may have been acknowledged and that the store does not have. It also names members that
+// may hold such entries and are missing.
 func (d *decision) keptWrites(rec Record, quarantined []string) judgement {
 	var texts []string
 	if len(quarantined) > 0 && d.acknowledgedAlone(rec) {
@@ -117,7 +118,7 @@ func (d *decision) keptWrites(rec Record, quarantined []string) judgement {
 	return judgement{len(texts) > 0, v1alpha1.ReasonWritesQuarantined, strings.Join(texts, " ")}
 }
 
-// onlyCopy warns of what members that do not follow may have alone; "" where that is nothing.
+// onlyCopy warns of entries that only members which do not follow may hold. It returns "" if there are no such members.
 func (d *decision) onlyCopy(rec Record) string {
 	names := d.uncut(rec)
 	if len(names) == 0 {
@@ -127,7 +128,8 @@ func (d *decision) onlyCopy(rec Record) string {
 		"in quarantine; or give them up, by annotating its pod with %s, or deleting its claim and then its pod.%s", rec.Lost.Epoch, strings.Join(names, " or "), v1alpha1.AnnotationReseed, d.keptClaims(names))
 }
 
-// keptClaims says that claims of members that were scaled away are kept for what they may hold, where they would go otherwise; "" where none is.
+// keptClaims says that claims of members that were scaled away are kept for what they may hold, although the retention
+// policy would delete them. It returns "" if there are none.
 func (d *decision) keptClaims(members []string) string {
 	kept := slices.DeleteFunc(slices.Clone(members), func(name string) bool {
 		m := d.Members[name]
@@ -140,8 +142,8 @@ func (d *decision) keptClaims(members []string) string {
 		"their members back.", strings.Join(kept, ", "))
 }
 
-// noteKept has the record tell that a member which is scaled away has entries in quarantine that may have been acknowledged: once its pod is
-// gone, nobody answers for its volume.
+// noteKept records that a member about to be scaled away has entries in quarantine that may have been acknowledged: once
+// its pod is gone, nobody reports what its volume holds.
 func (d *decision) noteKept(rec Record, m Member) (Plan, bool) {
 	s := m.Probe.Status
 	if s == nil || s.Quarantined == 0 || !d.acknowledgedAlone(rec) || rec.Lost != nil && slices.Contains(rec.Lost.Members, m.Name) {
@@ -155,8 +157,9 @@ func (d *decision) noteKept(rec Record, m Member) (Plan, bool) {
 	return plan(ScalingDown, v1alpha1.ReasonScalingDown, "%s is to be removed; the record tells first that entries which may have been acknowledged are in its quarantine.", m.Name).do(d.write(rec)), true
 }
 
-// acknowledgedAlone tells whether entries that were cut from a log may have been acknowledged: under k = 0, or where an election
-// gave up what was not provably safe. Otherwise they never were, and are kept but no reason to worry.
+// acknowledgedAlone reports whether entries that were cut from a log may have been acknowledged: under k = 0, or where an
+// election gave up writes that were not provably safe. Otherwise they never were; they are kept, but are no reason to
+// worry.
 func (d *decision) acknowledgedAlone(rec Record) bool {
 	rule, ok := rec.Rule()
 	return ok && rule.K == 0 || rec.Lost != nil

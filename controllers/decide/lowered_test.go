@@ -9,7 +9,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// lowering is a store with one synchronous follower, and none asked for since: the record names both rules.
+// lowering returns a store that had one synchronous follower and is now asked for none: the record names both rules.
 func lowering(t *testing.T) *world {
 	t.Helper()
 	w := started(t, 3, 1)
@@ -24,13 +24,13 @@ func lowering(t *testing.T) *world {
 	return w
 }
 
-// synchronous asks for a number of synchronous followers.
+// synchronous asks for the given number of synchronous followers.
 func (w *world) synchronous(number int32) {
 	w.store.Spec.Replication.Synchronous.Number = new(number)
 	w.store.Generation++
 }
 
-// step is one look and what follows from it.
+// step takes one look and acts on it.
 func (w *world) step() {
 	w.cluster.Settle()
 	w.renew()
@@ -41,8 +41,8 @@ func (w *world) step() {
 	_ = o.act(-1)
 }
 
-// The number is lowered by mistake, and put back, or raised, while both rules are recorded and the voters are there: the leader never goes by
-// the weaker one.
+// The number is lowered by mistake, and restored or raised while both rules are recorded and the voters are there. The
+// leader must never go by the weaker rule.
 func TestANumberThatIsPutBackIsNotLowered(t *testing.T) {
 	for _, number := range []int32{1, 2} {
 		w := lowering(t)
@@ -59,7 +59,7 @@ func TestANumberThatIsPutBackIsNotLowered(t *testing.T) {
 	}
 }
 
-// The leader is lost while both rules are recorded. What is said of it is true: it had synchronous followers.
+// The leader is lost while both rules are recorded. The report must be true: the leader had synchronous followers.
 func TestLeaderLostWhileItsNumberIsLowered(t *testing.T) {
 	w := lowering(t)
 	w.cluster.Vanish("orders-1")

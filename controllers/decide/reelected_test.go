@@ -8,8 +8,9 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// An asynchronous store's leader has handed over, because its machine goes; the new one was elected on all it held. Its process restarts
-// before its barrier is known to be committed. It still holds everything that was acknowledged: the store goes on, and nothing was lost.
+// The leader of an asynchronous store has handed over, because its machine is going away; the new leader was elected with
+// everything it held. The new leader's process restarts before its barrier is known to be committed. It still holds
+// everything that was acknowledged, so the store goes on and nothing is lost.
 func TestANewLeaderThatRestartsGivesNothingUp(t *testing.T) {
 	for name, change := range map[string]func(*v1alpha1.ReplicatedStoreSpec){"loss is forbidden": func(*v1alpha1.ReplicatedStoreSpec) {}, "loss is allowed": allow} {
 		t.Run(name, func(t *testing.T) {
@@ -32,7 +33,8 @@ func TestANewLeaderThatRestartsGivesNothingUp(t *testing.T) {
 	}
 }
 
-// Its own election gave up writes. That is told in the next epoch, too, and needs no consent anew: nothing more is lost.
+// The new leader's own election gave up writes. The next epoch must still report that, but needs no new consent, because
+// nothing more is lost.
 func TestANewLeaderThatRestartsStillTellsOfTheLoss(t *testing.T) {
 	w := started(t, 3, 0, allow)
 	w.run(2 * time.Second)
@@ -56,7 +58,7 @@ func TestANewLeaderThatRestartsStillTellsOfTheLoss(t *testing.T) {
 	}
 }
 
-// restart ends a member's process and starts another one. Whoever could not renew the Lease can again.
+// restart ends a member's process and starts another one. Members that could not renew the Lease can again.
 func (w *world) restart(member string) {
 	w.cluster.Crash(member)
 	w.cluster.Start(member, member)

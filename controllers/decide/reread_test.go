@@ -8,8 +8,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// A record from a cache is good enough to find that there is nothing to do and nothing new, and a store from a cache to find that there is
-// nothing to do: it is read anew before anything is done.
+// A cached record is good enough to find that there is nothing to do and nothing new, and a cached store to find that
+// there is nothing to do. Before anything is done, they are read from the API server.
 func TestWhatIsCachedIsReadAnewBeforeAnythingIsDone(t *testing.T) {
 	nothing, record, both := decide.Reads{}, decide.Reads{Record: true}, decide.Reads{Record: true, Store: true}
 	for name, tc := range map[string]struct {
@@ -26,7 +26,7 @@ func TestWhatIsCachedIsReadAnewBeforeAnythingIsDone(t *testing.T) {
 			w.ops[0].observe()
 			w.cluster.Advance(3 * time.Second)
 			w.renew()
-		}, both}, // the others are told anew whom to follow
+		}, both}, // the others are told again whom to follow
 		"a pod is not labelled":     {func(w *world) { w.pods["orders-2"].Role = "" }, both},
 		"clients are led elsewhere": {func(w *world) { w.route = &decide.Route{} }, both},
 		"more members are asked":    {func(w *world) { w.store.Spec.Replicas = new(int32(4)) }, both},
@@ -58,7 +58,7 @@ func TestWhatIsCachedIsReadAnewBeforeAnythingIsDone(t *testing.T) {
 	}
 }
 
-// What a plan comes to is not new because it is seen for the first time by an operator that has just started.
+// An operator that has just started has no earlier outcome, so whatever its first plan comes to counts as new.
 func TestAnOperatorThatHasJustStartedReadsTheRecord(t *testing.T) {
 	w := started(t, 3, 1)
 	op := w.ops[0]
@@ -69,7 +69,7 @@ func TestAnOperatorThatHasJustStartedReadsTheRecord(t *testing.T) {
 	}
 }
 
-// Without a record that can be believed, the members are those that the list shows, and it must be the newest one.
+// If there is no record that can be believed, the members are those in the list, so the list must be the newest one.
 func TestMembersAreListedAnewWhereNoRecordNamesThem(t *testing.T) {
 	for name, tc := range map[string]struct {
 		happens func(w *world, old string)
@@ -96,7 +96,7 @@ func TestMembersAreListedAnewWhereNoRecordNamesThem(t *testing.T) {
 	}
 }
 
-// A new store is begun on empty members only after a look at every volume there is.
+// A new store is created on empty members only after a look at every existing volume.
 func TestMembersAreListedAnewBeforeAStoreIsBegun(t *testing.T) {
 	w := newWorld(t, 3, 1)
 	op := w.ops[0]

@@ -7,8 +7,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// roster lists the members that the store consists of: those with a pod, and those the record counts on. While the
-// record is missing, was lost or is an older copy, a claim alone counts too, for it may hold the only copy.
+// roster returns the members that make up the store: those with a pod, and those that the record counts on. While the
+// record is missing, was lost or is an older copy, a claim alone counts too, because it may hold the only copy.
 func (d *decision) roster(rec Record) []Member {
 	claims := rec.Epoch == 0 || len(rec.EveryMember) > 0 || d.recordIsOld(rec)
 	var out []Member
@@ -20,7 +20,8 @@ func (d *decision) roster(rec Record) []Member {
 	return out
 }
 
-// counted tells whether the record counts on the member: as leader, voter, or one that binds the next election.
+// counted reports whether the record counts on the member: as leader, as voter, or in a leadership that binds the next
+// election.
 func (d *decision) counted(rec Record, name string) bool {
 	for _, l := range rec.Leaderships() {
 		if l.Leader.Member == name {
@@ -37,8 +38,9 @@ func (d *decision) counted(rec Record, name string) bool {
 	return slices.Contains(rec.EveryMember, name)
 }
 
-// surplus names the members to remove: never the leader; first those already leaving, then those that the leader has not heard for long, or
-// whose disks have hung for long, then those that do not vote, then the highest ordinals.
+// surplus returns the members to remove, never the leader. It takes first those that are already leaving, then those that
+// the leader has not heard for a long time or whose disks have hung for a long time, then those that do not vote, then
+// the highest ordinals.
 func (d *decision) surplus(rec Record) map[string]bool {
 	var followers []Member
 	members := d.roster(rec)
@@ -72,8 +74,9 @@ func (d *decision) surplus(rec Record) map[string]bool {
 	return out
 }
 
-// scaleDown removes one surplus member, once no rule counts it any more and the others can commit without it. One that keeps up stays while
-// one that is to stay does not: that one may be back in a moment, or else it is removed instead once it has been gone for long.
+// scaleDown removes one surplus member, once no rule counts it any more and the others can commit without it. A surplus
+// member that keeps up is kept while a member that is to stay does not keep up. That one may be back in a moment; if it
+// is gone for long, it is removed instead.
 func (d *decision) scaleDown(rec Record) (Plan, bool) {
 	surplus := d.surplus(rec)
 	for _, m := range slices.Backward(d.byOrdinal()) {
@@ -99,7 +102,7 @@ func (d *decision) scaleDown(rec Record) (Plan, bool) {
 	return d.dropClaims(rec)
 }
 
-// notKeepingUp is a follower that is to stay, does not keep up, and may soon; "" where there is none.
+// notKeepingUp returns a follower that is to stay and does not keep up, but may soon; "" if there is none.
 func (d *decision) notKeepingUp(rec Record, surplus map[string]bool) string {
 	for _, m := range d.roster(rec) {
 		if m.Name != rec.Leader.Member && !surplus[m.Name] && !d.unheard[m.Name] && !d.keepsUp(rec, m) {
@@ -109,9 +112,9 @@ func (d *decision) notKeepingUp(rec Record, surplus map[string]bool) string {
 	return ""
 }
 
-// dropClaims deletes the claims of members that were scaled away, if the retention policy says so. A claim whose pod is
-// merely missing belongs to the roster or fills it up, so it is safe while the store has all its members. One that may hold acknowledged
-// writes that nobody else has is kept, until a person gives them up (see onlyCopy).
+// dropClaims deletes the claims of members that were scaled away, if the retention policy says so. It is safe because it
+// only runs while the store has all its pods: a claim whose pod is merely missing belongs to a member that is still to be
+// made. A claim that may hold the only copy of acknowledged writes is kept until a person gives these up (see onlyCopy).
 func (d *decision) dropClaims(rec Record) (Plan, bool) {
 	if d.Store.Spec.Storage.RetentionPolicy.WhenScaled != v1alpha1.DeleteClaim {
 		return Plan{}, false

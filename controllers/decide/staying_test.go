@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// A follower that is to stay is away when fewer are asked for. The one that is there is not removed in the meantime: if the other one comes
-// back it is, and if not, that one is.
+// A follower that is to stay is away when fewer replicas are asked for. The follower that is there is not removed in the
+// meantime. If the other one comes back, the surplus one is removed; if not, the one that is away is.
 func TestScaleDownKeepsTheFollowerThatIsThere(t *testing.T) {
 	for _, k := range []int32{0, 1} {
 		for _, back := range []bool{true, false} {

@@ -6,7 +6,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// Earlier leaderships are settled by the answer of a later one's own leader, with at least the log that it was elected on, and by no other.
+// Earlier leaderships are settled only if a later leadership's own leader answers with at least the log that it was
+// elected with.
 func TestWhatALaterLeaderSettles(t *testing.T) {
 	voter := func(m string) replication.Voter { return replication.Voter{Member: m, Incarnation: m + "-1"} }
 	start := replication.Mark{Epoch: 1, Position: 70}
@@ -23,7 +24,7 @@ func TestWhatALaterLeaderSettles(t *testing.T) {
 	seeding["c"] = holding{voter: voter("c"), last: seeding["c"].last, seeding: true}
 	for name, tc := range map[string]struct {
 		ev   evidence
-		from replication.Epoch // of the oldest that is not settled
+		from replication.Epoch // epoch of the oldest unsettled leadership
 	}{
 		"nobody answers":                     {evidence{}, 1},
 		"the newest, with its own log":       {held("c", 3, 80), 3},

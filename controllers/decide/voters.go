@@ -12,7 +12,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// configure gives the leader the rules of the record, if it goes by older ones.
+// configure sends the leader the rules of the record if it still goes by older ones.
 func (d *decision) configure(rec Record) (Plan, bool) {
 	s := d.Members[rec.Leader.Member].fresh()
 	if s.ConfigVersion >= rec.ConfigVersion {
@@ -25,8 +25,8 @@ func (d *decision) configure(rec Record) (Plan, bool) {
 		}}), true
 }
 
-// changeRules moves the commit rule towards what it should be, one swap at a time. The leader goes by the record's newest
-// rules when this is called (configure comes first).
+// changeRules moves the commit rule towards the wanted one, one swap at a time. The leader already goes by the record's
+// newest rules when this is called, because configure comes first.
 func (d *decision) changeRules(rec Record) (Plan, bool) {
 	if len(rec.Rules) == 2 {
 		return d.finishRules(rec), true
@@ -43,8 +43,8 @@ func (d *decision) changeRules(rec Record) (Plan, bool) {
 	return d.writeRules(rec, "The commit rule changes", next), true
 }
 
-// finishRules drops the older rule once everything committed is held under the newer; or goes back, which is always
-// safe while both hold, when the newer cannot be met any more, or is not what is wanted.
+// finishRules drops the older rule once everything committed is held under the newer one. If the newer rule can no longer
+// be met, or is no longer wanted, it goes back to the older rule, which is always safe while both are in force.
 func (d *decision) finishRules(rec Record) Plan {
 	s := d.Members[rec.Leader.Member].fresh()
 	older, newer := rec.Rules[0], rec.Rules[1]
@@ -53,7 +53,7 @@ func (d *decision) finishRules(rec Record) Plan {
 		number = min(number, d.live(s, older.Voters))
 	}
 	switch {
-	case newer.K < min(older.K, number): // before covers, which is true of every weaker rule
+	case newer.K < min(older.K, number): // must precede covers, which holds for every weaker rule
 		return d.writeRules(rec, "More synchronous followers are asked for again", []replication.Rule{older})
 	case covers(s, newer, rec.Start):
 		return d.writeRules(rec, "Every committed write is held under the newer rule", []replication.Rule{newer})
@@ -66,10 +66,11 @@ func (d *decision) finishRules(rec Record) Plan {
 	}
 }
 
-// covers tells whether everything acknowledged in the leader's epoch is held under r, given that the leader goes by r
-// and another rule already. It asks nothing of the other rule: that may name a voter that can never answer again. Before
-// the barrier, which follows start, is committed, nothing was acknowledged; a leader that is not writable yet may be
-// beyond that, and still apply what followers have applied already.
+// covers reports whether everything acknowledged in the leader's epoch is held under r, given that the leader already
+// goes by r and another rule. It asks nothing of the other rule, which may name a voter that can never answer again.
+//
+// Until the barrier, the first record after start, is committed, nothing was acknowledged. A leader that is not writable
+// yet may be past that point, while it still applies what followers have already applied.
 func covers(leader *wire.Status, r replication.Rule, start replication.Mark) bool {
 	held := 0
 	for _, v := range r.Voters {
@@ -85,15 +86,16 @@ func (d *decision) writeRules(rec Record, why string, rules []replication.Rule) 
 		do(d.write(rec.configured(rules...)))
 }
 
-// nextRules is the next step from one rule to another.
+// nextRules returns the next step from one rule to another.
 //
-// What a leader acknowledges under `now` must at every moment satisfy what the record asks the next election to meet.
-// If every set of acknowledgements under now also satisfies want, the record can say want first and the leader follows.
-// Otherwise newcomers are added first, which is always such a step, so that they can help to commit; and then both rules
-// are recorded and held until the leader has proven that the newer covers what is committed.
+// Whatever a leader acknowledges under now must at every moment satisfy the rules that the record makes the next election
+// meet. If every set of acknowledgements under now also satisfies want, the record can name want first, and the leader
+// follows. Otherwise newcomers are added first, which is always such a step, so that they can help to commit. Then both
+// rules are recorded and in force until the leader has proven that the newer one covers everything committed.
 //
-// A rule with k = 0 is implied by any, and still both are held first: of a record that has no other it follows that the leader is over
-// once its Lease has expired, and only a leader that goes by such a rule needs its Lease to acknowledge.
+// Any rule implies one with k = 0, but even then both rules are in force first. If a record names only a rule with k = 0,
+// it follows that the leader is over once its Lease has expired, and only a leader that goes by such a rule needs its
+// Lease to acknowledge.
 func nextRules(now, want replication.Rule) []replication.Rule {
 	both := []replication.Rule{now, want}
 	if now.K > 0 && now.K <= len(now.Voters) && want.K == 0 {
@@ -115,7 +117,7 @@ func nextRules(now, want replication.Rule) []replication.Rule {
 	return both
 }
 
-// implies tells whether every K voters of a include b.K voters of b. An a that nothing can satisfy implies everything.
+// implies reports whether every a.K voters of a include b.K voters of b. If nothing can satisfy a, it implies everything.
 func implies(a, b replication.Rule) bool {
 	if a.K > len(a.Voters) {
 		return true
@@ -129,10 +131,11 @@ func implies(a, b replication.Rule) bool {
 	return b.K <= max(0, a.K-outside)
 }
 
-// wantedRule is what the rule should be, given who is here. Members join once caught up; they leave when they are to be
-// removed, came back with another directory, or are gone for long. Nobody leaves unless the rest can commit without, and so it is
-// with those that a person took out: one whose pod is fenced votes where the spec's number cannot be had without it, one that is
-// to be reseeded where writes cannot.
+// wantedRule returns what the rule should be, given who is here. Members join once they have caught up. They leave when
+// they are to be removed, come back with another data directory, or are gone for a long time, but only if the rest can
+// commit without them. The same goes for members that a person took out: one whose pod is annotated as fenced still votes
+// if the spec's number cannot be reached without it, and one that is to be reseeded still votes if writes would otherwise
+// stop.
 func (d *decision) wantedRule(rec Record, now replication.Rule) replication.Rule {
 	s, number := d.Members[rec.Leader.Member].fresh(), d.Store.Spec.SynchronousNumber()
 	surplus := d.surplus(rec)
@@ -156,7 +159,7 @@ func (d *decision) wantedRule(rec Record, now replication.Rule) replication.Rule
 		}
 	}
 	for _, v := range now.Voters {
-		if !names(joining, v.Member) { // or else its next incarnation is caught up
+		if !names(joining, v.Member) { // otherwise its next incarnation has caught up
 			seat(v, surplus[v.Member] || d.replaced(s, v) || d.goneForLong(s, v))
 		}
 	}
@@ -171,8 +174,9 @@ func (d *decision) wantedRule(rec Record, now replication.Rule) replication.Rule
 	return replication.Rule{Voters: voters, K: d.wantedK(now.K, d.live(s, voters))}
 }
 
-// wantedK is the spec's number, with two exceptions: it is raised only when as many voters are live (writes go on under
-// the old number until then, as status says), and with durability Preferred it is lowered to what is live, after a while.
+// wantedK returns the spec's number, with two exceptions. It is raised only once that many voters are live; until then
+// writes go on under the old number, and status says so. With durability Preferred it is lowered, after a while, to the
+// number of live voters.
 func (d *decision) wantedK(now, live int) int {
 	sync := d.Store.Spec.Replication.Synchronous
 	want := d.Store.Spec.SynchronousNumber()
@@ -193,7 +197,7 @@ func (d *decision) wantedK(now, live int) int {
 	}
 }
 
-// live counts the voters that the leader hears, that are not being seeded, and whose disks do not hang.
+// live returns the number of voters that the leader hears, that are not being seeded, and whose disks do not hang.
 func (d *decision) live(leader *wire.Status, voters []replication.Voter) int {
 	n := 0
 	for _, v := range voters {
@@ -210,7 +214,8 @@ func (d *decision) hears(leader *wire.Status, v replication.Voter) bool {
 		time.Duration(f.SilentMillis)*time.Millisecond < 2*d.Settings.SuspectAfter
 }
 
-// heard tells whether the leader, as it says itself, hears a follower, voter or not; false where it does not answer.
+// heard reports whether the leader says that it hears the follower name, which need not vote. It returns false if the
+// leader does not answer.
 func (d *decision) heard(rec Record, name string) bool {
 	leader := d.Members[rec.Leader.Member]
 	if !leader.leads(rec) {
@@ -220,9 +225,9 @@ func (d *decision) heard(rec Record, name string) bool {
 	return ok && time.Duration(f.SilentMillis)*time.Millisecond < 2*d.Settings.SuspectAfter
 }
 
-// findUnheard notes which followers a leader that answers has not heard for long, or whose disks have hung for long. One that says itself
-// that it is being seeded is not one of them: it acknowledges nothing meanwhile. It is done first, so that the time runs without
-// interruption whatever else is decided.
+// findUnheard finds the followers that the leader, which answers, has not heard for a long time, and those whose disks
+// have hung for a long time. A follower that says that it is being seeded does not count, because it acknowledges nothing
+// in the meantime. Decide calls findUnheard first, so that the timing is not interrupted whatever else is decided.
 func (d *decision) findUnheard() {
 	d.unheard = map[string]bool{}
 	rec := d.Lease.Record
@@ -238,7 +243,7 @@ func (d *decision) findUnheard() {
 	}
 }
 
-// replaced tells whether the member of v's name now has another data directory: v will never answer again.
+// replaced reports whether the member of v's name now has another data directory. If so, v will never answer again.
 func (d *decision) replaced(leader *wire.Status, v replication.Voter) bool {
 	if f, ok := leader.Followers[v.Member]; ok && f.Incarnation != v.Incarnation {
 		return true
@@ -251,7 +256,7 @@ func (d *decision) goneForLong(leader *wire.Status, v replication.Voter) bool {
 	return !d.hears(leader, v) && d.lasting("voter gone: "+v.Member+"@"+v.Incarnation, d.Settings.VoterGoneAfter)
 }
 
-// lasting notes that fact holds now, and tells whether it has for long enough.
+// lasting notes that fact holds now, and reports whether it has held for long enough.
 func (d *decision) lasting(fact string, enough time.Duration) bool {
 	if !slices.Contains(d.holding, fact) {
 		d.holding = append(d.holding, fact)
@@ -259,7 +264,7 @@ func (d *decision) lasting(fact string, enough time.Duration) bool {
 	return d.Held[fact] >= enough
 }
 
-// keepTiming goes on timing what is being timed, in a step that cannot tell whether it still holds.
+// keepTiming goes on timing fact, if it is being timed, in a step that cannot tell whether it still holds.
 func (d *decision) keepTiming(fact string) {
 	if _, timed := d.Held[fact]; timed {
 		d.lasting(fact, 0)
@@ -278,7 +283,7 @@ func sortVoters(vs []replication.Voter) {
 
 func equalRule(a, b replication.Rule) bool { return a.K == b.K && slices.Equal(a.Voters, b.Voters) }
 
-// describe tells rules to people: "1 of [orders-2, orders-3]".
+// describe formats rules for people: "1 of [orders-2, orders-3]".
 func describe(rules []replication.Rule) string {
 	parts := make([]string, 0, len(rules))
 	for _, r := range rules {

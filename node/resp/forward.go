@@ -9,19 +9,20 @@ import (
 	"time"
 )
 
-// Forwarding: a member that does not lead forwards commands that need the leader, and passes the leader's replies back. While no leader
-// is known, the connection waits for up to Options.Park, with its input in its own buffer and in the socket's.
+// Forwarding: a member that does not lead forwards the commands that need the leader, and passes the leader's replies
+// back. While no leader is known, the connection waits for up to Options.Park, with its input in its own buffer and the
+// socket's.
 //
-// Writes and WATCH need the leader. So does every command on data of a bound connection: one that wrote before, was accepted while this
-// member led or on the port for clients of the leader, or may read only at a leader. A client therefore sees its own writes, and never
-// reads older data than before.
+// Writes and WATCH need the leader. So does every command on data of a bound connection: one that has written, that was
+// accepted while this member led or on the port for clients of the leader, or that may only read at a leader. A client
+// therefore sees its own writes, and never reads older data than before.
 //
-// Outcomes: a command that was never sent, or was answered with NOTLEADER, was not run. It is tried again at the next leader. If a write
-// was sent but not answered, the client gets an unknown outcome, and the connection is closed. An unanswered read is sent again: to every
-// leader that turns up in the meantime, and to one of them a second time.
+// Outcomes: a command that was never sent, or was answered with NOTLEADER, was not run, and is tried again at the next
+// leader. If a write was sent but not answered, the client gets an unknown outcome and the connection is closed. An
+// unanswered read is sent again: to every leader that turns up in the meantime, and to one of them a second time.
 
 const (
-	burstBytes = 16 << 10 // bytes of arguments sent before replies are read; both sides' socket buffers hold more, so neither gets stuck
+	burstBytes = 16 << 10 // bytes of arguments sent before replies are read; both sides' socket buffers hold more, so neither blocks
 	retryFirst = 2 * time.Millisecond
 	retryMost  = 50 * time.Millisecond
 )
@@ -60,8 +61,8 @@ func (r *round) lost(err error) bool {
 	return true
 }
 
-// forward runs the job at i, and the following ones that go the same way, at the leader. It returns the index of the first job that was
-// not executed. That may be i, for example if this member leads by now.
+// forward runs the job at i at the leader, together with the following ones that go there too. It returns the index of
+// the first job that was not executed. That may be i, for example if this member leads by now.
 func (r *round) forward(i int) int {
 	if !r.settle() {
 		return i
@@ -126,7 +127,7 @@ func (r *round) answer(j *job, f func()) {
 	r.finish(at, markKeep)
 }
 
-// burst returns the end of the range of jobs, from i on, that are sent to the leader together.
+// burst returns the end of the range of jobs, starting at i, that are sent to the leader together.
 func (r *round) burst(i int) int {
 	end, size := i+1, argBytes(r.jobs[i].args)
 	if alone(r.jobs[i].cmd) || r.silent.addr != "" { // after a silence ask job i alone: a later one may have been the cause
@@ -148,8 +149,8 @@ func alone(cmd *command) bool {
 	return cmd == nil || cmd.name == "exec" || cmd.name == "watch" || cmd.isWait()
 }
 
-// converse sends jobs[i:end] to the leader and takes their replies. next is the index of the first job that was not executed, and again
-// tells that it may be tried again.
+// converse sends jobs[i:end] to the leader and reads their replies. next is the index of the first job that was not
+// executed; again reports whether it may be tried again.
 func (r *round) converse(u *upstream, i, end int) (next int, again bool) {
 	gone, done := func() bool { return false }, func() {}
 	stopping := r.srv.blockCtx.Err() != nil
@@ -215,8 +216,8 @@ func (r *round) renew(u *upstream) {
 	}
 }
 
-// encode appends the encoding of j for the leader. EXEC includes MULTI and the commands that were queued here. If stopping is set, WAIT and
-// WAITAOF are sent so that they do not wait.
+// encode appends the encoding of j for the leader. For EXEC, that includes MULTI and the commands that were queued here.
+// If stopping is set, WAIT and WAITAOF are sent so that they do not wait.
 func (r *round) encode(dst []byte, j *job, stopping bool) []byte {
 	switch {
 	case j.cmd.isWait() && stopping:
@@ -243,7 +244,8 @@ func withoutWaiting(args [][]byte) [][]byte {
 	return append(slices.Clone(args[:last]), []byte("1"))
 }
 
-// takeReply appends the leader's reply to j, in the form in which the client gets it. ran is false if the leader says that nothing was run.
+// takeReply appends the leader's reply to j in the form that the client gets. ran is false if the leader says that
+// nothing was run.
 func (r *round) takeReply(u *upstream, j *job) (ran bool, err error) {
 	at := len(r.out.buf)
 	if j.cmd.name == "exec" {
@@ -255,7 +257,7 @@ func (r *round) takeReply(u *upstream, j *job) (ran bool, err error) {
 	return !is(r.codeAt(at), codeNotLeader), nil
 }
 
-// errorAt returns the text of the error reply at offset at, or "" if that is not an error reply.
+// errorAt returns the text of the error reply at offset at, or "" if the reply there is not an error.
 func (r *round) errorAt(at int) string {
 	if at >= len(r.out.buf) || r.out.buf[at] != '-' {
 		return ""
@@ -264,13 +266,13 @@ func (r *round) errorAt(at int) string {
 	return text
 }
 
-// codeAt returns the code of the error reply at offset at. It is empty if that is not an error reply.
+// codeAt returns the code of the error reply at offset at; empty if the reply there is not an error.
 func (r *round) codeAt(at int) []byte {
 	code, _, _ := strings.Cut(r.errorAt(at), " ")
 	return []byte(code)
 }
 
-// took does the accounting for the leader's reply to j, which starts at offset at, and updates the connection's state accordingly.
+// took accounts for the leader's reply to j, which starts at offset at, and updates the connection's state.
 func (r *round) took(j *job, at int) {
 	c := r.conn
 	r.begin(j)
@@ -281,7 +283,7 @@ func (r *round) took(j *job, at int) {
 	switch j.cmd.name {
 	case "watch":
 		if c.watchesUp == nil {
-			c.watchesUp = c.up // if set already, over an earlier upstream, those watches are lost until EXEC answers so
+			c.watchesUp = c.up // if already set to an earlier upstream, those watches are lost, which EXEC will report
 		}
 	case "exec":
 		wrote = c.multi.writes
@@ -296,7 +298,7 @@ func (r *round) took(j *job, at int) {
 	r.finish(at, markKeep)
 }
 
-// tookError does the accounting for an error reply of the leader, and reports whether it means that nothing was run.
+// tookError accounts for an error reply of the leader, and reports whether it means that nothing was run.
 func (r *round) tookError(text string) (refused bool) {
 	r.out.errors++
 	r.out.last, _, _ = strings.Cut(text, " ")
@@ -314,8 +316,9 @@ func (r *round) tookError(text string) (refused bool) {
 	return false
 }
 
-// unanswered handles jobs[k:end], which were sent but not answered before the connection to the leader broke. If none of them writes, they
-// are asked again, though not forever (see silence). Otherwise they get an unknown outcome, and the connection is closed.
+// unanswered handles jobs[k:end], which were sent but not answered before the connection to the leader broke. If none of
+// them writes, they are sent again, though not forever (see silence). Otherwise they get an unknown outcome, and the
+// connection is closed.
 func (r *round) unanswered(u *upstream, k, end int, cause error) (next int, again bool) {
 	if errors.Is(cause, errLongReply) {
 		r.out.over = true
@@ -342,9 +345,9 @@ func (r *round) unanswered(u *upstream, k, end int, cause error) (next int, agai
 	return end, false
 }
 
-// Deposed tells the server that this member no longer leads. Keys that are watched here count as changed from now on. Connections stay
-// open, and their commands are forwarded; if this server does not forward, it cuts them instead. Deposed must be called after the
-// sequencer was closed and before it is opened again.
+// Deposed tells the server that this member no longer leads. Keys that are watched here count as changed from now on.
+// Connections stay open and their commands are forwarded; if this server does not forward, it cuts them instead. Deposed
+// must be called after the sequencer was closed and before it is opened again.
 func (s *Server) Deposed(reason string) {
 	if !s.forwards() {
 		s.Cut(reason)

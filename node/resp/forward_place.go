@@ -37,8 +37,8 @@ func (p *parking) begin() {
 	p.ctx, p.cancel = ctx, func() { stop(); cancel() }
 }
 
-// renew starts the wait anew, because a leader was reached that did not run the command, and another may be known soon. As that may repeat forever, it also watches from now on whether the client has
-// hung up.
+// renew restarts the wait, because a leader was reached that did not run the command, and another may soon be known. As
+// that may repeat forever, renew also starts to watch whether the client has hung up.
 func (p *parking) renew() {
 	p.cancel()
 	if s, c := p.round.srv, p.round.conn; p.client == s.ctx {
@@ -54,14 +54,15 @@ func (p *parking) end() {
 	p.unwatch(nil)
 }
 
-// place waits until this member takes writes (here is true), or until it is known at which address the leader is. wait is how long not to
-// return the leader's address, because it was tried a moment ago, unless something changes. If forwarded is set, the command comes from
-// another member: place then fails at once if this member does not lead, and otherwise only waits until it takes writes.
+// place waits until this member takes writes (here is true), or until the leader's address is known. wait is how long not
+// to return that address, because it was tried a moment ago, unless something changes. If forwarded is set, the command
+// comes from another member: place then fails at once if this member does not lead, and otherwise only waits until it
+// takes writes.
 func (s *Server) place(ctx context.Context, forwarded bool, wait time.Duration) (here bool, addr string, err error) {
 	pause := time.NewTimer(wait)
 	defer pause.Stop()
 	for first := true; ; first = false {
-		changed := s.backend.Changed() // before looking: a change in between is seen next time
+		changed := s.backend.Changed() // before looking, so that no change is missed
 		leads, leader := s.backend.Place()
 		switch {
 		case s.backend.Sequencer() != nil:
@@ -84,8 +85,8 @@ func (s *Server) place(ctx context.Context, forwarded bool, wait time.Duration) 
 
 var errNotLeader = errors.New("this member does not lead")
 
-// errNotOpen is the cause with which a leader refuses a forwarded command after it has waited for as long as a command may: it was elected,
-// but cannot serve yet.
+// errNotOpen is the cause with which a leader refuses a forwarded command once it has waited for as long as a command
+// may: it was elected but cannot serve yet.
 var errNotOpen = errors.New("the elected leader does not take writes yet")
 
 // refusalIn returns the cause in a NOTLEADER reply if it is errNotOpen, and nil otherwise.
@@ -96,8 +97,8 @@ func refusalIn(reply string) error {
 	return nil
 }
 
-// unopened reports whether the leader at addr has just refused a command with errNotOpen and is still the known leader. It has already had
-// the time that a command may wait.
+// unopened reports whether the leader at addr has just refused a command with errNotOpen and is still the known leader.
+// It has then already used up the time that a command may wait.
 func (r *round) unopened(addr string) bool {
 	_, leader := r.srv.backend.Place()
 	return leader == addr && errors.Is(r.lastRefusal, errNotOpen)
@@ -135,20 +136,21 @@ func (r *round) nowhere(i int, cause error) int {
 	return i + 1
 }
 
-// silence records which leaders did not answer the job that is asked next.
+// silence records which leaders did not answer the job that is to be asked next.
 type silence struct {
-	addr  string // the last of them; "": none
+	addr  string // the last of them; "" if there are none
 	again bool   // one of them was asked twice in a row
 }
 
 // note records that the leader at addr was asked and did not answer.
 func (s *silence) note(addr string) { *s = silence{addr, s.again || s.addr == addr} }
 
-// last reports whether there is no point in asking the leader at addr again: it was the last to be asked, and one leader was asked twice.
+// last reports whether it is pointless to ask the leader at addr again: it was the last to be asked, and some leader has
+// been asked twice.
 func (s *silence) last(addr string) bool { return s.again && s.addr == addr }
 
-// givenUp answers the job at i, a read that the leader has left unanswered repeatedly: its reply may be too long, or take too long. It returns
-// the index of the next job.
+// givenUp answers the job at i, a read that the leader has repeatedly left unanswered: its reply may be too long, or take
+// too long. It returns the index of the next job.
 func (r *round) givenUp(i int) int {
 	cause := r.lastRefusal
 	r.answer(&r.jobs[i], func() {

@@ -9,22 +9,24 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// History: no connection is shown an older state than before, or told that followers hold a write that was lost. If that cannot be kept,
-// because a leader was elected that does not have everything that was committed before, the connection ends.
+// History: no connection is ever shown an older state than before, or told that followers hold a write that was lost. If
+// that cannot be guaranteed, because the elected leader lacks something that was committed before, the connection ends.
 //
-// What a member has shown from its own state is in its own log. If a leader has that cut, Server.Cut ends all connections. This file is
-// about what leaders elsewhere have shown, which the forwarding member may not have. A leader tells the end of what it can have shown
-// after each burst of forwarded commands. The next leader says whether its log holds that, before it is sent anything.
+// What a member has shown from its own state is in its own log; if a leader makes it cut that, Server.Cut ends all
+// connections. This file deals with what leaders elsewhere have shown, which the forwarding member may not have. After
+// each burst of forwarded commands, a leader reports the end of what it can have shown. The next leader must first
+// confirm that its log holds that much, before it is sent anything.
 
-// shownCommand asks a leader for the end of what it can have shown so far, as an epoch and a position. With such a mark as its argument, it
-// first asks whether the leader's log holds that much.
+// shownCommand asks a leader for the end of what it can have shown so far, as an epoch and a position. If its argument is
+// such a mark, it first asks whether the leader's log holds that much.
 const shownCommand = "replicatedstore.shown"
 
-// tellsShown is the reply to forwardedCommand of a member that knows shownCommand. Members of earlier builds answer OK.
+// tellsShown is the reply to forwardedCommand from a member that knows shownCommand. Members of earlier versions reply
+// OK.
 const tellsShown = "OK shown"
 
-// codeLost starts the reply to a command that was not run because what the connection was shown before may be lost. The connection is
-// closed after it.
+// codeLost starts the reply to a command that was not run because what the connection was shown before may be lost. The
+// connection is closed after that reply.
 const codeLost = "HISTORYLOST"
 
 const errHistoryLost = codeLost + " nothing was run: what this connection wrote or read before may be lost, because the leader was " +
@@ -32,7 +34,7 @@ const errHistoryLost = codeLost + " nothing was run: what this connection wrote 
 
 var errLost = errors.New("the leader's log does not hold what another leader has shown")
 
-// shown is shownCommand.
+// shown implements shownCommand.
 func shown(c *call) {
 	b := c.srv.backend
 	if len(c.args) > 1 {
@@ -64,7 +66,8 @@ func parseMark(text string) (replication.Mark, bool) {
 	return replication.Mark{Epoch: replication.Epoch(e), Position: replication.Position(p)}, err == nil && err2 == nil
 }
 
-// wasShown records m, which a leader told whose log holds everything that the client was shown before.
+// wasShown records m, the end of what a leader can have shown to the client. That leader's log holds everything the
+// client was shown before.
 func (c *conn) wasShown(m replication.Mark) {
 	c.shown = replication.Mark{Epoch: m.Epoch, Position: max(m.Position, c.shown.Position)}
 }
@@ -84,7 +87,7 @@ func (c *conn) goOn(u *upstream) error {
 	case strings.Contains(err.Error(), codeLost):
 		return errLost
 	case strings.Contains(err.Error(), "NOAUTH"):
-		u.tells = false // nor does it show anything over this connection
+		u.tells = false // not logged in, so it shows nothing over this connection either
 		return nil
 	default:
 		return err
@@ -93,7 +96,7 @@ func (c *conn) goOn(u *upstream) error {
 	if !ok {
 		return fmt.Errorf("%w: %q does not tell how far its log was shown", errBadReply, reply)
 	}
-	if c.untold && m.Epoch != c.shown.Epoch { // the leader before has shown more than it told
+	if c.untold && m.Epoch != c.shown.Epoch { // the previous leader has shown more than it reported
 		return errLost
 	}
 	c.wasShown(m)
@@ -110,7 +113,7 @@ func askShown(dst []byte, u *upstream, j *job) []byte {
 	return append(dst, "*1\r\n$21\r\n"+shownCommand+"\r\n"...)
 }
 
-// takeShown takes the reply to shownCommand. If there is none, the connection to the leader ends.
+// takeShown reads the reply to shownCommand. If there is none, it closes the connection to the leader.
 func (r *round) takeShown(u *upstream) {
 	if !u.due {
 		return
@@ -126,7 +129,7 @@ func (r *round) takeShown(u *upstream) {
 	u.due = false
 }
 
-// toldShown records what the leader at u says to have shown at most, and reports whether it does.
+// toldShown records the end of what the leader at u says it can have shown, and reports whether text says so.
 func (r *round) toldShown(u *upstream, text string) bool {
 	m, ok := parseMark(text)
 	if ok && u.untold {
@@ -136,8 +139,8 @@ func (r *round) toldShown(u *upstream, text string) bool {
 	return ok
 }
 
-// inherits reports whether the log of this member, which leads now, holds what leaders elsewhere have shown to the client. If not, the next
-// job is answered with an error, or is to be looked at again.
+// inherits reports whether the log of this member, which leads now, holds what leaders elsewhere have shown to the
+// client. If it does not, the next job has been answered with an error, or must be looked at again.
 func (r *round) inherits() bool {
 	c := r.conn
 	if r.stuck = r.hasty; r.stuck {
@@ -151,7 +154,7 @@ func (r *round) inherits() bool {
 		r.next = r.lostHistory(r.next)
 		return false
 	default:
-		c.shown = replication.Mark{} // from now on this member's own log tells
+		c.shown = replication.Mark{} // from now on this member's own log decides
 		return true
 	}
 }

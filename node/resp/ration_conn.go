@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// This file holds what connections do with the rations of the server.
+// This file holds the connections' side of the server's rations.
 
-// mayFill waits until there is memory for the missing rest of a long request. It returns false if something has happened that ends the wait
-// for input.
+// mayFill waits until there is memory for the missing rest of a long request. It returns false if something happened that
+// ends the wait for input.
 func (c *conn) mayFill() bool {
 	want, have := c.parser.wants(), 0
 	for _, p := range c.parts {
@@ -30,15 +30,15 @@ func (c *conn) mayFill() bool {
 	return true
 }
 
-// await waits for n bytes of r for at most limit (0: no limit). It returns nil if the limit has passed (late is then true), or if something
-// has happened that ends the wait. If the client hangs up while it waits, await kills the connection.
+// await waits for n bytes of r, for at most limit (0: no limit). It returns nil if the limit has passed (late is then
+// true) or if something happened that ends the wait. If the client hangs up in the meantime, await kills the connection.
 func (c *conn) await(r *ration, n int, limit time.Duration) (p *part, late bool) {
 	if p := r.try(n, c); p != nil {
 		return p, false
 	}
 	c.queued.Store(true)
 	defer c.queued.Store(false)
-	defer c.touch()             // it was not its client that was silent
+	defer c.touch()             // it was not the client that was silent
 	if c.writing.Swap(0) != 0 { // nothing is sent in the meantime
 		defer func() { c.writing.Store(max(1, c.srv.uptime())) }()
 	}
@@ -63,8 +63,8 @@ type kept struct {
 	have  int // bytes that were waited for
 }
 
-// await waits until there is memory for bytes bytes in total, or something has happened that ends the wait. Up to the size of the largest
-// pooled buffer nothing is needed; data beyond that takes turns with long requests.
+// await waits until there is memory for bytes bytes in total, or until something happens that ends the wait. Data up to
+// the size of the largest pooled buffer needs none; larger data takes turns with long requests.
 func (k *kept) await(c *conn, bytes int) {
 	if bytes <= largeBuffer || bytes <= k.have || c.srv.ration.size == 0 {
 		return
@@ -90,7 +90,7 @@ func (k *kept) give(c *conn) {
 	*k = kept{}
 }
 
-// slim gives back the memory that a long request took, once it is done.
+// slim gives back the memory of a long request that is done.
 func (c *conn) slim() {
 	c.toWrite.give(c)
 	p := &c.parser
@@ -107,8 +107,8 @@ func (c *conn) slim() {
 	c.parts = nil
 }
 
-// shed gives back the memory of the commands before the next one, which may wait for long, unless what follows is long as well. Everything
-// before it must be settled.
+// shed gives back the memory of the commands before the next one, which may wait for a long time, unless what follows is
+// long as well. Everything before the next command must be settled.
 func (r *round) shed() {
 	c, size := r.conn, 0
 	for _, j := range r.jobs[r.next:] {
@@ -128,7 +128,7 @@ func (r *round) shed() {
 	c.slim()
 }
 
-// hold sets whether the parts that c has for its request are held, which they are while it is being executed.
+// hold sets whether the parts that c has for its request are held, as they are while the request is being executed.
 func (c *conn) hold(executing bool) {
 	for _, parts := range [][]*part{c.parts, c.toWrite.parts} {
 		if len(parts) > 0 {

@@ -5,34 +5,35 @@ import (
 	"time"
 )
 
-// mostSilence is how long a client that has memory for a long request, which is not complete yet, may send nothing while others wait for
-// memory; for a transaction or watched keys, it is the time without a command. It is long enough for a few lost packets in a row.
+// mostSilence is how long a client may be silent while its connection holds memory for an incomplete long request and
+// others wait for memory. For a transaction or watched keys, it is the time without a command. It is long enough for a
+// few lost packets in a row.
 const mostSilence = 5 * time.Second
 
-// cutOffIfSlow closes the connection that has p, for which others wait, if its client is too slow. Otherwise, clients that stop in the middle
-// of a request would keep the memory for long requests from everybody else.
+// cutOffIfSlow closes the connection that owns p, for which others wait, if its client is too slow. Otherwise clients
+// that stop in the middle of a request would keep the memory for long requests from everybody else.
 func (s *Server) cutOffIfSlow(p part) {
 	if c, ok := p.who.(*conn); ok && c.slow(p) {
 		c.kill("others wait for the memory that its request takes")
 	}
 }
 
-// slow reports whether the client is to be cut off if others wait for p, which is not held.
+// slow reports whether the client is too slow to keep p, for which others wait. The part is not held.
 func (c *conn) slow(p part) bool {
 	quiet, limit := time.Duration(c.srv.uptime()-c.active.Load())*time.Millisecond, c.srv.opt.StallTimeout
 	switch {
 	case c.queued.Load() || c.writing.Load() != 0:
-		return false // it waits for others itself, or patrol sees to it
+		return false // it waits for others itself, or patrol takes care of it
 	case c.busy.Load():
 		return c.blocked() && quiet > limit
 	case quiet > min(mostSilence, limit) && !c.unread():
 		return true
-	default: // it sends, but must not be slower than who takes replies may be
+	default: // it sends, but it must keep the pace demanded of clients that take replies
 		return time.Since(p.since) > limit*time.Duration(1+p.n/sentAtOnce)
 	}
 }
 
-// unread reports whether input has arrived that was not read yet.
+// unread reports whether input has arrived that has not been read yet.
 func (c *conn) unread() (some bool) {
 	if c.raw == nil {
 		return false

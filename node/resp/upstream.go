@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// upstream is a client connection's own connection to the leader, with the client's session on the leader. The client connection's goroutine
-// owns it, but other goroutines may close nc or set its deadlines.
+// upstream is a client connection's own connection to the leader, which carries the client's session there. The client
+// connection's goroutine owns it, but other goroutines may close nc or set its deadlines.
 type upstream struct {
 	addr  string
 	nc    net.Conn
@@ -23,20 +23,21 @@ type upstream struct {
 	owes  bool   // the reply to an UNWATCH has not been read; see unwatch
 
 	tells  bool // the leader knows shownCommand
-	due    bool // it was sent, and is not answered
-	untold bool // the leader has answered since it told what it has shown
+	due    bool // shownCommand was sent and has not been answered
+	untold bool // the leader has answered commands since it last reported what it has shown
 }
 
-// forwardedCommand is the first command on an upstream. It tells that another member sends what follows on behalf of its client. Its
-// argument is Options.Store; members of earlier builds send none.
+// forwardedCommand is the first command on an upstream. It announces that another member sends what follows on behalf of
+// its client. Its argument is Options.Store; members of earlier versions send none.
 const forwardedCommand = "replicatedstore.forwarded"
 
-// codeNotLeader starts the reply to a forwarded command that was not run because this member does not lead. The connection is closed after
-// it: no later command on it is run either, so all of them may be tried elsewhere. Clients never see this code.
+// codeNotLeader starts the reply to a forwarded command that was not run because this member does not lead. The
+// connection is closed after that reply. No later command on it is run either, so all of them may be tried elsewhere.
+// Clients never see this code.
 const codeNotLeader = "NOTLEADER"
 
-// forwarded marks the connection as one from another member, whose client may have written over an earlier connection. If there is a
-// password, the member sends it next.
+// forwarded marks the connection as one from another member, whose client may have written over an earlier connection. If
+// there is a password, the member sends it next.
 func forwarded(c *call) {
 	if own := c.srv.opt.Store; len(c.args) > 1 && !sameStore(own, string(c.args[1])) {
 		c.conn.closing = true
@@ -80,11 +81,11 @@ func (s *Server) dialUpstream(ctx context.Context, addr string, words []string) 
 	return u, nil
 }
 
-// greet tells the leader that this connection forwards for a client, and for which store.
+// greet tells the leader that this connection forwards for a client, and which store it belongs to.
 func (u *upstream) greet(store string) error {
 	reply, err := u.ask(forwardedCommand, store)
 	if err != nil && strings.Contains(err.Error(), "wrong number of arguments") {
-		_, err = u.ask(forwardedCommand) // an earlier build, which takes no argument
+		_, err = u.ask(forwardedCommand) // an earlier version, which takes no argument
 	}
 	u.tells = reply == tellsShown
 	return err
@@ -114,7 +115,8 @@ func (s *Server) dialWhile(ctx context.Context, addr string, words []string) (*u
 
 var errLeaderChanged = errors.New("it does not lead any more")
 
-// ask sends words as one command, and returns the reply's first line without its type. It returns an error if the reply is one.
+// ask sends words as one command and returns the first line of the reply, without its type. It returns an error if the
+// reply is one.
 func (u *upstream) ask(words ...string) (string, error) {
 	args := make([][]byte, len(words))
 	for i, w := range words {
@@ -134,8 +136,9 @@ func (u *upstream) ask(words ...string) (string, error) {
 	return line, nil
 }
 
-// send writes b. b must not be changed before sent has returned, which reports how many bytes were written. If b may not fit the socket
-// buffers, a goroutine writes it while the caller reads replies; otherwise both sides could wait for each other.
+// send writes b, which must not be changed before sent has returned. sent reports how many bytes were written. If b may
+// not fit the socket buffers, a goroutine writes it while the caller reads replies; otherwise both sides could wait for
+// each other.
 func (u *upstream) send(b []byte) (sent func() (int, error)) {
 	if len(b) <= 2*burstBytes {
 		n, err := u.nc.Write(b)
@@ -203,7 +206,7 @@ func appendCommand(dst []byte, args [][]byte) []byte {
 	return dst
 }
 
-// connect returns the connection's upstream to addr. It dials a new one unless there is one that works.
+// connect returns the connection's upstream to addr. It dials a new one unless the present one works.
 func (c *conn) connect(ctx context.Context, addr string) (*upstream, error) {
 	if u := c.up; u != nil && (u.addr != addr || u.given != c.given || !u.settle(c.srv.opt.Now().Add(c.srv.replyTimeout())) || u.ended()) {
 		c.disconnect()
@@ -254,8 +257,8 @@ func (c *conn) setUpstream(u *upstream) {
 	}
 }
 
-// leaveUpstream allows commands in flight at a leader other than the one at addr lastMoment to be answered: a deposed leader answers at
-// once, and one that is gone never does. Any goroutine may call it.
+// leaveUpstream gives a leader other than the one at addr only lastMoment more to answer the commands in flight: a
+// deposed leader answers at once, and one that is gone never does. Any goroutine may call it.
 func (c *conn) leaveUpstream(addr string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -264,7 +267,7 @@ func (c *conn) leaveUpstream(addr string) {
 	}
 }
 
-// lastMoment is how long the replies of a former leader are still waited for.
+// lastMoment is how long replies of a former leader are still waited for.
 const lastMoment = time.Second
 
 // replyTimeout bounds the wait for a forwarded command's reply. It is longer than the leader's own waits, so the leader gives up first.

@@ -2,7 +2,8 @@ package resp
 
 import "time"
 
-// unwatch ends the watches of the session at the leader. It does not wait for the reply, which settle reads before the next command.
+// unwatch ends the watches of the client's session at the leader. It does not wait for the reply, which settle reads
+// before the next command.
 func (u *upstream) unwatch(deadline time.Time) (sent bool) {
 	if !u.settle(deadline) || u.nc.SetDeadline(deadline) != nil {
 		return false
@@ -12,7 +13,7 @@ func (u *upstream) unwatch(deadline time.Time) (sent bool) {
 	return u.owes
 }
 
-// settle reads the reply to an UNWATCH, if there is one to read, and reports whether the upstream can still be used.
+// settle reads the reply to an UNWATCH if one is outstanding, and reports whether the upstream can still be used.
 func (u *upstream) settle(deadline time.Time) bool {
 	if !u.owes {
 		return true

@@ -12,7 +12,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// target is whom a follower should be connected to; the zero value is nobody.
+// target is the leader that a follower should be connected to; the zero value means none.
 type target struct {
 	epoch           replication.Epoch
 	leader, address string
@@ -28,14 +28,14 @@ type Link struct {
 type contact struct {
 	heardAt time.Time // zero: never in this epoch
 	refused bool
-	deaf    bool // it said last that it hears too few voters
+	deaf    bool // it last said that it hears too few voters
 }
 
 var errNoRoom = errors.New("the volume has no room for what the leader would send")
 
 var errRetargeted = errors.New("the leader or its address changed")
 
-// connect makes the follower's connection go to t.
+// connect directs the follower's connection to t.
 func (m *Member) connect(t target) {
 	if m.link != nil && m.link.target == t || m.link == nil && t.address == "" {
 		return
@@ -52,16 +52,16 @@ func (m *Member) connect(t target) {
 	m.works.Connect(m.link)
 }
 
-// leaderTakesClients notes where the leader takes clients.
+// leaderTakesClients notes the address at which the leader takes clients.
 func (m *Member) leaderTakesClients(address string) {
 	m.leaderClient.Store(&address)
 	m.opt.LeaderMoved(address)
 }
 
-// Address is the leader's peer port.
+// Address returns the address of the leader's peer port.
 func (l *Link) Address() string { return l.target.address }
 
-// Ready is asked before every attempt to connect. An error says why there is none now.
+// Ready is called before every attempt to connect. An error says why not to connect now.
 func (l *Link) Ready(ctx context.Context) (err error) {
 	doErr := l.m.works.Do(ctx, func() {
 		if l.m.space.noRoom {
@@ -71,7 +71,8 @@ func (l *Link) Ready(ctx context.Context) (err error) {
 	return errors.Join(doErr, err)
 }
 
-// Dialled tells how an attempt to connect ended; refused: the leader's host answered that nothing listens there.
+// Dialled reports how an attempt to connect ended. refused means that the leader's host answered that nothing listens
+// there.
 func (l *Link) Dialled(ctx context.Context, refused bool) error {
 	return l.m.works.Do(ctx, func() {
 		if l.m.link == l {
@@ -80,7 +81,7 @@ func (l *Link) Dialled(ctx context.Context, refused bool) error {
 	})
 }
 
-// Begin starts a conversation over a new connection; any earlier one is over then.
+// Begin starts a session over a new connection, which ends any earlier session.
 func (l *Link) Begin(ctx context.Context) (*Session, error) {
 	s := &Session{m: l.m, link: l, acks: make(chan struct{}, 1)}
 	return s, l.m.works.Do(ctx, func() {
@@ -96,15 +97,15 @@ type Session struct {
 	link *Link
 	acks chan struct{} // cap 1
 	ack  atomic.Pointer[replication.Ack]
-	// direct sends ack at once; nil: acks has its goroutine do that.
+	// direct sends ack at once; if nil, acks makes the connection's goroutine send it.
 	direct atomic.Pointer[func() bool]
-	// Connection's goroutine only.
+	// For the connection's goroutine only.
 	streamed bool
-	source   *replication.SeedSource // nil: the leader
-	noSeed   problem                 // why hello said that no snapshot would be taken; the zero value: it did not
+	source   *replication.SeedSource // nil: the leader itself
+	noSeed   problem                 // why hello said that no snapshot would be taken; the zero value if it did not say so
 }
 
-// End tells that the connection is gone.
+// End reports that the connection is gone.
 func (s *Session) End() {
 	s.m.works.Post(func() {
 		if s.m.session == s {
@@ -113,7 +114,7 @@ func (s *Session) End() {
 	})
 }
 
-// Streamed tells whether the connection came as far as receiving the log, or a snapshot as a whole.
+// Streamed reports whether the connection got as far as receiving the log, or a whole snapshot.
 func (s *Session) Streamed() bool { return s.streamed }
 
 // own runs f in the role goroutine if s is still the current connection.
@@ -122,7 +123,7 @@ func (s *Session) own(ctx context.Context, f func()) error {
 		return context.Cause(ctx)
 	}
 	stale := false
-	if err := s.m.works.Do(context.Background(), func() { // records come here: it is not to cost more than it must
+	if err := s.m.works.Do(context.Background(), func() { // not ctx, to save time: every record comes through here
 		if stale = s.m.session != s; !stale {
 			f()
 		}
@@ -135,6 +136,7 @@ func (s *Session) own(ctx context.Context, f func()) error {
 	return nil
 }
 
+// Hello implements peer.Follower.
 func (s *Session) Hello(ctx context.Context) (h replication.Hello, err error) {
 	drop, kept := s.keepCut(ctx)
 	defer drop()
@@ -154,6 +156,7 @@ func (s *Session) Hello(ctx context.Context) (h replication.Hello, err error) {
 	return h, errors.Join(ownErr, err)
 }
 
+// Reply implements peer.Follower.
 func (s *Session) Reply(ctx context.Context, reply replication.HelloReply) (step replication.Step, err error) {
 	s.source = reply.Source
 	ownErr := s.own(ctx, func() {
@@ -170,10 +173,10 @@ func (s *Session) Reply(ctx context.Context, reply replication.HelloReply) (step
 	return step, errors.Join(ownErr, err)
 }
 
-// replied acts on the leader's answer to hello; role goroutine.
+// replied acts on the leader's answer to hello; role goroutine only.
 func (m *Member) replied(reply replication.HelloReply) (step replication.Step, err error) {
 	if reply.Verdict == replication.VerdictCut {
-		// What is to be cut is not pruned, by a round that began before.
+		// Keep what is to be cut from being pruned by a round that began earlier.
 		defer m.Contents().Log.Pin(1)()
 		defer m.keepUncut()
 	}
@@ -181,8 +184,8 @@ func (m *Member) replied(reply replication.HelloReply) (step replication.Step, e
 	if err = m.settleSync(); err == nil {
 		step, err = m.core.OnHelloReply(reply)
 	}
-	if whole && m.core.Promises().NeedSeed { // what is to be cut was committed
-		m.readable.Store(false) // first: no connection that is made from now on is shown it
+	if whole && m.core.Promises().NeedSeed { // entries to be cut were committed
+		m.readable.Store(false) // first, so that no new connection is shown it
 		m.opt.LostHistory(fmt.Sprintf("what this member has shown was lost: it is not in the log of the leader of epoch %d", m.core.Promises().Epoch))
 	}
 	if m.final(err) != nil {
@@ -200,11 +203,12 @@ func (m *Member) replied(reply replication.HelloReply) (step replication.Step, e
 		}
 		m.writesMayWait(time.Duration(reply.WriteTimeoutMillis) * time.Millisecond)
 		m.contact.heardAt, m.contact.deaf = m.opt.Now(), false
-		m.problem, m.direct, m.sourceFailures = problem{}, false, 0 // what held up a seed is over
+		m.problem, m.direct, m.sourceFailures = problem{}, false, 0 // whatever held up a seed is over
 	}
 	return step, nil
 }
 
+// Append implements peer.Follower.
 func (s *Session) Append(ctx context.Context, a replication.Append) (err error) {
 	s.prepare(a.Records)
 	ownErr := s.own(ctx, func() {
@@ -239,15 +243,18 @@ func (s *Session) owe() {
 	}
 }
 
-// pay sends what is owed, outside of the role goroutine.
+// pay sends the acknowledgement that is owed, outside the role goroutine.
 func (s *Session) pay() {
 	if send := s.direct.Load(); send == nil || !(*send)() {
 		nudge(s.acks)
 	}
 }
 
+// Acks implements peer.Follower.
 func (s *Session) Acks() <-chan struct{} { return s.acks }
-func (s *Session) Ack() replication.Ack  { return *s.ack.Load() }
+
+// Ack implements peer.Follower.
+func (s *Session) Ack() replication.Ack { return *s.ack.Load() }
 
 // Direct implements peer.Follower.
 func (s *Session) Direct(send func() bool) {

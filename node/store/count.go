@@ -11,23 +11,24 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// counter remembers the last exact count and the position it is true for. Callers count one at a time. Those who wait meanwhile share the
-// first count that begins after they came, so nobody waits for more than two, however many callers there are.
+// counter remembers the last exact count and the position for which it holds. Callers count one at a time. Those who wait
+// share the first count that begins after they came, so nobody waits for more than two counts, however many callers there
+// are.
 type counter struct {
-	begun atomic.Uint64 // counts begun so far: the number of the newest
-	turn  chan struct{} // cap 1: full while somebody counts, who owns what follows
-	last  uint64        // number of the last count that was completed
+	begun atomic.Uint64 // how many counts have begun, which is the number of the newest
+	turn  chan struct{} // cap 1: full while somebody counts, who owns the fields below
+	last  uint64        // number of the last count that completed
 	keys  int           // its result
 	at    replication.Position
-	known bool // nothing was applied during that count, so the result is true for at
+	known bool // nothing was applied during that count, so the result holds for at
 }
 
-// Count returns the number of stored keys (DBSIZE), exactly, as of a position at or above Applied at the time of the
-// call. Like Redis it includes keys whose expiry is due but which were not removed yet.
+// Count returns the exact number of stored keys (DBSIZE) as of a position at or above Applied at the time of the call. As
+// in Redis, that includes keys whose expiry is due but which have not been removed yet.
 //
-// It reads every key, about a second for a few million: writes are blind (a SET never looks whether its key is new), so
-// nobody can keep a running count. The result is remembered until something is applied. Use Estimate where it is asked
-// for often.
+// It reads every key, which takes about a second for a few million. Writes are blind (a SET never checks whether its key
+// is new), so no running count can be kept. The result is remembered until something is applied. Where the count is
+// needed often, use Estimate.
 func (v View) Count(ctx context.Context) (int, error) {
 	m, c := v.m, &v.m.count
 	came := c.begun.Load()
@@ -35,7 +36,7 @@ func (v View) Count(ctx context.Context) (int, error) {
 		return 0, ErrClosed
 	}
 	defer m.gate.leave()
-	if err := m.settle(); err != nil { // not one after the other, where that takes long
+	if err := m.settle(); err != nil { // before taking the turn, so that callers wait together if it takes long
 		return 0, fmt.Errorf("count keys: %w", err)
 	}
 	select {
@@ -44,8 +45,8 @@ func (v View) Count(ctx context.Context) (int, error) {
 		return 0, fmt.Errorf("count keys: %w", context.Cause(ctx))
 	}
 	defer func() { <-c.turn }()
-	// Read before the iterator is made: what the iterator sees may be newer, never older, so that a count remembered for
-	// this position is true only if nothing was applied in between.
+	// Read this before making the iterator. The iterator may see a newer state, but never an older one, so a count
+	// remembered for this position holds only if nothing was applied in between.
 	at := m.Applied().Position
 	if c.last > came || c.known && c.at == at {
 		return c.keys, nil

@@ -6,20 +6,21 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// frozen is one state: what was recent at a moment, and the database below it.
+// frozen is one state: what was recent at some moment, and the database below it.
 type frozen struct {
 	moment
 	snap *pebble.Snapshot
 }
 
-// Freeze returns a view of the state that is applied now, and that state's position: all its Get, Read, Exists and GetMany read that state,
-// whatever is applied meanwhile. The caller must call done after the last read, and soon: until then the Machine cannot be closed.
+// Freeze returns a view of the state that is applied now, and that state's position. The view's Get, Read, Exists and
+// GetMany all read that state, whatever is applied in the meantime. The caller must call done after the last read, and
+// soon: the Machine cannot be closed before that.
 func (v View) Freeze() (view View, at replication.Position, done func() error, err error) {
 	if !v.m.gate.enter() {
 		return View{}, 0, nil, ErrClosed
 	}
 	r := v.m.recent
-	r.mu.Lock() // or what comes after the moment could be poured into the snapshot
+	r.mu.Lock() // otherwise effects from after the moment could be poured into the snapshot
 	v.frozen = &frozen{r.now(), v.m.db.NewSnapshot()}
 	at = v.m.Applied().Position
 	r.mu.Unlock()

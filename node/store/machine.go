@@ -15,10 +15,11 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication"
 )
 
-// ErrClosed is returned by every use of a Machine, and of a View of it, after Close.
+// ErrClosed is returned by every use of a Machine, or of a View of it, after Close.
 var ErrClosed = errors.New("state machine is closed")
 
-// applied is what the system key holds: which prefix of the log the state is, and when its last record was sealed.
+// applied is the content of the system key: which prefix of the log the state is, and when the last record of that prefix
+// was sealed.
 type applied struct {
 	mark      replication.Mark
 	unixMilli int64
@@ -26,59 +27,60 @@ type applied struct {
 
 // Machine is the applied state of one member.
 //
-// Apply, Flush and Checkpoint may run beside each other and beside any number of readers; Apply is called by one
-// goroutine at a time.
+// Apply, Flush and Checkpoint may run concurrently with each other and with any number of readers. Only one goroutine at
+// a time may call Apply.
 //
 // Guarantees:
-//  1. The state is exactly the prefix of the log that Applied names, also after a crash, and in a checkpoint.
-//  2. Readers never see half of a record.
-//  3. Applied never falls while the Machine is open.
+//  1. The state is exactly the prefix of the log that Applied names, also after a crash and in a checkpoint.
+//  2. Readers never see part of a record.
+//  3. Applied never decreases while the Machine is open.
 type Machine struct {
 	db  *pebble.DB
 	fs  vfs.FS
 	dir string
 	opt Options
 
-	gate gate // held by every use of db
+	gate gate // held during every use of db
 
 	applyMu sync.Mutex // one Apply at a time; taken before all others
-	queueMu sync.Mutex // held from admit until what was admitted waits to be flushed
+	queueMu sync.Mutex // held from admit until what was admitted is queued for flushing
 	applied atomic.Pointer[applied]
 	ceiling atomic.Pointer[applied]
-	clock   atomic.Int64 // leader time: the highest that any batch here was evaluated at
+	clock   atomic.Int64 // leader time: the highest at which any batch was evaluated here
 	durable atomic.Pointer[applied]
 
 	recent   *recent
 	pourMu   sync.Mutex              // held while pouring; taken before recent.mu and queueMu
 	poured   atomic.Pointer[applied] // what the database holds; changed under pourMu
 	settling settling
-	filled   chan struct{} // cap 1: a generation of recent is full
-	// The constants of these names, except in tests.
+	filled   chan struct{} // cap 1: signals that a generation of recent is full
+	// The constants of the same names, except in tests.
 	settleWithin  time.Duration
 	mostSublevels int32
 	pieceTime     time.Duration
-	// pouringEnded is closed when pourLoop has ended.
+	// pouringEnded is closed once pourLoop has ended.
 	pouringEnded chan struct{}
 
 	rows      *rows
 	foresight purse
 
-	closing context.Context // ends when Close begins, with ErrClosed
+	closing context.Context // ends when Close or GiveUp begins, with cause ErrClosed
 	stop    context.CancelCauseFunc
 
 	queueBytes uint64        // see admit
-	drained    chan struct{} // cap 1: a flush or a compaction ended; admit looks again
-	flushed    chan struct{} // cap 1: a flush ended; durableLoop looks how far it reached
-	done       chan struct{} // closed when durableLoop has ended
+	drained    chan struct{} // cap 1: signals the end of a flush or compaction to admit
+	flushed    chan struct{} // cap 1: signals the end of a flush to durableLoop
+	done       chan struct{} // closed once durableLoop has ended
 
-	reclaiming *flushing // Reclaim's caller only: the flush that it began last
+	reclaiming *flushing // the flush that Reclaim last began; only for Reclaim's caller
 
 	count    counter
 	estimate estimator
 }
 
-// Open opens the state in dir, creating it when dir is empty or absent; then Applied is the zero Mark. What was only in memory
-// at the last crash or Close without Flush is gone, and Applied names what is there: replay the log after it.
+// Open opens the state in dir. If dir is empty or absent, it creates the state, and Applied is the zero Mark. Whatever
+// was only in memory at the last crash, or at a Close without a Flush, is gone. Applied names what is there: replay the
+// log after it.
 func Open(fs vfs.FS, dir string, o Options) (*Machine, error) {
 	m := &Machine{
 		fs: fs, dir: dir, opt: o.withDefaults(),
@@ -112,7 +114,7 @@ func Open(fs vfs.FS, dir string, o Options) (*Machine, error) {
 	return m, nil
 }
 
-// openDB opens the database in dir and reads what prefix of the log it is.
+// openDB opens the database in dir and reads which prefix of the log it holds.
 func openDB(dir string, p *pebble.Options) (*pebble.DB, applied, error) {
 	manifest, data, err := checkManifest(p.FS, dir)
 	if err == nil && manifest != "" && !p.ReadOnly {
@@ -132,14 +134,15 @@ func openDB(dir string, p *pebble.Options) (*pebble.DB, applied, error) {
 	return db, a, nil
 }
 
-// GiveUp has everybody who waits inside it get ErrClosed, as Close does, which must follow: nothing is applied any more.
+// GiveUp makes everyone who waits inside the Machine return ErrClosed, as Close does. Nothing is applied any more, and
+// Close must follow.
 func (m *Machine) GiveUp() {
-	m.recent.fail(ErrClosed) // they may wait for room,
-	m.stop(ErrClosed)        // or for a flush
+	m.recent.fail(ErrClosed) // for those that wait for room
+	m.stop(ErrClosed)        // for those that wait for a flush
 }
 
-// Close closes the database once the readers that are inside it have left; later ones get ErrClosed. It does not flush:
-// a fast restart needs a Flush before.
+// Close closes the database once the readers inside it have left; later ones get ErrClosed. It does not flush, so call
+// Flush first for a fast restart.
 func (m *Machine) Close() error {
 	m.GiveUp()
 	if !m.gate.close() {
@@ -158,17 +161,18 @@ func (m *Machine) Close() error {
 // Applied returns the prefix of the log that readers see at least. It costs one atomic load.
 func (m *Machine) Applied() replication.Mark { return m.applied.Load().mark }
 
-// AppliedTime returns the latest time at which an applied record was sealed, by the leader's clock (unix ms); 0 before the first
-// record. It never falls: the barrier of a leader that had not applied its whole log may be of an earlier time than what is before it.
+// AppliedTime returns the latest time at which any applied record was sealed, by the leader's clock in unix milliseconds;
+// 0 before the first record. It never decreases, although record times may: the barrier of a leader that had not applied
+// its whole log may have an earlier time than the records before it.
 func (m *Machine) AppliedTime() int64 { return m.applied.Load().unixMilli }
 
-// ReadTime is the time by which a follower judges expiry (unix ms): AppliedTime, but what was read here as expired while this member led
-// stays so.
+// ReadTime returns the time, in unix milliseconds, by which a follower judges expiry. That is AppliedTime, except that
+// keys which were read here as expired while this member led stay expired.
 func (m *Machine) ReadTime() int64 { return max(m.AppliedTime(), m.clock.Load()) }
 
-// Ceiling returns a mark at or above everything that a read which ended before this call can have seen. It is Applied or,
-// while a batch is being committed, that batch's end: the mark to put into a session token after a read, which may have
-// seen the batch a moment before Applied says so.
+// Ceiling returns a mark at or above everything that a read which ended before this call can have seen. That is Applied
+// or, while a batch is being committed, the end of that batch. It is the mark to put into a session token after a read,
+// because the read may have seen the batch a moment before Applied says so.
 func (m *Machine) Ceiling() replication.Mark { return m.ceiling.Load().mark }
 
 const (
@@ -206,8 +210,8 @@ func decodeApplied(b []byte) (applied, error) {
 	}, nil
 }
 
-// readApplied reads the applied mark through an iterator with options o. A state without one must be empty: keys without
-// a mark are no prefix of any log.
+// readApplied reads the applied mark through an iterator with options o. A state without a mark must be empty, because
+// keys without a mark are not a prefix of any log.
 func readApplied(db *pebble.DB, o *pebble.IterOptions) (_ applied, err error) {
 	it, err := db.NewIter(o)
 	if err != nil {

@@ -9,19 +9,19 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// Entry is one key as an iteration sees it. Key and Value.Data are valid until the function it is given to returns.
+// Entry is one key as an iteration sees it. Key and Value.Data are valid until the function that received them returns.
 type Entry struct {
 	Key   []byte
 	Value Value
 }
 
-// Scan visits at least count keys (fewer at the end) from cursor on and returns the cursor to go on with; 0 starts and
-// means the end. It is SCAN: stateless, complete for keys that stay throughout, and it never returns a key twice unless
-// the caller goes back. Expired keys count as visited but are not passed to visit. Keys that share slot and hash are
-// visited together, so that a call may exceed count by a few. One call reads one consistent state. It ends early once visit
-// has returned false, behind the keys of that place.
+// Scan visits at least count keys from cursor on, fewer at the end, and returns the cursor at which to continue. Cursor 0
+// means the start as an argument, and the end as a result. Scan implements SCAN: it is stateless, visits every key that
+// exists throughout, and never visits a key twice unless the caller goes back. Expired keys count as visited but are not
+// passed to visit. Keys that share slot and hash are visited together, so a call may exceed count by a few. One call
+// reads one consistent state. Once visit has returned false, Scan ends after the keys of that place.
 //
-// Cursors stay below 2^47. A cursor nobody was given is no error; scanning goes on at the next key.
+// Cursors are below 2^47. A cursor that nobody was given is no error; the scan continues at the next key.
 func (v View) Scan(cursor uint64, count int, visit func(Entry) (more bool)) (next uint64, err error) {
 	if cursor >= uint64(endPoint) {
 		return 0, nil
@@ -41,7 +41,7 @@ func (v View) Scan(cursor uint64, count int, visit func(Entry) (more bool)) (nex
 	return next, err
 }
 
-// ForEach visits every key of one consistent state in no useful order (KEYS), until visit returns false or ctx ends.
+// ForEach visits every key of one consistent state (KEYS), in no useful order, until visit returns false or ctx ends.
 func (v View) ForEach(ctx context.Context, visit func(Entry) bool) error {
 	var cause error
 	n := 0
@@ -64,9 +64,9 @@ func (v View) closedErr() error {
 	return nil
 }
 
-// RandomKey returns a key that is owned by the caller, chosen by r, which should be 64 random bits; false when there is
-// none. The choice is uniform among the sixteen keys that follow a random place in the order of (slot, hash): those after
-// large gaps are a little likelier. Where most keys are expired it may miss the live ones.
+// RandomKey returns a random key, which the caller owns, or false if there is none. r should be 64 random bits. The
+// choice is uniform among the sixteen keys that follow a random place in the order of (slot, hash), so keys after large
+// gaps are slightly more likely. Where most keys are expired it may miss the live ones.
 func (v View) RandomKey(r uint64) (key []byte, ok bool, err error) {
 	const among, most = 16, 4096
 	rng := rand.New(rand.NewPCG(r, r))
@@ -86,8 +86,9 @@ func (v View) RandomKey(r uint64) (key []byte, ok bool, err error) {
 	return key, ok, err
 }
 
-// randomPlace returns a random place in a slot that has keys. The slot is the first from a random place on: where keys share few slots, as
-// those with a hash tag do, nearly every random place is in the gap before one of them.
+// randomPlace returns a random place in a slot that has keys. The slot is the first one with keys at or after a random
+// place. Within it a new place is chosen: where the keys are in few slots, as with hash tags, nearly every random place
+// is in the gap before one of these slots.
 func (v View) randomPlace(r uint64, rng *rand.Rand) (point, error) {
 	start := point(r%Slots)<<32 | point(r>>32)
 	slot := start >> 32
@@ -101,7 +102,8 @@ func (v View) randomPlace(r uint64, rng *rand.Rand) (point, error) {
 	return start, err
 }
 
-// walkAround visits every stored key from start to the end, and then those from the beginning to start, until visit returns false.
+// walkAround visits every stored key from start to the end, and then those from the beginning to start, until visit
+// returns false.
 func (v View) walkAround(start point, visit func(at point, e Entry, expired bool) bool) error {
 	more := true
 	err := v.walk(appendPointBound(nil, start), func(at point, e Entry, expired bool) bool {
@@ -114,7 +116,8 @@ func (v View) walkAround(start point, visit func(at point, e Entry, expired bool
 	return v.walk(nil, func(at point, e Entry, expired bool) bool { return at < start && visit(at, e, expired) })
 }
 
-// walk visits every stored key from the data key lower on (nil: all), in order, until visit returns false.
+// walk visits every stored key in order, starting at the data key lower (nil: at the beginning), until visit returns
+// false.
 func (v View) walk(lower []byte, visit func(at point, e Entry, expired bool) bool) (err error) {
 	if !v.m.gate.enter() {
 		return ErrClosed

@@ -9,11 +9,12 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// View reads applied state as of a time: keys whose expiry is due at that time are absent, whether they were removed
-// already or not. It is a small value, costs nothing to make, holds no lock and need not be closed.
+// View reads the applied state as of a time: keys whose expiry is due at that time are absent, whether or not they have
+// been removed yet. A View is a small value, costs nothing to make, holds no lock and need not be closed.
 //
-// Each call reads one consistent state; two calls may see different ones. Use GetMany or Freeze for reads that belong together.
-// Every method returns ErrClosed once the Machine is closed (node: it was replaced by a seed; ask for a new View).
+// Each call reads one consistent state; two calls may see different ones. For reads that belong together, use GetMany or
+// Freeze. Every method returns ErrClosed once the Machine is closed. In a node that means that a seed has replaced it:
+// ask for a new View.
 type View struct {
 	m        *Machine
 	now      int64
@@ -22,28 +23,30 @@ type View struct {
 	frozen   *frozen // see Freeze
 }
 
-// View returns a view as of now (unix ms): the leader's time, or ReadTime on a follower.
+// View returns a view as of now, in unix milliseconds. On a leader now is its own time, on a follower ReadTime.
 func (m *Machine) View(now int64) View { return View{m: m, now: now} }
 
-// ErrNotResident: the value, or that there is none, is not known without reading the database, which may wait for the disk.
+// ErrNotResident means that only the database can tell whether there is a value, and reading it may wait for the disk.
 var ErrNotResident = errors.New("the value is not in memory")
 
-// Resident returns a view the Read and Exists of which never wait: they return ErrNotResident where they would have to. GetMany is the same.
+// Resident returns a view whose Read and Exists never wait for the database: they return ErrNotResident instead. GetMany
+// is not affected.
 func (v View) Resident() View {
 	v.resident = true
 	return v
 }
 
-// Noting returns a view the Read and Exists of which set missed where a Resident one's would not have known.
+// Noting returns a view whose Read and Exists set *missed where those of a Resident view would have returned
+// ErrNotResident.
 func (v View) Noting(missed *bool) View {
 	v.missed = missed
 	return v
 }
 
-// Now returns the time the view judges expiry by (unix ms).
+// Now returns the time by which the view judges expiry, in unix milliseconds.
 func (v View) Now() int64 { return v.now }
 
-// Get returns the value of key; its Data belongs to the caller.
+// Get returns the value of key. The caller owns its Data.
 func (v View) Get(key []byte) (Value, bool, error) {
 	var out Value
 	found, err := v.Read(key, func(val Value) {
@@ -57,7 +60,7 @@ func (v View) Get(key []byte) (Value, bool, error) {
 func (v View) Exists(key []byte) (bool, error) { return v.Read(key, func(Value) {}) }
 
 // Read calls use with the value of key, if there is one, and reports whether there was. It copies nothing: the value's
-// Data is valid, and must not be changed, until use returns.
+// Data is valid only until use returns, and must not be changed.
 func (v View) Read(key []byte, use func(Value)) (bool, error) {
 	if !v.m.gate.enter() {
 		return false, ErrClosed
@@ -85,7 +88,7 @@ func (v View) Read(key []byte, use func(Value)) (bool, error) {
 	return live, err
 }
 
-// remembered is stored without the database; known tells whether that is enough.
+// remembered is like stored, but does not read the database. known reports whether that was enough.
 func (m *Machine) remembered(key []byte, use func(Value)) (found, known bool, err error) {
 	if raw, known := m.recent.now().find(m.recent.hash(key), key); known {
 		if raw == nil {
@@ -99,7 +102,7 @@ func (m *Machine) remembered(key []byte, use func(Value)) (found, known bool, er
 	}
 	known, err = m.rows.read(hashOf(key), key, func(raw []byte) error {
 		if len(raw) == 0 {
-			return nil // there is none
+			return nil // there is no value
 		}
 		val, err := decodeValue(raw)
 		if found = err == nil; found {
@@ -110,8 +113,8 @@ func (m *Machine) remembered(key []byte, use func(Value)) (found, known bool, er
 	return found, known, err
 }
 
-// stored calls use with key's value, expired or not, and reports whether there is one. Data is valid until use returns; use
-// must neither read nor apply. The caller is inside the gate.
+// stored calls use with key's value, expired or not, and reports whether there is one. Data is valid until use returns.
+// use must neither read nor apply. The caller is inside the gate.
 func (m *Machine) stored(key []byte, use func(Value)) (found bool, err error) {
 	found, known, err := m.remembered(key, use)
 	if known || err != nil {
@@ -120,7 +123,7 @@ func (m *Machine) stored(key []byte, use func(Value)) (found bool, err error) {
 	return m.fetch(key, use)
 }
 
-// fetch is stored from the database, for what is not remembered.
+// fetch is like stored, but reads the database. It is for values that are not remembered.
 func (m *Machine) fetch(key []byte, use func(Value)) (found bool, err error) {
 	seq, fill := m.rows.begun()
 	val, raw, closer, err := readStored(m.db, key)
@@ -137,8 +140,8 @@ func (m *Machine) fetch(key []byte, use func(Value)) (found bool, err error) {
 	return true, closer.Close()
 }
 
-// GetMany calls use for each key in order, i being its index, all from one consistent state (MGET), until it returns false. As in
-// Read, Data is valid only until use returns.
+// GetMany calls use for each key in order, with its index i, until use returns false. All values are from one consistent
+// state (MGET). As in Read, Data is valid only until use returns.
 func (v View) GetMany(keys [][]byte, use func(i int, val Value, found bool) (more bool)) (outcome error) {
 	if v.frozen == nil {
 		frozen, _, done, err := v.Freeze()
@@ -164,7 +167,7 @@ func (v View) GetMany(keys [][]byte, use func(i int, val Value, found bool) (mor
 	return nil
 }
 
-// readStored returns key's value, expired or not, and its stored form. The closer is nil when there is none; else both are
+// readStored returns key's value, expired or not, and its stored form. closer is nil if there is none; otherwise both are
 // valid until it is closed.
 func readStored(r pebble.Reader, key []byte) (val Value, raw []byte, closer io.Closer, err error) {
 	var stack [96]byte

@@ -7,7 +7,8 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-// forbidLoss has the user of a store without voters take back the consent to loss for a while. Some operators do not hear of it.
+// forbidLoss has the user of a store without voters withdraw the consent to loss for a while. Often one operator does not
+// notice, because its cache is frozen.
 func (f *faults) forbidLoss(host string) {
 	if f.w.rule.K > 0 {
 		return
@@ -22,8 +23,8 @@ func (f *faults) forbidLoss(host string) {
 	})
 }
 
-// consented checks a record that this operator writes: an election that may have given up acknowledged writes needs the consent of the
-// store as it was when the look that led to it began, or later.
+// consented checks a record that this operator writes. An election that may have given up acknowledged writes needs the
+// consent of the store as of the start of the look that led to it, or of a later version.
 func (x *pass) consented(w decide.WriteRecord) {
 	rec := w.Record
 	if !w.NewLeader || rec.Lost == nil || rec.Lost.Epoch != rec.Epoch {
