@@ -79,7 +79,7 @@ var mutations = []mutation{
 			"last, err := r.log.Last(), error(nil)"}},
 	},
 	{
-		// Either guard alone is enough: without its own records a leader's end is another one.
+		// Both guards are broken, because the second alone catches every restarted leader that still has a record of its own.
 		"epoch led twice", "a restarted leader needs a new epoch, and starts from the end on which it was elected",
 		[]edit{
 			{leaderGo, "case r.promises.Epoch == p.Epoch:\n\t\treturn refuse(\"EpochUsed\"", "case false:\n\t\treturn refuse(\"EpochUsed\""},
