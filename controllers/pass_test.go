@@ -206,7 +206,7 @@ func TestWhyAMemberCannotBeMadeIsPublished(t *testing.T) {
 		return nil
 	}
 	says()
-	if got := says(); !strings.Contains(got, "orders-3 cannot be made: apply Pod/orders-3: pod \"orders-3\" is forbidden: exceeded quota: few") {
+	if got := says(); !strings.Contains(got, "orders-3 cannot be created: apply Pod/orders-3: pod \"orders-3\" is forbidden: exceeded quota: few") {
 		t.Errorf("Degraded: %s", got)
 	}
 	c.refuse = nil
