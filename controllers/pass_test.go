@@ -262,7 +262,7 @@ func TestTheSpecIsObservedOnceItIsApplied(t *testing.T) {
 	look("applied", 1)
 	c.store.Generation, c.store.Annotations = 2, map[string]string{v1alpha1.AnnotationReconcile: v1alpha1.ReconcileDisabled}
 	look("paused", 1)
-	if p := meta.FindStatusCondition(c.store.Status.Conditions, v1alpha1.ConditionProgressing); !strings.Contains(p.Message, "newest spec") {
+	if p := meta.FindStatusCondition(c.store.Status.Conditions, v1alpha1.ConditionProgressing); !strings.Contains(p.Message, "latest spec") {
 		t.Errorf("Progressing: %s", p.Message)
 	}
 	c.store.Annotations = nil

@@ -102,7 +102,7 @@ var _ = Describe("a store that is deleted and made again under its name", func()
 		foreign := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: s.namespace, Name: "orders"}, Spec: coordinationv1.LeaseSpec{HolderIdentity: new("an application")}}
 		Expect(k8s.Create(ctx, foreign)).To(Succeed())
 		s.create(ctx, "")
-		Eventually(func() string { return s.message(ctx, api.ConditionAvailable) }, bounded, polling).Should(ContainSubstring("belongs to somebody else"))
+		Eventually(func() string { return s.message(ctx, api.ConditionAvailable) }, bounded, polling).Should(ContainSubstring("is not owned by this store"))
 		Expect(k8s.Get(ctx, keyOf(s), foreign)).To(Succeed())
 		Expect(foreign.Annotations).NotTo(HaveKey(api.AnnotationRecord))
 		Expect(k8s.Delete(ctx, foreign)).To(Succeed())
