@@ -128,7 +128,7 @@ func (d *decision) available(rec Record, p Plan) judgement {
 		return judgement{false, v1alpha1.ReasonLeaderNotWritable, fmt.Sprintf("%s has not committed the barrier of epoch %d yet.", leader.Name, rec.Epoch)}
 	}
 	if s.Disk.Level == wire.DiskFull {
-		return judgement{false, v1alpha1.ReasonStorageFull, fmt.Sprintf("The leader's volume is full: %s. It rejects writes that add data; reads, DEL, UNLINK and FLUSHALL still work.", volume(leader.Name, s.Disk))}
+		return judgement{false, v1alpha1.ReasonStorageFull, fmt.Sprintf("The leader's volume is full: %s. Writes that add data are rejected; reads, DEL, UNLINK and FLUSHALL still work.", volume(leader.Name, s.Disk))}
 	}
 	for _, r := range rec.Rules {
 		if d.live(s, r.Voters) < r.K {

@@ -26,7 +26,7 @@ func (d *decision) degraded(rec Record, p Plan) judgement {
 		}
 	}
 	if d.sleeping || wakes(rec) && p.State != Blocked {
-		return judgement{false, v1alpha1.ReasonAsExpected, "No member is expected to run while the store hibernates or wakes up."}
+		return judgement{false, v1alpha1.ReasonAsExpected, "Nothing is missing while the store hibernates or wakes up."}
 	}
 	wrong := d.wrong(rec)
 	if len(wrong) == 0 {

@@ -177,7 +177,7 @@ func (d *decision) lostAsleep() string {
 		}
 	}
 	if len(gone) > 0 {
-		text += " These volumes are gone: " + strings.Join(gone, ", ") + "."
+		text += " The volumes of these members are gone: " + strings.Join(gone, ", ") + "."
 	}
 	return text
 }

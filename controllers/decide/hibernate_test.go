@@ -274,7 +274,7 @@ func TestAsleepWithoutItsRecord(t *testing.T) {
 		wakes  bool
 	}{
 		"with its volumes":   {func(*world) {}, v1alpha1.ReasonRecordLost, []string{"record was lost", "Keep every volume"}, true},
-		"without one":        {func(w *world) { w.loseVolumes("orders-2") }, v1alpha1.ReasonRecordLost, []string{"Keep every volume", "These volumes are gone: orders-2"}, false},
+		"without one":        {func(w *world) { w.loseVolumes("orders-2") }, v1alpha1.ReasonRecordLost, []string{"Keep every volume", "The volumes of these members are gone: orders-2"}, false},
 		"an earlier store's": {func(w *world) { w.store.Status = v1alpha1.ReplicatedStoreStatus{} }, v1alpha1.ReasonAsExpected, []string{"never had a leader", "The volumes of orders-1, orders-2, orders-3"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {

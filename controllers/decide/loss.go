@@ -110,7 +110,7 @@ func (d *decision) keptWrites(rec Record, quarantined []string) judgement {
 	var texts []string
 	if len(quarantined) > 0 && d.acknowledgedAlone(rec) {
 		texts = append(texts, "Entries that a rejoin cut from the log may have been acknowledged and are kept in quarantine: "+strings.Join(quarantined, ", ")+
-			". In the pod, `/node quarantine list` and `export` with `--data /data/store` show them; `remove --all` deletes them and clears this condition.")
+			". In the pod, `/node quarantine list` and `export` with `--data /data/store` show them; `remove --all` deletes them, which clears this warning.")
 	}
 	if only := d.onlyCopy(rec); only != "" {
 		texts = append(texts, only)

@@ -65,7 +65,7 @@ func (d *decision) create(rec Record, s State, size int) []Action {
 			out = append(out, DeletePod{m.Name, m.Pod.UID, "it has ended and will not run again"})
 		case m.lacksClaim() && d.lasting("no claim for "+string(m.Pod.UID), claimLag):
 			d.everybody = true
-			out = append(out, DeletePod{m.Name, m.Pod.UID, "its claim is gone, and it cannot be scheduled without"})
+			out = append(out, DeletePod{m.Name, m.Pod.UID, "its claim is gone, and it cannot be scheduled without one"})
 		}
 	}
 	out = append(out, d.cure(rec, s, surplus)...)

@@ -65,7 +65,7 @@ func (d *decision) resizing() judgement {
 	case len(growing) > 0:
 		return judgement{true, v1alpha1.ReasonGrowing, fmt.Sprintf("%s; growing: %s.%s", done, strings.Join(append(growing, pending...), ", "), classes)}
 	case len(pending) > 0:
-		return judgement{true, v1alpha1.ReasonFileSystemResizePending, fmt.Sprintf("%s; the node still has to grow the file system of %s, which some drivers do only when the pod starts "+
+		return judgement{true, v1alpha1.ReasonFileSystemResizePending, fmt.Sprintf("%s; their nodes still have to grow the file systems of %s, which some drivers do only when the pod starts "+
 			"(kubectl rstore restart %s).%s", done, strings.Join(pending, ", "), d.Store.Name, classes)}
 	default:
 		return judgement{false, v1alpha1.ReasonSizeAsAskedFor, "Every volume has the size that the spec asks for." + classes}
