@@ -46,7 +46,7 @@ func run(args []string) error {
 		}
 	}
 	if err := quietMonitor(); err != nil {
-		opt.Log.Info("running with the runtime's usual monitor", "error", err.Error())
+		opt.Log.Info("keeping the Go runtime's default monitor", "error", err.Error())
 	}
 	n, err := node.Start(context.Background(), opt)
 	if err != nil {

@@ -242,7 +242,7 @@ func long(recs []replication.Record) bool { return len(recs) > 0 && len(recs[0].
 
 var (
 	errHung = errors.New("this leader's disk hangs")
-	errDeaf = errors.New("this leader hears too few voters, and has to say so")
+	errDeaf = errors.New("this leader hears too few voters")
 )
 
 // mute returns a function that is called between the pieces of a large record. It returns an error if nothing more may

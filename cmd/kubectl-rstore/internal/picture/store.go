@@ -75,7 +75,7 @@ func acknowledgement(s *api.ReplicatedStore) string {
 	}
 	rule := s.Status.Replication
 	if s.Status.Leader == "" {
-		return "Nobody leads: no write is acknowledged." + before(rule)
+		return "No member leads: no write is acknowledged." + before(rule)
 	}
 	text := "A write is acknowledged by the leader alone (asynchronous)."
 	if rule.Number > 0 {
