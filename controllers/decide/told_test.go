@@ -112,7 +112,8 @@ func TestWhyWritesWait(t *testing.T) {
 	w.cluster.Vanish("orders-3")
 	w.pods["orders-3"].NodeTrouble = "its node worker-3 is gone"
 	w.run(40 * time.Second)
-	const want = "A write needs 2 of [orders-2, orders-3], but only 1 of these answer; missing: orders-3 does not answer: its node worker-3 is gone. Bring back as many as are needed; or, to acknowledge writes with fewer, lower spec.replication.synchronous.number to 1, or set its durability to Preferred."
+	const want = "A write needs 2 of [orders-2, orders-3], but only 1 of these answer; missing: orders-3 does not answer: its node worker-3 is gone. " +
+		"Bring back as many as are needed; or, to acknowledge writes with fewer, lower spec.replication.synchronous.number to 1, or set its durability to Preferred."
 	if c := w.condition(v1alpha1.ConditionAvailable); c.Reason != v1alpha1.ReasonVotersMissing || c.Message != want {
 		t.Errorf("Available is %s %s: %s", c.Status, c.Reason, c.Message)
 	}

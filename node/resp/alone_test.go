@@ -38,7 +38,8 @@ func TestWritesWhileTooFewFollowersAreHeard(t *testing.T) {
 	c.do("MULTI", "+OK")
 	c.do("SET a 5", "+QUEUED")
 	n.SetUnheard(time.Minute)
-	c.do("EXEC", "-EXECABORT Transaction discarded because of: NOREPLICAS nothing was written: the leader has heard from too few synchronous followers for 1m0s; try again once they are back")
+	c.do("EXEC", "-EXECABORT Transaction discarded because of: NOREPLICAS nothing was written: the leader has heard from too few synchronous followers for 1m0s; "+
+		"try again once they are back")
 	n.SetUnheard(0)
 	c.do("GET a", "$1", "2")
 	c.do("SET a 6", "+OK")
