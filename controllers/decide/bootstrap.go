@@ -192,8 +192,8 @@ func (d *decision) recordLost(old Record) Plan {
 	whole := d.whole()
 	switch there := len(d.Members); {
 	case there < whole && d.known() == 0:
-		return plan(RecordLost, v1alpha1.ReasonRecordLost, "An earlier store of this name left volumes of %d members, but %d are asked for: until there is "+
-			"a leader, set spec.replicas to the number that store had, or bring back the missing volumes (override: spec.failover.dataLoss Allow; or %s).", there, whole, dropUnwanted).again(soon)
+		return plan(RecordLost, v1alpha1.ReasonRecordLost, "An earlier store of this name left volumes of %d members, "+
+			"but %d are asked for: until there is a leader, set spec.replicas to the number that store had, or bring back the missing volumes (override: spec.failover.dataLoss Allow; or %s).", there, whole, dropUnwanted).again(soon)
 	case there < whole:
 		return plan(RecordLost, v1alpha1.ReasonRecordLost, "%s; %d of %d members exist.", what, there, whole).again(soon)
 	}

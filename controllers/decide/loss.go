@@ -125,7 +125,8 @@ func (d *decision) onlyCopy(rec Record) string {
 		return ""
 	}
 	return fmt.Sprintf("Epoch %d may have begun without some acknowledged writes, and %s may have the only copy of them: "+
-		"bring it back to keep them in quarantine; or give them up: annotate its pod with %s, or delete its claim and then its pod.%s", rec.Lost.Epoch, strings.Join(names, " or "), v1alpha1.AnnotationReseed, d.keptClaims(names))
+		"bring it back to keep them in quarantine; or give them up: "+
+		"annotate its pod with %s, or delete its claim and then its pod.%s", rec.Lost.Epoch, strings.Join(names, " or "), v1alpha1.AnnotationReseed, d.keptClaims(names))
 }
 
 // keptClaims says that claims of members that were scaled away are kept for what they may hold, although the retention
