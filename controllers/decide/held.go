@@ -27,7 +27,7 @@ func (d *decision) held(rec Record) Plan {
 	}
 	p := plan(Held, v1alpha1.ReasonFenced, "The annotation %s keeps every member fenced.", v1alpha1.AnnotationFenced)
 	if unshown := d.unshown(rec); unshown != "" {
-		p.Message = fmt.Sprintf("The annotation %s keeps every member that answers fenced. %s", v1alpha1.AnnotationFenced, unshown)
+		p.Message = fmt.Sprintf("The annotation %s has fenced only the members that answer. %s", v1alpha1.AnnotationFenced, unshown)
 	}
 	switch request := d.request(); {
 	case len(left) > 0 && d.Pass.FencedEpoch != rec.Epoch:

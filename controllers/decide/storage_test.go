@@ -54,7 +54,7 @@ func TestAMemberWhoseDiskHoldsItUpIsNamed(t *testing.T) {
 			o.Members[name] = m
 			p := decide.Decide(o, w.cluster.Now())
 			c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionDegraded)
-			if c.Reason != v1alpha1.ReasonDiskStuck || !strings.Contains(c.Message, name+": nothing moved for 3s") {
+			if c.Reason != v1alpha1.ReasonDiskStuck || !strings.Contains(c.Message, name+": no progress for 3s") {
 				t.Errorf("Degraded is %s %s: %s", c.Status, c.Reason, c.Message)
 			}
 			return
