@@ -69,7 +69,7 @@ func (w *world) tells(reason string, texts ...string) {
 func TestALossIsToldUntilNobodyHasIt(t *testing.T) {
 	w := lossy(t)
 	w.handedOver()
-	w.tells(v1alpha1.ReasonMemberMissing, "of which orders-1 may have the only copy")
+	w.tells(v1alpha1.ReasonMemberMissing, "orders-1 may have the only copy")
 	w.cluster.Start("orders-1", "orders-1")
 	w.until("it is cut", func() bool { return w.condition(v1alpha1.ConditionDegraded).Reason == v1alpha1.ReasonWritesQuarantined })
 	w.handedOver()
@@ -97,7 +97,7 @@ func TestALossIsToldUntilItsVolumeIsGone(t *testing.T) {
 	w.until("two members", func() bool { return w.ops[0].plan.State == decide.Stable && w.pods["orders-1"] == nil })
 	w.handedOver()
 	w.rest(6 * time.Minute)
-	w.tells(v1alpha1.ReasonWritesQuarantined, "of which orders-1 may have the only copy")
+	w.tells(v1alpha1.ReasonWritesQuarantined, "orders-1 may have the only copy")
 	w.deleteClaim("orders-1", w.claims["orders-1"].UID)
 	w.rest(6 * time.Minute)
 	if c := w.condition(v1alpha1.ConditionDegraded); c.Status != "False" || w.rec().Lost != nil {
@@ -155,11 +155,11 @@ func TestALossOfASynchronousStore(t *testing.T) {
 	if r := w.rec(); r.WritesLost != v1alpha1.LostUnknown || r.Lost == nil || strings.Join(r.Lost.Members, " ") != "orders-1 orders-2" || acked < 3 {
 		t.Fatalf("%d were acknowledged; record %+v, lost %+v", acked, r, r.Lost)
 	}
-	w.tells(v1alpha1.ReasonDurabilityLowered, "of which orders-1 or orders-2 may have the only copy")
+	w.tells(v1alpha1.ReasonDurabilityLowered, "orders-1 or orders-2 may have the only copy")
 	w.cluster.Start("orders-2", "orders-2")
 	w.until("it is cut", func() bool { return w.store.Status.Members[1].Quarantined == 3 })
 	w.rest(time.Minute)
-	w.tells(v1alpha1.ReasonMemberMissing, "of which orders-1 may have the only copy")
+	w.tells(v1alpha1.ReasonMemberMissing, "orders-1 may have the only copy")
 	w.cluster.Start("orders-1", "orders-1")
 	w.until("it is cut, too", func() bool { return w.condition(v1alpha1.ConditionDegraded).Reason == v1alpha1.ReasonWritesQuarantined })
 	w.tells(v1alpha1.ReasonWritesQuarantined, "orders-1: 3, orders-2: 3")

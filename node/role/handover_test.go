@@ -62,7 +62,7 @@ func TestAHandoverThatFailsTellsWhy(t *testing.T) {
 	}
 	c.lead("a", "b")
 	until(t, "the follower follows", c.members["b"].Following)
-	for name, want := range map[string]string{"a": "a itself did not", "b": "b did not reach the log's end within 100ms"} {
+	for name, want := range map[string]string{"a": "a did not make its own log durable", "b": "b did not reach the log's end within 100ms"} {
 		hang := make(chan struct{})
 		disks[name].hang.Store(&hang)
 		if _, err := put(t, c.members["a"].Runner, "k"); err != nil {
