@@ -25,7 +25,7 @@ import (
 )
 
 // errNotOwned reports that an object with a child's name exists and is not a child of this store.
-var errNotOwned = errors.New("an object of that name exists and belongs to somebody else")
+var errNotOwned = errors.New("an object of that name exists and is not owned by this store")
 
 // child is the identity of an apply configuration.
 type child struct {
@@ -155,7 +155,7 @@ func (r *Reconciler) turn(ctx context.Context) (done func(), err error) {
 }
 
 // errOthersFirst means that there was no turn in time. It is not reported to the store's owner.
-var errOthersFirst = errors.New("those of other stores came first")
+var errOthersFirst = errors.New("applies for other stores came first")
 
 // apply applies a child and remembers the result.
 func (p *pass) apply(ctx context.Context, c child, hash string, ac runtime.ApplyConfiguration) error {
@@ -228,7 +228,7 @@ func (p *pass) applyRunning(ctx context.Context, m decide.Member) error {
 	}
 	ac, err := corev1ac.ExtractPod(pod, v1alpha1.FieldOwner)
 	if err != nil {
-		return fmt.Errorf("read what was applied to %s: %w", c.key(), err)
+		return fmt.Errorf("read back %s: %w", c.key(), err)
 	}
 	ac.Labels, ac.Annotations, ac.OwnerReferences = want.Labels, want.Annotations, want.OwnerReferences
 	if err := p.apply(ctx, c, hash, ac.WithUID(m.Pod.UID)); err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) {

@@ -31,7 +31,7 @@ const (
 	stepDownAgain = 5 * time.Minute
 )
 
-var errBlind = errors.New("most leaders live and do not answer this operator")
+var errBlind = errors.New("most leaders are alive but do not answer this operator")
 
 // ElectionOptions say which Lease the operators share, and how they hold it; see leaderelection.LeaderElectionConfig.
 type ElectionOptions struct {
@@ -143,7 +143,7 @@ func (e *Election) won(term context.Context) bool {
 		return false
 	}
 	e.acts = true
-	e.log.Info("This operator is elected, and acts")
+	e.log.Info("Elected: this operator now acts")
 	return true
 }
 
@@ -154,7 +154,7 @@ func (e *Election) lost(ctx context.Context) {
 	e.acts = false
 	e.mu.Unlock()
 	if was && ctx.Err() == nil {
-		e.log.Info("This operator is not elected any more, and stands by")
+		e.log.Info("No longer elected: this operator stands by")
 		e.changed(ctx)
 	}
 }
@@ -188,9 +188,9 @@ func (e *Election) stepsDown(s decide.Sights, now time.Time) bool {
 	}
 	e.downAt = now
 	steppedDown.Inc()
-	message := fmt.Sprintf("%d of %d leaders renew their Leases and do not answer %s, which leaves acting to another operator for %s: look at the network of its machine.",
+	message := fmt.Sprintf("%d of %d leaders renew their Leases but do not answer %s, which lets another operator act for %s: check the network of its machine.",
 		s.Blind, s.Blind+s.Clear, e.lock.Identity(), restFor)
-	e.log.Info("This operator steps down", keyReason, v1alpha1.ReasonOperatorBlind, keyMessage, message)
+	e.log.Info("Stepping down: this operator reaches too few leaders", keyReason, v1alpha1.ReasonOperatorBlind, keyMessage, message)
 	e.recorder.Eventf(&coordinationv1.Lease{ObjectMeta: e.lease}, nil, corev1.EventTypeWarning, v1alpha1.ReasonOperatorBlind, "StepDown", "%s", message)
 	return true
 }

@@ -203,7 +203,7 @@ func TestABlindOperatorStepsDown(t *testing.T) {
 		acts(t, b, a, b)
 		select {
 		case said := <-a.said:
-			if !strings.Contains(said, "Warning OperatorBlind 2 of 3 leaders renew their Leases and do not answer a") {
+			if !strings.Contains(said, "Warning OperatorBlind 2 of 3 leaders renew their Leases but do not answer a") {
 				t.Error(said)
 			}
 		default:

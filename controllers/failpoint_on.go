@@ -26,10 +26,10 @@ func (p *pass) failpoint(ctx context.Context, when string, a decide.Action) {
 	}
 	once := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:null}}}`, annotationFailpoint)
 	if err := p.Client.Patch(ctx, p.store.DeepCopy(), client.RawPatch(types.MergePatchType, once)); err != nil {
-		log.FromContext(ctx).Error(err, "The failpoint is left out: it could not be marked as done")
+		log.FromContext(ctx).Error(err, "Skipping the failpoint: it could not be marked as done")
 		return
 	}
-	log.FromContext(ctx).Info("The operator ends at a failpoint", keyAction, here)
+	log.FromContext(ctx).Info("The operator exits at a failpoint", keyAction, here)
 	os.Exit(3)
 }
 

@@ -55,7 +55,7 @@ func (p *pass) fence(ctx context.Context, a decide.FenceMembers) {
 			}
 			switch {
 			case got.err != nil:
-				log.FromContext(ctx).V(1).Info("Not fenced", keyMember, got.member, keyEpoch, a.Epoch, keyMessage, got.err.Error())
+				log.FromContext(ctx).V(1).Info("Could not fence the member", keyMember, got.member, keyEpoch, a.Epoch, keyMessage, got.err.Error())
 			case got.reply.Member == got.member:
 				p.answers.Fences[got.member] = got.reply
 			}
@@ -82,7 +82,7 @@ func (p *pass) follow(ctx context.Context, actions []decide.Action) int {
 		n++
 		wg.Go(func() {
 			if _, err := p.Nodes.Follow(ctx, p.address(f.Member), f.Request); err != nil {
-				log.FromContext(ctx).V(1).Info("Not told to follow", keyMember, f.Member, keyEpoch, f.Request.Epoch, keyMessage, err.Error())
+				log.FromContext(ctx).V(1).Info("Could not tell the member to follow", keyMember, f.Member, keyEpoch, f.Request.Epoch, keyMessage, err.Error())
 			}
 		})
 	}

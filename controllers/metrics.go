@@ -16,16 +16,16 @@ var (
 		Name: "replicatedstore_failovers_total", Help: "Changes of leader that ended, by kind, result and what they lost.",
 	}, []string{"kind", "result", "lost"})
 	failoverSeconds = prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "replicatedstore_failover_phase_seconds", Help: "How long the phases of changes of leader took.",
+		Name: "replicatedstore_failover_phase_seconds", Help: "Duration of each phase of a change of leader.",
 		Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
 	}, []string{"kind", "phase"})
 	operatorActs = prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "replicatedstore_operator_acts",
-		Help: "1 while this operator is the elected one and looks at stores.",
+		Help: "1 while this operator is the elected one and reconciles stores.",
 	})
 	steppedDown = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "replicatedstore_operator_stepped_down_total",
-		Help: "How often this operator left acting to another one because it reached few of the leaders that live.",
+		Help: "Times this operator let another one act because it reached too few of the live leaders.",
 	})
 )
 

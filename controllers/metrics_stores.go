@@ -37,15 +37,15 @@ func descOf(name, help string, labels ...string) *prometheus.Desc {
 var (
 	descState     = descOf("store_state", "1 for the state that a store is in.", "state")
 	descCondition = descOf("store_condition", "1 while a condition of a store is True.", "condition")
-	descMembers   = descOf("store_members", "Members of a store by what they do.", "role")
-	descLag       = descOf("member_lag_writes", "By how many writes a follower's disk is behind the leader.", "member")
-	descSeen      = descOf("store_seen_timestamp_seconds", "When the operator looked at a store last and saw it; all else that it tells of it is as old.")
+	descMembers   = descOf("store_members", "Members of a store by state.", "role")
+	descLag       = descOf("member_lag_writes", "Number of writes by which a follower's disk is behind the leader.", "member")
+	descSeen      = descOf("store_seen_timestamp_seconds", "When the operator last observed a store; its other metrics of the store are as old.")
 	descEpoch     = descOf("store_epoch", "The epoch of a store.")
-	descKept      = descOf("store_writes_lost", "1 while acknowledged writes that an election may have given up may be on some member's volume.")
+	descKept      = descOf("store_writes_lost", "1 while some member's volume may hold acknowledged writes that an election may have given up.")
 	descChanges   = descOf("store_leader_changes_total", "Changes of leader since a store was created, as its status counts them.", "count")
 
 	// The newest report of each store, metric by metric. A figure that the report does not have is not exported.
-	descSeconds  = descOf("last_failover_phase_seconds", "How long the phases of the newest change of leader took.", "phase")
+	descSeconds  = descOf("last_failover_phase_seconds", "Duration of each phase of the newest change of leader.", "phase")
 	descLost     = descOf("last_failover_lost_writes", "Acknowledged writes that the newest change of leader lost; -1: unknown.")
 	descAt       = descOf("last_failover_timestamp_seconds", "When the newest change of leader began.", "kind", "reason", "result")
 	descPosition = descOf("last_failover_position", "The newest entry that each member brought to the newest election.", "member")

@@ -206,7 +206,7 @@ func TestWhyAMemberCannotBeMadeIsPublished(t *testing.T) {
 		return nil
 	}
 	says()
-	if got := says(); !strings.Contains(got, "orders-3 cannot be made: apply Pod/orders-3: pod \"orders-3\" is forbidden: exceeded quota: few") {
+	if got := says(); !strings.Contains(got, "orders-3 cannot be created: apply Pod/orders-3: pod \"orders-3\" is forbidden: exceeded quota: few") {
 		t.Errorf("Degraded: %s", got)
 	}
 	c.refuse = nil
@@ -262,7 +262,7 @@ func TestTheSpecIsObservedOnceItIsApplied(t *testing.T) {
 	look("applied", 1)
 	c.store.Generation, c.store.Annotations = 2, map[string]string{v1alpha1.AnnotationReconcile: v1alpha1.ReconcileDisabled}
 	look("paused", 1)
-	if p := meta.FindStatusCondition(c.store.Status.Conditions, v1alpha1.ConditionProgressing); !strings.Contains(p.Message, "newest spec") {
+	if p := meta.FindStatusCondition(c.store.Status.Conditions, v1alpha1.ConditionProgressing); !strings.Contains(p.Message, "latest spec") {
 		t.Errorf("Progressing: %s", p.Message)
 	}
 	c.store.Annotations = nil

@@ -64,7 +64,7 @@ func (n *moved) Status(_ context.Context, to nodeclient.Target) (wire.Status, er
 	return wire.Status{Store: "orders", StoreUID: to.StoreUID, Member: to.Member}, nil
 }
 
-// Whether a member has answered is remembered for one address of one pod, until somebody else answers there.
+// Whether a member has answered is remembered for one address of one pod, until another member answers at this address.
 func TestWhereAMemberHasAnswered(t *testing.T) {
 	nodes := &moved{at: map[string]string{"192.0.2.1:6381": "orders-1"}}
 	p := &pass{

@@ -103,7 +103,7 @@ func (p *pass) tellFirst(ctx context.Context, plan decide.Plan) error {
 	if err == nil || waits || apierrors.IsConflict(err) {
 		return err
 	}
-	log.FromContext(ctx).Info("Not told before it is done", keyMessage, err.Error())
+	log.FromContext(ctx).Info("Could not publish the status before acting", keyMessage, err.Error())
 	return nil
 }
 
@@ -253,6 +253,6 @@ func (p *pass) recorded(rec decide.Record) {
 	case before != nil && before.Phase == decide.PhasePromoting && rec.Epoch > before.Epoch:
 		countFailover(*before, v1alpha1.ResultFailed)
 		p.Recorder.Eventf(p.store, nil, corev1.EventTypeWarning, v1alpha1.ReasonFailoverFailed, string(before.Kind),
-			"%s did not come to lead epoch %d: %s.", before.Leader.Member, before.Epoch, rec.Reason)
+			"%s did not become leader of epoch %d: %s.", before.Leader.Member, before.Epoch, rec.Reason)
 	}
 }

@@ -57,7 +57,7 @@ func TestAQuotaHasToHaveRoomForTheNextPod(t *testing.T) {
 				}
 			}
 			p := meta.FindStatusCondition(c.store.Status.Conditions, v1alpha1.ConditionProgressing)
-			if slices.Contains(c.deleted, "orders-3") != tc.deleted || strings.Contains(p.Message, "refuses the new pods: pods \"orders-3\" is forbidden: exceeded quota: few, "+tc.exceeded) == tc.deleted {
+			if slices.Contains(c.deleted, "orders-3") != tc.deleted || strings.Contains(p.Message, "rejects the new pods: pods \"orders-3\" is forbidden: exceeded quota: few, "+tc.exceeded) == tc.deleted {
 				t.Errorf("deleted %v; Progressing is %s: %s", c.deleted, p.Reason, p.Message)
 			}
 		})

@@ -45,8 +45,8 @@ func (v leaseVersion) after(l *coordinationv1.Lease) bool {
 // something else happens to an object, caches would show what was there before the restore, including the leader that the
 // -rw Service had led to. Kubernetes asks whoever restores etcd to restart everything that remembers newer state.
 func (p *pass) restored(l *coordinationv1.Lease) error {
-	err := fmt.Errorf("the API server shows an older Lease %s, version %s, than before: its etcd, or that Lease, was put back to an older copy. "+
-		"This operator begins anew, for its caches hold what is no more", l.Name, l.ResourceVersion)
+	err := fmt.Errorf("the API server shows an older Lease %s, version %s, than before: its etcd, or that Lease, was restored from an older copy. "+
+		"This operator restarts, because its caches are no longer valid", l.Name, l.ResourceVersion)
 	p.warn(v1alpha1.ReasonAPIServerRestored, err)
 	select {
 	case p.over <- err:

@@ -82,8 +82,8 @@ func (p *pass) route(ctx context.Context, a decide.RouteClients) error {
 	ctx, cancel := context.WithTimeout(ctx, writePatience)
 	defer cancel()
 	if err := p.Client.Apply(ctx, render.Route(p.store, to, p.routeFamily), client.FieldOwner(v1alpha1.FieldOwner), client.ForceOwnership); err != nil {
-		log.FromContext(ctx).Info("Clients are not led to the leader", keyMember, a.Member, keyMessage, err.Error())
-		p.warnOf("Lead", a.Member, v1alpha1.ReasonApplyFailed, fmt.Errorf("lead clients to %q: %w", a.Member, err))
+		log.FromContext(ctx).Info("Could not route clients to the leader", keyMember, a.Member, keyMessage, err.Error())
+		p.warnOf("Lead", a.Member, v1alpha1.ReasonApplyFailed, fmt.Errorf("route clients to %q: %w", a.Member, err))
 		p.unrouted = brief(err.Error())
 		p.within(routeAgain)
 		return nil

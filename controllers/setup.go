@@ -88,7 +88,7 @@ func woken(wakes <-chan types.NamespacedName) source.Source {
 // (A healthz.Checker.)
 func (r *Reconciler) Ready(*http.Request) error {
 	if !r.ready.Load() {
-		return errors.New("not yet: the caches are being filled")
+		return errors.New("not ready: the caches are still syncing")
 	}
 	return nil
 }

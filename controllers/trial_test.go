@@ -78,8 +78,8 @@ func TestAPodIsTriedBeforeItsMemberIsRestarted(t *testing.T) {
 		"the name is taken, and nothing else is wrong": {taken, true, ""},
 		"the pod went meanwhile":                       {nil, true, ""},
 		"the quota is used up, by the pod that goes":   {exceeded, true, ""},
-		"refused":           {noClass, false, "the API server refuses the new pods: pods \"orders-3\" is forbidden: no PriorityClass with name nowhere was found. Nobody"},
-		"a webhook is down": {isDown, false, "the API server cannot say whether it takes the new pods: Internal error occurred: failed calling webhook"},
+		"refused":           {noClass, false, "the API server rejects the new pods: pods \"orders-3\" is forbidden: no PriorityClass with name nowhere was found. No member"},
+		"a webhook is down": {isDown, false, "the API server cannot say whether it accepts the new pods: Internal error occurred: failed calling webhook"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, c := newTrying(t, tc.says)

@@ -56,7 +56,7 @@ func (n *Node) Live() error {
 	default:
 	}
 	if d := n.run.Stuck(); d > stuckTooLong {
-		return fmt.Errorf("nothing moved for %v: the disk may hang", d.Round(time.Second))
+		return fmt.Errorf("no progress for %v: the disk may hang", d.Round(time.Second))
 	}
 	return nil
 }
@@ -80,7 +80,7 @@ func (n *Node) Ready() error {
 			n.followed.Store(&now)
 		case n.followed.Load() != nil && now.Sub(*n.followed.Load()) < leaderless:
 		case n.run.Following():
-			return errors.New("follower that has not applied yet what its log held when it began: reads wait for that")
+			return errors.New("follower that has not yet applied the log it started with: reads wait for that")
 		default:
 			return errors.New("follower without a stream from its leader")
 		}

@@ -49,7 +49,7 @@ func (n *Node) untilRelieved(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-			n.opt.Log.Info("nobody took over leadership in time", "epoch", s.Epoch)
+			n.opt.Log.Info("no member took over leadership in time", "epoch", s.Epoch)
 			return
 		case <-n.ended:
 			return

@@ -223,8 +223,8 @@ func (n *Node) owned() map[string]string {
 		return nil
 	}
 	return map[string]string{
-		"maxclients":        "the store's spec.node.maxClients says it",
-		"commit-timeout-ms": "the store's spec.replication.writeTimeoutSeconds says it",
+		"maxclients":        "it is set by the store's spec.node.maxClients",
+		"commit-timeout-ms": "it is set by the store's spec.replication.writeTimeoutSeconds",
 	}
 }
 
@@ -277,7 +277,7 @@ func (n *Node) servePeers(ctx context.Context, l net.Listener) {
 			return
 		}
 		if err != nil {
-			n.opt.Log.Error(err, "a follower's connection could not be accepted; this is tried again")
+			n.opt.Log.Error(err, "could not accept a follower's connection; retrying")
 			select {
 			case <-time.After(100 * time.Millisecond):
 				continue

@@ -28,7 +28,7 @@ const (
 func readPasswords(path string) ([]string, error) {
 	b, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("--password-file: there is no %s (in a cluster: is there the Secret that spec.auth.passwordSecret names, and has it that key?)", path)
+		return nil, fmt.Errorf("--password-file: %s does not exist (in a cluster: does the Secret that spec.auth.passwordSecret names exist, and does it have that key?)", path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("--password-file: %w", err)
@@ -44,10 +44,10 @@ func readPasswords(path string) ([]string, error) {
 		}
 	}
 	if len(words) == 0 || len(words) > mostPasswords {
-		return nil, fmt.Errorf("--password-file: %s has %d passwords, one a line, where 1 to %d are allowed", path, len(words), mostPasswords)
+		return nil, fmt.Errorf("--password-file: %s has %d passwords, one per line, but 1 to %d are allowed", path, len(words), mostPasswords)
 	}
 	if short := slices.MinFunc(words, func(a, b string) int { return len(a) - len(b) }); len(words) > 1 && len(short) < shortestOfMany {
-		return nil, fmt.Errorf("--password-file: %s has %d passwords, one a line, and one of them is shorter than %d bytes: is it one password, broken into lines?",
+		return nil, fmt.Errorf("--password-file: %s has %d passwords, one per line, and one of them is shorter than %d bytes: is it one password broken into lines?",
 			path, len(words), shortestOfMany)
 	}
 	return words, nil
@@ -119,16 +119,16 @@ func (p *passwords) look(log logr.Logger) {
 	words, err := readPasswords(p.path)
 	switch {
 	case err != nil:
-		text := "its passwords stay as they are, for what is to replace them is of no use: " + err.Error()
+		text := "its passwords stay unchanged, because the new ones cannot be used: " + err.Error()
 		if p.problem() != text {
 			p.trouble.Store(&text)
-			log.Error(err, "passwords stay as they are")
+			log.Error(err, "keeping the current passwords: the new ones cannot be used")
 		}
 		return
 	case !slices.Equal(words, p.words):
 		p.words = words
 		p.given.Set(words)
-		log.Info("passwords were replaced", "number", len(words))
+		log.Info("replaced the passwords", "number", len(words))
 	}
 	p.trouble.Store(nil)
 }

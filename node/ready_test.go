@@ -30,7 +30,7 @@ func TestAFollowerIsReadyOnceItsReadsAreServed(t *testing.T) {
 	n := c.start("m-2")
 	c.follow("m-2")
 	c.eventually("it follows again", n.run.Following)
-	if err := n.Ready(); err == nil || !strings.Contains(err.Error(), "not applied") {
+	if err := n.Ready(); err == nil || !strings.Contains(err.Error(), "not yet applied") {
 		t.Errorf("not ready for reads: %v", err)
 	}
 	enough := []replication.Rule{{Voters: []replication.Voter{voter}, K: 1}}

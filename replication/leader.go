@@ -181,7 +181,7 @@ func (r *Replica) OnHello(h Hello, now time.Time) HelloReply {
 func (r *Replica) outdated(p *progress, h Hello) HelloReply {
 	p.durable = min(p.durable, h.Last.Position)
 	return HelloReply{Verdict: VerdictRefuse, Acked: p.acked, Message: fmt.Sprintf(
-		"%s has acknowledged position %d in epoch %d, and comes back with a log that ends at %d", p.voter, p.acked, h.Epoch, h.Last.Position)}
+		"%s has acknowledged position %d in epoch %d, but comes back with a log that ends at %d", p.voter, p.acked, h.Epoch, h.Last.Position)}
 }
 
 // judge compares a follower's log end with the leader's log: first by epoch, then by position, then by content.

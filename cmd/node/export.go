@@ -69,7 +69,7 @@ func writeCommand(w *bufio.Writer, c cut) error {
 	switch c.effect.Op {
 	case "put":
 		if v.Type != store.TypeString {
-			return fmt.Errorf("no command writes a %v whole: use --format jsonl", v.Type)
+			return fmt.Errorf("no single command writes a %v: use --format jsonl", v.Type)
 		}
 		if v.ExpireAt != 0 {
 			return command(w, []byte("SET"), key, v.Data, []byte("PXAT"), strconv.AppendInt(nil, v.ExpireAt, 10))

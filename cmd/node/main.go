@@ -46,7 +46,7 @@ func run(args []string) error {
 		}
 	}
 	if err := quietMonitor(); err != nil {
-		opt.Log.Info("running with the runtime's usual monitor", "error", err.Error())
+		opt.Log.Info("keeping the Go runtime's default monitor", "error", err.Error())
 	}
 	n, err := node.Start(context.Background(), opt)
 	if err != nil {
@@ -73,24 +73,24 @@ func parse(args []string) (opt node.Options, leaseName string, verbosity int, er
 	}
 	f.StringVar(&opt.Data, "data", "", "data `directory`, created if missing (required)")
 	f.StringVar(&opt.Listen, "listen", node.DefaultListen, "`address` of the client port (Redis protocol)")
-	f.StringVar(&opt.LeaderListen, "leader-listen", "", "`address` of a second client port, whose clients are always served by the leader, through this member if another one leads")
+	f.StringVar(&opt.LeaderListen, "leader-listen", "", "`address` of a second client port, whose clients the leader always serves: this member forwards to it if another one leads")
 	f.StringVar(&opt.PeerListen, "peer-listen", "", "`address` of the port that followers connect to")
 	f.StringVar(&opt.ControlListen, "control-listen", "", "`address` of the control port: orders, probes, metrics")
-	f.StringVar(&opt.MetricsListen, "metrics-listen", "", "`address` of a port that serves metrics and takes no orders")
+	f.StringVar(&opt.MetricsListen, "metrics-listen", "", "`address` of a port that serves only metrics")
 	f.BoolVar(&opt.Managed, "managed", false, "wait for orders on the control port instead of leading alone")
 	f.StringVar(&opt.Store, "store", "", "`name` of the store (managed)")
 	f.StringVar(&opt.StoreUID, "store-uid", "", "`uid` of the store's object; orders and followers of a store with another UID are refused")
 	f.StringVar(&opt.Member, "member", "", "`name` of this member (managed)")
 	f.StringVar(&leaseName, "lease", "", "`namespace/name` of the Lease to hold while leading")
-	f.StringVar((*string)(&opt.Consistency), "consistency", string(node.ConsistencySession), "what every read promises: Eventual, Session, LeaderWindow or Linearizable")
+	f.StringVar((*string)(&opt.Consistency), "consistency", string(node.ConsistencySession), "consistency of every read: Eventual, Session, LeaderWindow or Linearizable")
 	f.Int64Var(&opt.MaxValueBytes, "max-value-bytes", node.DefaultMaxValueBytes, "maximum length of a value, in `bytes`")
 	f.IntVar(&opt.MaxClients, "max-clients", node.DefaultMaxClients, "maximum number of client connections")
-	f.StringVar(&opt.PasswordFile, "password-file", "", "`file` with the passwords that clients may give, one per line; it is read again when it changes. Without it, no password is needed")
-	f.Int64Var(&opt.LogRetain, "log-retain-bytes", node.DefaultLogRetain, "how much log to keep for followers that come back, in `bytes`")
+	f.StringVar(&opt.PasswordFile, "password-file", "", "`file` with the passwords that clients may use, one per line; it is reloaded when it changes. Without it, no password is needed")
+	f.Int64Var(&opt.LogRetain, "log-retain-bytes", node.DefaultLogRetain, "log to keep for followers that come back, in `bytes`")
 	f.Int64Var(&opt.SeedRate, "seed-rate-bytes", 0, "maximum rate at which this member seeds others, in `bytes` per second; 0: no limit")
 	f.Int64Var(&opt.Memory, "memory", node.DefaultMemory, "memory for caches and write buffers, in `bytes`")
 	f.DurationVar(&opt.WriteTimeout, "write-timeout", node.DefaultWriteTimeout, "how long a write waits for its voters")
-	f.DurationVar(&opt.StopGrace, "stop-grace", 0, "how long stopping may take (managed): a leader waits up to a third of it to be relieved, and clients are served for a tenth of it while they are routed elsewhere; 0: stop at once")
+	f.DurationVar(&opt.StopGrace, "stop-grace", 0, "how long stopping may take (managed): a leader waits up to a third of it for another member to take over, and clients are served for a tenth of it while they are routed elsewhere; 0: stop at once")
 	f.BoolVar(&opt.EnableDebug, "enable-debug-command", false, "allow the DEBUG command, which public test suites use")
 	f.IntVar(&verbosity, "v", 0, "log verbosity")
 	showVersion := f.Bool("version", false, "print the version and exit")

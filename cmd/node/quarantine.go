@@ -24,7 +24,7 @@ const quarantineUsage = `usage: node quarantine list   --data DIR
        node quarantine export --data DIR [--file NAME] [--format jsonl|redis]
        node quarantine remove --data DIR --file NAME | --all
 
-Shows, exports or removes writes that were cut from a member's log when it rejoined a history without them, and that were kept. All
+Shows, exports or removes quarantined writes: those cut from a member's log when it rejoined a history without them. All
 commands work while the member runs. Without --file, export writes all files, oldest cut position first. Remove deletes what is no
 longer needed; the member and its store stop reporting it within a minute.
 `
@@ -36,7 +36,7 @@ func quarantine(args []string, out io.Writer) error {
 			_, err := io.WriteString(out, quarantineUsage)
 			return err
 		}
-		return fmt.Errorf("quarantine: say list, export or remove\n%s", quarantineUsage)
+		return fmt.Errorf("quarantine: use list, export or remove\n%s", quarantineUsage)
 	}
 	f := flag.NewFlagSet("node quarantine "+args[0], flag.ContinueOnError)
 	data := f.String("data", os.Getenv("RSTORE_DATA"), "the member's data `directory`, or RSTORE_DATA (required)")
@@ -81,7 +81,7 @@ func quarantineDir(data string) (string, error) {
 		return "", errors.New("--data: name the member's data directory")
 	}
 	if _, err := os.Stat(filepath.Join(data, "META")); errors.Is(err, os.ErrNotExist) {
-		return "", fmt.Errorf("--data: %s is no member's data directory: it holds no META", data)
+		return "", fmt.Errorf("--data: %s is not a member's data directory: it holds no META", data)
 	} else if err != nil {
 		return "", fmt.Errorf("--data: %w", err)
 	}
@@ -101,7 +101,7 @@ func listQuarantine(out io.Writer, dir string) error {
 		// A file that is gone was the oldest of too many copies: the member has removed it in the meantime.
 		if info, statErr := os.Stat(path); statErr == nil {
 			fmt.Fprintf(w, "%s\t-\t-\t-\t%d\t%s\t%s\n", filepath.Base(path), info.Size(), info.ModTime().UTC().Format(time.RFC3339),
-				"torn by a crash before it was synced: raw bytes, never acknowledged, not exported")
+				"torn by a crash before it was synced: raw bytes, never acknowledged, not exportable")
 		}
 	}
 	return errors.Join(err, tornErr, w.Flush())
@@ -112,7 +112,7 @@ func removeQuarantine(out io.Writer, dir, name string, all bool) error {
 	var names []string
 	switch {
 	case all == (name != ""):
-		return errors.New("say either --file NAME or --all")
+		return errors.New("use either --file NAME or --all")
 	case name != "" && (filepath.Base(name) != name || !isQuarantined(name)):
 		return fmt.Errorf("--file: %q is not the name of a file that `node quarantine list` shows", name)
 	case name != "":
@@ -155,7 +155,7 @@ func exportQuarantine(out io.Writer, dir, name, format string) error {
 	case "redis":
 		write = func(c cut) error { return writeCommand(w, c) }
 	default:
-		return fmt.Errorf("--format: %q is none of jsonl, redis", format)
+		return fmt.Errorf("--format: %q is neither jsonl nor redis", format)
 	}
 	paths, err := exported(dir, name)
 	for _, path := range paths {

@@ -230,7 +230,7 @@ func TestQuarantineRefuses(t *testing.T) {
 		"a path":               {[]string{"export", "--data", dir, "--file", "../META"}, "--file"},
 		"a torn tail":          {[]string{"export", "--data", dir, "--file", "torn-1.bin"}, "--file"},
 		"a file not there":     {[]string{"export", "--data", dir, "--file", "1-1-1.log"}, "1-1-1.log"},
-		"unknown format":       {[]string{"export", "--data", dir, "--format", "csv"}, "jsonl, redis"},
+		"unknown format":       {[]string{"export", "--data", dir, "--format", "csv"}, "neither jsonl nor redis"},
 		"from a later version": {[]string{"export", "--data", dir}, "position 2 of epoch 2: decode entry: entry version 9, this build knows 1; use the version"},
 	} {
 		if _, err := call(tc.args...); err == nil || !strings.Contains(err.Error(), tc.want) {

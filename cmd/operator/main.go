@@ -56,7 +56,7 @@ func main() {
 	}
 	ctrl.SetLogger(zap.New(zap.UseFlagOptions(&o.log)))
 	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
-		ctrl.Log.Error(err, "The operator ends")
+		ctrl.Log.Error(err, "The operator is stopping")
 		os.Exit(1)
 	}
 }
@@ -126,7 +126,7 @@ func manager(config *rest.Config, o options, namespaces []string) (ctrl.Manager,
 		GracefulShutdownTimeout: new(shutdownGrace),
 	})
 	if err != nil {
-		return nil, fmt.Errorf("make the manager: %w", err)
+		return nil, fmt.Errorf("create the manager: %w", err)
 	}
 	return mgr, nil
 }

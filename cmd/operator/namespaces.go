@@ -37,7 +37,7 @@ type territory struct {
 func survey(ctx context.Context, config *rest.Config, o options) (territory, error) {
 	c, err := metadata.NewForConfig(config)
 	if err != nil {
-		return territory{}, fmt.Errorf("find out what may be served: %w", err)
+		return territory{}, fmt.Errorf("find out which namespaces may be served: %w", err)
 	}
 	t := territory{stores: c.Resource(v1alpha1.GroupVersion.WithResource("replicatedstores")), asked: o.served(), again: o.askAgain}
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
@@ -45,8 +45,7 @@ func survey(ctx context.Context, config *rest.Config, o options) (territory, err
 	for _, n := range t.asked {
 		if err := t.ask(ctx, n); apierrors.IsForbidden(err) {
 			t.forbidden = append(t.forbidden, n)
-			ctrl.Log.Error(err, "A namespace is not served: it was deleted, or the operator's RoleBinding in it was. Make both again (helm upgrade), or "+
-				"take it out of --watch-namespaces (watchNamespaces of the chart)", "namespace", n)
+			ctrl.Log.Error(err, "A namespace is not served: it or the operator's RoleBinding in it was deleted. Create both again (helm upgrade), or take it out of --watch-namespaces (watchNamespaces of the chart)", "namespace", n)
 		}
 	}
 	return t, nil
@@ -86,7 +85,7 @@ func (t territory) Start(ctx context.Context) error {
 			err := t.ask(ctx, n)
 			cancel()
 			if err == nil {
-				return fmt.Errorf("the namespace %s may be served again: the operator begins anew", n)
+				return fmt.Errorf("the namespace %s may be served again: the operator restarts", n)
 			}
 		}
 	}

@@ -38,16 +38,16 @@ func parse(name string, args []string) (options, error) {
 	f.StringVar(&o.nodeImage, "node-image", "", "image of the data node, for stores whose spec.image is empty")
 	f.StringVar(&o.namespaces, "watch-namespaces", "", "comma-separated namespaces to serve; empty serves all")
 	f.IntVar(&o.concurrency, "max-concurrent-reconciles", 64, "maximum number of stores that are reconciled at once")
-	f.BoolVar(&o.leaderElect, "leader-elect", true, "let one operator act at a time, while the others wait to take over")
+	f.BoolVar(&o.leaderElect, "leader-elect", true, "let one operator act at a time while the others stand by")
 	f.StringVar(&o.leaderElectNS, "leader-election-namespace", "", "namespace of the operators' own Lease; empty means the pod's namespace")
 	f.BoolVar(&o.showVersion, "version", false, "print the version and exit")
 
 	f.DurationVar(&o.settings.SuspectAfter, "suspect-after", o.settings.SuspectAfter, "how long a leader must be unreachable here and silent for its voters before it is replaced")
 	f.DurationVar(&o.settings.VoterGoneAfter, "voter-gone-after", o.settings.VoterGoneAfter, "how long a voter must be gone before it is removed from the voters")
 	f.DurationVar(&o.settings.LowerAfter, "lower-after", o.settings.LowerAfter, "how long voters must be missing before durability Preferred waits for fewer")
-	f.DurationVar(&o.settings.StandInAfter, "stand-in-after", o.settings.StandInAfter, "how long an operator on standby leaves a due step of a failover to the acting one")
+	f.DurationVar(&o.settings.StandInAfter, "stand-in-after", o.settings.StandInAfter, "how long a standby operator waits for the acting one to take a due failover step")
 	f.DurationVar(&o.settings.Hold, "handover-hold", o.settings.Hold, "how long a planned handover may hold writes, at most 10s")
-	f.DurationVar(&o.settings.Resync, "resync", o.settings.Resync, "how often to look at a store when nothing changes")
+	f.DurationVar(&o.settings.Resync, "resync", o.settings.Resync, "how often to reconcile a store when nothing changes")
 	o.log.BindFlags(f)
 	if err := f.Parse(args); err != nil {
 		return o, err
@@ -64,13 +64,13 @@ func (o options) check(rest []string) error {
 	case o.nodeImage == "":
 		return fmt.Errorf("--node-image is required")
 	case o.concurrency < 1:
-		return fmt.Errorf("--max-concurrent-reconciles is %d, and must be at least 1", o.concurrency)
+		return fmt.Errorf("--max-concurrent-reconciles is %d but must be at least 1", o.concurrency)
 	case o.settings.Hold <= 0 || o.settings.Hold > 10*time.Second:
-		return fmt.Errorf("--handover-hold is %s, and must be above 0 and at most 10s", o.settings.Hold)
+		return fmt.Errorf("--handover-hold is %s but must be above 0 and at most 10s", o.settings.Hold)
 	case min(o.settings.SuspectAfter, o.settings.VoterGoneAfter, o.settings.LowerAfter, o.settings.StandInAfter, o.settings.Resync) <= 0:
 		return fmt.Errorf("--suspect-after, --voter-gone-after, --lower-after, --stand-in-after and --resync must be above 0")
 	case o.settings.Resync > maxResync:
-		return fmt.Errorf("--resync is %s, and must be at most %s: a store that was not looked at for two minutes is taken for one that the operator does not see (docs/metrics.md)",
+		return fmt.Errorf("--resync is %s but must be at most %s: a store not reconciled for two minutes counts as unseen by the operator (docs/metrics.md)",
 			o.settings.Resync, maxResync)
 	default:
 		return nil

@@ -133,24 +133,24 @@ func (a PromoteMember) String() string {
 	return fmt.Sprintf("promote %s to lead epoch %d from %v", a.Member, a.Request.Epoch, a.Request.Start)
 }
 func (a FollowLeader) String() string {
-	return fmt.Sprintf("let %s follow %s in epoch %d", a.Member, a.Request.Leader, a.Request.Epoch)
+	return fmt.Sprintf("make %s follow %s in epoch %d", a.Member, a.Request.Leader, a.Request.Epoch)
 }
 func (a ConfigureLeader) String() string {
-	return fmt.Sprintf("give %s configuration %d", a.Member, a.Request.Version)
+	return fmt.Sprintf("send %s configuration %d", a.Member, a.Request.Version)
 }
 func (a HandOver) String() string {
-	return fmt.Sprintf("let %s hand over to %s", a.Member, a.Request.To)
+	return fmt.Sprintf("hand over from %s to %s", a.Member, a.Request.To)
 }
 func (a CreateMember) String() string { return "create member " + a.Member }
-func (a TryPod) String() string       { return "try a new pod for " + a.Member }
+func (a TryPod) String() string       { return "dry-run a new pod for " + a.Member }
 func (a DeletePod) String() string    { return fmt.Sprintf("delete pod %s: %s", a.Name, a.Why) }
 func (a DeleteClaim) String() string  { return fmt.Sprintf("delete claim %s: %s", a.Name, a.Why) }
 func (a LabelPod) String() string     { return fmt.Sprintf("label pod %s with role %q", a.Name, a.Role) }
 func (a RouteClients) String() string {
 	if a.Member == "" {
-		return "lead clients to nobody"
+		return "route clients to nobody"
 	}
-	return "lead clients to " + a.Member
+	return "route clients to " + a.Member
 }
 func (a UnannotatePod) String() string { return fmt.Sprintf("remove %s from pod %s", a.Key, a.Name) }
 func (a FinishRequest) String() string {

@@ -60,8 +60,8 @@ func (m Member) unborn() bool {
 
 // takeBack removes a member that is no longer asked for, before the store ever had a leader.
 func (d *decision) takeBack(m Member) Plan {
-	p := plan(Creating, v1alpha1.ReasonScalingDown, "%s never ran, and is not asked for any more: it is removed.", m.Name)
-	return d.discard(p, m, "not asked for any more")
+	p := plan(Creating, v1alpha1.ReasonScalingDown, "Removing %s: it never ran and is no longer asked for.", m.Name)
+	return d.discard(p, m, "no longer asked for")
 }
 
 // discard removes an unborn member.
@@ -93,8 +93,8 @@ func (d *decision) unlike() *Member {
 
 // makeAnew removes a member found by unlike; it is then made as the spec says.
 func (d *decision) makeAnew(m Member) Plan {
-	p := plan(Creating, v1alpha1.ReasonCreatingMembers, "The claim of %s never got a volume, and asks for another than spec.storage does: it is made anew.", m.Name)
-	return d.discard(p, m, "unlike spec.storage")
+	p := plan(Creating, v1alpha1.ReasonCreatingMembers, "Recreating the claim of %s: it never got a volume and does not match spec.storage.", m.Name)
+	return d.discard(p, m, "does not match spec.storage")
 }
 
 // tooMany says what to do when there are more members than are asked for and some do not answer, so that it is unknown what
@@ -104,7 +104,7 @@ func (d *decision) tooMany(silent []string, n int) string {
 		return ""
 	}
 	extra := strings.Join(silent[max(0, len(silent)-n):], ", ")
-	return fmt.Sprintf(" There are more than the %d that are asked for, and it is not known what these hold. Where the others are enough: delete the claims, and then the pods, of %s.",
+	return fmt.Sprintf(" More than the %d members asked for exist, and what these hold is unknown. If the others are enough, delete the claims, then the pods, of %s.",
 		d.Store.Spec.Size(), extra)
 }
 
@@ -128,7 +128,7 @@ func (d *decision) othersWait(silent []string) string {
 	if len(silent) == 0 || !d.mayHoldData() {
 		return ""
 	}
-	return " The others are made once it is known that these hold no data: waiting for " + strings.Join(silent, ", ") + " to answer."
+	return " The others are created once these are known to hold no data: waiting for " + strings.Join(silent, ", ") + " to answer."
 }
 
 // bootstrap names the first leader. Every member is there and empty, so nothing can be missed. The leadership starts without
@@ -169,17 +169,17 @@ func (d *decision) recordIsOld(rec Record) bool {
 func (d *decision) recordLost(old Record) Plan {
 	d.everybody = true
 	if rec, ok := d.adopt(old); ok {
-		return plan(RecordLost, reasonRecordLost, "The authority record was lost or old; %s leads epoch %d and keeps leading.", rec.Leader.Member, rec.Epoch).
+		return plan(RecordLost, reasonRecordLost, "The authority record was lost or is out of date; %s leads epoch %d and keeps leading.", rec.Leader.Member, rec.Epoch).
 			do(d.write(rec))
 	}
 	ev := d.foreseen()
 	next := Record{ConfigVersion: max(old.ConfigVersion, d.maxConfigVersion()), Stores: old.Stores}
 	next.Change = d.change(Record{}, v1alpha1.KindFailover, reasonRecordLost, "", "")
-	what := "The authority record was lost or old"
+	what := "The authority record was lost or is out of date"
 	if d.takesOver() {
 		next.Kind, next.Reason = v1alpha1.KindBootstrap, reasonTakenOver
 		next.Stores = d.servedStores()
-		what = "Volumes that an earlier store of this name left are taken over"
+		what = "Taking over the volumes left by an earlier store of this name"
 	}
 	next.EveryMember = d.everyMember()
 	next = next.fencing(d.nextEpoch(old), next.Change)
@@ -192,9 +192,8 @@ func (d *decision) recordLost(old Record) Plan {
 	whole := d.whole()
 	switch there := len(d.Members); {
 	case there < whole && d.known() == 0:
-		return plan(RecordLost, v1alpha1.ReasonRecordLost, "An earlier store of this name left volumes of %d members, and %d are asked for: set spec.replicas to how many that "+
-			"store had, until there is a leader, or bring back the volumes that are missing (override: spec.failover.dataLoss Allow; "+
-			"or %s).", there, whole, dropUnwanted).again(soon)
+		return plan(RecordLost, v1alpha1.ReasonRecordLost, "An earlier store of this name left volumes of %d members, "+
+			"but %d are asked for: until there is a leader, set spec.replicas to the number that store had, or bring back the missing volumes (override: spec.failover.dataLoss Allow; or %s).", there, whole, dropUnwanted).again(soon)
 	case there < whole:
 		return plan(RecordLost, v1alpha1.ReasonRecordLost, "%s; %d of %d members exist.", what, there, whole).again(soon)
 	}
@@ -247,7 +246,7 @@ func (d *decision) goingClaims() string {
 	if len(names) == 0 {
 		return ""
 	}
-	return " Being deleted first: the claims " + strings.Join(names, ", ") + "."
+	return " Waiting for the deletion of the claims " + strings.Join(names, ", ") + "."
 }
 
 // everyMember names those that must answer when the record was lost. An older record may name members that are gone for

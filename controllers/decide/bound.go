@@ -25,7 +25,7 @@ func (d *decision) boundGate(rec Record, ev evidence, pass *passage) *gate {
 	if !l.Fenced(ev.has) {
 		var unknown string
 		if lost, unknown = d.lossOf(l, ev); unknown != "" {
-			return exceeded("It is unknown %s, so the loss cannot be bounded by %d writes", unknown, bound)
+			return exceeded("It is unknown %s, so the loss cannot be limited to %d writes", unknown, bound)
 		}
 	}
 	before := lostBefore(rec)
@@ -34,10 +34,10 @@ func (d *decision) boundGate(rec Record, ev evidence, pass *passage) *gate {
 		pass.atMost, pass.bounded = lost+before, true
 		return nil
 	case before > 0:
-		return exceeded("%s was %d writes ahead when it was last heard, and %d were lost before it led: more than spec.failover.maxLostWrites %d",
+		return exceeded("%s was %d writes ahead when last heard, and %d were lost before it led: more than spec.failover.maxLostWrites %d",
 			l.Leader.Member, lost, before, bound)
 	default:
-		return exceeded("%s was %d writes ahead when it was last heard, more than spec.failover.maxLostWrites %d", l.Leader.Member, lost, bound)
+		return exceeded("%s was %d writes ahead when last heard, more than spec.failover.maxLostWrites %d", l.Leader.Member, lost, bound)
 	}
 }
 
@@ -85,7 +85,7 @@ func (d *decision) lossOf(l replication.Leadership, ev evidence) (ahead int64, u
 	}
 	switch {
 	case !known:
-		return 0, fmt.Sprintf("how far %s was when it was last heard", l.Leader.Member)
+		return 0, fmt.Sprintf("how far %s was when last heard", l.Leader.Member)
 	case best.Epoch == l.Epoch:
 		return max(0, int64(led)-int64(best.Position)), ""
 	case best.Epoch == l.Start.Epoch: // entries beyond Start are not part of l's log

@@ -84,7 +84,7 @@ func TestBoundedLossOfOneChangeAddsUp(t *testing.T) {
 		w.cluster.Vanish("orders-2") // with the four, a barrier and five writes that orders-3 does not hold
 		if want == "" {
 			w.untilBlocked(v1alpha1.ReasonLossBoundExceeded)
-			if got := w.condition(v1alpha1.ConditionFailoverBlocked).Message; !strings.Contains(got, "10 writes ahead when it was last heard, and 6 were lost before it led") {
+			if got := w.condition(v1alpha1.ConditionFailoverBlocked).Message; !strings.Contains(got, "10 writes ahead when last heard, and 6 were lost before it led") {
 				t.Fatal(got)
 			}
 			continue

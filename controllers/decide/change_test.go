@@ -256,7 +256,7 @@ func TestHeldIsNotSaidBeforeItIsShown(t *testing.T) {
 			w.store.Annotations[v1alpha1.AnnotationFenced] = v1alpha1.FencedTrue
 			said := func() string { return w.condition(v1alpha1.ConditionAvailable).Message }
 			if len(c.alone) > 1 {
-				w.until("it says who may go on", func() bool { return strings.Contains(said(), "orders-1 has not promised it") })
+				w.until("it says who may go on", func() bool { return strings.Contains(said(), "orders-1 is not fenced") })
 			}
 			if c.until != "" {
 				w.until("it says that they are fenced", func() bool { return strings.Contains(said(), c.until) })

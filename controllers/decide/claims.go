@@ -49,9 +49,9 @@ func (d *decision) losing(rec Record) (out []string) {
 
 // whatGoes says what members lose with their pods, and the way out: the deletion of a claim cannot be undone.
 func whatGoes(members []string) string {
-	return fmt.Sprintf("The volume claims of %s were deleted, and stay only as long as the pods: with a pod goes all that its member holds. "+
-		"Reseed the followers among them, one after another (annotation %s of the pod), then let one of those lead and reseed the "+
-		"last; where there is one member only, raise spec.replicas first.", strings.Join(members, ", "), v1alpha1.AnnotationReseed)
+	return fmt.Sprintf("The volume claims of %s were deleted and last only as long as their pods: without its pod, a member loses its data. "+
+		"Reseed the followers among them one at a time (annotate the pod with %s), then let one of those lead and reseed the "+
+		"last. If there is only one member, raise spec.replicas first.", strings.Join(members, ", "), v1alpha1.AnnotationReseed)
 }
 
 // claimLag is how much later than its pod a claim may become visible, although the claim is made first.
@@ -76,11 +76,11 @@ func (d *decision) able(rec Record) []Member {
 
 // whyClaimStays says what a claim waits for, and what to do.
 func (m Member) whyClaimStays() string {
-	held := "nothing that can be seen"
+	held := "an unknown cause"
 	if len(m.Claim.Finalizers) > 0 {
 		held = strings.Join(m.Claim.Finalizers, ", ")
 	}
-	return fmt.Sprintf("the claim %s is being deleted and is held by %s: remove what holds it; another member takes its place meanwhile", m.Name, held)
+	return fmt.Sprintf("the claim %s is being deleted but held by %s: remove what holds it; another member takes its place meanwhile", m.Name, held)
 }
 
 // stuckClaims describes all stuck claims.

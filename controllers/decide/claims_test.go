@@ -125,7 +125,7 @@ func TestFailingHandoversRest(t *testing.T) {
 			if n := w.ops[0].hands; n > 8 {
 				t.Fatalf("%d handovers in three minutes", n)
 			}
-			if r := w.ops[0].plan; r.Reason != v1alpha1.ReasonHandoverFailed || !strings.Contains(r.Message, "the next try is in") {
+			if r := w.ops[0].plan; r.Reason != v1alpha1.ReasonHandoverFailed || !strings.Contains(r.Message, "next attempt in") {
 				t.Fatalf("%v (%s): %s", r.State, r.Reason, r.Message)
 			}
 			w.ops[0].refuse = false

@@ -77,7 +77,7 @@ func (d *decision) ready(rec Record, p Plan) judgement {
 	case len(not) > 0:
 		return judgement{false, v1alpha1.ReasonMembersNotReady, "Not ready: " + strings.Join(not, ", ") + "."}
 	case there != size:
-		return judgement{false, v1alpha1.ReasonMembersNotReady, fmt.Sprintf("%d members exist, and %d are asked for.", there, size)}
+		return judgement{false, v1alpha1.ReasonMembersNotReady, fmt.Sprintf("%d members exist, but %d are asked for.", there, size)}
 	case rule.K < d.Store.Spec.SynchronousNumber():
 		return judgement{false, v1alpha1.ReasonMembersNotReady, fmt.Sprintf("Writes wait for %d of the %d synchronous followers asked for.", rule.K, d.Store.Spec.SynchronousNumber())}
 	default:
@@ -121,14 +121,14 @@ func (d *decision) available(rec Record, p Plan) judgement {
 	case rec.Leader.Member == "":
 		return judgement{false, v1alpha1.ReasonNoLeader, p.Message}
 	case s == nil:
-		return judgement{false, v1alpha1.ReasonLeaderUnreachable, fmt.Sprintf("%s leads epoch %d, and %s.", leader.Name, rec.Epoch, d.silence(leader))}
+		return judgement{false, v1alpha1.ReasonLeaderUnreachable, fmt.Sprintf("%s leads epoch %d, but %s.", leader.Name, rec.Epoch, d.silence(leader))}
 	case !leader.leads(rec):
-		return judgement{false, v1alpha1.ReasonNoLeader, fmt.Sprintf("%s should lead epoch %d and is %s.", leader.Name, rec.Epoch, s.Role)}
+		return judgement{false, v1alpha1.ReasonNoLeader, fmt.Sprintf("%s should lead epoch %d, but is %s.", leader.Name, rec.Epoch, s.Role)}
 	case !s.Writable:
 		return judgement{false, v1alpha1.ReasonLeaderNotWritable, fmt.Sprintf("%s has not committed the barrier of epoch %d yet.", leader.Name, rec.Epoch)}
 	}
 	if s.Disk.Level == wire.DiskFull {
-		return judgement{false, v1alpha1.ReasonStorageFull, fmt.Sprintf("The volume of %s: it refuses what adds data, serves reads, and takes DEL, UNLINK and FLUSHALL.", volume(leader.Name, s.Disk))}
+		return judgement{false, v1alpha1.ReasonStorageFull, fmt.Sprintf("The leader's volume is full: %s. Writes that add data are rejected; reads, DEL, UNLINK and FLUSHALL still work.", volume(leader.Name, s.Disk))}
 	}
 	for _, r := range rec.Rules {
 		if d.live(s, r.Voters) < r.K {
@@ -156,11 +156,11 @@ func (d *decision) writesWait(rec Record, r replication.Rule) string {
 		}
 	}
 	n := d.live(leader, r.Voters)
-	text := fmt.Sprintf("A write needs %s, and %d of these answer; missing: %s.", describe([]replication.Rule{r}), n, strings.Join(missing, "; "))
+	text := fmt.Sprintf("A write needs %s, but only %d of these answer; missing: %s.", describe([]replication.Rule{r}), n, strings.Join(missing, "; "))
 	if d.Store.Spec.Replication.Synchronous.Durability == v1alpha1.DurabilityPreferred {
-		return text + " Writes go on with fewer in a moment, for durability is Preferred."
+		return text + " Durability is Preferred: writes will go on with fewer in a moment."
 	}
-	return text + fmt.Sprintf(" Bring back as many as are needed; or, to have writes acknowledged with fewer, lower spec.replication.synchronous.number to %d, "+
+	return text + fmt.Sprintf(" Bring back as many as are needed; or, to acknowledge writes with fewer, lower spec.replication.synchronous.number to %d, "+
 		"or set its durability to Preferred.", n)
 }
 
@@ -202,10 +202,10 @@ func (d *decision) blocked(rec Record, p Plan) judgement {
 		return judgement{true, p.Reason, p.Message}
 	}
 	if p.State == Paused && d.leaderless(rec) {
-		return judgement{true, v1alpha1.ReasonReconcileDisabled, fmt.Sprintf("Epoch %d has no leader that answers, and the annotation %s tells the operator to leave "+
-			"the store alone: remove the annotation.", rec.Epoch, v1alpha1.AnnotationReconcile)}
+		return judgement{true, v1alpha1.ReasonReconcileDisabled, fmt.Sprintf("Epoch %d has no leader that answers, but the annotation %s tells the operator to leave "+
+			"the store alone: remove the annotation to allow a failover.", rec.Epoch, v1alpha1.AnnotationReconcile)}
 	}
-	return judgement{false, v1alpha1.ReasonNotBlocked, "No failover is held back."}
+	return judgement{false, v1alpha1.ReasonNotBlocked, "No failover is blocked."}
 }
 
 // leaderless reports whether a paused store that is not hibernating needs another leader, as far as can be seen.

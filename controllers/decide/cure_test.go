@@ -87,7 +87,7 @@ func TestAMendedTemplateReachesAStoreWithoutALeader(t *testing.T) {
 			if now := w.uids(); !maps.Equal(now, before) {
 				t.Fatalf("pods %v, before %v\n%s", now, before, w.tail())
 			}
-			if c := w.condition(v1alpha1.ConditionDegraded); !strings.Contains(c.Message+w.ops[0].plan.Message, noImage+" (its pod is made from another spec, and the API server refuses a new one: "+noClass) {
+			if c := w.condition(v1alpha1.ConditionDegraded); !strings.Contains(c.Message+w.ops[0].plan.Message, noImage+" (its pod has an outdated template, and the API server rejects a new one: "+noClass) {
 				t.Errorf("Degraded is %s %s: %s", c.Status, c.Reason, c.Message)
 			}
 			w.trial = decide.Trial{}

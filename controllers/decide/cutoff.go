@@ -52,7 +52,7 @@ func (d *decision) cutOff(rec Record) bool {
 }
 
 func (d *decision) foundCutOff(rec Record) finding {
-	f := found(leaderDown, reasonLeaderCutOff, "%s answers, and has heard too few of its voters for %s; they answer, too", rec.Leader.Member, cutOffPatience)
+	f := found(leaderDown, reasonLeaderCutOff, "%s answers, but has heard too few of its voters for %s, although they answer too", rec.Leader.Member, cutOffPatience)
 	f.setAside = true
 	return f
 }

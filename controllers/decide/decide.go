@@ -77,10 +77,10 @@ func (d *decision) choose() Plan {
 	case d.Store.Paused():
 		return d.paused()
 	case d.Lease.Owner == OwnedByEarlier:
-		return plan(Creating, v1alpha1.ReasonEarlierStore, "The Lease of the store that had this name before is still there; the cluster is about to remove it "+
-			"(where it does not: kubectl delete lease %s).", v1alpha1.LeaseName(d.Store.Name)).again(soon)
+		return plan(Creating, v1alpha1.ReasonEarlierStore, "The Lease of an earlier store of this name still exists; the cluster should remove it shortly "+
+			"(if it does not: kubectl delete lease %s).", v1alpha1.LeaseName(d.Store.Name)).again(soon)
 	case d.Lease.Owner == OwnedByOther:
-		return plan(Creating, v1alpha1.ReasonNotOwned, "A Lease of the name %s exists and belongs to somebody else: delete it, or give the store another name.",
+		return plan(Creating, v1alpha1.ReasonNotOwned, "The Lease %s exists but is not owned by this store: delete it, or give the store another name.",
 			v1alpha1.LeaseName(d.Store.Name)).again(2 * time.Second)
 	case rec == nil && d.Store.Spec.Hibernated:
 		return d.neverWoke()
@@ -89,7 +89,7 @@ func (d *decision) choose() Plan {
 	case d.recordIsOld(*rec):
 		return d.recordLost(*rec)
 	case d.Lease.Owner == OwnedByNobody:
-		return plan(Settling, v1alpha1.ReasonStable, "The store takes over the Lease that an earlier one of its name left.").do(d.write(*rec))
+		return plan(Settling, v1alpha1.ReasonStable, "Taking over the Lease left by an earlier store of this name.").do(d.write(*rec))
 	case d.Store.Spec.Hibernated:
 		return d.hibernate(*rec)
 	case rec.Phase == PhaseFencing && rec.Reason == reasonHibernated:
@@ -111,7 +111,7 @@ func (d *decision) paused() Plan {
 	p := plan(Paused, v1alpha1.ReasonReconcileDisabled, "The annotation %s tells the operator to leave the store alone.%s", v1alpha1.AnnotationReconcile, d.specWaits())
 	if rec := d.Lease.Record; d.Store.Spec.Hibernated && rec != nil && rec.Phase == PhaseFencing && rec.Reason == reasonHibernated && !d.recordIsOld(*rec) {
 		d.sleeping = true
-		p.State, p.Message = Hibernated, "The store hibernates. "+p.Message
+		p.State, p.Message = Hibernated, "The store is hibernated. "+p.Message
 	}
 	return p
 }
@@ -121,7 +121,7 @@ func (d *decision) specWaits() string {
 	if d.Store.Status.ObservedGeneration == d.Store.Generation {
 		return ""
 	}
-	return " Its newest spec has not been taken up."
+	return " Its latest spec has not been applied."
 }
 
 // led judges a store with a recorded, stable leadership.

@@ -26,7 +26,7 @@ func (d *decision) degraded(rec Record, p Plan) judgement {
 		}
 	}
 	if d.sleeping || wakes(rec) && p.State != Blocked {
-		return judgement{false, v1alpha1.ReasonAsExpected, "A store that hibernates, or wakes up, misses nothing."}
+		return judgement{false, v1alpha1.ReasonAsExpected, "Nothing is missing while the store hibernates or wakes up."}
 	}
 	wrong := d.wrong(rec)
 	if len(wrong) == 0 {
@@ -138,10 +138,10 @@ func (d *decision) trouble(m Member) string {
 		return cmp.Or(d.cannotBeMade(m.Name), m.Name+" has no pod")
 	}
 	if m.Foreign {
-		return m.Name + " has a volume with the data of another store, and takes no part (annotate its pod with " + v1alpha1.AnnotationReseed + " to throw that data away)"
+		return m.Name + " holds the data of another store and takes no part (annotate its pod with " + v1alpha1.AnnotationReseed + " to discard that data)"
 	}
 	if m.Pod.Orphaned || m.Pod.Deleting && m.Pod.IP == "" {
-		text := m.Name + " is made once the pod of that name is gone"
+		text := m.Name + " is created once the old pod of that name is gone"
 		if m.Pod.NodeTrouble != "" {
 			text += ": " + d.clue(m)
 		}
@@ -152,7 +152,7 @@ func (d *decision) trouble(m Member) string {
 	}
 	clue := prefixed(": ", d.clue(m))
 	if m.Pod.Trouble != "" {
-		return m.Name + " does not run: " + m.Pod.Trouble + d.whyNotCured(m) + clue
+		return m.Name + " is not running: " + m.Pod.Trouble + d.whyNotCured(m) + clue
 	}
 	return m.Name + " does not answer" + clue
 }
@@ -166,14 +166,14 @@ func (d *decision) clue(m Member) string {
 	creating := m.Pod.Creating && m.Pod.Trouble == "" && d.lastingQuietly("creating: "+string(m.Pod.UID), creatingPatience)
 	switch {
 	case m.Pod.NodeTrouble != "" && m.Pod.Deleting:
-		return m.Pod.NodeTrouble + ", and its pod, which is being deleted, stays until that is back: once the machine is known to be off, delete the node, " +
-			"or the pod with force (kubectl delete pod " + m.Name + " --force)"
+		return m.Pod.NodeTrouble + ", and its pod, which is being deleted, stays until the node is back: once the machine is known to be off, delete the node, " +
+			"or force-delete the pod (kubectl delete pod " + m.Name + " --force)"
 	case m.Pod.NodeTrouble != "":
 		return m.Pod.NodeTrouble
 	case m.Pod.Deleting:
 		return "its pod is being deleted"
 	case creating:
-		return fmt.Sprintf("its container is not made after %s: its volume may be attached to another machine or not be mounted, or its image is slow to come (kubectl describe pod %s)",
+		return fmt.Sprintf("its container has not been created after %s: its volume may be attached to another machine or fail to mount, or its image is slow to pull (kubectl describe pod %s)",
 			creatingPatience, m.Name)
 	case m.Pod.Trouble == "" && m.Pod.Ended != "":
 		return "its container " + m.Pod.Ended
@@ -196,9 +196,9 @@ func (d *decision) whyNotCured(m Member) string {
 	case !d.curable(m) || d.Trial.Refused == "":
 		return ""
 	case d.Trial.Unclear:
-		return " (its pod is made from another spec, and the API server cannot say whether it takes a new one: " + d.Trial.Refused + ")"
+		return " (its pod has an outdated template, and the API server cannot say whether it accepts a new one: " + d.Trial.Refused + ")"
 	default:
-		return " (its pod is made from another spec, and the API server refuses a new one: " + d.Trial.Refused + ")"
+		return " (its pod has an outdated template, and the API server rejects a new one: " + d.Trial.Refused + ")"
 	}
 }
 
@@ -208,7 +208,7 @@ func (d *decision) silence(leader Member) string {
 	case leader.Pod == nil:
 		return "has no pod"
 	case leader.Pod.Trouble != "":
-		return "does not run: " + leader.Pod.Trouble + prefixed(": ", d.clue(leader))
+		return "is not running: " + leader.Pod.Trouble + prefixed(": ", d.clue(leader))
 	default:
 		return "does not answer the operator" + prefixed(": ", d.clue(leader))
 	}
@@ -223,8 +223,8 @@ func (d *decision) noSuccessor(rec Record) judgement {
 	ev := d.foreseen()
 	delete(ev, rec.Leader.Member)
 	if !rec.fencedBy(ev.has) {
-		return judgement{true, v1alpha1.ReasonNoFailoverTarget, "If the leader were lost now, no follower could take over with every acknowledged write: " +
-			"bring back the members that are missing, or add some (spec.replicas)."}
+		return judgement{true, v1alpha1.ReasonNoFailoverTarget, "If the leader failed now, no follower could take over with every acknowledged write: " +
+			"bring back the missing members, or add members (spec.replicas)."}
 	}
 	var fenced []string
 	for _, name := range slices.Sorted(maps.Keys(ev)) {
@@ -236,6 +236,6 @@ func (d *decision) noSuccessor(rec Record) judgement {
 	if rec.fencedBy(ev.has) {
 		return judgement{}
 	}
-	return judgement{true, v1alpha1.ReasonNoFailoverTarget, fmt.Sprintf("If the leader were lost now, none but %s would surely hold every acknowledged write, "+
+	return judgement{true, v1alpha1.ReasonNoFailoverTarget, fmt.Sprintf("If the leader failed now, only %s would be sure to hold every acknowledged write, "+
 		"and a fenced pod is not elected: remove the annotation %s, or add members (spec.replicas).", strings.Join(fenced, ", "), v1alpha1.AnnotationFenced)}
 }

@@ -76,21 +76,21 @@ func (d *decision) detect(rec Record) finding {
 	case s != nil && s.Incarnation != rec.Leader.Incarnation:
 		return found(leaderDown, reasonLeaderReborn, "%s came back with another data directory", name)
 	case s != nil:
-		return found(leaderDown, reasonLeaderRestarted, "%s is %s in epoch %d and does not lead epoch %d any more", name, s.Role, s.Epoch, rec.Epoch)
+		return found(leaderDown, reasonLeaderRestarted, "%s is %s in epoch %d and no longer leads epoch %d", name, s.Role, s.Epoch, rec.Epoch)
 	case c.heard > 0:
 		return found(leaderUnknown, "", "%s does not answer the operator (%s for %s), but %d of its followers hear it", name, m.Probe.Reach, round(m.Probe.For), c.heard)
 	case m.Probe.Reach == Refused && c.refused > 0:
-		f := found(leaderDown, reasonLeaderRefused, "nothing listens on %s any more, on any port", name)
+		f := found(leaderDown, reasonLeaderRefused, "%s refuses connections on every port", name)
 		f.dead = m.Probe.Met // otherwise this may be the pod after the leader's, which does not listen yet
 		return f
 	case m.Probe.Reach == Refused && c.silent+c.parted > 0 && m.Probe.For < corroboration:
-		return found(leaderSuspect, "", "nothing listens on %s any more; its followers are about to find out", name)
+		return found(leaderSuspect, "", "%s refuses connections; its followers are about to notice", name)
 	case m.Probe.Reach == Refused:
-		return found(leaderDown, reasonLeaderRefused, "nothing listens on %s any more", name)
+		return found(leaderDown, reasonLeaderRefused, "%s refuses connections", name)
 	case c.refused > 0:
-		return found(leaderDown, reasonLeaderRefused, "%s is unreachable, and refuses its followers", name)
+		return found(leaderDown, reasonLeaderRefused, "%s is unreachable and refuses its followers", name)
 	case c.silent > 0 && m.Probe.Silent >= d.Settings.SuspectAfter:
-		return found(leaderDown, reasonLeaderSilent, "%s is unreachable for %s, and no follower hears it", name, round(m.Probe.Silent))
+		return found(leaderDown, reasonLeaderSilent, "%s has been unreachable for %s, and no follower hears it", name, round(m.Probe.Silent))
 	case d.leaseExpired():
 		return found(leaderDown, reasonLeaseExpired, "%s is unreachable and has not renewed its Lease for %s", name, round(d.Lease.UnchangedFor))
 	default:
@@ -173,8 +173,8 @@ func (d *decision) findUnrenewed() {
 
 // notRenewed is the judgement that reports it.
 func (d *decision) notRenewed(rec Record) judgement {
-	return judgement{d.unrenewed, v1alpha1.ReasonLeaseNotRenewed, fmt.Sprintf("%s leads, and has not renewed its Lease for more than %s. While that lasts it is not "+
-		"found by it if its disk hangs. See that its machine and pod reach the API server (its log says what fails), or let another member lead "+
+	return judgement{d.unrenewed, v1alpha1.ReasonLeaseNotRenewed, fmt.Sprintf("%s leads, but has not renewed its Lease for more than %s. While that lasts, the Lease does "+
+		"not reveal a hung disk. Make sure that its machine and pod reach the API server (its log says what fails), or hand over to a member "+
 		"that does: annotate the store with %s=<member>.", rec.Leader.Member, d.leaseDuration(), v1alpha1.AnnotationFailover)}
 }
 

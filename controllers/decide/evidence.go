@@ -144,7 +144,7 @@ func (d *decision) elect(rec Record, ev evidence) (holding, *gate) {
 	}
 	i := replication.Elect(willing)
 	if i < 0 || willing[i].Last.Compare(all[best].Last) < 0 {
-		return holding{}, &gate{v1alpha1.ReasonTargetUnfit, fmt.Sprintf("Only %s holds %v, and its pod is annotated %s: remove the annotation to let it lead.",
+		return holding{}, &gate{v1alpha1.ReasonTargetUnfit, fmt.Sprintf("Only %s holds %v, but its pod is annotated %s: remove the annotation to let it lead.",
 			all[best].Voter.Member, all[best].Last, v1alpha1.AnnotationFenced)}
 	}
 	return ev[willing[i].Voter.Member], nil

@@ -33,7 +33,7 @@ func TestPodsThatFailAtOnceAreMadeWithPauses(t *testing.T) {
 	if made < 9 || made > 16 {
 		t.Fatalf("%d pods were made in 10 min", made)
 	}
-	if c := w.condition(v1alpha1.ConditionDegraded); c.Reason != v1alpha1.ReasonMemberMissing || !strings.Contains(c.Message, "orders-3 does not run: "+why) {
+	if c := w.condition(v1alpha1.ConditionDegraded); c.Reason != v1alpha1.ReasonMemberMissing || !strings.Contains(c.Message, "orders-3 is not running: "+why) {
 		t.Errorf("Degraded is %s: %s", c.Reason, c.Message)
 	}
 	w.hash, made = "v2", 0

@@ -33,7 +33,7 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 		return plan(Blocked, g.reason, "%s. %s", f.message, g.message).again(soon)
 	}
 	if d.leftAlone(rec, ev) {
-		return plan(Suspecting, v1alpha1.ReasonLeaderUnreachable, "%s. Nobody else answers yet.", f.message).again(shortly)
+		return plan(Suspecting, v1alpha1.ReasonLeaderUnreachable, "%s. No other member answers yet.", f.message).again(shortly)
 	}
 	will := rec
 	will.Target, will.Aside, will.Reason = d.wish(rec, aside), aside, f.reason
@@ -48,7 +48,7 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 	case g != nil:
 		return plan(Blocked, g.reason, "%s. %s", f.message, g.message).again(soon)
 	case f.setAside && (slices.Contains(will.Aside, name) || d.againTooSoon(rec)):
-		return plan(Blocked, v1alpha1.ReasonLeaderUnfit, "%s. Nobody else who holds as much is left to lead (%v); annotate the store with %s=<member> to try one of them again.",
+		return plan(Blocked, v1alpha1.ReasonLeaderUnfit, "%s. No other member that holds as much is left to lead (%v); to retry one of them, annotate the store with %s=<member>.",
 			f.message, ev, v1alpha1.AnnotationFailover).again(soon)
 	case !permitted, d.manual() && request == "" && rec.Phase == PhaseStable && chosen.voter != rec.Leader:
 		return plan(Blocked, v1alpha1.ReasonManualMode, "%s. %s could lead (%v); annotate the store with %s=%s to let it.",
@@ -56,7 +56,7 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 	}
 	next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindFailover, f.reason, will.Target, request))
 	next.LeaderDead, next.Aside = f.dead && rec.Phase == PhaseStable, aside
-	return plan(Fencing, v1alpha1.ReasonFailoverStarted, "%s: fencing its members for epoch %d.", f.message, next.Epoch).
+	return plan(Fencing, v1alpha1.ReasonFailoverStarted, "%s: fencing the members for epoch %d.", f.message, next.Epoch).
 		do(append(d.leadTo(chosen.voter.Member), d.write(next))...)
 }
 
@@ -80,9 +80,9 @@ func (d *decision) cannotLead(ev evidence, member string) string {
 	_, answers := ev[member]
 	switch {
 	case m.Name == "":
-		return "there is no member of that name"
+		return "no member has that name"
 	case m.hung():
-		return "its disk does not finish its writes"
+		return "its disk hangs"
 	case m.Pod != nil && m.Pod.Fenced: // checked before answers: helpful drops its evidence where the others suffice
 		return "its pod is annotated " + v1alpha1.AnnotationFenced
 	case !answers:
@@ -125,7 +125,7 @@ func (d *decision) fencing(rec Record) Plan {
 	retarget := d.retarget(&rec)
 	ev := d.helpful(rec, rec.Aside, everybody)
 	if missing := d.waking(rec, ev); missing != "" {
-		return plan(Waking, v1alpha1.ReasonWaking, "Members come back: %s. Without them it goes on after %s.", missing, wakePatience).again(soon)
+		return plan(Waking, v1alpha1.ReasonWaking, "Waiting for members to come back: %s. The store goes on without them after %s.", missing, wakePatience).again(soon)
 	}
 	pass, g := d.fenceGate(rec, ev)
 	if g != nil {
@@ -142,10 +142,10 @@ func (d *decision) fencing(rec Record) Plan {
 		return plan(Blocked, g.reason, "Epoch %d has no leader yet: %s", rec.Epoch, g.message).again(soon)
 	}
 	if !permitted {
-		p := plan(Blocked, v1alpha1.ReasonManualMode, "Epoch %d has no leader yet: %s cannot lead it, and %s could (%v): annotate the store with %s=%s to let it.",
+		p := plan(Blocked, v1alpha1.ReasonManualMode, "Epoch %d has no leader yet: %s cannot lead it, but %s could (%v): annotate the store with %s=%s to let it.",
 			rec.Epoch, strings.Join(d.mayLead(rec), " or "), chosen.voter.Member, ev, v1alpha1.AnnotationFailover, chosen.voter.Member).again(2 * time.Second)
 		if request := d.request(); request != "" && d.lasting(unmet, d.Settings.LowerAfter) {
-			return p.do(d.outcome(request, v1alpha1.ResultFailed, rec, "%s", cmp.Or(d.cannotLead(ev, request), "it was set aside")))
+			return p.do(d.outcome(request, v1alpha1.ResultFailed, rec, "%s", cmp.Or(d.cannotLead(ev, request), "it was passed over as unfit")))
 		}
 		return p
 	}

@@ -127,7 +127,7 @@ func TestAFencedMemberIsNoSuccessor(t *testing.T) {
 			}
 			w.run(10 * time.Second)
 			c := w.condition(v1alpha1.ConditionDegraded)
-			if got := c.Reason == v1alpha1.ReasonNoFailoverTarget && strings.Contains(c.Message, "none but "+strings.Join(tc.fenced, ", ")); got != tc.told {
+			if got := c.Reason == v1alpha1.ReasonNoFailoverTarget && strings.Contains(c.Message, "only "+strings.Join(tc.fenced, ", ")+" would be sure"); got != tc.told {
 				t.Errorf("%s: %s", c.Reason, c.Message)
 			}
 			w.pods["orders-2"].Fenced = false

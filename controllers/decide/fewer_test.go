@@ -20,8 +20,8 @@ func TestFewerMembersBeforeTheFirstLeader(t *testing.T) {
 	}{
 		"their volumes were never there": {func(*world) {}, "orders-1 orders-2 orders-3", decide.Stable, ""},
 		"one has a volume": {func(w *world) { w.claims["orders-4"].Blank = false }, "orders-1 orders-2 orders-3 orders-4", decide.Creating,
-			"Waiting for orders-4 to answer. There are more than the 3 that are asked for, and it is not known what these hold. Where the others are enough: " +
-				"delete the claims, and then the pods, of orders-4."},
+			"Waiting for orders-4 to answer. More than the 3 members asked for exist, and what these hold is unknown. " +
+				"If the others are enough, delete the claims, then the pods, of orders-4."},
 		"one has a machine":            {func(w *world) { w.pods["orders-5"].Node = "n1" }, "orders-1 orders-2 orders-3 orders-5", decide.Creating, "the pods, of orders-5."},
 		"as many as are there":         {func(w *world) { w.store.Spec.Replicas = new(int32(5)) }, "orders-1 orders-2 orders-3 orders-4 orders-5", decide.Creating, "Waiting for orders-4, orders-5 to answer."},
 		"it had a leader at some time": {func(w *world) { w.store.Status.LastFailover = &v1alpha1.FailoverReport{} }, "orders-1 orders-2 orders-3 orders-4 orders-5", decide.Creating, "the pods, of orders-4, orders-5."},

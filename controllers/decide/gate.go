@@ -43,7 +43,7 @@ func (d *decision) fenceGate(rec Record, ev evidence) (passage, *gate) {
 	return pass, nil
 }
 
-const dropUnwanted = "delete the claims that hold data which is not wanted any more, and then their pods"
+const dropUnwanted = "delete the claims whose data is no longer wanted, and then their pods"
 
 // everyMemberGate is the condition after the record was lost. The rules are unknown then, so every member must answer
 // with data. An empty member may have lost everything, so it counts only where loss is allowed. Even there, members with
@@ -70,12 +70,12 @@ func (d *decision) everyMemberGate(rec Record, ev evidence, pass *passage) *gate
 		pass.lossy = true
 		return nil
 	case allowed:
-		return &gate{v1alpha1.ReasonRecordLost, fmt.Sprintf("No record tells which members have every acknowledged write: waiting for %s to answer. As spec.failover.dataLoss is Allow, "+
-			"it goes on without them once others have answered with data for %s.", strings.Join(late, ", "), wakePatience)}
+		return &gate{v1alpha1.ReasonRecordLost, fmt.Sprintf("No record says which members hold every acknowledged write: waiting for %s to answer. Because spec.failover.dataLoss is Allow, "+
+			"the store goes on without them once others have answered with data for %s.", strings.Join(late, ", "), wakePatience)}
 	default:
 		what, instead := "The authority record was lost", ""
 		if r := d.Lease.Record; r == nil || len(r.EveryMember) == 0 {
-			instead = "; or, for one that is empty and never held anything: lower spec.replicas, and delete its claim and then its pod"
+			instead = "; or, if one is empty and never held anything: lower spec.replicas, and delete its claim and then its pod"
 		}
 		if d.takesOver() {
 			what, instead = "An earlier store of this name left volumes", instead+"; or "+dropUnwanted
@@ -137,19 +137,19 @@ func (d *decision) forbidden(l replication.Leadership, ev evidence) *gate {
 				"(override: spec.failover.dataLoss Allow).", l.Leader.Member, l.Epoch)}
 		}
 	}
-	return &gate{v1alpha1.ReasonLeaderMayBeAlive, fmt.Sprintf("%s led epoch %d without synchronous followers and is neither fenced nor expired beyond doubt: "+
-		"bring it back, or wait until its Lease has been unchanged for %s, and then decide about the loss.", l.Leader.Member, l.Epoch, d.leaseDuration()*5/4)}
+	return &gate{v1alpha1.ReasonLeaderMayBeAlive, fmt.Sprintf("%s led epoch %d without synchronous followers and may still lead: it is not fenced, and its Lease has not surely expired. "+
+		"Bring it back, or wait until its Lease has been unchanged for %s and then decide about the loss.", l.Leader.Member, l.Epoch, d.leaseDuration()*5/4)}
 }
 
 // goingAlone is the gate for a leader that was lost while it was being told to go on without synchronous followers, after
 // those were fenced. While the record names both rules, the leader has acknowledged nothing alone; but a record that was
 // restored from an older copy looks the same.
 func (d *decision) goingAlone(l replication.Leadership) *gate {
-	which := fmt.Sprintf("%s led epoch %d and was being told to go on without synchronous followers", l.Leader.Member, l.Epoch)
+	which := fmt.Sprintf("%s led epoch %d and was being told to continue without synchronous followers", l.Leader.Member, l.Epoch)
 	if d.expiredBeyondDoubt() {
-		return &gate{v1alpha1.ReasonDataLossForbidden, fmt.Sprintf("%s, and is gone: what it acknowledged with them, they hold; whether it acknowledged anything "+
-			"without them, nobody can tell for certain: bring it back (override: spec.failover.dataLoss Allow).", which)}
+		return &gate{v1alpha1.ReasonDataLossForbidden, fmt.Sprintf("%s, and is gone. They hold what it acknowledged with them; whether it acknowledged "+
+			"anything without them is unknown: bring it back (override: spec.failover.dataLoss Allow).", which)}
 	}
-	return &gate{v1alpha1.ReasonLeaderMayBeAlive, fmt.Sprintf("%s, and is neither fenced nor expired beyond doubt: bring it back, or wait until its Lease has been "+
-		"unchanged for %s, and then decide about what it may have acknowledged alone.", which, d.leaseDuration()*5/4)}
+	return &gate{v1alpha1.ReasonLeaderMayBeAlive, fmt.Sprintf("%s, and may still lead: it is not fenced, and its Lease has not surely expired. Bring it back, or wait until its Lease has been "+
+		"unchanged for %s and then decide about what it may have acknowledged alone.", which, d.leaseDuration()*5/4)}
 }

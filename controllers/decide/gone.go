@@ -26,7 +26,7 @@ func (d *decision) allGone(rec Record, ev evidence) string {
 // beginAnew describes the way out when nothing is left. If its claims were kept, a store made again would ask what they
 // hold.
 func (d *decision) beginAnew() string {
-	return fmt.Sprintf("Delete the store and its claims (kubectl delete pvc -l %s=%s), and make it again: empty, or from copies of its volumes.",
+	return fmt.Sprintf("Delete the store and its claims (kubectl delete pvc -l %s=%s), and create it again: empty, or from copies of its volumes.",
 		v1alpha1.LabelStore, d.Store.Name)
 }
 
@@ -44,19 +44,19 @@ func (d *decision) goneAsleep(rec Record) string {
 		return ""
 	}
 	slices.Sort(gone)
-	text := fmt.Sprintf("The volumes of %s are gone, and with them all that they held. ",
+	text := fmt.Sprintf("The volumes of %s are gone with all their data. ",
 		strings.Join(slices.Compact(gone), ", "))
 	left := slices.ContainsFunc(d.byOrdinal(), func(m Member) bool { return m.Pod != nil || m.keepsVolume() })
 	switch {
 	case !left:
-		return text + "Woken as it is, nobody could lead, for all data is gone. " + d.beginAnew()
+		return text + "If woken now, no member could lead: all data is gone. " + d.beginAnew()
 	case d.enoughKept(rec):
-		return text + "The others hold every acknowledged write: once it is woken, members are made anew and filled from them. Put no copies in their place, " +
-			"for these would be believed to hold what the volumes did."
+		return text + "The others hold every acknowledged write: once woken, the store recreates these members and seeds them. Do not put copies in place of the volumes: " +
+			"the store would trust them to hold what the volumes held."
 	default:
-		return text + "Woken as it is, they are made anew and empty; acknowledged writes may be lost with them, and nobody leads where " +
-			"spec.failover.dataLoss does not allow that. Put no copies in their place, for these would be believed to hold what the volumes did: " +
-			"from copies, the store can only be made again as a whole (docs/api.md, Copies of a store)."
+		return text + "If woken now, the store recreates these members empty: acknowledged writes may be lost, and no member leads unless " +
+			"spec.failover.dataLoss allows that. Do not put copies in place of the volumes: the store would trust them to hold what the volumes held. " +
+			"From copies, the store can only be created again as a whole (docs/api.md, Copies of a store)."
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
-const beginAnew = "all data is gone. Delete the store and its claims (kubectl delete pvc -l replicatedstore.io/store=orders), and make it again"
+const beginAnew = "all data is gone. Delete the store and its claims (kubectl delete pvc -l replicatedstore.io/store=orders), and create it again"
 
 // loseVolumes removes the members' volumes, as happens to local disks when their machines go.
 func (w *world) loseVolumes(members ...string) {
@@ -98,10 +98,10 @@ func TestVolumesGoWhileItSleeps(t *testing.T) {
 		wakes  bool
 	}{
 		"none":              {nil, nil, nil, true},
-		"a follower's":      {[]string{"orders-3"}, nil, []string{"The volumes of orders-3 are gone", "The others hold every acknowledged write", "Put no copies in their place"}, true},
-		"the leader's":      {[]string{"orders-1"}, nil, []string{"The volumes of orders-1 are gone", "The others hold every acknowledged write", "Put no copies in their place"}, true},
-		"too many":          {[]string{"orders-1", "orders-2"}, nil, []string{"The volumes of orders-1, orders-2 are gone", "acknowledged writes may be lost", "Put no copies in their place", "made again as a whole"}, false},
-		"all":               {[]string{"orders-1", "orders-2", "orders-3"}, nil, []string{"orders-1, orders-2, orders-3", "nobody could lead", beginAnew}, false},
+		"a follower's":      {[]string{"orders-3"}, nil, []string{"The volumes of orders-3 are gone", "The others hold every acknowledged write", "Do not put copies in place of the volumes"}, true},
+		"the leader's":      {[]string{"orders-1"}, nil, []string{"The volumes of orders-1 are gone", "The others hold every acknowledged write", "Do not put copies in place of the volumes"}, true},
+		"too many":          {[]string{"orders-1", "orders-2"}, nil, []string{"The volumes of orders-1, orders-2 are gone", "acknowledged writes may be lost", "Do not put copies in place of the volumes", "created again as a whole"}, false},
+		"all":               {[]string{"orders-1", "orders-2", "orders-3"}, nil, []string{"orders-1, orders-2, orders-3", "no member could lead", beginAnew}, false},
 		"a claim is broken": {nil, func(w *world) { w.claims["orders-2"].Lost = true }, []string{"The volumes of orders-2 are gone"}, true},
 		"a claim is going":  {nil, func(w *world) { w.claims["orders-2"].Deleting = true }, []string{"The volumes of orders-2 are gone"}, true},
 		"not its own": {nil, func(w *world) {

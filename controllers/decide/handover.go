@@ -21,8 +21,8 @@ func (d *decision) requested(rec Record) (Plan, bool) {
 	case request == "":
 		return Plan{}, false
 	case request == rec.Leader.Member:
-		return plan(Stable, v1alpha1.ReasonLeaderElected, "%s leads already.", request).
-			do(d.outcome(request, v1alpha1.ResultSucceeded, rec, "%s leads already", request)), true
+		return plan(Stable, v1alpha1.ReasonLeaderElected, "%s already leads.", request).
+			do(d.outcome(request, v1alpha1.ResultSucceeded, rec, "%s already leads", request)), true
 	case d.Pass.HandoverError != "":
 		return plan(HandingOver, v1alpha1.ReasonFailoverFailed, "The requested handover (%s) failed: %s.", request, d.Pass.HandoverError).
 			do(d.outcome(request, v1alpha1.ResultFailed, rec, "%s", d.Pass.HandoverError)), true
@@ -102,7 +102,7 @@ func (d *decision) handoverRests(rec Record) time.Duration {
 }
 
 func (n HandoverFailures) describe(rest time.Duration) string {
-	return fmt.Sprintf("%d handovers failed in a row (%s): the next try is in %s", n.InARow, n.Why, round(rest))
+	return fmt.Sprintf("%d handovers failed in a row (%s): next attempt in %s", n.InARow, n.Why, round(rest))
 }
 
 // handOver takes two steps: the leader holds its writes until to holds everything, then the epoch changes. If the operator
@@ -111,11 +111,11 @@ func (n HandoverFailures) describe(rest time.Duration) string {
 func (d *decision) handOver(rec Record, to, reason, request string) Plan {
 	from := rec.Leader.Member
 	if h := d.Pass.Handover; h == nil || h.Epoch != rec.Epoch || h.To != to {
-		return plan(HandingOver, v1alpha1.ReasonHandingOver, "%s hands over to %s.", from, to).
+		return plan(HandingOver, v1alpha1.ReasonHandingOver, "Handing over from %s to %s.", from, to).
 			do(HandOver{from, wire.HandoverRequest{Epoch: rec.Epoch, To: to, HoldMillis: d.Settings.Hold.Milliseconds()}})
 	}
 	next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindHandover, reason, to, request))
-	return plan(HandingOver, v1alpha1.ReasonHandingOver, "%s holds everything: fencing %s for epoch %d.", to, from, next.Epoch).
+	return plan(HandingOver, v1alpha1.ReasonHandingOver, "%s has every write: fencing %s for epoch %d.", to, from, next.Epoch).
 		do(d.write(next))
 }
 
@@ -125,7 +125,7 @@ func (d *decision) heir(rec Record, request string) (to, why string) {
 	if request != v1alpha1.FailoverToAny {
 		m := d.Members[request]
 		if m.Name == "" {
-			return "", "there is no member of that name"
+			return "", "no member has that name"
 		}
 		return request, d.unfit(rec, m)
 	}
@@ -152,7 +152,7 @@ func (d *decision) heir(rec Record, request string) (to, why string) {
 	}
 	i := replication.Elect(fit)
 	if i < 0 {
-		return "", "no follower is caught up and free to lead"
+		return "", "no follower is caught up and eligible to lead"
 	}
 	return fit[i].Voter.Member, ""
 }
@@ -165,11 +165,11 @@ func (d *decision) unfit(rec Record, m Member) string {
 	case m.Pod.Deleting:
 		return "its pod is being deleted"
 	case m.leaves():
-		return "it is about to end"
+		return "it is about to stop"
 	case m.Pod.Fenced:
 		return "its pod is annotated " + v1alpha1.AnnotationFenced
 	case m.Pod.Reseed:
-		return "its data is to be thrown away"
+		return "it is about to be reseeded"
 	case d.surplus(rec)[m.Name]:
 		return "it is being removed"
 	case m.full() && !d.Members[rec.Leader.Member].full():
@@ -210,9 +210,9 @@ func (d *decision) whyNotCaughtUp(rec Record, m Member) string {
 	case m.Pod == nil:
 		return m.Name + " has no pod"
 	case m.Foreign:
-		return m.Name + " has a volume with the data of another store"
+		return m.Name + " holds the data of another store"
 	case s == nil && m.Pod.Trouble != "":
-		return fmt.Sprintf("%s does not run: %s", m.Name, m.Pod.Trouble)
+		return fmt.Sprintf("%s is not running: %s", m.Name, m.Pod.Trouble)
 	case s == nil:
 		return m.Name + " does not answer"
 	case s.Seeding != nil:
@@ -220,7 +220,7 @@ func (d *decision) whyNotCaughtUp(rec Record, m Member) string {
 	case !m.follows(rec):
 		return m.Name + " does not follow yet"
 	case m.hung():
-		return "the disk of " + m.Name + " does not finish its writes"
+		return "the disk of " + m.Name + " hangs"
 	}
 	f, ok := leader.Followers[m.Name]
 	if !ok || f.Incarnation != s.Incarnation || !f.CaughtUp {

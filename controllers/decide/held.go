@@ -17,7 +17,7 @@ func (d *decision) held(rec Record) Plan {
 			target = d.wish(rec, rec.Aside)
 		}
 		next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindFailover, v1alpha1.ReasonFenced, target, ""))
-		return plan(Held, v1alpha1.ReasonFenced, "The annotation %s asks for every member to be fenced.", v1alpha1.AnnotationFenced).do(d.write(next))
+		return plan(Held, v1alpha1.ReasonFenced, "The annotation %s asks to fence every member.", v1alpha1.AnnotationFenced).do(d.write(next))
 	}
 	var left []string
 	for _, m := range d.byOrdinal() {
@@ -27,7 +27,7 @@ func (d *decision) held(rec Record) Plan {
 	}
 	p := plan(Held, v1alpha1.ReasonFenced, "The annotation %s keeps every member fenced.", v1alpha1.AnnotationFenced)
 	if unshown := d.unshown(rec); unshown != "" {
-		p.Message = fmt.Sprintf("The annotation %s has the members fenced that answer. %s", v1alpha1.AnnotationFenced, unshown)
+		p.Message = fmt.Sprintf("The annotation %s keeps every member that answers fenced. %s", v1alpha1.AnnotationFenced, unshown)
 	}
 	switch request := d.request(); {
 	case len(left) > 0 && d.Pass.FencedEpoch != rec.Epoch:
@@ -48,7 +48,7 @@ func (d *decision) unshown(rec Record) string {
 		}
 	}
 	if missing := ev.without(rec.EveryMember); len(missing) > 0 {
-		return fmt.Sprintf("Who leads is not known, for the authority record was lost: until %s promises it too, writes may still be acknowledged.",
+		return fmt.Sprintf("The authority record was lost, so the leader is unknown: until %s is fenced too, writes may still be acknowledged.",
 			strings.Join(missing, " and "))
 	}
 	for _, l := range rec.Leaderships() {
@@ -57,10 +57,10 @@ func (d *decision) unshown(rec Record) string {
 			continue
 		}
 		if alone {
-			return fmt.Sprintf("%s has not promised it: until it does, or its Lease has expired beyond doubt, it may still acknowledge writes in epoch %d.",
+			return fmt.Sprintf("%s is not fenced: until it is, or its Lease has surely expired, it may still acknowledge writes in epoch %d.",
 				l.Leader.Member, l.Epoch)
 		}
-		return fmt.Sprintf("%s has not promised it, nor have enough of its voters: until it does, it may still acknowledge writes in epoch %d.",
+		return fmt.Sprintf("%s is not fenced, nor are enough of its voters: until that changes, it may still acknowledge writes in epoch %d.",
 			l.Leader.Member, l.Epoch)
 	}
 	return ""

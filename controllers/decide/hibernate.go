@@ -26,7 +26,7 @@ func (d *decision) hibernate(rec Record) Plan {
 	rests := rec.Phase == PhaseFencing && (rec.Reason == reasonHibernated || d.Store.Fenced())
 	switch request := d.request(); {
 	case request != "" && (rests || rec.Phase == PhaseStable && d.detect(rec).verdict == leaderAlive):
-		return d.refuse(request, "the store is to hibernate")
+		return d.refuse(request, "the store is asked to hibernate")
 	case rests:
 		return d.asleep(rec)
 	case rec.Phase == PhaseFencing:
@@ -54,7 +54,7 @@ func (d *decision) hibernate(rec Record) Plan {
 		}
 	}
 	if len(behind) > 0 && !d.lasting("not whole before it sleeps", sleepPatience) {
-		return plan(Hibernating, v1alpha1.ReasonHibernating, "Every follower is to hold everything first: %s. Without them it goes on after %s.",
+		return plan(Hibernating, v1alpha1.ReasonHibernating, "Waiting for every follower to catch up: %s. The store goes on without them after %s.",
 			strings.Join(behind, ", "), sleepPatience).again(soon)
 	}
 	return d.lieDown(rec, ready)
@@ -65,15 +65,15 @@ func (d *decision) lieDown(rec Record, ready []string) Plan {
 	held := d.Pass.Handover
 	if len(ready) > 0 && (held == nil || held.Epoch != rec.Epoch || held.To != ready[0]) {
 		if rest := d.handoverRests(rec); rest > 0 {
-			return plan(Hibernating, v1alpha1.ReasonHandoverFailed, "%s is to hold its writes; %s.", rec.Leader.Member, d.Handovers.describe(rest)).again(min(rest, 2*time.Second))
+			return plan(Hibernating, v1alpha1.ReasonHandoverFailed, "%s is to pause writes; %s.", rec.Leader.Member, d.Handovers.describe(rest)).again(min(rest, 2*time.Second))
 		}
-		return plan(Hibernating, v1alpha1.ReasonHibernating, "%s holds its writes until %s hold everything.", rec.Leader.Member, strings.Join(ready, ", ")).
+		return plan(Hibernating, v1alpha1.ReasonHibernating, "%s pauses writes until %s have them all.", rec.Leader.Member, strings.Join(ready, ", ")).
 			do(HandOver{rec.Leader.Member, wire.HandoverRequest{
 				Epoch: rec.Epoch, To: ready[0], Also: ready[1:], HoldMillis: d.Settings.Hold.Milliseconds(),
 			}})
 	}
 	next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindWake, reasonHibernated, rec.Leader.Member, ""))
-	return plan(Hibernating, v1alpha1.ReasonHibernating, "Everybody holds everything: nobody leads epoch %d until the store is woken.", next.Epoch).
+	return plan(Hibernating, v1alpha1.ReasonHibernating, "Ending the leadership: epoch %d has no leader until the store is woken.", next.Epoch).
 		do(d.write(next))
 }
 
@@ -104,31 +104,31 @@ func (d *decision) asleep(rec Record) Plan {
 		for _, m := range unfenced {
 			names = append(names, m.Name)
 		}
-		return plan(Hibernating, v1alpha1.ReasonHibernating, "Fencing %s before the pods go.", strings.Join(names, ", ")).do(FenceMembers{rec.Epoch, names})
+		return plan(Hibernating, v1alpha1.ReasonHibernating, "Fencing %s before the pods are deleted.", strings.Join(names, ", ")).do(FenceMembers{rec.Epoch, names})
 	case waits:
-		return plan(Hibernating, v1alpha1.ReasonHibernating, "%s does not promise epoch %d yet.", leader, rec.Epoch).again(soon)
+		return plan(Hibernating, v1alpha1.ReasonHibernating, "Waiting for %s to promise epoch %d.", leader, rec.Epoch).again(soon)
 	case len(losing) > 0:
 		return d.staysAwake(losing)
 	case len(followers) > 0:
 		return d.stop(followers[0])
 	case going != "":
-		return plan(Hibernating, v1alpha1.ReasonHibernating, "The pod of %s is going away.", going).again(soon)
+		return plan(Hibernating, v1alpha1.ReasonHibernating, "The pod of %s is terminating.", going).again(soon)
 	case lead.Pod != nil && !lead.Pod.Deleting:
 		return d.stop(lead)
 	case lead.Pod != nil:
-		return plan(Hibernating, v1alpha1.ReasonHibernating, "The pod of %s is going away.", leader).again(soon)
+		return plan(Hibernating, v1alpha1.ReasonHibernating, "The pod of %s is terminating.", leader).again(soon)
 	default:
-		return plan(Hibernated, v1alpha1.ReasonHibernated, "The store hibernates: its volumes are kept, and setting spec.hibernated to false wakes it.")
+		return plan(Hibernated, v1alpha1.ReasonHibernated, "The store is hibernated: its volumes are kept. Set spec.hibernated to false to wake it.")
 	}
 }
 
 // staysAwake is the plan for a store that should hibernate but would lose what members hold.
 func (d *decision) staysAwake(losing []string) Plan {
-	return plan(Hibernating, v1alpha1.ReasonClaimDeleting, "The pods stay, for it would not keep its volumes: set spec.hibernated to false. %s", whatGoes(losing)).again(soon)
+	return plan(Hibernating, v1alpha1.ReasonClaimDeleting, "The pods stay, because the store would lose volumes with them: set spec.hibernated to false. %s", whatGoes(losing)).again(soon)
 }
 
 func (d *decision) stop(m Member) Plan {
-	return plan(Hibernating, v1alpha1.ReasonHibernating, "%s stops.", m.Name).do(DeletePod{m.Name, m.Pod.UID, "the store hibernates"})
+	return plan(Hibernating, v1alpha1.ReasonHibernating, "Stopping %s.", m.Name).do(DeletePod{m.Name, m.Pod.UID, "the store hibernates"})
 }
 
 // neverWoke removes the pods of a store that should hibernate and has no record.
@@ -143,13 +143,13 @@ func (d *decision) neverWoke() Plan {
 		}
 	}
 	if lost := d.lostAsleep(); lost != "" {
-		return plan(Hibernated, v1alpha1.ReasonHibernated, "The store hibernates. %s", lost)
+		return plan(Hibernated, v1alpha1.ReasonHibernated, "The store is hibernated. %s", lost)
 	}
 	if kept := d.keptAsleep(); len(kept) > 0 {
-		return plan(Hibernated, v1alpha1.ReasonHibernated, "The store hibernates and never had a leader. The volumes of %s may hold an earlier store's data: setting "+
-			"spec.hibernated to false begins the store with what they hold, for which every one of them is needed.", strings.Join(kept, ", "))
+		return plan(Hibernated, v1alpha1.ReasonHibernated, "The store is hibernated and never had a leader. The volumes of %s may hold an earlier store's data: setting "+
+			"spec.hibernated to false starts the store with that data, for which it needs every one of them.", strings.Join(kept, ", "))
 	}
-	return plan(Hibernated, v1alpha1.ReasonHibernated, "The store hibernates and never had a leader; setting spec.hibernated to false begins it.")
+	return plan(Hibernated, v1alpha1.ReasonHibernated, "The store is hibernated and never had a leader; set spec.hibernated to false to start it.")
 }
 
 // keptAsleep names the members that have volumes.
@@ -168,7 +168,7 @@ func (d *decision) lostAsleep() string {
 	if d.Lease.Record != nil || d.known() == 0 && d.Lease.RecordError == "" {
 		return ""
 	}
-	text := "Its authority record was lost: keep every volume, for once it is woken every member must answer with its data before one leads " +
+	text := "Its authority record was lost. Keep every volume: once woken, every member must answer with its data before one leads " +
 		"(override: spec.failover.dataLoss Allow)."
 	var gone []string
 	for _, was := range d.Store.Status.Members {
@@ -177,7 +177,7 @@ func (d *decision) lostAsleep() string {
 		}
 	}
 	if len(gone) > 0 {
-		text += " Gone are those of " + strings.Join(gone, ", ") + "."
+		text += " The volumes of these members are gone: " + strings.Join(gone, ", ") + "."
 	}
 	return text
 }
@@ -185,7 +185,7 @@ func (d *decision) lostAsleep() string {
 // wake takes up the epoch in which the store slept. The clock of this change starts here.
 func (d *decision) wake(rec Record) Plan {
 	rec.Reason, rec.Since = reasonWoken, Times{Detected: d.micro()}
-	return plan(Waking, v1alpha1.ReasonWaking, "The store wakes up: its members come back, and %s is to lead epoch %d.", rec.From, rec.Epoch).
+	return plan(Waking, v1alpha1.ReasonWaking, "Waking up: the members come back, and %s is to lead epoch %d.", rec.From, rec.Epoch).
 		do(d.write(rec))
 }
 

@@ -273,8 +273,8 @@ func TestAsleepWithoutItsRecord(t *testing.T) {
 		says   []string
 		wakes  bool
 	}{
-		"with its volumes":   {func(*world) {}, v1alpha1.ReasonRecordLost, []string{"record was lost", "keep every volume"}, true},
-		"without one":        {func(w *world) { w.loseVolumes("orders-2") }, v1alpha1.ReasonRecordLost, []string{"keep every volume", "Gone are those of orders-2"}, false},
+		"with its volumes":   {func(*world) {}, v1alpha1.ReasonRecordLost, []string{"record was lost", "Keep every volume"}, true},
+		"without one":        {func(w *world) { w.loseVolumes("orders-2") }, v1alpha1.ReasonRecordLost, []string{"Keep every volume", "The volumes of these members are gone: orders-2"}, false},
 		"an earlier store's": {func(w *world) { w.store.Status = v1alpha1.ReplicatedStoreStatus{} }, v1alpha1.ReasonAsExpected, []string{"never had a leader", "The volumes of orders-1, orders-2, orders-3"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {

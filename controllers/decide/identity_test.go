@@ -75,7 +75,7 @@ func TestForeignVolume(t *testing.T) {
 		t.Fatalf("%v: %s %v", op.plan.State, op.plan.Message, op.plan.Actions)
 	}
 	for _, c := range op.plan.Status.Conditions {
-		if c.Type == v1alpha1.ConditionDegraded && !strings.Contains(c.Message, "orders-3 has a volume with the data of another store") {
+		if c.Type == v1alpha1.ConditionDegraded && !strings.Contains(c.Message, "orders-3 holds the data of another store") {
 			t.Fatalf("Degraded: %s", c.Message)
 		}
 	}
@@ -201,7 +201,7 @@ func TestVolumesOfAnEarlierStoreInPart(t *testing.T) {
 	w.ops[0].die()
 	w.run(5 * time.Second)
 	c := w.condition(v1alpha1.ConditionFailoverBlocked)
-	if c.Status != "True" || !strings.Contains(c.Message, "delete the claims that hold data which is not wanted") {
+	if c.Status != "True" || !strings.Contains(c.Message, "delete the claims whose data is no longer wanted") {
 		t.Fatalf("%s %s: %s", c.Status, c.Reason, c.Message)
 	}
 }

@@ -73,7 +73,7 @@ func (d *decision) forgetLoss(rec Record) (Plan, bool) {
 	if rec.Lost == nil || d.keepsWrites(rec) || !d.lastingQuietly("nothing is kept of what was lost", lossPatience) {
 		return Plan{}, false
 	}
-	p := plan(Settling, v1alpha1.ReasonStable, "Nobody has anything of the acknowledged writes that may have been lost in epoch %d: it is told no more.", rec.Lost.Epoch)
+	p := plan(Settling, v1alpha1.ReasonStable, "No member holds any of the acknowledged writes that may have been lost in epoch %d: the loss is no longer reported.", rec.Lost.Epoch)
 	rec.Lost = nil
 	return p.do(d.write(rec)), true
 }
@@ -109,8 +109,8 @@ func (d *decision) uncut(rec Record) (out []string) {
 func (d *decision) keptWrites(rec Record, quarantined []string) judgement {
 	var texts []string
 	if len(quarantined) > 0 && d.acknowledgedAlone(rec) {
-		texts = append(texts, "Entries cut by a rejoin, which may have been acknowledged, are kept for a person: "+strings.Join(quarantined, ", ")+
-			". In the pod, `/node quarantine list` and `export` with `--data /data/store` show them, and `remove --all` ends this.")
+		texts = append(texts, "Entries that a rejoin cut from the log may have been acknowledged and are kept in quarantine: "+strings.Join(quarantined, ", ")+
+			". In the pod, `/node quarantine list` and `export` with `--data /data/store` show them; `remove --all` deletes them, which clears this warning.")
 	}
 	if only := d.onlyCopy(rec); only != "" {
 		texts = append(texts, only)
@@ -124,8 +124,9 @@ func (d *decision) onlyCopy(rec Record) string {
 	if len(names) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("Epoch %d may have begun without acknowledged writes, of which %s may have the only copy: bring it back, and what it has alone is kept "+
-		"in quarantine; or give them up, by annotating its pod with %s, or deleting its claim and then its pod.%s", rec.Lost.Epoch, strings.Join(names, " or "), v1alpha1.AnnotationReseed, d.keptClaims(names))
+	return fmt.Sprintf("Epoch %d may have begun without some acknowledged writes, and %s may have the only copy of them: "+
+		"bring it back to keep them in quarantine; or give them up: "+
+		"annotate its pod with %s, or delete its claim and then its pod.%s", rec.Lost.Epoch, strings.Join(names, " or "), v1alpha1.AnnotationReseed, d.keptClaims(names))
 }
 
 // keptClaims says that claims of members that were scaled away are kept for what they may hold, although the retention
@@ -154,7 +155,7 @@ func (d *decision) noteKept(rec Record, m Member) (Plan, bool) {
 		epoch = rec.Lost.Epoch
 	}
 	rec.Lost = rec.Lost.and(epoch, []string{m.Name})
-	return plan(ScalingDown, v1alpha1.ReasonScalingDown, "%s is to be removed; the record tells first that entries which may have been acknowledged are in its quarantine.", m.Name).do(d.write(rec)), true
+	return plan(ScalingDown, v1alpha1.ReasonScalingDown, "Before %s is removed, the record notes that its quarantine holds entries that may have been acknowledged.", m.Name).do(d.write(rec)), true
 }
 
 // acknowledgedAlone reports whether entries that were cut from a log may have been acknowledged: under k = 0, or where an

@@ -65,7 +65,7 @@ func TestLeaderLostWhileItsNumberIsLowered(t *testing.T) {
 	w.cluster.Vanish("orders-1")
 	w.run(2 * time.Minute)
 	b := w.condition(v1alpha1.ConditionFailoverBlocked)
-	if b.Reason != v1alpha1.ReasonDataLossForbidden || !strings.Contains(b.Message, "was being told to go on without synchronous followers") {
+	if b.Reason != v1alpha1.ReasonDataLossForbidden || !strings.Contains(b.Message, "was being told to continue without synchronous followers") {
 		t.Errorf("%s: %s", b.Reason, b.Message)
 	}
 }

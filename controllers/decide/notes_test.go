@@ -24,7 +24,7 @@ func TestWhatMembersTellIsNoted(t *testing.T) {
 		degraded string // reason; "": not asked about
 	}{
 		"nothing":                     {func(*wire.Status) {}, decide.Fresh, nil, false, ""},
-		"a snapshot is received":      {seeding, decide.Fresh, []string{"SeedBegun: orders-2 receives a snapshot of 10.0GiB from orders-3, up to position 77."}, false, ""},
+		"a snapshot is received":      {seeding, decide.Fresh, []string{"SeedBegun: orders-2 is receiving a snapshot of 10.0GiB from orders-3, up to position 77."}, false, ""},
 		"one is waited for":           {func(s *wire.Status) { s.Seeding = &wire.Seeding{From: "orders-1"} }, decide.Fresh, nil, false, ""},
 		"it does not answer any more": {seeding, decide.TimedOut, nil, false, v1alpha1.ReasonMemberMissing},
 		"the budget is spent": {func(s *wire.Status) { s.Problem, s.ProblemReason = spent, wire.ProblemSeedBudget }, decide.Fresh,
@@ -34,10 +34,10 @@ func TestWhatMembersTellIsNoted(t *testing.T) {
 		"its volume is full": {func(s *wire.Status) {
 			s.Disk = wire.Disk{FreeBytes: 1 << 20, TotalBytes: 10 << 30, Level: wire.DiskFull}
 		}, decide.Fresh,
-			[]string{"StorageFull: The volume of orders-2 with 1.0MiB free of 10.0GiB. Raise spec.storage.size"}, true, v1alpha1.ReasonStorageFull},
+			[]string{"StorageFull: The volume is short of space: orders-2 with 1.0MiB free of 10.0GiB. Raise spec.storage.size"}, true, v1alpha1.ReasonStorageFull},
 		"its volume is nearly full": {func(s *wire.Status) {
 			s.Disk = wire.Disk{FreeBytes: 1 << 30, TotalBytes: 10 << 30, Level: wire.DiskNearlyFull}
-		}, decide.Fresh, []string{"StorageNearlyFull: The volume of orders-2 with 1.0GiB free of 10.0GiB. "}, true, v1alpha1.ReasonStorageNearlyFull},
+		}, decide.Fresh, []string{"StorageNearlyFull: The volume is short of space: orders-2 with 1.0GiB free of 10.0GiB. "}, true, v1alpha1.ReasonStorageNearlyFull},
 		"its disk hangs": {func(s *wire.Status) {
 			s.Problem, s.ProblemReason = "its disk does not finish a write", wire.ProblemDiskStuck
 		}, decide.Fresh,

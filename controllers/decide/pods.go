@@ -65,7 +65,7 @@ func (d *decision) create(rec Record, s State, size int) []Action {
 			out = append(out, DeletePod{m.Name, m.Pod.UID, "it has ended and will not run again"})
 		case m.lacksClaim() && d.lasting("no claim for "+string(m.Pod.UID), claimLag):
 			d.everybody = true
-			out = append(out, DeletePod{m.Name, m.Pod.UID, "its claim is gone, and it runs nowhere without"})
+			out = append(out, DeletePod{m.Name, m.Pod.UID, "its claim is gone, and it cannot be scheduled without one"})
 		}
 	}
 	out = append(out, d.cure(rec, s, surplus)...)
@@ -94,7 +94,7 @@ func (d *decision) cure(rec Record, s State, surplus map[string]bool) []Action {
 		case d.Trial.rests(m.Name) == 0:
 			return []Action{TryPod{m.Name, m.Ordinal}}
 		case d.Trial.Refused == "":
-			return []Action{DeletePod{m.Name, m.Pod.UID, "it does not run, and its template changed"}}
+			return []Action{DeletePod{m.Name, m.Pod.UID, "it is not running, and its template changed"}}
 		}
 	}
 	return nil
@@ -132,17 +132,17 @@ func (d *decision) reseed(rec Record) (Plan, bool) {
 		}
 		switch {
 		case m.Name == rec.Leader.Member:
-			return plan(Reseeding, v1alpha1.ReasonFailoverRefused, "%s leads and is not reseeded: hand over first.", m.Name).
+			return plan(Reseeding, v1alpha1.ReasonFailoverRefused, "%s leads and cannot be reseeded: hand over first.", m.Name).
 				do(UnannotatePod{m.Name, v1alpha1.AnnotationReseed}), true
 		case d.counted(rec, m.Name):
-			return plan(Reseeding, v1alpha1.ReasonFailoverRefused, "%s is a voter that writes cannot do without, and is not reseeded: bring back "+
-				"another voter, or add a member, first.", m.Name).
+			return plan(Reseeding, v1alpha1.ReasonFailoverRefused, "%s is a voter that writes depend on and cannot be reseeded: first bring back "+
+				"another voter, or add a member.", m.Name).
 				do(UnannotatePod{m.Name, v1alpha1.AnnotationReseed}), true
 		case m.Claim != nil && !m.Claim.Deleting:
-			return plan(Reseeding, v1alpha1.ReasonReseeding, "%s is reseeded: its claim is deleted.", m.Name).
+			return plan(Reseeding, v1alpha1.ReasonReseeding, "Reseeding %s: deleting its claim.", m.Name).
 				do(DeleteClaim{m.Name, m.Claim.UID, "reseed requested"}), true
 		default:
-			return plan(Reseeding, v1alpha1.ReasonReseeding, "%s is reseeded: its pod is deleted.", m.Name).
+			return plan(Reseeding, v1alpha1.ReasonReseeding, "Reseeding %s: deleting its pod.", m.Name).
 				do(DeletePod{m.Name, m.Pod.UID, "reseed requested"}), true
 		}
 	}
@@ -244,11 +244,11 @@ func (d *decision) updateLeader(rec Record, leader Member) (Plan, bool) {
 	rest := d.handoverRests(rec)
 	switch {
 	case len(d.roster(rec)) == 1 && leader.losesData():
-		return plan(Updating, v1alpha1.ReasonClaimDeleting, "%s is to be restarted, and stays as it is. %s", leader.Name, whatGoes([]string{leader.Name})).again(soon), true
+		return plan(Updating, v1alpha1.ReasonClaimDeleting, "%s is to be restarted, but is left running. %s", leader.Name, whatGoes([]string{leader.Name})).again(soon), true
 	case len(d.roster(rec)) == 1:
 		return d.replace(rec, leader)
 	case why != "":
-		return plan(Updating, v1alpha1.ReasonUpdating, "%s leads and is to be restarted; nobody can take over yet: %s.", leader.Name, why).again(2 * soon), true
+		return plan(Updating, v1alpha1.ReasonUpdating, "%s leads and is to be restarted, but no member can take over yet: %s.", leader.Name, why).again(2 * soon), true
 	case rest > 0:
 		return plan(Updating, v1alpha1.ReasonHandoverFailed, "%s leads and is to be restarted; %s.", leader.Name, d.Handovers.describe(rest)).again(rest), true
 	}
@@ -265,7 +265,7 @@ func (d *decision) whyNotWhole(rec Record, m Member) string {
 	case d.stuck[m.Name]:
 		return "" // another member takes its place
 	case m.Pod != nil && m.Pod.Deleting:
-		return "the pod of " + m.Name + " is going away"
+		return "the pod of " + m.Name + " is terminating"
 	default:
 		return d.whyNotCaughtUp(rec, m)
 	}
@@ -275,6 +275,6 @@ func (d *decision) replace(rec Record, m Member) (Plan, bool) {
 	if p, ok := d.try(rec, m); ok {
 		return p, true
 	}
-	return plan(Updating, v1alpha1.ReasonUpdating, "%s is restarted to take up the new template.", m.Name).
+	return plan(Updating, v1alpha1.ReasonUpdating, "Restarting %s to apply the new template.", m.Name).
 		do(DeletePod{m.Name, m.Pod.UID, "its template changed"}), true
 }

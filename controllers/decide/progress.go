@@ -31,13 +31,13 @@ func (d *decision) stuckMembers(rec Record) (out []string) {
 		}
 		switch x := s.Seeding; {
 		case x != nil && x.ID == "":
-			say(seedWaitsAfter, x.From, "waits for a snapshot from %s", x.From)
+			say(seedWaitsAfter, x.From, "has waited for a snapshot from %s", x.From)
 		case x != nil:
-			say(stuckAfter, x.DoneBytes, "received nothing of its snapshot from %s beyond %s of %s", x.From, bytes(x.DoneBytes), bytes(x.TotalBytes))
+			say(stuckAfter, x.DoneBytes, "has made no progress on its snapshot from %s beyond %s of %s", x.From, bytes(x.DoneBytes), bytes(x.TotalBytes))
 		case m.follows(rec) && s.Durable.Position < leader.Durable.Position:
-			say(stuckAfter, s.Durable.Position, "has no log beyond %d, where its leader is at %d,", s.Durable.Position, leader.Durable.Position)
+			say(stuckAfter, s.Durable.Position, "has been stuck at log position %d, with its leader at %d,", s.Durable.Position, leader.Durable.Position)
 		case s.Applied < min(s.Commit, s.Durable.Position) && d.partOf(rec, m):
-			say(stuckAfter, s.Applied, "shows no write beyond %d, where %d is committed,", s.Applied, min(s.Commit, s.Durable.Position))
+			say(stuckAfter, s.Applied, "has applied nothing beyond position %d, with %d committed,", s.Applied, min(s.Commit, s.Durable.Position))
 		}
 	}
 	return out

@@ -45,12 +45,12 @@ func TestNoProgress(t *testing.T) {
 		change func(s *wire.Status, look int)
 		says   string
 	}{
-		"its log":            {"orders-3", func(s *wire.Status, _ int) { s.Durable.Position -= 2; s.Applied = s.Durable.Position }, "has no log beyond"},
-		"its state":          {"orders-3", func(s *wire.Status, _ int) { s.Applied -= 2 }, "shows no write beyond"},
-		"the leader's state": {"orders-1", func(s *wire.Status, _ int) { s.Applied -= 2 }, "shows no write beyond"},
+		"its log":            {"orders-3", func(s *wire.Status, _ int) { s.Durable.Position -= 2; s.Applied = s.Durable.Position }, "has been stuck at log position"},
+		"its state":          {"orders-3", func(s *wire.Status, _ int) { s.Applied -= 2 }, "has applied nothing beyond position"},
+		"the leader's state": {"orders-1", func(s *wire.Status, _ int) { s.Applied -= 2 }, "has applied nothing beyond position"},
 		"its snapshot": {"orders-3", func(s *wire.Status, _ int) {
 			s.Seeding = &wire.Seeding{ID: "x", From: "orders-1", DoneBytes: 1 << 20, TotalBytes: 1 << 30}
-		}, "received nothing of its snapshot from orders-1 beyond 1.0MiB of 1.0GiB"},
+		}, "has made no progress on its snapshot from orders-1 beyond 1.0MiB of 1.0GiB"},
 		"a snapshot that moves": {"orders-3", func(s *wire.Status, n int) {
 			s.Seeding = &wire.Seeding{ID: "x", From: "orders-1", DoneBytes: int64(n) << 20, TotalBytes: 1 << 30}
 		}, ""},
@@ -102,9 +102,9 @@ func TestResizing(t *testing.T) {
 		"growing":                  {"1Gi", "Resizing", "", v1alpha1.ReasonGrowing, "2 of 3 volumes have 2Gi"},
 		"not begun":                {"1Gi", "", "", v1alpha1.ReasonGrowing, "growing: orders-2"},
 		"the file system is left":  {"1Gi", "FileSystemResizePending", "", v1alpha1.ReasonFileSystemResizePending, "kubectl rstore restart orders"},
-		"the driver cannot":        {"1Gi", "ControllerResizeError", "", v1alpha1.ReasonResizeFailed, "quota exceeded. It tries again by itself: make room for it; or, if it can make a new volume"},
+		"the driver cannot":        {"1Gi", "ControllerResizeError", "", v1alpha1.ReasonResizeFailed, "quota exceeded. It retries by itself: make room for it; or, if it can create a new volume"},
 		"the class does not allow": {"1Gi", "", refusal, v1alpha1.ReasonVolumeNotExpandable, refusal},
-		"and what can be done":     {"1Gi", "", refusal, v1alpha1.ReasonVolumeNotExpandable, "or, if volumes of that size can be made, replace them"},
+		"and what can be done":     {"1Gi", "", refusal, v1alpha1.ReasonVolumeNotExpandable, "or, if volumes of that size can be created, replace them"},
 		"not bound yet":            {"0", "", "", v1alpha1.ReasonSizeAsAskedFor, ""},
 		"made anew since":          {"2Gi", "", refusal, v1alpha1.ReasonSizeAsAskedFor, ""},
 	} {

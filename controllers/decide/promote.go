@@ -25,7 +25,7 @@ func (d *decision) promoting(rec Record) Plan {
 	}
 	var blocked *Plan
 	if d.stalled(rec) {
-		f := found(leaderDown, reasonNoBarrier, "%s was elected and has no barrier of epoch %d on its disk", name, rec.Epoch)
+		f := found(leaderDown, reasonNoBarrier, "%s was elected but has no barrier of epoch %d on disk", name, rec.Epoch)
 		f.setAside = true
 		p := d.failOver(rec, f)
 		if p.State != Blocked {
@@ -43,9 +43,9 @@ func (d *decision) promoting(rec Record) Plan {
 	case s != nil && s.Incarnation == rec.Leader.Incarnation && s.Promised < rec.Epoch && d.Pass.FencedEpoch != rec.Epoch:
 		// The first leader of a new store is recorded without a fence, but it too may lead only an epoch that it has
 		// promised.
-		return plan(Promoting, v1alpha1.ReasonLeaderElected, "%s promises epoch %d.", name, rec.Epoch).but(blocked).do(FenceMembers{rec.Epoch, []string{name}})
+		return plan(Promoting, v1alpha1.ReasonLeaderElected, "Asking %s to promise epoch %d.", name, rec.Epoch).but(blocked).do(FenceMembers{rec.Epoch, []string{name}})
 	case s != nil && s.Incarnation == rec.Leader.Incarnation && s.Role == wire.RoleFenced && s.Promised == rec.Epoch:
-		return plan(Promoting, v1alpha1.ReasonLeaderElected, "%s is told to lead epoch %d.", name, rec.Epoch).but(blocked).do(d.promote(rec))
+		return plan(Promoting, v1alpha1.ReasonLeaderElected, "Telling %s to lead epoch %d.", name, rec.Epoch).but(blocked).do(d.promote(rec))
 	}
 	switch f := d.detect(rec); f.verdict {
 	case leaderDown:
@@ -53,7 +53,7 @@ func (d *decision) promoting(rec Record) Plan {
 	default:
 		// Perhaps nobody has been told to follow it yet, so the followers' silence means nothing; a timeout decides.
 		if d.contact(rec).heard == 0 && m.Probe.For >= 2*d.Settings.SuspectAfter {
-			return d.failOver(rec, found(leaderDown, reasonLeaderSilent, "%s was elected and is unreachable for %s", name, round(m.Probe.For)))
+			return d.failOver(rec, found(leaderDown, reasonLeaderSilent, "%s was elected but has been unreachable for %s", name, round(m.Probe.For)))
 		}
 		return plan(Suspecting, v1alpha1.ReasonLeaderUnreachable, "%s is to lead epoch %d: %s.", name, rec.Epoch, f.message).again(2 * shortly)
 	}
@@ -109,7 +109,7 @@ func (d *decision) opening(rec Record, blocked *Plan) Plan {
 		return p
 	}
 	if s := d.Members[rec.Leader.Member].fresh(); committed(rec, s) {
-		return plan(Opening, v1alpha1.ReasonLeaderNotWritable, "%s leads epoch %d, committed its barrier, and takes writes once it has applied its log up to position %d (now %d).",
+		return plan(Opening, v1alpha1.ReasonLeaderNotWritable, "%s leads epoch %d, committed its barrier, and accepts writes once it has applied its log up to position %d (now %d).",
 			rec.Leader.Member, rec.Epoch, s.Last.Position, s.Applied).again(shortly).but(blocked)
 	}
 	rule, _ := rec.Rule()
@@ -135,7 +135,7 @@ func (d *decision) idle(rec Record) finding {
 		!d.lasting(fmt.Sprintf("applies nothing in epoch %d: %d", rec.Epoch, s.Applied), 2*d.leaseDuration()) {
 		return finding{verdict: leaderAlive}
 	}
-	f := found(leaderDown, reasonNotWritable, "%s committed its barrier of epoch %d, and applies nothing, without which it takes no writes", rec.Leader.Member, rec.Epoch)
+	f := found(leaderDown, reasonNotWritable, "%s committed its barrier of epoch %d but applies nothing, so it accepts no writes", rec.Leader.Member, rec.Epoch)
 	f.setAside = true
 	return f
 }
@@ -148,7 +148,7 @@ func (d *decision) unprotected(rec Record) finding {
 	if s == nil || !alone || s.Durable.Epoch < rec.Epoch || !d.leaseExpired() || !d.renewsNoMore(rec) {
 		return finding{verdict: leaderAlive}
 	}
-	f := found(leaderDown, reasonLeaseExpired, "%s leads epoch %d, and has not renewed its Lease for %s, without which it acknowledges nothing "+
+	f := found(leaderDown, reasonLeaseExpired, "%s leads epoch %d, but has not renewed its Lease for %s and so acknowledges nothing "+
 		"(does it reach the API server?)", rec.Leader.Member, rec.Epoch, round(d.Lease.UnchangedFor))
 	f.setAside = true
 	return f

@@ -53,22 +53,22 @@ func (d *decision) resizing() judgement {
 	done := fmt.Sprintf("%d of %d volumes have %s", volumes-len(refused)-len(overQuota)-len(failed)-len(pending)-len(growing), volumes, size.String())
 	switch {
 	case len(overQuota) > 0:
-		return judgement{true, v1alpha1.ReasonApplyFailed, fmt.Sprintf("%s. A ResourceQuota of the namespace leaves no room to grow: %s. Raise it: the operator asks again within %s. Until then members run "+
-			"with the volumes that they have.%s", done, strings.Join(append(overQuota, refused...), "; "), GrowAgain, classes)}
+		return judgement{true, v1alpha1.ReasonApplyFailed, fmt.Sprintf("%s. A ResourceQuota of the namespace leaves no room to grow: %s. Raise it: the operator retries within %s. Until then, members run "+
+			"with the volumes they have.%s", done, strings.Join(append(overQuota, refused...), "; "), GrowAgain, classes)}
 	case len(refused) > 0:
-		return judgement{true, v1alpha1.ReasonVolumeNotExpandable, fmt.Sprintf("%s. %s. Allow expansion in the StorageClass; or, if volumes of that size can be made, %s.%s",
+		return judgement{true, v1alpha1.ReasonVolumeNotExpandable, fmt.Sprintf("%s. %s. Allow expansion in the StorageClass; or, if volumes of that size can be created, %s.%s",
 			done, strings.Join(refused, "; "), d.howToReplace(), classes)}
 	case len(failed) > 0:
-		return judgement{true, v1alpha1.ReasonResizeFailed, fmt.Sprintf("%s. The storage driver reports: %s. It tries again by itself: make room for it; or, if it can make a new volume of that "+
-			"size, %s. The size of the spec cannot be lowered again; until then members run with the volumes that they have.%s",
+		return judgement{true, v1alpha1.ReasonResizeFailed, fmt.Sprintf("%s. The storage driver reports: %s. It retries by itself: make room for it; or, if it can create a new volume of that "+
+			"size, %s. spec.storage.size cannot be lowered again; until then, members run with the volumes they have.%s",
 			done, strings.Join(failed, "; "), d.howToReplace(), classes)}
 	case len(growing) > 0:
 		return judgement{true, v1alpha1.ReasonGrowing, fmt.Sprintf("%s; growing: %s.%s", done, strings.Join(append(growing, pending...), ", "), classes)}
 	case len(pending) > 0:
-		return judgement{true, v1alpha1.ReasonFileSystemResizePending, fmt.Sprintf("%s; the file system is grown by the node of %s, which some drivers do only as the pod starts "+
+		return judgement{true, v1alpha1.ReasonFileSystemResizePending, fmt.Sprintf("%s; their nodes still have to grow the file systems of %s, which some drivers do only when the pod starts "+
 			"(kubectl rstore restart %s).%s", done, strings.Join(pending, ", "), d.Store.Name, classes)}
 	default:
-		return judgement{false, v1alpha1.ReasonSizeAsAskedFor, "Every volume has the size of the spec." + classes}
+		return judgement{false, v1alpha1.ReasonSizeAsAskedFor, "Every volume has the size that the spec asks for." + classes}
 	}
 }
 
@@ -94,14 +94,14 @@ func (d *decision) otherClasses() string {
 	if !d.hasLeader() {
 		way = "followers can be given new ones once a member leads"
 	}
-	return fmt.Sprintf(" Left by an earlier store, and of another class than %s: %s; a volume keeps its class (%s).",
+	return fmt.Sprintf(" These volumes, left by an earlier store, are not of class %s: %s; a volume keeps its class (%s).",
 		*d.Store.Spec.Storage.StorageClassName, strings.Join(names, ", "), way)
 }
 
 // howToReplace says how members get new volumes, for which there must be a leader.
 func (d *decision) howToReplace() string {
 	if !d.hasLeader() {
-		return "replace them once a member leads, which the others can be filled from again"
+		return "replace them once a member leads and can seed the others"
 	}
 	return "replace them, one member at a time and followers first, by annotating its pod with " + v1alpha1.AnnotationReseed + ": a new volume has the new size"
 }

@@ -84,19 +84,19 @@ func (d *decision) scaleDown(rec Record) (Plan, bool) {
 			continue
 		}
 		if _, votes := rec.Voter(m.Name); votes {
-			return plan(ScalingDown, v1alpha1.ReasonScalingDown, "%s is to be removed and is still needed as a voter.", m.Name).again(soon), true
+			return plan(ScalingDown, v1alpha1.ReasonScalingDown, "%s is to be removed, but is still needed as a voter.", m.Name).again(soon), true
 		}
 		if m.Pod == nil || m.Pod.Deleting {
-			return plan(ScalingDown, v1alpha1.ReasonScalingDown, "%s is going away.", m.Name).again(soon), true
+			return plan(ScalingDown, v1alpha1.ReasonScalingDown, "%s is being removed.", m.Name).again(soon), true
 		}
 		if stays := d.notKeepingUp(rec, surplus); stays != "" && d.keepsUp(rec, m) {
-			return plan(ScalingDown, v1alpha1.ReasonScalingDown, "%s is to be removed, and is kept while %s, which is to stay, does not keep up: %s.",
+			return plan(ScalingDown, v1alpha1.ReasonScalingDown, "%s is to be removed, but is kept until %s, which stays, keeps up: %s.",
 				m.Name, stays, d.whyNotCaughtUp(rec, d.Members[stays])).again(soon), true
 		}
 		if p, ok := d.noteKept(rec, m); ok {
 			return p, true
 		}
-		return plan(ScalingDown, v1alpha1.ReasonScalingDown, "%s votes no more and is removed.", m.Name).
+		return plan(ScalingDown, v1alpha1.ReasonScalingDown, "Removing %s, which no longer votes.", m.Name).
 			do(DeletePod{m.Name, m.Pod.UID, "scaled down"}), true
 	}
 	return d.dropClaims(rec)
@@ -134,7 +134,7 @@ func (d *decision) dropClaims(rec Record) (Plan, bool) {
 			if p, ok := d.noteKept(rec, m); ok { // its pod went some other way
 				return p, true
 			}
-			return plan(ScalingDown, v1alpha1.ReasonScalingDown, "%s was scaled away and its claim is deleted.", m.Name).
+			return plan(ScalingDown, v1alpha1.ReasonScalingDown, "Deleting the claim of %s, which was scaled down.", m.Name).
 				do(DeleteClaim{m.Name, m.Claim.UID, "scaled down"}), true
 		}
 	}

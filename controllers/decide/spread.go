@@ -22,9 +22,9 @@ func (d *decision) spread(rec Record) judgement {
 			on[m.Pod.Node] = append(on[m.Pod.Node], m.Name)
 		}
 	}
-	can, cost := k, fmt.Sprintf("writes could be lost that were acknowledged, for each is on %d members only", k+1)
+	can, cost := k, fmt.Sprintf("acknowledged writes could be lost, because each is on only %d members", k+1)
 	if k == 0 {
-		can, cost = size-1, "everything would be"
+		can, cost = size-1, "all data would be lost"
 	}
 	var together []string
 	for _, node := range slices.Sorted(maps.Keys(on)) {
@@ -33,9 +33,9 @@ func (d *decision) spread(rec Record) judgement {
 		}
 	}
 	if len(together) == 0 {
-		return judgement{true, v1alpha1.ReasonMembersApart, fmt.Sprintf("No node has more than %d of the members.", can)}
+		return judgement{true, v1alpha1.ReasonMembersApart, fmt.Sprintf("No node has more than %d members.", can)}
 	}
-	return judgement{false, v1alpha1.ReasonMembersTogether, fmt.Sprintf("%s: were that machine lost with its disks, %s. Have a node for each member "+
-		"(spec.scheduling can ask for that), and have one of these made anew there: delete its pod, or annotate that with %s where its volume "+
+	return judgement{false, v1alpha1.ReasonMembersTogether, fmt.Sprintf("%s: if that machine were lost with its disks, %s. Provide a node for each member "+
+		"(spec.scheduling can ask for that), and move one of these there: delete its pod, or annotate the pod with %s if its volume "+
 		"cannot follow.", strings.Join(together, "; "), cost, v1alpha1.AnnotationReseed)}
 }

@@ -18,15 +18,15 @@ func TestMembersOnOneMachineAreTold(t *testing.T) {
 	}{
 		"all apart":                {1, "a b c", ""},
 		"not scheduled yet":        {1, "a - -", ""},
-		"two together":             {1, "a b a", "orders-1, orders-3 are on node a: were that machine lost with its disks, writes could be lost that were acknowledged, for each is on 2 members only."},
+		"two together":             {1, "a b a", "orders-1, orders-3 are on node a: if that machine were lost with its disks, acknowledged writes could be lost, because each is on only 2 members."},
 		"two pairs":                {1, "b a b a", "orders-2, orders-4 are on node a; orders-1, orders-3 are on node b:"},
 		"all together":             {1, "a a a", "orders-1, orders-2, orders-3 are on node a:"},
 		"two of three, k = 2":      {2, "a a b", ""},
-		"all together, k = 2":      {2, "a a a", "for each is on 3 members only"},
+		"all together, k = 2":      {2, "a a a", "because each is on only 3 members"},
 		"asynchronous":             {0, "a a b", ""},
-		"asynchronous, together":   {0, "a a a", "everything would be."},
+		"asynchronous, together":   {0, "a a a", "all data would be lost."},
 		"asynchronous, two":        {0, "a b", ""},
-		"asynchronous, two on one": {0, "a a", "everything would be."},
+		"asynchronous, two on one": {0, "a a", "all data would be lost."},
 		"one member":               {0, "a", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -25,8 +25,8 @@ func (d *decision) storage(rec Record) (full, nearly judgement) {
 		}
 	}
 	if len(fulls) > 0 {
-		full = judgement{true, v1alpha1.ReasonStorageFull, fmt.Sprintf("Full: %s. Such a leader refuses what adds data and serves "+
-			"reads; such a follower falls behind. %s", strings.Join(fulls, ", "), wayOut)}
+		full = judgement{true, v1alpha1.ReasonStorageFull, fmt.Sprintf("Full: %s. A full leader rejects writes that add data but serves "+
+			"reads; a full follower falls behind. %s", strings.Join(fulls, ", "), wayOut)}
 	}
 	if len(nearlys) > 0 {
 		nearly = judgement{true, v1alpha1.ReasonStorageNearlyFull, fmt.Sprintf("Nearly full: %s. %s", strings.Join(nearlys, ", "), wayOut)}
@@ -34,8 +34,8 @@ func (d *decision) storage(rec Record) (full, nearly judgement) {
 	return full, nearly
 }
 
-const wayOut = "Raise spec.storage.size, or delete keys (DEL, UNLINK, FLUSHALL); it goes on by itself. What members keep in " +
-	"quarantine, where there is any, can be exported and removed (`/node quarantine` in the pod)."
+const wayOut = "Raise spec.storage.size, or delete keys (DEL, UNLINK, FLUSHALL); the member recovers by itself. Quarantined " +
+	"entries, if any, can be exported and removed (`/node quarantine` in the pod)."
 
 func volume(name string, disk wire.Disk) string {
 	return fmt.Sprintf("%s with %s free of %s", name, bytes(disk.FreeBytes), bytes(disk.TotalBytes))
@@ -52,7 +52,7 @@ func storageNote(name string, s *wire.Status) (Note, bool) {
 	default:
 		return Note{}, false
 	}
-	n.Message = fmt.Sprintf("The volume of %s. %s", volume(name, s.Disk), wayOut)
+	n.Message = fmt.Sprintf("The volume is short of space: %s. %s", volume(name, s.Disk), wayOut)
 	return n, true
 }
 

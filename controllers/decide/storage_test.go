@@ -50,7 +50,7 @@ func TestAMemberWhoseDiskHoldsItUpIsNamed(t *testing.T) {
 	o := w.ops[0].seen
 	for name, m := range o.Members {
 		if name != w.rec().Leader.Member {
-			m.Probe = decide.Probe{Reach: decide.TimedOut, Status: m.Probe.Status, For: time.Second, Trouble: "nothing moved for 3s: the disk may hang"}
+			m.Probe = decide.Probe{Reach: decide.TimedOut, Status: m.Probe.Status, For: time.Second, Trouble: "no progress for 3s: the disk may hang"}
 			o.Members[name] = m
 			p := decide.Decide(o, w.cluster.Now())
 			c := meta.FindStatusCondition(p.Status.Conditions, v1alpha1.ConditionDegraded)

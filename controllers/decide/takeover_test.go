@@ -48,7 +48,7 @@ func (w *world) whole(lost string) {
 func TestMoreMembersThanAnEarlierStoreLeft(t *testing.T) {
 	w := started(t, 3, 1)
 	remade(w, 5)
-	w.blocked("set spec.replicas to how many that store had")
+	w.blocked("set spec.replicas to the number that store had")
 	if len(w.pods) != 3 || len(w.claims) != 3 {
 		t.Fatalf("%s, %d claims", w.podNames(), len(w.claims))
 	}
@@ -66,7 +66,7 @@ func TestVolumesOfAnEarlierStoreInPartAndLossAllowed(t *testing.T) {
 		w.deleteClaim(name, w.claims[name].UID)
 	}
 	remade(w, 3)
-	w.blocked("or delete the claims that hold data which is not wanted")
+	w.blocked("or delete the claims whose data is no longer wanted")
 	if w.podNames() != "orders-3" {
 		t.Fatal(w.podNames())
 	}

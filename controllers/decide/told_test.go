@@ -74,19 +74,19 @@ func TestWhyAMemberDoesNotAnswer(t *testing.T) {
 		"nothing is known": {func(*decide.Pod) {}, 0, "orders-3 does not answer."},
 		"its machine":      {func(p *decide.Pod) { p.NodeTrouble = node }, 0, "orders-3 does not answer: " + node + "."},
 		"its machine, and it is evicted": {func(p *decide.Pod) { p.NodeTrouble, p.Deleting = node, true }, 0,
-			"delete the node, or the pod with force (kubectl delete pod orders-3 --force)"},
+			"delete the node, or force-delete the pod (kubectl delete pod orders-3 --force)"},
 		"its machine, before it ever ran": {func(p *decide.Pod) { p.NodeTrouble, p.Deleting, p.IP = node, true, "" }, 0,
-			"delete the node, or the pod with force (kubectl delete pod orders-3 --force)"},
+			"delete the node, or force-delete the pod (kubectl delete pod orders-3 --force)"},
 		"it is deleted":           {func(p *decide.Pod) { p.Deleting = true }, 0, "its pod is being deleted"},
 		"its container, so far":   {func(p *decide.Pod) { p.Creating = true }, 0, "orders-3 does not answer."},
 		"its container, for long": {func(p *decide.Pod) { p.Creating = true }, time.Minute, "its volume may be attached to another machine"},
 		"an init container, for long": {func(p *decide.Pod) {
 			p.Creating, p.Trouble = true, "init container mesh-init: ImagePullBackOff: no such image"
 		}, time.Minute,
-			"orders-3 does not run: init container mesh-init: ImagePullBackOff: no such image."},
+			"orders-3 is not running: init container mesh-init: ImagePullBackOff: no such image."},
 		"it ended before": {func(p *decide.Pod) { p.Ended = "ended with OOMKilled, exit code 137" }, 0, "orders-3 does not answer: its container ended with OOMKilled"},
 		"it does not run": {func(p *decide.Pod) { p.Trouble, p.NodeTrouble = "ImagePullBackOff: no such image", node }, 0,
-			"orders-3 does not run: ImagePullBackOff: no such image: " + node + "."},
+			"orders-3 is not running: ImagePullBackOff: no such image: " + node + "."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := started(t, 3, 1)
@@ -112,8 +112,8 @@ func TestWhyWritesWait(t *testing.T) {
 	w.cluster.Vanish("orders-3")
 	w.pods["orders-3"].NodeTrouble = "its node worker-3 is gone"
 	w.run(40 * time.Second)
-	const want = "A write needs 2 of [orders-2, orders-3], and 1 of these answer; missing: orders-3 does not answer: its node worker-3 is gone. " +
-		"Bring back as many as are needed; or, to have writes acknowledged with fewer, lower spec.replication.synchronous.number to 1, or set its durability to Preferred."
+	const want = "A write needs 2 of [orders-2, orders-3], but only 1 of these answer; missing: orders-3 does not answer: its node worker-3 is gone. " +
+		"Bring back as many as are needed; or, to acknowledge writes with fewer, lower spec.replication.synchronous.number to 1, or set its durability to Preferred."
 	if c := w.condition(v1alpha1.ConditionAvailable); c.Reason != v1alpha1.ReasonVotersMissing || c.Message != want {
 		t.Errorf("Available is %s %s: %s", c.Status, c.Reason, c.Message)
 	}
@@ -128,5 +128,5 @@ func TestWhyDurabilityIsLowered(t *testing.T) {
 	w.cluster.Vanish("orders-3")
 	w.pods["orders-3"].Trouble = "Unschedulable: no machine"
 	w.run(10 * time.Second)
-	w.tells(v1alpha1.ReasonDurabilityLowered, "Writes are acknowledged with 1 followers instead of 2. orders-3 does not run: Unschedulable: no machine.")
+	w.tells(v1alpha1.ReasonDurabilityLowered, "Writes are acknowledged with 1 followers instead of 2. orders-3 is not running: Unschedulable: no machine.")
 }

@@ -54,12 +54,12 @@ func (d *decision) try(rec Record, m Member) (Plan, bool) {
 	case t.Refused == "" && rest > 0:
 		return Plan{}, false
 	case t.Refused == "":
-		p = plan(Updating, v1alpha1.ReasonUpdating, "%s; the API server is asked first whether it takes the new pods.", toBeRestarted(n))
+		p = plan(Updating, v1alpha1.ReasonUpdating, "%s; asking the API server first whether it accepts the new pods.", toBeRestarted(n))
 	case t.Unclear:
-		p = plan(Updating, v1alpha1.ReasonApplyFailed, "%s, and the API server cannot say whether it takes the new pods: %s. "+
-			"Nobody is restarted until it can.", toBeRestarted(n), t.Refused)
+		p = plan(Updating, v1alpha1.ReasonApplyFailed, "%s, but the API server cannot say whether it accepts the new pods: %s. "+
+			"No member is restarted until it can.", toBeRestarted(n), t.Refused)
 	default:
-		p = plan(Updating, v1alpha1.ReasonApplyFailed, "%s, and the API server refuses the new pods: %s. Nobody is restarted.",
+		p = plan(Updating, v1alpha1.ReasonApplyFailed, "%s, but the API server rejects the new pods: %s. No member is restarted.",
 			toBeRestarted(n), t.Refused)
 	}
 	if rest > 0 {

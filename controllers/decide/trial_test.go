@@ -34,20 +34,20 @@ func TestNobodyIsRestartedForATemplateThatIsRefused(t *testing.T) {
 		says     string
 		tries    int // at most, within a minute and a half
 	}{
-		"refused":             {3, template, decide.Trial{Refused: noClass}, "3 members are to be restarted, and the API server refuses the new pods: " + noClass + ". Nobody is restarted.", 3},
-		"refused, one member": {1, template, decide.Trial{Refused: noClass}, "1 member is to be restarted, and the API server refuses the new pods: " + noClass, 3},
-		"a restart":           {3, func(w *world) { w.store.Annotations[v1alpha1.AnnotationRestart] = "monday" }, decide.Trial{Refused: noClass}, "refuses the new pods: " + noClass, 3},
+		"refused":             {3, template, decide.Trial{Refused: noClass}, "3 members are to be restarted, but the API server rejects the new pods: " + noClass + ". No member is restarted.", 3},
+		"refused, one member": {1, template, decide.Trial{Refused: noClass}, "1 member is to be restarted, but the API server rejects the new pods: " + noClass, 3},
+		"a restart":           {3, func(w *world) { w.store.Annotations[v1alpha1.AnnotationRestart] = "monday" }, decide.Trial{Refused: noClass}, "rejects the new pods: " + noClass, 3},
 		"the leader alone is left": {3, func(w *world) {
 			w.hash = "v2"
 			w.pods["orders-2"].SpecHash, w.pods["orders-3"].SpecHash = "v2", "v2"
-		}, decide.Trial{Refused: noClass}, "1 member is to be restarted, and the API server refuses", 3},
+		}, decide.Trial{Refused: noClass}, "1 member is to be restarted, but the API server rejects", 3},
 		"a member that does not run": {3, func(w *world) {
 			w.hash = "v2"
 			w.cluster.Vanish("orders-3")
 			w.pods["orders-3"].Trouble = "ImagePullBackOff: no such image"
-		}, decide.Trial{Refused: noClass}, "and the API server refuses the new pods: " + noClass, 3},
+		}, decide.Trial{Refused: noClass}, "but the API server rejects the new pods: " + noClass, 3},
 		"unclear": {3, template, decide.Trial{Refused: "failed calling webhook", Unclear: true},
-			"3 members are to be restarted, and the API server cannot say whether it takes the new pods: failed calling webhook. Nobody is restarted until it can.", 18},
+			"3 members are to be restarted, but the API server cannot say whether it accepts the new pods: failed calling webhook. No member is restarted until it can.", 18},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := started(t, tc.replicas, int32(min(1, tc.replicas-1)))
@@ -104,15 +104,15 @@ func TestWhatTheAPIServerSaidHoldsForAWhile(t *testing.T) {
 		does  string
 		again time.Duration // 0: not asked about
 	}{
-		"nothing is known": {decide.Trial{}, "try a new pod for orders-3", 0},
+		"nothing is known": {decide.Trial{}, "dry-run a new pod for orders-3", 0},
 		"taken":            {decide.Trial{Asked: true, Member: "orders-3"}, "delete pod orders-3: its template changed", 0},
-		"taken, another's": {decide.Trial{Asked: true, Member: "orders-2"}, "try a new pod for orders-3", 0},
+		"taken, another's": {decide.Trial{Asked: true, Member: "orders-2"}, "dry-run a new pod for orders-3", 0},
 		"taken still":      {decide.Trial{Asked: true, Member: "orders-3", Ago: 29 * time.Second}, "delete pod orders-3: its template changed", 0},
-		"taken long ago":   {decide.Trial{Asked: true, Member: "orders-3", Ago: 30 * time.Second}, "try a new pod for orders-3", 0},
+		"taken long ago":   {decide.Trial{Asked: true, Member: "orders-3", Ago: 30 * time.Second}, "dry-run a new pod for orders-3", 0},
 		"refused":          {decide.Trial{Asked: true, Refused: "no", Ago: 10 * time.Second}, "", 20 * time.Second},
-		"refused long ago": {decide.Trial{Asked: true, Refused: "no", Ago: time.Minute}, "try a new pod for orders-3", 0},
+		"refused long ago": {decide.Trial{Asked: true, Refused: "no", Ago: time.Minute}, "dry-run a new pod for orders-3", 0},
 		"unclear":          {decide.Trial{Asked: true, Refused: "no", Unclear: true, Ago: time.Second}, "", 4 * time.Second},
-		"unclear before":   {decide.Trial{Asked: true, Refused: "no", Unclear: true, Ago: 5 * time.Second}, "try a new pod for orders-3", 0},
+		"unclear before":   {decide.Trial{Asked: true, Refused: "no", Unclear: true, Ago: 5 * time.Second}, "dry-run a new pod for orders-3", 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := started(t, 3, 1)

@@ -44,10 +44,10 @@ func (d *decision) unreachable(rec Record) judgement {
 	service := v1alpha1.ServiceReadWrite(d.Store.Name)
 	switch u := d.Unapplied["Service/"+service]; {
 	case u.Missing:
-		return judgement{false, u.reason(), fmt.Sprintf("%s acknowledges writes in epoch %d, and no Service %s leads clients to it: %s.",
+		return judgement{false, u.reason(), fmt.Sprintf("%s acknowledges writes in epoch %d, but no Service %s routes clients to it: %s.",
 			rec.Leader.Member, rec.Epoch, service, u.Why)}
 	case d.Unrouted != "" && len(d.route(rec)) > 0:
-		return judgement{false, v1alpha1.ReasonApplyFailed, fmt.Sprintf("%s acknowledges writes in epoch %d, and the Service %s does not lead clients to it: %s.",
+		return judgement{false, v1alpha1.ReasonApplyFailed, fmt.Sprintf("%s acknowledges writes in epoch %d, but the Service %s does not route clients to it: %s.",
 			rec.Leader.Member, rec.Epoch, service, d.Unrouted)}
 	default:
 		return judgement{}

@@ -14,7 +14,7 @@ func (d *decision) cannotBeMade(name string) string {
 	if !tried || d.Members[name].Pod != nil {
 		return ""
 	}
-	return fmt.Sprintf("%s cannot be made: %s", name, why)
+	return fmt.Sprintf("%s cannot be created: %s", name, why)
 }
 
 // unmade says why the members that are needed beyond the roster cannot be made.

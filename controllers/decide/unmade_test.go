@@ -22,7 +22,7 @@ func TestWhyMembersCannotBeMadeIsTold(t *testing.T) {
 			w := newWorld(t, 3, 1)
 			w.refuses = quota
 			return w
-		}, "0 of 3 members exist. orders-1 cannot be made: exceeded quota: few; nor can 2 more.", "orders-1 cannot be made: exceeded quota: few; orders-2 cannot"},
+		}, "0 of 3 members exist. orders-1 cannot be created: exceeded quota: few; nor can 2 more.", "orders-1 cannot be created: exceeded quota: few; orders-2 cannot"},
 		"a new store, with claims": {func(t *testing.T) *world {
 			w := newWorld(t, 3, 1)
 			w.refuses = quota
@@ -30,19 +30,19 @@ func TestWhyMembersCannotBeMadeIsTold(t *testing.T) {
 				w.claims[n] = &decide.Claim{UID: "claim"}
 			}
 			return w
-		}, "Waiting for orders-1, orders-2, orders-3 to answer. orders-1 cannot be made: exceeded quota: few; nor can 2 more.", "orders-1 cannot be made: exceeded quota: few; orders-2 cannot"},
+		}, "Waiting for orders-1, orders-2, orders-3 to answer. orders-1 cannot be created: exceeded quota: few; nor can 2 more.", "orders-1 cannot be created: exceeded quota: few; orders-2 cannot"},
 		"it is to grow": {func(t *testing.T) *world {
 			w := started(t, 3, 1)
 			w.refuses = quota
 			w.store.Spec.Replicas = new(int32(4))
 			return w
-		}, "orders-1 leads epoch 1; 3 of 4 members exist. orders-4 cannot be made: exceeded quota: few.", "orders-4 cannot be made: exceeded quota: few."},
+		}, "orders-1 leads epoch 1; 3 of 4 members exist. orders-4 cannot be created: exceeded quota: few.", "orders-4 cannot be created: exceeded quota: few."},
 		"a member went": {func(t *testing.T) *world {
 			w := started(t, 3, 1)
 			w.refuses = quota
 			w.remove("orders-3", "")
 			return w
-		}, "orders-3", "orders-3 cannot be made: exceeded quota: few."},
+		}, "orders-3", "orders-3 cannot be created: exceeded quota: few."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := tc.begin(t)
@@ -65,15 +65,15 @@ func TestWhyMembersCannotBeMadeIsTold(t *testing.T) {
 	w.store.Spec.Replicas = new(int32(3))
 	w.run(time.Second)
 	if c := w.condition(v1alpha1.ConditionDegraded); c.Status != "False" || w.ops[0].plan.State != decide.Stable {
-		t.Errorf("not asked for any more: Degraded is %s: %s", c.Status, c.Message)
+		t.Errorf("no longer asked for: Degraded is %s: %s", c.Status, c.Message)
 	}
 }
 
 // TestVolumesOfAnotherClassAreTold: volumes that an earlier store left keep their class.
 func TestVolumesOfAnotherClassAreTold(t *testing.T) {
 	for class, says := range map[string]string{
-		"slow": "Every volume has the size of the spec. Left by an earlier store, and of another class than fast: orders-2; ",
-		"fast": "Every volume has the size of the spec.",
+		"slow": "Every volume has the size that the spec asks for. These volumes, left by an earlier store, are not of class fast: orders-2; ",
+		"fast": "Every volume has the size that the spec asks for.",
 	} {
 		w := started(t, 3, 1, func(s *v1alpha1.ReplicatedStoreSpec) { s.Storage.StorageClassName = new("fast") })
 		for _, c := range w.claims {

@@ -68,7 +68,7 @@ func TestMembersThatTheLeaderHearsAreRestartedInTurn(t *testing.T) {
 // TestOneAtATime checks that no member is restarted while a restarted one is away or on its way back.
 func TestOneAtATime(t *testing.T) {
 	for name, away := range map[string]func(*world){
-		"its pod is going away and follows still": func(w *world) { w.pods["orders-3"].Deleting = true },
+		"its pod is terminating and follows still": func(w *world) { w.pods["orders-3"].Deleting = true },
 		"it has no pod": func(w *world) {
 			w.cluster.Vanish("orders-3")
 			delete(w.pods, "orders-3")

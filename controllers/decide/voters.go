@@ -18,7 +18,7 @@ func (d *decision) configure(rec Record) (Plan, bool) {
 	if s.ConfigVersion >= rec.ConfigVersion {
 		return Plan{}, false
 	}
-	return plan(ChangingVoters, v1alpha1.ReasonChangingVoters, "%s takes up configuration %d: %s.", rec.Leader.Member, rec.ConfigVersion, describe(rec.Rules)).
+	return plan(ChangingVoters, v1alpha1.ReasonChangingVoters, "%s is to apply configuration %d: %s.", rec.Leader.Member, rec.ConfigVersion, describe(rec.Rules)).
 		do(ConfigureLeader{rec.Leader.Member, wire.ConfigureRequest{
 			Epoch: rec.Epoch, Version: rec.ConfigVersion, Rules: rec.Rules,
 			LeaseDurationMillis: d.specLeaseDuration().Milliseconds(),
@@ -35,7 +35,7 @@ func (d *decision) changeRules(rec Record) (Plan, bool) {
 	want := d.wantedRule(rec, now)
 	if equalRule(now, want) {
 		if d.Lease.Duration > 0 && d.write(rec).LeaseSeconds != int32(d.Lease.Duration/time.Second) {
-			return d.writeRules(rec, "The leader takes up another Lease duration", rec.Rules), true
+			return d.writeRules(rec, "The Lease duration changes", rec.Rules), true
 		}
 		return Plan{}, false
 	}
@@ -56,13 +56,13 @@ func (d *decision) finishRules(rec Record) Plan {
 	case newer.K < min(older.K, number): // must precede covers, which holds for every weaker rule
 		return d.writeRules(rec, "More synchronous followers are asked for again", []replication.Rule{older})
 	case covers(s, newer, rec.Start):
-		return d.writeRules(rec, "Every committed write is held under the newer rule", []replication.Rule{newer})
+		return d.writeRules(rec, "Every committed write meets the newer rule", []replication.Rule{newer})
 	case equalRule(d.wantedRule(rec, older), older):
-		return d.writeRules(rec, "The newer rule is not asked for any more", []replication.Rule{older})
+		return d.writeRules(rec, "The newer rule is no longer asked for", []replication.Rule{older})
 	case d.live(s, newer.Voters) < newer.K:
-		return d.writeRules(rec, "The newer rule cannot be met any more", []replication.Rule{older})
+		return d.writeRules(rec, "The newer rule can no longer be met", []replication.Rule{older})
 	default:
-		return plan(ChangingVoters, v1alpha1.ReasonChangingVoters, "Both rules hold until committed writes are covered: %s.", describe(rec.Rules)).again(shortly)
+		return plan(ChangingVoters, v1alpha1.ReasonChangingVoters, "Both rules apply until the newer one covers every committed write: %s.", describe(rec.Rules)).again(shortly)
 	}
 }
 

@@ -163,7 +163,7 @@ func newRequest(ctx context.Context, method string, to Target, path string, body
 }
 
 // ErrNotAddressed means that another member, or a member of another store, has this address.
-var ErrNotAddressed = errors.New("somebody else answers there")
+var ErrNotAddressed = errors.New("another member answers at this address")
 
 // HeldUpError says, in the member's own words, why it does not report its status: its disk holds it up. It proves no more
 // than silence does.

@@ -143,7 +143,7 @@ func (s *Server) addressed(next http.Handler) http.Handler {
 		uid, member := r.Header.Get(wire.HeaderStoreUID), r.Header.Get(wire.HeaderMember)
 		other := uid != "" && s.opt.StoreUID != "" && uid != s.opt.StoreUID
 		if other || member != "" && s.opt.Member != "" && member != s.opt.Member {
-			s.log.Info("a request for somebody else", "path", r.URL.Path, "member", member, "storeUID", uid, "remote", r.RemoteAddr)
+			s.log.Info("rejected a request meant for another member", "path", r.URL.Path, "member", member, "storeUID", uid, "remote", r.RemoteAddr)
 			writeJSON(w, http.StatusMisdirectedRequest, &wire.Error{
 				Reason:  wire.ReasonNotAddressed,
 				Message: fmt.Sprintf("this is %s of the store with UID %s, not %s of %s", s.opt.Member, s.opt.StoreUID, member, uid),

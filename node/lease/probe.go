@@ -71,7 +71,7 @@ func (p *DiskProbe) Check(ctx context.Context) error {
 	select {
 	case last = <-p.turn:
 	case <-ctx.Done():
-		return fmt.Errorf("the disk has not finished an earlier write: %w", ctx.Err())
+		return fmt.Errorf("the disk has not finished a previous write: %w", ctx.Err())
 	}
 	if last != nil {
 		p.turn <- last

@@ -60,7 +60,7 @@ func shutdown(c *call) {
 			return
 		}
 	}
-	c.w.fail("ERR SHUTDOWN is refused: members are stopped from outside (delete the pod, scale the store, or end the process), so that a leader can be replaced first")
+	c.w.fail("ERR SHUTDOWN is refused: stop members from outside (delete the pod, scale the store, or end the process), so that a leader is replaced first")
 }
 
 const debugDisabled = `ERR DEBUG command not allowed. If the enable-debug-command option is set to "local", you can run it from a local connection, otherwise you need to set this option in the configuration file, and then restart the server.`

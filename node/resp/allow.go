@@ -200,7 +200,7 @@ func (c *conn) draw(n int, limit time.Duration) (late bool) {
 }
 
 func noTurn(limit time.Duration) string {
-	return fmt.Sprintf("%s nothing was written, others have held the memory for long values for %v", codeTryAgain, limit)
+	return fmt.Sprintf("%s nothing was written: other clients have held the memory for long values for %v; try again", codeTryAgain, limit)
 }
 
 // repay gives back the memory of replies that were sent.

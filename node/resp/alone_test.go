@@ -22,7 +22,7 @@ func TestWritesWhileTooFewFollowersAreHeard(t *testing.T) {
 	n.SetUnheard(4900 * time.Millisecond) // the followers may be back before the write times out
 	c.do("SET a 2", "+OK")
 	n.SetUnheard(5 * time.Second)
-	const refused = "NOREPLICAS nothing was written: too few synchronous followers have been heard for 5s; try again once they are back"
+	const refused = "NOREPLICAS nothing was written: the leader has heard from too few synchronous followers for 5s; try again once they are back"
 	c.do("SET a 3", "-"+refused)
 	c.do("DEL a", "-"+refused)
 	c.do("GET a", "$1", "2")
@@ -38,7 +38,7 @@ func TestWritesWhileTooFewFollowersAreHeard(t *testing.T) {
 	c.do("MULTI", "+OK")
 	c.do("SET a 5", "+QUEUED")
 	n.SetUnheard(time.Minute)
-	c.do("EXEC", "-EXECABORT Transaction discarded because of: NOREPLICAS nothing was written: too few synchronous followers have been heard for 1m0s; "+
+	c.do("EXEC", "-EXECABORT Transaction discarded because of: NOREPLICAS nothing was written: the leader has heard from too few synchronous followers for 1m0s; "+
 		"try again once they are back")
 	n.SetUnheard(0)
 	c.do("GET a", "$1", "2")
@@ -66,7 +66,7 @@ func startAlone(t *testing.T) (n *resptest.Node, ahead *atomic.Int64, old *wire)
 	return n, ahead, old
 }
 
-const refusedAlone = "-NOREPLICAS nothing was written: too few synchronous followers have been heard for 6s; try again once they are back"
+const refusedAlone = "-NOREPLICAS nothing was written: the leader has heard from too few synchronous followers for 6s; try again once they are back"
 
 // A leader that is alone may have been replaced, and its clients must find out. A client that has been connected for long is sent away once
 // everything it asked for is answered. A client that has connected since stays.
@@ -99,7 +99,7 @@ func TestClientsOfALeaderThatIsAloneAreSentAway(t *testing.T) {
 	reader.do("PING", "+PONG")
 }
 
-const mayNotRead = "-MASTERDOWN too few synchronous followers have been heard for 6s, another member may lead by now"
+const mayNotRead = "-MASTERDOWN too few synchronous followers have been heard for 6s; another member may lead by now"
 const masterDown = "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
 
 // startBetween runs a follower that forwards to a leader, and clients of the follower that have been connected for 6 s; see startAlone.
@@ -160,7 +160,7 @@ func TestClientsOfAMemberThatHearsNoLeader(t *testing.T) {
 	leader, follower, old := startBetween(t, time.Second)
 	follower.Point("")
 	follower.SetUnheard(4900 * time.Millisecond)
-	const nowhere = "-TRYAGAIN nothing was written, no leader was reached within 1s"
+	const nowhere = "-TRYAGAIN nothing was written: no leader was reached within 1s"
 	old[0].do("GET a", nowhere)
 	const patient = 400
 	old[0].send(slices.Repeat([]string{"SET a 2"}, patient)...)
@@ -241,5 +241,5 @@ func TestMomentsAloneAreNoReasonToRefuse(t *testing.T) {
 	n.SetUnheard(2900 * time.Millisecond)
 	c.do("SET a 1", "+OK")
 	n.SetUnheard(3 * time.Second)
-	c.do("SET a 2", "-NOREPLICAS nothing was written: too few synchronous followers have been heard for 3s; try again once they are back")
+	c.do("SET a 2", "-NOREPLICAS nothing was written: the leader has heard from too few synchronous followers for 3s; try again once they are back")
 }

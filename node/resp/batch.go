@@ -104,7 +104,7 @@ func (r *round) evaluate(step func(*store.Batch)) (store.Ticket, error) {
 	return ticket, err
 }
 
-var errOtherLeadership = errors.New("what was read before was not shown to be the newest, and another leadership has begun")
+var errOtherLeadership = errors.New("the data read was not confirmed as current before another leadership began")
 
 // noPatience is a canceled context, for calls that must not wait.
 var noPatience = func() context.Context {
@@ -117,7 +117,7 @@ var noPatience = func() context.Context {
 func notRun(err error) string {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
-		return codeTryAgain + " nothing was written: the leader took no further writes in time (too many wait for its followers, or it is handing over); try again"
+		return codeTryAgain + " nothing was written: the leader accepted no more writes in time (too many wait for its followers, or it is handing over); try again"
 	case errors.Is(err, store.ErrClosed):
 		return errLoading
 	default:

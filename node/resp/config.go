@@ -89,7 +89,7 @@ func (s *Server) outputLimitParam() Param {
 			}
 			n, ok := parseInt([]byte(f[1]))
 			if !ok || n < 0 {
-				return errors.New("the hard limit is no number of bytes")
+				return errors.New("the hard limit is not a number of bytes")
 			}
 			s.maxOutput.Store(n)
 			return nil

@@ -41,7 +41,7 @@ var ErrOutputLimit = errors.New("output limit exceeded")
 type notInTime time.Duration
 
 func (t notInTime) Error() string {
-	return fmt.Sprintf("the leader and enough of its synchronous followers did not have it on disk within %v", time.Duration(t))
+	return fmt.Sprintf("the leader and enough synchronous followers did not have it on disk within %v", time.Duration(t))
 }
 
 // Is makes errors.Is(err, context.DeadlineExceeded) true, since notInTime is the cause of a context whose deadline has passed.
@@ -57,7 +57,7 @@ func storageFull(why string) string { return codeFull + " nothing was written: "
 const codeNoReplicas = "NOREPLICAS"
 
 func noReplicas(unheard time.Duration) string {
-	return fmt.Sprintf("%s nothing was written: too few synchronous followers have been heard for %v; try again once they are back",
+	return fmt.Sprintf("%s nothing was written: the leader has heard from too few synchronous followers for %v; try again once they are back",
 		codeNoReplicas, unheard.Round(time.Second))
 }
 
@@ -75,15 +75,15 @@ const aloneMayNotRead = codeMasterDown + " too few synchronous followers have be
 
 // readsAlone returns the error reply to a read at a leader that must not answer it and hears from too few followers to be allowed to.
 func readsAlone(unheard time.Duration) string {
-	return fmt.Sprintf("%s%v, another member may lead by now", aloneMayNotRead, unheard.Round(time.Second))
+	return fmt.Sprintf("%s%v; another member may lead by now", aloneMayNotRead, unheard.Round(time.Second))
 }
 
 func unknownOutcome(cause error) string {
-	return fmt.Sprintf("%s the outcome of this write is unknown, it may or may not have been applied: %v", codeUnknown, cause)
+	return fmt.Sprintf("%s the outcome of this write is unknown; it may or may not have been applied: %v", codeUnknown, cause)
 }
 
 func unknownBefore(cause error) string {
-	return fmt.Sprintf("%s this command follows a write of the same pipeline whose outcome is unknown: %v", codeUnknown, cause)
+	return fmt.Sprintf("%s this command follows a write in the same pipeline whose outcome is unknown: %v", codeUnknown, cause)
 }
 
 // execAborted returns the error reply to an EXEC that was itself refused with text.

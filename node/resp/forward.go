@@ -354,7 +354,7 @@ func (s *Server) Deposed(reason string) {
 		return
 	}
 	s.watches.touchAll(func([]byte) bool { return true })
-	s.opt.Log.Info("forwarding what clients ask for", "reason", reason, "clients", s.clients.count())
+	s.opt.Log.Info("forwarding client commands to the leader", "reason", reason, "clients", s.clients.count())
 }
 
 // LeaderMoved tells the server the leader's new client address, or "" if it is not known.

@@ -24,7 +24,7 @@ func TestForwardedReadThatTheLeaderCannotAnswer(t *testing.T) {
 	long := strings.Repeat("x", 40<<10)
 	f.do("SET a "+long, "+OK")
 	f.do("SET b "+long, "+OK")
-	const unanswered = "-ERR the leader did not answer this command, and was asked again..."
+	const unanswered = "-ERR the leader did not answer this command, although it was retried..."
 	f.do("MGET a b", unanswered)
 	f.send("STRLEN a", "MGET a b", "STRLEN b", "WAIT 0 0")
 	f.expect(":40960", unanswered, ":40960", ":1")
@@ -209,7 +209,7 @@ func TestForwardingToALeaderThatDoesNotOpen(t *testing.T) {
 	leader.Elect()
 	follower.Point(leader.Addr)
 	f := dial(t, follower.Addr)
-	const refused = "TRYAGAIN nothing was written, no leader was reached within 200ms: the elected leader does not take writes yet"
+	const refused = "TRYAGAIN nothing was written: no leader was reached within 200ms: the elected leader does not take writes yet"
 	f.do("SET a 1", "-"+refused)
 	f.send("MULTI", "SET a 1", "EXEC")
 	f.expect("+OK", "+QUEUED", "-EXECABORT Transaction discarded because of: "+refused)

@@ -117,13 +117,13 @@ func (r *round) nowhere(i int, cause error) int {
 		r.conn.closing = true
 		return i + 1
 	}
-	text := fmt.Sprintf("%s nothing was written, no leader was reached within %v", codeTryAgain, r.srv.opt.Park)
+	text := fmt.Sprintf("%s nothing was written: no leader was reached within %v", codeTryAgain, r.srv.opt.Park)
 	switch {
 	case errors.Is(cause, errHungUp):
 		text = fmt.Sprintf("%s nothing was written: %v", codeTryAgain, cause)
 		r.conn.closing = true
 	case r.srv.stopping.Load():
-		text = codeTryAgain + " nothing was written, no leader was reached before this member stopped"
+		text = codeTryAgain + " nothing was written: no leader was reached before this member stopped"
 	}
 	if r.lastRefusal != nil {
 		text += ": " + r.lastRefusal.Error()
@@ -154,7 +154,7 @@ func (s *silence) last(addr string) bool { return s.again && s.addr == addr }
 func (r *round) givenUp(i int) int {
 	cause := r.lastRefusal
 	r.answer(&r.jobs[i], func() {
-		r.reject(fmt.Sprintf("ERR the leader did not answer this command, and was asked again: %v", cause))
+		r.reject(fmt.Sprintf("ERR the leader did not answer this command, although it was retried: %v", cause))
 	})
 	return i + 1
 }

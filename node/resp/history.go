@@ -29,10 +29,10 @@ const tellsShown = "OK shown"
 // connection is closed after that reply.
 const codeLost = "HISTORYLOST"
 
-const errHistoryLost = codeLost + " nothing was run: what this connection wrote or read before may be lost, because the leader was " +
-	"replaced by a member without its last writes; connect again, and check what is there"
+const errHistoryLost = codeLost + " nothing was run: data that this connection wrote or read before may be lost, because a member without the old leader's last writes " +
+	"now leads; reconnect and check the data"
 
-var errLost = errors.New("the leader's log does not hold what another leader has shown")
+var errLost = errors.New("the leader's log lacks data that another leader has shown")
 
 // shown implements shownCommand.
 func shown(c *call) {
@@ -94,7 +94,7 @@ func (c *conn) goOn(u *upstream) error {
 	}
 	m, ok := parseMark(reply)
 	if !ok {
-		return fmt.Errorf("%w: %q does not tell how far its log was shown", errBadReply, reply)
+		return fmt.Errorf("%w: %q does not say how far its log was shown", errBadReply, reply)
 	}
 	if c.untold && m.Epoch != c.shown.Epoch { // the previous leader has shown more than it reported
 		return errLost

@@ -127,7 +127,7 @@ func (r lcsRange) size() int64 { return int64(r.aTo - r.aFrom + 1) }
 // lcsInExec bounds the number of cells for LCS in a transaction, during which nobody else can write.
 const lcsInExec = 1 << 20
 
-const errLCSInExec = "ERR LCS of strings this long is refused in a transaction, for others would wait for it"
+const errLCSInExec = "ERR LCS of strings this long is refused in a transaction, because it would hold up other clients"
 
 // lcsLength returns the last cell of the table. It keeps only two rows of it.
 func lcsLength(a, b []byte) int64 {

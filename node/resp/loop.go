@@ -62,7 +62,7 @@ func newLoop(s *Server, single bool) *loop {
 	l := &loop{srv: s, single: single, conns: map[int64]*conn{}}
 	p, err := newPoller()
 	if err != nil {
-		s.opt.Log.V(1).Info("every connection has a goroutine", "error", err.Error())
+		s.opt.Log.V(1).Info("no poller: each connection gets its own goroutine", "error", err.Error())
 		return nil
 	}
 	l.poller = p

@@ -97,7 +97,7 @@ func TestDeposedWhileAWaitIsInTheLoop(t *testing.T) {
 		return ""
 	})
 	n.Depose()
-	w.expect("-OUTCOMEUNKNOWN the outcome of this write is unknown, it may or may not have been applied: outcome unknown: deposed by epoch 99")
+	w.expect("-OUTCOMEUNKNOWN the outcome of this write is unknown; it may or may not have been applied: outcome unknown: deposed by epoch 99")
 	w.closed()
 }
 

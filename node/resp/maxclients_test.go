@@ -18,7 +18,7 @@ func TestForwardedClientsCountAtTheLeader(t *testing.T) {
 	a, b, c := dial(t, follower.Addr), dial(t, follower.Addr), dial(t, follower.Addr)
 	a.do("SET a 1", "+OK")
 	b.do("SET a 2", "+OK")
-	c.do("SET a 3", "-TRYAGAIN nothing was written, no leader was reached within 1s: ...")
+	c.do("SET a 3", "-TRYAGAIN nothing was written: no leader was reached within 1s: ...")
 	dial(t, leader.Addr).expect("-ERR max number of clients reached")
 	_ = b.nc.Close()
 	eventually(t, func() string {

@@ -8,9 +8,9 @@ import (
 
 var (
 	descClients = prometheus.NewDesc("replicatedstore_clients", "Client connections open now.", nil, nil)
-	descMax     = prometheus.NewDesc("replicatedstore_clients_limit", "Client connections allowed at most.", nil, nil)
+	descMax     = prometheus.NewDesc("replicatedstore_clients_limit", "Maximum number of client connections.", nil, nil)
 	descConns   = prometheus.NewDesc("replicatedstore_client_connections_total",
-		"Client connections by what became of them: accepted, or refused because of the limit.", []string{"result"}, nil)
+		"Client connections by result: accepted, or refused because of the limit.", []string{"result"}, nil)
 	descBytes = prometheus.NewDesc("replicatedstore_client_bytes_total",
 		"Bytes received from and sent to clients.", []string{"direction"}, nil)
 	descCommands = prometheus.NewDesc("replicatedstore_commands_total",
@@ -22,10 +22,10 @@ var (
 		"Pipelines whose writes were answered with an unknown outcome.", nil, nil)
 	descProtocol   = prometheus.NewDesc("replicatedstore_protocol_errors_total", "Connections closed for breaking the protocol.", nil, nil)
 	descOutput     = prometheus.NewDesc("replicatedstore_output_limit_total", "Connections closed for exceeding the output limit.", nil, nil)
-	descForwarding = prometheus.NewDesc("replicatedstore_forwarding_clients", "Client connections whose commands go on to the leader, on connections of their own.", nil, nil)
-	descForwarded  = prometheus.NewDesc("replicatedstore_forwarded_commands_total", "Commands of clients that were sent on to the leader.", nil, nil)
+	descForwarding = prometheus.NewDesc("replicatedstore_forwarding_clients", "Client connections whose commands are forwarded to the leader, each on a connection of its own.", nil, nil)
+	descForwarded  = prometheus.NewDesc("replicatedstore_forwarded_commands_total", "Client commands that were forwarded to the leader.", nil, nil)
 	descLatency    = prometheus.NewDesc("replicatedstore_command_duration_seconds",
-		"Time from a command's arrival to its reply, waiting for the commit included; the commands of a pipeline share one.",
+		"Time from a command's arrival to its reply, including the wait for the commit; the commands of a pipeline share one.",
 		[]string{"kind"}, nil)
 )
 

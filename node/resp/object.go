@@ -33,7 +33,7 @@ func objectRefcount(c *call) { c.ofObject(func() { c.w.integer(1) }) }
 
 // objectIdletime and objectFreq answer with errors: access times and frequencies are not tracked, because nothing is ever evicted by them.
 func objectIdletime(c *call) {
-	c.ofObject(func() { c.w.fail("ERR idle time is not tracked, because nothing is evicted by it") })
+	c.ofObject(func() { c.w.fail("ERR idle time is not tracked, because nothing is evicted") })
 }
 
 func objectFreq(c *call) {

@@ -28,7 +28,7 @@ func TestDeposedInFlight(t *testing.T) {
 	})
 	n.Depose()
 	w.expect("$1", "1",
-		"-OUTCOMEUNKNOWN the outcome of this write is unknown, it may or may not have been applied: outcome unknown: deposed by epoch 99",
+		"-OUTCOMEUNKNOWN the outcome of this write is unknown; it may or may not have been applied: outcome unknown: deposed by epoch 99",
 		"+PONG", "-OUTCOMEUNKNOWN this command follows a write...", "-OUTCOMEUNKNOWN the outcome...")
 	w.closed()
 }
@@ -51,8 +51,8 @@ func TestCommitTimeout(t *testing.T) {
 	w := dial(t, n.Addr)
 	w.do("CONFIG SET commit-timeout-ms 50", "+OK")
 	n.Stall()
-	w.do("SET a 1", "-OUTCOMEUNKNOWN the outcome of this write is unknown, it may or may not have been applied: "+
-		"outcome unknown: the leader and enough of its synchronous followers did not have it on disk within 50ms")
+	w.do("SET a 1", "-OUTCOMEUNKNOWN the outcome of this write is unknown; it may or may not have been applied: "+
+		"outcome unknown: the leader and enough synchronous followers did not have it on disk within 50ms")
 	w.closed()
 	n.Resume()
 	w = dial(t, n.Addr)

@@ -50,7 +50,7 @@ func (c *conn) await(r *ration, n int, limit time.Duration) (p *part, late bool)
 		cancel() // it may have happened just before wake was set
 	}
 	var watching sync.WaitGroup
-	watching.Go(func() { c.watchHangup(ctx, func() { c.kill("it hung up while it waited for its turn") }) })
+	watching.Go(func() { c.watchHangup(ctx, func() { c.kill("the client hung up while waiting for its turn") }) })
 	defer watching.Wait()
 	defer cancel() // runs before watching.Wait
 	p = r.take(ctx, n, c)

@@ -9,7 +9,7 @@ import (
 )
 
 var (
-	errBadReply  = errors.New("the leader's reply is no valid RESP")
+	errBadReply  = errors.New("the leader's reply is not valid RESP")
 	errLongReply = errors.New("the leader's reply exceeds client-output-buffer-limit")
 )
 

@@ -369,7 +369,7 @@ func (r *round) replaceFault(at int) bool {
 	if errors.Is(err, store.ErrClosed) {
 		r.out.fail(errLoading)
 	} else {
-		r.out.fail("ERR the data could not be read: " + err.Error())
+		r.out.fail("ERR could not read the data: " + err.Error())
 	}
 	return true
 }

@@ -109,7 +109,7 @@ func (s *Server) serve(l net.Listener, byLeader bool) error {
 			return fmt.Errorf("accept client: %w", err)
 		default: // out of file descriptors, or the client disconnected before it was accepted
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			s.opt.Log.Error(err, "a client's connection could not be accepted (too many open files?); this is tried again", "retryIn", pause.String())
+			s.opt.Log.Error(err, "could not accept a client connection (too many open files?); retrying", "retryIn", pause.String())
 			s.sleep(pause)
 		}
 	}
@@ -292,7 +292,7 @@ func (s *Server) patrol(ctx context.Context) {
 		var rest []*conn
 		for _, c := range s.clients.all() {
 			if since := c.writing.Load(); since != 0 && now-since > s.opt.StallTimeout.Milliseconds() {
-				c.kill("it does not take its replies")
+				c.kill("the client does not read its replies")
 			}
 			if c.busy.Load() || c.queued.Load() {
 				continue

@@ -96,10 +96,10 @@ func TestAWriteDoesNotWaitForItsTurnForEver(t *testing.T) {
 	time.Sleep(300 * time.Millisecond)
 	c, d := dial(t, n.Addr), dial(t, n.Addr)
 	c.send("SET before 1", "GETDEL mid0", "SET after 1")
-	c.expect("+OK", "-TRYAGAIN nothing was written, others have held the memory for long values for 700ms", "+OK")
+	c.expect("+OK", "-TRYAGAIN nothing was written: other clients have held the memory for long values for 700ms; try again", "+OK")
 	d.send("SET before 2", "MULTI", "GET mid1", "SET in 1", "EXEC", "MGET before after in", "EXISTS mid0")
 	d.expect("+OK", "+OK", "+QUEUED", "+QUEUED",
-		"-EXECABORT Transaction discarded because of: TRYAGAIN nothing was written, others have held the memory for long values for 700ms",
+		"-EXECABORT Transaction discarded because of: TRYAGAIN nothing was written: other clients have held the memory for long values for 700ms; try again",
 		"*3", "$1", "2", "$1", "1", "$-1", ":1")
 	d.do("APPEND mid0 x", ":200001") // APPEND does not reply with the value, so it need not wait
 	var all sync.WaitGroup

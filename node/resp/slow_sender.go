@@ -14,7 +14,7 @@ const mostSilence = 5 * time.Second
 // that stop in the middle of a request would keep the memory for long requests from everybody else.
 func (s *Server) cutOffIfSlow(p part) {
 	if c, ok := p.who.(*conn); ok && c.slow(p) {
-		c.kill("others wait for the memory that its request takes")
+		c.kill("other clients wait for the memory that its request takes")
 	}
 }
 

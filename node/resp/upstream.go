@@ -41,7 +41,7 @@ const codeNotLeader = "NOTLEADER"
 func forwarded(c *call) {
 	if own := c.srv.opt.Store; len(c.args) > 1 && !sameStore(own, string(c.args[1])) {
 		c.conn.closing = true
-		c.w.fail(fmt.Sprintf("ERR this is a member of the store %q, and not of %q", own, c.args[1]))
+		c.w.fail(fmt.Sprintf("ERR this is a member of the store %q, not of %q", own, c.args[1]))
 		return
 	}
 	c.conn.forwarded, c.conn.wroteElsewhere = true, true
@@ -113,7 +113,7 @@ func (s *Server) dialWhile(ctx context.Context, addr string, words []string) (*u
 	return s.dialUpstream(ctx, addr, words)
 }
 
-var errLeaderChanged = errors.New("it does not lead any more")
+var errLeaderChanged = errors.New("it no longer leads")
 
 // ask sends words as one command and returns the first line of the reply, without its type. It returns an error if the
 // reply is one.

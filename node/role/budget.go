@@ -12,7 +12,7 @@ import (
 // problem is something that needs a person; comparable. The zero value is none.
 type problem struct{ reason, text string }
 
-var errBudgetSpent = errors.New("too many snapshots of late")
+var errBudgetSpent = errors.New("too many snapshots recently")
 
 // The snapshot budget is a token bucket: it holds SeedBurst tokens and regains one every SeedRefill. It is stored as one
 // number from which the rest follows: the time at which the bucket is full again. That is calendar time, because it must
@@ -57,7 +57,7 @@ func (m *Member) spendSeed() error {
 // budgetSpent describes why this member waits instead of being seeded.
 func (m *Member) budgetSpent() problem {
 	at := time.UnixMilli(m.meta.State().SeedsUntil).Add(-time.Duration(m.opt.SeedBurst-1) * m.opt.SeedRefill)
-	return problem{wire.ProblemSeedBudget, fmt.Sprintf("needs a snapshot again after %d in a short time, and takes none before %s: "+
-		"either followers are left behind by more log than is retained (retain more, or write less), or snapshots break off; with an "+
+	return problem{wire.ProblemSeedBudget, fmt.Sprintf("needs another snapshot after %d in a short time, and accepts none before %s: "+
+		"either the leader retains too little log for its followers (retain more, or write less), or snapshots break off; with an "+
 		"empty data directory it starts at once", m.opt.SeedBurst, at.UTC().Format("15:04:05 MST"))}
 }

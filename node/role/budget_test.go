@@ -39,7 +39,7 @@ func TestRepeatedSeedsAreBudgeted(t *testing.T) {
 	time.Sleep(2 * RedialMost)
 	s := c.status("f")
 	if s.Seeding != nil || c.members["f"].Generation().Log.First() != begins || s.ProblemReason != wire.ProblemSeedBudget ||
-		!strings.Contains(s.Problem, "takes none before") {
+		!strings.Contains(s.Problem, "accepts none before") {
 		t.Fatalf("%+v", s)
 	}
 	until(t, "the leader holds its log for nobody, for the one takes no snapshot", func() bool { return c.orders() == 0 })

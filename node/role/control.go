@@ -88,7 +88,7 @@ const maxHold = 10 * time.Second
 func (m *Member) Handover(ctx context.Context, req wire.HandoverRequest) (wire.HandoverReply, error) {
 	ctx, cancel := context.WithTimeout(ctx, holdOf(req))
 	defer cancel()
-	lacks := m.opt.Member + " did not come round to holding its writes"
+	lacks := m.opt.Member + " did not pause its writes"
 	for begin := true; ; begin = false {
 		acked := m.acks.next()
 		reply, missing, err := m.TryHandover(ctx, req, begin)
@@ -151,7 +151,7 @@ func (h *hold) progressed(c *Contents) bool {
 	return h.applied != before
 }
 
-var errHoldOver = &replication.Refusal{Reason: "NotInTime", Message: "the hold on writes ended"}
+var errHoldOver = &replication.Refusal{Reason: "NotInTime", Message: "the pause of writes ended"}
 
 func (m *Member) beginHold(req wire.HandoverRequest, d time.Duration) error {
 	if err := m.leads(req.Epoch); err != nil {
@@ -210,7 +210,7 @@ func (m *Member) handedOver(req wire.HandoverRequest) (end replication.Mark, mis
 	}
 	end = c.Log.Durable()
 	if end.Position != m.hold.end {
-		missing = m.opt.Member + " itself did not make its log durable up to its end"
+		missing = m.opt.Member + " did not make its own log durable up to its end"
 	}
 	followers := m.core.Followers(m.opt.Now())
 	for _, name := range append([]string{req.To}, req.Also...) {

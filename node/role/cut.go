@@ -27,7 +27,7 @@ func (s *Session) keepCut(ctx context.Context) (drop func(), err error) {
 	}
 	drop = func() {
 		if err := log.DropKept(); err != nil {
-			s.m.opt.Log.Error(err, "the copy of what was not cut could not be removed; the next start removes it")
+			s.m.opt.Log.Error(err, "could not remove the copy of what was not cut; the next start removes it")
 		}
 	}
 	return drop, log.Keep(ctx, cut.After, cut.Reason)
@@ -45,15 +45,15 @@ func (m *Member) finishCut(kept error) error {
 	}
 	for _, lost := range []error{wal.ErrDamaged, wal.ErrPruned, wal.ErrBoundary} {
 		if m.core.Promises().Uncut && errors.Is(err, lost) && !errors.Is(err, wal.ErrFailed) {
-			m.opt.Log.Error(err, "what this member's log holds beyond the leader's cannot be kept, and will be replaced by a snapshot")
+			m.opt.Log.Error(err, "cannot keep what this member's log holds beyond the leader's; a snapshot will replace it")
 			return m.core.ForgoCut()
 		}
 	}
 	if errors.Is(err, wal.ErrUnreadable) { // perhaps only for now
-		return fmt.Errorf("%w; what this member alone holds cannot be kept: where it matters, copy the data directory, and then reseed the member", err)
+		return fmt.Errorf("%w; what only this member holds cannot be kept: if it matters, copy the data directory, then reseed the member", err)
 	}
 	if cut > 0 {
-		m.opt.Log.Info("cut the log; what was cut is in quarantine", "entries", cut, "position", m.core.Log().Last().String())
+		m.opt.Log.Info("cut the log; the cut entries are in quarantine", "entries", cut, "position", m.core.Log().Last().String())
 		m.quarantine(cut)
 	}
 	return err

@@ -31,7 +31,7 @@ func (m *Member) openCurrent() error {
 	if removed, err := m.meta.RemoveObsolete(); err != nil {
 		return err
 	} else if len(removed) > 0 {
-		m.opt.Log.Info("removed what is no longer in force", "directories", removed)
+		m.opt.Log.Info("removed obsolete files", "directories", removed)
 	}
 	c, err := m.openContents(state.Generation)
 	if err != nil {
@@ -129,6 +129,6 @@ func (m *Member) flush() {
 	ctx, cancel := context.WithTimeout(context.Background(), flushGrace)
 	defer cancel()
 	if _, err := m.Contents().State.Flush(ctx); err != nil {
-		m.opt.Log.Info("not flushed; the next start replays the log instead", "error", err.Error())
+		m.opt.Log.Info("could not flush the state; the next start replays the log instead", "error", err.Error())
 	}
 }

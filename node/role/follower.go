@@ -31,7 +31,7 @@ type contact struct {
 	deaf    bool // it last said that it hears too few voters
 }
 
-var errNoRoom = errors.New("the volume has no room for what the leader would send")
+var errNoRoom = errors.New("the volume has no room for the leader's log")
 
 var errRetargeted = errors.New("the leader or its address changed")
 
@@ -186,15 +186,15 @@ func (m *Member) replied(reply replication.HelloReply) (step replication.Step, e
 	}
 	if whole && m.core.Promises().NeedSeed { // entries to be cut were committed
 		m.readable.Store(false) // first, so that no new connection is shown it
-		m.opt.LostHistory(fmt.Sprintf("what this member has shown was lost: it is not in the log of the leader of epoch %d", m.core.Promises().Epoch))
+		m.opt.LostHistory(fmt.Sprintf("data that this member has shown was lost: it is not in the log of the leader of epoch %d", m.core.Promises().Epoch))
 	}
 	if m.final(err) != nil {
 		m.noRoomFor(err)
 		return step, err
 	}
 	if n := m.core.Pruned(); n > 0 && reply.Verdict == replication.VerdictCut && step == replication.StepAgain {
-		m.opt.Log.Info("writes that this member had and the leader lacks are in no log: this member had pruned them, and the state that holds "+
-			"them is replaced by a snapshot; what its log still holds is kept in quarantine", "entries", n, "epoch", reply.Epoch, "end", reply.End)
+		m.opt.Log.Info("writes that this member had and the leader lacks are in no log: this member had pruned them, and a snapshot replaces the state "+
+			"that holds them; what its log still holds is kept in quarantine", "entries", n, "epoch", reply.Epoch, "end", reply.End)
 	}
 	if step == replication.StepStream {
 		m.dropSeed()

@@ -100,11 +100,11 @@ func (m *Member) trouble() problem {
 
 // hungFor describes that nothing has moved for d.
 func (m *Member) hungFor(d time.Duration) string {
-	text := "its disk has not finished a write for more than %v: look at the machine and the storage behind the volume; it goes on by itself " +
-		"once that works"
+	text := "its disk has not finished a write for more than %v: check the machine and the storage behind the volume; the member recovers by itself " +
+		"once they work"
 	if m.unfinished() < diskPatience {
-		text = "nothing has moved in it for more than %v: its disk holds it up, or its processor or memory limit, or its machine has too much " +
-			"to do; it goes on by itself"
+		text = "it has made no progress for more than %v: its disk, its CPU or memory limit, or an overloaded machine holds it up; " +
+			"it recovers by itself"
 	}
 	return fmt.Sprintf(text, max(diskPatience, d.Truncate(10*time.Second)))
 }

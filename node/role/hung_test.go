@@ -149,12 +149,12 @@ func TestAMemberThatGetsNoTimeDoesNotBlameItsDisk(t *testing.T) {
 	r := start(t, o)
 	if err := r.works.Do(t.Context(), func() {
 		ahead.Store(int64(20 * time.Second))
-		if p := r.trouble(); p.reason != wire.ProblemDiskStuck || !strings.Contains(p.text, "processor") {
+		if p := r.trouble(); p.reason != wire.ProblemDiskStuck || !strings.Contains(p.text, "CPU") {
 			t.Errorf("%q %q", p.reason, p.text)
 		}
 		r.ProbeBegan()
 		ahead.Store(int64(time.Minute))
-		if p := r.trouble(); p.reason != wire.ProblemDiskStuck || strings.Contains(p.text, "processor") {
+		if p := r.trouble(); p.reason != wire.ProblemDiskStuck || strings.Contains(p.text, "CPU") {
 			t.Errorf("with a write under way: %q %q", p.reason, p.text)
 		}
 	}); err != nil {

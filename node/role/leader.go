@@ -163,8 +163,8 @@ func (m *Member) compareClocks() {
 		return
 	}
 	if ahead > clockAhead && !m.leader.clockTold {
-		m.opt.Log.Info("leader time is ahead of this machine's clock: that of a leader was ahead, or this one's is behind; keys expire by leader "+
-			"time, which goes on until the clock has caught up: what is given a time on the calendar (EXAT, EXPIREAT) expires that much early",
+		m.opt.Log.Info("leader time is ahead of this machine's clock: an earlier leader's clock was ahead, or this one's is behind; until the clock has caught "+
+			"up, keys with an absolute expiry (EXAT, EXPIREAT) expire early by that much",
 			"ahead", ahead.String())
 	}
 	m.leader.clockTold = ahead > clockAhead
@@ -274,7 +274,7 @@ func (m *Member) Hello(ctx context.Context, h replication.Hello) (reply replicat
 			m.forgoSeed(h.Member)
 		}
 	})
-	m.opt.Log.Info("follower said hello", "member", h.Member, "position", h.Last.String(), "verdict", string(reply.Verdict), "message", reply.Message)
+	m.opt.Log.Info("follower connected", "member", h.Member, "position", h.Last.String(), "verdict", string(reply.Verdict), "message", reply.Message)
 	return reply, s, err
 }
 
@@ -352,7 +352,7 @@ func (m *Member) endSilent(now time.Time) {
 	followers := m.core.Followers(now)
 	for _, name := range inOrder(m.leader.streams) {
 		if s, f := m.leader.streams[name], followers[name]; f.Live && f.Silent > longSilence {
-			m.opt.Log.Info("a follower has said nothing for long; its stream is ended", "member", name, "silent", f.Silent.String())
+			m.opt.Log.Info("ended the stream of a follower that has been silent for too long", "member", name, "silent", f.Silent.String())
 			m.streamEnded(s)
 			close(s.done)
 		}

@@ -95,7 +95,7 @@ func (m *Member) orderSeed(h replication.Hello, now time.Time) replication.Hello
 	m.leader.seeds[h.Member] = o
 	if wait {
 		m.core.OnSeedEnd(o.to)
-		return replication.HelloReply{Verdict: replication.VerdictRefuse, Message: "waiting for " + h.Begun.From + ", which has sent a part"}
+		return replication.HelloReply{Verdict: replication.VerdictRefuse, Message: "waiting for " + h.Begun.From + ", which has already sent a part"}
 	}
 	return replication.HelloReply{Verdict: replication.VerdictSeed, Source: src}
 }
@@ -210,14 +210,14 @@ func (m *Member) spareVolume() {
 	}
 	for name, o := range m.leader.seeds {
 		if o.release != nil {
-			m.opt.Log.Info("the volume is nearly full: the log is not held for a seed any longer", "member", name, "position", o.from)
+			m.opt.Log.Info("the volume is nearly full: no longer holding the log for a seed", "member", name, "position", o.from)
 			o.letGo()
 		}
 	}
 }
 
 var (
-	errNoSeed   = errors.New("it takes no snapshot now")
+	errNoSeed   = errors.New("it accepts no snapshot now")
 	errNotAsked = errors.New("this member no longer leads, or was asked for something else since")
 )
 

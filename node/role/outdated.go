@@ -30,9 +30,9 @@ func (m *Member) renew(reply replication.HelloReply) error {
 	}
 	m.core.Renewed(incarnation)
 	p := m.core.Promises()
-	m.outdated = outdated{at: m.opt.Now(), text: fmt.Sprintf("its log ended at position %d, and it had acknowledged position %d to %s in epoch %d: its "+
-		"volume was put back to an older state, or its storage lost what was synced; it joins again as a new member, and gets what is missing "+
-		"from the leader; look at the storage, which may have done so to others", held, reply.Acked, p.Leader, p.Epoch)}
+	m.outdated = outdated{at: m.opt.Now(), text: fmt.Sprintf("its log ended at position %d, but it had acknowledged position %d to %s in epoch %d: its "+
+		"volume was restored to an older state, or its storage lost synced data; it rejoins as a new member and gets what is missing "+
+		"from the leader; check the storage, which may have done this to others", held, reply.Acked, p.Leader, p.Epoch)}
 	m.opt.Log.Error(errors.New(m.outdated.text), "took a new incarnation", "member", m.opt.Member, "before", before.Incarnation, "incarnation", incarnation)
 	return nil
 }

@@ -53,7 +53,7 @@ func (m *Member) recount(now time.Time) {
 		}
 		r.done = true
 		if told := m.meta.State().Quarantined; left != told {
-			m.opt.Log.Info("quarantine holds what it was not told to", "entries", left, "told", told)
+			m.opt.Log.Info("the quarantine's contents have changed", "entries", left, "told", told)
 			m.quarantined(left)
 		}
 	})

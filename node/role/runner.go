@@ -290,7 +290,7 @@ func (w *works) close() {
 	w.dialler.wait()
 	w.StopApply()
 	if err := errors.Join(w.seeds.close(), w.m.Close()); err != nil {
-		w.opt.Log.Error(err, "the member did not end in order; its next start recovers it")
+		w.opt.Log.Error(err, "the member did not shut down cleanly; its next start recovers it")
 	}
 	w.sync.close()
 }

@@ -99,7 +99,7 @@ const sourceTries = 3
 
 // SourceFailed makes the leader send the next snapshot itself, unless the source has sent a part and may come back.
 func (s *Session) SourceFailed(ctx context.Context, err error) {
-	s.m.opt.Log.Info("no snapshot from a follower; the leader will send it", "source", s.source.Member, "error", err.Error())
+	s.m.opt.Log.Info("got no snapshot from a follower; the leader will send it", "source", s.source.Member, "error", err.Error())
 	_ = s.own(ctx, func() { // a stale session has nothing to ask for
 		s.m.sourceFailures++
 		seed := s.m.meta.State().Seed
@@ -193,12 +193,12 @@ func seedingOf(from string, p snapshot.Progress) *wire.Seeding {
 func (m *Member) install(manifest snapshot.Manifest) error {
 	if last := m.core.Log().Last(); !m.core.Promises().NeedSeed && manifest.Mark.Compare(last) < 0 {
 		m.dropSeed()
-		return fmt.Errorf("the snapshot ends in %v, this member's log in %v", manifest.Mark, last)
+		return fmt.Errorf("the snapshot ends at %v, but this member's log at %v", manifest.Mark, last)
 	}
 	err := m.replace(func() error {
 		err := snapshot.Install(m.volume.View(volume.Vital), m.meta, manifest, m.logOptions())
 		if errors.Is(err, snapshot.ErrLeftover) {
-			m.opt.Log.Error(err, "a snapshot is installed, and what it replaced could not be removed; the next start removes it")
+			m.opt.Log.Error(err, "installed a snapshot but could not remove what it replaced; the next start removes it")
 			return nil
 		}
 		return err
@@ -225,7 +225,7 @@ func (m *Member) makeRoom(ctx context.Context, s *Session, room *snapshot.NoRoom
 			m.lack = lack{room.Need, m.opt.Now().Add(lackFor), room.Error()}
 			return
 		}
-		m.opt.Log.Info("giving up the old state to make room for the snapshot", "bytes", room.Held)
+		m.opt.Log.Info("discarding the old state to make room for the snapshot", "bytes", room.Held)
 		if err = m.replace(m.meta.StartOver); err == nil {
 			err = m.core.Emptied(m.Contents().Log)
 		}

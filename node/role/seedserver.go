@@ -21,7 +21,7 @@ const (
 	turnPatience = 30 * time.Second
 )
 
-var errNoTurn = errors.New("seed: those whose turn it is do not get on here")
+var errNoTurn = errors.New("seed: the members being seeded make no progress here")
 
 // seedServer sends snapshots of this member's state machine.
 type seedServer struct {
@@ -63,7 +63,7 @@ func (s *seedServer) sweep(log logr.Logger) {
 		select {
 		case <-t.C:
 			if err := s.source.Sweep(); err != nil {
-				log.Error(err, "old checkpoints could not be removed; this is tried again")
+				log.Error(err, "could not remove old checkpoints; retrying")
 			}
 		case <-s.quit.Done():
 			return

@@ -100,7 +100,7 @@ func (m *Member) tendVolume(now time.Time) {
 	if remove := m.works.SpareSeeds(m.space.Level); remove != nil {
 		m.works.Background(remove, func(err error) {
 			if err != nil {
-				m.opt.Log.Error(err, "checkpoints could not be removed to make room; this is tried again")
+				m.opt.Log.Error(err, "could not remove checkpoints to make room; retrying")
 			}
 		})
 	}
@@ -134,7 +134,7 @@ func (m *Member) lookAtVolume(now time.Time) {
 	before := m.space.Level
 	m.space.Space, m.space.lookedAt = m.volume.Measure(), now
 	if s := m.space.Space; s.Level != before {
-		m.opt.Log.Info("how full the volume is has changed", "level", s.Level.String(), "free", s.Free, "total", s.Total)
+		m.opt.Log.Info("the volume's fill level changed", "level", s.Level.String(), "free", s.Free, "total", s.Total)
 	}
 	r := Room{Add: math.MaxInt64, Rewrite: true}
 	if s := m.space.Space; s.Total > 0 {
@@ -172,8 +172,8 @@ func (m *Member) reuse(c *Contents) {
 
 // fullText describes the full volume, and what to do about it.
 func (m *Member) fullText() string {
-	return fmt.Sprintf("the volume of %s has %s: enlarge it (spec.storage.size) or delete keys (DEL, UNLINK and FLUSHALL are "+
-		"taken, and EXPIRE while there is room for it); reads are served", m.opt.Member, m.space.String())
+	return fmt.Sprintf("the volume of %s has %s: enlarge it (spec.storage.size) or delete keys (DEL, UNLINK and FLUSHALL "+
+		"work, and EXPIRE while there is room for it); reads are served", m.opt.Member, m.space.String())
 }
 
 // disk returns what status reports about the volume.
@@ -224,7 +224,7 @@ func (m *Member) noRoomFor(err error) bool {
 		m.space.triedAt = m.opt.Now()
 		m.lookAtVolume(m.space.triedAt)
 		m.space.triedWith = m.space.Free
-		m.opt.Log.Info("the volume is full: the log takes nothing until there is room", "volume", m.space.String(), "error", err.Error())
+		m.opt.Log.Info("the volume is full: the log accepts nothing until there is room", "volume", m.space.String(), "error", err.Error())
 	}
 	return full
 }

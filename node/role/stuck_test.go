@@ -27,7 +27,7 @@ func TestAHungRoleGoroutineIsStuck(t *testing.T) {
 	if d := r.Stuck(); d < time.Hour/2 {
 		t.Fatalf("stuck for %v, although it has not come round for an hour", d)
 	}
-	if err := r.HeldUp(); err == nil || !strings.Contains(err.Error(), "nothing has moved in it for more than 1h0m0s") {
+	if err := r.HeldUp(); err == nil || !strings.Contains(err.Error(), "it has made no progress for more than 1h0m0s") {
 		t.Errorf("it says %v", err)
 	}
 	close(release)

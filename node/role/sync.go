@@ -37,7 +37,7 @@ func (m *Member) syncEnded() {
 	took := time.Duration(m.stopwatch() - m.syncBegan.Swap(0))
 	m.syncTimes.Observe(took, 1)
 	if took >= slowSync {
-		m.opt.Log.Info("the disk is slow: an fsync of the log took long, and whoever waited for what it made durable waited as long",
+		m.opt.Log.Info("the disk is slow: an fsync of the log took long and delayed the writes that waited for it",
 			"took", took.Round(time.Millisecond).String(), "position", m.Contents().Log.Last().String())
 	}
 }

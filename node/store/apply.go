@@ -151,7 +151,7 @@ func (m *Machine) admit() error {
 			return nil
 		}
 		if !waited {
-			m.opt.Log.Info("nothing more is poured until the state database catches up",
+			m.opt.Log.Info("writing no more to the state database until it catches up",
 				"memtables", known.MemTable.Size, "sublevels", known.Levels[0].Sublevels)
 		}
 		select {

@@ -21,7 +21,7 @@ import (
 var ErrDamaged = errors.New("state is damaged")
 
 const reseed = "reseed this member (remove its data directory, or annotate its pod) from a healthy one; if no other member " +
-	"holds the data, keep these files and put back a copy of the bad one"
+	"holds the data, keep these files and restore a copy of the bad one"
 
 // explain turns Pebble's reports of damage into an ErrDamaged; other errors are returned as they are.
 func explain(err error) error {

@@ -34,7 +34,7 @@ func (l pebbleLogger) Errorf(format string, args ...any) {
 // not returning, and a failed fsync must not be retried. So the process ends here, and the next start replays the log.
 func (l pebbleLogger) Fatalf(format string, args ...any) {
 	err := fmt.Errorf("state database: "+format, args...)
-	l.log.Error(err, "the state database cannot go on")
+	l.log.Error(err, "the state database cannot continue")
 	l.onError(err)
 	panic(err)
 }
@@ -50,7 +50,7 @@ func eventListener(o Options) *pebble.EventListener {
 			case errors.Is(err, pebble.ErrCancelledCompaction):
 			case durable.IsNoSpace(err): // nothing of it took effect, and the database retries
 				full.Do(func() {
-					o.Log.Info("the volume has no room for a flush or compaction, which is tried again until it has", "error", err.Error())
+					o.Log.Info("the volume has no room for a flush or compaction; retrying until it has", "error", err.Error())
 				})
 			default:
 				o.OnError(fmt.Errorf("state database, in the background: %w", err))

@@ -91,7 +91,7 @@ func (m *Machine) settled() bool { return *m.ceiling.Load() == *m.poured.Load() 
 // without room takes them only once it has room.
 const settleWithin = 5 * time.Second
 
-var errUnsettled = errors.New("the database does not take what was written last, as when its volume is full: keys cannot be listed")
+var errUnsettled = errors.New("the database does not accept the latest writes, for example because its volume is full: keys cannot be listed")
 
 // settling is the pour that readers wait for. There is one at a time, however many readers there are.
 type settling struct {

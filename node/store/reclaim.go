@@ -50,10 +50,10 @@ func (m *Machine) Reclaim() error {
 	case m.closing.Err() != nil:
 		return ErrClosed
 	case durable.IsNoSpace(err), errors.Is(err, context.DeadlineExceeded):
-		m.opt.Log.Info("not all that was deleted could be given back to the volume", "error", err.Error())
+		m.opt.Log.Info("could not return all deleted space to the volume", "error", err.Error())
 		return nil
 	default:
-		return fmt.Errorf("give back what was deleted: %w", err)
+		return fmt.Errorf("return deleted space: %w", err)
 	}
 }
 

@@ -124,7 +124,7 @@ func decode(data []byte) (State, error) {
 	var version, length int
 	var sum uint32
 	if _, err := fmt.Sscanf(string(head), "rstore-meta v%d %d %08x", &version, &length, &sum); err != nil || !ok {
-		return State{}, fmt.Errorf("%w: its first line is none", ErrCorrupt)
+		return State{}, fmt.Errorf("%w: its first line is malformed", ErrCorrupt)
 	}
 	if version != formatVersion {
 		return State{}, fmt.Errorf("%w: version %d, this program reads %d", ErrVersion, version, formatVersion)

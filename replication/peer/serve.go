@@ -241,8 +241,8 @@ func writeAppends(ctx context.Context, conn net.Conn, s *Stream, acks <-chan err
 func long(recs []replication.Record) bool { return len(recs) > 0 && len(recs[0].Raw) > maxBatch }
 
 var (
-	errHung = errors.New("this leader's disk hangs: it is not to be heard by a record that arrives")
-	errDeaf = errors.New("this leader hears too few voters, and has to say so")
+	errHung = errors.New("this leader's disk hangs")
+	errDeaf = errors.New("this leader hears too few voters")
 )
 
 // mute returns a function that is called between the pieces of a large record. It returns an error if nothing more may

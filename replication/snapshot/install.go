@@ -12,7 +12,7 @@ import (
 )
 
 // ErrLeftover means that the seed is installed, but the previous generation could not be removed. The next start tries again.
-var ErrLeftover = errors.New("old generation is not removed")
+var ErrLeftover = errors.New("could not remove the old generation")
 
 // ErrNotReceived means that the seed to be installed is not the one that META names, or its files are not all there.
 var ErrNotReceived = errors.New("snapshot was not received")

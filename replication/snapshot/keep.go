@@ -49,7 +49,7 @@ func (s *Source) Spare(l volume.Level) (remove func() error) {
 	if len(gone) == 0 {
 		return nil
 	}
-	s.o.Logf("the volume is %s: removing %d checkpoints that nobody is being sent", strings.ToLower(l.String()), len(gone))
+	s.o.Logf("the volume is %s: removing %d checkpoints that are not being sent", strings.ToLower(l.String()), len(gone))
 	return func() error { return s.remove(gone) }
 }
 

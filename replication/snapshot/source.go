@@ -247,7 +247,7 @@ func (s *Source) existing(id string, least replication.Position) (*checkpoint, e
 	}
 	if best == nil && busy >= mostKept {
 		if best = newest; best == nil {
-			return nil, fmt.Errorf("%w: %d checkpoints are being sent, and none of them serves", ErrRefused, busy)
+			return nil, fmt.Errorf("%w: %d checkpoints are being sent, but none of them fits this member", ErrRefused, busy)
 		}
 	}
 	if best != nil {
@@ -287,7 +287,7 @@ func (s *Source) newCheckpoint(least replication.Position) (*checkpoint, error) 
 	if err == nil {
 		m := Manifest{Version: manifestVersion, ID: id, Store: s.o.Store, Mark: mark, Epochs: epochs}
 		if mark == (replication.Mark{}) && !s.o.Holds(mark) {
-			err = fmt.Errorf("%w: the state is empty, and the log does not begin at its beginning", ErrRefused)
+			err = fmt.Errorf("%w: the state is empty, but the log does not start at the beginning", ErrRefused)
 		} else if mark.Position < least {
 			err = fmt.Errorf("%w: the state is at %v, the snapshot must reach %d", ErrRefused, mark, least)
 		} else if err = m.addFiles(s.o.FS, dir); err == nil {

@@ -234,5 +234,5 @@ func (r *recovery) checkLinks() error {
 	return nil
 }
 
-const reseedOrRestore = "put the missing or damaged file back, or reseed this member (remove its data directory) from a " +
+const reseedOrRestore = "restore the missing or damaged file, or reseed this member (remove its data directory) from a " +
 	"healthy one; if no other member holds the data, keep these files and read the recovery guide first"

@@ -277,7 +277,7 @@ func (r *QuarantineReader) init(path string) error {
 	}
 	q, n, err := decodeQuarantine(head)
 	if err != nil {
-		return fmt.Errorf("offset 0: %w; put back a copy of the file if there is one: what it held is nowhere else", err)
+		return fmt.Errorf("offset 0: %w; restore a copy of the file if there is one: its contents exist nowhere else", err)
 	}
 	q.Path, q.Bytes, q.Time = path, info.Size(), info.ModTime()
 	r.Quarantine, r.c.at = q, place{off: int64(n), prev: q.Base}
@@ -293,7 +293,7 @@ func (r *QuarantineReader) Next() (replication.Record, error) {
 	rec, err := r.c.next()
 	if err != nil {
 		return replication.Record{}, fmt.Errorf("%w: %s, offset %d, after position %d of up to %d: %w; what comes before is intact, "+
-			"what follows is in this file only: put back a copy of it if there is one", errQuarantine, r.Path, at.off,
+			"what follows exists only in this file: restore a copy of it if there is one", errQuarantine, r.Path, at.off,
 			at.prev.Position, r.Last.Position, err)
 	}
 	return rec, nil

@@ -88,8 +88,8 @@ func scrubbed(v view, at place, err error) error {
 		return stopped.error
 	}
 	v.s.suspect.Store(true)
-	return damaged(v.s.path, at, err, "look at the machine and the storage behind the volume. This member removes the segment once its "+
-		"state machine holds what was in it; followers that lack it take a snapshot then")
+	return damaged(v.s.path, at, err, "check the machine and the storage behind the volume. This member removes the segment once its "+
+		"state machine holds its contents; followers that lack it then take a snapshot")
 }
 
 // paced calls pace before each read.

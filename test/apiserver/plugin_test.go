@@ -155,7 +155,7 @@ var _ = Describe("kubectl rstore", Ordered, func() {
 		session := run(4, "failover", "orders", "--timeout", "5s")
 		Expect(session.Err).To(gbytes.Say(`blocked by FenceQuorumMissing: orders-3 does not answer`))
 		Expect(stored(ctx, "orders").Annotations).To(HaveKeyWithValue(api.AnnotationFailover, api.FailoverToAny))
-		Expect(run(1, "failover", "orders").Err).To(gbytes.Say("another request is under way"))
+		Expect(run(1, "failover", "orders").Err).To(gbytes.Say("another request is in progress"))
 	})
 
 	It("asks for nothing that cannot be", func(ctx SpecContext) {
@@ -175,7 +175,7 @@ var _ = Describe("kubectl rstore", Ordered, func() {
 		s.Annotations = map[string]string{api.AnnotationReconcile: api.ReconcileDisabled}
 		Expect(k8s.Update(ctx, s)).To(Succeed())
 		for _, verb := range []string{"failover", "fence", "unfence", "restart", "hibernate", "wake"} {
-			Expect(run(1, verb, "orders").Err).To(gbytes.Say("the operator was told to leave store orders alone"))
+			Expect(run(1, verb, "orders").Err).To(gbytes.Say("the operator is told to leave store orders alone"))
 		}
 		Expect(stored(ctx, "orders").Fenced()).To(BeFalse())
 	})

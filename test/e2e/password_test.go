@@ -55,7 +55,7 @@ var _ = Describe("day 2: a password of clients", func() {
 		password(ctx, store, "second password\n")
 		each(ctx, store, "first password", MatchError(ContainSubstring("WRONGPASS")))
 		password(ctx, store, "\n")
-		t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonMemberProblem, "passwords stay as they are", "0 passwords")
+		t.sees(ctx, v1alpha1.ConditionDegraded, metav1.ConditionTrue, v1alpha1.ReasonMemberProblem, "passwords stay unchanged", "0 passwords")
 		password(ctx, store, "second password\n")
 		ready(ctx, store)
 		t.rolls(ctx, "no password", func() error {

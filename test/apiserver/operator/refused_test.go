@@ -55,7 +55,7 @@ var _ = Describe("a store whose new pods the API server refuses", func() {
 		s := newSite(ctx, "")
 		before, epoch := s.uids(ctx), s.record(ctx).Epoch
 		s.change(ctx, func(o *api.ReplicatedStore) { o.Spec.Scheduling.PriorityClassName = "nowhere-" + s.namespace })
-		s.refusal(ctx, "3 members are to be restarted, and the API server refuses the new pods: ")
+		s.refusal(ctx, "3 members are to be restarted, but the API server rejects the new pods: ")
 		s.refusal(ctx, "no PriorityClass with name nowhere-")
 
 		s.change(ctx, func(o *api.ReplicatedStore) {

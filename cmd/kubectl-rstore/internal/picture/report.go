@@ -59,7 +59,7 @@ func timeline(b *strings.Builder, r *api.FailoverReport) {
 		fmt.Fprintf(b, "  %23s  %-10s%s\n", "+"+took.Round(time.Millisecond).String(), s.what, share(took, r))
 		last = s.at
 	}
-	fmt.Fprintf(b, "  %23s  in all\n", last.Sub(r.DetectedTime.Time).Round(time.Millisecond))
+	fmt.Fprintf(b, "  %23s  total\n", last.Sub(r.DetectedTime.Time).Round(time.Millisecond))
 }
 
 // shareCells is the width of the bar of a step that took the whole time.

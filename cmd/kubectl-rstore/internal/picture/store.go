@@ -60,11 +60,11 @@ func headline(b *strings.Builder, s *api.ReplicatedStore, now time.Time) {
 	}
 	fmt.Fprintf(b, ", lease %ds; reads %s.\n", s.Spec.LeaseDuration(), s.Spec.Reads.Consistency)
 	if c := st.Counters; c.Failovers+c.Handovers+c.Failed > 0 {
-		fmt.Fprintf(b, "  So far %d failovers (%d lost writes, or may have), %d handovers, %d failed attempts.\n",
+		fmt.Fprintf(b, "  So far %d failovers (%d lost or may have lost writes), %d handovers, %d failed attempts.\n",
 			c.Failovers, c.Lossy, c.Handovers, c.Failed)
 	}
 	if st.ObservedGeneration != s.Generation {
-		b.WriteString("  The operator has not taken up the newest spec yet.\n")
+		b.WriteString("  The operator has not applied the latest spec yet.\n")
 	}
 }
 
@@ -75,7 +75,7 @@ func acknowledgement(s *api.ReplicatedStore) string {
 	}
 	rule := s.Status.Replication
 	if s.Status.Leader == "" {
-		return "Nobody leads: no write is acknowledged." + before(rule)
+		return "No member leads: no write is acknowledged." + before(rule)
 	}
 	text := "A write is acknowledged by the leader alone (asynchronous)."
 	if rule.Number > 0 {
@@ -85,7 +85,7 @@ func acknowledgement(s *api.ReplicatedStore) string {
 		text += fmt.Sprintf(" LOWERED from %d (Preferred).", s.Spec.SynchronousNumber())
 	}
 	if rule.Changing {
-		text += " The rule is changing: the older one holds too."
+		text += " The rule is changing: the older one still applies too."
 	}
 	return text
 }

@@ -72,7 +72,7 @@ func NewCommand() *cobra.Command {
 func newRoot(connect connector) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "kubectl-rstore",
-		Short: "Look after ReplicatedStores",
+		Short: "Manage ReplicatedStores",
 		Annotations: map[string]string{
 			cobra.CommandDisplayNameAnnotation: "kubectl rstore",
 		},

@@ -34,9 +34,9 @@ func newFailover(connect connector) *cobra.Command {
 	r := request{}
 	c := &cobra.Command{
 		Use:   "failover NAME",
-		Short: "Give a store another leader, and follow the request until it has a result",
-		Long: `Asks the operator for another leader, by annotation. If the leader lives, this is a planned handover: writes pause until the
-new leader holds everything, and nothing is lost. Otherwise it is a failover, also in failover mode Manual.
+		Short: "Change the leader of a store, and wait for the result",
+		Long: `Asks the operator for another leader, by annotation. If the leader is alive, this is a planned handover: writes pause until the
+new leader has every write, and nothing is lost. Otherwise it is a failover, even in failover mode Manual.
 
 Exit code: 0 succeeded, 2 refused, 3 failed (nothing changed, or another member than --to leads), 4 no result within --timeout,
 1 any other error.`,
@@ -50,7 +50,7 @@ Exit code: 0 succeeded, 2 refused, 3 failed (nothing changed, or another member 
 		},
 	}
 	c.Flags().StringVar(&r.to, "to", api.FailoverToAny, "member that should lead")
-	c.Flags().DurationVar(&r.timeout, "timeout", 2*time.Minute, "how long to follow the request, which stands afterwards")
+	c.Flags().DurationVar(&r.timeout, "timeout", 2*time.Minute, "how long to follow the request; it stands afterwards")
 	c.Flags().BoolVar(&r.wait, "wait", true, "follow until there is a result")
 	return c
 }
@@ -79,13 +79,13 @@ func (s session) failover(ctx context.Context, name string, r request) error {
 // allowed returns an error for a request that would get no result, or the result of another request.
 func allowed(store *api.ReplicatedStore, to string) error {
 	if other := store.Annotations[api.AnnotationFailover]; other != "" {
-		return fmt.Errorf("another request is under way: annotation %s is %q", api.AnnotationFailover, other)
+		return fmt.Errorf("another request is in progress: annotation %s is %q", api.AnnotationFailover, other)
 	}
 	if err := heeded(store); err != nil {
 		return err
 	}
 	if store.Fenced() {
-		return fmt.Errorf("store %s is fenced, and nobody leads it: unfence it first", store.Name)
+		return fmt.Errorf("store %s is fenced and has no leader: unfence it first", store.Name)
 	}
 	if to == api.FailoverToAny {
 		return nil
@@ -96,7 +96,7 @@ func allowed(store *api.ReplicatedStore, to string) error {
 // heeded returns an error if the operator was told to leave the store alone, and so would ignore any request.
 func heeded(store *api.ReplicatedStore) error {
 	if store.Paused() {
-		return fmt.Errorf("the operator was told to leave store %s alone, and would do nothing: annotation %s is %q",
+		return fmt.Errorf("the operator is told to leave store %s alone and would ignore the request: annotation %s is %q",
 			store.Name, api.AnnotationReconcile, api.ReconcileDisabled)
 	}
 	return nil
@@ -202,7 +202,7 @@ func (n *narrator) tell(store *api.ReplicatedStore) error {
 	waiting := store.Annotations[api.AnnotationFailover] != ""
 	if waiting && !n.warned && since > unseenAfter && store.Status.Phase == api.PhaseReady {
 		n.warned = true
-		_, err := fmt.Fprintf(n.out, "%6.1fs  the operator has not taken up the request yet: is it running?\n", since.Seconds())
+		_, err := fmt.Fprintf(n.out, "%6.1fs  the operator has not picked up the request yet: is it running?\n", since.Seconds())
 		return err
 	}
 	return nil

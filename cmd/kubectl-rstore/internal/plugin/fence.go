@@ -21,8 +21,8 @@ func newFence(connect connector) *cobra.Command {
 		Use:   "fence NAME [MEMBER]",
 		Short: "Stop a store from serving, or keep one member from leading, until unfence",
 		Long: `Without MEMBER, every member of the store is fenced: no writes and no linearizable reads are served. With MEMBER, that member
-hands over leadership if it leads, and is no longer elected; it goes on following, and votes only if there are too few others. The
-fence of a member is an annotation on its pod: a pod that is created anew is not fenced.`,
+hands over leadership if it leads, and is no longer elected; it keeps following, and votes only if there are too few others. The
+fence of a member is an annotation on its pod: a recreated pod is not fenced.`,
 		Args: cobra.RangeArgs(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return fence(cmd, connect, args, new(api.FencedTrue))

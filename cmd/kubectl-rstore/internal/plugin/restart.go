@@ -14,7 +14,7 @@ func newRestart(connect connector) *cobra.Command {
 		Use:   "restart NAME",
 		Short: "Restart every member, one at a time, the leader last",
 		Long: `Every member's pod is recreated: followers first, each once the store is whole again, and the leader last, after a planned
-handover. If spec.image is empty, the members take up the operator's current image.`,
+handover. If spec.image is empty, the members get the operator's current image.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := connect(cmd)

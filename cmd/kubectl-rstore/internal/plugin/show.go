@@ -14,11 +14,11 @@ func newStatus(connect connector) *cobra.Command {
 	var everywhere bool
 	c := &cobra.Command{
 		Use:   "status [NAME | --all-namespaces]",
-		Short: "Show a store: leader, members, conditions and last failover. Without NAME: every store of the namespace, or of all",
+		Short: "Show a store: leader, members, conditions and last failover. Without NAME: every store of the namespace, or of all namespaces",
 		Args:  cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if everywhere && len(args) == 1 {
-				return errors.New("a store of a name is in one namespace: leave --all-namespaces out")
+				return errors.New("NAME and --all-namespaces exclude each other")
 			}
 			s, err := connect(cmd)
 			if err != nil {
@@ -71,7 +71,7 @@ func (s session) showAll(cmd *cobra.Command) error {
 func newReport(connect connector) *cobra.Command {
 	return &cobra.Command{
 		Use:   "report NAME",
-		Short: "Show what the last change of leader did and what it cost",
+		Short: "Show how the last change of leader went and what it cost",
 		Args:  cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s, err := connect(cmd)
