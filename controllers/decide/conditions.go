@@ -130,10 +130,8 @@ func (d *decision) available(rec Record, p Plan) judgement {
 	if s.Disk.Level == wire.DiskFull {
 		return judgement{false, v1alpha1.ReasonStorageFull, fmt.Sprintf("The leader's volume is full: %s. Writes that add data are rejected; reads, DEL, UNLINK and FLUSHALL still work.", volume(leader.Name, s.Disk))}
 	}
-	for _, r := range rec.Rules {
-		if d.live(s, r.Voters) < r.K {
-			return judgement{false, v1alpha1.ReasonVotersMissing, d.writesWait(rec, r)}
-		}
+	if r, short := d.tooFewVoters(rec); short {
+		return judgement{false, v1alpha1.ReasonVotersMissing, d.writesWait(rec, r)}
 	}
 	if j := d.unreachable(rec); j.reason != "" {
 		return j
@@ -150,7 +148,7 @@ func (d *decision) writesWait(rec Record, r replication.Rule) string {
 		switch {
 		case d.hears(leader, v):
 		case m.fresh() == nil:
-			missing = append(missing, d.trouble(m))
+			missing = append(missing, d.trouble(rec, m))
 		default:
 			missing = append(missing, cmp.Or(d.whyNotCaughtUp(rec, m), "the leader does not hear "+v.Member))
 		}

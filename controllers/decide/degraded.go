@@ -83,7 +83,7 @@ func (d *decision) shortOf(rec Record) (missing, lagging, quarantined []string) 
 	for _, m := range d.roster(rec) {
 		s := m.fresh()
 		if s == nil {
-			missing = append(missing, d.trouble(m))
+			missing = append(missing, d.trouble(rec, m))
 			continue
 		}
 		if s.Quarantined > 0 {
@@ -130,9 +130,12 @@ func (d *decision) problems(rec Record) judgement {
 	return judgement{true, reason, strings.Join(texts, "; ") + "."}
 }
 
-func (d *decision) trouble(m Member) string {
+func (d *decision) trouble(rec Record, m Member) string {
 	if m.waitsForClaim() {
 		return m.Name + " has no pod: " + m.whyClaimStays()
+	}
+	if m.Pod == nil && d.expendable(rec)[m.Name] {
+		return fmt.Sprintf("%s has no pod: it is to be removed, because spec.replicas is %d", m.Name, d.Store.Spec.Size())
 	}
 	if m.Pod == nil {
 		return cmp.Or(d.cannotBeMade(m.Name), m.Name+" has no pod")

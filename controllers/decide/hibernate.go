@@ -200,7 +200,7 @@ func (d *decision) waking(rec Record, ev evidence) string {
 	var missing []string
 	for _, m := range d.able(rec) {
 		if _, ok := ev[m.Name]; !ok {
-			missing = append(missing, d.trouble(m))
+			missing = append(missing, d.trouble(rec, m))
 		}
 	}
 	if there := len(d.able(rec)); there < d.Store.Spec.Size() {

@@ -50,7 +50,7 @@ func (d *decision) wanted(rec Record) int {
 // pod is being deleted is waited for, because two pods must never share a volume.
 func (d *decision) create(rec Record, s State, size int) []Action {
 	var out []Action
-	surplus := d.surplus(rec)
+	expendable := d.expendable(rec)
 	for _, m := range d.byOrdinal() {
 		if m.Pod != nil && m.Pod.Orphaned {
 			out = append(out, DeletePod{m.Name, m.Pod.UID, "it belongs to no store"})
@@ -59,7 +59,7 @@ func (d *decision) create(rec Record, s State, size int) []Action {
 	members := d.able(rec)
 	for _, m := range members {
 		switch {
-		case m.Pod == nil && !surplus[m.Name] && !m.waitsForClaim():
+		case m.Pod == nil && !expendable[m.Name] && !m.waitsForClaim():
 			out = append(out, CreateMember{m.Name, m.Ordinal})
 		case m.Pod != nil && m.Pod.Failed && !m.Pod.Deleting && !d.resting[m.Name]:
 			out = append(out, DeletePod{m.Name, m.Pod.UID, "it has ended and will not run again"})
@@ -68,7 +68,7 @@ func (d *decision) create(rec Record, s State, size int) []Action {
 			out = append(out, DeletePod{m.Name, m.Pod.UID, "its claim is gone, and it cannot be scheduled without one"})
 		}
 	}
-	out = append(out, d.cure(rec, s, surplus)...)
+	out = append(out, d.cure(rec, s, expendable)...)
 	for _, ordinal := range d.freeOrdinals(members)[:max(0, size-len(members))] {
 		name := v1alpha1.MemberName(d.Store.Name, ordinal)
 		if !d.Members[name].waitsForClaim() {
@@ -83,14 +83,14 @@ func (d *decision) create(rec Record, s State, size int) []Action {
 // and hold is in their claims, so nothing is lost. Silence alone is not a reason: a member that replays its log is silent
 // too. While a leader is being chosen nobody is made to wait for a trial. Under a leader, a member that is to be reseeded is
 // reseeded first (see reseed).
-func (d *decision) cure(rec Record, s State, surplus map[string]bool) []Action {
+func (d *decision) cure(rec Record, s State, expendable map[string]bool) []Action {
 	if s == Fencing || s == Promoting || s == Suspecting {
 		return nil
 	}
 	led := d.Members[rec.Leader.Member].leads(rec)
 	for _, m := range d.able(rec) {
 		switch {
-		case !d.curable(m) || m.Pod.Failed || m.lacksClaim() || surplus[m.Name] || led && m.Pod.Reseed || m.losesData():
+		case !d.curable(m) || m.Pod.Failed || m.lacksClaim() || expendable[m.Name] || led && m.Pod.Reseed || m.losesData():
 		case d.Trial.rests(m.Name) == 0:
 			return []Action{TryPod{m.Name, m.Ordinal}}
 		case d.Trial.Refused == "":

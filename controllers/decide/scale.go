@@ -2,6 +2,7 @@ package decide
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
@@ -70,6 +71,18 @@ func (d *decision) surplus(rec Record) map[string]bool {
 	out := map[string]bool{}
 	for _, m := range followers[:min(excess, len(followers))] {
 		out[m.Name] = true
+	}
+	return out
+}
+
+// expendable returns the surplus members that need not be made again. While the recorded leader does not lead, the fence
+// condition may need every member that the record counts on and that has its volume; while too few voters answer, so may
+// writes.
+func (d *decision) expendable(rec Record) map[string]bool {
+	out := maps.Clone(d.surplus(rec))
+	_, short := d.tooFewVoters(rec)
+	if short || !d.Members[rec.Leader.Member].leads(rec) {
+		maps.DeleteFunc(out, func(name string, _ bool) bool { return d.counted(rec, name) && d.Members[name].keepsVolume() })
 	}
 	return out
 }

@@ -208,6 +208,18 @@ func (d *decision) live(leader *wire.Status, voters []replication.Voter) int {
 	return n
 }
 
+// tooFewVoters returns a rule that the live voters cannot meet, if the leader answers and there is one.
+func (d *decision) tooFewVoters(rec Record) (replication.Rule, bool) {
+	if s := d.Members[rec.Leader.Member].fresh(); s != nil {
+		for _, r := range rec.Rules {
+			if d.live(s, r.Voters) < r.K {
+				return r, true
+			}
+		}
+	}
+	return replication.Rule{}, false
+}
+
 func (d *decision) hears(leader *wire.Status, v replication.Voter) bool {
 	f, ok := leader.Followers[v.Member]
 	return ok && f.Incarnation == v.Incarnation && !f.Seeding && !d.Members[v.Member].hung() &&
