@@ -114,6 +114,9 @@ func (d *decision) fencing(rec Record) Plan {
 		}
 		if len(ask) > 0 {
 			d.keepTiming(unmet)
+			for _, name := range rec.EveryMember {
+				d.keepTiming(unfenced(name))
+			}
 			reason := v1alpha1.ReasonFailoverStarted
 			if rec.Kind == v1alpha1.KindWake {
 				reason = v1alpha1.ReasonWaking
