@@ -148,7 +148,7 @@ func (d *decision) tend(rec Record) Plan {
 		d.keepsUp(rec, m) // as above
 	}
 	for _, step := range []func(Record) (Plan, bool){
-		d.configure, d.requested, d.evacuate, d.changeRules, d.reseed, d.scaleDown, d.update, d.returnHome, d.forgetLoss,
+		d.configure, d.requested, d.evacuate, d.changeRules, d.reseed, d.removeSurplus, d.update, d.returnHome, d.forgetLoss, d.scaleDown,
 	} {
 		if p, ok := step(rec); ok {
 			return p

@@ -114,6 +114,9 @@ func (d *decision) fencing(rec Record) Plan {
 		}
 		if len(ask) > 0 {
 			d.keepTiming(unmet)
+			for _, name := range rec.EveryMember {
+				d.keepTiming(unfenced(name))
+			}
 			reason := v1alpha1.ReasonFailoverStarted
 			if rec.Kind == v1alpha1.KindWake {
 				reason = v1alpha1.ReasonWaking
@@ -163,7 +166,8 @@ func (d *decision) fencing(rec Record) Plan {
 
 // firstRule is the first rule of a new leadership. Its voters are those members of the newest binding leadership (its voters
 // and its leader) that answered the fence with data: they can acknowledge at once. Everybody else is added once caught up.
-// Voters that a person took out leave once the others can commit without them (see wantedRule).
+// Voters that a person took out leave once the others can commit without them (see wantedRule). A number that was being
+// lowered, and has been put back since, is not lowered (see finishRules).
 func (d *decision) firstRule(rec Record, leader replication.Voter, ev evidence) replication.Rule {
 	spec := d.Store.Spec
 	rule := replication.Rule{K: spec.SynchronousNumber(), Voters: []replication.Voter{}}
@@ -172,7 +176,7 @@ func (d *decision) firstRule(rec Record, leader replication.Voter, ev evidence) 
 		return rule
 	}
 	newest := ls[len(ls)-1]
-	rule.K = newest.Rules[len(newest.Rules)-1].K
+	rule.K = max(newest.Rules[len(newest.Rules)-1].K, min(newest.Rules[0].K, rule.K))
 	counted := []replication.Voter{newest.Leader}
 	for _, r := range newest.Rules {
 		counted = append(counted, r.Voters...)

@@ -36,10 +36,7 @@ func (d *decision) follow(rec Record) []Action {
 // Service stays as it is. A Service that belongs to somebody else is pointed nowhere.
 func (d *decision) route(rec Record) []Action {
 	if d.ServiceTaken {
-		if d.Route == nil || *d.Route == (Route{}) {
-			return nil
-		}
-		return []Action{RouteClients{}}
+		return d.leadTo("")
 	}
 	if rec.Phase != PhasePromoting && rec.Phase != PhaseStable {
 		return d.leadNowhere()
@@ -85,7 +82,8 @@ func (d *decision) leadNowhere() []Action {
 	return []Action{RouteClients{}}
 }
 
-// leadTo points the -rw Service to a member, or nowhere if the member has no address or somebody else has answered there.
+// leadTo points the -rw Service to a member, or nowhere if the member has no address, somebody else has answered there, or
+// the Service belongs to somebody else.
 //
 // When a leader is lost this comes first, before it is certain who will be elected: clients that connect wait at that member
 // until some member takes writes, and are then forwarded. Clients wait for the route, and kube-proxy applies changes only
@@ -98,6 +96,10 @@ func (d *decision) leadTo(member string) []Action {
 		want = Route{m.Pod.UID, m.Pod.IP}
 	}
 	switch {
+	case d.ServiceTaken && (d.Route == nil || *d.Route == (Route{})):
+		return nil
+	case d.ServiceTaken:
+		return []Action{RouteClients{}}
 	case m.reachable() && m.Probe.Foreign && d.Route != nil && *d.Route == want:
 		return []Action{RouteClients{}}
 	case m.reachable() && (m.Probe.Foreign || m.Probe.Unmet):

@@ -59,7 +59,7 @@ func (d *decision) everyMemberGate(rec Record, ev evidence, pass *passage) *gate
 		}
 		if m := d.Members[name]; !answers && (m.Pod != nil || m.keepsVolume()) {
 			late = append(late, name)
-			waited = waited && (m.fresh() != nil || m.lately() == nil) // a member that only missed a look is still waited for
+			waited = d.givenUp(m) && waited
 		}
 	}
 	allowed := d.Store.Spec.Failover.DataLoss == v1alpha1.DataLossAllow && d.expiredBeyondDoubt()
@@ -71,7 +71,7 @@ func (d *decision) everyMemberGate(rec Record, ev evidence, pass *passage) *gate
 		return nil
 	case allowed:
 		return &gate{v1alpha1.ReasonRecordLost, fmt.Sprintf("No record says which members hold every acknowledged write: waiting for %s to answer. Because spec.failover.dataLoss is Allow, "+
-			"the store goes on without them once others have answered with data for %s.", strings.Join(late, ", "), wakePatience)}
+			"the store goes on without them once others have answered with data for %s; a member that answers but cannot be fenced gets that long too.", strings.Join(late, ", "), wakePatience)}
 	default:
 		what, instead := "The authority record was lost", ""
 		if r := d.Lease.Record; r == nil || len(r.EveryMember) == 0 {
@@ -84,6 +84,19 @@ func (d *decision) everyMemberGate(rec Record, ev evidence, pass *passage) *gate
 			"(override: spec.failover.dataLoss Allow%s).", what, strings.Join(missing, ", "), instead)}
 	}
 }
+
+// givenUp reports whether a member without which a lost record cannot be replaced is not waited for any longer. One that
+// only missed a look, or whose disk was too slow for a fence or two, is.
+func (d *decision) givenUp(m Member) bool {
+	if m.fresh() != nil {
+		return d.lasting(unfenced(m.Name), wakePatience)
+	}
+	d.keepTiming(unfenced(m.Name))
+	return m.lately() == nil
+}
+
+// unfenced is the fact that a member answers and could not be fenced.
+func unfenced(name string) string { return name + " answers, and is not fenced" }
 
 // factAnswered is timed from when the first member answers with data while no record tells who else has some.
 const factAnswered = "members answer with data, and no record tells who else has some"

@@ -15,18 +15,23 @@ func TestClientsAreLedToWhereTheMemberAnswered(t *testing.T) {
 		probe Probe
 		route *Route
 		want  []Action
+		taken bool
 	}{
-		"it has answered there":                             {Probe{}, &old, to},
-		"it has, and is led to":                             {Probe{}, &here, nil},
-		"not yet, and clients are led there":                {Probe{Unmet: true}, &here, nil},
-		"not yet, and clients are led to another member":    {Probe{Unmet: true}, &other, nil},
-		"not yet, and clients are led where nobody is now":  {Probe{Unmet: true}, &old, nobody},
-		"not yet, and clients are led nowhere":              {Probe{Unmet: true}, &Route{}, nil},
-		"somebody else has, and clients are led there":      {Probe{Unmet: true, Foreign: true}, &here, nobody},
-		"somebody else has, and clients are led nowhere":    {Probe{Unmet: true, Foreign: true}, &Route{}, nil},
-		"somebody else has, and clients are led to another": {Probe{Unmet: true, Foreign: true}, &other, nil},
+		"it has answered there":                             {Probe{}, &old, to, false},
+		"it has, and is led to":                             {Probe{}, &here, nil, false},
+		"not yet, and clients are led there":                {Probe{Unmet: true}, &here, nil, false},
+		"not yet, and clients are led to another member":    {Probe{Unmet: true}, &other, nil, false},
+		"not yet, and clients are led where nobody is now":  {Probe{Unmet: true}, &old, nobody, false},
+		"not yet, and clients are led nowhere":              {Probe{Unmet: true}, &Route{}, nil, false},
+		"somebody else has, and clients are led there":      {Probe{Unmet: true, Foreign: true}, &here, nobody, false},
+		"somebody else has, and clients are led nowhere":    {Probe{Unmet: true, Foreign: true}, &Route{}, nil, false},
+		"somebody else has, and clients are led to another": {Probe{Unmet: true, Foreign: true}, &other, nil, false},
+		"the Service is not ours, and leads there":          {Probe{}, &here, nobody, true},
+		"the Service is not ours, and leads elsewhere":      {Probe{}, &old, nobody, true},
+		"the Service is not ours, and leads nowhere":        {Probe{}, &Route{}, nil, true},
+		"the Service is not ours, and never led anywhere":   {Probe{}, nil, nil, true},
 	} {
-		d := &decision{Observed: Observed{Route: tc.route, Members: map[string]Member{
+		d := &decision{Observed: Observed{Route: tc.route, ServiceTaken: tc.taken, Members: map[string]Member{
 			"orders-1": {Name: "orders-1", Pod: &Pod{UID: here.UID, IP: here.IP}, Probe: tc.probe},
 			"orders-2": {Name: "orders-2", Pod: &Pod{UID: other.UID, IP: other.IP}},
 		}}}

@@ -69,3 +69,27 @@ func TestLeaderLostWhileItsNumberIsLowered(t *testing.T) {
 		t.Errorf("%s: %s", b.Reason, b.Message)
 	}
 }
+
+// TestANumberThatIsPutBackAfterItsLeaderWasLost: the leader is lost while both rules are recorded, the number is put back,
+// and the leader returns and is elected again. It must not begin with the weaker rule.
+func TestANumberThatIsPutBackAfterItsLeaderWasLost(t *testing.T) {
+	w := lowering(t)
+	w.cluster.Vanish("orders-1")
+	w.run(30 * time.Second)
+	w.synchronous(1)
+	w.run(5 * time.Second)
+	for _, o := range []string{"orders-2", "orders-3"} {
+		w.cluster.Cut("orders-1", o)
+		w.cluster.Cut(o, "orders-1")
+	}
+	w.cluster.Start("orders-1", "orders-1")
+	w.until("another epoch", func() bool { return w.rec().Epoch > 1 && w.rec().Phase != decide.PhaseFencing })
+	before := w.cluster.Acknowledged()
+	w.run(5*time.Second, w.writing)
+	if r := w.rec(); len(r.Rules) != 1 || r.Rules[0].K != 1 || w.cluster.Acknowledged() != before {
+		t.Errorf("%s leads epoch %d by %v, and acknowledged %d writes alone", r.Leader.Member, r.Epoch, r.Rules, w.cluster.Acknowledged()-before)
+	}
+	w.cluster.HealAll()
+	w.untilState(decide.Stable)
+	w.write()
+}

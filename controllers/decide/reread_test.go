@@ -115,3 +115,34 @@ func TestMembersAreListedAnewBeforeAStoreIsBegun(t *testing.T) {
 		t.Errorf("%v: %+v", op.plan.Outcome(), op.plan.Reread)
 	}
 }
+
+// A person asks on a pod for its data to be discarded, and may have taken that back since: the cache decides neither that
+// its claim goes nor that its pod does.
+func TestMembersAreListedAnewBeforeDataIsDiscarded(t *testing.T) {
+	w := started(t, 3, 1)
+	w.run(2 * time.Second)
+	w.pods["orders-3"].Reseed = true
+	op, claim, pod := w.ops[0], false, false
+	for n := 0; n < 50 && !pod; n++ {
+		w.cluster.Settle()
+		w.renew()
+		op.pass = decide.Pass{}
+		op.observe()
+		op.seen.Cached.Members = true
+		op.decide()
+		for _, a := range op.plan.Actions {
+			_, c := a.(decide.DeleteClaim)
+			_, p := a.(decide.DeletePod)
+			claim, pod = claim || c, pod || p
+			if (c || p) && !op.plan.Reread.Members {
+				t.Errorf("%v, as a cache says", a)
+			}
+		}
+		if op.act(-1) != nil {
+			t.Fatal(w.tail())
+		}
+	}
+	if !claim || !pod {
+		t.Fatalf("nothing is discarded: %s", w.tail())
+	}
+}

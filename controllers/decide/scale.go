@@ -115,6 +115,12 @@ func (d *decision) scaleDown(rec Record) (Plan, bool) {
 	return d.dropClaims(rec)
 }
 
+// removeSurplus is scaleDown without its waits: what is waited for may need an update first.
+func (d *decision) removeSurplus(rec Record) (Plan, bool) {
+	p, ok := d.scaleDown(rec)
+	return p, ok && len(p.Actions) > 0
+}
+
 // notKeepingUp returns a follower that is to stay and does not keep up, but may soon; "" if there is none.
 func (d *decision) notKeepingUp(rec Record, surplus map[string]bool) string {
 	for _, m := range d.roster(rec) {
