@@ -278,7 +278,6 @@ func (r *round) took(j *job, at int) {
 	r.begin(j)
 	wrote := j.cmd.has(flagWrite)
 	c.wroteElsewhere = true
-	c.up.untold = c.up.due
 	r.silent = silence{}
 	switch j.cmd.name {
 	case "watch":
@@ -291,8 +290,9 @@ func (r *round) took(j *job, at int) {
 		c.discard()
 	}
 	if text := r.errorAt(at); text != "" && r.tookError(text) {
-		r.refused++
+		r.refused++ // which shows nothing of what the leader holds
 	} else {
+		c.up.untold = c.up.due
 		r.wrote = r.wrote || wrote
 	}
 	r.finish(at, markKeep)

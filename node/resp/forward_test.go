@@ -22,9 +22,11 @@ func dialMember(ctx context.Context, addr string) (net.Conn, error) {
 func forwarding() resp.Options { return resp.Options{Dial: dialMember, Park: 20 * time.Second} }
 
 // forwardingPair runs a leader, and a follower that forwards to it.
-func forwardingPair(t *testing.T) (leader, follower *resptest.Node) {
-	leader = resptest.StartWaiting(t, forwarding())
-	follower = leader.Follow(forwarding())
+func forwardingPair(t *testing.T) (leader, follower *resptest.Node) { return pairWith(t, forwarding()) }
+
+func pairWith(t *testing.T, o resp.Options) (leader, follower *resptest.Node) {
+	leader = resptest.StartWaiting(t, o)
+	follower = leader.Follow(o)
 	leader.Lead()
 	follower.Point(leader.Addr)
 	return leader, follower

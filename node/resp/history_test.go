@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/replicatedstore/replicatedstore/node/resp"
 	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
 )
 
@@ -150,4 +151,20 @@ func TestLeaderThatCannotTell(t *testing.T) {
 	if got := <-asked; got != "SET a 1" || len(asked) > 0 {
 		t.Errorf("it was asked %q", got)
 	}
+}
+
+// TestARefusalShowsNothing moves leadership without a loss after the leader refused a command and closed the connection: there is nothing
+// that the next leader could lack.
+func TestARefusalShowsNothing(t *testing.T) {
+	a := resptest.StartWaiting(t, forwarding())
+	b, f := a.Follow(forwarding()), a.Follow(forwarding())
+	a.Lead()
+	f.Point(a.Addr)
+	c := dial(t, f.Addr)
+	c.do("SET lock me", "+OK")
+	a.RefuseReads(resp.ErrStale)
+	c.do("SETNX lock you", "-MASTERDOWN...")
+	a.HandOver(b)
+	f.Point(b.Addr)
+	c.do("GET lock", "$2", "me")
 }

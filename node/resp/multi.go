@@ -231,7 +231,7 @@ func (r *round) execView(j *job, t *transaction) bool {
 	ready := r.execDirect(t)
 	r.call.noView = false
 	r.begin(j)
-	for r.execFrozen(t, ready); r.short > 0 && !r.conn.killed.Load(); r.execFrozen(t, ready) {
+	for r.execFrozen(t, ready); r.short > 0 && r.out.fits(r.short) && !r.conn.killed.Load(); r.execFrozen(t, ready) {
 		r.earn(at, spent)
 		if r.conn.closing {
 			return true

@@ -102,9 +102,10 @@ func unwatch(c *call) {
 }
 
 func (c *conn) unwatch() {
-	if u := c.watchesUp; u != nil {
+	if c.watchesUp != nil {
 		c.watchesUp = nil
-		if u == c.up && !u.unwatch(c.srv.opt.Now().Add(c.srv.replyTimeout())) {
+		// A newer upstream may hold watches as well: those that were set after the first ones were lost.
+		if u := c.up; u != nil && !u.unwatch(c.srv.opt.Now().Add(c.srv.replyTimeout())) {
 			c.disconnect() // ends the watches, too
 		}
 	}
