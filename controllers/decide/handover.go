@@ -191,12 +191,13 @@ func (d *decision) keepsUp(rec Record, m Member) bool {
 	if d.caughtUp(rec, m) {
 		return true
 	}
+	lags := d.lasting("lagging: "+m.Name, lagPatience) // also while it is away: it may come back far behind
 	s, leader := m.fresh(), d.Members[rec.Leader.Member].fresh()
 	v, votes := rec.Voter(m.Name)
 	if s == nil || leader == nil || s.Seeding != nil || !m.follows(rec) || !votes || !d.hears(leader, v) || s.Incarnation != v.Incarnation {
 		return false
 	}
-	return !d.lasting("lagging: "+m.Name, lagPatience)
+	return !lags
 }
 
 // lagPatience is how long a voter may lag before that is reported: a busy disk makes followers fall behind for moments.

@@ -50,7 +50,7 @@ func (d *decision) finishRules(rec Record) Plan {
 	older, newer := rec.Rules[0], rec.Rules[1]
 	number := d.Store.Spec.SynchronousNumber()
 	if d.Store.Spec.Replication.Synchronous.Durability == v1alpha1.DurabilityPreferred {
-		number = min(number, d.live(s, older.Voters))
+		number = min(number, d.caughtUpOf(rec, older.Voters)) // one that is back and lags does not undo a lowering
 	}
 	switch {
 	case newer.K < min(older.K, number): // must precede covers, which holds for every weaker rule
@@ -133,7 +133,7 @@ func implies(a, b replication.Rule) bool {
 
 // wantedRule returns what the rule should be, given who is here. Members join once they have caught up. They leave when
 // they are to be removed, come back with another data directory, or are gone for a long time, but only if the rest can
-// commit without them. The same goes for members that a person took out: one whose pod is annotated as fenced still votes
+// commit without them, which takes voters that keep up: writes would wait for the whole backlog of one that lags. The same goes for members that a person took out: one whose pod is annotated as fenced still votes
 // if the spec's number cannot be reached without it, and one that is to be reseeded still votes if writes would otherwise
 // stop.
 func (d *decision) wantedRule(rec Record, now replication.Rule) replication.Rule {
@@ -164,37 +164,70 @@ func (d *decision) wantedRule(rec Record, now replication.Rule) replication.Rule
 		}
 	}
 	voters := kept
-	if d.live(s, voters) < number {
+	if d.keepingUp(rec, voters) < number {
 		voters = append(voters, fenced...)
 	}
-	if d.live(s, voters) < min(now.K, number) {
+	switch need := min(now.K, number); {
+	case d.live(s, voters) < need:
 		voters = append(voters, leaving...)
+	case d.keepingUp(rec, voters) < need: // those that are not heard would not help
+		voters = append(voters, slices.DeleteFunc(leaving, func(v replication.Voter) bool { return !d.hears(s, v) })...)
 	}
 	sortVoters(voters)
-	return replication.Rule{Voters: voters, K: d.wantedK(now.K, d.live(s, voters))}
+	return replication.Rule{Voters: voters, K: d.wantedK(now.K, d.live(s, voters), d.readyVoters(rec, voters))}
 }
 
-// wantedK returns the spec's number, with two exceptions. It is raised only once that many voters are live; until then
+// wantedK returns the spec's number, with two exceptions. It is raised only once that many voters are ready; until then
 // writes go on under the old number, and status says so. With durability Preferred it is lowered, after a while, to the
 // number of live voters.
-func (d *decision) wantedK(now, live int) int {
+func (d *decision) wantedK(now, live, ready int) int {
 	sync := d.Store.Spec.Replication.Synchronous
 	want := d.Store.Spec.SynchronousNumber()
 	preferred := sync.Durability == v1alpha1.DurabilityPreferred
 	switch {
 	case want <= now && !(preferred && live < want):
 		return want
-	case live >= want:
+	case ready >= want:
 		return want
 	case !preferred:
 		return now
-	case live > now:
-		return live
+	case ready > now:
+		return ready
 	case live < now && d.lasting("too few live voters", d.Settings.LowerAfter):
 		return live
 	default:
 		return min(now, want)
 	}
+}
+
+// readyVoters returns the number of voters for which writes would not have to wait if k were raised. Once a rule is being
+// changed, a voter may lag for a moment without the change being given up.
+func (d *decision) readyVoters(rec Record, voters []replication.Voter) int {
+	if len(rec.Rules) == 2 {
+		return d.keepingUp(rec, voters)
+	}
+	return d.caughtUpOf(rec, voters)
+}
+
+// caughtUpOf returns the number of voters that the leader hears and that have caught up.
+func (d *decision) caughtUpOf(rec Record, voters []replication.Voter) int {
+	return d.count(rec, voters, d.caughtUp)
+}
+
+// keepingUp returns the number of voters that the leader hears and that keep up, see keepsUp.
+func (d *decision) keepingUp(rec Record, voters []replication.Voter) int {
+	return d.count(rec, voters, d.keepsUp)
+}
+
+// count returns the number of voters that the leader hears and that satisfy ok.
+func (d *decision) count(rec Record, voters []replication.Voter, ok func(Record, Member) bool) int {
+	leader, n := d.Members[rec.Leader.Member].fresh(), 0
+	for _, v := range voters {
+		if d.hears(leader, v) && ok(rec, d.Members[v.Member]) {
+			n++
+		}
+	}
+	return n
 }
 
 // live returns the number of voters that the leader hears, that are not being seeded, and whose disks do not hang.
