@@ -25,6 +25,7 @@ import (
 // orders are sent together.
 func (p *pass) act(ctx context.Context, plan decide.Plan) error {
 	var failed []error
+	p.refusedLast = ""
 	for i := 0; i < len(plan.Actions); i++ {
 		a := plan.Actions[i]
 		p.failpoint(ctx, "before", a)
@@ -39,6 +40,7 @@ func (p *pass) act(ctx context.Context, plan decide.Plan) error {
 			switch a.(type) {
 			case decide.CreateMember, decide.LabelPod:
 			default:
+				p.noteRefusal(err)
 				return errors.Join(append(failed, err)...)
 			}
 			if failed = append(failed, err); p.tooLate != nil {
@@ -54,6 +56,16 @@ func (p *pass) act(ctx context.Context, plan decide.Plan) error {
 		}
 	}
 	return errors.Join(failed...)
+}
+
+// noteRefusal remembers and reports an action that the API server refused, as a policy, a quota or a webhook that is down
+// makes it do. A conflict is no refusal: the next step sees what changed.
+func (p *pass) noteRefusal(err error) {
+	if apierrors.ReasonForError(err) == metav1.StatusReasonUnknown || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) || apierrors.IsNotFound(err) {
+		return
+	}
+	p.refusedLast = brief(err.Error())
+	p.warnOf("Act", "", v1alpha1.ReasonApplyFailed, err)
 }
 
 func (p *pass) do(ctx context.Context, a decide.Action) error {

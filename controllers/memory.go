@@ -27,11 +27,12 @@ type memory struct {
 	alone    int                // the undisturbed period in which they were applied; see Election.undisturbed
 	refused  map[string]refusal // claims that may not grow, by member
 	vain     map[string]vain    // attempts to make members, by member
-	// unapplied and unrouted are described in decide.Observed.
-	unapplied map[string]decide.Unapplied
-	unrouted  string
-	lates     map[string]lateness // kinds of children that were not applied in time
-	trial     trial
+	// unapplied, unrouted and refusedLast are described in decide.Observed.
+	unapplied   map[string]decide.Unapplied
+	unrouted    string
+	refusedLast string
+	lates       map[string]lateness // kinds of children that were not applied in time
+	trial       trial
 	// said is what was last announced.
 	said struct {
 		state  decide.State

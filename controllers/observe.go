@@ -71,7 +71,7 @@ func (p *pass) observe(ctx context.Context) (decide.Observed, error) {
 	return decide.Observed{
 		Store: p.store, Settings: p.Settings, Lease: lease, Members: members, Held: p.heldFor(now), Pass: p.answers, Promoted: p.promoted,
 		Handovers: p.handovers.seen(now), Standby: !p.Election.acting(), StoodIn: p.stoodIn, Route: route, ServiceTaken: taken, Trial: trial, Unmade: p.unmade(),
-		Unapplied: maps.Clone(p.unapplied), Unrouted: p.unrouted,
+		Unapplied: maps.Clone(p.unapplied), Unrouted: p.unrouted, Refused: p.refusedLast,
 		Cached: decide.Reads{Record: !p.uncached.Record, Members: !p.uncached.Members, Store: !p.uncached.Store}, Before: p.decided,
 	}, nil
 }

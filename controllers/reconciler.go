@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -176,7 +177,7 @@ func (p *pass) run(ctx context.Context) (decide.Plan, error) {
 			break
 		}
 	}
-	if failed != nil && plan.Risky() || plan.State == decide.Deleting || p.store.Paused() || p.seen.Standby {
+	if failed != nil && plan.Risky() && !discards(plan) || plan.State == decide.Deleting || p.store.Paused() || p.seen.Standby {
 		return plan, failed
 	}
 	err := p.applyChildren(ctx)
@@ -184,6 +185,19 @@ func (p *pass) run(ctx context.Context) (decide.Plan, error) {
 		p.takenUp = p.store.Generation
 	}
 	return plan, errors.Join(failed, err)
+}
+
+// discards reports whether the plan's risky action deletes a pod or a claim. Other changes of the spec do not wait for that:
+// a policy may forbid it for good.
+func discards(plan decide.Plan) bool {
+	return slices.ContainsFunc(plan.Actions, func(a decide.Action) bool {
+		switch a.(type) {
+		case decide.DeletePod, decide.DeleteClaim:
+			return true
+		default:
+			return false
+		}
+	})
 }
 
 func (r *Reconciler) remember(key types.NamespacedName) *memory {

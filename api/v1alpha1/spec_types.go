@@ -120,7 +120,8 @@ type RetentionPolicy struct {
 	// +kubebuilder:default=Retain
 	WhenDeleted RetentionAction `json:"whenDeleted,omitempty"`
 	// whenScaled says what happens to a member's claim when the member is scaled away. With Retain, scaling up again continues from its
-	// data. Delete deletes it, unless it may hold the only copy of acknowledged writes.
+	// data. Delete deletes it, unless it may hold the only copy of acknowledged writes. Once Delete is set, claims that were kept from
+	// earlier scale-downs are deleted as well.
 	// +optional
 	// +kubebuilder:default=Retain
 	WhenScaled RetentionAction `json:"whenScaled,omitempty"`

@@ -20,7 +20,7 @@ func (d *decision) boundGate(rec Record, ev evidence, pass *passage) *gate {
 		bound = *n
 	}
 	exceeded := func(format string, args ...any) *gate {
-		return &gate{v1alpha1.ReasonLossBoundExceeded, fmt.Sprintf(format, args...) + " (override: spec.failover.dataLoss Allow)."}
+		return &gate{v1alpha1.ReasonLossBoundExceeded, fmt.Sprintf(format, args...) + " (override: spec.failover.dataLoss Allow, without maxLostWrites)."}
 	}
 	if !l.Fenced(ev.has) {
 		var unknown string

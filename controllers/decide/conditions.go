@@ -199,6 +199,9 @@ func (d *decision) blocked(rec Record, p Plan) judgement {
 	if p.State == Blocked || p.State == RecordLost && !p.Risky() {
 		return judgement{true, p.Reason, p.Message}
 	}
+	if d.Refused != "" && p.Risky() && (p.State == Fencing || p.State == Promoting) {
+		return judgement{true, v1alpha1.ReasonApplyFailed, p.Message}
+	}
 	if p.State == Paused && d.leaderless(rec) {
 		return judgement{true, v1alpha1.ReasonReconcileDisabled, fmt.Sprintf("Epoch %d has no leader that answers, but the annotation %s tells the operator to leave "+
 			"the store alone: remove the annotation to allow a failover.", rec.Epoch, v1alpha1.AnnotationReconcile)}

@@ -46,6 +46,9 @@ func Decide(o Observed, now time.Time) Plan {
 	d.findUnrenewed()
 	d.timeAnswered()
 	p := d.choose()
+	if d.Refused != "" && p.Risky() {
+		p.Message += " It is not done yet: " + d.Refused + "."
+	}
 	if !p.Risky() || p.promotes() {
 		p.Actions = append(p.Actions, d.upkeep(p.State)...)
 	}

@@ -25,7 +25,7 @@ func (d *decision) degraded(rec Record, p Plan) judgement {
 			return judgement{true, v1alpha1.ReasonMemberMissing, gone}
 		}
 	}
-	if d.sleeping || wakes(rec) && p.State != Blocked {
+	if d.sleeping || wakes(rec) && rec.Phase == PhaseFencing && p.State != Blocked {
 		return judgement{false, v1alpha1.ReasonAsExpected, "Nothing is missing while the store hibernates or wakes up."}
 	}
 	wrong := d.wrong(rec)

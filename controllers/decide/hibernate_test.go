@@ -298,3 +298,21 @@ func TestAsleepWithoutItsRecord(t *testing.T) {
 		})
 	}
 }
+
+// TestAWokenStoreTellsWhoIsMissing wakes a store on a cluster that has room for one of its pods only.
+func TestAWokenStoreTellsWhoIsMissing(t *testing.T) {
+	w, _ := asleep(t, 3, 1)
+	w.store.Spec.Hibernated = false
+	away := func() {
+		for _, name := range []string{"orders-2", "orders-3"} {
+			if p := w.pods[name]; p != nil {
+				w.cluster.Vanish(name)
+				p.Ready, p.IP, p.Trouble = false, "", "Unschedulable: insufficient memory"
+			}
+		}
+	}
+	w.run(5*time.Minute, away)
+	if c := w.condition(v1alpha1.ConditionDegraded); c.Reason != v1alpha1.ReasonMemberMissing || !strings.Contains(c.Message, "orders-3") {
+		t.Errorf("Degraded is %s %s: %s", c.Status, c.Reason, c.Message)
+	}
+}

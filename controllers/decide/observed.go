@@ -43,6 +43,8 @@ type Observed struct {
 	Unapplied map[string]Unapplied
 	// Unrouted is why the -rw Service could not be pointed elsewhere at the last attempt; "" if it could.
 	Unrouted string
+	// Refused is why the API server refused an action of the last plan; "" if it refused none.
+	Refused string
 	// Route is where the -rw Service leads; nil if it leads nowhere yet.
 	Route *Route
 	// ServiceTaken: the Service with the -rw name belongs to somebody else and must not lead to this store.
