@@ -134,6 +134,10 @@ func (d *decision) led(rec Record) Plan {
 	case leaderDown:
 		return d.failOver(rec, f)
 	case leaderUnknown, leaderSuspect:
+		if d.request() != "" && d.Members[rec.Leader.Member].Probe.For >= d.Settings.SuspectAfter {
+			// A handover needs the leader. Whoever asks for another one must not depend on it.
+			return d.failOver(rec, found(leaderDown, reasonRequested, "%s, and %s is asked to lead", f.message, d.asked()))
+		}
 		d.ahead = d.successor(rec)
 		return plan(Suspecting, v1alpha1.ReasonLeaderUnreachable, "%s", f.message).again(shortly / 2)
 	case leaderAlive:

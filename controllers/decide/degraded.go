@@ -86,6 +86,9 @@ func (d *decision) shortOf(rec Record) (missing, lagging, quarantined []string) 
 			missing = append(missing, d.trouble(rec, m))
 			continue
 		}
+		if p := m.Pod; p != nil && p.Deleting && p.NodeTrouble != "" {
+			missing = append(missing, fmt.Sprintf("%s answers, but its pod is being deleted and stays: %s (restart the kubelet there, or switch the machine off and delete its node)", m.Name, p.NodeTrouble))
+		}
 		if s.Quarantined > 0 {
 			quarantined = append(quarantined, fmt.Sprintf("%s: %d", m.Name, s.Quarantined))
 		}

@@ -14,6 +14,14 @@ import (
 // request returns the member that the failover annotation asks for; "" if nobody asked.
 func (d *decision) request() string { return d.Store.Annotations[v1alpha1.AnnotationFailover] }
 
+// asked names whom request asks for.
+func (d *decision) asked() string {
+	if request := d.request(); request != v1alpha1.FailoverToAny {
+		return request
+	}
+	return "another member"
+}
+
 // requested answers the annotation while the leader is alive, with a planned handover.
 func (d *decision) requested(rec Record) (Plan, bool) {
 	request := d.request()

@@ -1,0 +1,76 @@
+package decide_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+	"github.com/replicatedstore/replicatedstore/controllers/nodeclient/fake"
+)
+
+// unreached is a store whose leader answers everybody but the operator.
+func unreached(t *testing.T, synchronous int32, changes ...func(*v1alpha1.ReplicatedStoreSpec)) *world {
+	w := started(t, 3, synchronous, changes...)
+	w.cluster.Cut(fake.Operator+w.ops[0].name, "orders-1")
+	w.run(10 * time.Second)
+	if r := w.rec(); r.Epoch != 1 || r.Phase != decide.PhaseStable {
+		t.Fatalf("record %+v", r)
+	}
+	return w
+}
+
+// A person may replace a leader that only the operator does not reach: nobody else would ever do so.
+func TestRequestToReplaceAnUnreachedLeader(t *testing.T) {
+	for name, change := range map[string]func(*v1alpha1.ReplicatedStoreSpec){"Automatic": func(*v1alpha1.ReplicatedStoreSpec) {}, "Manual": manual} {
+		for _, to := range []string{"orders-3", v1alpha1.FailoverToAny} {
+			t.Run(name+" "+to, func(t *testing.T) {
+				w := unreached(t, 1, change)
+				w.write()
+				w.ask(to)
+				if got := w.untilAnswered(); got.Result != v1alpha1.ResultSucceeded {
+					t.Fatalf("%+v", got)
+				}
+				r := w.rec()
+				if r.Leader.Member == "orders-1" || to != v1alpha1.FailoverToAny && r.Leader.Member != to {
+					t.Errorf("record %+v", r)
+				}
+				w.write()
+			})
+		}
+	}
+}
+
+func TestRequestForTheUnreachedLeader(t *testing.T) {
+	w := unreached(t, 1)
+	w.ask("orders-1")
+	if got := w.untilAnswered(); got.Result != v1alpha1.ResultRefused || !strings.Contains(got.Message, "does not answer") || w.rec().Epoch != 1 {
+		t.Fatalf("%+v, epoch %d", got, w.rec().Epoch)
+	}
+}
+
+// Without voters only the Lease protects what the leader acknowledges, and it renews that.
+func TestRequestToReplaceAnUnreachedLeaderWithoutVoters(t *testing.T) {
+	w := unreached(t, 0)
+	w.ask("orders-3")
+	w.run(5 * time.Second)
+	c := w.condition(v1alpha1.ConditionFailoverBlocked)
+	if w.rec().Epoch != 1 || c.Status != "True" {
+		t.Fatalf("epoch %d; FailoverBlocked is %s %s: %s", w.rec().Epoch, c.Status, c.Reason, c.Message)
+	}
+	t.Log(c.Message)
+	w.cluster.HealAll()
+	if got := w.untilAnswered(); got.Result != v1alpha1.ResultSucceeded || w.rec().Leader.Member != "orders-3" {
+		t.Fatalf("%+v", got)
+	}
+}
+
+// The pod of a member whose kubelet died cannot be deleted, although the member still answers.
+func TestMemberWithoutKubelet(t *testing.T) {
+	w := started(t, 3, 1)
+	p := w.pods["orders-3"]
+	p.Deleting, p.NodeTrouble = true, "its node worker-2 is not ready"
+	w.run(2 * time.Second)
+	w.tells(v1alpha1.ReasonMemberMissing, "orders-3 answers, but its pod is being deleted and stays: its node worker-2 is not ready")
+}
