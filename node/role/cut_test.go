@@ -75,13 +75,13 @@ func (f tablesFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error)
 	return f.FS.Create(name, c)
 }
 
-// crowd makes r write until nothing more can be applied.
+// crowd makes r write until nothing more seems to be applied.
 func crowd(t *testing.T, r *Runner) {
 	t.Helper()
 	g := r.Generation()
-	for i := 0; ; i++ {
+	for {
 		ticket, err := g.Seq.Run(t.Context(), func(b *store.Batch) {
-			b.Begin().Put(fmt.Appendf(nil, "k:%d", i), store.Value{Type: store.TypeString, Data: filler})
+			b.Begin().Put(fmt.Appendf(nil, "k:%d", g.Log.Last().Position), store.Value{Type: store.TypeString, Data: filler})
 			if err := b.End(); err != nil {
 				t.Error(err)
 			}
@@ -107,29 +107,31 @@ func TestCutWhileApplyingWaitsForRoom(t *testing.T) {
 	r := start(t, o)
 	lead(t, r, 1, replication.Rule{})
 	until(t, "the leader opens", r.Open)
-	crowd(t, r)
 	g, s := r.Generation(), &Session{m: r.Member}
 	var last replication.Record // will be cut, and was not applied
 	var committed replication.Position
-	if err := r.works.Do(t.Context(), func() {
-		if err := r.core.Follow(2, "other", ""); err != nil {
-			t.Error(err)
-		}
-		r.session = s
-		for next := g.Machine.Applied().Position + 1; next <= g.Log.Last().Position; next = last.Last() + 1 {
-			recs, err := g.Log.Read(next, 1, nil)
-			if err != nil {
-				t.Error(err)
-				return
+	for last.First == 0 {
+		crowd(t, r)
+		if err := r.works.Do(t.Context(), func() {
+			committed = r.core.Commit()
+			for next := g.Machine.Applied().Position + 1; next <= g.Log.Last().Position; next = last.Last() + 1 {
+				recs, err := g.Log.Read(next, 1, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				last = recs[0]
 			}
-			last = recs[0]
+			if last.First == 0 {
+				return // it was only slow
+			}
+			if err := r.core.Follow(2, "other", ""); err != nil {
+				t.Error(err)
+			}
+			r.session = s
+		}); err != nil || t.Failed() {
+			t.Fatal(err)
 		}
-		committed = r.core.Commit()
-		if last.First == 0 {
-			t.Error("everything is applied")
-		}
-	}); err != nil || t.Failed() {
-		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
 	go func() {
