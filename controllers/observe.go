@@ -148,7 +148,8 @@ func (p *pass) pod(ctx context.Context, pod *corev1.Pod) *decide.Pod {
 		SpecHash: pod.Annotations[v1alpha1.AnnotationSpecHash], Restarted: pod.Annotations[v1alpha1.AnnotationRestart],
 		Failed:   pod.Status.Phase == corev1.PodFailed || pod.Status.Phase == corev1.PodSucceeded,
 		Deleting: pod.DeletionTimestamp != nil,
-		Fenced:   pod.Annotations[v1alpha1.AnnotationFenced] == v1alpha1.FencedTrue,
+		Fenced:   v1alpha1.Fences(pod.Annotations[v1alpha1.AnnotationFenced]),
+		FencedAs: pod.Annotations[v1alpha1.AnnotationFenced],
 		Trouble:  troubleOf(pod),
 	}
 	out.Creating, out.Ended = containerOf(pod)

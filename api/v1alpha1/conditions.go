@@ -200,6 +200,8 @@ const (
 	ReasonFailoverRefused   = "FailoverRefused"
 	// ReasonHandoverSucceeded means that a planned handover is complete.
 	ReasonHandoverSucceeded = "HandoverSucceeded"
+	// ReasonAnnotationIgnored means that an annotation has a value that has no effect. The message says which value has one.
+	ReasonAnnotationIgnored = "AnnotationIgnored"
 	// ReasonSeedBegun means that a member begins to receive a whole snapshot. The message says from whom and how much.
 	ReasonSeedBegun = "SeedBegun"
 	// ReasonReseeding means that a member's data is thrown away on request. It is also a reason of ConditionProgressing.

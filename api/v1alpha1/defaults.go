@@ -1,5 +1,7 @@
 package v1alpha1
 
+import "strings"
+
 // Defaults of the schema, for code that reads objects which never passed through the API server (tests, offline rendering).
 const (
 	DefaultReplicas             = 3
@@ -34,11 +36,14 @@ func (s *ReplicatedStoreSpec) GracePeriod() int64 {
 
 // Paused reports whether AnnotationReconcile tells the operator to leave the store alone.
 func (s *ReplicatedStore) Paused() bool {
-	return s.Annotations[AnnotationReconcile] == ReconcileDisabled
+	return strings.EqualFold(s.Annotations[AnnotationReconcile], ReconcileDisabled)
 }
 
 // Fenced reports whether the store is fenced by AnnotationFenced.
-func (s *ReplicatedStore) Fenced() bool { return s.Annotations[AnnotationFenced] == FencedTrue }
+func (s *ReplicatedStore) Fenced() bool { return Fences(s.Annotations[AnnotationFenced]) }
+
+// Fences reports whether AnnotationFenced has an effect with this value.
+func Fences(value string) bool { return strings.EqualFold(value, FencedTrue) }
 
 func valueOr[T any](p *T, otherwise T) T {
 	if p == nil {

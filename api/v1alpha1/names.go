@@ -63,9 +63,9 @@ const (
 const (
 	// FailoverToAny lets the operator choose the new leader.
 	FailoverToAny = "any"
-	// ReconcileDisabled is the only value of AnnotationReconcile that has an effect.
+	// ReconcileDisabled is the only value of AnnotationReconcile that has an effect, in upper or lower case.
 	ReconcileDisabled = "disabled"
-	// FencedTrue is the only value of AnnotationFenced that has an effect.
+	// FencedTrue is the only value of AnnotationFenced that has an effect, in upper or lower case.
 	FencedTrue = "true"
 )
 

@@ -2,6 +2,7 @@ package decide
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
@@ -28,8 +29,33 @@ func reasonOf(problem string) string {
 	return v1alpha1.ReasonMemberProblem
 }
 
-// notes reports the snapshots that members receive, the seed budgets they have spent, and what is wrong with their volumes.
+// ignored reports annotations that people have set and that have no effect. Who fenced a store with a value that does not
+// fence it must not rely on that.
+func (d *decision) ignored() (out []Note) {
+	ignore := func(member, annotation, value, only string, works bool) {
+		if value == "" || works || strings.EqualFold(value, "false") {
+			return
+		}
+		out = append(out, Note{
+			Key: fmt.Sprintf("annotation/%s/%s/%s", member, annotation, value), Member: member, Warning: true, Reason: v1alpha1.ReasonAnnotationIgnored, Action: "Check",
+			Message: fmt.Sprintf("The annotation %s%s has the value %q, which has no effect: the only value that has one is %q.", annotation, prefixed(" of ", member), value, only),
+		})
+	}
+	of := d.Store.Annotations
+	ignore("", v1alpha1.AnnotationFenced, of[v1alpha1.AnnotationFenced], v1alpha1.FencedTrue, d.Store.Fenced())
+	ignore("", v1alpha1.AnnotationReconcile, of[v1alpha1.AnnotationReconcile], v1alpha1.ReconcileDisabled, d.Store.Paused())
+	for _, m := range d.byOrdinal() {
+		if m.Pod != nil {
+			ignore(m.Name, v1alpha1.AnnotationFenced, m.Pod.FencedAs, v1alpha1.FencedTrue, m.Pod.Fenced)
+		}
+	}
+	return out
+}
+
+// notes reports annotations without effect, the snapshots that members receive, the seed budgets they have spent, and what is
+// wrong with their volumes.
 func (d *decision) notes() (out []Note) {
+	out = d.ignored()
 	for _, m := range d.byOrdinal() {
 		s := m.fresh()
 		if s == nil {

@@ -83,3 +83,38 @@ func TestWhatMembersTellIsNoted(t *testing.T) {
 		})
 	}
 }
+
+// Who relies on an annotation is told if its value has no effect.
+func TestAnnotationsWithoutEffectAreNoted(t *testing.T) {
+	for name, tc := range map[string]struct {
+		store map[string]string
+		pod   string
+		want  string // "": nothing is told
+	}{
+		"it fences":             {map[string]string{v1alpha1.AnnotationFenced: "True"}, "", ""},
+		"it pauses":             {map[string]string{v1alpha1.AnnotationReconcile: "Disabled"}, "", ""},
+		"off":                   {map[string]string{v1alpha1.AnnotationFenced: "false"}, "False", ""},
+		"a store is not fenced": {map[string]string{v1alpha1.AnnotationFenced: "yes"}, "", `The annotation replicatedstore.io/fenced has the value "yes", which has no effect: the only value that has one is "true".`},
+		"it is not paused":      {map[string]string{v1alpha1.AnnotationReconcile: "paused"}, "", `the only value that has one is "disabled".`},
+		"a pod is not fenced":   {nil, "1", `The annotation replicatedstore.io/fenced of orders-2 has the value "1"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, 3, 1)
+			for k, v := range tc.store {
+				w.store.Annotations[k] = v
+			}
+			w.pods["orders-2"].FencedAs, w.pods["orders-2"].Fenced = tc.pod, v1alpha1.Fences(tc.pod)
+			w.ops[0].observe()
+			notes := decide.Decide(w.ops[0].seen, w.cluster.Now()).Notes
+			if tc.want == "" {
+				if len(notes) != 0 {
+					t.Errorf("notes %+v", notes)
+				}
+				return
+			}
+			if len(notes) != 1 || notes[0].Reason != v1alpha1.ReasonAnnotationIgnored || !notes[0].Warning || !strings.Contains(notes[0].Message, tc.want) {
+				t.Errorf("notes %+v", notes)
+			}
+		})
+	}
+}

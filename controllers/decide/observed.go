@@ -174,6 +174,7 @@ type Pod struct {
 	// Restarted is the restart request that was the newest when the pod was made; "" if there was none.
 	Restarted string
 	Fenced    bool   // annotated: it must not lead
+	FencedAs  string // the value of that annotation
 	Reseed    bool   // annotated: throw its data away
 	Trouble   string // why it does not run, if Kubernetes says so
 
