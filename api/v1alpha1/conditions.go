@@ -73,6 +73,8 @@ const (
 	ReasonLeaderNotWritable = "LeaderNotWritable"
 	// ReasonVotersMissing means that the leader lives, but fewer voters answer than a write needs, so writes wait.
 	ReasonVotersMissing = "VotersMissing"
+	// ReasonVotersLagging means that enough voters answer, but too few of them hold what was written before, so writes wait.
+	ReasonVotersLagging = "VotersLagging"
 	// ReasonHibernated means that spec.hibernated keeps the store asleep.
 	ReasonHibernated = "Hibernated"
 	// ReasonFenced means that the store is fenced by annotation.
