@@ -24,6 +24,9 @@ func (d *decision) degraded(rec Record, p Plan) judgement {
 		if gone := d.goneAsleep(rec); gone != "" {
 			return judgement{true, v1alpha1.ReasonMemberMissing, gone}
 		}
+		if stay := d.podsAsleep(); stay != "" {
+			return judgement{true, v1alpha1.ReasonMemberMissing, stay}
+		}
 	}
 	if d.sleeping || wakes(rec) && rec.Phase == PhaseFencing && p.State != Blocked {
 		return judgement{false, v1alpha1.ReasonAsExpected, "Nothing is missing while the store hibernates or wakes up."}
