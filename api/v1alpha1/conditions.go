@@ -73,6 +73,8 @@ const (
 	ReasonLeaderNotWritable = "LeaderNotWritable"
 	// ReasonVotersMissing means that the leader lives, but fewer voters answer than a write needs, so writes wait.
 	ReasonVotersMissing = "VotersMissing"
+	// ReasonVotersLagging means that enough voters answer, but too few of them hold what was written before, so writes wait.
+	ReasonVotersLagging = "VotersLagging"
 	// ReasonHibernated means that spec.hibernated keeps the store asleep.
 	ReasonHibernated = "Hibernated"
 	// ReasonFenced means that the store is fenced by annotation.
@@ -97,7 +99,8 @@ const (
 	ReasonScalingUp = "ScalingUp"
 	// ReasonScalingDown means that members are being removed.
 	ReasonScalingDown = "ScalingDown"
-	// ReasonHandoverFailed means that planned handovers failed in a row, and that the operator waits before it tries the next one.
+	// ReasonHandoverFailed means that planned handovers failed in a row, or that those of an update went to members that did not
+	// lead for long, and that the operator waits before it tries the next one.
 	ReasonHandoverFailed = "HandoverFailed"
 	// ReasonEarlierStore means that something of an earlier store of the same name is still being removed.
 	ReasonEarlierStore = "EarlierStore"

@@ -125,13 +125,17 @@ func (d *decision) available(rec Record, p Plan) judgement {
 	case !leader.leads(rec):
 		return judgement{false, v1alpha1.ReasonNoLeader, fmt.Sprintf("%s should lead epoch %d, but is %s.", leader.Name, rec.Epoch, s.Role)}
 	case !s.Writable:
-		return judgement{false, v1alpha1.ReasonLeaderNotWritable, fmt.Sprintf("%s has not committed the barrier of epoch %d yet.", leader.Name, rec.Epoch)}
+		return judgement{false, v1alpha1.ReasonLeaderNotWritable,
+			fmt.Sprintf("%s has not committed the barrier of epoch %d yet.", leader.Name, rec.Epoch) + prefixed(" ", d.writesStall(rec))}
 	}
 	if s.Disk.Level == wire.DiskFull {
 		return judgement{false, v1alpha1.ReasonStorageFull, fmt.Sprintf("The leader's volume is full: %s. Writes that add data are rejected; reads, DEL, UNLINK and FLUSHALL still work.", volume(leader.Name, s.Disk))}
 	}
 	if r, short := d.tooFewVoters(rec); short {
 		return judgement{false, v1alpha1.ReasonVotersMissing, d.writesWait(rec, r)}
+	}
+	if why := d.writesStall(rec); why != "" {
+		return judgement{false, v1alpha1.ReasonVotersLagging, why}
 	}
 	if j := d.unreachable(rec); j.reason != "" {
 		return j
@@ -144,13 +148,8 @@ func (d *decision) writesWait(rec Record, r replication.Rule) string {
 	leader := d.Members[rec.Leader.Member].fresh()
 	var missing []string
 	for _, v := range r.Voters {
-		m := d.Members[v.Member]
-		switch {
-		case d.hears(leader, v):
-		case m.fresh() == nil:
-			missing = append(missing, d.trouble(rec, m))
-		default:
-			missing = append(missing, cmp.Or(d.whyNotCaughtUp(rec, m), "the leader does not hear "+v.Member))
+		if !d.hears(leader, v) {
+			missing = append(missing, d.whyUnheard(rec, v))
 		}
 	}
 	n := d.live(leader, r.Voters)
@@ -160,6 +159,15 @@ func (d *decision) writesWait(rec Record, r replication.Rule) string {
 	}
 	return text + fmt.Sprintf(" Bring back as many as are needed; or, to acknowledge writes with fewer, lower spec.replication.synchronous.number to %d, "+
 		"or set its durability to Preferred.", n)
+}
+
+// whyUnheard says why the leader does not count on a voter that it does not hear.
+func (d *decision) whyUnheard(rec Record, v replication.Voter) string {
+	m := d.Members[v.Member]
+	if m.fresh() == nil {
+		return d.trouble(rec, m)
+	}
+	return cmp.Or(d.whyNotCaughtUp(rec, m), "the leader does not hear "+v.Member)
 }
 
 // wakes reports whether the store is on its way out of hibernation.

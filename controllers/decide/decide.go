@@ -32,6 +32,8 @@ type decision struct {
 	everybody bool
 	// doubtful: the record's Lease must be read from the API server itself, whatever the plan turns out to be.
 	doubtful bool
+	// stall is what writes wait for, if voters that answer are too far behind.
+	stall stall
 	// unrenewed: the leader answers but has not renewed its Lease for a long time.
 	unrenewed bool
 }
@@ -43,6 +45,7 @@ func Decide(o Observed, now time.Time) Plan {
 	d.findStuckClaims()
 	d.findFailing()
 	d.findUnheard()
+	d.findStall()
 	d.findUnrenewed()
 	d.timeAnswered()
 	p := d.choose()

@@ -24,6 +24,9 @@ func (d *decision) degraded(rec Record, p Plan) judgement {
 		if gone := d.goneAsleep(rec); gone != "" {
 			return judgement{true, v1alpha1.ReasonMemberMissing, gone}
 		}
+		if stay := d.podsAsleep(); stay != "" {
+			return judgement{true, v1alpha1.ReasonMemberMissing, stay}
+		}
 	}
 	if d.sleeping || wakes(rec) && rec.Phase == PhaseFencing && p.State != Blocked {
 		return judgement{false, v1alpha1.ReasonAsExpected, "Nothing is missing while the store hibernates or wakes up."}
@@ -46,7 +49,7 @@ func (d *decision) wrong(rec Record) []judgement {
 	all := []judgement{
 		d.lowered(rec), full, d.problems(rec),
 		{len(d.stuck) > 0, v1alpha1.ReasonClaimStuck, d.stuckClaims()},
-		d.missed(rec, missing),
+		d.missed(rec, missing, quarantined),
 		told(v1alpha1.ReasonMemberStuck, d.stuckMembers(rec)),
 		told(v1alpha1.ReasonMemberLagging, lagging),
 		nearly,
@@ -62,11 +65,11 @@ func told(reason string, texts []string) judgement {
 	return judgement{len(texts) > 0, reason, strings.Join(texts, "; ") + "."}
 }
 
-func (d *decision) missed(rec Record, missing []string) judgement {
+// missed also says which acknowledged writes only some members may have: whoever gives up a missing member must know who else
+// has them.
+func (d *decision) missed(rec Record, missing, quarantined []string) judgement {
 	j := told(v1alpha1.ReasonMemberMissing, missing)
-	if only := d.onlyCopy(rec); only != "" {
-		j.message += " " + only
-	}
+	j.message += prefixed(" ", d.keptWrites(rec, quarantined).message)
 	return j
 }
 
@@ -84,6 +87,9 @@ func (d *decision) shortOf(rec Record) (missing, lagging, quarantined []string) 
 		s := m.fresh()
 		if s == nil {
 			missing = append(missing, d.trouble(rec, m))
+			if was := m.Probe.Status; was != nil && was.Quarantined > 0 && (m.Pod != nil || m.keepsVolume()) {
+				quarantined = append(quarantined, fmt.Sprintf("%s: %d when it last answered", m.Name, was.Quarantined))
+			}
 			continue
 		}
 		if p := m.Pod; p != nil && p.Deleting && p.NodeTrouble != "" {

@@ -157,16 +157,17 @@ const (
 	weighNonVoter = 10_000    // see heir
 	weighOutdated = 20_000    // see heir
 	weighReplays  = 40_000    // see heir
-	weighFailed   = 80_000    // it led last and never came to take writes, or did not renew its Lease; see failed
-	weighLeaving  = 160_000   // it will not stay
-	weighLosing   = 320_000   // its data will not stay
-	weighAside    = 640_000   // see Record.Aside
-	weighWish     = 1_280_000 // it is not the one asked for
+	weighTemplate = 80_000    // members made from its template did not last as leaders; see UpdateFailures
+	weighFailed   = 160_000   // it led last and never came to take writes, or did not renew its Lease; see failed
+	weighLeaving  = 320_000   // it will not stay
+	weighLosing   = 640_000   // its data will not stay
+	weighAside    = 1_280_000 // see Record.Aside
+	weighWish     = 2_560_000 // it is not the one asked for
 )
 
 // preference breaks ties between members that hold the same; lower is better. It prefers, in this order: the member asked
 // for, members that were not set aside, members whose data stays, members that stay themselves, members that have not
-// just failed, the preferred zones, the zone shared with the fewest other members (so that losing the leader's zone
+// just failed, members whose template can lead, the preferred zones, the zone shared with the fewest other members (so that losing the leader's zone
 // leaves the most voters), and the lowest ordinal.
 func (d *decision) preference(rec Record, name string, ev evidence) int {
 	m := d.Members[name]
@@ -179,6 +180,9 @@ func (d *decision) preference(rec Record, name string, ev evidence) int {
 	}
 	if d.failed(rec, name) {
 		p += weighFailed
+	}
+	if m.Pod != nil && !d.Outdated(m) && d.updateFailures(rec) != nil {
+		p += weighTemplate
 	}
 	if slices.Contains(rec.Aside, name) {
 		p += weighAside
@@ -197,8 +201,12 @@ func (d *decision) preference(rec Record, name string, ev evidence) int {
 }
 
 // failed reports whether name caused the present change of leader: it was the last one elected during this change, or it
-// was the last leader and answers but does not renew its Lease. The latter says nothing any more once it leads again.
+// was the last leader and answers but does not renew its Lease. The latter says nothing any more once it leads again. The
+// last one that an update handed over to in vain has failed, too: the next attempt goes to another member.
 func (d *decision) failed(rec Record, name string) bool {
+	if f := d.updateFailures(rec); f != nil && f.Member == name {
+		return true
+	}
 	if n := len(rec.Binding); n > 1 && rec.Binding[n-1].Leader.Member == name {
 		return true
 	}

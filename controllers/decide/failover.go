@@ -36,7 +36,7 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 		return plan(Suspecting, v1alpha1.ReasonLeaderUnreachable, "%s. No other member answers yet.", f.message).again(shortly)
 	}
 	will := rec
-	will.Target, will.Aside, will.Reason = d.wish(rec, aside), aside, f.reason
+	will.Target, will.Aside, will.Reason, will.UpdateFailures = d.wish(rec, aside), aside, f.reason, d.updateFailed(rec)
 	if f.setAside {
 		will.Aside = d.unpromised(rec, aside)
 	}
@@ -55,7 +55,7 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 			f.message, name, ev, v1alpha1.AnnotationFailover, name).again(2 * time.Second)
 	}
 	next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindFailover, f.reason, will.Target, request))
-	next.LeaderDead, next.Aside = f.dead && rec.Phase == PhaseStable, aside
+	next.LeaderDead, next.Aside, next.UpdateFailures = f.dead && rec.Phase == PhaseStable, aside, will.UpdateFailures
 	return plan(Fencing, v1alpha1.ReasonFailoverStarted, "%s: fencing the members for epoch %d.", f.message, next.Epoch).
 		do(append(d.leadTo(chosen.voter.Member), d.write(next))...)
 }
@@ -157,6 +157,9 @@ func (d *decision) fencing(rec Record) Plan {
 	next.Since.Fenced = d.micro()
 	next.Positions = d.compared(rec, everybody, chosen.voter.Member)
 	next.WritesLost = moreLost(rec.WritesLost, lostWrites(pass))
+	if chosen.voter.Member != rec.Target {
+		next.UpdateFailures = d.updateFailed(rec)
+	}
 	if pass.lossy {
 		next.Lost = rec.Lost.and(rec.Epoch, ev.unseen(rec))
 	}
@@ -307,7 +310,10 @@ func except(members []string, one string) []string {
 
 // change starts the report of a change of leader.
 func (d *decision) change(rec Record, kind v1alpha1.FailoverKind, reason, target, request string) Change {
-	c := Change{Kind: kind, Reason: reason, Target: target, Request: request, From: rec.Leader.Member, FromEpoch: rec.LedEpoch()}
+	c := Change{
+		Kind: kind, Reason: reason, Target: target, Request: request, From: rec.Leader.Member, FromEpoch: rec.LedEpoch(),
+		UpdateFailures: d.updateFailures(rec),
+	}
 	c.Since.Detected = d.micro()
 	if rec.Phase == PhasePromoting {
 		// The same outage continues: keep its start time and the count of what it has cost.

@@ -102,11 +102,7 @@ func (d *decision) handoverRests(rec Record) time.Duration {
 	if n.InARow == 0 || n.Epoch != rec.Epoch {
 		return 0
 	}
-	rest := lastRest
-	if n.InARow < 7 {
-		rest = firstRest << (n.InARow - 1)
-	}
-	return max(0, rest-n.Ago)
+	return max(0, doubled(firstRest, lastRest, n.InARow)-n.Ago)
 }
 
 func (n HandoverFailures) describe(rest time.Duration) string {

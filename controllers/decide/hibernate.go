@@ -88,11 +88,11 @@ func (d *decision) asleep(rec Record) Plan {
 			unfenced = append(unfenced, m)
 		}
 		switch {
-		case m.Pod == nil || m.Name == leader:
-		case !m.Pod.Deleting:
-			followers = append(followers, m)
-		case !d.lasting("pod goes: "+string(m.Pod.UID), time.Duration(d.Store.Spec.GracePeriod())*time.Second+stopPatience):
+		case m.Pod == nil || d.overdue(m):
+		case m.Pod.Deleting:
 			going = m.Name
+		case m.Name != leader:
+			followers = append(followers, m)
 		}
 	}
 	lead, losing := d.Members[leader], d.losing(rec)
@@ -115,11 +115,38 @@ func (d *decision) asleep(rec Record) Plan {
 		return plan(Hibernating, v1alpha1.ReasonHibernating, "The pod of %s is terminating.", going).again(soon)
 	case lead.Pod != nil && !lead.Pod.Deleting:
 		return d.stop(lead)
-	case lead.Pod != nil:
-		return plan(Hibernating, v1alpha1.ReasonHibernating, "The pod of %s is terminating.", leader).again(soon)
 	default:
-		return plan(Hibernated, v1alpha1.ReasonHibernated, "The store is hibernated: its volumes are kept. Set spec.hibernated to false to wake it.")
+		return plan(Hibernated, v1alpha1.ReasonHibernated, "The store is hibernated: its volumes are kept. Set spec.hibernated to false to wake it.%s", prefixed(" ", d.podsAsleep()))
 	}
+}
+
+// goPatience is how long a pod of a hibernating store may take to go.
+func (d *decision) goPatience() time.Duration {
+	return seconds(d.Store.Spec.GracePeriod()) + stopPatience
+}
+
+// overdue reports whether the member's pod, which is being deleted, should have gone by now. The store sleeps all the same:
+// nobody leads the recorded epoch, whatever a process there does.
+func (d *decision) overdue(m Member) bool {
+	return m.Pod != nil && m.Pod.Deleting && d.lasting("pod goes: "+string(m.Pod.UID), d.goPatience())
+}
+
+// podsAsleep says which pods of a hibernating store do not go, and what to do; "" if there are none.
+func (d *decision) podsAsleep() string {
+	var texts []string
+	for _, m := range d.byOrdinal() {
+		switch {
+		case !d.overdue(m):
+		case m.Pod.NodeTrouble != "":
+			texts = append(texts, fmt.Sprintf("%s still has its pod: %s", m.Name, d.clue(m)))
+		default:
+			texts = append(texts, fmt.Sprintf("%s still has its pod, which has been terminating for more than %s (kubectl describe pod %s)", m.Name, d.goPatience(), m.Name))
+		}
+	}
+	if len(texts) == 0 {
+		return ""
+	}
+	return strings.Join(texts, "; ") + ". Until a pod is gone, its member cannot come back when the store wakes up."
 }
 
 // staysAwake is the plan for a store that should hibernate but would lose what members hold.

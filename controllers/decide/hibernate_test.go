@@ -316,3 +316,59 @@ func TestAWokenStoreTellsWhoIsMissing(t *testing.T) {
 		t.Errorf("Degraded is %s %s: %s", c.Status, c.Reason, c.Message)
 	}
 }
+
+// TestAPodThatStaysWhileItsStoreSleeps: a pod on a dead machine does not go, whoever it belongs to. It is waited for up to a
+// bound, and then told together with the way out; once it is gone, nothing is told.
+func TestAPodThatStaysWhileItsStoreSleeps(t *testing.T) {
+	for name, tc := range map[string]struct {
+		stays, trouble, says string
+		bound                time.Duration
+	}{
+		"the leader's":   {"orders-1", "its node worker-1 is not ready", "orders-1 still has its pod: its node worker-1 is not ready", time.Minute},
+		"a follower's":   {"orders-3", "its node worker-3 is not ready", "force-delete the pod (kubectl delete pod orders-3 --force)", time.Minute},
+		"for no reason":  {"orders-1", "", "terminating for more than 1m0s (kubectl describe pod orders-1)", time.Minute},
+		"a longer grace": {"orders-1", "its node worker-1 is not ready", "orders-1 still has its pod", 2 * time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, 3, 1, func(s *v1alpha1.ReplicatedStoreSpec) {
+				s.Scheduling.TerminationGracePeriodSeconds = new(int64(tc.bound/time.Second - 30))
+			})
+			w.stay = map[string]string{tc.stays: tc.trouble}
+			w.store.Spec.Hibernated = true
+			w.until("its pod is to go", func() bool { return w.pods[tc.stays].Deleting })
+			w.run(tc.bound - 5*time.Second)
+			if w.ops[0].plan.State != decide.Hibernating {
+				t.Errorf("within its grace period: %v: %s", w.ops[0].plan.State, w.ops[0].plan.Message)
+			}
+			calm(t, w, v1alpha1.ReasonHibernated)
+			w.run(10 * time.Second)
+			if w.ops[0].plan.State != decide.Hibernated || w.store.Status.Phase != v1alpha1.PhaseHibernated || w.podNames() != tc.stays {
+				t.Fatalf("%s, %v: %s; pods %s", w.store.Status.Phase, w.ops[0].plan.State, w.ops[0].plan.Message, w.podNames())
+			}
+			w.tells(v1alpha1.ReasonMemberMissing, tc.says, "cannot come back when the store wakes up")
+			if !strings.Contains(w.ops[0].plan.Message, tc.says) {
+				t.Error(w.ops[0].plan.Message)
+			}
+			w.stay = nil
+			w.remove(tc.stays, "")
+			w.run(time.Second)
+			calm(t, w, v1alpha1.ReasonHibernated)
+			w.store.Spec.Hibernated = false
+			w.untilState(decide.Stable)
+		})
+	}
+}
+
+// TestWakingBesideAPodThatStays: the other members go on without it, and say who is missing.
+func TestWakingBesideAPodThatStays(t *testing.T) {
+	w := started(t, 3, 1)
+	w.stay = map[string]string{"orders-1": "its node worker-1 is not ready"}
+	w.store.Spec.Hibernated = true
+	w.untilState(decide.Hibernated)
+	w.store.Spec.Hibernated = false
+	w.run(2 * time.Minute)
+	w.until("another leads", func() bool { return w.rec().Phase == decide.PhaseStable && w.rec().Leader.Member != "orders-1" })
+	w.run(5 * time.Second)
+	w.write()
+	w.tells(v1alpha1.ReasonMemberMissing, "orders-1", "its node worker-1 is not ready", "force-delete")
+}

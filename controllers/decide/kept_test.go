@@ -253,3 +253,20 @@ func TestAClaimGoesOnceNobodyHasWhatWasLost(t *testing.T) {
 	w.store.Spec.Replicas = new(int32(1))
 	w.until("one is left, with its claim", func() bool { return len(w.pods) == 1 && len(w.claims) == 1 })
 }
+
+// TestALossIsToldBesideAMissingMember: what is in quarantine is told although another member, or the one that has it, is
+// missing: it may be the only copy, too.
+func TestALossIsToldBesideAMissingMember(t *testing.T) {
+	for _, missing := range []string{"orders-3", "orders-1"} {
+		t.Run(missing, func(t *testing.T) {
+			w := lossy(t)
+			w.cluster.Start("orders-1", "orders-1")
+			w.until("it is cut", func() bool { return w.condition(v1alpha1.ConditionDegraded).Reason == v1alpha1.ReasonWritesQuarantined })
+			w.store.Annotations[v1alpha1.AnnotationFailover] = "orders-2"
+			w.until("orders-2 leads", func() bool { return w.rec().Leader.Member == "orders-2" && w.ops[0].plan.State == decide.Stable })
+			w.cluster.Vanish(missing)
+			w.run(5 * time.Second)
+			w.tells(v1alpha1.ReasonMemberMissing, missing+" does not answer", "orders-1: 3", "/node quarantine list")
+		})
+	}
+}

@@ -189,6 +189,10 @@ func (d *decision) update(rec Record) (Plan, bool) {
 	if others = cmp.Or(others, unready); others != "" {
 		return plan(Updating, v1alpha1.ReasonUpdating, "%s; waiting: %s.", toBeRestarted(len(outdated)), others).again(soon), true
 	}
+	if d.proving(rec) {
+		return plan(Updating, v1alpha1.ReasonUpdating, "%s, once %s, the first leader with the new template, has led for %s.",
+			toBeRestarted(len(outdated)), rec.Leader.Member, provesFor).again(soon), true
+	}
 	for _, m := range outdated {
 		if m.Name != rec.Leader.Member {
 			return d.replace(rec, m)
@@ -241,7 +245,7 @@ func (d *decision) silent(m Member) bool {
 // updateLeader restarts the leader, which comes last: once another member leads, or if there is no other.
 func (d *decision) updateLeader(rec Record, leader Member) (Plan, bool) {
 	to, why := d.heir(rec, v1alpha1.FailoverToAny)
-	rest := d.handoverRests(rec)
+	rest, updateRest := d.handoverRests(rec), d.updateRests(rec)
 	switch {
 	case len(d.roster(rec)) == 1 && leader.losesData():
 		return plan(Updating, v1alpha1.ReasonClaimDeleting, "%s is to be restarted, but is left running. %s", leader.Name, whatGoes([]string{leader.Name})).again(soon), true
@@ -251,6 +255,9 @@ func (d *decision) updateLeader(rec Record, leader Member) (Plan, bool) {
 		return plan(Updating, v1alpha1.ReasonUpdating, "%s leads and is to be restarted, but no member can take over yet: %s.", leader.Name, why).again(2 * soon), true
 	case rest > 0:
 		return plan(Updating, v1alpha1.ReasonHandoverFailed, "%s leads and is to be restarted; %s.", leader.Name, d.Handovers.describe(rest)).again(rest), true
+	case updateRest > 0:
+		return plan(Updating, v1alpha1.ReasonHandoverFailed, "%s leads and is to be restarted. %s.", leader.Name, rec.UpdateFailures.describe(updateRest)).
+			again(min(updateRest, d.Settings.Resync)), true
 	}
 	if p, ok := d.try(rec, leader); ok && d.Pass.Handover == nil {
 		return p, true

@@ -87,6 +87,9 @@ type Change struct {
 	Positions []v1alpha1.ComparedPosition `json:"positions,omitempty"`
 	// WritesLost is as in v1alpha1.FailoverReport.
 	WritesLost string `json:"writesLost,omitempty"`
+	// UpdateFailures are the handovers of an update that failed before Epoch; nil if there are none. They only pace retries,
+	// and break ties in elections.
+	UpdateFailures *UpdateFailures `json:"updateFailures,omitempty"`
 }
 
 // Times are the times of a change, each on the clock of the operator that did that step.

@@ -174,12 +174,16 @@ func (d *decision) wantedRule(rec Record, now replication.Rule) replication.Rule
 		voters = append(voters, slices.DeleteFunc(leaving, func(v replication.Voter) bool { return !d.hears(s, v) })...)
 	}
 	sortVoters(voters)
-	return replication.Rule{Voters: voters, K: d.wantedK(now.K, d.live(s, voters), d.readyVoters(rec, voters))}
+	live := d.live(s, voters)
+	if d.stalledForLong() {
+		live = d.upToDate(s, voters)
+	}
+	return replication.Rule{Voters: voters, K: d.wantedK(now.K, live, d.readyVoters(rec, voters))}
 }
 
 // wantedK returns the spec's number, with two exceptions. It is raised only once that many voters are ready; until then
 // writes go on under the old number, and status says so. With durability Preferred it is lowered, after a while, to the
-// number of live voters.
+// number of live voters; those that writes have waited for in vain for long do not count there.
 func (d *decision) wantedK(now, live, ready int) int {
 	sync := d.Store.Spec.Replication.Synchronous
 	want := d.Store.Spec.SynchronousNumber()
@@ -193,7 +197,7 @@ func (d *decision) wantedK(now, live, ready int) int {
 		return now
 	case ready > now:
 		return ready
-	case live < now && d.lasting("too few live voters", d.Settings.LowerAfter):
+	case live < now && (d.lasting("too few live voters", d.Settings.LowerAfter) || d.stalledForLong()):
 		return live
 	default:
 		return min(now, want)

@@ -37,6 +37,9 @@ type world struct {
 
 	refuses string // why no member can be made
 
+	// stay holds the members whose pods stay when they are deleted, with what is wrong with their nodes.
+	stay map[string]string
+
 	// stranded members do not reach the API server.
 	stranded map[string]bool
 
@@ -106,6 +109,10 @@ func (w *world) create(name string) {
 func (w *world) remove(name string, uid types.UID) {
 	if p := w.pods[name]; p != nil && (uid == "" || p.UID == uid) {
 		w.cluster.Vanish(name)
+		if trouble, stays := w.stay[name]; stays {
+			p.Deleting, p.Ready, p.NodeTrouble = true, false, trouble
+			return
+		}
 		delete(w.pods, name)
 	}
 	w.collect()

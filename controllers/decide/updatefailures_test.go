@@ -1,0 +1,168 @@
+package decide_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/controllers/decide"
+)
+
+// endsOnceItLeads returns what happens to an image whose process ends some time after it begins to lead: a follower with
+// template bad runs, and its kubelet starts it again.
+func (w *world) endsOnceItLeads(bad string, after time.Duration) func() {
+	since, epoch := time.Time{}, w.rec().Epoch
+	return func() {
+		leader := w.cluster.Writable()
+		p := w.pods[leader]
+		if p == nil || p.SpecHash != bad {
+			return
+		}
+		if now := w.rec().Epoch; now != epoch {
+			epoch, since = now, w.cluster.Now()
+		}
+		if w.cluster.Now().Sub(since) >= after {
+			w.cluster.Crash(leader)
+			w.kubelet()
+		}
+	}
+}
+
+// leadBy asks for a leader that is not the first one, and so come last in an update.
+func (w *world) leadBy(name string) {
+	w.ask(name)
+	w.untilAnswered()
+	w.untilState(decide.Stable)
+}
+
+// TestAnImageThatEndsOnceItLeads: an update hands over to it with pauses that grow, says what to do, and takes up the next
+// template at once. The leader that can lead leads in the meantime.
+func TestAnImageThatEndsOnceItLeads(t *testing.T) {
+	for leader, after := range map[string]time.Duration{"orders-1": 0, "orders-3": 5 * time.Second} {
+		t.Run(fmt.Sprint(leader, ", ended after ", after), func(t *testing.T) {
+			w := started(t, 3, 1)
+			w.leadBy(leader)
+			before := w.rec().Epoch
+			w.hash = "v2"
+			bad := w.endsOnceItLeads("v2", after)
+			tried := map[string]bool{}
+			w.run(5*time.Minute, func() {
+				if now := w.cluster.Writable(); now != "" && now != leader {
+					tried[now] = true
+				}
+				bad()
+			})
+			if len(tried) != 2 {
+				t.Errorf("only %v were tried", tried)
+			}
+			// Attempts after 0, 1 and 3 min, each of which costs two epochs.
+			if changes := w.rec().Epoch - before; changes < 4 || changes > 8 {
+				t.Errorf("%d changes of leader within 5 min\n%s", changes, w.tail())
+			}
+			if r := w.rec(); r.Leader.Member != leader || r.Phase != decide.PhaseStable {
+				t.Fatalf("%s leads: %+v", r.Leader.Member, r)
+			}
+			for _, kind := range []string{v1alpha1.ConditionProgressing, v1alpha1.ConditionReady} {
+				c := w.condition(kind)
+				for _, words := range []string{leader + " leads and is to be restarted", "handovers of this update failed", "--previous", "correct the template"} {
+					if c.Reason != v1alpha1.ReasonHandoverFailed || !strings.Contains(c.Message, words) {
+						t.Errorf("%s is %s, and %q is not said: %s", kind, c.Reason, words, c.Message)
+					}
+				}
+			}
+			w.hash = "v3"
+			w.until("everybody has the next template", func() bool {
+				return w.ops[0].plan.State == decide.Stable && w.pods[leader].SpecHash == "v3"
+			}, bad)
+		})
+	}
+}
+
+// TestFailedUpdatesOutliveTheOperator: its restart starts no attempt.
+func TestFailedUpdatesOutliveTheOperator(t *testing.T) {
+	w := started(t, 3, 1)
+	w.hash = "v2"
+	bad := w.endsOnceItLeads("v2", 0)
+	w.run(90*time.Second, bad) // attempts after 0 and 1 min
+	epoch := w.rec().Epoch
+	for range 3 {
+		w.ops[0].die()
+		w.run(20*time.Second, bad)
+	}
+	if now := w.rec().Epoch; now != epoch || epoch < 4 {
+		t.Errorf("epoch %d before the operator ended, %d after", epoch, now)
+	}
+	if f := w.rec().UpdateFailures; f == nil || f.InARow != 2 {
+		t.Errorf("the record says %+v", f)
+	}
+}
+
+// TestWhatEndsTheRestOfAnUpdate: a restart that a person asks for is a new try, and so is a request for another leader. Once
+// a member with the template has led for a minute, the failures are over, whatever comes later.
+func TestWhatEndsTheRestOfAnUpdate(t *testing.T) {
+	failed := func(t *testing.T) (*world, func()) {
+		w := started(t, 3, 1)
+		w.hash = "v2"
+		broken := true
+		ends := w.endsOnceItLeads("v2", 0)
+		w.run(90*time.Second, func() {
+			if broken {
+				ends()
+			}
+		})
+		broken = false
+		if w.rec().Leader.Member != "orders-1" || w.pods["orders-1"].SpecHash != "v1" {
+			t.Fatalf("%+v", w.rec())
+		}
+		return w, func() {
+			t.Helper()
+			w.until("everybody has the template", func() bool { return w.ops[0].plan.State == decide.Stable && w.pods["orders-1"].SpecHash == "v2" })
+		}
+	}
+	t.Run("a restart", func(t *testing.T) {
+		w, done := failed(t)
+		w.store.Annotations[v1alpha1.AnnotationRestart] = "monday"
+		done()
+	})
+	t.Run("a request", func(t *testing.T) {
+		w, done := failed(t)
+		w.leadBy("orders-2")
+		done()
+		w.run(time.Minute)
+		w.leadBy("orders-3")
+		if f := w.rec().UpdateFailures; f != nil {
+			t.Errorf("a member with the template has led for a minute, and the record says %+v", f)
+		}
+	})
+}
+
+// TestATargetThatEndsBeforeItIsElected: an attempt failed, too, if the former leader is elected again.
+func TestATargetThatEndsBeforeItIsElected(t *testing.T) {
+	w := started(t, 3, 1)
+	w.hash = "v2"
+	w.until("only the leader is old", func() bool { return w.pods["orders-2"].SpecHash == "v2" && w.pods["orders-3"].SpecHash == "v2" })
+	o := w.ops[0]
+	for end := w.cluster.Now().Add(30 * time.Second); w.cluster.Now().Before(end); {
+		w.cluster.Settle()
+		w.renew()
+		w.kubelet()
+		o.pass = decide.Pass{}
+		for range 12 {
+			o.observe()
+			o.decide()
+			if o.act(-1) != nil || !o.plan.Risky() {
+				break
+			}
+			if r := w.rec(); r.Phase == decide.PhaseFencing && w.cluster.Running(r.Target) {
+				w.cluster.Crash(r.Target)
+			}
+		}
+		o.publish()
+	}
+	w.check()
+	if r := w.rec(); r.Epoch != 2 || r.Leader.Member != "orders-1" || r.UpdateFailures == nil || o.plan.Reason != v1alpha1.ReasonHandoverFailed {
+		t.Errorf("%s: %s; %+v", o.plan.Reason, o.plan.Message, r)
+	}
+}
