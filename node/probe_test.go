@@ -9,40 +9,34 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 	"github.com/go-logr/logr"
 )
 
-// probeFS fails the next sync of the disk probe with the error in next, and every write to it while write is set.
+// probeFS is a file system in memory that fails the next sync of the disk probe with the error in next, and every write to it while
+// write is set.
 type probeFS struct {
 	vfs.FS
 	next, write atomic.Pointer[error]
 }
 
-func (f *probeFS) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
-	file, err := f.FS.OpenReadWrite(name, c, o...)
-	if err != nil || filepath.Base(name) != "probe" {
-		return file, err
-	}
-	return probeFile{file, f}, nil
-}
-
-type probeFile struct {
-	vfs.File
-	fs *probeFS
-}
-
-func (f probeFile) WriteAt(p []byte, off int64) (int, error) {
-	if err := f.fs.write.Load(); err != nil {
-		return 0, *err
-	}
-	return f.File.WriteAt(p, off)
-}
-
-func (f probeFile) Sync() error {
-	if err := f.fs.next.Swap(nil); err != nil {
-		return *err
-	}
-	return f.File.Sync()
+func newProbeFS() *probeFS {
+	f := &probeFS{}
+	f.FS = errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		var err *error
+		switch {
+		case filepath.Base(op.Path) != "probe":
+		case op.Kind == errorfs.OpFileSync:
+			err = f.next.Swap(nil)
+		case op.Kind == errorfs.OpFileWriteAt:
+			err = f.write.Load()
+		}
+		if err != nil {
+			return *err
+		}
+		return nil
+	}))
+	return f
 }
 
 // A failed fsync of the disk probe ends the process: the probe never passes again, and a leader that lived on could not
@@ -52,7 +46,7 @@ func TestAFailedProbeEndsTheNode(t *testing.T) {
 		err  error
 		ends bool
 	}{{syscall.EIO, true}, {syscall.ENOSPC, false}} {
-		fs := &probeFS{FS: vfs.NewMem()}
+		fs := newProbeFS()
 		fs.next.Store(&c.err)
 		n, err := Start(t.Context(), Options{FS: fs, Data: "d", Listen: "127.0.0.1:0", Memory: 32 << 20, Log: logr.Discard()})
 		if c.ends && errors.Is(err, c.err) {
@@ -90,7 +84,7 @@ func TestAFailedProbeEndsTheNode(t *testing.T) {
 // A file system that becomes read-only under a member that has nothing to write ends that member: it must not pass for a
 // voter.
 func TestAReadOnlyVolumeEndsAnIdleNode(t *testing.T) {
-	fs, readOnly := &probeFS{FS: vfs.NewMem()}, error(syscall.EROFS)
+	fs, readOnly := newProbeFS(), error(syscall.EROFS)
 	fs.write.Store(&readOnly)
 	n, err := Start(t.Context(), Options{
 		FS: fs, Data: "d", Listen: "127.0.0.1:0", PeerListen: "127.0.0.1:0", ControlListen: "127.0.0.1:0", Memory: 32 << 20,

@@ -2,12 +2,10 @@ package replication
 
 import (
 	"errors"
-	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"testing"
-	"time"
+
+	"github.com/replicatedstore/replicatedstore/replication/randtest"
 )
 
 func TestEpochTable(t *testing.T) {
@@ -142,12 +140,7 @@ func (l logOf) table() (t EpochTable) {
 // TestRejoinCutsExactlyWhatDiffers lets random members lead in turn, each from its own log, and copies parts of their logs
 // to others, so that logs diverge in every way that the protocol allows. Then every pair of members runs the conversation.
 func TestRejoinCutsExactlyWhatDiffers(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	if s := os.Getenv("RSTORE_TEST_SEED"); s != "" {
-		seed, _ = strconv.ParseUint(s, 10, 64)
-	}
-	t.Logf("seed %d", seed)
-	rng := rand.New(rand.NewPCG(seed, 0))
+	rng := randtest.New(t)
 	most := 0
 	for range 3000 {
 		logs := make([]logOf, 5)

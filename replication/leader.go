@@ -80,7 +80,6 @@ func (r *Replica) Promote(p Promotion, unixMilli int64, now time.Time) error {
 		return err
 	}
 	r.enter(RoleLeader)
-	r.led = p.Epoch
 	end := r.log.Last()
 	r.lead = &leading{
 		rules: p.Rules, version: p.Version, barrier: end.Position + 1, opensAt: now.Add(p.GrantWait), since: now,

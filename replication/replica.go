@@ -112,7 +112,6 @@ type Replica struct {
 	commit   Position
 
 	lead   *leading // set exactly while role is Leader
-	led    Epoch    // the highest epoch this process led
 	told   Mark     // see Told
 	toldAt time.Time
 	follow following
@@ -148,7 +147,6 @@ func (r *Replica) Role() Role         { return r.role }
 func (r *Replica) Promises() Promises { return r.promises }
 func (r *Replica) Commit() Position   { return r.commit }
 func (r *Replica) Log() Log           { return r.log }
-func (r *Replica) Led() Epoch         { return r.led }
 func (r *Replica) Self() Voter        { return r.opt.Self }
 
 // Told returns the newest commit position, with its epoch, that a leader told this process. It has no Chain. It may be

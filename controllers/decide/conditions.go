@@ -283,16 +283,3 @@ func (d *decision) anySeeding() bool {
 }
 
 func seconds(n int64) time.Duration { return time.Duration(n) * time.Second }
-
-// bytes formats n for people, in powers of 1024.
-func bytes(n int64) string {
-	const units = "KMGTP"
-	if n < 1024 {
-		return fmt.Sprintf("%dB", n)
-	}
-	v, i := float64(n)/1024, 0
-	for v >= 1024 && i < len(units)-1 {
-		v, i = v/1024, i+1
-	}
-	return fmt.Sprintf("%.1f%ciB", v, units[i])
-}

@@ -75,7 +75,7 @@ func (d *decision) notes() (out []Note) {
 		if x := s.Seeding; x != nil && x.ID != "" {
 			out = append(out, Note{
 				Key: "seed/" + m.Name + "/" + x.ID, Reason: v1alpha1.ReasonSeedBegun, Action: "Seed",
-				Message: fmt.Sprintf("%s is receiving a snapshot of %s from %s, up to position %d.", m.Name, bytes(x.TotalBytes), x.From, x.Position),
+				Message: fmt.Sprintf("%s is receiving a snapshot of %s from %s, up to position %d.", m.Name, wire.Bytes(x.TotalBytes), x.From, x.Position),
 			})
 		}
 		if s.ProblemReason == wire.ProblemSeedBudget {

@@ -3,6 +3,8 @@ package decide
 import (
 	"fmt"
 	"time"
+
+	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
 // Patience with a member that answers but makes no progress.
@@ -33,7 +35,7 @@ func (d *decision) stuckMembers(rec Record) (out []string) {
 		case x != nil && x.ID == "":
 			say(seedWaitsAfter, x.From, "has waited for a snapshot from %s", x.From)
 		case x != nil:
-			say(stuckAfter, x.DoneBytes, "has made no progress on its snapshot from %s beyond %s of %s", x.From, bytes(x.DoneBytes), bytes(x.TotalBytes))
+			say(stuckAfter, x.DoneBytes, "has made no progress on its snapshot from %s beyond %s of %s", x.From, wire.Bytes(x.DoneBytes), wire.Bytes(x.TotalBytes))
 		case m.follows(rec) && s.Durable.Position < leader.Durable.Position:
 			say(stuckAfter, s.Durable.Position, "has been stuck at log position %d, with its leader at %d,", s.Durable.Position, leader.Durable.Position)
 		case s.Applied < min(s.Commit, s.Durable.Position) && d.partOf(rec, m):

@@ -138,7 +138,7 @@ func seeding(s *wire.Seeding) *v1alpha1.SeedingStatus {
 	}
 	out := &v1alpha1.SeedingStatus{
 		From: s.From, DoneBytes: s.DoneBytes, TotalBytes: s.TotalBytes,
-		Done: bytes(s.DoneBytes), Total: bytes(s.TotalBytes), Rate: bytes(s.BytesPerSecond) + "/s",
+		Done: wire.Bytes(s.DoneBytes), Total: wire.Bytes(s.TotalBytes), Rate: wire.Bytes(s.BytesPerSecond) + "/s",
 	}
 	if s.TotalBytes > 0 {
 		out.Percent = int32(min(100, 100*s.DoneBytes/s.TotalBytes))

@@ -38,7 +38,7 @@ const wayOut = "Raise spec.storage.size, or delete keys (DEL, UNLINK, FLUSHALL);
 	"entries, if any, can be exported and removed (`/node quarantine` in the pod)."
 
 func volume(name string, disk wire.Disk) string {
-	return fmt.Sprintf("%s with %s free of %s", name, bytes(disk.FreeBytes), bytes(disk.TotalBytes))
+	return fmt.Sprintf("%s with %s free of %s", name, wire.Bytes(disk.FreeBytes), wire.Bytes(disk.TotalBytes))
 }
 
 // storageNote notes once that a member's volume has little room left.
@@ -65,6 +65,6 @@ func storageStatus(disk wire.Disk) *v1alpha1.StorageStatus {
 	step := max(1, disk.TotalBytes/100)
 	free := disk.FreeBytes / step * step
 	return &v1alpha1.StorageStatus{
-		SizeBytes: disk.TotalBytes, FreeBytes: free, Size: bytes(disk.TotalBytes), Free: bytes(free), Level: string(disk.Level),
+		SizeBytes: disk.TotalBytes, FreeBytes: free, Size: wire.Bytes(disk.TotalBytes), Free: wire.Bytes(free), Level: string(disk.Level),
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/replicatedstore/replicatedstore/hack/bench/internal/load"
+	"github.com/replicatedstore/replicatedstore/hack/quantile"
 )
 
 // disk counts what any program writes to a block device. (The kernel's count per process, write_bytes, is useless here: it counts
@@ -65,7 +65,7 @@ const (
 // fdatasync times n writes of a record of one SET, each followed by fdatasync, on each of several files in parallel.
 func (s *site) fdatasync(files int) func(context.Context, int) (load.Result, error) {
 	return func(ctx context.Context, n int) (r load.Result, err error) {
-		probes := make([]load.Latencies, files)
+		probes := make([][]time.Duration, files)
 		rate, err := atOnce(files, func(i int) (_ float64, err error) {
 			probes[i], err = probe(ctx, filepath.Join(s.dir, fmt.Sprintf("probe-%d", i)), func(done int) bool { return done < n })
 			return perSecond(probes[i]), err
@@ -73,14 +73,13 @@ func (s *site) fdatasync(files int) func(context.Context, int) (load.Result, err
 		if err != nil {
 			return r, err
 		}
-		lat := slices.Concat(probes...)
-		slices.Sort(lat)
+		lat := quantile.Of(probes...)
 		return load.Result{Rate: rate / float64(files), P50: lat.At(0.5), P99: lat.At(0.99), Max: lat.At(1)}, nil
 	}
 }
 
 // perSecond returns how many operations with these latencies fit into a second, one after the other.
-func perSecond(lat load.Latencies) float64 {
+func perSecond(lat []time.Duration) float64 {
 	var total time.Duration
 	for _, l := range lat {
 		total += l
@@ -92,7 +91,7 @@ func perSecond(lat load.Latencies) float64 {
 }
 
 // probe writes records to a new file, each followed by fdatasync, for as long as more returns true. It returns the latencies.
-func probe(ctx context.Context, path string, more func(done int) bool) (lat load.Latencies, err error) {
+func probe(ctx context.Context, path string, more func(done int) bool) (lat []time.Duration, err error) {
 	f, err := os.Create(path)
 	if err != nil {
 		return nil, err

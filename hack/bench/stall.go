@@ -10,6 +10,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/hack/bench/internal/load"
 	"github.com/replicatedstore/replicatedstore/hack/bench/internal/results"
 	"github.com/replicatedstore/replicatedstore/hack/local/fleet"
+	"github.com/replicatedstore/replicatedstore/hack/quantile"
 )
 
 // Parameters of the stall measurement.
@@ -47,12 +48,12 @@ func stalls(ctx context.Context, o options, dir string) ([]results.Fact, error) 
 }
 
 // tail formats p50, p99, p99.9 and the maximum.
-func tail(l load.Latencies) string {
+func tail(l quantile.Durations) string {
 	return fmt.Sprintf("%.1f, %.1f, %.1f, %.1f ms", ms(l.At(0.5)), ms(l.At(0.99)), ms(l.At(0.999)), ms(l.At(1)))
 }
 
 // stalled returns the latencies, and how many bytes per second reached the disk in addition to the logs; 0 means unknown.
-func stalled(ctx context.Context, o options, dir string) (r load.Result, all load.Latencies, bulk float64, err error) {
+func stalled(ctx context.Context, o options, dir string) (r load.Result, all quantile.Durations, bulk float64, err error) {
 	f, err := startFleet(ctx, o, dir, stallMembers, 1, "--log-retain-bytes=67108864")
 	if err != nil {
 		return r, nil, 0, err

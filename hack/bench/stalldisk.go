@@ -6,12 +6,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
-	"github.com/replicatedstore/replicatedstore/hack/bench/internal/load"
+	"github.com/replicatedstore/replicatedstore/hack/quantile"
 )
 
 const (
@@ -24,13 +23,13 @@ const (
 // diskAlone times fdatasync on as many files in parallel as there are members, each begun at most once per period, while bulk
 // bytes per second are written beside them and no server runs. It shows how long this disk delays anybody who shares it with such
 // a load.
-func diskAlone(ctx context.Context, dir string, members int, period time.Duration, bulk float64) (load.Latencies, error) {
+func diskAlone(ctx context.Context, dir string, members int, period time.Duration, bulk float64) (quantile.Durations, error) {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	written := make(chan error, 1)
 	go func() { written <- writeSteadily(ctx, dir, bulk) }()
 	over := time.Now().Add(aloneTime)
-	probes := make([]load.Latencies, members)
+	probes := make([][]time.Duration, members)
 	_, err := atOnce(members, func(i int) (_ float64, err error) {
 		next := time.Now()
 		probes[i], err = probe(ctx, filepath.Join(dir, fmt.Sprintf("alone-%d", i)), func(int) bool {
@@ -44,9 +43,7 @@ func diskAlone(ctx context.Context, dir string, members int, period time.Duratio
 	if err = errors.Join(err, <-written); err != nil {
 		return nil, err
 	}
-	all := load.Latencies(slices.Concat(probes...))
-	slices.Sort(all)
-	return all, nil
+	return quantile.Of(probes...), nil
 }
 
 // writeSteadily writes rate bytes per second to files in dir until ctx ends. It removes each file once it is complete.

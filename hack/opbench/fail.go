@@ -4,11 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"slices"
 	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/replicatedstore/replicatedstore/hack/quantile"
 )
 
 // fault is the way in which a leader is lost.
@@ -139,13 +140,9 @@ func (b *bench) heal(ctx context.Context, stores []*store) error {
 	}
 }
 
-// at returns the quantile q, from 0 to 1, or 0 if there are no durations.
+// at returns the quantile q, from 0 to 1, to the millisecond, or 0 if there are no durations.
 func at(all []time.Duration, q float64) time.Duration {
-	if len(all) == 0 {
-		return 0
-	}
-	sorted := slices.Sorted(slices.Values(all))
-	return sorted[int(q*float64(len(sorted)-1)+0.5)].Round(time.Millisecond)
+	return quantile.Of(all).At(q).Round(time.Millisecond)
 }
 
 func tellFailovers(out io.Writer, way fault, r failovers) {

@@ -63,13 +63,3 @@ func TestTheAuditLogIsReadOnce(t *testing.T) {
 	write(`b":"get","objectRef":{"resource":"leases","namespace":"bench"}}` + "\n")
 	want(map[string]int{"get leases": 1})
 }
-
-func TestQuantiles(t *testing.T) {
-	all := []time.Duration{5, 1, 4, 2, 3}
-	for i := range all {
-		all[i] *= time.Second
-	}
-	if at(all, 0) != time.Second || at(all, 0.5) != 3*time.Second || at(all, 1) != 5*time.Second || at(nil, 0.5) != 0 {
-		t.Errorf("%v %v %v %v", at(all, 0), at(all, 0.5), at(all, 1), at(nil, 0.5))
-	}
-}

@@ -7,25 +7,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/replicatedstore/replicatedstore/hack/quantile"
 )
-
-// latencies are latencies of writes, in no particular order.
-type latencies []time.Duration
-
-// at returns the quantile q, from 0 to 1, or 0 if there are no latencies.
-func (l latencies) at(q float64) time.Duration {
-	if len(l) == 0 {
-		return 0
-	}
-	s := slices.Sorted(slices.Values(l))
-	return s[min(len(s)-1, int(q*float64(len(s))))]
-}
 
 // conn speaks the client protocol, as far as SET needs it.
 type conn struct {
@@ -114,7 +103,7 @@ type load struct {
 	ctx  context.Context
 	wg   sync.WaitGroup
 	mu   sync.Mutex
-	lat  latencies // guarded by mu
+	lat  []time.Duration // guarded by mu
 }
 
 func startLoad(ctx context.Context, address string, o loadOptions) (*load, error) {
@@ -154,12 +143,12 @@ func (l *load) write(c *conn, i int, due time.Time, every time.Duration, value [
 }
 
 // take returns the latencies since the previous call.
-func (l *load) take() latencies {
+func (l *load) take() quantile.Durations {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	out := l.lat
 	l.lat = nil
-	return out
+	return quantile.Of(out)
 }
 
 var errEnough = errors.New("measured")

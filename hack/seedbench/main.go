@@ -19,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/resource"
 
 	"github.com/replicatedstore/replicatedstore/hack/local/fleet"
+	"github.com/replicatedstore/replicatedstore/hack/quantile"
 )
 
 type options struct {
@@ -77,7 +78,7 @@ type row struct {
 	name  string
 	bytes int64 // bytes moved; 0: none
 	took  time.Duration
-	lat   latencies
+	lat   quantile.Durations
 }
 
 func (r row) rate() float64 { return float64(r.bytes) / 1e6 / r.took.Seconds() }
@@ -123,7 +124,7 @@ func report(out io.Writer, o options, from string, rows []row) {
 		from, bound, o.load.rate, o.load.value)
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "phase\tMB\tseconds\tMB/s\twrites\tp50 ms\tp99 ms\tmax ms\tp99 / alone\t")
-	quiet := rows[0].lat.at(0.99)
+	quiet := rows[0].lat.At(0.99)
 	for _, r := range rows {
 		moved := "-\t-"
 		if r.bytes > 0 {
@@ -131,8 +132,8 @@ func report(out io.Writer, o options, from string, rows []row) {
 		} else {
 			moved = fmt.Sprintf("-\t%.1f\t-", r.took.Seconds())
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%.2f\t%.2f\t%.2f\t%.2f\t\n", r.name, moved, len(r.lat), ms(r.lat.at(0.5)), ms(r.lat.at(0.99)),
-			ms(r.lat.at(1)), ms(r.lat.at(0.99))/ms(quiet))
+		fmt.Fprintf(w, "%s\t%s\t%d\t%.2f\t%.2f\t%.2f\t%.2f\t\n", r.name, moved, len(r.lat), ms(r.lat.At(0.5)), ms(r.lat.At(0.99)),
+			ms(r.lat.At(1)), ms(r.lat.At(0.99))/ms(quiet))
 	}
 	_ = w.Flush() // a failure to print cannot be helped
 	fmt.Fprintf(out, "\nseed / copy: %.2f\n", rows[1].rate()/rows[2].rate())

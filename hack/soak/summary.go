@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/replicatedstore/replicatedstore/hack/quantile"
 	"github.com/replicatedstore/replicatedstore/hack/soak/internal/faults"
 	"github.com/replicatedstore/replicatedstore/hack/soak/internal/reports"
 )
@@ -58,21 +59,9 @@ func rows(injected []injected, changes []reports.Change) []row {
 	return out
 }
 
-// median returns the median of durations, or 0 if there are none.
-func median(d []time.Duration) time.Duration {
-	if len(d) == 0 {
-		return 0
-	}
-	d = slices.Sorted(slices.Values(d))
-	return d[len(d)/2]
-}
+func median(d []time.Duration) time.Duration { return quantile.Of(d).At(0.5) }
 
-func worst(d []time.Duration) time.Duration {
-	if len(d) == 0 {
-		return 0
-	}
-	return slices.Max(d)
-}
+func worst(d []time.Duration) time.Duration { return quantile.Of(d).At(1) }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1fs", d.Seconds()) }
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 )
 
 // badDisk is a file system whose syncs hang or fail on demand.
@@ -24,38 +25,33 @@ type badDisk struct {
 	final    atomic.Int32 // how often the probe reported its final failure
 }
 
-func (d *badDisk) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
-	d.opens.Add(1)
-	f, err := d.FS.OpenReadWrite(name, c, opts...)
-	return badFile{f, d}, err
-}
-
-type badFile struct {
-	vfs.File
-	disk *badDisk
-}
-
-func (f badFile) WriteAt(p []byte, at int64) (int, error) {
-	if err := f.disk.writeErr.Load(); err != nil {
-		return 0, *err
-	}
-	return f.File.WriteAt(p, at)
-}
-
-func (f badFile) Sync() error {
-	f.disk.syncs.Add(1)
-	if c := f.disk.hang.Load(); c != nil {
-		<-*c
-	}
-	if err := f.disk.syncErr.Load(); err != nil {
-		return *err
-	}
-	return f.File.Sync()
+func newBadDisk() *badDisk {
+	d := &badDisk{}
+	d.FS = errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
+		var err *error
+		switch op.Kind {
+		case errorfs.OpOpen:
+			d.opens.Add(1)
+		case errorfs.OpFileWriteAt:
+			err = d.writeErr.Load()
+		case errorfs.OpFileSync:
+			d.syncs.Add(1)
+			if c := d.hang.Load(); c != nil {
+				<-*c
+			}
+			err = d.syncErr.Load()
+		}
+		if err != nil {
+			return *err
+		}
+		return nil
+	}))
+	return d
 }
 
 func openProbe(t *testing.T) (*badDisk, *DiskProbe) {
 	t.Helper()
-	disk := &badDisk{FS: vfs.Default}
+	disk := newBadDisk()
 	p, err := OpenDiskProbe(disk, t.TempDir(), func(error) { disk.final.Add(1) })
 	if err != nil {
 		t.Fatal(err)

@@ -1,10 +1,8 @@
 package resp_test
 
 import (
-	"context"
 	"fmt"
 	"io"
-	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,105 +34,6 @@ func TestMaxClients(t *testing.T) {
 		}
 		return ""
 	})
-}
-
-// shutdown shuts down the node's server in the background. The channel receives the result.
-func shutdown(n *resptest.Node) <-chan error {
-	done := make(chan error, 1)
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), testTimeout)
-		defer cancel()
-		done <- n.Server.Shutdown(ctx)
-	}()
-	return done
-}
-
-// Shutdown answers what is in progress, closes idle connections, and accepts no new ones.
-func TestShutdownIsGraceful(t *testing.T) {
-	n := resptest.Start(t, resp.Options{})
-	busy, idle, waiting := dial(t, n.Addr), dial(t, n.Addr), dial(t, n.Addr)
-	idle.do("PING", "+PONG")
-	waiting.send("WAIT 5 0")
-	n.Stall()
-	busy.send("SET a 1", "GET a")
-	eventually(t, func() string {
-		if !n.InFlight() {
-			return "the write does not arrive"
-		}
-		return ""
-	})
-	done := shutdown(n)
-	idle.closed()
-	waiting.expect(":0")
-	waiting.closed()
-	select {
-	case err := <-done:
-		t.Fatalf("shutdown returned with a write in flight: %v", err)
-	case <-time.After(50 * time.Millisecond):
-	}
-	n.Resume()
-	busy.expect("+OK", "$1", "1")
-	busy.closed()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-}
-
-// Commands that arrived before the shutdown are executed and answered, even if their connection was still busy with earlier ones.
-func TestShutdownAnswersWhatHasArrived(t *testing.T) {
-	n := resptest.Start(t, resp.Options{})
-	w := dial(t, n.Addr)
-	n.Stall()
-	w.send("SET a 1")
-	eventually(t, func() string {
-		if !n.InFlight() {
-			return "the write does not arrive"
-		}
-		return ""
-	})
-	w.send("INCR a")
-	done := shutdown(n)
-	time.Sleep(50 * time.Millisecond)
-	n.Resume()
-	w.expect("+OK", ":2")
-	w.closed()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-}
-
-// A client that goes on sending commands learns of the end together with a reply, and not while it may be sending a command: otherwise a write
-// was left with an unknown outcome when its leader's pod was replaced. (Found by the end-to-end tests.)
-func TestShutdownEndsAConnectionWithAnAnswer(t *testing.T) {
-	n := resptest.Start(t, resp.Options{})
-	w := dial(t, n.Addr)
-	w.do("SET a 1", "+OK")
-	done := shutdown(n)
-	time.Sleep(50 * time.Millisecond)
-	w.do("INCR a", ":2")
-	w.closed()
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
-}
-
-// A client that sends everything and then shuts down its write side, as nc and pipes do, gets its replies, and then the end of the connection.
-// Its own end may arrive together with its commands, and is then not reported again.
-func TestClientThatShutsItsSide(t *testing.T) {
-	n := resptest.Start(t, resp.Options{})
-	for range 200 {
-		nc, err := net.Dial("tcp", n.Addr)
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, _ = io.WriteString(nc, "PING\r\n")
-		_ = nc.(*net.TCPConn).CloseWrite()
-		_ = nc.SetReadDeadline(time.Now().Add(testTimeout))
-		if all, err := io.ReadAll(nc); err != nil || string(all) != "+PONG\r\n" {
-			t.Fatalf("%q, %v", all, err)
-		}
-		_ = nc.Close()
-	}
 }
 
 func TestIdleTimeout(t *testing.T) {
@@ -253,37 +152,6 @@ func TestClientKill(t *testing.T) {
 	b.closed()
 	a.do("CLIENT KILL "+a.nc.LocalAddr().String(), "+OK")
 	a.closed()
-}
-
-// The connection of a client that hangs up while it is blocked is closed.
-func TestHangupWhileBlocked(t *testing.T) {
-	n := resptest.Start(t, resp.Options{})
-	a, b := dial(t, n.Addr), dial(t, n.Addr)
-	b.send("WAIT 5 0")
-	_ = b.nc.Close()
-	a.isAlone()
-}
-
-// isAlone waits until no other client is connected.
-func (w *wire) isAlone() {
-	eventually(w.t, func() string {
-		w.send("INFO clients")
-		if info := w.bulk(); !strings.Contains(info, "connected_clients:1\r\n") {
-			return info
-		}
-		return ""
-	})
-}
-
-// The same holds if the client has sent more commands since it was blocked, as clients that share a connection do.
-func TestHangupWhileBlockedBehindWhatWasSaid(t *testing.T) {
-	n := resptest.Start(t, resp.Options{})
-	a, b := dial(t, n.Addr), dial(t, n.Addr)
-	b.send("WAIT 5 0")
-	time.Sleep(100 * time.Millisecond)
-	b.send("GET a")
-	_ = b.nc.Close()
-	a.isAlone()
 }
 
 // The replies to the commands before a blocking command do not wait for it.

@@ -25,7 +25,7 @@ func (m *Member) Fence(ctx context.Context, req wire.FenceRequest) (reply wire.F
 		reply = wire.FenceReply{
 			Member: m.opt.Member, Incarnation: m.meta.State().Incarnation, Promised: a.Promised, Last: a.Last, Commit: a.Commit, Told: m.core.Told(), ToldMillis: m.core.ToldMillis(m.opt.Now()),
 			Empty: m.core.Empty(), Seeding: p.NeedSeed,
-			GrantMillis: ceilMillis(a.GrantLeft), WasLeader: m.core.Led(),
+			GrantMillis: ceilMillis(a.GrantLeft),
 		}
 	})
 	if callErr != nil {

@@ -3,11 +3,10 @@ package role
 import (
 	"context"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/replicatedstore/replicatedstore/node/store"
 	"github.com/replicatedstore/replicatedstore/replication"
@@ -62,19 +61,6 @@ func TestCutBelowWhatIsBeingApplied(t *testing.T) {
 	}
 }
 
-// tablesFS is a file system on which tables can be created only once room is closed.
-type tablesFS struct {
-	vfs.FS
-	room chan struct{}
-}
-
-func (f tablesFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	if strings.HasSuffix(name, ".sst") {
-		<-f.room
-	}
-	return f.FS.Create(name, c)
-}
-
 // crowd makes r write until nothing more seems to be applied.
 func crowd(t *testing.T, r *Runner) {
 	t.Helper()
@@ -101,9 +87,9 @@ func crowd(t *testing.T, r *Runner) {
 // A member that is to cut its log answers even while its applier waits for room, which may take as long as the volume is
 // full; afterwards it continues with the same state.
 func TestCutWhileApplyingWaitsForRoom(t *testing.T) {
-	room := make(chan struct{})
+	fs := newBlockedFS(errorfs.OpCreate, ".sst")
 	o := options()
-	o.FS, o.Memory, o.LogRetain = tablesFS{vfs.NewMem(), room}, 1<<20, 1<<30
+	o.FS, o.Memory, o.LogRetain = fs, 1<<20, 1<<30
 	r := start(t, o)
 	lead(t, r, 1, replication.Rule{})
 	until(t, "the leader opens", r.Open)
@@ -149,13 +135,13 @@ func TestCutWhileApplyingWaitsForRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 	case <-ctx.Done():
-		close(room)
+		close(fs.goOn)
 		t.Fatal("the cut waits for room")
 	}
 	if _, err := r.Fence(ctx, wire.FenceRequest{Epoch: 3}); err != nil {
 		t.Error(err)
 	}
-	close(room)
+	close(fs.goOn)
 	// What is cut may have been applied just before: the state is replaced then.
 	until(t, "all that is left is applied", func() bool { return g.Machine.Applied().Position >= min(committed, g.Log.Last().Position) })
 	select {

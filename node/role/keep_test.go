@@ -4,44 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
-
-// heldFS is a file system on which writes to a quarantine file block until goOn is closed.
-type heldFS struct {
-	vfs.FS
-	writes, goOn chan struct{}
-}
-
-func (f heldFS) Create(name string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	file, err := f.FS.Create(name, c)
-	if err == nil && strings.Contains(name, "quarantine") {
-		file = heldFile{file, f}
-	}
-	return file, err
-}
-
-type heldFile struct {
-	vfs.File
-	fs heldFS
-}
-
-func (f heldFile) Write(p []byte) (int, error) {
-	select {
-	case f.fs.writes <- struct{}{}:
-	default:
-	}
-	<-f.fs.goOn
-	return f.File.Write(p)
-}
 
 // deposed makes r, which leads epoch 1, follow another leader over the session it returns.
 func deposed(t *testing.T, r *Runner) *Session {
@@ -72,9 +43,9 @@ func sayHello(ctx context.Context, s *Session) error {
 
 // keeping returns a member that is keeping what it has to cut, with its first write blocked, and the outcome of its
 // hello.
-func keeping(t *testing.T, ctx context.Context) (fs heldFS, r *Runner, s *Session, said chan error) {
+func keeping(t *testing.T, ctx context.Context) (fs blockedFS, r *Runner, s *Session, said chan error) {
 	t.Helper()
-	fs = heldFS{vfs.NewMem(), make(chan struct{}, 1), make(chan struct{})}
+	fs = newBlockedFS(errorfs.OpFileWrite, "quarantine")
 	o := options()
 	o.FS = fs
 	r = start(t, o)
@@ -84,7 +55,7 @@ func keeping(t *testing.T, ctx context.Context) (fs heldFS, r *Runner, s *Sessio
 	s = deposed(t, r)
 	said = make(chan error, 1)
 	go func() { said <- sayHello(ctx, s) }()
-	<-fs.writes
+	<-fs.began
 	return fs, r, s, said
 }
 

@@ -2,6 +2,7 @@ package role
 
 import (
 	"errors"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/wal"
@@ -111,34 +113,16 @@ func TestFollowerThatNeedsADamagedSegmentIsSeeded(t *testing.T) {
 	}
 }
 
-// badSectors is a file system that fails to read one file of the log.
-type badSectors struct {
-	vfs.FS
-	name atomic.Pointer[string]
-}
-
-func (f *badSectors) OpenReadWrite(path string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
-	file, err := f.FS.OpenReadWrite(path, c, o...)
-	return badFile{file, f, f.PathBase(path)}, err
-}
-
-type badFile struct {
-	vfs.File
-	fs   *badSectors
-	name string
-}
-
-func (f badFile) ReadAt(p []byte, off int64) (int, error) {
-	if bad := f.fs.name.Load(); bad != nil && *bad == f.name {
-		return 0, syscall.EIO
-	}
-	return f.File.ReadAt(p, off)
-}
-
 // The same if the disk does not read the segment at all.
 func TestFollowerThatNeedsAnUnreadableSegmentIsSeeded(t *testing.T) {
 	c := newCluster(t)
-	disk := &badSectors{FS: vfs.NewMem()}
+	var bad atomic.Pointer[string] // a file of the log
+	disk := errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if name := bad.Load(); name != nil && op.Kind == errorfs.OpFileReadAt && filepath.Base(op.Path) == *name {
+			return syscall.EIO
+		}
+		return nil
+	}))
 	retain := func(o *Options) { o.LogRetain = 8 << 20 }
 	c.start("l", retain, func(o *Options) { o.FS = disk })
 	c.start("g", retain)
@@ -147,8 +131,8 @@ func TestFollowerThatNeedsAnUnreadableSegmentIsSeeded(t *testing.T) {
 	c.agrees("g")
 	c.members["g"].end()
 	c.fill("b", 24)
-	bad := c.segment("l", 3)
-	disk.name.Store(&bad)
+	name := c.segment("l", 3)
+	bad.Store(&name)
 	c.start("g", retain)
 	c.follow("g")
 	c.agrees("g")

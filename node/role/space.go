@@ -32,6 +32,11 @@ type space struct {
 	reclaim   reclaim
 }
 
+// String describes the volume to people.
+func (s *space) String() string {
+	return fmt.Sprintf("%s free of %s", wire.Bytes(s.Free), wire.Bytes(s.Total))
+}
+
 // reclaim is the state of Member.reclaim.
 type reclaim struct {
 	busy bool

@@ -163,7 +163,6 @@ func (m *Member) status() wire.Status {
 		Writable: m.leader != nil && m.leader.open, CommitCovered: m.core.CommitCovered(),
 		Last: c.Log.Last(), Durable: c.Log.Durable(), Commit: m.core.Commit(), Applied: c.State.Applied().Position, Told: m.core.Told(), ToldMillis: m.core.ToldMillis(now),
 		Empty: m.core.Empty(), NeedSeed: p.NeedSeed, Leaving: m.leaving, Seeding: m.seedingStatus(), Quarantined: m.meta.State().Quarantined, Problem: m.trouble().text, ProblemReason: m.trouble().reason, Disk: m.disk(),
-		StartedUnixMilli: m.start.UnixMilli(),
 	}
 	s.Rules, s.ConfigVersion = m.core.Rules()
 	switch s.Role {

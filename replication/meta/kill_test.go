@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,11 +34,19 @@ func promiseForever(dir string) error {
 	}
 }
 
-// optionsWithContent fills a new directory with something that must still be there afterwards.
+// optionsWithContent fills a new directory, which must be empty, with something that must still be there afterwards.
 func optionsWithContent(fs vfs.FS) Options {
 	o := options()
 	o.Init = func(logDir, stateDir string) error {
-		return errors.Join(durable.WriteFile(fs, logDir, "made", []byte("x")), durable.WriteFile(fs, stateDir, "made", []byte("x")))
+		for _, dir := range []string{logDir, stateDir} {
+			if names, err := fs.List(dir); err != nil || len(names) != 0 {
+				return fmt.Errorf("%s holds %v, %v", dir, names, err)
+			}
+			if err := durable.WriteFile(fs, dir, "made", []byte("x")); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
 	return o
 }
@@ -125,7 +134,7 @@ func TestPowerLossAtEveryStep(t *testing.T) {
 				return nil
 			}))
 			// The directory may hold the state before the current step, or after it.
-			legal := legalStates(t, hooked, func() bool { return clone != nil })
+			legal, incarnation := legalStates(t, hooked, func() bool { return clone != nil })
 			if clone == nil {
 				if at < 20 {
 					t.Fatalf("only %d steps", at)
@@ -137,14 +146,11 @@ func TestPowerLossAtEveryStep(t *testing.T) {
 				t.Fatalf("step %d, %d %%: %v", at, percent, err)
 			}
 			st := s.State()
-			found := ""
-			for _, want := range legal {
-				if want == shape(st) {
-					found = want
-				}
-			}
-			if found == "" {
+			if !slices.Contains(legal, shape(st)) {
 				t.Fatalf("step %d, %d %%: found %q, none of %q", at, percent, shape(st), legal)
+			}
+			if incarnation != "" && st.Incarnation != incarnation {
+				t.Fatalf("step %d, %d %%: the directory was made anew", at, percent)
 			}
 			for _, dir := range []string{s.LogDir(st.Generation), s.StateDir(st.Generation)} {
 				if _, err := clone.Stat(clone.PathJoin(dir, "made")); err != nil {
@@ -156,12 +162,16 @@ func TestPowerLossAtEveryStep(t *testing.T) {
 	}
 }
 
-// legalStates creates a directory and changes it until crashed. It returns the states that may be found then.
-func legalStates(t *testing.T, fs vfs.FS, crashed func() bool) (legal []string) {
+// legalStates creates a directory and changes it until crashed. It returns the states that may be found then, and the incarnation
+// that must be, or "" if the directory was not complete.
+func legalStates(t *testing.T, fs vfs.FS, crashed func() bool) (legal []string, incarnation string) {
 	t.Helper()
 	s, err := Open(fs, "d", optionsWithContent(fs))
 	if err != nil {
 		t.Fatal(err)
+	}
+	if !crashed() {
+		incarnation = s.State().Incarnation
 	}
 	legal = []string{shape(s.State())}
 	for _, step := range []func() error{
@@ -179,7 +189,7 @@ func legalStates(t *testing.T, fs vfs.FS, crashed func() bool) (legal []string) 
 		}
 		legal = append(legal[len(legal)-1:], shape(s.State()))
 	}
-	return legal
+	return legal, incarnation
 }
 
 // shape returns a state without its incarnation, which is drawn anew if a crash interrupts the creation of the directory.

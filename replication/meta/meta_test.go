@@ -8,18 +8,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/durable"
+	"github.com/replicatedstore/replicatedstore/replication/randtest"
 )
 
 const (
@@ -41,15 +40,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func seeded(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := uint64(time.Now().UnixNano())
-	if s := os.Getenv("RSTORE_TEST_SEED"); s != "" {
-		seed, _ = strconv.ParseUint(s, 10, 64)
-	}
-	t.Logf("seed %d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
-}
+func seeded(t *testing.T) *rand.Rand { return randtest.New(t) }
 
 func options() Options { return Options{Store: "orders", Member: "orders-1"} }
 
@@ -273,82 +264,6 @@ func rerun(c *exec.Cmd) ([]byte, error) {
 	again := exec.Command(c.Path)
 	again.Env = c.Env
 	return again.CombinedOutput()
-}
-
-// After a power loss in the middle of anything, the state is the one before or after the current update.
-func TestUpdatesSurvivePowerLoss(t *testing.T) {
-	rng := seeded(t)
-	for range 300 {
-		fs := vfs.NewCrashableMem()
-		var clone *vfs.MemFS
-		left := 40 + rng.IntN(60)
-		percent := rng.IntN(101)
-		hooked := errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
-			if left--; op.Kind.ReadOrWrite() == errorfs.OpIsWrite && left <= 0 && clone == nil {
-				clone = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng})
-			}
-			return nil
-		}))
-		s := mustOpen(t, hooked)
-		var done replication.Epoch
-		for clone == nil {
-			if err := s.Update(promise(done + 1)); err != nil {
-				t.Fatal(err)
-			}
-			done++
-		}
-		after := mustOpen(t, clone).State()
-		if p := after.Promises.Promised; after.Incarnation != s.State().Incarnation || p != done && p != done-1 {
-			t.Fatalf("%+v after the crash in update %d", after, done)
-		}
-	}
-}
-
-// A crash while the directory is set up leaves one that is set up again, never one that is refused or half made.
-func TestCreateSurvivesPowerLoss(t *testing.T) {
-	rng := seeded(t)
-	for range 300 {
-		fs := vfs.NewCrashableMem()
-		var clone *vfs.MemFS
-		left := rng.IntN(40)
-		percent := rng.IntN(101)
-		hooked := errorfs.Wrap(fs, errorfs.InjectorFunc(func(op errorfs.Op) error {
-			if left--; op.Kind.ReadOrWrite() == errorfs.OpIsWrite && left <= 0 && clone == nil {
-				clone = fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: percent, RNG: rng})
-			}
-			return nil
-		}))
-		for _, fs := range []vfs.FS{hooked, nil} {
-			if fs == nil {
-				if clone == nil {
-					continue
-				}
-				fs = clone
-			}
-			o := options()
-			o.Init = func(logDir, stateDir string) error {
-				for _, dir := range []string{logDir, stateDir} {
-					if names, err := fs.List(dir); err != nil || len(names) != 0 {
-						return fmt.Errorf("%s holds %v, %v", dir, names, err)
-					}
-					if err := durable.WriteFile(fs, dir, "made", []byte("x")); err != nil {
-						return err
-					}
-				}
-				return nil
-			}
-			s, err := Open(fs, "d", o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, dir := range []string{s.LogDir(1), s.StateDir(1)} {
-				if _, err := fs.Stat(fs.PathJoin(dir, "made")); err != nil {
-					t.Fatalf("META names a directory that was not made: %v", err)
-				}
-			}
-			closeStore(t, s)
-		}
-	}
 }
 
 func TestFullVolumeStillKeepsPromises(t *testing.T) {

@@ -8,8 +8,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
-	"os"
-	"strconv"
 	"testing"
 	"time"
 
@@ -17,21 +15,11 @@ import (
 
 	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/meta"
+	"github.com/replicatedstore/replicatedstore/replication/randtest"
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 )
 
-func seeded(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := uint64(time.Now().UnixNano())
-	if s := os.Getenv("RSTORE_TEST_SEED"); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("seed %d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
-}
+func seeded(t *testing.T) *rand.Rand { return randtest.New(t) }
 
 var smallLog = wal.Options{SegmentBytes: 64 << 10}
 

@@ -1,7 +1,5 @@
 package volume
 
-import "fmt"
-
 // Level is how full a volume is.
 type Level uint8
 
@@ -75,22 +73,4 @@ func (s Space) next(before Level) Level {
 	default:
 		return Ample
 	}
-}
-
-// String describes the space to people.
-func (s Space) String() string {
-	return fmt.Sprintf("%s free of %s", Bytes(s.Free), Bytes(s.Total))
-}
-
-// Bytes formats n for people, in powers of 1024.
-func Bytes(n int64) string {
-	const units = "KMGTP"
-	if n < 1024 {
-		return fmt.Sprintf("%d B", n)
-	}
-	v, i := float64(n)/1024, 0
-	for v >= 1024 && i < len(units)-1 {
-		v, i = v/1024, i+1
-	}
-	return fmt.Sprintf("%.1f %ciB", v, units[i])
 }

@@ -4,31 +4,17 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/replicatedstore/replicatedstore/replication"
+	"github.com/replicatedstore/replicatedstore/replication/randtest"
 )
 
 const testSegment = 64 << 10
 
-// seeded returns a random source and prints its seed. Set RSTORE_TEST_SEED to run a seed again.
-func seeded(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := uint64(time.Now().UnixNano())
-	if s := os.Getenv("RSTORE_TEST_SEED"); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("seed %d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
-}
+func seeded(t *testing.T) *rand.Rand { return randtest.New(t) }
 
 // dataAfter seals entries of the given sizes to follow end.
 func dataAfter(tb testing.TB, end replication.Mark, epoch replication.Epoch, fill byte, sizes ...int) replication.Record {

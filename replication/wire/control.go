@@ -103,8 +103,6 @@ type Status struct {
 	Problem       string `json:"problem,omitempty"`
 	ProblemReason string `json:"problemReason,omitempty"`
 	Disk          Disk   `json:"disk"`
-	// StartedUnixMilli is when the process started, by this member's own wall clock. Compare it for equality only.
-	StartedUnixMilli int64 `json:"startedUnixMilli"`
 }
 
 // Values of Status.ProblemReason.
@@ -208,8 +206,6 @@ type FenceReply struct {
 	// GrantMillis is what remains of the read grant that this member gave to the leader it followed. A promotion waits out
 	// the largest one, unless the old leader is itself fenced.
 	GrantMillis int64 `json:"grantMillis"`
-	// WasLeader is the highest epoch that this process has led; 0 if it has led none.
-	WasLeader replication.Epoch `json:"wasLeader"`
 }
 
 // PromoteRequest makes the member lead Epoch, which must be exactly the epoch it has promised. Promoting the leader of

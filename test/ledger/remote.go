@@ -1,18 +1,13 @@
 package ledger
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"sync"
 	"time"
-)
 
-// A Writer must run where the store's clients run, while its owner may be elsewhere. Serve runs one at the far end of a pair of
-// pipes, and Remote is the near end. The protocol is one JSON object per line in each direction, one request at a time.
+	"github.com/replicatedstore/replicatedstore/test/remote"
+)
 
 // request is a request of a Remote. Exactly one of the pointers is set.
 type request struct {
@@ -24,7 +19,6 @@ type request struct {
 }
 
 type response struct {
-	Error  string  `json:"error,omitempty"`
 	Stats  *Stats  `json:"stats,omitempty"`
 	Report *Report `json:"report,omitempty"`
 }
@@ -37,27 +31,13 @@ func Serve(ctx context.Context, in io.Reader, out io.Writer, dial Dial) error {
 			w.Stop()
 		}
 	}()
-	requests, answers := json.NewDecoder(in), json.NewEncoder(out)
-	for {
-		var q request
-		switch err := requests.Decode(&q); {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return fmt.Errorf("read a request: %w", err)
-		}
-		var a response
-		var err error
+	return remote.Serve(in, out, func(q request) (a response, err error) {
 		if q.Start != nil {
 			q.Start.Dial = dial
 		}
-		if w, err = answer(ctx, w, q, &a); err != nil {
-			a.Error = err.Error()
-		}
-		if err := answers.Encode(a); err != nil {
-			return fmt.Errorf("answer a request: %w", err)
-		}
-	}
+		w, err = answer(ctx, w, q, &a)
+		return a, err
+	})
 }
 
 func answer(ctx context.Context, w *Writer, q request, a *response) (*Writer, error) {
@@ -90,52 +70,23 @@ func answer(ctx context.Context, w *Writer, q request, a *response) (*Writer, er
 // Remote controls a Writer behind Serve. It is safe for concurrent use. All times are from the far end's clock, which in the demo
 // and the end-to-end tests is on the same machine.
 type Remote struct {
-	mu     sync.Mutex
-	out    *json.Encoder
-	in     *bufio.Reader
-	failed error // final: the pipes are out of step
+	far *remote.Client[request, response]
 }
 
 // NewRemote returns a Remote for a Serve that reads what is written to out and answers on in.
 func NewRemote(in io.Reader, out io.Writer) *Remote {
-	return &Remote{out: json.NewEncoder(out), in: bufio.NewReader(in)}
-}
-
-// ask waits for the answer. Only the far end, by Within, or the end of the pipes limits the wait.
-func (r *Remote) ask(q request) (response, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.failed != nil {
-		return response{}, r.failed
-	}
-	var a response
-	if err := r.out.Encode(q); err != nil {
-		r.failed = fmt.Errorf("ask the writer: %w", err)
-		return a, r.failed
-	}
-	line, err := r.in.ReadBytes('\n')
-	if err == nil {
-		err = json.Unmarshal(line, &a)
-	}
-	if err != nil {
-		r.failed = fmt.Errorf("hear the writer's answer: %w", err)
-		return a, r.failed
-	}
-	if a.Error != "" {
-		return a, errors.New(a.Error)
-	}
-	return a, nil
+	return &Remote{remote.NewClient[request, response]("the writer", in, out)}
 }
 
 // Start starts the writer at the far end, within the given time.
 func (r *Remote) Start(opt Options, within time.Duration) error {
-	_, err := r.ask(request{Start: &opt, Within: within})
+	_, err := r.far.Ask(request{Start: &opt, Within: within})
 	return err
 }
 
 // Stats calls Writer.Stats at the far end.
 func (r *Remote) Stats(since time.Time) (Stats, error) {
-	a, err := r.ask(request{Stats: &since})
+	a, err := r.far.Ask(request{Stats: &since})
 	if err == nil && a.Stats == nil {
 		err = errors.New("the writer's answer has no stats")
 	}
@@ -147,7 +98,7 @@ func (r *Remote) Stats(since time.Time) (Stats, error) {
 
 // Stop calls Writer.Stop at the far end.
 func (r *Remote) Stop() error {
-	_, err := r.ask(request{Stop: &struct{}{}})
+	_, err := r.far.Ask(request{Stop: &struct{}{}})
 	return err
 }
 
@@ -156,7 +107,7 @@ func (r *Remote) Verify(members []Member, within time.Duration) (Report, error) 
 	if len(members) == 0 {
 		return Report{}, errors.New("verify: no members given")
 	}
-	a, err := r.ask(request{Verify: members, Within: within})
+	a, err := r.far.Ask(request{Verify: members, Within: within})
 	if err == nil && a.Report == nil {
 		err = errors.New("the writer's answer has no report")
 	}

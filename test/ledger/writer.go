@@ -29,8 +29,6 @@ type Options struct {
 	Password string `json:"password,omitempty"`
 	// Dial makes connections, including those of Verify; nil means TCP.
 	Dial Dial `json:"-"`
-	// Now is the clock; nil means the machine's.
-	Now func() time.Time `json:"-"`
 }
 
 // Dial connects to a member, or to a Service, by its host:port.
@@ -48,9 +46,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = 2 * time.Second
-	}
-	if o.Now == nil {
-		o.Now = time.Now
 	}
 	return o
 }
@@ -150,7 +145,7 @@ func (w *Writer) run(ctx context.Context, connection int) {
 func (w *Writer) once(connection int, kind Kind) bool {
 	ctx, cancel := context.WithTimeout(context.Background(), w.opt.Timeout)
 	defer cancel()
-	one, c := w.journal.begin(connection, kind, w.opt.Now()), w.clients[connection]
+	one, c := w.journal.begin(connection, kind, time.Now()), w.clients[connection]
 	var count int64
 	var err error
 	switch kind {
@@ -160,7 +155,7 @@ func (w *Writer) once(connection int, kind Kind) bool {
 		count, err = c.Incr(ctx, one.key.name).Result()
 	}
 	o := Judge(err)
-	w.journal.end(one, o, count, err, w.opt.Now())
+	w.journal.end(one, o, count, err, time.Now())
 	return o == Acknowledged
 }
 
@@ -176,7 +171,7 @@ type Stats struct {
 func (w *Writer) Stats(since time.Time) Stats {
 	w.journal.mu.Lock()
 	defer w.journal.mu.Unlock()
-	return Stats{Tally: w.journal.tally, Gap: w.journal.gaps.Worst(since, w.opt.Now()), LastAcknowledged: w.journal.gaps.Last()}
+	return Stats{Tally: w.journal.tally, Gap: w.journal.gaps.Worst(since, time.Now()), LastAcknowledged: w.journal.gaps.Last()}
 }
 
 // Stop ends the writing, waits for the writes in flight (bounded by their timeout) and closes the connections.

@@ -99,33 +99,6 @@ func (d *Disk) SetHung(hung bool) { d.hung = hung }
 // Hung reports whether the disk hangs.
 func (d *Disk) Hung() bool { return d.hung }
 
-// Corrupt flips one bit, both in the cache and on disk, of a file whose path allowed accepts (nil: any file). It returns the path
-// of that file, or "" if there is none. The process must be down.
-func (d *Disk) Corrupt(allowed func(path string) bool) string {
-	type file struct {
-		path string
-		node *inode
-	}
-	var files []file
-	d.walk(func(path string, n *inode) {
-		if !n.dir && len(n.data) > 0 && (allowed == nil || allowed(path)) {
-			files = append(files, file{path, n})
-		}
-	})
-	if len(files) == 0 {
-		return ""
-	}
-	f := files[d.loop.Rand.IntN(len(files))]
-	at, bit := d.loop.Rand.IntN(len(f.node.data)), byte(1)<<d.loop.Rand.IntN(8)
-	f.node.data[at] ^= bit
-	for _, kept := range []map[int][]byte{f.node.dirty, f.node.dropped} {
-		if old := kept[at/sector]; at%sector < len(old) {
-			old[at%sector] ^= bit
-		}
-	}
-	return f.path
-}
-
 // Used returns the number of bytes that files take up.
 func (d *Disk) Used() int64 { return d.used }
 

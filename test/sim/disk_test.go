@@ -190,30 +190,6 @@ func TestAFailedSyncDropsTheData(t *testing.T) {
 	}
 }
 
-func TestCorruptFlipsOneBit(t *testing.T) {
-	d := NewLoop(1).NewDisk("d")
-	fs := d.FS()
-	for _, name := range []string{"a", "b"} {
-		f := create(t, fs, name)
-		put(t, f, 0, strings.Repeat("\x00", 2000))
-		must(t, f.Sync())
-	}
-	must(t, durable.SyncDir(fs, "/"))
-	if got := d.Corrupt(func(p string) bool { return p == "/b" }); got != "/b" {
-		t.Fatalf("corrupted %q", got)
-	}
-	d.Crash()
-	ones := 0
-	for _, b := range []byte(content(d.FS(), "b")) {
-		for ; b != 0; b &= b - 1 {
-			ones++
-		}
-	}
-	if ones != 1 || strings.Trim(content(d.FS(), "a"), "\x00") != "" {
-		t.Fatalf("%d bits are set", ones)
-	}
-}
-
 // TestTheLogAndMetaOnADisk runs the real log and META on a Disk through crashes, and compares two runs of each seed.
 func TestTheLogAndMetaOnADisk(t *testing.T) {
 	for seed := range uint64(40) {

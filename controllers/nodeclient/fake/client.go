@@ -67,7 +67,6 @@ func (c Client) Fence(_ context.Context, to nodeclient.Target, r wire.FenceReque
 	if c.hung(m) {
 		return wire.FenceReply{}, fmt.Errorf("fence %s: %w", m.name, context.DeadlineExceeded)
 	}
-	led := m.rep.Led()
 	a, err := m.rep.Fence(r.Epoch, c.now)
 	if err != nil {
 		return wire.FenceReply{}, c.answer(m, err)
@@ -75,7 +74,7 @@ func (c Client) Fence(_ context.Context, to nodeclient.Target, r wire.FenceReque
 	c.unlink(m)
 	return wire.FenceReply{
 		Member: m.name, Incarnation: m.self.Incarnation, Promised: a.Promised, Last: a.Last, Commit: a.Commit,
-		Told: m.rep.Told(), ToldMillis: m.rep.ToldMillis(c.now), Empty: m.rep.Empty(), Seeding: m.rep.Promises().NeedSeed, GrantMillis: a.GrantLeft.Milliseconds(), WasLeader: led,
+		Told: m.rep.Told(), ToldMillis: m.rep.ToldMillis(c.now), Empty: m.rep.Empty(), Seeding: m.rep.Promises().NeedSeed, GrantMillis: a.GrantLeft.Milliseconds(),
 	}, nil
 }
 
@@ -176,7 +175,7 @@ func (c *Cluster) status(m *member) wire.Status {
 	s := wire.Status{
 		Store: c.store, Member: m.name, Incarnation: m.self.Incarnation, Version: "fake", Role: m.rep.Role(), Promised: p.Promised,
 		Writable: m.rep.Writable() && m.mayAcknowledge(c.now), CommitCovered: m.rep.CommitCovered(), Last: m.log.Last(), Durable: m.log.Durable(),
-		Commit: m.rep.Commit(), Applied: m.applied, Told: m.rep.Told(), ToldMillis: m.rep.ToldMillis(c.now), Empty: m.rep.Empty(), Quarantined: m.quarantine, StartedUnixMilli: m.started,
+		Commit: m.rep.Commit(), Applied: m.applied, Told: m.rep.Told(), ToldMillis: m.rep.ToldMillis(c.now), Empty: m.rep.Empty(), Quarantined: m.quarantine,
 	}
 	s.Rules, s.ConfigVersion = m.rep.Rules()
 	if c.Hung[m.name] != "" {

@@ -48,7 +48,6 @@ type member struct {
 	stable     *stable
 	rep        *replication.Replica // nil while the process is down
 	gone       bool                 // its host is gone too: nobody answers, not even to refuse
-	started    int64
 	applied    replication.Position
 	incarnated int
 	quarantine uint64
@@ -86,7 +85,6 @@ func (c *Cluster) Start(name, host string) {
 		delete(c.members, m.host)
 	}
 	m.host, m.gone, m.link = host, false, nil
-	m.started++
 	c.members[host] = m
 	rep, err := replication.NewReplica(replication.ReplicaOptions{Store: c.store, Self: m.self}, m.log, m.stable, m.stable.p, m.applied, c.now)
 	if err != nil {

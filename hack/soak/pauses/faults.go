@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"text/tabwriter"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
+	"github.com/replicatedstore/replicatedstore/hack/quantile"
 	"github.com/replicatedstore/replicatedstore/hack/soak/pauses/outcome"
 	"github.com/replicatedstore/replicatedstore/test/e2e/stage"
 )
@@ -135,9 +135,9 @@ func table(out io.Writer, faults []outcome.Fault) error {
 			pauses = append(pauses, o.Pause)
 			failed, unknown, leaders = failed+o.Failed, unknown+o.Unknown, leaders+o.Leaders
 		}
-		slices.Sort(pauses)
-		fmt.Fprintf(w, "| %s\t| %d\t| %d ms\t| %d ms\t| %d\t| %d\t| %d\t|\n", f.Name, len(pauses),
-			pauses[len(pauses)/2].Milliseconds(), pauses[len(pauses)-1].Milliseconds(), failed, unknown, leaders)
+		all := quantile.Of(pauses)
+		fmt.Fprintf(w, "| %s\t| %d\t| %d ms\t| %d ms\t| %d\t| %d\t| %d\t|\n", f.Name, len(all),
+			all.At(0.5).Milliseconds(), all.At(1).Milliseconds(), failed, unknown, leaders)
 	}
 	return w.Flush()
 }

@@ -7,11 +7,12 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/replicatedstore/replicatedstore/hack/quantile"
 )
 
 // Loop is this program's own closed-loop generator.
@@ -23,19 +24,8 @@ type Loop struct {
 	For time.Duration
 }
 
-// Latencies are latencies in ascending order.
-type Latencies []time.Duration
-
-// At returns the quantile q, from 0 to 1, or 0 if there are no latencies.
-func (l Latencies) At(q float64) time.Duration {
-	if len(l) == 0 {
-		return 0
-	}
-	return l[min(len(l)-1, int(q*float64(len(l))))]
-}
-
 // Run sends SETs to address until the time is over or ctx ends. The time starts once every connection is open.
-func (o Loop) Run(ctx context.Context, address string) (Result, Latencies, error) {
+func (o Loop) Run(ctx context.Context, address string) (Result, quantile.Durations, error) {
 	conns, err := o.dial(ctx, address)
 	defer func() {
 		for _, c := range conns {
@@ -49,7 +39,7 @@ func (o Loop) Run(ctx context.Context, address string) (Result, Latencies, error
 	defer cancel()
 	var (
 		mu   sync.Mutex
-		all  Latencies
+		all  [][]time.Duration
 		errs []error
 		wg   sync.WaitGroup
 	)
@@ -59,7 +49,7 @@ func (o Loop) Run(ctx context.Context, address string) (Result, Latencies, error
 			lat, err := o.connection(ctx, c, uint64(i))
 			mu.Lock()
 			defer mu.Unlock()
-			all = append(all, lat...)
+			all = append(all, lat)
 			if err != nil && len(errs) < 3 {
 				errs = append(errs, err)
 			}
@@ -67,10 +57,10 @@ func (o Loop) Run(ctx context.Context, address string) (Result, Latencies, error
 	}
 	wg.Wait()
 	took := time.Since(begun)
-	slices.Sort(all)
-	n := len(all) * o.Pipeline
-	r := Result{Rate: float64(n) / took.Seconds(), P50: all.At(0.5), P99: all.At(0.99), Max: all.At(1), Requests: n, Processor: processorTime() - used}
-	return r, all, errors.Join(errs...)
+	lat := quantile.Of(all...)
+	n := len(lat) * o.Pipeline
+	r := Result{Rate: float64(n) / took.Seconds(), P50: lat.At(0.5), P99: lat.At(0.99), Max: lat.At(1), Requests: n, Processor: processorTime() - used}
+	return r, lat, errors.Join(errs...)
 }
 
 // processorTime returns the CPU time that this process has used.

@@ -37,7 +37,6 @@ type Goal struct {
 	Of, To string  // systems
 	Bound  float64 `json:"bound"`
 	AtMost bool    `json:"atMost,omitempty"` // otherwise at least
-	Text   string  `json:"text,omitempty"`
 }
 
 // Fact is a single reported figure, with what it compares to and the reason for it.
