@@ -325,11 +325,13 @@ func TestRationJudgesHolders(t *testing.T) {
 			t.Fatal("there are 5 left")
 		}
 		time.Sleep(rationPatience)
+		synctest.Wait()
 		if want := (holding{"many", 5, began.Add(time.Second)}); seen != want {
 			t.Errorf("%+v, want %+v", seen, want)
 		}
 		r.excuse("many", time.Second)
 		time.Sleep(rationPatience)
+		synctest.Wait()
 		if want := (holding{"many", 5, began.Add(2 * time.Second)}); seen != want {
 			t.Errorf("%+v after a second of waiting, want %+v", seen, want)
 		}
