@@ -118,14 +118,14 @@ func TestWhoWaitsForMemoryIsNotCutOff(t *testing.T) {
 // A client that sends a request of many long arguments, or such a transaction, in good time is not cut off while others wait, although it
 // has had its first part for long.
 func TestUploadsOfManyPartsAreServed(t *testing.T) {
-	const parts, limit = 40, 2 * time.Second
+	const parts, limit = 40, 4 * time.Second
 	value := strings.Repeat("x", 1_000_000)
 	for name, tc := range map[string]struct{ begin, part, end, reply string }{
 		"a request":     {"*81\r\n$4\r\nMSET\r\n", "$1\r\nk\r\n$1000000\r\n" + value + "\r\n", "", "+OK"},
 		"a transaction": {"MULTI\r\n", string(encoded("SET", "k", value)), "EXEC\r\n", "*40"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := resptest.Start(t, resp.Options{MaxLarge: 2 << 20, StallTimeout: limit})
+			n := resptest.Start(t, resp.Options{MaxLarge: 2 << 20, StallTimeout: limit, CommitTimeout: time.Minute})
 			c, other := dial(t, n.Addr), dial(t, n.Addr)
 			began := time.Now()
 			for i, piece := range slices.Concat([]string{tc.begin}, slices.Repeat([]string{tc.part}, parts), []string{tc.end}) {
