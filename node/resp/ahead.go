@@ -1,7 +1,11 @@
 package resp
 
+import "github.com/replicatedstore/replicatedstore/node/store"
+
 // prefetch reads what j will need into memory before the sequencer is locked, and returns how much memory the evaluation takes. A hasty
 // round does not read: it sets stuck if something is not in memory.
+//
+// Each long value is read once, however many commands of the batch name its key.
 func (r *round) prefetch(j *job) (n need) {
 	if j.cmd.blind(j.args) {
 		return n
@@ -28,6 +32,15 @@ func (r *round) prefetch(j *job) (n need) {
 			n = n.and(j.needs(size))
 		}
 	}
+	return r.most(n)
+}
+
+// most bounds n by what the evaluation can take: replies end at the output limit, and what is written at the longest entry.
+func (r *round) most(n need) need {
+	if r.out.limit > 0 {
+		n.reply = min(n.reply, r.out.limit)
+	}
+	n.toWrite = min(n.toWrite, store.MaxEntryBytes)
 	return n
 }
 
@@ -61,10 +74,21 @@ func (j *job) reads() int {
 // ahead reads key ahead of the batch, through the foresight if there is one. It returns the value's size in bytes, and whether it was in
 // memory already.
 func (r *round) ahead(key []byte, withData bool) (size int, resident bool) {
-	if r.foresight != nil {
-		return r.foresight.Prefetch(key, withData)
+	if size, seen := r.long[string(key)]; seen {
+		return size, true
 	}
-	return r.seq.Prefetch(key)
+	if r.foresight != nil {
+		size, resident = r.foresight.Prefetch(key, withData)
+	} else {
+		size, resident = r.seq.Prefetch(key)
+	}
+	if size > largeBuffer {
+		if r.long == nil {
+			r.long = map[string]int{}
+		}
+		r.long[string(key)] = size
+	}
+	return size, resident
 }
 
 // renewals is how often the reads of a foresight are repeated if they no longer hold. If the store pours recent writes into the database
@@ -80,7 +104,7 @@ func (r *round) aheadAgain() {
 
 func (r *round) aheadEnd() {
 	r.foresight.End()
-	r.foresight = nil
+	r.foresight, r.long = nil, nil
 }
 
 // blind reports whether the command reads no keys, so that its cost does not depend on what is stored.
@@ -110,5 +134,5 @@ func (r *round) prefetchAll(t *transaction) (n need) {
 		}
 	}
 	r.aheadAgain()
-	return n
+	return r.most(n)
 }

@@ -18,8 +18,8 @@ func (r *round) runBatch(i int) int {
 	}
 	if r.jobs[i].many() {
 		r.foresight = r.seq.Foresee()
-		defer r.aheadEnd()
 	}
+	defer r.aheadEnd()
 	n := r.prefetch(&r.jobs[i])
 	if !r.stuck && !r.admit(i, n) {
 		return r.from

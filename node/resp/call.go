@@ -97,7 +97,7 @@ func (c *call) exists(key []byte) (found, ok bool) {
 }
 
 // each calls use for every key in order; all values are from the same state. A value's data is valid until use returns. each returns false
-// if the call has a fault, in which case use may not have been called for all keys.
+// if the call has a fault, or its reply is too long to be sent. use may not have been called for all keys then.
 func (c *call) each(keys [][]byte, use func(v store.Value, found bool)) bool {
 	switch onView := c.tx == nil && c.batch == nil; {
 	case onView && len(keys) == 1:
@@ -107,11 +107,11 @@ func (c *call) each(keys [][]byte, use func(v store.Value, found bool)) bool {
 			err := c.view.GetMany(keys, func(_ int, v store.Value, found bool) bool {
 				c.srv.stats.lookup(found)
 				use(v, found)
-				return !c.gone()
+				return !c.gone() && !c.tooLong()
 			})
 			c.fault = cmp.Or(c.fault, err)
 		}
-		return c.fault == nil
+		return c.fault == nil && !c.w.over
 	}
 	copies := c.copies()
 	for _, key := range keys {
@@ -121,9 +121,15 @@ func (c *call) each(keys [][]byte, use func(v store.Value, found bool)) bool {
 		}
 		use(v, found)
 		c.forget(copies)
+		if c.tooLong() {
+			return false
+		}
 	}
 	return true
 }
+
+// tooLong reports whether the reply is, or will be, longer than a client's replies may be, so that nobody will see it.
+func (c *call) tooLong() bool { return c.w.over || c.w.limit > 0 && c.short > c.w.limit }
 
 // errGone is the fault of a call whose connection was killed: nobody waits for its reply.
 var errGone = errors.New("the connection was closed")

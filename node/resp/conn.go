@@ -67,16 +67,17 @@ type conn struct {
 	up             *upstream        // connection to the leader; may be nil. Changed under mu, because other goroutines read it
 	watchesUp      *upstream        // the upstream over which keys are watched; may be nil
 
-	resp3   atomic.Bool
-	cut     atomic.Bool             // see Server.Cut: nothing more may run
-	killed  atomic.Bool             // closed by another goroutine
-	last    atomic.Pointer[command] // newest command
-	active  atomic.Int64            // Server.uptime when a command last began or ended
-	writing atomic.Int64            // Server.uptime when the write in progress began; 0: none
-	busy    atomic.Bool             // a round is in progress
-	parked  atomic.Bool             // the loop has the connection
-	queued  atomic.Bool             // waiting for a part of Server.ration or Server.replies
-	inMulti atomic.Int64            // 1 + the number of commands queued for EXEC; 0: no MULTI
+	resp3     atomic.Bool
+	cut       atomic.Bool             // see Server.Cut: nothing more may run
+	killed    atomic.Bool             // closed by another goroutine
+	last      atomic.Pointer[command] // newest command
+	active    atomic.Int64            // Server.uptime when a command last began or ended
+	writing   atomic.Int64            // Server.uptime when the write in progress began; 0: none
+	busy      atomic.Bool             // a round is in progress
+	parked    atomic.Bool             // the loop has the connection
+	dismissed atomic.Bool             // up is to be closed; see dismiss
+	queued    atomic.Bool             // waiting for a part of Server.ration or Server.replies
+	inMulti   atomic.Int64            // 1 + the number of commands queued for EXEC; 0: no MULTI
 
 	mu      sync.Mutex // guards the fields below; a leaf lock
 	name    string
@@ -124,6 +125,7 @@ func (c *conn) serve() {
 func (c *conn) work() bool {
 	for !c.cut.Load() && !c.killed.Load() {
 		c.slim()
+		c.retire()
 		if c.unsent != nil {
 			if !c.arrived && !c.exchange() {
 				continue

@@ -49,8 +49,7 @@ func reset(c *call) {
 	}
 	c.conn.lock()
 	c.conn.disconnect() // the upstream was authenticated with the password given before
-	c.w.resp3 = false
-	c.conn.resp3.Store(false)
+	c.speak(false)
 	c.w.simple("RESET")
 }
 
@@ -111,10 +110,15 @@ func hello(c *call) {
 		return
 	}
 	if version != 0 {
-		c.w.resp3 = version == 3
-		c.conn.resp3.Store(c.w.resp3)
+		c.speak(version == 3)
 	}
 	c.describe()
+}
+
+// speak sets the version of the protocol for what is written from now on.
+func (c *call) speak(resp3 bool) {
+	c.w.resp3 = resp3
+	c.conn.resp3.Store(resp3)
 }
 
 func (c *call) describe() {

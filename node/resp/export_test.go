@@ -49,6 +49,9 @@ func (s *Server) Busy() (n int) {
 // LeaveLater sets for how long clients that are sent away may go on.
 func (s *Server) LeaveLater(d time.Duration) { s.astrayWait.Store(int64(d)) }
 
+// RestUpstreams sets how long clients may be silent before their connections to the leader are closed.
+func (s *Server) RestUpstreams(d time.Duration) { s.upstreamRest.Store(int64(d)) }
+
 // SameStore exports sameStore.
 var SameStore = sameStore
 

@@ -1,16 +1,10 @@
 package resp
 
-import "bytes"
-
 // splitWords splits an inline request into words as redis-cli and Redis do (sdssplitargs): blanks separate words; "..." supports \xHH and
-// the escapes n r t b a; '...' supports \'; and a closing quote must be followed by a blank. It returns false for unbalanced quotes. A
-// NUL ends the line.
+// the escapes n r t b a; '...' supports \'; and a closing quote must be followed by a blank. It returns false for unbalanced quotes.
 //
 // The unquoted words are stored in p.inline. They are sliced only after all have been written, because the buffer may move before that.
 func (p *parser) splitWords(line []byte, arena [][]byte) ([][]byte, bool) {
-	if nul := bytes.IndexByte(line, 0); nul >= 0 {
-		line = line[:nul]
-	}
 	var ends [16]int
 	words := ends[:0]
 	base := len(p.inline)

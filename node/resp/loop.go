@@ -159,7 +159,7 @@ func (l *loop) adopt(c *conn) bool {
 	defer l.turn.Unlock()
 	l.conns[c.id] = c
 	c.parked.Store(true)
-	if !c.disturbed() && l.poller.add(c) {
+	if !c.disturbed() && !c.retires() && l.poller.add(c) {
 		return true
 	}
 	c.parked.Store(false)

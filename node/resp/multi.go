@@ -127,26 +127,33 @@ func (r *round) exec(i int) bool {
 	return true
 }
 
-// execDirect runs the commands of t that need no data. It returns their replies by index; those of the other commands are nil.
-func (r *round) execDirect(t *transaction) [][]byte {
-	ready := make([][]byte, len(t.jobs))
+// prepared is the result of a queued command that needs no data, and so was run before the others.
+type prepared struct {
+	reply []byte // nil for commands on data
+	resp3 bool   // the version of the protocol after it, which HELLO changes
+}
+
+// execDirect runs the commands of t that need no data, and returns the results by index. The version of the protocol stays as it was.
+func (r *round) execDirect(t *transaction) []prepared {
+	ready := make([]prepared, len(t.jobs))
 	at, size := len(r.out.buf), 0
 	if w := r.conn.watched; w != nil && w.touched.Load() {
 		return ready // EXEC will answer null
 	}
 	r.call.noView = true
+	defer r.speak(r.out.resp3)
 	for i := range t.jobs {
 		switch q := &t.jobs[i]; {
 		case q.cmd.onData():
 		case q.cmd.name == "unwatch": // EXEC ends all watches itself, but only after it has checked them
-			ready[i] = []byte("+OK\r\n")
+			ready[i] = prepared{[]byte("+OK\r\n"), r.out.resp3}
 		default:
 			r.begin(q)
 			r.call.inExec = true
 			q.cmd.run(&r.call)
-			ready[i] = slices.Clone(r.out.buf[at:])
+			ready[i] = prepared{slices.Clone(r.out.buf[at:]), r.out.resp3}
 			r.out.rewind(at)
-			size += len(ready[i])
+			size += len(ready[i].reply)
 			r.out.fits(size) // sets over once the replies are too long together; the remaining commands then write nothing
 		}
 	}
@@ -155,7 +162,7 @@ func (r *round) execDirect(t *transaction) [][]byte {
 }
 
 // execBatch runs t inside the sequencer, as one transaction.
-func (r *round) execBatch(b *store.Batch, j *job, t *transaction, ready [][]byte) {
+func (r *round) execBatch(b *store.Batch, j *job, t *transaction, ready []prepared) {
 	r.inside = true
 	defer func() { r.inside = false }()
 	b.Use(r.foresight)
@@ -185,13 +192,14 @@ func (r *round) execBatch(b *store.Batch, j *job, t *transaction, ready [][]byte
 // execQueued runs the commands of t on the data source that is set in call, and writes the array of replies. It ends early on a fault, or
 // once the store is going to refuse the transaction as a whole: further commands would only occupy the sequencer. Replies that are too long
 // do not end it, because the transaction is written as a whole all the same. But then it skips commands that only read, because nobody
-// will see their replies.
-func (r *round) execQueued(t *transaction, ready [][]byte) {
+// will see their replies. As in Redis, a HELLO counts for the replies after its own. If execQueued ends early, none has counted.
+func (r *round) execQueued(t *transaction, ready []prepared) {
+	before := r.out.resp3
 	r.out.array(len(t.jobs))
 	for i := range t.jobs {
-		if ready[i] != nil {
-			if r.out.fits(len(ready[i])) {
-				r.out.buf = append(r.out.buf, ready[i]...)
+		if reply := ready[i].reply; reply != nil {
+			if r.speak(ready[i].resp3); r.out.fits(len(reply)) {
+				r.out.buf = append(r.out.buf, reply...)
 			}
 			continue
 		}
@@ -205,6 +213,7 @@ func (r *round) execQueued(t *transaction, ready [][]byte) {
 		q.cmd.run(&r.call)
 		r.call.forget(copies)
 		if r.call.fault != nil || r.call.tx != nil && r.call.tx.Refused() {
+			r.speak(before)
 			return
 		}
 	}
@@ -247,7 +256,7 @@ func (r *round) execView(j *job, t *transaction) bool {
 
 // execFrozen runs t on the state that is applied now, which does not change for it while entries are applied. The state is given up before
 // the transaction waits for memory for its replies.
-func (r *round) execFrozen(t *transaction, ready [][]byte) {
+func (r *round) execFrozen(t *transaction, ready []prepared) {
 	view, position, done, err := r.call.view.Freeze()
 	if err != nil {
 		r.call.fault = err

@@ -65,3 +65,42 @@ func TestTransactionWithTooLongRepliesReadsNoMore(t *testing.T) {
 		w.do("EXISTS a", ":1")
 	}
 }
+
+// A HELLO in a transaction counts from its own reply on, as in Redis. One that was not executed does not count.
+func TestHelloInATransaction(t *testing.T) {
+	leader, follower := forwardingPair(t)
+	hello := func(w *wire, head, proto string) {
+		w.t.Helper()
+		w.expect(head, "$6", "server", "$5", "redis", "$7", "version", "$6", "...", "$5", "proto", ":"+proto, "$2", "id", ":...",
+			"$4", "mode", "$10", "standalone", "$4", "role", "$...", "...", "$7", "modules", "*0")
+	}
+	for name, n := range map[string]*resptest.Node{"leader": leader, "follower": follower} {
+		t.Run(name, func(t *testing.T) {
+			w := dial(t, n.Addr)
+			w.send("MULTI", "GET none", "HELLO 3", "GET none", "HELLO 2", "GET none", "HELLO 4", "HELLO 3", "EXEC", "GET none")
+			w.expect("+OK", "+QUEUED", "+QUEUED", "+QUEUED", "+QUEUED", "+QUEUED", "+QUEUED", "+QUEUED", "*7", "$-1")
+			hello(w, "%7", "3")
+			w.expect("_")
+			hello(w, "*14", "2")
+			w.expect("$-1", "-NOPROTO unsupported protocol version")
+			hello(w, "%7", "3")
+			w.expect("_")
+		})
+	}
+	w := dial(t, leader.Addr)
+	w.send("MULTI", "HELLO 3", "DISCARD", "GET none")
+	w.expect("+OK", "+QUEUED", "+OK", "$-1")
+	w.send("SET a 1", "WATCH a", "SET a 2", "MULTI", "HELLO 3", "EXEC", "GET none")
+	w.expect("+OK", "+OK", "+OK", "+OK", "+QUEUED", "*-1", "$-1")
+}
+
+// If the store refuses a transaction, its HELLO does not count either.
+func TestHelloInARefusedTransaction(t *testing.T) {
+	n := resptest.Start(t, resp.Options{}, store.SequencerOptions{MaxEntryBytes: 1000})
+	w := dial(t, n.Addr)
+	w.send("MULTI", "HELLO 3", "SETRANGE a 2000 x", "EXEC", "GET none", "CLIENT INFO")
+	w.expect("+OK", "+QUEUED", "+QUEUED", "-ERR write is too large...", "$-1")
+	if info := w.bulk(); !strings.Contains(info, " resp=2 ") {
+		t.Error(info)
+	}
+}

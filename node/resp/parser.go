@@ -2,6 +2,7 @@ package resp
 
 import (
 	"bytes"
+	"cmp"
 	"math"
 	"strconv"
 )
@@ -148,10 +149,13 @@ func (p *parser) line(tooLong string) ([]byte, bool, error) {
 func (p *parser) nextInline(arena [][]byte) (_ [][]byte, ok bool, _ error) {
 	rest := p.buf[p.pos:]
 	lf := bytes.IndexByte(rest, '\n')
-	if lf < 0 {
-		if len(rest) > maxLine {
-			return nil, false, protocolError("too big inline request")
-		}
+	nul := bytes.IndexByte(rest[:cmp.Or(lf+1, len(rest))], 0)
+	switch {
+	case nul >= 0: // Redis does not find the end of such a line, and waits for more
+		return nil, false, protocolError("NUL byte in inline request")
+	case lf < 0 && len(rest) > maxLine:
+		return nil, false, protocolError("too big inline request")
+	case lf < 0:
 		return nil, false, nil
 	}
 	line := bytes.TrimSuffix(rest[:lf], []byte{'\r'})

@@ -18,16 +18,16 @@ import (
 // Invariant: all parts together are at most size+most+mostAside bytes, not counting those of the large holder, if there is one.
 type ration struct {
 	mu        sync.Mutex
-	size      int        // bytes; 0: no bound
-	used      int        // bytes of the parts that are neither lent nor aside
-	lent      int        // bytes of the lent parts, except those of large
-	most      int        // bound on lent
-	aside     int        // bytes of the parts that are aside
-	mostAside int        // bound on aside; parts of up to half of that are short
-	large     any        // the large holder, or nil
-	parts     []*part    // granted parts, oldest first
-	queue     []*part    // parts being waited for, first come, first served
-	tooSlow   func(part) // called while others wait, without mu, for each part that is not held; may be nil
+	size      int           // bytes; 0: no bound
+	used      int           // bytes of the parts that are neither lent nor aside
+	lent      int           // bytes of the lent parts, except those of large
+	most      int           // bound on lent
+	aside     int           // bytes of the parts that are aside
+	mostAside int           // bound on aside; parts of up to half of that are short
+	large     any           // the large holder, or nil
+	parts     []*part       // granted parts, oldest first
+	queue     []*part       // parts being waited for, first come, first served
+	tooSlow   func(holding) // called while others wait, without mu, for each holder of parts that are not held; may be nil
 }
 
 // part is a part of a ration, granted or waited for.
@@ -39,7 +39,14 @@ type part struct {
 	held  bool          // is not lent, however long ago it was granted
 	got   chan struct{} // closed when the part is granted
 	at    time.Time     // when it was granted
-	since time.Time     // when it was granted, or was last held no longer
+	since time.Time     // when it was granted, or was last held no longer; later if its holder had to wait (see excuse)
+}
+
+// holding is what one holder has in parts that are not held.
+type holding struct {
+	who   any
+	n     int       // bytes
+	since time.Time // the earliest since of the parts
 }
 
 // rationPatience is how long a part counts while others wait. Its holder may be slow to send a request or to take a reply, and must not
@@ -190,16 +197,16 @@ func (r *ration) serve() {
 	}
 }
 
-// relent lends the parts that were granted too long ago, oldest first, as far as most allows. If others still wait, it has holders looked at
-// that may be too slow.
+// relent lends the parts that were granted too long ago, oldest first, as far as most allows. If others still wait, it has the holders
+// looked at that may be too slow.
 func (r *ration) relent() {
-	for _, p := range r.lend() {
-		r.tooSlow(p)
+	for _, h := range r.lend() {
+		r.tooSlow(h)
 	}
 }
 
-// lend does relent's work under mu, and returns copies of the parts whose holders may be too slow.
-func (r *ration) lend() (suspects []part) {
+// lend does relent's work under mu, and returns the holders that may be too slow.
+func (r *ration) lend() (suspects []holding) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, p := range r.parts {
@@ -218,11 +225,35 @@ func (r *ration) lend() (suspects []part) {
 		return nil
 	}
 	for _, p := range r.parts {
-		if !p.held {
-			suspects = append(suspects, *p)
+		if p.held {
+			continue
+		}
+		i := slices.IndexFunc(suspects, func(h holding) bool { return h.who == p.who })
+		if i < 0 {
+			i, suspects = len(suspects), append(suspects, holding{who: p.who, since: p.since})
+		}
+		h := &suspects[i]
+		h.n += p.n
+		if p.since.Before(h.since) {
+			h.since = p.since
 		}
 	}
 	return suspects
+}
+
+// excuse leaves out of account, for all parts of who, the last d: who had to wait and could not go on.
+func (r *ration) excuse(who any, d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	now := time.Now()
+	for _, p := range r.parts {
+		if p.who != who {
+			continue
+		}
+		if p.since = p.since.Add(d); p.since.After(now) {
+			p.since = now // it was granted in the meantime
+		}
+	}
 }
 
 // hold sets whether parts are held. A held part counts, and is not lent, until it is no longer held.

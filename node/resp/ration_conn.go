@@ -38,7 +38,11 @@ func (c *conn) await(r *ration, n int, limit time.Duration) (p *part, late bool)
 	}
 	c.queued.Store(true)
 	defer c.queued.Store(false)
-	defer c.touch()             // it was not the client that was silent
+	asked := time.Now()
+	defer func() { // it was not the client that was silent, or slow
+		c.srv.ration.excuse(c, time.Since(asked))
+		c.touch()
+	}()
 	if c.writing.Swap(0) != 0 { // nothing is sent in the meantime
 		defer func() { c.writing.Store(max(1, c.srv.uptime())) }()
 	}

@@ -286,10 +286,10 @@ func TestRationOfTheTooSlow(t *testing.T) {
 		r := &ration{size: 10, most: 3}
 		slow, executed := r.take(t.Context(), 4, "slow"), r.take(t.Context(), 6, "executed")
 		r.hold([]*part{executed}, true)
-		r.tooSlow = func(p part) {
-			if p.who != "slow" {
-				t.Errorf("%v is not slow", p.who)
-			} else if time.Since(p.since) > 2*rationPatience {
+		r.tooSlow = func(h holding) {
+			if h.who != "slow" {
+				t.Errorf("%v is not slow", h.who)
+			} else if time.Since(h.since) > 2*rationPatience {
 				r.give(slow)
 			}
 		}
@@ -299,6 +299,41 @@ func TestRationOfTheTooSlow(t *testing.T) {
 		}
 		if r.take(t.Context(), 4, "other") == nil || len(r.parts) != 2 {
 			t.Errorf("%d parts", len(r.parts))
+		}
+	})
+}
+
+// A holder is judged by all its parts, from the oldest on, and not for the time in which it waited itself.
+func TestRationJudgesHolders(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &ration{size: 10, most: 1}
+		var seen holding
+		r.tooSlow = func(h holding) {
+			if h.who == "many" {
+				seen = h
+			}
+		}
+		began := time.Now()
+		r.take(t.Context(), 2, "many")
+		time.Sleep(time.Second)
+		r.take(t.Context(), 3, "many")
+		r.excuse("many", time.Hour)
+		r.excuse("other", time.Hour)
+		other := r.taker(10)
+		defer other.cancel()
+		if !other.waits() {
+			t.Fatal("there are 5 left")
+		}
+		time.Sleep(rationPatience)
+		synctest.Wait()
+		if want := (holding{"many", 5, began.Add(time.Second)}); seen != want {
+			t.Errorf("%+v, want %+v", seen, want)
+		}
+		r.excuse("many", time.Second)
+		time.Sleep(rationPatience)
+		synctest.Wait()
+		if want := (holding{"many", 5, began.Add(2 * time.Second)}); seen != want {
+			t.Errorf("%+v after a second of waiting, want %+v", seen, want)
 		}
 	})
 }

@@ -52,6 +52,7 @@ type round struct {
 	from, end int                // jobs[from:end] form the batch; from advances as they are executed
 	inside    bool               // the sequencer is locked for this round
 	foresight *store.Foresight   // for the next batch; may be nil
+	long      map[string]int     // sizes, in bytes, of the long values that were read ahead for the next batch
 	errors    uint64             // number of error replies before the current command
 	lastTick  time.Time
 	started   time.Time

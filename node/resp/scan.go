@@ -91,7 +91,7 @@ func scan(c *call) {
 			c.name(e.Key)
 			n++
 		}
-		return len(c.w.buf)-at+c.short < maxScanBytes
+		return len(c.w.buf)-at+c.short < maxScanBytes && !c.gone()
 	})
 	if c.fault = cmp.Or(err, c.fault); c.fault != nil {
 		return

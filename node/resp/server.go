@@ -28,10 +28,11 @@ type Server struct {
 
 	maxClients    atomic.Int64
 	maxOutput     atomic.Int64 // bytes
-	commitTimeout atomic.Int64 // nanoseconds, like the next three
+	commitTimeout atomic.Int64 // nanoseconds, like the next four
 	idleTimeout   atomic.Int64 // clients that send nothing for this long are closed; 0: never
 	keepAlive     atomic.Int64 // TCP keepalive period of new connections; 0: off
 	astrayWait    atomic.Int64 // defaultAstrayWait, except in tests
+	upstreamRest  atomic.Int64 // defaultUpstreamRest, except in tests
 
 	stopping atomic.Bool
 	ctx      context.Context // canceled when connections are closed without grace
@@ -69,6 +70,7 @@ func New(b Backend, o Options) (*Server, error) {
 	s.commitTimeout.Store(int64(s.opt.CommitTimeout))
 	s.keepAlive.Store(int64(defaultKeepAlive))
 	s.astrayWait.Store(int64(defaultAstrayWait))
+	s.upstreamRest.Store(int64(defaultUpstreamRest))
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.blockCtx, s.unblock = context.WithCancel(s.ctx)
 	s.config = s.params()
@@ -276,8 +278,8 @@ func (s *Server) nudge(rest []*conn) {
 	}
 }
 
-// patrol runs once a second until ctx ends. It closes clients that do not take their replies or are idle for too long, hands silent
-// connections to their loops, and samples the command rate.
+// patrol runs once a second until ctx ends. It closes clients that do not take their replies or are idle for too long, and connections to
+// the leader that are idle, hands silent connections to their loops, and samples the command rate.
 func (s *Server) patrol(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -298,6 +300,9 @@ func (s *Server) patrol(ctx context.Context) {
 				continue
 			}
 			quiet := now - c.active.Load()
+			if quiet > time.Duration(s.upstreamRest.Load()).Milliseconds() {
+				c.dismiss()
+			}
 			if idle > 0 && quiet > idle {
 				c.kill("idle timeout")
 			} else if quiet > restAfter.Milliseconds() && c.loop != nil && !c.parked.Load() && len(rest) < mostNudged {

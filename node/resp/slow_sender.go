@@ -10,16 +10,18 @@ import (
 // few lost packets in a row.
 const mostSilence = 5 * time.Second
 
-// cutOffIfSlow closes the connection that owns p, for which others wait, if its client is too slow. Otherwise clients
+// cutOffIfSlow closes the connection that h belongs to, for which others wait, if its client is too slow. Otherwise clients
 // that stop in the middle of a request would keep the memory for long requests from everybody else.
-func (s *Server) cutOffIfSlow(p part) {
-	if c, ok := p.who.(*conn); ok && c.slow(p) {
+func (s *Server) cutOffIfSlow(h holding) {
+	if c, ok := h.who.(*conn); ok && c.slow(h) {
 		c.kill("other clients wait for the memory that its request takes")
 	}
 }
 
-// slow reports whether the client is too slow to keep p, for which others wait. The part is not held.
-func (c *conn) slow(p part) bool {
+// slow reports whether the client is too slow to keep h, for which others wait. It counts everything that the connection
+// has: a request of many arguments, or a transaction, takes one part after another. The time in which the connection
+// itself waited for memory does not count.
+func (c *conn) slow(h holding) bool {
 	quiet, limit := time.Duration(c.srv.uptime()-c.active.Load())*time.Millisecond, c.srv.opt.StallTimeout
 	switch {
 	case c.queued.Load() || c.writing.Load() != 0:
@@ -29,7 +31,7 @@ func (c *conn) slow(p part) bool {
 	case quiet > min(mostSilence, limit) && !c.unread():
 		return true
 	default: // it sends, but it must keep the pace demanded of clients that take replies
-		return time.Since(p.since) > limit*time.Duration(1+p.n/sentAtOnce)
+		return time.Since(h.since) > limit*time.Duration(1+h.n/sentAtOnce)
 	}
 }
 

@@ -2,6 +2,7 @@ package resp_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -112,4 +113,69 @@ func TestWhoWaitsForMemoryIsNotCutOff(t *testing.T) {
 	other.expect("+OK")
 	c.discard(replies, 1_000_000)
 	c.expect("+OK")
+}
+
+// A client that sends a request of many long arguments, or such a transaction, in good time is not cut off while others wait, although it
+// has had its first part for long.
+func TestUploadsOfManyPartsAreServed(t *testing.T) {
+	const parts, limit = 40, 4 * time.Second
+	value := strings.Repeat("x", 1_000_000)
+	for name, tc := range map[string]struct{ begin, part, end, reply string }{
+		"a request":     {"*81\r\n$4\r\nMSET\r\n", "$1\r\nk\r\n$1000000\r\n" + value + "\r\n", "", "+OK"},
+		"a transaction": {"MULTI\r\n", string(encoded("SET", "k", value)), "EXEC\r\n", "*40"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := resptest.Start(t, resp.Options{MaxLarge: 2 << 20, StallTimeout: limit, CommitTimeout: time.Minute})
+			c, other := dial(t, n.Addr), dial(t, n.Addr)
+			began := time.Now()
+			for i, piece := range slices.Concat([]string{tc.begin}, slices.Repeat([]string{tc.part}, parts), []string{tc.end}) {
+				c.renew()
+				if _, err := c.nc.Write([]byte(piece)); err != nil {
+					t.Fatalf("after %d parts: %v", i, err)
+				}
+				if i == 4 { // c has more than others may have beside it
+					set := encoded("SET", "other", strings.Repeat("y", 3_000_000))
+					go func() { _, _ = other.nc.Write(set) }() // a failure shows below
+				}
+				time.Sleep(limit / 20)
+			}
+			if took := time.Since(began); took < limit {
+				t.Fatalf("all is sent after %v", took)
+			}
+			for line := c.line(); line != tc.reply; line = c.line() {
+				if line != "+OK" && line != "+QUEUED" {
+					t.Fatal(line)
+				}
+			}
+			other.expect("+OK")
+		})
+	}
+}
+
+// The time in which a connection has to wait for memory in the middle of a request does not count against it once it goes on.
+func TestWhoHadToWaitIsNotCutOff(t *testing.T) {
+	n := resptest.Start(t, resp.Options{MaxLarge: 4 << 20, StallTimeout: 6 * time.Second, CommitTimeout: time.Minute})
+	long, c, other := dial(t, n.Addr), dial(t, n.Addr), dial(t, n.Addr)
+	write := func(to *wire, b []byte) { go func() { _, _ = to.nc.Write(b) }() } // a failure shows below
+	set := func(length int) []byte { return encoded("SET", "k", strings.Repeat("x", length)) }
+	mset := encoded("MSET", "a", strings.Repeat("a", 900_000), "b", strings.Repeat("b", 1_000_000))
+	write(c, mset[:800_000])
+	someIsRationed(t, n)
+	n.Stall()
+	write(long, set(5_000_000)) // gets its memory once that of c is lent, and then has it until Resume
+	eventually(t, func() string {
+		if !n.InFlight() {
+			return "the write does not arrive"
+		}
+		return ""
+	})
+	write(c, mset[800_000:1_400_000])
+	write(other, set(3_500_000))
+	time.Sleep(7 * time.Second)
+	n.Resume()
+	long.expect("+OK")
+	time.Sleep(1200 * time.Millisecond) // other waits for c, and has it looked at twice
+	write(c, mset[1_400_000:])
+	c.expect("+OK")
+	other.expect("+OK")
 }

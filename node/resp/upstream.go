@@ -208,6 +208,7 @@ func appendCommand(dst []byte, args [][]byte) []byte {
 
 // connect returns the connection's upstream to addr. It dials a new one unless the present one works.
 func (c *conn) connect(ctx context.Context, addr string) (*upstream, error) {
+	c.dismissed.Store(false)
 	if u := c.up; u != nil && (u.addr != addr || u.given != c.given || !u.settle(c.srv.opt.Now().Add(c.srv.replyTimeout())) || u.ended()) {
 		c.disconnect()
 	}

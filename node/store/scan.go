@@ -15,24 +15,29 @@ type Entry struct {
 	Value Value
 }
 
-// Scan visits at least count keys from cursor on, fewer at the end, and returns the cursor at which to continue. Cursor 0
-// means the start as an argument, and the end as a result. Scan implements SCAN: it is stateless, visits every key that
-// exists throughout, and never visits a key twice unless the caller goes back. Expired keys count as visited but are not
-// passed to visit. Keys that share slot and hash are visited together, so a call may exceed count by a few. One call
-// reads one consistent state. Once visit has returned false, Scan ends after the keys of that place.
+// scanBytes is how much one Scan reads before it ends, in bytes of keys and values. Reading a key reads its value: they
+// are in the same block.
+const scanBytes = 32 << 20
+
+// Scan visits at least count keys from cursor on, fewer at the end and where scanBytes have been read, and returns the
+// cursor at which to continue. Cursor 0 means the start as an argument, and the end as a result. Scan implements SCAN: it
+// is stateless, visits every key that exists throughout, and never visits a key twice unless the caller goes back.
+// Expired keys count as visited but are not passed to visit. Keys that share slot and hash are visited together, so a
+// call may exceed count by a few. One call reads one consistent state. Once visit has returned false, Scan ends after the
+// keys of that place.
 //
 // Cursors are below 2^47. A cursor that nobody was given is no error; the scan continues at the next key.
 func (v View) Scan(cursor uint64, count int, visit func(Entry) (more bool)) (next uint64, err error) {
 	if cursor >= uint64(endPoint) {
 		return 0, nil
 	}
-	seen, last, more := 0, point(0), true
+	seen, size, last, more := 0, 0, point(0), true
 	err = v.walk(appendPointBound(nil, point(cursor)), func(at point, e Entry, expired bool) bool {
-		if (seen >= max(count, 1) || !more) && at != last {
+		if (seen >= max(count, 1) || size >= scanBytes || !more) && at != last {
 			next = uint64(at)
 			return false
 		}
-		seen, last = seen+1, at
+		seen, size, last = seen+1, size+len(e.Key)+len(e.Value.Data), at
 		if !expired {
 			more = visit(e) && more
 		}

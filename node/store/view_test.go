@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -256,6 +257,36 @@ func TestScanThatEndsEarly(t *testing.T) {
 		}
 		if len(seen) != 300 || slices.Max(slices.Collect(maps.Values(seen))) != 1 {
 			t.Errorf("%d at a time: %d keys", most, len(seen))
+		}
+	}
+}
+
+// Whatever count says, a scan over long values reads only so much at a time, expired or not, and finds every key once.
+func TestScanOfLongValues(t *testing.T) {
+	const keys, length = 100, 1 << 20
+	m := openMachine(t, vfs.NewMem(), "state")
+	for i := range keys {
+		applyEntries(t, m, entryOf(putOf(plainName(i), strings.Repeat("x", length), int64(i%2))))
+	}
+	for now, want := range map[int64]int{0: keys, 1: keys / 2} { // half of them are expired from 1 on
+		calls, found := 0, map[string]int{}
+		for cursor := uint64(0); calls == 0 || cursor != 0; calls++ {
+			var err error
+			cursor, err = m.View(now).Scan(cursor, 1_000_000, func(e Entry) bool { found[string(e.Key)]++; return true })
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if want := (keys*length + scanBytes - 1) / scanBytes; calls != want {
+			t.Errorf("%d calls, want %d", calls, want)
+		}
+		for key, n := range found {
+			if n != 1 {
+				t.Errorf("%s is found %d times", key, n)
+			}
+		}
+		if len(found) != want {
+			t.Errorf("%d keys are found, want %d", len(found), want)
 		}
 	}
 }

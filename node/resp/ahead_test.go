@@ -1,0 +1,89 @@
+package resp_test
+
+import (
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/replicatedstore/replicatedstore/node/resp"
+	"github.com/replicatedstore/replicatedstore/node/resp/resptest"
+	"github.com/replicatedstore/replicatedstore/node/store"
+)
+
+// readCounter runs a node on a disk that counts reads. The node holds one value of 8 MiB at key long, which no cache keeps.
+func readCounter(t *testing.T, o resp.Options) (n *resptest.Node, reads *atomic.Int64) {
+	reads = new(atomic.Int64)
+	n = resptest.StartOn(t, errorfs.Wrap(vfs.NewMem(), errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileReadAt {
+			reads.Add(1)
+		}
+		return nil
+	})), o)
+	dial(t, n.Addr).do("SETRANGE long 8388607 x", ":8388608")
+	if _, err := n.Machine().Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	reads.Store(0)
+	return n, reads
+}
+
+// Many commands of a transaction name one long value. It is read ahead of them once, and they take no more memory than their replies, or what
+// they write, may have.
+func TestALongValueIsReadAheadOnce(t *testing.T) {
+	const commands, output = 50, 20 << 20
+	for name, tc := range map[string]struct{ queued, reply string }{
+		"EXEC of many": {strings.Repeat("GET long\r\n", commands), ""},
+		"one MGET":     {"MGET" + strings.Repeat(" long", commands) + "\r\n", ""},
+		"with a write": {strings.Repeat("APPEND long x\r\n", commands), "-ERR write is too large"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			n, reads := readCounter(t, resp.Options{MaxLong: 1 << 20, MaxLarge: 1 << 20, MaxOutput: output})
+			held, rationed := 0, 0
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				c := dial(t, n.Addr)
+				c.send("MULTI", tc.queued+"EXEC")
+				for line, err := "", error(nil); err == nil && (tc.reply == "" || !strings.HasPrefix(line, tc.reply)); {
+					line, err = c.r.ReadString('\n')
+				}
+			}()
+			for done := false; !done; {
+				select {
+				case <-ended:
+					done = true
+				case <-time.After(100 * time.Microsecond):
+				}
+				held, rationed = max(held, n.Server.Held()), max(rationed, n.Server.Rationed())
+			}
+			if got := reads.Load(); got > commands {
+				t.Errorf("%d reads of the disk", got)
+			}
+			if held > output || rationed > store.MaxEntryBytes {
+				t.Errorf("%d MiB for replies, %d MiB for writes", held>>20, rationed>>20)
+			}
+		})
+	}
+}
+
+// What makes a reply too long to be sent is not read any further.
+func TestTooLongRepliesAreReadNoFurther(t *testing.T) {
+	const keys = 50
+	for name, most := range map[string]int{"long replies take turns": 1 << 20, "they do not": 0} {
+		for where, before := range map[string]string{"on a view": "", "in a batch": "SET a 1\r\n"} {
+			t.Run(name+", "+where, func(t *testing.T) {
+				n, reads := readCounter(t, resp.Options{MaxLong: most, MaxOutput: 20 << 20})
+				c := dial(t, n.Addr)
+				c.send(before + "MGET" + strings.Repeat(" long", keys))
+				c.closed()
+				if got := reads.Load(); got > keys {
+					t.Errorf("%d reads of the disk", got)
+				}
+			})
+		}
+	}
+}
