@@ -210,7 +210,7 @@ func TestWhyAMemberCannotBeMadeIsPublished(t *testing.T) {
 		t.Errorf("Degraded: %s", got)
 	}
 	c.refuse = nil
-	clear(s.memory.vain)
+	clear(s.memory.Attempts)
 	says()
 	if got := says(); strings.Contains(got, "quota") {
 		t.Errorf("Degraded: %s", got)

@@ -59,7 +59,7 @@ func (p *pass) publish(ctx context.Context, plan decide.Plan) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishPatience)
 	defer cancel()
 	err := p.Client.Status().Patch(ctx, p.store, patch, client.FieldOwner(v1alpha1.FieldOwner))
-	p.stale = apierrors.IsConflict(err)
+	p.Outdated.Store = apierrors.IsConflict(err)
 	if client.IgnoreNotFound(err) != nil {
 		p.store.Status = old.Status
 		return fmt.Errorf("publish status: %w", err)
@@ -161,11 +161,11 @@ func (p *pass) announce(ctx context.Context, plan decide.Plan) {
 		log.FromContext(ctx).Info("Noted", keyReason, n.Reason, keyMessage, n.Message)
 		p.Recorder.Eventf(p.store, p.related(n.Member), kind, n.Reason, n.Action, "%s", noted(n.Message))
 	}
-	if plan.Standby || p.said.state == plan.State && p.said.reason == plan.Reason {
+	if plan.Standby || p.said == plan.Outcome() {
 		return
 	}
-	first := p.said.state == decide.StateInvalid
-	p.said.state, p.said.reason = plan.State, plan.Reason
+	first := p.said == decide.Outcome{}
+	p.said = plan.Outcome()
 	log.FromContext(ctx).Info("Decided", keyState, plan.State.String(), keyReason, plan.Reason, keyMessage, plan.Message)
 	if first && plan.State == decide.Stable {
 		return // the operator was restarted; nothing happened to the store
