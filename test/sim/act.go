@@ -227,7 +227,7 @@ func (x *pass) patchPod(name string, edit func(*decide.Pod)) error {
 func (x *pass) finishRequest(outcome v1alpha1.FailoverRequestStatus) error {
 	status := *x.store.Status.DeepCopy()
 	status.FailoverRequest = &outcome
-	s, err := x.client.PatchStatus(x.p, x.store, status)
+	s, err := x.client.PatchStatus(x.p, x.store, status, false)
 	if err != nil {
 		return fmt.Errorf("publish the outcome: %w", err)
 	}
@@ -245,9 +245,23 @@ func (x *pass) publish(plan decide.Plan) error {
 	if equality.Semantic.DeepEqual(status, x.store.Status) {
 		return nil
 	}
-	_, err := x.client.PatchStatus(x.p, x.store, status)
+	s, err := x.client.PatchStatus(x.p, x.store, status, true)
+	x.memory.Outdated.Store = apierrors.IsConflict(err)
 	if err != nil {
 		return fmt.Errorf("publish status: %w", err)
+	}
+	x.store = s
+	return nil
+}
+
+// tellFirst publishes what must be known before the plan is carried out; see controllers/publish.go.
+func (x *pass) tellFirst(plan decide.Plan) error {
+	first, waits := plan.TellFirst(x.store)
+	if !first {
+		return nil
+	}
+	if err := x.publish(plan); waits || apierrors.IsConflict(err) {
+		return err
 	}
 	return nil
 }

@@ -79,6 +79,23 @@ func TestTheRecordIsSwapped(t *testing.T) {
 	})
 }
 
+func TestStatusIsReplacedOverTheNewestCopyOnly(t *testing.T) {
+	l, a, o := cluster(t, 1)
+	c := a.Client("me")
+	within(t, l, o, func(p *Proc) {
+		base := a.Store()
+		next := v1alpha1.ReplicatedStoreStatus{ObservedGeneration: 7}
+		now, err := c.PatchStatus(p, base, next, true)
+		must(t, err)
+		if _, err := c.PatchStatus(p, base, next, true); now.Status.ObservedGeneration != 7 || !apierrors.IsConflict(err) {
+			t.Errorf("%+v; over an older copy: %v", now.Status, err)
+		}
+		if _, err := c.PatchStatus(p, base, next, false); err != nil {
+			t.Errorf("whatever the copy: %v", err)
+		}
+	})
+}
+
 func TestRenewals(t *testing.T) {
 	tests := map[string]struct {
 		before func(a *API)

@@ -156,9 +156,12 @@ func (c Client) PatchPod(p *Proc, name string, uid types.UID, edit func(*decide.
 }
 
 // PatchStatus replaces the status and returns the resulting store. It leaves the answer to a failover request alone if base and
-// next have the same one.
-func (c Client) PatchStatus(p *Proc, base *v1alpha1.ReplicatedStore, next v1alpha1.ReplicatedStoreStatus) (*v1alpha1.ReplicatedStore, error) {
+// next have the same one. If locked, the store must still have base's version.
+func (c Client) PatchStatus(p *Proc, base *v1alpha1.ReplicatedStore, next v1alpha1.ReplicatedStoreStatus, locked bool) (*v1alpha1.ReplicatedStore, error) {
 	s, err := c.api.request(p, c.from, apiTimeout, true, func() (any, error) {
+		if locked && c.api.store.ResourceVersion != base.ResourceVersion {
+			return nil, apierrors.NewConflict(stores, base.Name, errChanged)
+		}
 		s := c.api.store.DeepCopy()
 		answer := s.Status.FailoverRequest
 		s.Status = next

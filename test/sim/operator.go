@@ -261,6 +261,9 @@ func (x *pass) run() (decide.Plan, error) {
 		plan = next
 		x.Plan = plan
 		x.announce(plan)
+		if err := x.tellFirst(plan); err != nil {
+			return plan, err
+		}
 		if err := x.act(plan); err != nil {
 			x.memory.ActFailed()
 			return plan, fmt.Errorf("%v: %w", plan.State, err)
