@@ -17,7 +17,6 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 	"github.com/replicatedstore/replicatedstore/controllers/nodeclient"
-	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
 // act carries out the plan's actions in order and stops at the first failure. The exception is a member that cannot be
@@ -155,34 +154,19 @@ func (p *pass) writeRecord(ctx context.Context, a decide.WriteRecord) error {
 }
 
 func (p *pass) wrote(lease types.UID, rec decide.Record) {
-	p.known = known{lease, rec.Encode(), rec.Epoch, rec.Phase}
+	p.Known = decide.KnownOf(lease, rec.Encode(), &rec)
 }
 
 // promote tells the elected member to lead. A refusal is an answer, not an error: the next step judges it.
 func (p *pass) promote(ctx context.Context, a decide.PromoteMember) error {
-	undo := p.lease.restart(p.Clock.Now())
+	settle := p.Promoting(&p.answers, a.Request, p.Clock.Now())
 	_, err := p.Nodes.Promote(ctx, p.address(a.Member), a.Request)
-	var refusal *wire.Error
-	if errors.As(err, &refusal) {
-		undo()
-		p.answers.PromoteEpoch, p.answers.PromoteRefusal = a.Request.Epoch, refusal
-		return nil
-	}
-	p.lease.restart(p.Clock.Now())
-	if err == nil {
-		p.promoted = decide.PromotedAt{Epoch: a.Request.Epoch, At: p.Clock.Now()}
-	}
-	return err
+	return settle(err, p.Clock.Now())
 }
 
 func (p *pass) handOver(ctx context.Context, a decide.HandOver) {
 	reply, err := p.Nodes.Handover(ctx, p.address(a.Member), a.Request)
-	p.handovers.tried(a.Request.Epoch, err, p.Clock.Now())
-	if err != nil {
-		p.answers.HandoverError = err.Error()
-		return
-	}
-	p.answers.Handover = &decide.HandoverHeld{Epoch: a.Request.Epoch, To: a.Request.To, End: reply.End}
+	p.HandedOver(&p.answers, a.Request, reply.End, err, p.Clock.Now())
 }
 
 // delete deletes the object with this UID, never a later one of the same name.
@@ -218,7 +202,7 @@ func (p *pass) patchPod(ctx context.Context, name, field, key, value string) err
 // ofThat judges the error of a write to a pod or claim with a given UID: that the object is gone is no error, and that it
 // was replaced means that our list of pods and claims is too old.
 func (p *pass) ofThat(err error) error {
-	p.replaced = p.replaced || apierrors.IsConflict(err) || apierrors.IsInvalid(err) // a patch with another UID is invalid
+	p.Outdated.Members = p.Outdated.Members || apierrors.IsConflict(err) || apierrors.IsInvalid(err) // a patch with another UID is invalid
 	return client.IgnoreNotFound(err)
 }
 

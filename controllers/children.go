@@ -291,14 +291,16 @@ func (p *pass) applyOnce(ctx context.Context, ac runtime.ApplyConfiguration, uid
 // children are applied later, and their failures keep no member away.
 func (p *pass) createMember(ctx context.Context, a decide.CreateMember) error {
 	hash := render.SpecHash(p.store)
-	if was := p.vain[a.Member]; was.rests(hash, p.Clock.Now()) {
-		return was.err
+	if err := p.Attempts.Rests(a.Member, hash, p.Clock.Now()); err != nil {
+		return err
 	}
 	err := p.applyEach(ctx, render.Accounts(p.store))
 	if !errors.Is(err, errNotOwned) {
 		err = errors.Join(err, p.createBoth(ctx, a))
 	}
-	p.attempted(a.Member, hash, err, p.Clock.Now())
+	if !errors.Is(err, errOthersFirst) { // which says nothing about the member
+		p.Attempts.Ended(a.Member, hash, err, p.Clock.Now())
+	}
 	if err != nil {
 		p.warnOf("Create", a.Member, v1alpha1.ReasonApplyFailed, err)
 	}

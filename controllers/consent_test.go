@@ -46,7 +46,7 @@ func leaderless(t *testing.T) (*scene, *v1alpha1.ReplicatedStore) {
 		s.members.is[name] = st
 	}
 	delete(s.members.is, "orders-1")
-	s.memory.lease.epoch, s.memory.lease.since = 1, time.Now().Add(-time.Minute)
+	s.memory.Lease.Led(&rec, time.Now().Add(-time.Minute))
 	now := s.store.DeepCopy()
 	now.Generation++
 	s.Reader = decoder{&cluster{objects: s.server, store: now}}
@@ -75,7 +75,7 @@ func TestALeaderIsReplacedByTheNewestSpec(t *testing.T) {
 				s, now := leaderless(t)
 				if standby {
 					s.Election = &Election{}
-					s.memory.stoodIn = 1 // it has already begun to stand in
+					s.memory.StoodIn = 1 // it has already begun to stand in
 				}
 				tc.change(now)
 				plan := s.look(t)

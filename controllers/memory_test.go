@@ -53,29 +53,6 @@ func TestWhatWasAppliedIsForgottenOnceAnotherOperatorActed(t *testing.T) {
 	}
 }
 
-// How long a fact has been seen does not include a time in which nothing was seen: an API server that is down keeps leaders
-// from renewing their Leases too.
-func TestWhatFailedLooksDidNotSeeBeginsAnew(t *testing.T) {
-	for name, tc := range map[string]struct {
-		failed time.Duration // looks fail, once a second, until then
-		want   time.Duration
-	}{
-		"one look fails":            {time.Second, 2 * time.Second},
-		"the API server was away":   {30 * time.Second, 0},
-		"no look, and none of note": {0, time.Second},
-	} {
-		m, now := newMemory(), time.Unix(1000, 0)
-		m.hold([]string{"no renewal"}, now)
-		for at := time.Second; at <= tc.failed; at += time.Second {
-			m.unseen(now.Add(at))
-		}
-		now = now.Add(tc.failed + time.Second)
-		if got := m.heldFor(now)["no renewal"]; got != tc.want {
-			t.Errorf("%s: seen for %v, want %v", name, got, tc.want)
-		}
-	}
-}
-
 // A pass whose look fails records that in the memory.
 func TestAFailedLookIsNoSight(t *testing.T) {
 	s := newScene(t)
@@ -83,10 +60,10 @@ func TestAFailedLookIsNoSight(t *testing.T) {
 	if _, err := s.pass(t); err != nil {
 		t.Fatal(err)
 	}
-	s.memory.held["no renewal"], s.memory.looked = time.Now().Add(-time.Minute), time.Now().Add(-time.Minute)
+	s.memory.Facts.Since["no renewal"], s.memory.Facts.Looked = time.Now().Add(-time.Minute), time.Now().Add(-time.Minute)
 	delete(s.members.is, "orders-1") // so that the record is read
 	s.Reader = failing{errors.New("no API server")}
-	if _, err := s.pass(t); err == nil || len(s.memory.held) > 0 {
-		t.Errorf("%v; held %v", err, s.memory.held)
+	if _, err := s.pass(t); err == nil || len(s.memory.Facts.Since) > 0 {
+		t.Errorf("%v; held %v", err, s.memory.Facts.Since)
 	}
 }

@@ -24,15 +24,14 @@ func (p *pass) look(ctx context.Context) (decide.Plan, error) {
 		if err != nil {
 			return decide.Plan{}, fmt.Errorf("observe: %w", err)
 		}
-		plan := decide.Decide(obs, p.Clock.Now())
+		now := p.Clock.Now()
+		plan := decide.Decide(obs, now)
 		if plan.Reread.Any() {
 			p.uncached = p.uncached.And(plan.Reread)
 			continue
 		}
 		p.seen = obs
-		if !obs.Cached.Record {
-			p.decided = plan.Outcome()
-		}
+		p.Planned(obs, plan, now)
 		return plan, nil
 	}
 }
@@ -68,12 +67,14 @@ func (p *pass) observe(ctx context.Context) (decide.Observed, error) {
 	if err != nil {
 		return decide.Observed{}, err
 	}
-	return decide.Observed{
-		Store: p.store, Settings: p.Settings, Lease: lease, Members: members, Held: p.heldFor(now), Pass: p.answers, Promoted: p.promoted,
-		Handovers: p.handovers.seen(now), Standby: !p.Election.acting(), StoodIn: p.stoodIn, Route: route, ServiceTaken: taken, Trial: trial, Unmade: p.unmade(),
+	obs := decide.Observed{
+		Store: p.store, Settings: p.Settings, Lease: lease, Members: members, Pass: p.answers, Standby: !p.Election.acting(), Route: route,
+		ServiceTaken: taken, Trial: trial, Unmade: p.Attempts.Unmade(inOneLine),
 		Unapplied: maps.Clone(p.unapplied), Unrouted: p.unrouted, Refused: p.refusedLast,
-		Cached: decide.Reads{Record: !p.uncached.Record, Members: !p.uncached.Members, Store: !p.uncached.Store}, Before: p.decided,
-	}, nil
+		Cached: decide.Reads{Record: !p.uncached.Record, Members: !p.uncached.Members, Store: !p.uncached.Store},
+	}
+	p.Remind(&obs, now)
+	return obs, nil
 }
 
 // refreshStore reads the store from the API server if that is required, and whenever a failover is requested, because a
@@ -135,7 +136,7 @@ func (p *pass) objects(ctx context.Context) (map[string]decide.Member, error) {
 			members[m.Name] = m
 		}
 	}
-	p.departed.Recall(members, p.answersStill, p.Clock.Now())
+	p.Departed.Recall(members, p.Contacts.Answers, p.Clock.Now())
 	return members, nil
 }
 

@@ -22,7 +22,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
-	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
 // cluster receives what whole passes write: it stores the store and the claims, and forgets the rest.
@@ -210,7 +209,7 @@ func TestWhyAMemberCannotBeMadeIsPublished(t *testing.T) {
 		t.Errorf("Degraded: %s", got)
 	}
 	c.refuse = nil
-	clear(s.memory.vain)
+	clear(s.memory.Attempts)
 	says()
 	if got := says(); strings.Contains(got, "quota") {
 		t.Errorf("Degraded: %s", got)
@@ -293,30 +292,5 @@ func TestARouteThatFailsIsTriedAgainSoon(t *testing.T) {
 	c.refuse = nil
 	if r, err := s.pass(t); err != nil || r.RequeueAfter < time.Second || !slices.Contains(c.made, "EndpointSlice/orders-rw-ipv4") {
 		t.Errorf("again after %v: %v; made %v", r.RequeueAfter, err, c.made)
-	}
-}
-
-// The next step of a pass may begin another change of leader, so the report of one that has ended is published first.
-func TestAnEndedChangeOfLeaderIsToldAtOnce(t *testing.T) {
-	report := func(epoch int64, r v1alpha1.FailoverResult) *v1alpha1.FailoverReport {
-		return &v1alpha1.FailoverReport{Epoch: epoch, Result: r}
-	}
-	for name, tc := range map[string]struct {
-		told, now *v1alpha1.FailoverReport
-		want      bool
-	}{
-		"none":                   {nil, nil, false},
-		"under way":              {report(2, v1alpha1.ResultRunning), report(2, v1alpha1.ResultRunning), false},
-		"it has ended":           {report(2, v1alpha1.ResultRunning), report(2, v1alpha1.ResultSucceeded), true},
-		"and that is told":       {report(2, v1alpha1.ResultSucceeded), report(2, v1alpha1.ResultSucceeded), false},
-		"within one pass":        {report(1, v1alpha1.ResultSucceeded), report(2, v1alpha1.ResultSucceeded), true},
-		"the next one has begun": {report(2, v1alpha1.ResultSucceeded), report(3, v1alpha1.ResultRunning), false},
-	} {
-		p := &pass{store: &v1alpha1.ReplicatedStore{}}
-		p.store.Status.LastFailover = tc.told
-		plan := decide.Plan{Status: v1alpha1.ReplicatedStoreStatus{LastFailover: tc.now}}
-		if got := p.untold(plan); got != tc.want {
-			t.Errorf("%s: %t", name, got)
-		}
 	}
 }

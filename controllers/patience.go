@@ -29,38 +29,6 @@ type lateness struct {
 	err   error
 }
 
-// The pause before retrying a member that could not be made. It doubles with each attempt, up to lastVainRest: what keeps
-// the member away, such as a quota, may last for days.
-const (
-	firstVainRest = 100 * time.Millisecond
-	lastVainRest  = 30 * time.Second
-)
-
-// vain is how often in a row a member could not be made from one spec, when that last happened, and why.
-type vain struct {
-	hash  string // of the spec
-	times int
-	at    time.Time
-	err   error
-}
-
-// again returns v after one more attempt.
-func (v vain) again(hash string, now time.Time, err error) vain {
-	if v.hash != hash {
-		v.times = 0
-	}
-	return vain{hash, v.times + 1, now, err}
-}
-
-// rests reports whether it is too early for the next attempt. Another spec is tried at once.
-func (v vain) rests(hash string, now time.Time) bool {
-	rest := lastVainRest
-	if v.times < 10 {
-		rest = min(rest, firstVainRest<<max(0, v.times-1))
-	}
-	return v.times > 0 && v.hash == hash && now.Sub(v.at) < rest
-}
-
 // patience returns how long to wait for the next write.
 func (l lateness) patience() time.Duration {
 	if l.times < 2 {

@@ -133,22 +133,3 @@ func TestWhyAMemberDoesNotAnswer(t *testing.T) {
 	nodes.why = ""
 	ask("it is another one", "v", "")
 }
-
-// A member that takes longer to answer than a silent one is given, but talks on its stream, does not stay timed out.
-func TestSlowMemberIsGivenTime(t *testing.T) {
-	asked := time.Unix(1000, 0)
-	for name, tc := range map[string]struct {
-		pr        probe
-		heard     time.Time
-		impatient bool
-	}{
-		"it answered":                      {probe{askedAt: asked}, time.Time{}, false},
-		"it timed out, and is silent":      {probe{askedAt: asked, timedOut: true}, time.Time{}, true},
-		"it timed out, and was heard then": {probe{askedAt: asked, timedOut: true}, asked, true},
-		"it timed out, and talks":          {probe{askedAt: asked, timedOut: true}, asked.Add(time.Millisecond), false},
-	} {
-		if got := tc.pr.impatient(tc.heard); got != tc.impatient {
-			t.Errorf("%s: impatient %t", name, got)
-		}
-	}
-}

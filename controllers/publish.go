@@ -59,7 +59,7 @@ func (p *pass) publish(ctx context.Context, plan decide.Plan) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishPatience)
 	defer cancel()
 	err := p.Client.Status().Patch(ctx, p.store, patch, client.FieldOwner(v1alpha1.FieldOwner))
-	p.stale = apierrors.IsConflict(err)
+	p.Outdated.Store = apierrors.IsConflict(err)
 	if client.IgnoreNotFound(err) != nil {
 		p.store.Status = old.Status
 		return fmt.Errorf("publish status: %w", err)
@@ -68,35 +68,11 @@ func (p *pass) publish(ctx context.Context, plan decide.Plan) error {
 	return nil
 }
 
-// untold reports whether a change of leader has ended but status does not say so yet. The next step of this pass may begin
-// another change, and the report on this one would never be published.
-func (p *pass) untold(plan decide.Plan) bool {
-	now, told := plan.Status.LastFailover, p.store.Status.LastFailover
-	return now != nil && now.Result.Finished() && (told == nil || told.Epoch != now.Epoch || !told.Result.Finished())
-}
-
-// weaker reports whether the plan has a leader acknowledge with fewer synchronous followers than status says, and whether
-// that must wait until status says so. Lowering durability under a leader waits; promoting a leader does not.
-func (p *pass) weaker(plan decide.Plan) (weaker, waits bool) {
-	if plan.Status.Replication.Number >= p.store.Status.Replication.Number {
-		return false, false
-	}
-	for _, a := range plan.Actions {
-		switch a.(type) {
-		case decide.ConfigureLeader:
-			return true, p.store.Spec.Replication.Synchronous.Durability == v1alpha1.DurabilityPreferred
-		case decide.PromoteMember:
-			return true, false
-		}
-	}
-	return false, false
-}
-
 // tellFirst publishes what must be known before the plan is carried out. If p.store was outdated the plan must be made anew;
 // other failures hold back only what must wait to be published.
 func (p *pass) tellFirst(ctx context.Context, plan decide.Plan) error {
-	weaker, waits := p.weaker(plan)
-	if !weaker && (!plan.Risky() || !p.untold(plan)) {
+	first, waits := plan.TellFirst(p.store)
+	if !first {
 		return nil
 	}
 	err := p.publish(ctx, plan)
@@ -161,11 +137,11 @@ func (p *pass) announce(ctx context.Context, plan decide.Plan) {
 		log.FromContext(ctx).Info("Noted", keyReason, n.Reason, keyMessage, n.Message)
 		p.Recorder.Eventf(p.store, p.related(n.Member), kind, n.Reason, n.Action, "%s", noted(n.Message))
 	}
-	if plan.Standby || p.said.state == plan.State && p.said.reason == plan.Reason {
+	if plan.Standby || p.said == plan.Outcome() {
 		return
 	}
-	first := p.said.state == decide.StateInvalid
-	p.said.state, p.said.reason = plan.State, plan.Reason
+	first := p.said == decide.Outcome{}
+	p.said = plan.Outcome()
 	log.FromContext(ctx).Info("Decided", keyState, plan.State.String(), keyReason, plan.Reason, keyMessage, plan.Message)
 	if first && plan.State == decide.Stable {
 		return // the operator was restarted; nothing happened to the store

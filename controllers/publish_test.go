@@ -79,7 +79,7 @@ func TestStatusIsNotMixedFromAnOlderCopy(t *testing.T) {
 	if len(c.patches) != 1 || !strings.Contains(c.patches[0], `"resourceVersion":"7"`) {
 		t.Fatalf("patches %q", c.patches)
 	}
-	if !p.stale {
+	if !p.Outdated.Store {
 		t.Fatal("the next pass goes by the same old copy")
 	}
 }

@@ -39,13 +39,6 @@ const (
 	maxSteps = 16
 	// maxPass bounds the duration of a pass. The longest single step is the hold of a handover.
 	maxPass = 30 * time.Second
-	// probeAgainAfter is how soon a member that timed out or refused may be asked again within a pass, so that a dead
-	// leader costs a failover one timeout rather than one per step. (A member that refuses because its machine is going
-	// down times out a moment later.)
-	probeAgainAfter = 2 * time.Second
-	// againTimeout is the timeout for a member that timed out the last time. Whether it is back shows quickly, and a lost
-	// leader is judged by how long nothing was heard of it, not by how patiently it was asked.
-	againTimeout = 250 * time.Millisecond
 	// replacedPause is the pause after a write about a pod or claim that has been replaced. The cache may show the old
 	// one for seconds.
 	replacedPause = 100 * time.Millisecond
@@ -94,15 +87,14 @@ func (r *Reconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 	if r.Election.acting() {
 		stores.expect(req.NamespacedName, p.began) // however this pass ends
 	}
-	p.uncached.Members, p.replaced = p.replaced, false
-	p.uncached.Store, p.stale = p.stale, false
+	p.uncached, p.Outdated = p.Outdated, decide.Reads{}
 	plan, err := p.run(ctx)
 	p.sight.Store(uint32(p.seen.Sight()))
 	if perr := p.publish(ctx, plan); perr != nil {
 		err = errors.Join(err, perr)
 	}
 	switch {
-	case apierrors.IsConflict(err) && p.replaced:
+	case apierrors.IsConflict(err) && p.Outdated.Members:
 		return ctrl.Result{RequeueAfter: replacedPause}, nil
 	case apierrors.IsConflict(err):
 		// Somebody else wrote first, so the decision no longer follows from the facts. Look again.
@@ -159,18 +151,16 @@ func (p *pass) run(ctx context.Context) (decide.Plan, error) {
 	for range maxSteps {
 		next, err := p.look(ctx)
 		if err != nil {
-			p.unseen(p.Clock.Now())
+			p.Facts.Unseen(p.Clock.Now())
 			return plan, err
 		}
 		plan = next
-		p.hold(plan.Holding, p.Clock.Now())
-		p.stoodIn = plan.StandsIn
 		p.announce(ctx, plan)
 		if err := p.tellFirst(ctx, plan); err != nil {
 			return plan, err
 		}
 		if err := p.act(ctx, plan); err != nil {
-			p.stoodIn = 0
+			p.ActFailed()
 			failed = fmt.Errorf("%s: %w", plan.State, err)
 		}
 		if failed != nil || !plan.Risky() {

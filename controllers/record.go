@@ -13,33 +13,7 @@ import (
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
-	"github.com/replicatedstore/replicatedstore/replication"
 )
-
-// known is what a Lease said about the authority record, without what renewals change. The zero value means that there is no
-// Lease.
-type known struct {
-	uid    types.UID
-	record string // as the annotation holds it
-	epoch  replication.Epoch
-	phase  decide.Phase
-}
-
-// shows reports whether a Lease (nil: there is none) says what is known.
-func (k known) shows(l *coordinationv1.Lease) bool {
-	if l == nil {
-		return k == known{}
-	}
-	return l.UID == k.uid && l.Annotations[v1alpha1.AnnotationRecord] == k.record
-}
-
-// moved reports whether leadership has moved on from k to to.
-func (k known) moved(to known) bool { return k.epoch != to.epoch || k.phase != to.phase }
-
-// after reports whether what was known, or written, is newer than a Lease that was read uncached later.
-func (k known) after(l *coordinationv1.Lease, rec *decide.Record) bool {
-	return l != nil && rec != nil && l.UID == k.uid && rec.Epoch < k.epoch
-}
 
 // maxReads bounds how often one look reads a record that changes each time.
 const maxReads = 3
@@ -56,7 +30,7 @@ func (p *pass) askAndRead(ctx context.Context, members map[string]decide.Member)
 		if err != nil {
 			return decide.Lease{}, err
 		}
-		if p.known.shows(lease) {
+		if p.Known.Shows(says(lease)) {
 			p.ask(ctx, members)
 			return p.seenLease(lease), nil
 		}
@@ -69,12 +43,13 @@ func (p *pass) askAndRead(ctx context.Context, members map[string]decide.Member)
 		if err != nil {
 			return decide.Lease{}, err
 		}
-		p.lease.see(lease, p.Clock.Now()) // the cache's copies are recorded as they arrive
-		out, was := p.seenLease(lease), p.known
-		if before.after(lease) || was.after(lease, out.Record) {
+		p.Lease.See(renewalOf(lease), p.Clock.Now()) // the cache's copies are recorded as they arrive
+		out, was := p.seenLease(lease), p.Known
+		now := knownOf(lease, out.Record)
+		if before.after(lease) || was.After(now) {
 			return decide.Lease{}, p.restored(lease)
 		}
-		if p.known = knownOf(lease, out.Record); n == maxReads || !was.moved(p.known) {
+		if p.Known = now; n == maxReads || !was.Moved(now) {
 			return out, nil
 		}
 	}
@@ -95,26 +70,28 @@ func (p *pass) getLease(ctx context.Context, from client.Reader) (*coordinationv
 	}
 }
 
-func knownOf(l *coordinationv1.Lease, rec *decide.Record) known {
+func knownOf(l *coordinationv1.Lease, rec *decide.Record) decide.Known {
+	uid, text := says(l)
+	return decide.KnownOf(uid, text, rec)
+}
+
+// says returns a Lease's UID and the text of its record; "" if there is none.
+func says(l *coordinationv1.Lease) (types.UID, string) {
 	if l == nil {
-		return known{}
+		return "", ""
 	}
-	k := known{uid: l.UID, record: l.Annotations[v1alpha1.AnnotationRecord]}
-	if rec != nil {
-		k.epoch, k.phase = rec.Epoch, rec.Phase
-	}
-	return k
+	return l.UID, l.Annotations[v1alpha1.AnnotationRecord]
 }
 
 // seenLease returns what a decision needs of the Lease.
 func (p *pass) seenLease(lease *coordinationv1.Lease) decide.Lease {
 	now := p.Clock.Now()
 	if lease == nil {
-		return decide.Lease{UnchangedFor: p.lease.led(0, now)}
+		return decide.Lease{UnchangedFor: p.Lease.Led(nil, now)}
 	}
 	out := decide.Lease{Exists: true, ResourceVersion: lease.ResourceVersion, Owner: ownerOf(lease, p.store)}
 	if out.Owner == decide.OwnedByEarlier || out.Owner == decide.OwnedByOther {
-		out.UnchangedFor = p.lease.led(0, now)
+		out.UnchangedFor = p.Lease.Led(nil, now)
 		return out
 	}
 	out.Holder = holderOf(lease)
@@ -127,11 +104,7 @@ func (p *pass) seenLease(lease *coordinationv1.Lease) decide.Lease {
 			out.RecordError = err.Error()
 		}
 	}
-	var led replication.Epoch
-	if out.Record != nil {
-		led = out.Record.LedEpoch()
-	}
-	out.UnchangedFor = p.lease.led(led, now)
+	out.UnchangedFor = p.Lease.Led(out.Record, now)
 	return out
 }
 

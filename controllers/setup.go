@@ -183,7 +183,7 @@ func (r *Reconciler) leaseHandler() handler.EventHandler {
 		key := client.ObjectKeyFromObject(o)
 		m, known := r.memories.Load(key) // a store's Lease has the store's name
 		if lease, ok := o.(*coordinationv1.Lease); known && ok {
-			m.(*memory).lease.see(lease, r.Clock.Now())
+			m.(*memory).Lease.See(renewalOf(lease), r.Clock.Now())
 		}
 		return key, known
 	}

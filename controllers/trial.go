@@ -43,13 +43,12 @@ func (p *pass) tryPod(ctx context.Context, a decide.TryPod) error {
 		return err
 	}
 	defer done()
-	t := trial{ordinal: a.Ordinal, hash: hash}
 	err = p.Client.Create(ctx, pod, client.DryRunAll, client.FieldOwner(v1alpha1.FieldOwner))
-	if t.refused, t.unclear = verdict(err); t.refused == "" && !p.roomFor(ctx, a.Member, err) {
-		t.refused = brief(reasonOf(err))
+	refused, unclear := verdict(err)
+	if refused == "" && !p.roomFor(ctx, a.Member, err) {
+		refused = brief(reasonOf(err))
 	}
-	t.at = p.Clock.Now()
-	p.trial = t
+	p.Tried = decide.TriedAt(p.Clock.Now(), a.Member, hash, refused, unclear)
 	return nil
 }
 
@@ -73,6 +72,9 @@ func verdict(err error) (refused string, unclear bool) {
 // brief shortens a text to fit into a sentence, and into an event with others.
 func brief(text string) string { return cut(strings.TrimRight(text, ". \n"), 640) }
 
+// inOneLine shortens an error to fit into a sentence.
+func inOneLine(err error) string { return brief(strings.ReplaceAll(distinct(err.Error()), "\n", "; ")) }
+
 // noted shortens a text to fit into an event: the API server rejects a note longer than 1024 bytes.
 func noted(text string) string { return cut(text, 1000) }
 
@@ -84,23 +86,15 @@ func cut(text string, most int) string {
 	return text
 }
 
-// trialForgotten is after how long a trial is dropped: one that still matters is renewed before.
-const trialForgotten = 2 * time.Minute
-
 // trialNow returns the newest trial, if it was of the template as it is now.
 func (p *pass) trialNow(now time.Time) (decide.Trial, error) {
-	t := p.trial
-	if t.at.IsZero() {
-		return decide.Trial{}, nil
+	ordinal, ok := v1alpha1.MemberOrdinal(p.store.Name, p.Tried.Member())
+	if !ok {
+		return decide.Trial{}, nil // no pod was tried
 	}
-	_, hash, err := identify(render.Pod(p.store, t.ordinal, p.Options))
+	_, hash, err := identify(render.Pod(p.store, ordinal, p.Options))
 	if err != nil {
 		return decide.Trial{}, err
 	}
-	if hash != t.hash || now.Sub(t.at) >= trialForgotten {
-		p.trial = trial{}
-		return decide.Trial{}, nil
-	}
-	member := v1alpha1.MemberName(p.store.Name, t.ordinal)
-	return decide.Trial{Asked: true, Member: member, Ago: now.Sub(t.at), Refused: t.refused, Unclear: t.unclear}, nil
+	return p.Tried.Now(hash, now), nil
 }

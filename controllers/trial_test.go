@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -18,7 +17,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
-	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
 // trying is a cluster that answers trials of pods, and records whose pods are deleted.
@@ -180,22 +178,5 @@ func TestVerdict(t *testing.T) {
 		if (refused == "") != (tc.refused == "") || !strings.Contains(refused, tc.refused) || unclear != tc.unclear || len(refused) > 700 || strings.HasSuffix(refused, ".\n") {
 			t.Errorf("%s: %q, unclear %t", name, refused, unclear)
 		}
-	}
-}
-
-// An old trial is forgotten, so that not every look has to compare the template with it.
-func TestATrialIsForgotten(t *testing.T) {
-	s, c := newTrying(t, noClass)
-	s.store.Spec.Scheduling.PriorityClassName = "nowhere"
-	if _, err := s.pass(t); err != nil || len(c.tried) != 1 {
-		t.Fatalf("tried %d: %v", len(c.tried), err)
-	}
-	p := &pass{Reconciler: s.Reconciler, memory: s.memory, store: s.store}
-	at := s.memory.trial.at
-	if got, err := p.trialNow(at.Add(time.Minute)); err != nil || !got.Asked || got.Ago != time.Minute {
-		t.Errorf("%+v: %v", got, err)
-	}
-	if got, err := p.trialNow(at.Add(trialForgotten)); err != nil || got != (decide.Trial{}) || !s.memory.trial.at.IsZero() {
-		t.Errorf("%+v: %v", got, err)
 	}
 }

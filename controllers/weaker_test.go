@@ -50,7 +50,7 @@ func TestStatusTellsOfAWeakerAcknowledgementBeforeTheFirst(t *testing.T) {
 	delete(s.members.is, "orders-2")
 	delete(s.members.is, "orders-3")
 	_, _ = s.pass(t)
-	s.memory.held["too few live voters"] = time.Now().Add(-time.Minute)
+	s.memory.Facts.Since["too few live voters"] = time.Now().Add(-time.Minute)
 	c.order, c.fails = nil, errors.New("no status today")
 	lowered := func() bool { return slices.Contains(c.order, "configure k=0") }
 	for range 3 {

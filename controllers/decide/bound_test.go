@@ -137,7 +137,7 @@ func TestBoundedLossAfterTheOperatorLostTheLeader(t *testing.T) {
 	for _, m := range []string{"orders-2", "orders-3"} {
 		w.cluster.Crash(m) // and they forget what they were told
 		w.cluster.Start(m, m)
-		w.ops[0].last[m] = nil
+		delete(w.ops[0].memory.Contacts, m)
 	}
 	w.cluster.Vanish("orders-1")
 	w.untilBlocked(v1alpha1.ReasonLossBoundExceeded)

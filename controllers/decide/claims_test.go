@@ -120,7 +120,7 @@ func TestFailingHandoversRest(t *testing.T) {
 			w := started(t, 3, 1)
 			w.ops[0].refuse = true
 			begin(w)
-			w.until("a handover fails", func() bool { return w.ops[0].failures.InARow > 0 })
+			w.until("a handover fails", func() bool { return w.ops[0].seen.Handovers.InARow > 0 })
 			w.run(3 * time.Minute)
 			if n := w.ops[0].hands; n > 8 {
 				t.Fatalf("%d handovers in three minutes", n)

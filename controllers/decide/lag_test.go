@@ -65,7 +65,7 @@ func TestAMissedLookIsNotSaid(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := started(t, tc.replicas, 1)
-			w.ops[0].last["orders-2"].Problem = tc.problem
+			w.ops[0].seen.Members["orders-2"].Probe.Status.Problem = tc.problem
 			before := w.condition(v1alpha1.ConditionReady).Status
 			if w.cluster.Cut(fake.Operator+"a", "orders-2"); !tc.heard {
 				w.cluster.Cut("orders-1", "orders-2")

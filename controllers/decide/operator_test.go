@@ -3,18 +3,14 @@ package decide_test
 import (
 	"context"
 	"errors"
-	"maps"
 	"net"
 	"strconv"
 	"time"
-
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 	"github.com/replicatedstore/replicatedstore/controllers/nodeclient"
 	"github.com/replicatedstore/replicatedstore/controllers/nodeclient/fake"
-	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
@@ -25,28 +21,14 @@ type operator struct {
 	node nodeclient.Client
 
 	standby bool
-	stoodIn replication.Epoch
 	acted   []string // what it did while on standby
 
-	held     map[string]time.Time
-	failing  map[string]time.Time
-	last     map[string]*wire.Status
-	lastAt   map[string]time.Time
-	lastOf   map[string]types.UID // the pod that reported it
-	leaseKey string
-	leaseAt  time.Time
-	touched  int
-	failures decide.HandoverFailures
-	failedAt time.Time
-	hands    int    // handovers tried
-	refuse   bool   // handovers fail
-	mute     string // the member that answers no fence
-	deaf     string // the member that no order to lead reaches
-	trial    decide.Trial
-	triedAt  time.Time
-	triedOf  string // for which template
-	tries    int
-	unmade   map[string]string
+	memory *decide.Memory
+	hands  int    // handovers tried
+	refuse bool   // handovers fail
+	mute   string // the member that answers no fence
+	deaf   string // the member that no order to lead reaches
+	tries  int    // trials of pods
 
 	seen decide.Observed // what the next act is based on: as stale as the test makes it
 	pass decide.Pass
@@ -54,11 +36,7 @@ type operator struct {
 }
 
 func newOperator(w *world, name string) *operator {
-	return &operator{
-		w: w, name: name, node: fake.Client{Cluster: w.cluster, From: fake.Operator + name},
-		unmade: map[string]string{}, held: map[string]time.Time{}, failing: map[string]time.Time{}, last: map[string]*wire.Status{}, lastAt: map[string]time.Time{},
-		lastOf: map[string]types.UID{},
-	}
+	return &operator{w: w, name: name, node: fake.Client{Cluster: w.cluster, From: fake.Operator + name}, memory: decide.NewMemory()}
 }
 
 func addr(host string) nodeclient.Target {
@@ -70,16 +48,9 @@ func (o *operator) observe() {
 	now := o.w.cluster.Now()
 	obs := decide.Observed{
 		Store: o.w.store.DeepCopy(), Settings: decide.DefaultSettings(), Members: map[string]decide.Member{},
-		Held: map[string]time.Duration{}, Pass: o.pass, Handovers: o.failures, Standby: o.standby, StoodIn: o.stoodIn, Route: o.w.route,
-		Unmade: maps.Clone(o.unmade),
+		Pass: o.pass, Standby: o.standby, Route: o.w.route, Trial: o.memory.Tried.Now(o.template(), now), Unmade: o.memory.Attempts.Unmade(error.Error),
 	}
-	if o.triedOf == o.template() {
-		obs.Trial = o.trial
-		obs.Trial.Ago = now.Sub(o.triedAt)
-	}
-	if o.failures.InARow > 0 {
-		obs.Handovers.Ago = now.Sub(o.failedAt)
-	}
+	o.memory.Remind(&obs, now)
 	names := map[string]bool{}
 	for n := range o.w.pods {
 		names[n] = true
@@ -101,17 +72,8 @@ func (o *operator) observe() {
 	if o.w.version == 0 {
 		obs.Lease.ResourceVersion = ""
 	}
-	key := strconv.Itoa(o.w.renewed) + "/" + strconv.Itoa(o.touched)
-	if rec != nil {
-		key += "/" + strconv.FormatUint(uint64(rec.LedEpoch()), 10)
-	}
-	if key != o.leaseKey {
-		o.leaseKey, o.leaseAt = key, now
-	}
-	obs.Lease.UnchangedFor = now.Sub(o.leaseAt)
-	for f, since := range o.held {
-		obs.Held[f] = now.Sub(since)
-	}
+	o.memory.Lease.See(int64(o.w.renewed), now)
+	obs.Lease.UnchangedFor = o.memory.Lease.Led(rec, now)
 	o.seen = obs
 }
 
@@ -120,31 +82,31 @@ func (o *operator) member(n string, now time.Time) decide.Member {
 	m := decide.Member{Name: n, Ordinal: ord, SpecHash: o.w.hash}
 	if p := o.w.pods[n]; p != nil {
 		m.Pod = new(*p)
-		s, err := o.node.Status(context.Background(), addr(p.IP))
-		switch nodeclient.Classify(err) {
-		case nodeclient.NoFailure:
-			m.Probe.Reach = decide.Fresh
-			o.last[n], o.lastAt[n], o.lastOf[n] = &s, now, p.UID
-			delete(o.failing, n)
-		case nodeclient.Refused:
-			m.Probe.Reach = decide.Refused
-		default:
-			m.Probe.Reach = decide.TimedOut
-		}
-		m.Probe.Met = o.lastOf[n] == p.UID
 	}
-	if m.Probe.Reach != decide.Fresh {
-		if _, ok := o.failing[n]; !ok {
-			o.failing[n] = now
-		}
-		m.Probe.For = now.Sub(o.failing[n])
-		m.Probe.Silent = m.Probe.For // there are no streams here
-	}
-	m.Probe.Status, m.Probe.Age = o.last[n], now.Sub(o.lastAt[n])
+	m.Probe = o.ask(n, m.Pod, now)
 	if c := o.w.claims[n]; c != nil {
 		m.Claim = new(*c)
 	}
 	return m
+}
+
+// ask asks a member, unless it did not answer at this very moment. There are no streams here.
+func (o *operator) ask(n string, pod *decide.Pod, now time.Time) decide.Probe {
+	var never time.Time
+	c := o.memory.Contacts.Of(n, pod)
+	if p, spared := c.Spare(now, now, never); spared {
+		return p
+	}
+	c.Ask(now, never)
+	s, err := o.node.Status(context.Background(), addr(pod.IP))
+	switch nodeclient.Classify(err) {
+	case nodeclient.NoFailure:
+		return c.Answered(s, now)
+	case nodeclient.Refused:
+		return c.Failed(decide.Refused, "", now, never)
+	default:
+		return c.Failed(decide.TimedOut, "", now, never)
+	}
 }
 
 // template is the template of a pod that is created now.
@@ -155,15 +117,9 @@ func (o *operator) template() string {
 // decide makes a plan from what was seen.
 func (o *operator) decide() {
 	o.plan = decide.Decide(o.seen, o.w.cluster.Now())
-	now := o.w.cluster.Now()
-	held := map[string]time.Time{}
-	for _, f := range o.plan.Holding {
-		held[f] = now
-		if since, ok := o.held[f]; ok {
-			held[f] = since
-		}
+	if !o.plan.Reread.Any() {
+		o.memory.Planned(o.seen, o.plan, o.w.cluster.Now())
 	}
-	o.held, o.stoodIn = held, o.plan.StandsIn
 }
 
 var errDied = errors.New("the operator died")
@@ -178,7 +134,7 @@ func (o *operator) act(die int) error {
 			o.acted = append(o.acted, a.String())
 		}
 		if err := o.do(a); err != nil {
-			o.stoodIn = 0
+			o.memory.ActFailed()
 			o.w.logf("%s: %v: %v", o.name, a, err)
 			return err
 		}
@@ -229,13 +185,9 @@ func (o *operator) do(a decide.Action) error {
 		if a.Member == o.deaf {
 			return nil
 		}
+		settle := o.memory.Promoting(&o.pass, a.Request, w.cluster.Now())
 		_, err = o.node.Promote(ctx, o.at(a.Member), a.Request)
-		var refusal *wire.Error
-		if errors.As(err, &refusal) {
-			o.pass.PromoteEpoch, o.pass.PromoteRefusal, err = a.Request.Epoch, refusal, nil
-		} else {
-			o.touched++
-		}
+		err = settle(err, w.cluster.Now())
 	case decide.FollowLeader:
 		_, err = o.node.Follow(ctx, o.at(a.Member), a.Request)
 	case decide.ConfigureLeader:
@@ -245,25 +197,17 @@ func (o *operator) do(a decide.Action) error {
 		if o.hands++; o.refuse {
 			err = errors.New("NotInTime: it did not reach the end")
 		}
-		if o.failures.Epoch != a.Request.Epoch || err == nil {
-			o.failures = decide.HandoverFailures{Epoch: a.Request.Epoch}
-		}
-		if err != nil {
-			o.failures.InARow, o.failures.Why, o.failedAt = o.failures.InARow+1, err.Error(), w.cluster.Now()
-			o.pass.HandoverError = err.Error()
-			return nil
-		}
-		o.pass.Handover = &decide.HandoverHeld{Epoch: a.Request.Epoch, To: a.Request.To, End: reply.End}
+		o.memory.HandedOver(&o.pass, a.Request, reply.End, err, w.cluster.Now())
 	case decide.CreateMember:
-		if delete(o.unmade, a.Member); w.refuses != "" {
-			o.unmade[a.Member] = w.refuses
+		if w.refuses != "" {
+			o.memory.Attempts.Ended(a.Member, w.hash, errors.New(w.refuses), w.cluster.Now())
 			return nil
 		}
 		w.create(a.Member)
+		o.memory.Attempts.Ended(a.Member, w.hash, nil, w.cluster.Now())
 	case decide.TryPod:
 		o.tries++
-		o.trial, o.triedAt, o.triedOf = w.trial, w.cluster.Now(), o.template()
-		o.trial.Asked, o.trial.Member = true, a.Member
+		o.memory.Tried = decide.TriedAt(w.cluster.Now(), a.Member, o.template(), w.trial.Refused, w.trial.Unclear)
 	case decide.DeletePod:
 		w.remove(a.Name, a.UID)
 	case decide.DeleteClaim:

@@ -41,10 +41,9 @@ func TestWhatIsCachedIsReadAnewBeforeAnythingIsDone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := started(t, 3, 1)
 			op := w.ops[0]
-			before := op.plan.Outcome()
 			tc.happens(w)
 			op.observe()
-			op.seen.Cached, op.seen.Before = decide.Reads{Record: true, Members: true, Store: true}, before
+			op.seen.Cached = decide.Reads{Record: true, Members: true, Store: true}
 			op.decide()
 			if got := op.plan.Reread; got != tc.want {
 				t.Errorf("%v %v: to be read anew: %+v", op.plan.Outcome(), op.plan.Actions, got)
@@ -62,6 +61,7 @@ func TestWhatIsCachedIsReadAnewBeforeAnythingIsDone(t *testing.T) {
 func TestAnOperatorThatHasJustStartedReadsTheRecord(t *testing.T) {
 	w := started(t, 3, 1)
 	op := w.ops[0]
+	op.die()
 	op.observe()
 	op.seen.Cached = decide.Reads{Record: true, Members: true}
 	if op.decide(); !op.plan.Reread.Record {

@@ -67,3 +67,32 @@ func (d *decision) try(rec Record, m Member) (Plan, bool) {
 	}
 	return p.do(TryPod{m.Name, m.Ordinal}), true
 }
+
+// trialForgotten is after how long a trial is dropped: one that still matters is renewed before.
+const trialForgotten = 2 * time.Minute
+
+// Tried is the newest trial of a pod. The zero value means that there was none.
+type Tried struct {
+	template string
+	trial    Trial
+	at       time.Time
+}
+
+// TriedAt returns the trial of a member's pod at a time. template tells the pods of one template from those of another.
+func TriedAt(now time.Time, member, template, refused string, unclear bool) Tried {
+	return Tried{template, Trial{Asked: true, Member: member, Refused: refused, Unclear: unclear}, now}
+}
+
+// Member returns the member whose pod was tried; "" if none was.
+func (t Tried) Member() string { return t.trial.Member }
+
+// Now returns the trial if it was of the template as it is now, and forgets it otherwise.
+func (t *Tried) Now(template string, now time.Time) Trial {
+	if !t.trial.Asked || t.template != template || now.Sub(t.at) >= trialForgotten {
+		*t = Tried{}
+		return Trial{}
+	}
+	out := t.trial
+	out.Ago = now.Sub(t.at)
+	return out
+}

@@ -1,19 +1,22 @@
 package sim
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// act does the plan's actions in order and stops at the first failure; see controllers/act.go.
+// act does the plan's actions in order and stops at the first failure, unless that was of a pod; see controllers/act.go.
 func (x *pass) act(plan decide.Plan) error {
+	var failed []error
 	for i := 0; i < len(plan.Actions); i++ {
 		a := plan.Actions[i]
 		if _, ok := a.(decide.FollowLeader); ok {
@@ -24,20 +27,35 @@ func (x *pass) act(plan decide.Plan) error {
 			x.loop.Logf("%s: %v", x.name, a)
 		}
 		if err := x.do(a); err != nil {
-			return fmt.Errorf("%v: %w", a, err)
+			if failed = append(failed, fmt.Errorf("%v: %w", a, err)); !goesOn(a, err) {
+				break
+			}
 		}
 	}
-	return nil
+	return errors.Join(failed...)
+}
+
+// goesOn reports whether the actions after one that failed are carried out all the same.
+func goesOn(a decide.Action, err error) bool {
+	switch a.(type) {
+	case decide.LabelPod:
+		return true
+	case decide.CreateMember:
+		return !errors.Is(err, context.DeadlineExceeded)
+	default:
+		return false
+	}
 }
 
 func (x *pass) do(a decide.Action) error {
 	switch a := a.(type) {
 	case decide.WriteRecord:
 		x.consented(a)
-		if err := x.client.WriteRecord(x.p, a); err != nil {
+		uid, err := x.client.WriteRecord(x.p, a)
+		if err != nil {
 			return err
 		}
-		x.memory.known = known{true, a.Record.Encode(), a.Record.Epoch, a.Record.Phase}
+		x.memory.Known = decide.KnownOf(uid, a.Record.Encode(), &a.Record)
 		return nil
 	case decide.FenceMembers:
 		x.fence(a)
@@ -51,18 +69,21 @@ func (x *pass) do(a decide.Action) error {
 		x.handOver(a)
 		return nil
 	case decide.CreateMember:
-		return x.client.CreateMember(x.p, a.Member, x.specHash())
-	case decide.TryPod:
-		x.memory.trialOf = a.Member
+		return x.createMember(a.Member)
+	case decide.TryPod: // it takes every pod
+		x.memory.Tried = decide.TriedAt(x.now(), a.Member, x.specHash(), "", false)
 		return nil
 	case decide.DeletePod:
-		return x.client.DeletePod(x.p, a.Name, a.UID)
+		x.uncached.Members = true
+		return x.ofThat(x.client.DeletePod(x.p, a.Name, a.UID))
 	case decide.DeleteClaim:
-		return x.client.DeleteClaim(x.p, a.Name, a.UID)
+		x.uncached.Members = true
+		return x.ofThat(x.client.DeleteClaim(x.p, a.Name, a.UID))
 	case decide.LabelPod:
 		return x.patchPod(a.Name, func(p *decide.Pod) { p.Role = a.Role })
 	case decide.RouteClients:
-		return x.route(a)
+		x.route(a)
+		return nil
 	case decide.UnannotatePod:
 		if a.Key != v1alpha1.AnnotationReseed {
 			return fmt.Errorf("sim: unknown annotation %s", a.Key)
@@ -90,34 +111,32 @@ func (x *pass) address(member string) string {
 }
 
 func (x *pass) promote(a decide.PromoteMember) error {
-	lease := &x.memory.lease
-	before, begun := lease.since, x.now()
-	lease.since = begun
+	settle := x.memory.Promoting(&x.answers, a.Request, x.now())
 	_, err := x.order(a.Member, 0, func(c Control, p *Proc) (any, error) { return nil, c.Promote(p, a.Request) })
-	var refusal *wire.Error
-	if errors.As(err, &refusal) {
-		if lease.since.Equal(begun) {
-			lease.since = before
-		}
-		x.answers.PromoteEpoch, x.answers.PromoteRefusal = a.Request.Epoch, refusal
-		return nil
+	return settle(err, x.now())
+}
+
+func (x *pass) createMember(member string) error {
+	attempts, hash := x.memory.Attempts, x.specHash()
+	if err := attempts.Rests(member, hash, x.now()); err != nil {
+		return err
 	}
-	lease.since = x.now()
-	if err == nil {
-		x.memory.promoted = decide.PromotedAt{Epoch: a.Request.Epoch, At: x.now()}
-	}
+	err := x.client.CreateMember(x.p, member, hash)
+	attempts.Ended(member, hash, err, x.now())
+	return err
+}
+
+// ofThat judges the error of a write about a pod or claim with a given UID; see controllers/act.go.
+func (x *pass) ofThat(err error) error {
+	x.memory.Outdated.Members = x.memory.Outdated.Members || apierrors.IsConflict(err)
 	return err
 }
 
 func (x *pass) handOver(a decide.HandOver) {
 	hold := time.Duration(a.Request.HoldMillis) * time.Millisecond
 	reply, err := x.order(a.Member, hold, func(c Control, p *Proc) (any, error) { return c.Handover(p, a.Request) })
-	x.memory.tried(a.Request.Epoch, err, x.now())
-	if err != nil {
-		x.answers.HandoverError = err.Error()
-		return
-	}
-	x.answers.Handover = &decide.HandoverHeld{Epoch: a.Request.Epoch, To: a.Request.To, End: reply.(wire.HandoverReply).End}
+	held, _ := reply.(wire.HandoverReply)
+	x.memory.HandedOver(&x.answers, a.Request, held.End, err, x.now())
 }
 
 // fence fences all members in parallel. It waits for all of them, but for no more than a short grace after the last answer from a
@@ -185,15 +204,15 @@ func (x *pass) follow(actions []decide.Action) (n int) {
 }
 
 // route points the -rw Service at a member. Nothing in the simulation uses that Service: its clients may ask any member.
-func (x *pass) route(a decide.RouteClients) error {
+func (x *pass) route(a decide.RouteClients) {
 	var to decide.Route
 	if m := x.seen.Members[a.Member]; a.Member != "" && m.Pod != nil {
 		to = decide.Route{UID: m.Pod.UID, IP: m.Pod.IP}
 	}
-	return x.client.write(x.p, func() error {
+	x.unrouted = x.client.write(x.p, func() error {
 		x.client.api.route = &to
 		return nil
-	})
+	}) != nil
 }
 
 func (x *pass) patchPod(name string, edit func(*decide.Pod)) error {
@@ -201,14 +220,14 @@ func (x *pass) patchPod(name string, edit func(*decide.Pod)) error {
 	if m.Pod == nil {
 		return nil
 	}
-	return x.client.PatchPod(x.p, name, m.Pod.UID, edit)
+	return x.ofThat(x.client.PatchPod(x.p, name, m.Pod.UID, edit))
 }
 
 // finishRequest publishes the outcome first and then removes the request.
 func (x *pass) finishRequest(outcome v1alpha1.FailoverRequestStatus) error {
 	status := *x.store.Status.DeepCopy()
 	status.FailoverRequest = &outcome
-	s, err := x.client.PatchStatus(x.p, x.store, status)
+	s, err := x.client.PatchStatus(x.p, x.store, status, false)
 	if err != nil {
 		return fmt.Errorf("publish the outcome: %w", err)
 	}
@@ -226,9 +245,23 @@ func (x *pass) publish(plan decide.Plan) error {
 	if equality.Semantic.DeepEqual(status, x.store.Status) {
 		return nil
 	}
-	_, err := x.client.PatchStatus(x.p, x.store, status)
+	s, err := x.client.PatchStatus(x.p, x.store, status, true)
+	x.memory.Outdated.Store = apierrors.IsConflict(err)
 	if err != nil {
 		return fmt.Errorf("publish status: %w", err)
+	}
+	x.store = s
+	return nil
+}
+
+// tellFirst publishes what must be known before the plan is carried out; see controllers/publish.go.
+func (x *pass) tellFirst(plan decide.Plan) error {
+	first, waits := plan.TellFirst(x.store)
+	if !first {
+		return nil
+	}
+	if err := x.publish(plan); waits || apierrors.IsConflict(err) {
+		return err
 	}
 	return nil
 }

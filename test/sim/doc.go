@@ -5,6 +5,7 @@
 // What is real and what is not:
 //
 //	real        replication (all of it), wal, meta, snapshot, peer.Sender, node/role.Member, controllers/decide
+//	            with what the operator remembers between passes
 //	rewritten   what carries them: goroutines become events (works.go), streams carry messages in place of frames
 //	            (process.go), the state machine is a file of registers in place of Pebble (state.go), the operator's observe
 //	            and act ask a simulated API server (observe.go, act.go), node/lease.Holder's pace (leaseholder.go)

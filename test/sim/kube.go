@@ -24,6 +24,7 @@ const apiTimeout = 3 * time.Second
 
 // LeaseObject is the store's Lease, as far as the simulation uses it. It is immutable: a write replaces it.
 type LeaseObject struct {
+	UID     types.UID
 	Version int // resourceVersion
 	Record  string
 	Holder  string
@@ -264,6 +265,8 @@ func (a *API) deletePod(name string, uid types.UID) {
 var (
 	leases = schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"}
 	stores = v1alpha1.Resource("replicatedstores")
+	pods   = schema.GroupResource{Resource: "pods"}
+	claims = schema.GroupResource{Resource: "persistentvolumeclaims"}
 
 	errChanged  = errors.New("the object has been modified")
 	errBusy     = apierrors.NewTooManyRequests("slow down", 1)

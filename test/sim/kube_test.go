@@ -37,6 +37,11 @@ func within(t *testing.T, l *Loop, o *Process, f func(p *Proc)) {
 	}
 }
 
+func record(c Client, p *Proc, w decide.WriteRecord) error {
+	_, err := c.WriteRecord(p, w)
+	return err
+}
+
 func recordOf(epoch replication.Epoch, leader string) decide.Record {
 	return decide.Record{
 		Epoch: epoch, Phase: decide.PhaseStable, ConfigVersion: 1, Leader: replication.Voter{Member: leader, Incarnation: "i"},
@@ -51,8 +56,8 @@ func TestTheRecordIsSwapped(t *testing.T) {
 		if found, err := c.GetLease(p); found != nil || err != nil {
 			t.Errorf("%v, %v", found, err)
 		}
-		must(t, c.WriteRecord(p, decide.WriteRecord{Record: recordOf(1, "orders-1"), LeaseSeconds: 6, NewLeader: true}))
-		if err := c.WriteRecord(p, decide.WriteRecord{Record: recordOf(2, "orders-2")}); !apierrors.IsAlreadyExists(err) {
+		must(t, record(c, p, decide.WriteRecord{Record: recordOf(1, "orders-1"), LeaseSeconds: 6, NewLeader: true}))
+		if err := record(c, p, decide.WriteRecord{Record: recordOf(2, "orders-2")}); !apierrors.IsAlreadyExists(err) {
 			t.Errorf("made twice: %v", err)
 		}
 		seen, err := c.GetLease(p)
@@ -61,15 +66,32 @@ func TestTheRecordIsSwapped(t *testing.T) {
 		if r.Answer != lease.Ours || r.Seconds != 6 || r.Sent <= 0 || r.Sent >= l.Now() {
 			t.Errorf("renewed: %+v", r)
 		}
-		if err := c.WriteRecord(p, decide.WriteRecord{Record: recordOf(2, "orders-2"), ResourceVersion: seen.ResourceVersion()}); !apierrors.IsConflict(err) {
+		if err := record(c, p, decide.WriteRecord{Record: recordOf(2, "orders-2"), ResourceVersion: seen.ResourceVersion()}); !apierrors.IsConflict(err) {
 			t.Errorf("on an old version: %v", err)
 		}
 		if seen, err = c.GetLease(p); err != nil || seen.Renewed == 0 || seen.Holder != "orders-1" {
 			t.Errorf("%+v, %v", seen, err)
 		}
-		must(t, c.WriteRecord(p, decide.WriteRecord{Record: recordOf(2, "orders-2"), ResourceVersion: seen.ResourceVersion(), NewLeader: true}))
+		must(t, record(c, p, decide.WriteRecord{Record: recordOf(2, "orders-2"), ResourceVersion: seen.ResourceVersion(), NewLeader: true}))
 		if l := a.Lease(); l.Renewed != 0 || l.Holder != "orders-2" {
 			t.Errorf("after another leader was named: %+v", l)
+		}
+	})
+}
+
+func TestStatusIsReplacedOverTheNewestCopyOnly(t *testing.T) {
+	l, a, o := cluster(t, 1)
+	c := a.Client("me")
+	within(t, l, o, func(p *Proc) {
+		base := a.Store()
+		next := v1alpha1.ReplicatedStoreStatus{ObservedGeneration: 7}
+		now, err := c.PatchStatus(p, base, next, true)
+		must(t, err)
+		if _, err := c.PatchStatus(p, base, next, true); now.Status.ObservedGeneration != 7 || !apierrors.IsConflict(err) {
+			t.Errorf("%+v; over an older copy: %v", now.Status, err)
+		}
+		if _, err := c.PatchStatus(p, base, next, false); err != nil {
+			t.Errorf("whatever the copy: %v", err)
 		}
 	})
 }
@@ -236,9 +258,13 @@ func TestKubeletsRunPods(t *testing.T) {
 	}
 
 	within(t, l, o, func(p *Proc) {
-		must(t, c.DeleteClaim(p, "orders-1", "not this one"))
+		previous := []error{c.DeleteClaim(p, "orders-1", "not this one"), c.DeletePod(p, "orders-1", pod.UID), c.PatchPod(p, "orders-1", pod.UID, func(*decide.Pod) {})}
+		for _, err := range previous {
+			if !apierrors.IsConflict(err) {
+				t.Errorf("about one that was replaced: %v", err)
+			}
+		}
 		must(t, c.DeleteClaim(p, "orders-1", a.claims["orders-1"].UID))
-		must(t, c.DeletePod(p, "orders-1", pod.UID)) // the previous one
 	})
 	l.Run(l.Now() + 5*time.Second)
 	if len(n.wiped) != 0 || a.claims["orders-1"] == nil || len(n.running) != 2 {
@@ -281,7 +307,7 @@ func TestAnOlderLeaseIsRestored(t *testing.T) {
 			if e > 1 {
 				w.ResourceVersion = a.Lease().ResourceVersion()
 			}
-			must(t, c.WriteRecord(p, w))
+			must(t, record(c, p, w))
 			must(t, c.CreateMember(p, v1alpha1.MemberName("orders", int(e)), "v"))
 		}
 	})

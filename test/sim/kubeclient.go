@@ -66,30 +66,33 @@ func (c Client) ListMembers(p *Proc) (map[string]decide.Pod, map[string]decide.C
 	return l.(lists).pods, l.(lists).claims, nil
 }
 
-// WriteRecord replaces the record by compare-and-swap, or creates the Lease with it.
-func (c Client) WriteRecord(p *Proc, w decide.WriteRecord) error {
-	text := w.Record.Encode()
-	return c.write(p, func() error {
-		a := c.api
+// WriteRecord replaces the record by compare-and-swap, or creates the Lease with it. It returns the Lease's UID.
+func (c Client) WriteRecord(p *Proc, w decide.WriteRecord) (types.UID, error) {
+	text, a := w.Record.Encode(), c.api
+	var uid types.UID
+	err := c.write(p, func() error {
 		old := a.lease
 		switch {
 		case w.ResourceVersion == "" && old != nil:
 			return apierrors.NewAlreadyExists(leases, a.store.Name)
 		case w.ResourceVersion == "":
-			a.setLease(&LeaseObject{Record: text, Holder: w.Record.Leader.Member, Seconds: w.LeaseSeconds})
+			uid = a.uid()
+			a.setLease(&LeaseObject{UID: uid, Record: text, Holder: w.Record.Leader.Member, Seconds: w.LeaseSeconds})
 			return nil
 		case old == nil:
 			return apierrors.NewNotFound(leases, a.store.Name)
 		case old.ResourceVersion() != w.ResourceVersion:
 			return apierrors.NewConflict(leases, a.store.Name, errChanged)
 		}
-		next := &LeaseObject{Record: text, Holder: w.Record.Leader.Member, Seconds: w.LeaseSeconds, Renewed: old.Renewed}
+		uid = old.UID
+		next := &LeaseObject{UID: uid, Record: text, Holder: w.Record.Leader.Member, Seconds: w.LeaseSeconds, Renewed: old.Renewed}
 		if w.NewLeader {
 			next.Renewed = 0
 		}
 		a.setLease(next)
 		return nil
 	})
+	return uid, err
 }
 
 // CreateMember creates a member's claim and its pod, unless they exist, in two requests.
@@ -114,28 +117,38 @@ func (c Client) CreateMember(p *Proc, member, specHash string) error {
 	})
 }
 
-// DeletePod begins to delete the pod with this UID. It is not an error if the pod is gone.
+// DeletePod begins to delete the pod with this UID. It is not an error if the pod is gone, but a conflict if it was replaced.
 func (c Client) DeletePod(p *Proc, name string, uid types.UID) error {
 	return c.write(p, func() error {
+		if o := c.api.pods[name]; o != nil && o.UID != uid {
+			return apierrors.NewConflict(pods, name, errChanged)
+		}
 		c.api.deletePod(name, uid)
 		return nil
 	})
 }
 
-// DeleteClaim begins to delete the claim with this UID, which disappears once no pod uses it.
+// DeleteClaim begins to delete the claim with this UID, which disappears once no pod uses it. If it was replaced, that is a
+// conflict.
 func (c Client) DeleteClaim(p *Proc, name string, uid types.UID) error {
 	return c.write(p, func() error {
-		if o := c.api.claims[name]; o != nil && o.UID == uid && !o.Deleting {
+		switch o := c.api.claims[name]; {
+		case o != nil && o.UID != uid:
+			return apierrors.NewConflict(claims, name, errChanged)
+		case o != nil && !o.Deleting:
 			c.api.setClaim(name, func(o *claimObject) { o.Deleting = true })
 		}
 		return nil
 	})
 }
 
-// PatchPod changes the pod with this UID. It is not an error if the pod is gone.
+// PatchPod changes the pod with this UID. It is not an error if the pod is gone, but a conflict if it was replaced.
 func (c Client) PatchPod(p *Proc, name string, uid types.UID, edit func(*decide.Pod)) error {
 	return c.write(p, func() error {
-		if o := c.api.pods[name]; o != nil && o.UID == uid {
+		switch o := c.api.pods[name]; {
+		case o != nil && o.UID != uid:
+			return apierrors.NewConflict(pods, name, errChanged)
+		case o != nil:
 			c.api.setPod(name, edit)
 		}
 		return nil
@@ -143,9 +156,12 @@ func (c Client) PatchPod(p *Proc, name string, uid types.UID, edit func(*decide.
 }
 
 // PatchStatus replaces the status and returns the resulting store. It leaves the answer to a failover request alone if base and
-// next have the same one.
-func (c Client) PatchStatus(p *Proc, base *v1alpha1.ReplicatedStore, next v1alpha1.ReplicatedStoreStatus) (*v1alpha1.ReplicatedStore, error) {
+// next have the same one. If locked, the store must still have base's version.
+func (c Client) PatchStatus(p *Proc, base *v1alpha1.ReplicatedStore, next v1alpha1.ReplicatedStoreStatus, locked bool) (*v1alpha1.ReplicatedStore, error) {
 	s, err := c.api.request(p, c.from, apiTimeout, true, func() (any, error) {
+		if locked && c.api.store.ResourceVersion != base.ResourceVersion {
+			return nil, apierrors.NewConflict(stores, base.Name, errChanged)
+		}
 		s := c.api.store.DeepCopy()
 		answer := s.Status.FailoverRequest
 		s.Status = next

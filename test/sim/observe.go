@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"k8s.io/apimachinery/pkg/types"
+
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 	"github.com/replicatedstore/replicatedstore/controllers/nodeclient"
@@ -25,15 +27,14 @@ func (x *pass) look() (decide.Plan, error) {
 			return decide.Plan{}, fmt.Errorf("observe: %w", err)
 		}
 		x.Steps++
-		plan := decide.Decide(obs, x.now())
+		now := x.now()
+		plan := decide.Decide(obs, now)
 		if plan.Reread.Any() {
 			x.uncached = x.uncached.And(plan.Reread)
 			continue
 		}
 		x.seen = obs
-		if !obs.Cached.Record {
-			x.memory.decided = plan.Outcome()
-		}
+		x.memory.Planned(obs, plan, now)
 		return plan, nil
 	}
 }
@@ -64,14 +65,13 @@ func (x *pass) observe() (decide.Observed, error) {
 		}
 	}
 	now := x.now()
-	return decide.Observed{
-		Store: x.store, Settings: x.Settings, Lease: lease, Members: members,
-		Held: x.memory.heldFor(now), Pass: x.answers, Promoted: x.memory.promoted,
-		Handovers: x.memory.handovers(now),
-		Standby:   !x.leads, StoodIn: x.memory.stoodIn, Route: x.client.api.route,
-		Trial:  decide.Trial{Asked: x.memory.trialOf != "", Member: x.memory.trialOf}, // it takes every pod
-		Cached: decide.Reads{Record: !x.uncached.Record, Members: !x.uncached.Members, Store: !x.uncached.Store}, Before: x.memory.decided,
-	}, nil
+	obs := decide.Observed{
+		Store: x.store, Settings: x.Settings, Lease: lease, Members: members, Pass: x.answers, Standby: !x.leads, Route: x.client.api.route,
+		Trial: x.memory.Tried.Now(x.specHash(), now), Unmade: x.memory.Attempts.Unmade(error.Error),
+		Cached: decide.Reads{Record: !x.uncached.Record, Members: !x.uncached.Members, Store: !x.uncached.Store},
+	}
+	x.memory.Remind(&obs, now)
+	return obs, nil
 }
 
 func (x *pass) specHash() string { return x.store.Annotations[annotationTemplate] }
@@ -104,7 +104,7 @@ func (x *pass) objects() (map[string]decide.Member, error) {
 		m.Claim = &claim
 		members[name] = m
 	}
-	x.memory.departed.Recall(members, x.answersStill, x.now())
+	x.memory.Departed.Recall(members, x.memory.Contacts.Answers, x.now())
 	return members, nil
 }
 
@@ -114,31 +114,25 @@ func (x *pass) ask(members map[string]decide.Member) {
 	addrs := make(map[string]string, len(members))
 	var g group
 	for _, name := range slices.Sorted(maps.Keys(members)) {
-		pod := members[name].Pod
-		pr := x.probeOf(name, pod)
-		now := x.now()
-		switch {
-		case pod == nil || pod.IP == "":
-			results[name] = pr.failed(decide.Unknown, now, time.Time{})
-			continue
-		case (pr.timedOut || pr.refused) && now.Sub(pr.askedAt) < probeAgainAfter && !pr.askedAt.Before(x.began):
-			reach := decide.TimedOut
-			if pr.refused {
-				reach = decide.Refused
-			}
-			results[name] = pr.failed(reach, now, x.streams.heardAt(pod.IP))
-		default:
-			timeout := x.Timeouts.Status
-			if pr.askedAt = now; pr.timedOut {
-				timeout = min(timeout, againTimeout)
-			}
-			g.begin()
-			x.question(pod.IP, timeout, func(c Control, p *Proc) (any, error) { return c.Status(p) }, func(reply any, err error) {
-				results[name] = x.judge(name, pod.IP, pr, reply, err)
-				g.end()
-			})
+		c, host := x.memory.Contacts.Of(name, members[name].Pod), ""
+		if pod := members[name].Pod; pod != nil && pod.IP != "" {
+			host = pod.IP
+			addrs[name] = host
 		}
-		addrs[name] = pod.IP
+		now, heard := x.now(), x.streams.heardAt(host)
+		if spared, ok := c.Spare(x.began, now, heard); ok {
+			results[name] = spared
+			continue
+		}
+		timeout := x.Timeouts.Status
+		if c.Ask(now, heard) {
+			timeout = min(timeout, decide.ImpatientTimeout)
+		}
+		g.begin()
+		x.question(host, timeout, func(c Control, p *Proc) (any, error) { return c.Status(p) }, func(reply any, err error) {
+			results[name] = x.judge(name, host, c, reply, err)
+			g.end()
+		})
 	}
 	x.streams.set(addrs)
 	g.wait(x.p)
@@ -146,75 +140,40 @@ func (x *pass) ask(members map[string]decide.Member) {
 		m.Probe = results[name]
 		members[name] = m
 	}
-	x.memory.departed.Dismiss(members)
-}
-
-func (x *pass) answersStill(member string) bool {
-	pr := x.memory.probes[member]
-	return pr != nil && pr.status != nil && pr.failing.IsZero()
-}
-
-func (x *pass) probeOf(name string, pod *decide.Pod) *probe {
-	pr := x.memory.probes[name]
-	if pr == nil {
-		pr = &probe{}
-		x.memory.probes[name] = pr
-	}
-	if pod != nil && pr.uid != pod.UID {
-		pr.uid, pr.timedOut, pr.refused, pr.answered = pod.UID, false, false, time.Time{}
-	}
-	return pr
+	x.memory.Departed.Dismiss(members)
 }
 
 // judge corresponds to the second half of the observer's askOne.
-func (x *pass) judge(name, host string, pr *probe, reply any, err error) decide.Probe {
+func (x *pass) judge(name, host string, c *decide.Contact, reply any, err error) decide.Probe {
 	now, heard := x.now(), x.streams.heardAt(host)
-	pr.timedOut, pr.refused = false, false
+	reach := decide.Unknown
 	switch nodeclient.Classify(err) {
 	case nodeclient.NoFailure:
 		if err != nil {
-			return pr.failed(decide.Unknown, now, heard)
+			break
 		}
 		status := reply.(wire.Status)
 		if status.Member != name || status.Store != x.store.Name {
-			return pr.failed(decide.Unknown, now, heard)
+			return c.Misdirected(now, heard)
 		}
-		pr.status, pr.statusAt, pr.failing, pr.answered = &status, pr.askedAt, time.Time{}, now
-		return decide.Probe{Reach: decide.Fresh, Status: &status, Met: true}
+		return c.Answered(status, now)
 	case nodeclient.Refused:
-		pr.refused = true
-		return pr.failed(decide.Refused, now, heard)
+		reach = decide.Refused
 	case nodeclient.TimedOut:
-		pr.timedOut = true
-		return pr.failed(decide.TimedOut, now, heard)
-	default:
-		return pr.failed(decide.Unknown, now, heard)
+		reach = decide.TimedOut
+	case nodeclient.Unclear:
 	}
+	return c.Failed(reach, "", now, heard)
 }
 
-func (pr *probe) failed(r decide.Reach, now, heard time.Time) decide.Probe {
-	if pr.failing.IsZero() {
-		pr.failing = now
-		if r == decide.TimedOut {
-			pr.failing = pr.askedAt
-		}
-	}
-	last := pr.answered
-	if heard.After(last) {
-		last = heard
-	}
-	out := decide.Probe{Reach: r, Status: pr.status, Age: now.Sub(pr.statusAt), For: now.Sub(pr.failing), Met: !pr.answered.IsZero()}
-	if out.Silent = out.For; !last.IsZero() {
-		out.Silent = max(out.For, now.Sub(last))
-	}
-	return out
-}
+// errRestored ends the operator, as it ends the real one.
+var errRestored = errors.New("the Lease was restored from an older copy")
 
 // askAndRead asks the members first and then reads the record, from the cache if that suffices; see controllers/record.go.
 func (x *pass) askAndRead(members map[string]decide.Member) (decide.Lease, error) {
 	m := x.memory
 	if !x.uncached.Record {
-		if lease := x.cache.Lease; m.known.shows(lease) {
+		if lease := x.cache.Lease; m.Known.Shows(says(lease)) {
 			x.ask(members)
 			return x.seenLease(lease), nil
 		}
@@ -226,44 +185,41 @@ func (x *pass) askAndRead(members map[string]decide.Member) (decide.Lease, error
 		if err != nil {
 			return decide.Lease{}, fmt.Errorf("get Lease: %w", err)
 		}
-		m.lease.see(lease, x.now())
-		out, was := x.seenLease(lease), m.known
-		if m.known = knownOf(lease, out.Record); n == maxReads || !was.moved(m.known) {
+		m.Lease.See(renewalOf(lease), x.now())
+		out, was := x.seenLease(lease), m.Known
+		uid, text := says(lease)
+		now := decide.KnownOf(uid, text, out.Record)
+		if was.After(now) {
+			x.Kill()
+			return decide.Lease{}, errRestored
+		}
+		if m.Known = now; n == maxReads || !was.Moved(now) {
 			return out, nil
 		}
 	}
 }
 
-// known corresponds to the type in controllers/record.go.
-type known struct {
-	exists bool
-	record string
-	epoch  replication.Epoch
-	phase  decide.Phase
-}
-
-func knownOf(l *LeaseObject, rec *decide.Record) known {
-	k := known{exists: l != nil}
-	if l != nil {
-		k.record = l.Record
+// says returns a Lease's UID and the text of its record; "" if there is none.
+func says(l *LeaseObject) (types.UID, string) {
+	if l == nil {
+		return "", ""
 	}
-	if rec != nil {
-		k.epoch, k.phase = rec.Epoch, rec.Phase
+	return l.UID, l.Record
+}
+
+// renewalOf tells the renewals of a Lease (nil: there is none) apart.
+func renewalOf(l *LeaseObject) int64 {
+	if l == nil {
+		return 0
 	}
-	return k
+	return int64(l.Renewed)
 }
-
-func (k known) shows(l *LeaseObject) bool {
-	return k.exists == (l != nil) && (l == nil || l.Record == k.record)
-}
-
-func (k known) moved(to known) bool { return k.epoch != to.epoch || k.phase != to.phase }
 
 // seenLease returns what a decision needs of the Lease.
 func (x *pass) seenLease(l *LeaseObject) decide.Lease {
-	now, watch := x.now(), &x.memory.lease
+	now, clock := x.now(), &x.memory.Lease
 	if l == nil {
-		return decide.Lease{UnchangedFor: watch.led(0, now)}
+		return decide.Lease{UnchangedFor: clock.Led(nil, now)}
 	}
 	out := decide.Lease{Exists: true, ResourceVersion: l.ResourceVersion(), Duration: time.Duration(l.Seconds) * time.Second}
 	if l.Renewed != 0 {
@@ -275,11 +231,7 @@ func (x *pass) seenLease(l *LeaseObject) decide.Lease {
 			out.RecordError = err.Error()
 		}
 	}
-	var led replication.Epoch
-	if out.Record != nil {
-		led = out.Record.LedEpoch()
-	}
-	out.UnchangedFor = watch.led(uint64(led), now)
+	out.UnchangedFor = clock.Led(out.Record, now)
 	return out
 }
 

@@ -7,12 +7,10 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 	"github.com/replicatedstore/replicatedstore/controllers/nodeclient"
-	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
@@ -33,15 +31,15 @@ const (
 	renewDeadline = 7 * time.Second
 	retryPeriod   = 2 * time.Second
 
-	maxSteps        = 16
-	maxPass         = 30 * time.Second
-	maxReads        = 3
-	probeAgainAfter = 2 * time.Second
-	againTimeout    = 250 * time.Millisecond
-	fenceGrace      = 150 * time.Millisecond
-	followWait      = time.Second
-	firstBackoff    = 5 * time.Millisecond
-	maxBackoff      = time.Second
+	maxSteps      = 16
+	maxPass       = 30 * time.Second
+	maxReads      = 3
+	replacedPause = 100 * time.Millisecond
+	routeAgain    = 500 * time.Millisecond
+	fenceGrace    = 150 * time.Millisecond
+	followWait    = time.Second
+	firstBackoff  = 5 * time.Millisecond
+	maxBackoff    = time.Second
 )
 
 // annotationTemplate is an annotation on the store that stands for the pod template: changing its value requests a restart.
@@ -110,7 +108,7 @@ func (o *Operator) Pause(d time.Duration) {
 func (o *Operator) start() {
 	o.process = o.host.Boot(o.name)
 	o.cache, o.leads, o.woken, o.wakeup, o.Plan = nil, false, false, Signal{}, decide.Plan{}
-	o.memory, o.streams = newMemory(), streams{}
+	o.memory, o.streams = &memory{Memory: decide.NewMemory()}, streams{}
 	o.process.OnExit(func() {
 		o.leads = false
 		if o.cache != nil {
@@ -149,11 +147,8 @@ func (o *Operator) told(kind int) {
 }
 
 func (o *Operator) seeLease(l *LeaseObject) {
-	o.memory.lease.see(l, o.now())
-	o.memory.record = ""
-	if l != nil {
-		o.memory.record = l.Record
-	}
+	o.memory.Lease.See(renewalOf(l), o.now())
+	_, o.memory.record = says(l)
 }
 
 func (o *Operator) wake() {
@@ -198,6 +193,8 @@ func (o *Operator) passes(p *Proc) {
 		plan, err := o.pass(p)
 		wait := plan.RequeueAfter
 		switch {
+		case apierrors.IsConflict(err) && o.memory.Outdated.Members:
+			wait = replacedPause
 		case apierrors.IsConflict(err):
 			wait = time.Millisecond
 		case err != nil:
@@ -222,10 +219,14 @@ func (o *Operator) passes(p *Proc) {
 // pass corresponds to Reconciler.Reconcile.
 func (o *Operator) pass(p *Proc) (decide.Plan, error) {
 	o.Passes++
-	x := &pass{Operator: o, p: p, store: o.cache.Store, began: o.now()}
+	x := &pass{Operator: o, p: p, store: o.cache.Store, began: o.now(), uncached: o.memory.Outdated}
+	o.memory.Outdated = decide.Reads{}
 	plan, err := x.run()
 	if perr := x.publish(plan); perr != nil {
 		err = errors.Join(err, perr)
+	}
+	if x.unrouted {
+		plan.RequeueAfter = min(plan.RequeueAfter, routeAgain)
 	}
 	return plan, err
 }
@@ -241,6 +242,7 @@ type pass struct {
 	seen    decide.Observed
 	// uncached says what the rest of the pass reads directly from the API server.
 	uncached decide.Reads
+	unrouted bool // the -rw Service could not be pointed elsewhere
 }
 
 var errTooLong = errors.New("the pass takes too long")
@@ -253,15 +255,17 @@ func (x *pass) run() (decide.Plan, error) {
 		}
 		next, err := x.look()
 		if err != nil {
+			x.memory.Facts.Unseen(x.now())
 			return plan, err
 		}
 		plan = next
 		x.Plan = plan
-		x.memory.hold(plan.Holding, x.now())
-		x.memory.stoodIn = plan.StandsIn
 		x.announce(plan)
+		if err := x.tellFirst(plan); err != nil {
+			return plan, err
+		}
 		if err := x.act(plan); err != nil {
-			x.memory.stoodIn = 0
+			x.memory.ActFailed()
 			return plan, fmt.Errorf("%v: %w", plan.State, err)
 		}
 		if !plan.Risky() {
@@ -272,26 +276,16 @@ func (x *pass) run() (decide.Plan, error) {
 }
 
 func (x *pass) announce(plan decide.Plan) {
-	if said := &x.memory.said; !plan.Standby && (said.state != plan.State || said.reason != plan.Reason) {
-		said.state, said.reason = plan.State, plan.Reason
+	if !plan.Standby && x.memory.said != plan.Outcome() {
+		x.memory.said = plan.Outcome()
 		x.loop.Logf("%s decides %v (%s): %s", x.name, plan.State, plan.Reason, plan.Message)
 	}
 }
 
-// memory is what the operator remembers between passes; see controllers/memory.go.
+// memory is what the operator remembers between passes.
 type memory struct {
-	held     map[string]time.Time
-	probes   map[string]*probe
-	departed decide.Departed
-	promoted decide.PromotedAt
-	failures decide.HandoverFailures
-	failedAt time.Time // the newest of them
-	stoodIn  replication.Epoch
-	known    known
-	decided  decide.Outcome
-	lease    leaseWatch
-	trialOf  string // the member whose pod was tried last
-	record   string // of the watched Lease
+	*decide.Memory
+	record string // of the watched Lease
 	// Of the watched store.
 	generation  int64
 	annotations map[string]string
@@ -300,63 +294,7 @@ type memory struct {
 		record *decide.Record
 		err    error
 	}
-	said struct {
-		state  decide.State
-		reason string
-	}
-}
-
-func newMemory() *memory {
-	return &memory{held: map[string]time.Time{}, probes: map[string]*probe{}, departed: decide.Departed{}}
-}
-
-type probe struct {
-	uid      types.UID
-	status   *wire.Status
-	statusAt time.Time
-	failing  time.Time
-	answered time.Time
-	askedAt  time.Time
-	timedOut bool
-	refused  bool
-}
-
-func (m *memory) hold(facts []string, now time.Time) {
-	held := make(map[string]time.Time, len(facts))
-	for _, f := range facts {
-		held[f] = now
-		if since, ok := m.held[f]; ok {
-			held[f] = since
-		}
-	}
-	m.held = held
-}
-
-func (m *memory) heldFor(now time.Time) map[string]time.Duration {
-	out := make(map[string]time.Duration, len(m.held))
-	for f, since := range m.held {
-		out[f] = now.Sub(since)
-	}
-	return out
-}
-
-// tried and handovers correspond to those in controllers/memory.go.
-func (m *memory) tried(e replication.Epoch, err error, now time.Time) {
-	if m.failures.Epoch != e || err == nil {
-		m.failures = decide.HandoverFailures{Epoch: e}
-	}
-	if err != nil {
-		m.failures.InARow, m.failures.Why, m.failedAt = m.failures.InARow+1, err.Error(), now
-	}
-}
-
-func (m *memory) handovers(now time.Time) decide.HandoverFailures {
-	if m.failures.InARow == 0 {
-		return decide.HandoverFailures{}
-	}
-	f := m.failures
-	f.Ago = now.Sub(m.failedAt)
-	return f
+	said decide.Outcome
 }
 
 // decode caches the newest record, which is usually the one of the previous step.
@@ -366,28 +304,4 @@ func (m *memory) decode(text string) (*decide.Record, error) {
 		d.record, d.err = decide.DecodeRecord(text)
 	}
 	return m.decoded.record, m.decoded.err
-}
-
-// leaseWatch corresponds to the type in controllers/memory.go.
-type leaseWatch struct {
-	renewed uint64
-	epoch   uint64
-	since   time.Time
-}
-
-func (w *leaseWatch) see(l *LeaseObject, now time.Time) {
-	var renewed uint64
-	if l != nil {
-		renewed = l.Renewed
-	}
-	if w.since.IsZero() || renewed != w.renewed {
-		w.renewed, w.since = renewed, now
-	}
-}
-
-func (w *leaseWatch) led(epoch uint64, now time.Time) time.Duration {
-	if epoch != w.epoch {
-		w.epoch, w.since = epoch, now
-	}
-	return now.Sub(w.since)
 }

@@ -229,6 +229,26 @@ func TestABrokenElection(t *testing.T) {
 	}
 }
 
+// TestOperatorsEndWhenTheLeaseIsRestored checks that an operator which has seen a newer epoch ends, and that the store comes back.
+func TestOperatorsEndWhenTheLeaseIsRestored(t *testing.T) {
+	s := newStage(t, 3)
+	for e := range replication.Epoch(3) {
+		s.until("a leader", s.stable(e+1))
+		s.l.Run(s.l.Now() + time.Second)
+		if e < 2 {
+			s.api.net.Host(s.kube.Hosts()[s.record().Leader.Member]).Kill()
+		}
+	}
+	newest := s.record().Epoch
+	for s.record().Epoch == newest {
+		s.api.RestoreOld(false)
+	}
+	was := []*Process{s.ops[0].process, s.ops[1].process}
+	s.until("both have ended", func() bool { return s.ops[0].process != was[0] && s.ops[1].process != was[1] })
+	s.until("the record is as it was", s.stable(newest))
+	s.check()
+}
+
 func BenchmarkPasses(b *testing.B) {
 	s := newStage(b, 1)
 	s.until("a store", s.stable(1))
