@@ -72,6 +72,17 @@ func (s *Server) Held() int {
 	return s.replies.used + s.replies.lent
 }
 
+// Replies returns how many bytes long replies that wait to be sent take, including the one that may be longer than its share, and how many
+// more clients wait for their turn.
+func (s *Server) Replies() (held, waiting int) {
+	s.replies.mu.Lock()
+	defer s.replies.mu.Unlock()
+	for _, p := range s.replies.parts {
+		held += p.n
+	}
+	return held, len(s.replies.queue)
+}
+
 // LeftInRound inspects a round that was given back. It returns how many arguments the round has room for, and how many references to arguments
 // it still keeps.
 func LeftInRound() (places, kept int) {

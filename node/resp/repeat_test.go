@@ -2,9 +2,11 @@ package resp_test
 
 import (
 	"fmt"
+	"net"
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -83,37 +85,88 @@ func TestRepetitionsBeyondTheOutputLimit(t *testing.T) {
 	}
 }
 
-// Replies that are long because they repeat something take turns as well.
+// Replies that are long because they repeat something take turns as well: only one of them may be longer than its share.
 func TestRepetitionsTakeTurns(t *testing.T) {
-	const clients, most = 3, 1 << 20
+	const clients, most = 4, 128 << 10
 	for name, ask := range map[string]string{
-		"CLIENT LIST":  repeated(30_000, "CLIENT", "LIST", "ID", "1"),
-		"COMMAND INFO": repeated(8_000, "COMMAND", "INFO", "get"),
+		"CLIENT LIST":  repeated(600, "CLIENT", "LIST", "ID", "1"),
+		"COMMAND INFO": repeated(1200, "COMMAND", "INFO", "get"),
 	} {
 		t.Run(name, func(t *testing.T) {
-			n := resptest.Start(t, resp.Options{MaxLong: most})
-			dial(t, n.Addr).do("CLIENT ID", ":1") // the client that is listed
+			n := resptest.Start(t, resp.Options{MaxLong: most, StallTimeout: time.Hour})
+			addr := withSmallBuffers(t, n)
+			listed := dial(t, addr)
+			listed.do("CLIENT ID", ":1")
+			listed.do("CLIENT SETNAME "+strings.Repeat("n", 1000), "+OK")
+			listed.send(ask, "ECHO end")
+			length := listed.until("end")
 			var all []*wire
 			for range clients {
-				all = append(all, dial(t, n.Addr))
-			}
-			for _, c := range all {
+				c := dial(t, addr)
+				_ = c.nc.(*net.TCPConn).SetReadBuffer(16 << 10)
 				c.send(ask, "ECHO end")
+				all = append(all, c)
 			}
-			someIsHeld(t, n)
-			time.Sleep(200 * time.Millisecond)
-			if held := n.Server.Held(); held > 4*most {
-				t.Errorf("%d MiB are held", held>>20)
+			highest := 0
+			look := func() (waiting int) {
+				held, waiting := n.Server.Replies()
+				highest = max(highest, held)
+				return waiting
 			}
+			eventually(t, func() string {
+				if waiting := look(); waiting < clients-1 {
+					return fmt.Sprintf("%d clients wait for their turn", waiting)
+				}
+				return ""
+			})
 			var done sync.WaitGroup
 			for _, c := range all {
-				done.Go(func() {
-					for c.line() != "end" {
-					}
-				})
+				done.Go(func() { c.until("end") })
 			}
-			done.Wait()
+			ended := make(chan struct{})
+			go func() { done.Wait(); close(ended) }()
+			for more := true; more; look() {
+				select {
+				case <-ended:
+					more = false
+				case <-time.After(time.Millisecond):
+				}
+			}
+			if highest < length/2 || highest > length+4*most {
+				t.Errorf("%d KiB were held at once for replies of %d KiB", highest>>10, length>>10)
+			}
 			noneIsHeld(t, n)
 		})
 	}
+}
+
+// until reads lines of a reply up to last, and returns how long the lines before it were, in bytes.
+func (w *wire) until(last string) (length int) {
+	for {
+		line := w.line()
+		if line == last {
+			return length
+		}
+		length += len(line) + 2
+	}
+}
+
+// withSmallBuffers makes n serve a second address, where the kernel keeps little of what clients do not take. It returns that address.
+func withSmallBuffers(t *testing.T, n *resptest.Node) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := l.(*net.TCPListener).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if outer := raw.Control(func(fd uintptr) { // connections inherit it
+		err = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_SNDBUF, 32<<10)
+	}); outer != nil || err != nil {
+		t.Fatal(outer, err)
+	}
+	go func() { _ = n.Server.Serve(l) }() // until n stops
+	return l.Addr().String()
 }

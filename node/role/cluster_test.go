@@ -17,6 +17,7 @@ import (
 	"github.com/replicatedstore/replicatedstore/node/store"
 	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/peer"
+	"github.com/replicatedstore/replicatedstore/replication/volume"
 	"github.com/replicatedstore/replicatedstore/replication/wal"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
@@ -178,12 +179,36 @@ func (c *cluster) pruned(name string, p replication.Position) {
 	until(c.t, "the log is pruned", func() bool { return c.members[name].Generation().Log.First() > p })
 }
 
-// agrees waits until a member holds exactly what the leader holds.
+// dropCheckpoints ends what a member keeps, for minutes, for the snapshots that it has sent: checkpoints, and the log after them.
+func (c *cluster) dropCheckpoints(name string) {
+	c.t.Helper()
+	if remove := c.members[name].works.SpareSeeds(volume.NearlyFull); remove != nil {
+		if err := remove(); err != nil {
+			c.t.Fatal(err)
+		}
+	}
+}
+
+// agrees waits until a member holds exactly what the leader holds, as long as it gets nearer to that.
 func (c *cluster) agrees(name string) {
 	c.t.Helper()
-	until(c.t, name+" agrees with the leader", func() bool {
-		a, b := c.status(name), c.status(c.leader)
-		return a.Last == b.Last && a.Applied == b.Applied && a.Applied == a.Last.Position && a.Contact != nil && a.Contact.Connected
+	var a, b wire.Status
+	defer func() {
+		if c.t.Failed() {
+			c.t.Logf("%s: %+v\n%s: %+v", name, a, c.leader, b)
+		}
+	}()
+	var applied replication.Position
+	var arrived int64
+	untilMoving(c.t, name+" agrees with the leader", func() (done, moved bool) {
+		a, b = c.status(name), c.status(c.leader)
+		if moved = a.Applied > applied; moved {
+			applied = a.Applied
+		}
+		if s := a.Seeding; s != nil && s.DoneBytes > arrived {
+			arrived, moved = s.DoneBytes, true
+		}
+		return a.Last == b.Last && a.Applied == b.Applied && a.Applied == a.Last.Position && a.Contact != nil && a.Contact.Connected, moved
 	})
 }
 

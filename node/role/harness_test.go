@@ -45,8 +45,20 @@ func lead(t *testing.T, r *Runner, e replication.Epoch, rules ...replication.Rul
 
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(time.Minute); !ok(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(deadline) {
+	untilMoving(t, what, func() (done, moved bool) { return ok(), false })
+}
+
+// untilMoving is like until for work that may take long on a busy machine: what has moved has its full time again.
+func untilMoving(t *testing.T, what string, look func() (done, moved bool)) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(2 * time.Millisecond) {
+		done, moved := look()
+		switch {
+		case done:
+			return
+		case moved:
+			deadline = time.Now().Add(time.Minute)
+		case time.Now().After(deadline):
 			t.Fatalf("not in time: %s", what)
 		}
 	}

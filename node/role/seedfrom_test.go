@@ -29,12 +29,18 @@ func led(t *testing.T, followers ...string) *cluster {
 
 func ledWith(t *testing.T, options func(*Options), followers ...string) *cluster {
 	t.Helper()
+	return ledWithValues(t, values, options, followers...)
+}
+
+// ledWithValues is like ledWith, with n values of 64 KiB.
+func ledWithValues(t *testing.T, n int, options func(*Options), followers ...string) *cluster {
+	t.Helper()
 	c := newCluster(t)
 	for _, name := range append(followers, "l") {
 		c.start(name, options)
 	}
 	c.lead("l", followers...)
-	c.fill("base", values)
+	c.fill("base", n)
 	for _, name := range followers {
 		c.agrees(name)
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/replicatedstore/replicatedstore/replication"
@@ -60,48 +61,52 @@ func streamTo(t *testing.T, f Follower) (there net.Conn, followed chan error) {
 // A record that takes longer to arrive than a leader may be silent is not silence: otherwise the follower would request it
 // again and again, and never get past it.
 func TestRecordMayTakeLongerThanSilence(t *testing.T) {
-	f := &fakeFollower{appends: make(chan replication.Append, 1)}
-	there, followed := streamTo(t, f)
-	rec := recordOf(t, 2<<20)
-	frame := append(wire.AppendHeader(nil, replication.Append{Epoch: 1, Records: []replication.Record{rec}}), rec.Raw...)
-	const pieces = 5
-	for i := range pieces {
-		time.Sleep(2 * Silence * 6 / 5 / pieces)
-		if _, err := there.Write(frame[i*len(frame)/pieces : (i+1)*len(frame)/pieces]); err != nil {
-			t.Fatalf("the follower hung up after %d of %d pieces: %v", i, pieces, err)
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeFollower{appends: make(chan replication.Append, 1)}
+		there, followed := streamTo(t, f)
+		rec := recordOf(t, 2<<20)
+		frame := append(wire.AppendHeader(nil, replication.Append{Epoch: 1, Records: []replication.Record{rec}}), rec.Raw...)
+		const pieces = 5
+		for i := range pieces {
+			time.Sleep(2 * Silence * 6 / 5 / pieces)
+			if _, err := there.Write(frame[i*len(frame)/pieces : (i+1)*len(frame)/pieces]); err != nil {
+				t.Fatalf("the follower hung up after %d of %d pieces: %v", i, pieces, err)
+			}
 		}
-	}
-	select {
-	case a := <-f.appends:
-		if len(a.Records) != 1 {
-			t.Fatalf("%d records arrived", len(a.Records))
+		select {
+		case a := <-f.appends:
+			if len(a.Records) != 1 {
+				t.Fatalf("%d records arrived", len(a.Records))
+			}
+		case err := <-followed:
+			t.Fatalf("the follower hung up: %v", err)
 		}
-	case err := <-followed:
-		t.Fatalf("the follower hung up: %v", err)
-	}
-	_ = there.Close()
-	<-followed
-	if f.arriving.Load() == 0 {
-		t.Error("the follower was not told that it arrives")
-	}
+		_ = there.Close()
+		<-followed
+		if f.arriving.Load() == 0 {
+			t.Error("the follower was not told that it arrives")
+		}
+	})
 }
 
 // Messages that arrive one by one are heard as such; Arriving is not called for them.
 func TestHeartbeatsDoNotArriveSlowly(t *testing.T) {
-	f := &fakeFollower{appends: make(chan replication.Append, 1)}
-	there, followed := streamTo(t, f)
-	for range 3 {
-		time.Sleep(Heartbeat * 3 / 2)
-		if _, err := there.Write(wire.AppendHeader(nil, replication.Append{Epoch: 1})); err != nil {
-			t.Fatal(err)
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakeFollower{appends: make(chan replication.Append, 1)}
+		there, followed := streamTo(t, f)
+		for range 3 {
+			time.Sleep(Heartbeat * 3 / 2)
+			if _, err := there.Write(wire.AppendHeader(nil, replication.Append{Epoch: 1})); err != nil {
+				t.Fatal(err)
+			}
+			<-f.appends
 		}
-		<-f.appends
-	}
-	_ = there.Close()
-	<-followed
-	if n := f.arriving.Load(); n != 0 {
-		t.Errorf("told %d times", n)
-	}
+		_ = there.Close()
+		<-followed
+		if n := f.arriving.Load(); n != 0 {
+			t.Errorf("told %d times", n)
+		}
+	})
 }
 
 // recordOf returns a record of one entry.
@@ -121,28 +126,33 @@ func recordOf(t *testing.T, size int) replication.Record {
 // A few bytes now and then do not count as hearing the leader: it may be gone, and only what the network still holds
 // arrives.
 func TestATrickleIsNotHeard(t *testing.T) {
-	told := 0
-	here, there := net.Pipe()
-	r := &steadyReader{conn: here, arriving: func() { told++ }}
-	go func() {
-		for _, n := range []int{1, 1, 1, 1, 1, 1, leastRate} {
-			_, _ = there.Write(make([]byte, n))
-			time.Sleep(Heartbeat)
+	synctest.Test(t, func(t *testing.T) {
+		told := 0
+		here, there := net.Pipe()
+		r := &steadyReader{conn: here, arriving: func() { told++ }}
+		go func() {
+			for _, n := range []int{1, 1, 1, 1, 1, 1, leastRate} {
+				_, _ = there.Write(make([]byte, n))
+				time.Sleep(Heartbeat)
+			}
+			_ = there.Close()
+		}()
+		buf := make([]byte, leastRate)
+		for n := 0; n < 6; n++ {
+			if _, err := r.Read(buf); err != nil {
+				t.Fatal(err)
+			}
 		}
-		_ = there.Close()
-	}()
-	buf := make([]byte, leastRate)
-	for n := 0; n < 6; n++ {
-		if _, err := r.Read(buf); err != nil {
-			t.Fatal(err)
+		if told > 0 {
+			t.Errorf("told %d times", told)
 		}
-	}
-	if told > 0 {
-		t.Errorf("told %d times", told)
-	}
-	if _, err := r.Read(buf); err != nil || told != 1 {
-		t.Errorf("%v; told %d times once more arrives", err, told)
-	}
+		if _, err := r.Read(buf); err != nil || told != 1 {
+			t.Errorf("%v; told %d times once more arrives", err, told)
+		}
+		if _, err := r.Read(buf); err != io.EOF {
+			t.Error(err)
+		}
+	})
 }
 
 // longRecordOf serves a long record to a connected follower, and returns what the follower receives.
