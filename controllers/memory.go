@@ -74,14 +74,15 @@ func (m *memory) resume(now int) {
 // not started over.
 const noteAgain = 10 * time.Minute
 
-// fresh returns the notes that were not seen before. Those of the first pass were reported by the operator before this one.
+// fresh returns the notes that were not seen before. Those of the first pass were reported by the operator before this one, unless they
+// are to be told at first, too.
 func (m *memory) fresh(notes []decide.Note, now time.Time) (out []decide.Note) {
 	first := m.noted == nil
 	if first {
 		m.noted = map[string]time.Time{}
 	}
 	for _, n := range notes {
-		if _, known := m.noted[n.Key]; !known && !first {
+		if _, known := m.noted[n.Key]; !known && (!first || n.AtFirst) {
 			out = append(out, n)
 		}
 		m.noted[n.Key] = now

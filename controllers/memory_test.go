@@ -39,6 +39,18 @@ func TestNotesAreToldOnce(t *testing.T) {
 	}
 }
 
+// A note that nobody else may have told is told by an operator that has just started, too.
+func TestNotesThatAreToldAtFirst(t *testing.T) {
+	m, now := newMemory(), time.Unix(1000, 0)
+	notes := []decide.Note{{Key: "a", AtFirst: true}, {Key: "b"}}
+	if told := m.fresh(notes, now); len(told) != 1 || told[0].Key != "a" {
+		t.Errorf("%+v", told)
+	}
+	if told := m.fresh(notes, now); len(told) != 0 {
+		t.Errorf("again: %+v", told)
+	}
+}
+
 // What this operator applied is not applied again while no other operator was elected, and all of it is applied again once
 // one was.
 func TestWhatWasAppliedIsForgottenOnceAnotherOperatorActed(t *testing.T) {

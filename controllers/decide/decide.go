@@ -137,8 +137,9 @@ func (d *decision) led(rec Record) Plan {
 	case leaderDown:
 		return d.failOver(rec, f)
 	case leaderUnknown, leaderSuspect:
-		if d.request() != "" && d.Members[rec.Leader.Member].Probe.For >= d.Settings.SuspectAfter {
-			// A handover needs the leader. Whoever asks for another one must not depend on it.
+		if d.request() != "" && d.Members[rec.Leader.Member].Probe.For >= d.Settings.SuspectAfter && !d.Standby {
+			// A handover needs the leader. Whoever asks for another one must not depend on it. An operator on standby leaves that to
+			// the one that acts, which may reach the leader.
 			return d.failOver(rec, found(leaderDown, reasonRequested, "%s, and %s is asked to lead", f.message, d.asked()))
 		}
 		d.ahead = d.successor(rec)

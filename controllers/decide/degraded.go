@@ -87,8 +87,12 @@ func (d *decision) shortOf(rec Record) (missing, lagging, quarantined []string) 
 		s := m.fresh()
 		if s == nil {
 			missing = append(missing, d.trouble(rec, m))
-			if was := m.Probe.Status; was != nil && was.Quarantined > 0 && (m.Pod != nil || m.keepsVolume()) {
-				quarantined = append(quarantined, fmt.Sprintf("%s: %d when it last answered", m.Name, was.Quarantined))
+			if was := m.Probe.Status; was != nil && was.Quarantined > 0 && m.keepsVolume() {
+				text := fmt.Sprintf("%s: %d when it last answered", m.Name, was.Quarantined)
+				if m.Pod != nil && !m.Probe.Met {
+					text += ", before its pod was made anew"
+				}
+				quarantined = append(quarantined, text)
 			}
 			continue
 		}

@@ -26,10 +26,14 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 		aside = append(aside, rec.Leader.Member)
 	}
 	ev := d.helpful(rec, aside, d.foreseen())
-	if p, refused := d.refuseTarget(ev, request); refused {
+	_, g := d.fenceGate(rec, ev)
+	// A leader that is only asked to go may still lead. If this operator reaches nobody else either, it says nothing of them; and what
+	// followers hold grows meanwhile, so only the election can compare it, unless it may elect nobody but the one asked for.
+	asked := f.reason == reasonRequested
+	if p, refused := d.refuseTarget(ev, request, asked && !d.manual()); refused && (g == nil || !asked) {
 		return p
 	}
-	if _, g := d.fenceGate(rec, ev); g != nil {
+	if g != nil {
 		return plan(Blocked, g.reason, "%s. %s", f.message, g.message).again(soon)
 	}
 	if d.leftAlone(rec, ev) {
@@ -60,12 +64,16 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 		do(append(d.leadTo(chosen.voter.Member), d.write(next))...)
 }
 
-// refuseTarget refuses a request for a member that holds less than the best one, before anything is begun.
-func (d *decision) refuseTarget(ev evidence, request string) (Plan, bool) {
+// refuseTarget refuses a request for a member that cannot lead, before anything is begun; also one that holds less than the best
+// one, unless their logs still grow.
+func (d *decision) refuseTarget(ev evidence, request string, grow bool) (Plan, bool) {
 	if request == "" || request == v1alpha1.FailoverToAny {
 		return Plan{}, false
 	}
-	why := d.cannotLead(ev, request)
+	why := d.unable(ev, request)
+	if why == "" && !grow {
+		why = d.holdsLess(ev, request)
+	}
 	if why == "" {
 		return Plan{}, false
 	}
@@ -76,8 +84,13 @@ func (d *decision) refuseTarget(ev evidence, request string) (Plan, bool) {
 
 // cannotLead says why ev does not allow a member to be elected; "" if it does.
 func (d *decision) cannotLead(ev evidence, member string) string {
-	m, h := d.Members[member], ev[member]
-	_, answers := ev[member]
+	return cmp.Or(d.unable(ev, member), d.holdsLess(ev, member))
+}
+
+// unable is cannotLead apart from what the member holds.
+func (d *decision) unable(ev evidence, member string) string {
+	m := d.Members[member]
+	h, answers := ev[member]
 	switch {
 	case m.Name == "":
 		return "no member has that name"
@@ -89,7 +102,14 @@ func (d *decision) cannotLead(ev evidence, member string) string {
 		return "it does not answer"
 	case h.seeding:
 		return "it is being seeded"
+	default:
+		return ""
 	}
+}
+
+// holdsLess says who holds more than a member; "" if nobody does.
+func (d *decision) holdsLess(ev evidence, member string) string {
+	h := ev[member]
 	for name, o := range ev {
 		if !o.seeding && !o.empty && o.last.Compare(h.last) > 0 {
 			return "it holds " + h.last.String() + " and " + name + " holds more (" + o.last.String() + ")"
@@ -137,7 +157,7 @@ func (d *decision) fencing(rec Record) Plan {
 	if !waited && d.alone(rec, ev) {
 		return plan(Fencing, v1alpha1.ReasonFailoverStarted, "Epoch %d has no leader yet: only %s, which led before, answers.", rec.Epoch, rec.From).again(shortly)
 	}
-	if p, refused := d.refuseTarget(ev, rec.Request); retarget && refused {
+	if p, refused := d.refuseTarget(ev, rec.Request, false); retarget && refused {
 		return p
 	}
 	chosen, permitted, g := d.chosen(rec, ev)

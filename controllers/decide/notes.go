@@ -15,6 +15,8 @@ type Note struct {
 	Member  string
 	Warning bool
 	Reason  string
+	// AtFirst: it is told even by an operator that has just started, because nobody else may have.
+	AtFirst bool
 	// Action is what happened to the member, in one word.
 	Action  string
 	Message string
@@ -37,7 +39,7 @@ func (d *decision) ignored() (out []Note) {
 			return
 		}
 		out = append(out, Note{
-			Key: fmt.Sprintf("annotation/%s/%s/%s", member, annotation, value), Member: member, Warning: true, Reason: v1alpha1.ReasonAnnotationIgnored, Action: "Check",
+			Key: fmt.Sprintf("annotation/%s/%s/%s", member, annotation, value), Member: member, Warning: true, AtFirst: true, Reason: v1alpha1.ReasonAnnotationIgnored, Action: "Check",
 			Message: fmt.Sprintf("The annotation %s%s has the value %q, which has no effect: the only value that has one is %q.", annotation, prefixed(" of ", member), value, only),
 		})
 	}

@@ -189,9 +189,9 @@ func (d *decision) update(rec Record) (Plan, bool) {
 	if others = cmp.Or(others, unready); others != "" {
 		return plan(Updating, v1alpha1.ReasonUpdating, "%s; waiting: %s.", toBeRestarted(len(outdated)), others).again(soon), true
 	}
-	if d.proving(rec) {
-		return plan(Updating, v1alpha1.ReasonUpdating, "%s, once %s, the first leader with the new template, has led for %s.",
-			toBeRestarted(len(outdated)), rec.Leader.Member, provesFor).again(soon), true
+	if wait := d.proves(rec); wait > 0 {
+		return plan(Updating, v1alpha1.ReasonUpdating, "%s, once %s, which leads with the new template, has led for %s.",
+			toBeRestarted(len(outdated)), rec.Leader.Member, wait).again(soon), true
 	}
 	for _, m := range outdated {
 		if m.Name != rec.Leader.Member {

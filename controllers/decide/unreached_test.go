@@ -74,3 +74,45 @@ func TestMemberWithoutKubelet(t *testing.T) {
 	w.run(2 * time.Second)
 	w.tells(v1alpha1.ReasonMemberMissing, "orders-3 answers, but its pod is being deleted and stays: its node worker-2 is not ready")
 }
+
+// What followers hold grows while they hear the leader, so one that is a little behind is not refused for that. In mode Manual
+// nobody else may lead, so it must not begin.
+func TestRequestForAMemberBehindAnother(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*v1alpha1.ReplicatedStoreSpec)
+		result v1alpha1.FailoverResult
+		leader string
+	}{
+		"Automatic": {func(*v1alpha1.ReplicatedStoreSpec) {}, v1alpha1.ResultFailed, "orders-2"},
+		"Manual":    {manual, v1alpha1.ResultRefused, "orders-1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := unreached(t, 1, tc.change)
+			w.cluster.Cut("orders-1", "orders-3")
+			w.write()
+			w.run(time.Second)
+			w.ask("orders-3")
+			if got := w.untilAnswered(); got.Result != tc.result || w.rec().Leader.Member != tc.leader {
+				t.Fatalf("%+v; %+v", got, w.rec())
+			}
+		})
+	}
+}
+
+// An operator that reaches nobody knows nothing of the member asked for, and leaves the request to one that does.
+func TestRequestToAnOperatorThatReachesNobody(t *testing.T) {
+	w := started(t, 3, 1)
+	for _, m := range w.cluster.Names() {
+		w.cluster.Cut(fake.Operator+w.ops[0].name, m)
+	}
+	w.run(3 * time.Second)
+	w.ask("orders-3")
+	w.run(3 * time.Second)
+	if w.rec().Epoch != 1 || w.store.Status.FailoverRequest != nil || w.store.Annotations[v1alpha1.AnnotationFailover] == "" {
+		t.Fatalf("epoch %d, answered %+v", w.rec().Epoch, w.store.Status.FailoverRequest)
+	}
+	w.cluster.HealAll()
+	if got := w.untilAnswered(); got.Result != v1alpha1.ResultSucceeded {
+		t.Fatalf("%+v", got)
+	}
+}

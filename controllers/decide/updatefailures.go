@@ -59,10 +59,26 @@ func (d *decision) lasted(rec Record) bool {
 	return rec.Phase == PhaseStable && rec.Since.Writable != nil && d.now.Sub(rec.Since.Writable.Time) >= lastsAfter
 }
 
-// proving reports whether an update has just handed over to the leader, so that it is too soon to tell whether its template
-// can lead.
+// proves returns for how long the leader, with the new template, is to have led before the former leader is restarted, because
+// it is too soon to tell whether its template can lead: an update has just handed over to it, or it leads although others with
+// its template did not last. 0 means that nothing is to be waited for.
+func (d *decision) proves(rec Record) time.Duration {
+	leader := d.Members[rec.Leader.Member]
+	switch {
+	case leader.Pod == nil || d.Outdated(leader):
+		return 0
+	case d.updateFailures(rec) != nil: // it has not lasted yet
+		return lastsAfter
+	case d.proving(rec):
+		return provesFor
+	default:
+		return 0
+	}
+}
+
+// proving reports whether an update has just handed over to the leader.
 func (d *decision) proving(rec Record) bool {
-	if rec.Kind != v1alpha1.KindHandover || rec.Reason != reasonUpdating || rec.Since.Writable == nil || d.Outdated(d.Members[rec.Leader.Member]) {
+	if rec.Kind != v1alpha1.KindHandover || rec.Reason != reasonUpdating || rec.Since.Writable == nil {
 		return false
 	}
 	led := d.now.Sub(rec.Since.Writable.Time)

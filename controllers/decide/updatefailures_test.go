@@ -126,6 +126,16 @@ func TestWhatEndsTheRestOfAnUpdate(t *testing.T) {
 		w.store.Annotations[v1alpha1.AnnotationRestart] = "monday"
 		done()
 	})
+	t.Run("the former leader is back, and follows one that has not lasted yet", func(t *testing.T) {
+		w, done := failed(t)
+		w.cluster.Crash("orders-1")
+		w.until("another leads", func() bool { return w.cluster.Writable() != "" })
+		w.run(40*time.Second, w.kubelet)
+		if w.pods["orders-1"].SpecHash != "v1" {
+			t.Error("the last member that can lead was restarted")
+		}
+		done()
+	})
 	t.Run("a request", func(t *testing.T) {
 		w, done := failed(t)
 		w.leadBy("orders-2")

@@ -167,12 +167,13 @@ func (r *round) converse(u *upstream, i, end int) (next int, again bool) {
 	defer sent()
 	r.srv.stats.forwarded.Add(uint64(end - i))
 	for k := i; k < end; k++ {
-		j, at := &r.jobs[k], len(r.out.buf)
+		j, at, resp3 := &r.jobs[k], len(r.out.buf), r.out.resp3
 		r.begin(j)
 		ran, err := r.takeReply(u, j)
 		switch {
 		case err != nil:
 			r.out.rewind(at)
+			r.speak(resp3) // a HELLO of a transaction may have been run
 			r.conn.disconnect()
 			switch n, sendErr := sent(); {
 			case gone() && r.srv.blockCtx.Err() == nil: // if the server stops, the job is asked again, without waiting

@@ -150,3 +150,38 @@ func TestForwardingToNobody(t *testing.T) {
 	w.do("GET a", "$-1")
 	w.do("SET a 1", "+OK")
 }
+
+// The leader is lost in the middle of the replies to a transaction, after a HELLO in it has been run. The transaction, which only
+// reads, is sent to the next leader, and the replies before the HELLO are as they would have been.
+func TestForwardedHelloIsTakenBack(t *testing.T) {
+	broken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer broken.Close()
+	leader, follower := forwardingPair(t)
+	go func() {
+		c, err := broken.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		for in := bufio.NewScanner(c); in.Scan(); {
+			switch line := in.Text(); {
+			case strings.HasPrefix(line, "replicatedstore"), line == "SET", line == "MULTI":
+				fmt.Fprint(c, "+OK\r\n")
+			case line == "GET":
+				fmt.Fprint(c, "+QUEUED\r\n")
+			case line == "EXEC":
+				follower.Point(leader.Addr)
+				fmt.Fprint(c, "*2\r\n$-1\r\n")
+				return
+			}
+		}
+	}()
+	follower.Point(broken.Addr().String())
+	f := dial(t, follower.Addr)
+	f.do("SET a 1", "+OK")
+	f.send("MULTI", "GET none", "HELLO 3", "GET none", "EXEC")
+	f.expect("+OK", "+QUEUED", "+QUEUED", "+QUEUED", "*3", "$-1", "%7")
+}

@@ -224,21 +224,39 @@ func (r *ration) lend() (suspects []holding) {
 	if len(r.queue) == 0 || r.tooSlow == nil {
 		return nil
 	}
+	at := map[any]int{}
 	for _, p := range r.parts {
 		if p.held {
 			continue
 		}
-		i := slices.IndexFunc(suspects, func(h holding) bool { return h.who == p.who })
-		if i < 0 {
-			i, suspects = len(suspects), append(suspects, holding{who: p.who, since: p.since})
+		i, known := at[p.who]
+		if !known {
+			i = len(suspects)
+			at[p.who], suspects = i, append(suspects, holding{who: p.who, since: p.since})
 		}
-		h := &suspects[i]
-		h.n += p.n
-		if p.since.Before(h.since) {
-			h.since = p.since
-		}
+		suspects[i].add(p)
 	}
 	return suspects
+}
+
+func (h *holding) add(p *part) {
+	h.n += p.n
+	if p.since.Before(h.since) {
+		h.since = p.since
+	}
+}
+
+// holdingOf returns what one holder has in parts that are not held.
+func (r *ration) holdingOf(who any) holding {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := holding{who: who, since: time.Now()}
+	for _, p := range r.parts {
+		if p.who == who && !p.held {
+			h.add(p)
+		}
+	}
+	return h
 }
 
 // excuse leaves out of account, for all parts of who, the last d: who had to wait and could not go on.

@@ -266,12 +266,13 @@ const (
 	nudgedAtOnce = 32
 )
 
-// nudge makes the goroutines of the connections in rest hand them to their loops, a few at a time, unless the server stops.
-func (s *Server) nudge(rest []*conn) {
-	for some := range slices.Chunk(rest, nudgedAtOnce) {
+// pace does something for each of conns that makes it change between its goroutine and its loop, a few at a time, unless the server
+// stops.
+func (s *Server) pace(conns []*conn, do func(*conn)) {
+	for some := range slices.Chunk(conns, nudgedAtOnce) {
 		for _, c := range some {
 			if !s.stopping.Load() {
-				c.nudge()
+				do(c)
 			}
 		}
 		s.sleep(time.Millisecond)
@@ -291,7 +292,7 @@ func (s *Server) patrol(ctx context.Context) {
 		}
 		now := s.uptime()
 		idle := time.Duration(s.idleTimeout.Load()).Milliseconds()
-		var rest []*conn
+		var rest, forLong []*conn
 		for _, c := range s.clients.all() {
 			if since := c.writing.Load(); since != 0 && now-since > s.opt.StallTimeout.Milliseconds() {
 				c.kill("the client does not read its replies")
@@ -300,8 +301,8 @@ func (s *Server) patrol(ctx context.Context) {
 				continue
 			}
 			quiet := now - c.active.Load()
-			if quiet > time.Duration(s.upstreamRest.Load()).Milliseconds() {
-				c.dismiss()
+			if quiet > time.Duration(s.upstreamRest.Load()).Milliseconds() && len(forLong) < mostNudged && c.dismissible() {
+				forLong = append(forLong, c)
 			}
 			if idle > 0 && quiet > idle {
 				c.kill("idle timeout")
@@ -309,7 +310,8 @@ func (s *Server) patrol(ctx context.Context) {
 				rest = append(rest, c)
 			}
 		}
-		s.nudge(rest)
+		s.pace(forLong, (*conn).dismiss)
+		s.pace(rest, (*conn).nudge)
 		s.stats.sample()
 	}
 }

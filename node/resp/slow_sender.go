@@ -13,7 +13,9 @@ const mostSilence = 5 * time.Second
 // cutOffIfSlow closes the connection that h belongs to, for which others wait, if its client is too slow. Otherwise clients
 // that stop in the middle of a request would keep the memory for long requests from everybody else.
 func (s *Server) cutOffIfSlow(h holding) {
-	if c, ok := h.who.(*conn); ok && c.slow(h) {
+	c, ok := h.who.(*conn)
+	// h may be from before a wait of the connection that has ended since, and that is excused before slow sees its end.
+	if ok && c.slow(h) && c.slow(s.ration.holdingOf(c)) {
 		c.kill("other clients wait for the memory that its request takes")
 	}
 }

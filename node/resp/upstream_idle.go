@@ -7,15 +7,17 @@ import "time"
 // members would use up what the leader has for its own clients.
 const defaultUpstreamRest = time.Minute
 
+// dismissible reports whether c has an upstream, and was not dismissed yet. Any goroutine may call it.
+func (c *conn) dismissible() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.up != nil && !c.dismissed.Load()
+}
+
 // dismiss makes c close its upstream, unless the client watches keys over it. Any goroutine may call it. If a command
 // arrives at the same time, it opens a new upstream.
 func (c *conn) dismiss() {
-	c.mu.Lock()
-	none := c.up == nil
-	c.mu.Unlock()
-	if none || c.dismissed.Swap(true) {
-		return
-	}
+	c.dismissed.Store(true)
 	if c.parked.Load() {
 		c.loop.release(c)
 	} else {
