@@ -187,7 +187,7 @@ func TestRepliesOfManyValuesTakeTurns(t *testing.T) {
 		for _, forwarded := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, forwarded %t", name, forwarded), func(t *testing.T) {
 				o := forwarding()
-				o.MaxLong = most
+				o.MaxLong, o.CommitTimeout = most, 2*time.Minute // a member answers one client after the other
 				leader := resptest.StartWaiting(t, o)
 				n := leader
 				if forwarded {

@@ -80,6 +80,7 @@ func (p *powered) boot(name string) {
 	p.cables[name] = line
 	p.start(name, func(o *Options) {
 		o.FS = errorfs.Wrap(p.disks[name], lateSync)
+		o.SeedBurst = 100 // every loss of power may cost a snapshot
 		o.Dial = func(ctx context.Context, address string) (net.Conn, error) {
 			conn, err := dial(ctx, address)
 			if err == nil {
