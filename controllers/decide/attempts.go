@@ -24,11 +24,7 @@ type attempt struct {
 // the present spec: another spec is tried at once.
 func (a Attempts) Rests(member, hash string, now time.Time) error {
 	last := a[member]
-	rest := lastAttemptRest
-	if last.times < 10 {
-		rest = min(rest, firstAttemptRest<<max(0, last.times-1))
-	}
-	if last.hash == hash && now.Sub(last.at) < rest {
+	if last.hash == hash && now.Sub(last.at) < doubled(firstAttemptRest, lastAttemptRest, last.times) {
 		return last.err
 	}
 	return nil
