@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -42,7 +43,9 @@ func (s *slowServer) Apply(context.Context, runtime.ApplyConfiguration, ...clien
 // However many stores are reconciled concurrently, the API server gets at most maxApplies of their children at a time. (In
 // `make bench-operator` with 64 concurrent reconciles on a busy machine, a hundred stores created together cost the operator
 // its election.)
-func TestChildrenOfManyStoresTakeTurns(t *testing.T) {
+func TestChildrenOfManyStoresTakeTurns(t *testing.T) { synctest.Test(t, testTurns) }
+
+func testTurns(t *testing.T) {
 	s := &slowServer{full: make(chan struct{}, 1), answer: make(chan struct{})}
 	r := &Reconciler{Client: s, Clock: clock.RealClock{}, applies: make(chan struct{}, maxApplies)}
 	apply := func(ctx context.Context) error {

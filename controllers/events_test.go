@@ -58,7 +58,7 @@ func TestEventsOfTwoMembersStayTwo(t *testing.T) {
 		select {
 		case note := <-sink:
 			told = append(told, note)
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 		}
 	}
 	for _, want := range []string{"orders-4 is seeded", "orders-5 is seeded", "orders-4 is refused", "orders-5 is refused", "a Service is refused"} {

@@ -58,7 +58,7 @@ func TestAnOperatorIsReadyOnceItsCachesAre(t *testing.T) {
 		t.Error("ready, and a cache is being filled")
 	}
 	close(full)
-	for deadline := time.Now().Add(10 * time.Second); r.Ready(nil) != nil; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); r.Ready(nil) != nil; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal(r.Ready(nil))
 		}

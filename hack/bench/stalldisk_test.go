@@ -4,10 +4,14 @@ import (
 	"context"
 	"os"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
-func TestDiskAlone(t *testing.T) {
+// The time is fake: it passes only while nothing is being written.
+func TestDiskAlone(t *testing.T) { synctest.Test(t, testDiskAlone) }
+
+func testDiskAlone(t *testing.T) {
 	dir := t.TempDir()
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()

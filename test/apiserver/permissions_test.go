@@ -2,6 +2,7 @@ package apiserver_test
 
 import (
 	"context"
+	"time"
 
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
@@ -82,6 +83,7 @@ var _ = Describe("permissions", func() {
 		})
 		Expect(err).NotTo(HaveOccurred())
 		operator = as(server.Account)
+		Eventually(func() error { return operator.List(ctx, &api.ReplicatedStoreList{}) }, time.Minute).Should(Succeed(), "a binding takes a moment")
 		store = created(ctx, "orders", "resources: {limits: {memory: 1Gi}}\nstorage: {size: 1Gi, retentionPolicy: {whenDeleted: Delete}}")
 	})
 
@@ -153,7 +155,7 @@ var _ = Describe("permissions", func() {
 
 		member := as("system:serviceaccount:" + namespace + ":" + api.NodesName(store.Name))
 		renewal := client.RawPatch(client.Merge.Type(), []byte(`{"spec":{"holderIdentity":"orders-1"}}`))
-		Expect(member.Get(ctx, client.ObjectKeyFromObject(own), own)).To(Succeed())
+		Eventually(func() error { return member.Get(ctx, client.ObjectKeyFromObject(own), own) }, time.Minute).Should(Succeed(), "a binding takes a moment")
 		Expect(member.Patch(ctx, own, renewal)).To(Succeed())
 
 		forbidden := map[string]error{

@@ -43,11 +43,10 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	scheme = runtime.NewScheme()
 	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
 	Expect(api.AddToScheme(scheme)).To(Succeed())
-	env := server.New(filepath.Join("..", ".."))
-	var err error
-	config, err = env.Start()
+	env, started, err := server.Start(filepath.Join("..", ".."))
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(env.Stop)
+	config = started
 	kubeconfig = filepath.Join(GinkgoT().TempDir(), "kubeconfig")
 	Expect(os.WriteFile(kubeconfig, env.KubeConfig, 0o600)).To(Succeed())
 	k8s, err = client.New(config, client.Options{Scheme: scheme})

@@ -54,7 +54,7 @@ func (c command) encode() []byte {
 	return b
 }
 
-const replyTimeout = 20 * time.Second
+const replyTimeout = time.Minute
 
 // do sends all commands at once and returns their raw replies. If the server closes the connection, the missing replies are
 // "<closed>".

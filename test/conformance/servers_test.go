@@ -112,7 +112,7 @@ func freePort(t testing.TB) int {
 
 // answers waits until addr accepts connections.
 func answers(addr string, exited <-chan struct{}) bool {
-	for range 500 {
+	for range 3000 {
 		if nc, err := net.Dial("tcp", addr); err == nil {
 			_ = nc.Close()
 			return true

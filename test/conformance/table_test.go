@@ -96,11 +96,15 @@ func TestScan(t *testing.T) {
 }
 
 func scanAll(t *testing.T, db *redis.Client, pattern string, count int64) []string {
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	var keys []string
-	for it := db.Scan(ctx, 0, pattern, count).Iterator(); it.Next(ctx); {
+	it := db.Scan(ctx, 0, pattern, count).Iterator()
+	for it.Next(ctx) {
 		keys = append(keys, it.Val())
+	}
+	if err := it.Err(); err != nil {
+		t.Fatal(err)
 	}
 	slices.Sort(keys)
 	return slices.Compact(keys)

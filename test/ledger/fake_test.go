@@ -20,6 +20,7 @@ type fake struct {
 	data  map[string]string
 	conns map[net.Conn]bool
 	role  string // raw reply to ROLE
+	asked int    // how often it was asked for it
 	// on is called before a write and returns what to do instead of it; nil means to behave.
 	on func(command, key string) misdeed
 }
@@ -69,6 +70,13 @@ func followerRole(link string, offset int) string {
 }
 
 func (f *fake) address() string { return f.listener.Addr().String() }
+
+// roles returns how often f was asked for its role.
+func (f *fake) roles() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.asked
+}
 
 func (f *fake) cutAll() {
 	f.mu.Lock()
@@ -141,6 +149,7 @@ func (f *fake) do(args []string) (reply string, cut bool) {
 	case "ping":
 		return "+PONG\r\n", false
 	case "role":
+		f.asked++
 		return f.role, false
 	case "get":
 		if v, ok := f.data[args[1]]; ok {

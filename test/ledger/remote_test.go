@@ -20,7 +20,7 @@ func far(t *testing.T) (*Remote, func()) {
 			if err != nil {
 				t.Errorf("serve ended with %v", err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(2 * time.Minute):
 			t.Error("serve does not end with its pipes")
 		}
 	}
@@ -33,11 +33,11 @@ func TestAWriterAtADistance(t *testing.T) {
 	if _, err := r.Stats(time.Time{}); err == nil {
 		t.Error("stats of no writer")
 	}
-	opt := Options{ID: "t", Address: f.address(), Connections: 2, Timeout: 5 * time.Second}
-	if err := r.Start(opt, 20*time.Second); err != nil {
+	opt := Options{ID: "t", Address: f.address(), Connections: 2, Timeout: time.Minute}
+	if err := r.Start(opt, time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Start(opt, 20*time.Second); err == nil {
+	if err := r.Start(opt, time.Minute); err == nil {
 		t.Error("started twice")
 	}
 	for {
@@ -53,14 +53,14 @@ func TestAWriterAtADistance(t *testing.T) {
 	if err := r.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	good, err := r.Verify([]Member{{"orders-1", f.address()}}, 20*time.Second)
+	good, err := r.Verify([]Member{{"orders-1", f.address()}}, time.Minute)
 	if err != nil || !good.OK() || good.Acknowledged <= 100 {
 		t.Fatalf("report %v, error %v", good, err)
 	}
 	f.mu.Lock()
 	clear(f.data)
 	f.mu.Unlock()
-	bad, err := r.Verify([]Member{{"orders-1", f.address()}}, 20*time.Second)
+	bad, err := r.Verify([]Member{{"orders-1", f.address()}}, time.Minute)
 	if err != nil || bad.Lost != bad.Acknowledged || len(bad.First) != firstLosses {
 		t.Fatalf("report of an emptied store %v, error %v", bad, err)
 	}
@@ -73,7 +73,7 @@ func TestAWriterAtADistance(t *testing.T) {
 func TestAWriterEndsWithItsOwner(t *testing.T) {
 	f := newFake(t)
 	r, end := far(t)
-	if err := r.Start(Options{ID: "t", Address: f.address(), Connections: 2}, 20*time.Second); err != nil {
+	if err := r.Start(Options{ID: "t", Address: f.address(), Connections: 2, Timeout: time.Minute}, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	end()

@@ -9,7 +9,7 @@ import (
 )
 
 // orderTimeout limits one request to a control port.
-const orderTimeout = 5 * time.Second
+const orderTimeout = 30 * time.Second
 
 // client talks to the members as the operator does.
 var client = nodeclient.New(nodeclient.Timeouts{Status: orderTimeout, Order: orderTimeout})

@@ -42,7 +42,7 @@ func start(t *testing.T, members, sync int, dir string) *fleet.Fleet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := fleet.Start(within(t, time.Minute), fleet.Options{Binary: path, Members: members, Sync: sync, Dir: dir})
+	f, err := fleet.Start(within(t), fleet.Options{Binary: path, Members: members, Sync: sync, Dir: dir})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,16 +54,17 @@ func start(t *testing.T, members, sync int, dir string) *fleet.Fleet {
 	return f
 }
 
-func within(t *testing.T, d time.Duration) context.Context {
+// within returns a context that only ends what hangs.
+func within(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
 
 func write(t *testing.T, f *fleet.Fleet, id string) *ledger.Writer {
 	t.Helper()
-	w, err := ledger.Start(within(t, 10*time.Second), ledger.Options{ID: id, Address: f.Members()[f.Leader()].Client, Connections: 4, Rate: 400})
+	w, err := ledger.Start(within(t), ledger.Options{ID: id, Address: f.Members()[f.Leader()].Client, Connections: 4, Rate: 400, Timeout: 20 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +73,7 @@ func write(t *testing.T, f *fleet.Fleet, id string) *ledger.Writer {
 
 func untilAcknowledged(t *testing.T, w *ledger.Writer, n int64) {
 	t.Helper()
-	ctx := within(t, 30*time.Second)
+	ctx := within(t)
 	for w.Stats(time.Time{}).Acknowledged < n {
 		if ctx.Err() != nil {
 			t.Fatalf("fewer than %d writes: %+v", n, w.Stats(time.Time{}))
@@ -87,7 +88,7 @@ func verify(t *testing.T, f *fleet.Fleet, w *ledger.Writer) {
 	for _, m := range f.Members() {
 		members = append(members, ledger.Member{Name: m.Name, Address: m.Client})
 	}
-	r, err := w.Verify(within(t, 30*time.Second), members)
+	r, err := w.Verify(within(t), members)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,20 +106,20 @@ func TestKilledLeader(t *testing.T) {
 		untilAcknowledged(t, w, 200)
 		dead, epoch, killed := f.Leader(), f.Epoch(), time.Now()
 		f.Kill(dead)
-		if err := f.Promote(within(t, 30*time.Second)); err != nil {
+		if err := f.Promote(within(t)); err != nil {
 			t.Fatal(err)
 		}
 		if f.Leader() == dead || f.Epoch() <= epoch {
 			t.Fatalf("member %d leads epoch %d after member %d led %d", f.Leader(), f.Epoch(), dead, epoch)
 		}
-		if err := f.AwaitVoters(within(t, 30*time.Second), 1); err != nil {
+		if err := f.AwaitVoters(within(t), 1); err != nil {
 			t.Fatal(err)
 		}
 		t.Logf("writable again after %v", time.Since(killed))
 		if err := f.Restart(dead); err != nil {
 			t.Fatal(err)
 		}
-		if err := f.AwaitVoters(within(t, 30*time.Second), 2); err != nil {
+		if err := f.AwaitVoters(within(t), 2); err != nil {
 			t.Fatal(err)
 		}
 		t.Logf("all voters back after %v", time.Since(killed))
@@ -135,13 +136,13 @@ func TestTooFewVotersForALeader(t *testing.T) {
 	dead := f.Leader()
 	f.Kill(dead)
 	f.Kill((dead + 1) % 3)
-	if err := f.Promote(within(t, 30*time.Second)); err == nil {
+	if err := f.Promote(within(t)); err == nil {
 		t.Fatal("a single voter of two was promoted")
 	}
 	if err := f.Restart((dead + 1) % 3); err != nil {
 		t.Fatal(err)
 	}
-	ctx := within(t, 30*time.Second)
+	ctx := within(t)
 	for f.Promote(ctx) != nil {
 		if ctx.Err() != nil {
 			t.Fatal("with both voters back nobody can be promoted")
@@ -172,7 +173,7 @@ func TestVoterThatLostItsData(t *testing.T) {
 	f := start(t, 3, 1, "")
 	w := write(t, f, "lost")
 	untilAcknowledged(t, w, 200)
-	ctx, lost := within(t, 30*time.Second), f.Members()[(f.Leader()+1)%3]
+	ctx, lost := within(t), f.Members()[(f.Leader()+1)%3]
 	before, err := f.Members()[f.Leader()].Status(ctx)
 	if err != nil {
 		t.Fatal(err)
@@ -209,7 +210,7 @@ func TestOptionsThatCannotWork(t *testing.T) {
 		"no members":        {Binary: "/bin/true", Members: -1},
 		"it only ends":      {Binary: "/bin/true"},
 	} {
-		if _, err := fleet.Start(within(t, 20*time.Second), opt); err == nil {
+		if _, err := fleet.Start(within(t), opt); err == nil {
 			t.Errorf("%s: started", name)
 		}
 	}

@@ -47,7 +47,7 @@ func startRival(namespace string) rival {
 		rec.Nodes = r.members
 		var err error
 		rec.Election, err = controllers.NewElection(mgr, controllers.ElectionOptions{
-			Namespace: namespace, Name: election, LeaseDuration: 4 * time.Second, RenewDeadline: 3 * time.Second, RetryPeriod: time.Second,
+			Namespace: namespace, Name: election, LeaseDuration: 15 * time.Second, RenewDeadline: 10 * time.Second, RetryPeriod: time.Second,
 		})
 		Expect(err).NotTo(HaveOccurred())
 	})

@@ -1,6 +1,9 @@
 package operator_test
 
 import (
+	"context"
+	"time"
+
 	. "github.com/onsi/ginkgo/v2"
 	. "github.com/onsi/gomega"
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -15,8 +18,29 @@ import (
 	"github.com/replicatedstore/replicatedstore/controllers/render"
 )
 
-// collect stands in for the garbage collector, which does not run here: it deletes the objects owned by another UID.
+// collect stands in for the garbage collector, which does not run here: until the spec ends, it deletes the objects that uid owns. A pass of
+// the operator that was under way when the store was deleted may still make some.
 func (s *site) collect(ctx SpecContext, uid string) {
+	GinkgoHelper()
+	s.collectOnce(ctx, uid)
+	stop, done := make(chan struct{}), make(chan struct{})
+	DeferCleanup(func() { close(stop); <-done })
+	go func() {
+		defer GinkgoRecover()
+		defer close(done)
+		for {
+			select {
+			case <-time.After(time.Second):
+				s.collectOnce(context.Background(), uid)
+			case <-stop:
+				return
+			}
+		}
+	}()
+}
+
+// collectOnce deletes the objects that uid owns now.
+func (s *site) collectOnce(ctx context.Context, uid string) {
 	GinkgoHelper()
 	lists := []client.ObjectList{&corev1.PodList{}, &coordinationv1.LeaseList{}, &corev1.PersistentVolumeClaimList{}, &corev1.ServiceList{},
 		&corev1.ServiceAccountList{}, &rbacv1.RoleList{}, &rbacv1.RoleBindingList{}, &policyv1.PodDisruptionBudgetList{}}

@@ -60,11 +60,10 @@ var _ = BeforeSuite(func(ctx SpecContext) {
 	scheme = runtime.NewScheme()
 	Expect(clientgoscheme.AddToScheme(scheme)).To(Succeed())
 	Expect(api.AddToScheme(scheme)).To(Succeed())
-	env := server.New(root)
-	var err error
-	config, err = env.Start()
+	env, started, err := server.Start(root)
 	Expect(err).NotTo(HaveOccurred())
 	DeferCleanup(env.Stop)
+	config = started
 	k8s, err = client.New(config, client.Options{Scheme: scheme})
 	Expect(err).NotTo(HaveOccurred())
 	Expect(server.Grant(ctx, k8s, root)).To(Succeed())

@@ -9,9 +9,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/envtest"
 	"sigs.k8s.io/yaml"
@@ -35,9 +37,26 @@ func Present() error {
 	return nil
 }
 
+// Start starts an API server that knows the project's custom resource. root is the project's directory. It tries again, because envtest
+// gives the default namespace five seconds, and a busy machine takes longer now and then.
+func Start(root string) (env *envtest.Environment, config *rest.Config, err error) {
+	for range 3 {
+		env = New(root)
+		if config, err = env.Start(); err == nil {
+			return env, config, nil
+		}
+		err = errors.Join(err, env.Stop())
+	}
+	return nil, nil, err
+}
+
 // New returns an API server, not yet started, that will know the project's custom resource. root is the project's directory.
 func New(root string) *envtest.Environment {
-	return &envtest.Environment{CRDDirectoryPaths: []string{filepath.Join(root, "config", "crd", "bases")}, ErrorIfCRDPathMissing: true}
+	return &envtest.Environment{
+		CRDDirectoryPaths: []string{filepath.Join(root, "config", "crd", "bases")}, ErrorIfCRDPathMissing: true,
+		CRDInstallOptions:        envtest.CRDInstallOptions{MaxTime: time.Minute},
+		ControlPlaneStartTimeout: 2 * time.Minute, ControlPlaneStopTimeout: time.Minute,
+	}
 }
 
 // Grant gives the operator's account exactly the permissions that config/rbac gives it.

@@ -17,7 +17,7 @@ type Writer struct {
 }
 
 // startWithin bounds the opening of a writer's connections.
-const startWithin = 15 * time.Second
+const startWithin = time.Minute
 
 // Writer starts a writer, and returns once its connections to the leader are open. program, with its arguments, must run
 // ledger.Serve on its standard input and output; another cluster does not need it. The writer ends with Close, or with this

@@ -5,6 +5,7 @@ import (
 	"context"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -35,7 +36,9 @@ func (far) Patch(context.Context, client.Object, client.Patch, ...client.PatchOp
 
 // TestWhatBlocksIsToldWhenTheTimeIsOver checks that a timeout reports the gate that blocks the request, even if it interrupts a read of the
 // store, and reports that the store cannot be read if it never was.
-func TestWhatBlocksIsToldWhenTheTimeIsOver(t *testing.T) {
+func TestWhatBlocksIsToldWhenTheTimeIsOver(t *testing.T) { synctest.Test(t, testWhatBlocks) }
+
+func testWhatBlocks(t *testing.T) {
 	var out bytes.Buffer
 	s := session{client: far{}, namespace: "shop", now: time.Now, out: &out}
 	err := s.failover(t.Context(), "orders", request{to: api.FailoverToAny, timeout: time.Second, wait: true})

@@ -67,12 +67,12 @@ func TestLoopAgainstTheNullServer(t *testing.T) {
 	l.Close()
 	ended := make(chan error, 1)
 	go func() { ended <- peers.ServeNull(address) }()
-	o := Loop{Shape: Shape{Connections: 3, Pipeline: 4, Value: 100, Keys: 10}, For: 200 * time.Millisecond}
+	o := Loop{Shape: Shape{Connections: 3, Pipeline: 4, Value: 100, Keys: 10}, For: 2 * time.Second}
 	for begun := time.Now(); ; {
 		r, all, err := o.Run(context.Background(), address)
 		var refused *net.OpError
 		switch {
-		case errors.As(err, &refused) && time.Since(begun) < 5*time.Second:
+		case errors.As(err, &refused) && time.Since(begun) < time.Minute:
 			time.Sleep(10 * time.Millisecond) // it is not listening yet
 			continue
 		case err != nil:

@@ -59,7 +59,7 @@ func TestLoad(t *testing.T) {
 // The different fates of a connection are distinguished, and a write with neither a positive nor a negative reply stays open.
 func TestLoadDeposed(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
-	conn := dial(n.Addr, 3*time.Second)
+	conn := dial(n.Addr, 7*time.Second) // less than the node waits for a commit
 	defer conn.close()
 	o := history.Op{Kind: history.Set, Key: "k", Arg: "v"}
 	if err := conn.do(&o); err != nil {
