@@ -74,15 +74,21 @@ func (m *memory) resume(now int) {
 // not started over.
 const noteAgain = 10 * time.Minute
 
-// fresh returns the notes that were not seen before. Those of the first pass were reported by the operator before this one, unless they
-// are to be told at first, too.
-func (m *memory) fresh(notes []decide.Note, now time.Time) (out []decide.Note) {
+// fresh returns the notes to tell now: those that were not seen before. Those of the first pass were told by the operator before this
+// one, and those seen on standby by the one that acts. Notes to be told at first may have been told by nobody, so they wait until this
+// operator acts.
+func (m *memory) fresh(notes []decide.Note, standby bool, now time.Time) (out []decide.Note) {
 	first := m.noted == nil
 	if first {
 		m.noted = map[string]time.Time{}
 	}
 	for _, n := range notes {
-		if _, known := m.noted[n.Key]; !known && (!first || n.AtFirst) {
+		_, known := m.noted[n.Key]
+		switch {
+		case known:
+		case standby && n.AtFirst:
+			continue
+		case !standby && (!first || n.AtFirst):
 			out = append(out, n)
 		}
 		m.noted[n.Key] = now

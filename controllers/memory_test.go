@@ -2,9 +2,13 @@ package controllers
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
+	"k8s.io/client-go/tools/events"
+
+	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
 
@@ -17,7 +21,7 @@ func TestNotesAreToldOnce(t *testing.T) {
 		for _, k := range keys {
 			notes = append(notes, decide.Note{Key: k})
 		}
-		return len(m.fresh(notes, now))
+		return len(m.fresh(notes, false, now))
 	}
 	for i, step := range []struct {
 		later time.Duration
@@ -39,15 +43,39 @@ func TestNotesAreToldOnce(t *testing.T) {
 	}
 }
 
-// A note that nobody else may have told is told by an operator that has just started, too.
+// A note that nobody else may have told is told by an operator that has just started, too, as soon as it acts. It looks at its stores
+// before it is elected.
 func TestNotesThatAreToldAtFirst(t *testing.T) {
-	m, now := newMemory(), time.Unix(1000, 0)
-	notes := []decide.Note{{Key: "a", AtFirst: true}, {Key: "b"}}
-	if told := m.fresh(notes, now); len(told) != 1 || told[0].Key != "a" {
-		t.Errorf("%+v", told)
-	}
-	if told := m.fresh(notes, now); len(told) != 0 {
-		t.Errorf("again: %+v", told)
+	for name, before := range map[string]int{"it acts from the start": 0, "it was on standby": 2} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			s.whole()
+			p := &pass{Reconciler: s.Reconciler, memory: s.memory, store: s.store}
+			notes := []decide.Note{
+				{Key: "a", AtFirst: true, Reason: v1alpha1.ReasonAnnotationIgnored, Action: "Check", Message: "told at first"},
+				{Key: "b", Reason: v1alpha1.ReasonSeedBegun, Action: "Seed", Message: "told by the operator before"},
+			}
+			others := decide.Note{Key: "c", Reason: v1alpha1.ReasonSeedBegun, Action: "Seed", Message: "told by the operator that acts"}
+			look := func(standby bool) (told []string) {
+				p.announce(t.Context(), decide.Plan{Standby: standby, State: decide.Stable, Notes: notes})
+				for recorded := s.Recorder.(*events.FakeRecorder).Events; len(recorded) > 0; {
+					told = append(told, <-recorded)
+				}
+				return told
+			}
+			for range before {
+				if told := look(true); len(told) != 0 {
+					t.Errorf("on standby: %q", told)
+				}
+				notes = append(notes[:2:2], others)
+			}
+			if told := look(false); len(told) != 1 || !strings.HasSuffix(told[0], "told at first") {
+				t.Errorf("%q", told)
+			}
+			if told := append(look(false), look(true)...); len(told) != 0 {
+				t.Errorf("again: %q", told)
+			}
+		})
 	}
 }
 

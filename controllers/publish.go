@@ -126,10 +126,7 @@ func withoutFigures(status *v1alpha1.ReplicatedStoreStatus) *v1alpha1.Replicated
 
 // announce logs and records an event when what is being done, or the reason for it, changes, and once for each note.
 func (p *pass) announce(ctx context.Context, plan decide.Plan) {
-	for _, n := range p.fresh(plan.Notes, p.Clock.Now()) {
-		if plan.Standby {
-			continue // the operator that acts has reported it
-		}
+	for _, n := range p.fresh(plan.Notes, plan.Standby, p.Clock.Now()) {
 		kind := corev1.EventTypeNormal
 		if n.Warning {
 			kind = corev1.EventTypeWarning

@@ -154,11 +154,28 @@ func (d *decision) writesWait(rec Record, r replication.Rule) string {
 	}
 	n := d.live(leader, r.Voters)
 	text := fmt.Sprintf("A write needs %s, but only %d of these answer; missing: %s.", describe([]replication.Rule{r}), n, strings.Join(missing, "; "))
+	if len(r.Voters) < r.K {
+		text = fmt.Sprintf("A write waits for %d of the other members, but only %d can acknowledge it so far; %s.",
+			r.K, n, cmp.Or(prefixed("missing: ", strings.Join(append(missing, d.notYet(rec, r)...), "; ")), "no other member exists"))
+	}
 	if d.Store.Spec.Replication.Synchronous.Durability == v1alpha1.DurabilityPreferred {
 		return text + " Durability is Preferred: writes will go on with fewer in a moment."
 	}
 	return text + fmt.Sprintf(" Bring back as many as are needed; or, to acknowledge writes with fewer, lower spec.replication.synchronous.number to %d, "+
 		"or set its durability to Preferred.", n)
+}
+
+// notYet says why the members that are no voters of r, with too few voters, cannot become one yet.
+func (d *decision) notYet(rec Record, r replication.Rule) (out []string) {
+	for _, m := range d.able(rec) {
+		if m.Name == rec.Leader.Member || names(r.Voters, m.Name) {
+			continue
+		}
+		if why := d.whyUnheard(rec, replication.Voter{Member: m.Name}); why != "" {
+			out = append(out, why)
+		}
+	}
+	return append(out, d.unmade(rec)...)
 }
 
 // whyUnheard says why the leader does not count on a voter that it does not hear.

@@ -22,14 +22,14 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 		return plan(Promoting, v1alpha1.ReasonFailoverFailed, "%s.", f.message).do(d.outcome(request, v1alpha1.ResultFailed, rec, "%s", f.message))
 	}
 	aside := except(rec.Aside, request) // a member that a person asks for gets another try
-	if f.setAside && !slices.Contains(aside, rec.Leader.Member) {
+	asked := f.reason == reasonRequested
+	if (f.setAside || asked) && !slices.Contains(aside, rec.Leader.Member) { // one that is asked to go may answer the fence, with the longest log
 		aside = append(aside, rec.Leader.Member)
 	}
 	ev := d.helpful(rec, aside, d.foreseen())
 	_, g := d.fenceGate(rec, ev)
 	// A leader that is only asked to go may still lead. If this operator reaches nobody else either, it says nothing of them; and what
-	// followers hold grows meanwhile, so only the election can compare it, unless it may elect nobody but the one asked for.
-	asked := f.reason == reasonRequested
+	// followers hold grows meanwhile, so only the election can compare it. In mode Manual, nobody else is to lead if that can be helped.
 	if p, refused := d.refuseTarget(ev, request, asked && !d.manual()); refused && (g == nil || !asked) {
 		return p
 	}
@@ -172,7 +172,10 @@ func (d *decision) fencing(rec Record) Plan {
 		}
 		return p
 	}
-	next := rec.promoting(chosen.voter, chosen.last, d.firstRule(rec, chosen.voter, without(everybody, ev.without(rec.Aside))))
+	next := rec.promoting(chosen.voter, chosen.last, d.firstRule(rec, chosen.voter, d.voting(rec, everybody, ev)))
+	if rec.deposes() {
+		next.Aside = nil // if the one elected proves useless, the former leader is better than none
+	}
 	next.GrantWaitMillis = d.grantWait(rec, everybody)
 	next.Since.Fenced = d.micro()
 	next.Positions = d.compared(rec, everybody, chosen.voter.Member)
@@ -185,6 +188,15 @@ func (d *decision) fencing(rec Record) Plan {
 	}
 	return plan(Promoting, v1alpha1.ReasonLeaderElected, "%s holds %v and will lead epoch %d.", chosen.voter.Member, chosen.last, rec.Epoch).
 		do(d.write(next))
+}
+
+// voting returns the members that may vote at once: everybody that promised, without those whose evidence was dropped because they
+// are set aside. A leader that was only asked to go is no worse a voter for that.
+func (d *decision) voting(rec Record, everybody, ev evidence) evidence {
+	if rec.deposes() {
+		return everybody
+	}
+	return without(everybody, ev.without(rec.Aside))
 }
 
 // firstRule is the first rule of a new leadership. Its voters are those members of the newest binding leadership (its voters

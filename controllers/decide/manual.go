@@ -11,12 +11,15 @@ func (d *decision) manual() bool { return d.Store.Spec.Failover.Mode == v1alpha1
 
 // mayLead lists who may lead next if the evidence alone does not decide. In mode Manual that is whoever led before, and
 // whoever the current change or a person asks for. It returns nil if anybody may.
+//
+// Anybody may once a leader that may have served is being replaced at a person's request: followers take writes until each
+// is fenced, so another one than the one asked for may come to hold most, and the store would be left without a leader.
 func (d *decision) mayLead(rec Record) []string {
 	begun, request := rec.Phase != PhaseStable, d.request()
 	switch {
 	case !d.manual(), request == v1alpha1.FailoverToAny, begun && (rec.From == "" || rec.Kind == v1alpha1.KindWake):
 		return nil
-	case begun && rec.Target == v1alpha1.FailoverToAny && request == "":
+	case begun && rec.Target == v1alpha1.FailoverToAny && request == "", begun && rec.deposes():
 		return nil
 	}
 	named := []string{request, rec.Leader.Member}

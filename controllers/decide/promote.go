@@ -157,12 +157,16 @@ func (d *decision) unprotected(rec Record) finding {
 // finish completes the change of leader. It answers the request first, so that the request is not taken for a new one.
 func (d *decision) finish(rec Record) Plan {
 	if request := d.request(); request != "" && request == rec.Request {
-		result := v1alpha1.ResultSucceeded
-		if request != v1alpha1.FailoverToAny && request != rec.Leader.Member {
-			result = v1alpha1.ResultFailed
+		p := plan(Promoting, v1alpha1.ReasonLeaderElected, "%s leads epoch %d.", rec.Leader.Member, rec.Epoch)
+		switch {
+		case rec.Reason == reasonRequested && rec.Leader.Member == rec.From && request != rec.From:
+			return p.do(d.outcome(request, v1alpha1.ResultFailed, rec, "%s leads epoch %d again, because too few others answered, or the one that was to lead "+
+				"was lost (status.lastFailover.positions lists who answered): ask again once they are back", rec.Leader.Member, rec.Epoch))
+		case request != v1alpha1.FailoverToAny && request != rec.Leader.Member:
+			return p.do(d.outcome(request, v1alpha1.ResultFailed, rec, "%s leads epoch %d", rec.Leader.Member, rec.Epoch))
+		default:
+			return p.do(d.outcome(request, v1alpha1.ResultSucceeded, rec, "%s leads epoch %d", rec.Leader.Member, rec.Epoch))
 		}
-		return plan(Promoting, v1alpha1.ReasonLeaderElected, "%s leads epoch %d.", rec.Leader.Member, rec.Epoch).
-			do(d.outcome(rec.Request, result, rec, "%s leads epoch %d", rec.Leader.Member, rec.Epoch))
 	}
 	next := rec.stable()
 	next.Since.Writable = d.micro()

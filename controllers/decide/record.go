@@ -62,7 +62,8 @@ type Record struct {
 	// LeaderDead: the process of the binding leadership was seen to be gone, on two of its ports and from two hosts, so it
 	// no longer serves reads.
 	LeaderDead bool `json:"leaderDead,omitempty"`
-	// Aside names the members that were elected since the newest Stable epoch and proved useless: see finding.setAside.
+	// Aside names the members that were elected since the newest Stable epoch and proved useless: see finding.setAside. While
+	// Fencing, it also names the leader that a person asked to replace: see Change.deposes.
 	Aside []string `json:"aside,omitempty"`
 	// Lost is what elections may have given up, until nobody holds any of it (see forgetLoss). It decides nothing; it
 	// informs people.
@@ -99,6 +100,10 @@ type Times struct {
 	Promoted *metav1.MicroTime `json:"promoted,omitempty"`
 	Writable *metav1.MicroTime `json:"writable,omitempty"`
 }
+
+// deposes reports whether a person asked to replace a leader that only the operator does not reach, and that may serve until
+// it is fenced (see led).
+func (c Change) deposes() bool { return c.Kind == v1alpha1.KindFailover && c.Reason == reasonRequested }
 
 // DecodeRecord reads the annotation. On error, nothing in the annotation may be trusted.
 func DecodeRecord(annotation string) (*Record, error) {

@@ -69,6 +69,9 @@ func (d *decision) writesStall(rec Record) string {
 		return ""
 	}
 	leader, r := d.Members[rec.Leader.Member].fresh(), d.stall.rule
+	if d.live(leader, r.Voters) < r.K { // whoever lags is not what is missing
+		return d.writesWait(rec, r)
+	}
 	var behind []string
 	for _, v := range r.Voters {
 		switch {

@@ -105,6 +105,41 @@ func TestWritesGoOnWithoutAVoterThatLags(t *testing.T) {
 	}
 }
 
+// TestALeaderWithoutVotersTellsWhoIsMissing: nobody lags behind a leader that nobody follows.
+func TestALeaderWithoutVotersTellsWhoIsMissing(t *testing.T) {
+	restart := func(w *world) {
+		w.cluster.Crash("orders-1")
+		w.cluster.Start("orders-1", "orders-1")
+	}
+	for name, tc := range map[string]struct {
+		lose func(*world)
+		want string
+	}{
+		"it alone answered the fence": {func(w *world) {
+			w.cluster.Vanish("orders-2")
+			w.cluster.Vanish("orders-3")
+			restart(w)
+		}, "A write waits for 1 of the other members, but only 0 can acknowledge it so far; missing: orders-2 does not answer; orders-3 does not answer."},
+		"its voter is lost after the fence": {func(w *world) {
+			w.cluster.Vanish("orders-3")
+			restart(w)
+			w.stepTo(decide.PhasePromoting)
+			w.cluster.Vanish("orders-2")
+		}, "A write needs 1 of [orders-2], but only 0 of these answer; missing: orders-2 does not answer."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, 3, 1)
+			tc.lose(w)
+			w.run(15 * time.Second)
+			c := w.condition(v1alpha1.ConditionAvailable)
+			if w.rec().Leader.Member != "orders-1" || c.Reason != v1alpha1.ReasonLeaderNotWritable || !strings.Contains(c.Message, tc.want) ||
+				!strings.Contains(c.Message, "Bring back as many as are needed") || strings.Contains(c.Message, "lag") {
+				t.Errorf("record %s\nAvailable is %s: %s", w.record, c.Reason, c.Message)
+			}
+		})
+	}
+}
+
 // TestVotersThatAreSlowAreNoStall: while anything is acknowledged, the store is available, and a moment's lag is not told.
 func TestVotersThatAreSlowAreNoStall(t *testing.T) {
 	for name, slow := range map[string]func(look int, s *wire.Status){

@@ -42,6 +42,83 @@ func TestRequestToReplaceAnUnreachedLeader(t *testing.T) {
 	}
 }
 
+// Followers take writes until each of them is fenced, so the one asked for may come to hold less than another. In mode Manual, too,
+// a store that took writes must not be left without a leader for that.
+func TestRequestWhileTheUnreachedLeaderWrites(t *testing.T) {
+	for name, change := range map[string]func(*v1alpha1.ReplicatedStoreSpec){"Automatic": func(*v1alpha1.ReplicatedStoreSpec) {}, "Manual": manual} {
+		t.Run(name, func(t *testing.T) {
+			w := unreached(t, 1, change)
+			w.ask("orders-2")
+			w.stepTo(decide.PhaseFencing)
+			w.cluster.Cut("orders-1", "orders-2")
+			w.write()
+			if got := w.untilAnswered(); got.Result != v1alpha1.ResultFailed || w.rec().Leader.Member != "orders-3" {
+				t.Fatalf("%+v; %+v", got, w.rec())
+			}
+			w.until("orders-3 leads", func() bool { return w.rec().Phase == decide.PhaseStable })
+			w.write()
+		})
+	}
+}
+
+// An operator may reach the leader again just before it fences the members. The leader then has the longest log, and is not to be
+// elected for that.
+func TestRequestToReplaceALeaderThatIsReachedAgain(t *testing.T) {
+	// fenced: the leader, which has written more than it replicated, answered the fence.
+	fenced := func(t *testing.T, members int, to string, before func(*world)) *world {
+		w := started(t, members, 1)
+		op := w.ops[0]
+		w.cluster.Cut(fake.Operator+op.name, "orders-1")
+		w.run(10 * time.Second)
+		w.ask(to)
+		w.stepTo(decide.PhaseFencing)
+		w.cluster.HealAll()
+		before(w)
+		if !w.cluster.Write("orders-1") {
+			t.Fatal("it takes no write")
+		}
+		w.cluster.Sync("orders-1")
+		op.observe()
+		op.decide()
+		if err := op.act(-1); err != nil || op.pass.Fences["orders-1"].Last != w.cluster.Last("orders-1") {
+			t.Fatalf("%v: %+v", err, op.pass.Fences)
+		}
+		return w
+	}
+	nothing := func(*world) {}
+	for _, to := range []string{"orders-3", v1alpha1.FailoverToAny} {
+		t.Run("asked for "+to, func(t *testing.T) {
+			w := fenced(t, 3, to, nothing)
+			w.stepTo(decide.PhasePromoting)
+			if r := w.rec(); len(r.Rules[0].Voters) != 2 {
+				t.Errorf("the former leader is no voter: %+v", r.Rules)
+			}
+			if got := w.untilAnswered(); got.Result != v1alpha1.ResultSucceeded {
+				t.Fatalf("%+v", got)
+			}
+			if r := w.rec(); r.Leader.Member == "orders-1" || to != v1alpha1.FailoverToAny && r.Leader.Member != to {
+				t.Errorf("record %+v", r)
+			}
+			w.write()
+		})
+		t.Run("its answer is needed, asked for "+to, func(t *testing.T) {
+			w := fenced(t, 3, to, func(w *world) { w.cluster.Vanish("orders-3") })
+			if got := w.untilAnswered(); got.Result != v1alpha1.ResultFailed || w.rec().Leader.Member != "orders-1" || !strings.Contains(got.Message, "leads epoch 2 again") {
+				t.Fatalf("%+v; %+v", got, w.rec())
+			}
+		})
+	}
+	t.Run("the one elected proves useless", func(t *testing.T) {
+		w := fenced(t, 2, v1alpha1.FailoverToAny, nothing)
+		w.stepTo(decide.PhasePromoting)
+		w.lag("orders-2")
+		w.until("another is elected", func() bool { return w.rec().Epoch > 2 })
+		w.cluster.Hung = nil
+		w.until("it leads", func() bool { return w.rec().Phase == decide.PhaseStable && w.rec().Leader.Member == "orders-1" })
+		w.write()
+	})
+}
+
 func TestRequestForTheUnreachedLeader(t *testing.T) {
 	w := unreached(t, 1)
 	w.ask("orders-1")
