@@ -136,6 +136,23 @@ func TestWhatEndsTheRestOfAnUpdate(t *testing.T) {
 		}
 		done()
 	})
+	t.Run("the former leader is away for a while", func(t *testing.T) {
+		w, done := failed(t)
+		ends := w.endsOnceItLeads("v2", 20*time.Second)
+		w.run(40*time.Second, func() {
+			ends()
+			w.cluster.Vanish("orders-1")
+		})
+		if w.pods["orders-1"].SpecHash != "v1" {
+			t.Error("the last member that can lead was restarted")
+		}
+		if f := w.rec().UpdateFailures; f == nil || f.InARow != 2 {
+			t.Errorf("nobody tried the template, and the record says %+v", f)
+		}
+		w.kubelet()
+		w.run(90 * time.Second)
+		done()
+	})
 	t.Run("a request", func(t *testing.T) {
 		w, done := failed(t)
 		w.leadBy("orders-2")
