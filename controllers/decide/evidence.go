@@ -157,23 +157,27 @@ const (
 	weighNonVoter = 10_000    // see heir
 	weighOutdated = 20_000    // see heir
 	weighReplays  = 40_000    // see heir
-	weighTemplate = 80_000    // members made from its template did not last as leaders; see UpdateFailures
-	weighFailed   = 160_000   // it led last and never came to take writes, or did not renew its Lease; see failed
-	weighLeaving  = 320_000   // it will not stay
-	weighLosing   = 640_000   // its data will not stay
-	weighAside    = 1_280_000 // see Record.Aside
-	weighWish     = 2_560_000 // it is not the one asked for
+	weighCordoned = 80_000    // its node is about to be drained
+	weighTemplate = 160_000   // members made from its template did not last as leaders; see UpdateFailures
+	weighFailed   = 320_000   // it led last and never came to take writes, or did not renew its Lease; see failed
+	weighLeaving  = 640_000   // it will not stay
+	weighLosing   = 1_280_000 // its data will not stay
+	weighAside    = 2_560_000 // see Record.Aside
+	weighWish     = 5_120_000 // it is not the one asked for
 )
 
 // preference breaks ties between members that hold the same; lower is better. It prefers, in this order: the member asked
 // for, members that were not set aside, members whose data stays, members that stay themselves, members that have not
-// just failed, members whose template can lead, the preferred zones, the zone shared with the fewest other members (so that losing the leader's zone
-// leaves the most voters), and the lowest ordinal.
+// just failed, members whose template can lead, members whose nodes are not cordoned, the preferred zones, the zone shared
+// with the fewest other members (so that losing the leader's zone leaves the most voters), and the lowest ordinal.
 func (d *decision) preference(rec Record, name string, ev evidence) int {
 	m := d.Members[name]
 	p := m.Ordinal
-	if m.Pod == nil || m.Pod.Deleting || m.leaves() || m.Pod.Cordoned || d.surplus(rec)[name] {
+	if m.Pod == nil || m.Pod.Deleting || m.leaves() || d.surplus(rec)[name] {
 		p += weighLeaving
+	}
+	if m.Pod != nil && m.Pod.Cordoned {
+		p += weighCordoned
 	}
 	if m.Pod != nil && m.Pod.Reseed || m.losesData() {
 		p += weighLosing

@@ -43,7 +43,7 @@ func (d *decision) requested(rec Record) (Plan, bool) {
 }
 
 // evacuate hands over from a leader that is about to end, must not lead, or runs on a node about to be drained. Only in the
-// last case may the leader stay, if everybody else is no better off.
+// last case may the leader stay, if everybody else is no better off, or has a template that did not last (see UpdateFailures).
 func (d *decision) evacuate(rec Record) (Plan, bool) {
 	leader := d.Members[rec.Leader.Member]
 	pod, reason := leader.Pod, reasonPodDeleting
@@ -61,7 +61,7 @@ func (d *decision) evacuate(rec Record) (Plan, bool) {
 		return Plan{}, false
 	}
 	to, why := d.heir(rec, v1alpha1.FailoverToAny)
-	if why != "" || reason == reasonNodeCordoned && d.Members[to].Pod.Cordoned {
+	if why != "" || reason == reasonNodeCordoned && (d.Members[to].Pod.Cordoned || d.updateRests(rec) > 0 && !d.Outdated(d.Members[to])) {
 		return Plan{}, false
 	}
 	return d.handOver(rec, to, reason, ""), true

@@ -155,6 +155,19 @@ func TestWhatEndsTheRestOfAnUpdate(t *testing.T) {
 		w.run(90 * time.Second)
 		done()
 	})
+	t.Run("the node of the former leader is cordoned", func(t *testing.T) {
+		w, _ := failed(t)
+		epoch, ends := w.rec().Epoch, w.endsOnceItLeads("v2", 0)
+		w.pods["orders-1"].Cordoned = true
+		w.run(time.Minute, ends)
+		if r := w.rec(); r.Epoch != epoch {
+			t.Errorf("leadership left for a member whose template failed: %+v", r)
+		}
+		w.run(3*time.Minute, ends) // one more attempt
+		if r := w.rec(); r.Leader.Member != "orders-1" || r.Epoch != epoch+2 || r.UpdateFailures == nil || r.UpdateFailures.InARow != 3 {
+			t.Errorf("%+v", r)
+		}
+	})
 	t.Run("a request", func(t *testing.T) {
 		w, done := failed(t)
 		w.leadBy("orders-2")
@@ -200,8 +213,9 @@ func TestATargetThatEndsBeforeItIsElected(t *testing.T) {
 // template has led for a while, however that came to lead, and is preferred once it has failed.
 func TestAnUpdateWaitsForWhoeverLeads(t *testing.T) {
 	for name, change := range map[string]func(*world){
-		"the former leader restarts": func(w *world) { w.cluster.Crash("orders-3"); w.kubelet() },
-		"another one is asked for":   func(w *world) { w.ask("orders-1") },
+		"the former leader restarts":    func(w *world) { w.cluster.Crash("orders-3"); w.kubelet() },
+		"another one is asked for":      func(w *world) { w.ask("orders-1") },
+		"the former leader is cordoned": func(w *world) { w.pods["orders-3"].Cordoned = true },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := started(t, 3, 1)
