@@ -206,9 +206,13 @@ func (d *decision) preference(rec Record, name string, ev evidence) int {
 
 // failed reports whether name caused the present change of leader: it was the last one elected during this change, or it
 // was the last leader and answers but does not renew its Lease. The latter says nothing any more once it leads again. The
-// last one that an update handed over to in vain has failed, too: the next attempt goes to another member.
+// last one that an update handed over to in vain has failed, too: the next attempt goes to another member. So has, for a
+// while, the last one that should have led only because it is in a better place.
 func (d *decision) failed(rec Record, name string) bool {
 	if f := d.updateFailures(rec); f != nil && f.Member == name {
+		return true
+	}
+	if f := d.homeFailures(rec); f != nil && f.Member == name && d.homeRests(rec, name) > 0 {
 		return true
 	}
 	if n := len(rec.Binding); n > 1 && rec.Binding[n-1].Leader.Member == name {

@@ -11,12 +11,13 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// UpdateFailures counts the attempts of an update that failed in a row: a member with the new template was to lead, and did
-// not do so for long. A new image that only fails once it leads shows in no other way: its followers run, so the update goes
-// on to the leader, and each attempt costs a failover. The count is part of the record, so that an operator's restart does
-// not start it over.
-type UpdateFailures struct {
-	// InARow is the number of attempts; see updateFailed.
+// LeadFailures counts attempts that failed in a row: a member was to lead, and did not do so for long. Each costs a failover.
+// The count is part of the record, so that an operator's restart does not start it over.
+//
+// Those of an update tell of a new image that only fails once it leads. This shows in no other way: its followers run, so the
+// update goes on to the leader.
+type LeadFailures struct {
+	// InARow is the number of attempts; see updateFailed and homeFailed.
 	InARow int `json:"inARow"`
 	// Member was to lead at the newest attempt.
 	Member string `json:"member"`
@@ -48,7 +49,7 @@ func (o Observed) template(m Member) string {
 
 // updateFailures returns the failures that still count; nil if there are none. They no longer count once the template has
 // changed, or once a member made from it has led for long enough.
-func (d *decision) updateFailures(rec Record) *UpdateFailures {
+func (d *decision) updateFailures(rec Record) *LeadFailures {
 	f, leader := rec.UpdateFailures, d.Members[rec.Leader.Member]
 	if f == nil || d.template(d.Members[f.Member]) != f.Template || d.lasted(rec) && leader.Pod != nil && !d.Outdated(leader) {
 		return nil
@@ -90,7 +91,7 @@ func (d *decision) proves(rec Record) time.Duration {
 //
 // While the operator refrains from attempts anyway, another failure begins the same pause anew. Only attempts of the update
 // lengthen it.
-func (d *decision) updateFailed(rec Record) *UpdateFailures {
+func (d *decision) updateFailed(rec Record) *LeadFailures {
 	f, m := d.updateFailures(rec), d.Members[rec.Leader.Member]
 	if rec.Phase == PhaseFencing && rec.Kind == v1alpha1.KindHandover {
 		m = d.Members[rec.Target]
@@ -98,7 +99,7 @@ func (d *decision) updateFailed(rec Record) *UpdateFailures {
 	if m.Pod == nil || m.Pod.Deleting || d.Outdated(m) || d.lasted(rec) || !d.updates(rec) {
 		return f
 	}
-	next := UpdateFailures{InARow: 1, Member: m.Name, Template: d.template(m), At: *d.micro()}
+	next := LeadFailures{InARow: 1, Member: m.Name, Template: d.template(m), At: *d.micro()}
 	if f != nil {
 		next.InARow = f.InARow
 		if d.updateRests(rec) == 0 {
@@ -120,11 +121,16 @@ func (d *decision) updateRests(rec Record) time.Duration {
 	if f == nil {
 		return 0
 	}
-	ago := d.now.Sub(f.At.Time)
-	if ago < 0 { // another operator's clock
+	return f.rest(d.now, firstUpdateRest, lastUpdateRest, f.InARow)
+}
+
+// rest returns what is left now of the pause after n attempts that failed in a row; see doubled. There is none after 0.
+func (f LeadFailures) rest(now time.Time, first, last time.Duration, n int) time.Duration {
+	ago := now.Sub(f.At.Time)
+	if n == 0 || ago < 0 { // another operator's clock
 		return 0
 	}
-	return max(0, doubled(firstUpdateRest, lastUpdateRest, f.InARow)-ago)
+	return max(0, doubled(first, last, n)-ago)
 }
 
 // doubled returns the pause after n attempts that failed in a row, n >= 1: first after one, twice as long after each
@@ -136,7 +142,7 @@ func doubled(first, last time.Duration, n int) time.Duration {
 	return min(first, last)
 }
 
-func (f UpdateFailures) describe(rest time.Duration) string {
+func (f LeadFailures) describe(rest time.Duration) string {
 	times := "The last attempt"
 	if f.InARow > 1 {
 		times = fmt.Sprintf("The last %d attempts", f.InARow)
