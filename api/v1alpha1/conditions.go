@@ -99,8 +99,8 @@ const (
 	ReasonScalingUp = "ScalingUp"
 	// ReasonScalingDown means that members are being removed.
 	ReasonScalingDown = "ScalingDown"
-	// ReasonHandoverFailed means that planned handovers failed in a row, or that those of an update went to members that did not
-	// lead for long, and that the operator waits before it tries the next one.
+	// ReasonHandoverFailed means that planned handovers failed in a row, or that members with the new template of an update did
+	// not lead for long, and that the operator waits before it tries the next one.
 	ReasonHandoverFailed = "HandoverFailed"
 	// ReasonEarlierStore means that something of an earlier store of the same name is still being removed.
 	ReasonEarlierStore = "EarlierStore"

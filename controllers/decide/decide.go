@@ -182,7 +182,8 @@ func (d *decision) settled(rec Record) Plan {
 	if there < size {
 		return plan(Settling, v1alpha1.ReasonScalingUp, "%s leads epoch %d; %d of %d members exist.%s", rec.Leader.Member, rec.Epoch, there, size, d.whyFewer(rec)).again(soon)
 	}
-	return plan(Stable, v1alpha1.ReasonStable, "%s leads epoch %d.", rec.Leader.Member, rec.Epoch)
+	told, rest := d.homeTold(rec)
+	return plan(Stable, v1alpha1.ReasonStable, "%s leads epoch %d.%s", rec.Leader.Member, rec.Epoch, told).again(min(rest, d.Settings.Resync))
 }
 
 func unsettled(m Member) string {

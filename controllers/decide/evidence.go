@@ -157,23 +157,27 @@ const (
 	weighNonVoter = 10_000    // see heir
 	weighOutdated = 20_000    // see heir
 	weighReplays  = 40_000    // see heir
-	weighTemplate = 80_000    // members made from its template did not last as leaders; see UpdateFailures
-	weighFailed   = 160_000   // it led last and never came to take writes, or did not renew its Lease; see failed
-	weighLeaving  = 320_000   // it will not stay
-	weighLosing   = 640_000   // its data will not stay
-	weighAside    = 1_280_000 // see Record.Aside
-	weighWish     = 2_560_000 // it is not the one asked for
+	weighCordoned = 80_000    // its node is about to be drained
+	weighTemplate = 160_000   // members made from its template did not last as leaders; see UpdateFailures
+	weighFailed   = 320_000   // it led last and never came to take writes, or did not renew its Lease; see failed
+	weighLeaving  = 640_000   // it will not stay
+	weighLosing   = 1_280_000 // its data will not stay
+	weighAside    = 2_560_000 // see Record.Aside
+	weighWish     = 5_120_000 // it is not the one asked for
 )
 
 // preference breaks ties between members that hold the same; lower is better. It prefers, in this order: the member asked
 // for, members that were not set aside, members whose data stays, members that stay themselves, members that have not
-// just failed, members whose template can lead, the preferred zones, the zone shared with the fewest other members (so that losing the leader's zone
-// leaves the most voters), and the lowest ordinal.
+// just failed, members whose template can lead, members whose nodes are not cordoned, the preferred zones, the zone shared
+// with the fewest other members (so that losing the leader's zone leaves the most voters), and the lowest ordinal.
 func (d *decision) preference(rec Record, name string, ev evidence) int {
 	m := d.Members[name]
 	p := m.Ordinal
-	if m.Pod == nil || m.Pod.Deleting || m.leaves() || m.Pod.Cordoned || d.surplus(rec)[name] {
+	if m.Pod == nil || m.Pod.Deleting || m.leaves() || d.surplus(rec)[name] {
 		p += weighLeaving
+	}
+	if m.Pod != nil && m.Pod.Cordoned {
+		p += weighCordoned
 	}
 	if m.Pod != nil && m.Pod.Reseed || m.losesData() {
 		p += weighLosing
@@ -202,9 +206,13 @@ func (d *decision) preference(rec Record, name string, ev evidence) int {
 
 // failed reports whether name caused the present change of leader: it was the last one elected during this change, or it
 // was the last leader and answers but does not renew its Lease. The latter says nothing any more once it leads again. The
-// last one that an update handed over to in vain has failed, too: the next attempt goes to another member.
+// last one that an update handed over to in vain has failed, too: the next attempt goes to another member. So has, for a
+// while, the last one that should have led only because it is in a better place.
 func (d *decision) failed(rec Record, name string) bool {
 	if f := d.updateFailures(rec); f != nil && f.Member == name {
+		return true
+	}
+	if f := d.homeFailures(rec); f != nil && f.Member == name && d.homeRests(rec, name) > 0 {
 		return true
 	}
 	if n := len(rec.Binding); n > 1 && rec.Binding[n-1].Leader.Member == name {

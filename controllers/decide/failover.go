@@ -40,7 +40,8 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 		return plan(Suspecting, v1alpha1.ReasonLeaderUnreachable, "%s. No other member answers yet.", f.message).again(shortly)
 	}
 	will := rec
-	will.Target, will.Aside, will.Reason, will.UpdateFailures = d.wish(rec, aside), aside, f.reason, d.updateFailed(rec)
+	will.Target, will.Aside, will.Reason = d.wish(rec, aside), aside, f.reason
+	will.UpdateFailures, will.HomeFailures = d.updateFailed(rec), d.homeFailed(rec)
 	if f.setAside {
 		will.Aside = d.unpromised(rec, aside)
 	}
@@ -59,7 +60,8 @@ func (d *decision) failOver(rec Record, f finding) Plan {
 			f.message, name, ev, v1alpha1.AnnotationFailover, name).again(2 * time.Second)
 	}
 	next := rec.fencing(d.nextEpoch(rec), d.change(rec, v1alpha1.KindFailover, f.reason, will.Target, request))
-	next.LeaderDead, next.Aside, next.UpdateFailures = f.dead && rec.Phase == PhaseStable, aside, will.UpdateFailures
+	next.LeaderDead, next.Aside = f.dead && rec.Phase == PhaseStable, aside
+	next.UpdateFailures, next.HomeFailures = will.UpdateFailures, will.HomeFailures
 	return plan(Fencing, v1alpha1.ReasonFailoverStarted, "%s: fencing the members for epoch %d.", f.message, next.Epoch).
 		do(append(d.leadTo(chosen.voter.Member), d.write(next))...)
 }
@@ -181,7 +183,7 @@ func (d *decision) fencing(rec Record) Plan {
 	next.Positions = d.compared(rec, everybody, chosen.voter.Member)
 	next.WritesLost = moreLost(rec.WritesLost, lostWrites(pass))
 	if chosen.voter.Member != rec.Target {
-		next.UpdateFailures = d.updateFailed(rec)
+		next.UpdateFailures, next.HomeFailures = d.updateFailed(rec), d.homeFailed(rec)
 	}
 	if pass.lossy {
 		next.Lost = rec.Lost.and(rec.Epoch, ev.unseen(rec))
@@ -344,7 +346,7 @@ func except(members []string, one string) []string {
 func (d *decision) change(rec Record, kind v1alpha1.FailoverKind, reason, target, request string) Change {
 	c := Change{
 		Kind: kind, Reason: reason, Target: target, Request: request, From: rec.Leader.Member, FromEpoch: rec.LedEpoch(),
-		UpdateFailures: d.updateFailures(rec),
+		UpdateFailures: d.updateFailures(rec), HomeFailures: d.homeFailures(rec),
 	}
 	c.Since.Detected = d.micro()
 	if rec.Phase == PhasePromoting {

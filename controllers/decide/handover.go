@@ -43,7 +43,7 @@ func (d *decision) requested(rec Record) (Plan, bool) {
 }
 
 // evacuate hands over from a leader that is about to end, must not lead, or runs on a node about to be drained. Only in the
-// last case may the leader stay, if everybody else is no better off.
+// last case may the leader stay, if everybody else is no better off, or others did not last as leaders (see LeadFailures).
 func (d *decision) evacuate(rec Record) (Plan, bool) {
 	leader := d.Members[rec.Leader.Member]
 	pod, reason := leader.Pod, reasonPodDeleting
@@ -61,10 +61,15 @@ func (d *decision) evacuate(rec Record) (Plan, bool) {
 		return Plan{}, false
 	}
 	to, why := d.heir(rec, v1alpha1.FailoverToAny)
-	if why != "" || reason == reasonNodeCordoned && d.Members[to].Pod.Cordoned {
+	if why != "" || reason == reasonNodeCordoned && d.staysOnCordoned(rec, d.Members[to]) {
 		return Plan{}, false
 	}
 	return d.handOver(rec, to, reason, ""), true
+}
+
+// staysOnCordoned reports whether the leader stays on its cordoned node although to could take over.
+func (d *decision) staysOnCordoned(rec Record, to Member) bool {
+	return to.Pod.Cordoned || d.homeRests(rec, to.Name) > 0 || d.updateRests(rec) > 0 && !d.Outdated(to)
 }
 
 // homePatience is how long everything must have been in order before leadership returns to a preferred zone.
@@ -83,7 +88,8 @@ func (d *decision) returnHome(rec Record) (Plan, bool) {
 		}
 	}
 	to, why := d.heir(rec, v1alpha1.FailoverToAny)
-	if why != "" || d.Members[to].Pod.Cordoned || d.zoneRank(d.Members[to]) >= d.zoneRank(leader) || !d.lasting("home: "+to, homePatience) {
+	if why != "" || d.Members[to].Pod.Cordoned || d.zoneRank(d.Members[to]) >= d.zoneRank(leader) || d.homeRests(rec, to) > 0 ||
+		!d.lasting("home: "+to, homePatience) {
 		return Plan{}, false
 	}
 	return d.handOver(rec, to, reasonPreferredZone, ""), true

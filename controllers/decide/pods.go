@@ -154,17 +154,18 @@ func (d *decision) reseed(rec Record) (Plan, bool) {
 //
 // A member that does not run anyway is replaced without waiting for the others, because a bad template must be curable. So
 // is one that answers but has made no progress for a long time. A member that only missed a look is not replaced in this
-// way, nor is one that the leader hears, unless it is the only one missing.
+// way, nor is one that the leader hears, unless it is the only one missing. While the leader, with the new template, has yet
+// to show that it can lead (see proves), nobody is replaced in this way: who is away may be the last one that can.
 //
 // Nobody is restarted if the API server refuses its new pod (see try), or if the restart would lose its data (see losing)
 // before all others hold that data.
 func (d *decision) update(rec Record) (Plan, bool) {
 	var outdated, missed []Member
-	others, unready := "", ""
+	others, unready, wait := "", "", d.proves(rec)
 	for _, m := range slices.Backward(d.roster(rec)) {
 		old := d.Outdated(m) && !m.Pod.Deleting
 		switch {
-		case old && !m.losesData() && m.fresh() == nil && (m.Pod.Trouble != "" || d.silent(m) && !d.heard(rec, m.Name)):
+		case old && wait == 0 && !m.losesData() && m.fresh() == nil && (m.Pod.Trouble != "" || d.silent(m) && !d.heard(rec, m.Name)):
 			return d.replace(rec, m)
 		case old:
 			outdated = append(outdated, m)
@@ -181,15 +182,15 @@ func (d *decision) update(rec Record) (Plan, bool) {
 		return Plan{}, false
 	case there < d.Store.Spec.Size():
 		others = cmp.Or(others, fmt.Sprintf("%d of %d members exist", there, d.Store.Spec.Size()))
-	case len(missed) == 1 && d.Outdated(missed[0]) && !missed[0].losesData() && d.silent(missed[0]):
+	case len(missed) == 1 && wait == 0 && d.Outdated(missed[0]) && !missed[0].losesData() && d.silent(missed[0]):
 		return d.replace(rec, missed[0]) // its template may be what keeps it from answering
-	case d.getNowhere(missed):
+	case d.getNowhere(missed) && wait == 0:
 		return d.replace(rec, missed[0])
 	}
 	if others = cmp.Or(others, unready); others != "" {
 		return plan(Updating, v1alpha1.ReasonUpdating, "%s; waiting: %s.", toBeRestarted(len(outdated)), others).again(soon), true
 	}
-	if wait := d.proves(rec); wait > 0 {
+	if wait > 0 {
 		return plan(Updating, v1alpha1.ReasonUpdating, "%s, once %s, which leads with the new template, has led for %s.",
 			toBeRestarted(len(outdated)), rec.Leader.Member, wait).again(soon), true
 	}

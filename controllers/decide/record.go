@@ -90,7 +90,9 @@ type Change struct {
 	WritesLost string `json:"writesLost,omitempty"`
 	// UpdateFailures are the handovers of an update that failed before Epoch; nil if there are none. They only pace retries,
 	// and break ties in elections.
-	UpdateFailures *UpdateFailures `json:"updateFailures,omitempty"`
+	UpdateFailures *LeadFailures `json:"updateFailures,omitempty"`
+	// HomeFailures are the handovers to a better place that failed before Epoch (see Record.moves); otherwise as UpdateFailures.
+	HomeFailures *LeadFailures `json:"homeFailures,omitempty"`
 }
 
 // Times are the times of a change, each on the clock of the operator that did that step.

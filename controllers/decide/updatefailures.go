@@ -3,6 +3,7 @@ package decide
 import (
 	"fmt"
 	"hash/fnv"
+	"slices"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -10,10 +11,13 @@ import (
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 )
 
-// UpdateFailures counts the handovers of an update that failed in a row: whoever took over did not lead for long. A new
-// image that only fails once it leads shows in no other way: its followers run, so the update goes on to the leader, and
-// each attempt costs a failover. The count is part of the record, so that an operator's restart does not start it over.
-type UpdateFailures struct {
+// LeadFailures counts attempts that failed in a row: a member was to lead, and did not do so for long. Each costs a failover.
+// The count is part of the record, so that an operator's restart does not start it over.
+//
+// Those of an update tell of a new image that only fails once it leads. This shows in no other way: its followers run, so the
+// update goes on to the leader.
+type LeadFailures struct {
+	// InARow is the number of attempts; see updateFailed and homeFailed.
 	InARow int `json:"inARow"`
 	// Member was to lead at the newest attempt.
 	Member string `json:"member"`
@@ -26,8 +30,8 @@ type UpdateFailures struct {
 // lastsAfter is how long a member must have led before its template counts as one that can lead.
 const lastsAfter = time.Minute
 
-// provesFor is how long the first leader with a new template must have led before the former leader is restarted: if the
-// template cannot lead, nobody else can.
+// provesFor is how long a leader with the new template must have led before others are restarted: if the template cannot
+// lead, nobody else can.
 const provesFor = 10 * time.Second
 
 // Pauses between handovers of an update that fail. They are longer than those of handoverRests: each costs a failover.
@@ -45,7 +49,7 @@ func (o Observed) template(m Member) string {
 
 // updateFailures returns the failures that still count; nil if there are none. They no longer count once the template has
 // changed, or once a member made from it has led for long enough.
-func (d *decision) updateFailures(rec Record) *UpdateFailures {
+func (d *decision) updateFailures(rec Record) *LeadFailures {
 	f, leader := rec.UpdateFailures, d.Members[rec.Leader.Member]
 	if f == nil || d.template(d.Members[f.Member]) != f.Template || d.lasted(rec) && leader.Pod != nil && !d.Outdated(leader) {
 		return nil
@@ -53,15 +57,19 @@ func (d *decision) updateFailures(rec Record) *UpdateFailures {
 	return f
 }
 
-// lasted reports whether the leader has taken writes for long enough. The measure uses the clocks of possibly different
-// operators, which can only lengthen or shorten a pause.
+// hasLed returns for how long the leader has taken writes; Since.Writable is set. The measure uses the clocks of possibly
+// different operators. If the earlier one is ahead, the difference counts: by a little, that lengthens the wait a little, and
+// by a lot, the wait is over.
+func (d *decision) hasLed(rec Record) time.Duration { return d.now.Sub(rec.Since.Writable.Time).Abs() }
+
+// lasted reports whether the leader has taken writes for long enough.
 func (d *decision) lasted(rec Record) bool {
-	return rec.Phase == PhaseStable && rec.Since.Writable != nil && d.now.Sub(rec.Since.Writable.Time) >= lastsAfter
+	return rec.Phase == PhaseStable && rec.Since.Writable != nil && d.hasLed(rec) >= lastsAfter
 }
 
-// proves returns for how long the leader, with the new template, is to have led before the former leader is restarted, because
-// it is too soon to tell whether its template can lead: an update has just handed over to it, or it leads although others with
-// its template did not last. 0 means that nothing is to be waited for.
+// proves returns for how long the leader, with the new template, is to have led before others are restarted, because it is
+// too soon to tell whether its template can lead. It does not matter how it came to lead: the members that an update is still
+// to restart may be the only ones that can. 0 means that nothing is to be waited for.
 func (d *decision) proves(rec Record) time.Duration {
 	leader := d.Members[rec.Leader.Member]
 	switch {
@@ -69,36 +77,42 @@ func (d *decision) proves(rec Record) time.Duration {
 		return 0
 	case d.updateFailures(rec) != nil: // it has not lasted yet
 		return lastsAfter
-	case d.proving(rec):
+	case rec.Since.Writable != nil && d.hasLed(rec) < provesFor:
 		return provesFor
 	default:
 		return 0
 	}
 }
 
-// proving reports whether an update has just handed over to the leader.
-func (d *decision) proving(rec Record) bool {
-	if rec.Kind != v1alpha1.KindHandover || rec.Reason != reasonUpdating || rec.Since.Writable == nil {
-		return false
+// updateFailed returns the failures with another one if the leadership or the handover that rec describes comes to nothing
+// now, in an update: the member with the new template is not elected, or is to be replaced before it has led for long. It does
+// not matter how it came to lead. These say nothing about the template: a member whose pod is gone or being deleted, and one
+// whose template has changed meanwhile.
+//
+// While the operator refrains from attempts anyway, another failure begins the same pause anew. Only attempts of the update
+// lengthen it.
+func (d *decision) updateFailed(rec Record) *LeadFailures {
+	f, m := d.updateFailures(rec), d.Members[rec.Leader.Member]
+	if rec.Phase == PhaseFencing && rec.Kind == v1alpha1.KindHandover {
+		m = d.Members[rec.Target]
 	}
-	led := d.now.Sub(rec.Since.Writable.Time)
-	return led >= 0 && led < provesFor
-}
-
-// updateFailed returns the failures with another one if the handover of an update that rec describes comes to nothing now:
-// its target is not elected, or is to be replaced before it has led for long. A target whose template has changed meanwhile
-// says nothing about the new one.
-func (d *decision) updateFailed(rec Record) *UpdateFailures {
-	f, m := d.updateFailures(rec), d.Members[rec.Target]
-	if rec.Kind != v1alpha1.KindHandover || rec.Reason != reasonUpdating || rec.Phase != PhaseFencing && rec.Leader.Member != rec.Target ||
-		d.lasted(rec) || d.Outdated(m) {
+	if m.Pod == nil || m.Pod.Deleting || d.Outdated(m) || d.lasted(rec) || !d.updates(rec) {
 		return f
 	}
-	next := UpdateFailures{InARow: 1, Member: rec.Target, Template: d.template(m), At: *d.micro()}
+	next := LeadFailures{InARow: 1, Member: m.Name, Template: d.template(m), At: *d.micro()}
 	if f != nil {
-		next.InARow += f.InARow
+		next.InARow = f.InARow
+		if d.updateRests(rec) == 0 {
+			next.InARow++
+		}
 	}
 	return &next
+}
+
+// updates reports whether rec describes a handover of an update, or members are still to be restarted for one.
+func (d *decision) updates(rec Record) bool {
+	return rec.Kind == v1alpha1.KindHandover && rec.Reason == reasonUpdating ||
+		slices.ContainsFunc(d.roster(rec), func(m Member) bool { return d.Outdated(m) && !m.Pod.Deleting })
 }
 
 // updateRests returns how long the operator still refrains from handing over to a member with the new template.
@@ -107,11 +121,16 @@ func (d *decision) updateRests(rec Record) time.Duration {
 	if f == nil {
 		return 0
 	}
-	ago := d.now.Sub(f.At.Time)
-	if ago < 0 { // another operator's clock
+	return f.rest(d.now, firstUpdateRest, lastUpdateRest, f.InARow)
+}
+
+// rest returns what is left now of the pause after n attempts that failed in a row; see doubled. There is none after 0.
+func (f LeadFailures) rest(now time.Time, first, last time.Duration, n int) time.Duration {
+	ago := now.Sub(f.At.Time)
+	if n == 0 || ago < 0 { // another operator's clock
 		return 0
 	}
-	return max(0, doubled(firstUpdateRest, lastUpdateRest, f.InARow)-ago)
+	return max(0, doubled(first, last, n)-ago)
 }
 
 // doubled returns the pause after n attempts that failed in a row, n >= 1: first after one, twice as long after each
@@ -123,12 +142,12 @@ func doubled(first, last time.Duration, n int) time.Duration {
 	return min(first, last)
 }
 
-func (f UpdateFailures) describe(rest time.Duration) string {
-	times := "The last handover of this update"
+func (f LeadFailures) describe(rest time.Duration) string {
+	times := "The last attempt"
 	if f.InARow > 1 {
-		times = fmt.Sprintf("The last %d handovers of this update", f.InARow)
+		times = fmt.Sprintf("The last %d attempts", f.InARow)
 	}
-	return fmt.Sprintf("%s failed: a member with the new template did not lead for %s (last: %s). See how it ended (kubectl describe pod %s, "+
+	return fmt.Sprintf("%s to let a member with the new template lead failed: it did not lead for %s (last: %s). See how it ended (kubectl describe pod %s, "+
 		"kubectl logs %s --previous), and correct the template or take the change back, which is acted on at once; otherwise the next attempt is in %s",
 		times, lastsAfter, f.Member, f.Member, f.Member, round(rest))
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/replicatedstore/replicatedstore/api/v1alpha1"
 	"github.com/replicatedstore/replicatedstore/controllers/decide"
 )
@@ -66,7 +68,7 @@ func TestAnImageThatEndsOnceItLeads(t *testing.T) {
 			}
 			for _, kind := range []string{v1alpha1.ConditionProgressing, v1alpha1.ConditionReady} {
 				c := w.condition(kind)
-				for _, words := range []string{leader + " leads and is to be restarted", "handovers of this update failed", "--previous", "correct the template"} {
+				for _, words := range []string{leader + " leads and is to be restarted", "to let a member with the new template lead failed", "--previous", "correct the template"} {
 					if c.Reason != v1alpha1.ReasonHandoverFailed || !strings.Contains(c.Message, words) {
 						t.Errorf("%s is %s, and %q is not said: %s", kind, c.Reason, words, c.Message)
 					}
@@ -136,6 +138,36 @@ func TestWhatEndsTheRestOfAnUpdate(t *testing.T) {
 		}
 		done()
 	})
+	t.Run("the former leader is away for a while", func(t *testing.T) {
+		w, done := failed(t)
+		ends := w.endsOnceItLeads("v2", 20*time.Second)
+		w.run(40*time.Second, func() {
+			ends()
+			w.cluster.Vanish("orders-1")
+		})
+		if w.pods["orders-1"].SpecHash != "v1" {
+			t.Error("the last member that can lead was restarted")
+		}
+		if f := w.rec().UpdateFailures; f == nil || f.InARow != 2 {
+			t.Errorf("nobody tried the template, and the record says %+v", f)
+		}
+		w.kubelet()
+		w.run(90 * time.Second)
+		done()
+	})
+	t.Run("the node of the former leader is cordoned", func(t *testing.T) {
+		w, _ := failed(t)
+		epoch, ends := w.rec().Epoch, w.endsOnceItLeads("v2", 0)
+		w.pods["orders-1"].Cordoned = true
+		w.run(time.Minute, ends)
+		if r := w.rec(); r.Epoch != epoch {
+			t.Errorf("leadership left for a member whose template failed: %+v", r)
+		}
+		w.run(3*time.Minute, ends) // one more attempt
+		if r := w.rec(); r.Leader.Member != "orders-1" || r.Epoch != epoch+2 || r.UpdateFailures == nil || r.UpdateFailures.InARow != 3 {
+			t.Errorf("%+v", r)
+		}
+	})
 	t.Run("a request", func(t *testing.T) {
 		w, done := failed(t)
 		w.leadBy("orders-2")
@@ -175,4 +207,104 @@ func TestATargetThatEndsBeforeItIsElected(t *testing.T) {
 	if r := w.rec(); r.Epoch != 2 || r.Leader.Member != "orders-1" || r.UpdateFailures == nil || o.plan.Reason != v1alpha1.ReasonHandoverFailed {
 		t.Errorf("%s: %s; %+v", o.plan.Reason, o.plan.Message, r)
 	}
+}
+
+// TestAnUpdateWaitsForWhoeverLeads: the former leader may be the only one that can lead. It is not restarted before the new
+// template has led for a while, however that came to lead, and is preferred once it has failed.
+func TestAnUpdateWaitsForWhoeverLeads(t *testing.T) {
+	for name, change := range map[string]func(*world){
+		"the former leader restarts":    func(w *world) { w.cluster.Crash("orders-3"); w.kubelet() },
+		"another one is asked for":      func(w *world) { w.ask("orders-1") },
+		"the former leader is cordoned": func(w *world) { w.pods["orders-3"].Cordoned = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := started(t, 3, 1)
+			w.leadBy("orders-3")
+			w.almostUpdated()
+			before := w.rec().Epoch
+			change(w)
+			w.run(150*time.Second, w.endsOnceItLeads("v2", 5*time.Second))
+			if w.pods["orders-3"].SpecHash != "v1" {
+				t.Errorf("the last member that can lead was restarted\n%s", w.tail())
+			}
+			// Attempts after 0 and 1 min, each of which costs two epochs.
+			if r := w.rec(); r.Leader.Member != "orders-3" || r.Phase != decide.PhaseStable || r.Epoch > before+4 || r.UpdateFailures == nil || r.UpdateFailures.InARow != 2 {
+				t.Errorf("%+v", r)
+			}
+		})
+	}
+}
+
+// almostUpdated gives everybody but orders-3 the template v2.
+func (w *world) almostUpdated() {
+	w.hash = "v2"
+	w.pods["orders-1"].SpecHash, w.pods["orders-2"].SpecHash = "v2", "v2"
+}
+
+// TestAnOrdinaryFailoverInAnUpdate: a new leader that is lost once, for a reason of its own, delays the update by one pause.
+func TestAnOrdinaryFailoverInAnUpdate(t *testing.T) {
+	w := started(t, 3, 1)
+	w.leadBy("orders-3")
+	w.almostUpdated()
+	w.until("a member with the new template leads", func() bool { return w.leads("orders-1") })
+	w.cluster.Vanish("orders-1")
+	w.until("another one leads", func() bool { return w.leads("orders-3") })
+	w.kubelet()
+	w.run(150*time.Second, func() {
+		if f := w.rec().UpdateFailures; f != nil && f.InARow != 1 {
+			t.Fatalf("%+v", f)
+		}
+	})
+	if w.pods["orders-3"].SpecHash != "v2" || w.ops[0].plan.State != decide.Stable {
+		t.Errorf("%v: %s", w.ops[0].plan.State, w.ops[0].plan.Message)
+	}
+}
+
+// TestFailoversWithoutAnUpdateCountNothing: only while members are to be restarted do lost leaders tell of a template.
+func TestFailoversWithoutAnUpdateCountNothing(t *testing.T) {
+	w := started(t, 3, 1)
+	ends := w.endsOnceItLeads("v1", 5*time.Second)
+	w.run(time.Minute, ends, func() {
+		if f := w.rec().UpdateFailures; f != nil {
+			t.Fatalf("%+v", f)
+		}
+	})
+	if e := w.rec().Epoch; e < 4 {
+		t.Fatalf("epoch %d: no leaders were lost", e)
+	}
+}
+
+// TestUpdatesWithAnOperatorWhoseClockIsAhead: the operator that noted since when the leader takes writes is gone. The wait is
+// a little longer if its clock was a little ahead, and not an hour longer if that was an hour ahead.
+func TestUpdatesWithAnOperatorWhoseClockIsAhead(t *testing.T) {
+	ahead := func(w *world, by time.Duration) {
+		r := w.rec()
+		r.Since.Writable = new(metav1.NewMicroTime(w.cluster.Now().Add(by)))
+		w.record = r.Encode()
+	}
+	t.Run("a little", func(t *testing.T) {
+		w := started(t, 3, 1)
+		w.leadBy("orders-3")
+		w.almostUpdated()
+		w.until("the update hands over", func() bool { return w.leads("orders-1") })
+		ahead(w, 5*time.Second)
+		w.run(9 * time.Second)
+		if w.pods["orders-3"].SpecHash != "v1" {
+			t.Error("the former leader was restarted at once")
+		}
+		w.until("everybody has the template", func() bool { return w.ops[0].plan.State == decide.Stable && w.pods["orders-3"].SpecHash == "v2" })
+	})
+	t.Run("an hour", func(t *testing.T) {
+		w := started(t, 3, 1)
+		w.leadBy("orders-3")
+		w.almostUpdated()
+		w.run(30*time.Second, w.endsOnceItLeads("v2", 0))
+		w.ask("orders-1")
+		w.until("the one asked for leads", func() bool { return w.leads("orders-1") && w.rec().UpdateFailures != nil })
+		ahead(w, time.Hour)
+		w.run(10 * time.Second)
+		if w.pods["orders-3"].SpecHash != "v2" {
+			t.Errorf("%v: %s", w.ops[0].plan.State, w.ops[0].plan.Message)
+		}
+	})
 }
