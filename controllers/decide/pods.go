@@ -82,7 +82,7 @@ func (d *decision) create(rec Record, s State, size int) []Action {
 // nobody else does so (see update), and the leader may be missing because of what that spec said. What the members promised
 // and hold is in their claims, so nothing is lost. Silence alone is not a reason: a member that replays its log is silent
 // too. While a leader is being chosen nobody is made to wait for a trial. Under a leader, a member that is to be reseeded is
-// reseeded first (see reseed).
+// reseeded first (see reseed), and nobody is remade while a leader with the new template has yet to show that it can lead.
 func (d *decision) cure(rec Record, s State, expendable map[string]bool) []Action {
 	if s == Fencing || s == Promoting || s == Suspecting {
 		return nil
@@ -90,7 +90,7 @@ func (d *decision) cure(rec Record, s State, expendable map[string]bool) []Actio
 	led := d.Members[rec.Leader.Member].leads(rec)
 	for _, m := range d.able(rec) {
 		switch {
-		case !d.curable(m) || m.Pod.Failed || m.lacksClaim() || expendable[m.Name] || led && m.Pod.Reseed || m.losesData():
+		case !d.curable(m) || m.Pod.Failed || m.lacksClaim() || expendable[m.Name] || led && (m.Pod.Reseed || d.proves(rec) > 0) || m.losesData():
 		case d.Trial.rests(m.Name) == 0:
 			return []Action{TryPod{m.Name, m.Ordinal}}
 		case d.Trial.Refused == "":

@@ -138,23 +138,27 @@ func TestWhatEndsTheRestOfAnUpdate(t *testing.T) {
 		}
 		done()
 	})
-	t.Run("the former leader is away for a while", func(t *testing.T) {
-		w, done := failed(t)
-		ends := w.endsOnceItLeads("v2", 20*time.Second)
-		w.run(40*time.Second, func() {
-			ends()
-			w.cluster.Vanish("orders-1")
+	for what, trouble := range map[string]string{"is away for a while": "", "ends again and again for a while": "CrashLoopBackOff"} {
+		t.Run("the former leader "+what, func(t *testing.T) {
+			w, done := failed(t)
+			ends := w.endsOnceItLeads("v2", 20*time.Second)
+			w.run(40*time.Second, func() {
+				ends()
+				w.cluster.Vanish("orders-1")
+				w.pods["orders-1"].Trouble = trouble
+			})
+			if w.pods["orders-1"].SpecHash != "v1" {
+				t.Error("the last member that can lead was restarted")
+			}
+			if f := w.rec().UpdateFailures; f == nil || f.InARow != 2 {
+				t.Errorf("nobody tried the template, and the record says %+v", f)
+			}
+			w.pods["orders-1"].Trouble = ""
+			w.kubelet()
+			w.run(90 * time.Second)
+			done()
 		})
-		if w.pods["orders-1"].SpecHash != "v1" {
-			t.Error("the last member that can lead was restarted")
-		}
-		if f := w.rec().UpdateFailures; f == nil || f.InARow != 2 {
-			t.Errorf("nobody tried the template, and the record says %+v", f)
-		}
-		w.kubelet()
-		w.run(90 * time.Second)
-		done()
-	})
+	}
 	t.Run("the node of the former leader is cordoned", func(t *testing.T) {
 		w, _ := failed(t)
 		epoch, ends := w.rec().Epoch, w.endsOnceItLeads("v2", 0)
