@@ -1,6 +1,8 @@
 package resp_test
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -68,6 +70,51 @@ func TestALongValueIsReadAheadOnce(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Commands that need no more of a long value than its type, length or expiry do not read it from the disk while others wait. They neither
+// count as reading it, nor are they refused.
+func TestHeadsOfLongValuesAreReadAheadOnce(t *testing.T) {
+	const many = 300 // together they would read more than a transaction may
+	for _, c := range []struct{ text, reply string }{
+		{"STRLEN long", ":8388608"}, {"TYPE long", "+string"}, {"TTL long", ":-1"}, {"PEXPIRETIME long", ":-1"}, {"EXISTS long", ":1"},
+		{"MEMORY USAGE long", ":8388629"}, {"OBJECT REFCOUNT long", ":1"}, {"OBJECT ENCODING long", "$3 raw"}, {"SETNX long x", ":0"}, {"SET long x NX", "$-1"},
+	} {
+		t.Run(c.text, func(t *testing.T) {
+			n, reads := readCounter(t, resp.Options{})
+			w := dial(t, n.Addr)
+			for _, commands := range []int{50, many} {
+				w.send("MULTI", strings.Repeat(c.text+"\r\n", commands)+"PING")
+				w.expect("+OK")
+				w.expect(slices.Repeat([]string{"+QUEUED"}, commands+1)...)
+				w.do("EXEC", fmt.Sprintf("*%d", commands+1))
+				w.expect(append(slices.Repeat(strings.Fields(c.reply), commands), "+PONG")...)
+			}
+			w.send("SET other 1", strings.Repeat(c.text+"\r\n", 60)+"PING")
+			w.expect("+OK")
+			w.expect(append(slices.Repeat(strings.Fields(c.reply), 60), "+PONG")...)
+			if got := reads.Load(); got > 25 {
+				t.Errorf("%d reads of the disk", got)
+			}
+		})
+	}
+}
+
+// A WATCH of one long key that is named again and again reads it once.
+func TestWatchOfOneLongKeyManyTimes(t *testing.T) {
+	n, reads := readCounter(t, resp.Options{})
+	w := dial(t, n.Addr)
+	watch := append([]string{"WATCH"}, slices.Repeat([]string{"long"}, 10_000)...)
+	if _, err := w.nc.Write(encoded(watch...)); err != nil {
+		t.Fatal(err)
+	}
+	w.expect("+OK")
+	if got := reads.Load(); got > 25 {
+		t.Errorf("%d reads of the disk", got)
+	}
+	dial(t, n.Addr).do("APPEND long x", ":8388609")
+	w.send("MULTI", "PING", "EXEC")
+	w.expect("+OK", "+QUEUED", "*-1")
 }
 
 // What makes a reply too long to be sent is not read any further.
