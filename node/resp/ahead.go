@@ -144,17 +144,20 @@ func readsFirst(options [][]byte) bool {
 	})
 }
 
-// mostRead bounds what one transaction may read of values that it copies, in bytes: nobody else can write in the meantime. It is more than
-// the longest replies and the longest entry together, unless client-output-buffer-limit was raised.
-const mostRead = 2 << 30
+// defaultMostRead bounds what one transaction may read of values that it copies, in bytes: nobody else can write in the meantime. It is
+// more than the longest replies and the longest entry together, unless client-output-buffer-limit was raised.
+const defaultMostRead = 2 << 30
 
 const errReads = "ERR its commands read more than 2 GiB of values, which would hold up other clients; split it"
 
-// errReadMore is the fault of a transaction that turns out to read more than mostRead, because values have become longer since they were read
-// ahead.
+// errReadMore is the fault of a transaction that turns out to read more than Server.mostRead, because values have become longer since they were
+// read ahead.
 var errReadMore = errors.New(errReads)
 
-// prefetchAll is prefetch for all commands of t. It ends early if they read more than mostRead.
+// readsTooMuch reports whether a transaction that needs n must not be run.
+func (r *round) readsTooMuch(n need) bool { return int64(n.size) > r.srv.mostRead.Load() }
+
+// prefetchAll is prefetch for all commands of t. It ends early if they read too much.
 func (r *round) prefetchAll(t *transaction) (n need) {
 	reads := 0
 	for i := range t.jobs {
@@ -164,7 +167,7 @@ func (r *round) prefetchAll(t *transaction) (n need) {
 		r.foresight = r.seq.Foresee()
 	}
 	for i := range t.jobs {
-		if n.size > mostRead {
+		if r.readsTooMuch(n) {
 			return n
 		}
 		if t.jobs[i].cmd.onData() {

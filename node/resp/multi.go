@@ -105,7 +105,7 @@ func (r *round) exec(i int) bool {
 	case r.seq != nil:
 		r.from = i
 		n := r.prefetchAll(t)
-		if n.size > mostRead {
+		if r.readsTooMuch(n) {
 			r.aheadEnd()
 			r.answer(j, func() { r.reject(errReads) })
 			break
@@ -219,7 +219,7 @@ func (r *round) execQueued(t *transaction, ready []prepared) {
 		copies := r.call.copies()
 		q.cmd.run(&r.call)
 		r.call.forget(copies)
-		if b := r.call.batch; b != nil && b.Read() > mostRead {
+		if b := r.call.batch; b != nil && b.Read() > r.srv.mostRead.Load() {
 			r.call.fault = cmp.Or(r.call.fault, errReadMore)
 		}
 		if r.call.fault != nil || r.call.tx != nil && r.call.tx.Refused() {
