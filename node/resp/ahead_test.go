@@ -97,17 +97,20 @@ func TestHeadsOfLongValuesAreReadAheadOnce(t *testing.T) {
 		{"SET long x NX", "$-1"},
 	} {
 		t.Run(c.text, func(t *testing.T) {
+			w.t = t
 			exec(slices.Repeat([]string{c.text}, 50), slices.Repeat(strings.Fields(c.reply), 50))
 			few(t)
 		})
 		all, allReplies = append(all, slices.Repeat([]string{c.text}, 6)...), append(allReplies, slices.Repeat(strings.Fields(c.reply), 6)...)
 	}
 	t.Run("in a batch", func(t *testing.T) {
+		w.t = t
 		w.send(append([]string{"SET other 1"}, all...)...)
 		w.expect(append([]string{"+OK"}, allReplies...)...)
 		few(t)
 	})
 	t.Run("with a foresight", func(t *testing.T) {
+		w.t = t
 		exec(slices.Concat(all, all), slices.Concat(allReplies, allReplies))
 		few(t)
 	})
