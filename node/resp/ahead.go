@@ -1,6 +1,11 @@
 package resp
 
-import "github.com/replicatedstore/replicatedstore/node/store"
+import (
+	"errors"
+	"slices"
+
+	"github.com/replicatedstore/replicatedstore/node/store"
+)
 
 // prefetch reads what j will need into memory before the sequencer is locked, and returns how much memory the evaluation takes. A hasty
 // round does not read: it sets stuck if something is not in memory.
@@ -11,7 +16,7 @@ func (r *round) prefetch(j *job) (n need) {
 		return n
 	}
 	keys, _ := j.cmd.keysOf(j.args)
-	copies := j.cmd.copies()
+	copies := j.cmd.copies(j.args)
 	for _, k := range keys {
 		if r.conn.killed.Load() {
 			return n
@@ -65,28 +70,41 @@ func (j *job) many() bool { return len(j.args) > manyKeys && j.reads() > manyKey
 
 // reads returns an upper bound on the number of keys that the job reads.
 func (j *job) reads() int {
-	if !j.cmd.onData() || j.cmd.blind(j.args) {
+	if !j.cmd.onData() && j.cmd.name != "watch" || j.cmd.blind(j.args) {
 		return 0
 	}
 	return len(j.args) - 1
 }
 
+// longValue is what is known of a value above largeBuffer that was read ahead.
+type longValue struct {
+	size int  // bytes
+	head bool // it was read for a command that needs no more than its head, and so put into the foresight
+}
+
 // ahead reads key ahead of the batch, through the foresight if there is one. It returns the value's size in bytes, and whether it was in
 // memory already.
+//
+// Long values are not kept in memory. A command that needs only the head of one finds it in a foresight, which is made if need be.
 func (r *round) ahead(key []byte, withData bool) (size int, resident bool) {
-	if size, seen := r.long[string(key)]; seen {
-		return size, true
+	before, seen := r.long[string(key)]
+	if seen && (withData || before.head) {
+		return before.size, true
+	}
+	if size = before.size; !seen && r.foresight == nil {
+		size, resident = r.seq.Prefetch(key)
+	}
+	if !withData && size > largeBuffer && r.foresight == nil {
+		r.foresight = r.seq.Foresee()
 	}
 	if r.foresight != nil {
 		size, resident = r.foresight.Prefetch(key, withData)
-	} else {
-		size, resident = r.seq.Prefetch(key)
 	}
 	if size > largeBuffer {
 		if r.long == nil {
-			r.long = map[string]int{}
+			r.long = map[string]longValue{}
 		}
-		r.long[string(key)] = size
+		r.long[string(key)] = longValue{size, !withData}
 	}
 	return size, resident
 }
@@ -111,7 +129,7 @@ func (r *round) aheadEnd() {
 func (c *command) blind(args [][]byte) bool {
 	switch c.name {
 	case "set":
-		return len(args) == 3
+		return len(args) == 3 || !readsFirst(args[3:])
 	case "mset", "setex", "psetex":
 		return true
 	default:
@@ -119,7 +137,27 @@ func (c *command) blind(args [][]byte) bool {
 	}
 }
 
-// prefetchAll is prefetch for all commands of t.
+// readsFirst reports whether SET with these options reads the key.
+func readsFirst(options [][]byte) bool {
+	return slices.ContainsFunc(options, func(arg []byte) bool {
+		return is(arg, "NX") || is(arg, "XX") || is(arg, "GET") || is(arg, "KEEPTTL")
+	})
+}
+
+// defaultMostRead bounds what one transaction may read of values that it copies, in bytes: nobody else can write in the meantime. It is
+// more than the longest replies and the longest entry together, unless client-output-buffer-limit was raised.
+const defaultMostRead = 2 << 30
+
+const errReads = "ERR its commands read more than 2 GiB of values, which would hold up other clients; split it"
+
+// errReadMore is the fault of a transaction that turns out to read more than Server.mostRead, because values have become longer since they were
+// read ahead.
+var errReadMore = errors.New(errReads)
+
+// readsTooMuch reports whether a transaction that needs n must not be run.
+func (r *round) readsTooMuch(n need) bool { return int64(n.size) > r.srv.mostRead.Load() }
+
+// prefetchAll is prefetch for all commands of t. It ends early if they read too much.
 func (r *round) prefetchAll(t *transaction) (n need) {
 	reads := 0
 	for i := range t.jobs {
@@ -129,6 +167,9 @@ func (r *round) prefetchAll(t *transaction) (n need) {
 		r.foresight = r.seq.Foresee()
 	}
 	for i := range t.jobs {
+		if r.readsTooMuch(n) {
+			return n
+		}
 		if t.jobs[i].cmd.onData() {
 			n = n.and(r.prefetch(&t.jobs[i]))
 		}

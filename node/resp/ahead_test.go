@@ -1,6 +1,8 @@
 package resp_test
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -68,6 +70,67 @@ func TestALongValueIsReadAheadOnce(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Commands that need no more of a long value than its type, length or expiry do not read it from the disk while others wait. They neither
+// count as reading it, nor are they refused.
+func TestHeadsOfLongValuesAreReadAheadOnce(t *testing.T) {
+	n, reads := readCounter(t, resp.Options{})
+	n.Server.ReadAtMost(100 << 20)
+	w := dial(t, n.Addr)
+	exec := func(commands, replies []string) {
+		t.Helper()
+		w.send(slices.Concat([]string{"MULTI"}, commands, []string{"EXEC"})...)
+		w.expect("+OK")
+		w.expect(slices.Repeat([]string{"+QUEUED"}, len(commands))...)
+		w.expect(append([]string{fmt.Sprintf("*%d", len(commands))}, replies...)...)
+	}
+	few := func(t *testing.T) {
+		if got := reads.Swap(0); got > 25 {
+			t.Errorf("%d reads of the disk", got)
+		}
+	}
+	var all, allReplies []string
+	for _, c := range []struct{ text, reply string }{
+		{"STRLEN long", ":8388608"}, {"TYPE long", "+string"}, {"TTL long", ":-1"}, {"PEXPIRETIME long", ":-1"}, {"EXISTS long", ":1"},
+		{"MEMORY USAGE long", ":8388629"}, {"OBJECT REFCOUNT long", ":1"}, {"OBJECT ENCODING long", "$3 raw"}, {"SETNX long x", ":0"},
+		{"SET long x NX", "$-1"},
+	} {
+		t.Run(c.text, func(t *testing.T) {
+			w.t = t
+			exec(slices.Repeat([]string{c.text}, 50), slices.Repeat(strings.Fields(c.reply), 50))
+			few(t)
+		})
+		all, allReplies = append(all, slices.Repeat([]string{c.text}, 6)...), append(allReplies, slices.Repeat(strings.Fields(c.reply), 6)...)
+	}
+	t.Run("in a batch", func(t *testing.T) {
+		w.t = t
+		w.send(append([]string{"SET other 1"}, all...)...)
+		w.expect(append([]string{"+OK"}, allReplies...)...)
+		few(t)
+	})
+	t.Run("with a foresight", func(t *testing.T) {
+		w.t = t
+		exec(slices.Concat(all, all), slices.Concat(allReplies, allReplies))
+		few(t)
+	})
+}
+
+// A WATCH of one long key that is named again and again reads it once.
+func TestWatchOfOneLongKeyManyTimes(t *testing.T) {
+	n, reads := readCounter(t, resp.Options{})
+	w := dial(t, n.Addr)
+	watch := append([]string{"WATCH"}, slices.Repeat([]string{"long"}, 10_000)...)
+	if _, err := w.nc.Write(encoded(watch...)); err != nil {
+		t.Fatal(err)
+	}
+	w.expect("+OK")
+	if got := reads.Load(); got > 25 {
+		t.Errorf("%d reads of the disk", got)
+	}
+	dial(t, n.Addr).do("APPEND long x", ":8388609")
+	w.send("MULTI", "PING", "EXEC")
+	w.expect("+OK", "+QUEUED", "*-1")
 }
 
 // What makes a reply too long to be sent is not read any further.

@@ -231,10 +231,13 @@ func (r *round) makeRoom(u *upstream) func(n int) {
 	}
 }
 
-// copies reports whether the values at the command's keys may become part of its reply or of what it writes.
-func (c *command) copies() bool {
+// copies reports whether the command copies the values at its keys, to reply with them or with a part of them, or to write them.
+func (c *command) copies(args [][]byte) bool {
 	switch c.name {
-	case "del", "unlink", "exists", "touch", "msetnx":
+	case "set":
+		return c.tells(args)
+	case "del", "unlink", "exists", "touch", "setnx", "msetnx", "watch", "strlen", "type", "ttl", "pttl", "expiretime", "pexpiretime",
+		"object|encoding", "object|freq", "object|idletime", "object|refcount", "memory|usage":
 		return false
 	default:
 		return true

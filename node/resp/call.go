@@ -62,6 +62,33 @@ func (c *call) get(key []byte) (v store.Value, found, ok bool) {
 	return v, found, true
 }
 
+// head is get without the value's data: it returns the data's length in bytes instead, and copies nothing.
+func (c *call) head(key []byte) (v store.Value, size int, found, ok bool) {
+	if v, size, found, ok = c.peek(key); ok {
+		c.srv.stats.lookup(found)
+	}
+	return v, size, found, ok
+}
+
+// peek is head without being counted, for commands that get the value afterwards if they need it.
+func (c *call) peek(key []byte) (v store.Value, size int, found, ok bool) {
+	if c.fault != nil || c.gone() {
+		return v, 0, false, false
+	}
+	switch {
+	case c.tx != nil:
+		v, size, found, c.fault = c.tx.Head(key)
+	case c.batch != nil:
+		v, size, found, c.fault = c.batch.Head(key)
+	default:
+		found, c.fault = c.view.Read(key, func(val store.Value) {
+			v, size = val, len(val.Data)
+			v.Data = nil
+		})
+	}
+	return v, size, found, c.fault == nil
+}
+
 // copies returns how many bytes of values that were read inside the sequencer are kept for the handler.
 func (c *call) copies() int {
 	if c.batch == nil {

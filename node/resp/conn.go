@@ -311,6 +311,9 @@ func (r *round) flush() error {
 	}
 	c.hold(false) // a client that is slow to take its replies must not hold up others
 	took, err := c.deliver(r.out.buf)
+	if c.parts != nil || c.multi != nil || c.watched != nil {
+		c.touch() // it was not silent while it took its replies
+	}
 	if took || cap(r.out.buf) > keptReplies {
 		r.out.buf = takeBuffer(0)
 	}

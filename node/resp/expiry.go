@@ -32,6 +32,12 @@ func (c *call) expire(unit, base int64) {
 	}
 	when = when*unit + base
 	key := c.args[1]
+	if cond != 0 { // maybe nothing is written, so the value is not copied yet
+		if v, _, found, ok := c.peek(key); ok && (!found || !cond.allows(v.ExpireAt, when)) {
+			c.w.integer(0)
+			return
+		}
+	}
 	v, found, ok := c.get(key)
 	if !ok {
 		return
@@ -98,7 +104,7 @@ func pexpiretime(c *call) { c.remaining(0, 1) }
 // remaining answers with the time until the key expires, from base (unix ms) on, in units of unit ms, rounded to the nearest. It answers -1
 // if the key never expires and -2 if there is no such key.
 func (c *call) remaining(base, unit int64) {
-	v, found, ok := c.get(c.args[1])
+	v, _, found, ok := c.head(c.args[1])
 	switch {
 	case !ok:
 	case !found:
@@ -113,7 +119,8 @@ func (c *call) remaining(base, unit int64) {
 }
 
 func persist(c *call) {
-	v, found, ok := c.get(c.args[1])
+	key := c.args[1]
+	v, _, found, ok := c.peek(key)
 	if !ok {
 		return
 	}
@@ -121,7 +128,10 @@ func persist(c *call) {
 		c.w.integer(0)
 		return
 	}
+	if v, _, ok = c.get(key); !ok {
+		return
+	}
 	v.ExpireAt = 0
-	c.put(c.args[1], v)
+	c.put(key, v)
 	c.w.integer(1)
 }

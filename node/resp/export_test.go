@@ -52,6 +52,9 @@ func (s *Server) LeaveLater(d time.Duration) { s.astrayWait.Store(int64(d)) }
 // RestUpstreams sets how long clients may be silent before their connections to the leader are closed.
 func (s *Server) RestUpstreams(d time.Duration) { s.upstreamRest.Store(int64(d)) }
 
+// ReadAtMost sets how many bytes of values a transaction may read.
+func (s *Server) ReadAtMost(n int) { s.mostRead.Store(int64(n)) }
+
 // SameStore exports sameStore.
 var SameStore = sameStore
 

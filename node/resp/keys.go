@@ -56,7 +56,7 @@ func (c *call) countExisting() {
 }
 
 func typeOf(c *call) {
-	if v, _, ok := c.get(c.args[1]); ok {
+	if v, _, _, ok := c.head(c.args[1]); ok {
 		c.w.simple(v.Type.String())
 	}
 }

@@ -104,7 +104,13 @@ func (r *round) exec(i int) bool {
 		r.answer(j, func() { r.out.nullArray() }) // keys were watched at another leader before this member became one
 	case r.seq != nil:
 		r.from = i
-		if !r.admit(i, r.prefetchAll(t)) {
+		n := r.prefetchAll(t)
+		if r.readsTooMuch(n) {
+			r.aheadEnd()
+			r.answer(j, func() { r.reject(errReads) })
+			break
+		}
+		if !r.admit(i, n) {
 			r.aheadEnd()
 			return r.from > i
 		}
@@ -189,10 +195,11 @@ func (r *round) execBatch(b *store.Batch, j *job, t *transaction, ready []prepar
 	r.finish(at, kind)
 }
 
-// execQueued runs the commands of t on the data source that is set in call, and writes the array of replies. It ends early on a fault, or
-// once the store is going to refuse the transaction as a whole: further commands would only occupy the sequencer. Replies that are too long
-// do not end it, because the transaction is written as a whole all the same. But then it skips commands that only read, because nobody
-// will see their replies. As in Redis, a HELLO counts for the replies after its own. If execQueued ends early, none has counted.
+// execQueued runs the commands of t on the data source that is set in call, and writes the array of replies. It ends early on a fault, and
+// once the store is going to refuse the transaction as a whole: further commands would only occupy the sequencer. Having read too much is a
+// fault, too. Replies that are too long do not end it, because the transaction is written as a whole all the same. But then it skips
+// commands that only read, because nobody will see their replies. As in Redis, a HELLO counts for the replies after its own. If
+// execQueued ends early, none has counted.
 func (r *round) execQueued(t *transaction, ready []prepared) {
 	before := r.out.resp3
 	r.out.array(len(t.jobs))
@@ -212,6 +219,9 @@ func (r *round) execQueued(t *transaction, ready []prepared) {
 		copies := r.call.copies()
 		q.cmd.run(&r.call)
 		r.call.forget(copies)
+		if b := r.call.batch; b != nil && b.Read() > r.srv.mostRead.Load() {
+			r.call.fault = cmp.Or(r.call.fault, errReadMore)
+		}
 		if r.call.fault != nil || r.call.tx != nil && r.call.tx.Refused() {
 			r.speak(before)
 			return

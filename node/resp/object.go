@@ -19,6 +19,11 @@ func encoding(data []byte) string {
 }
 
 func objectEncoding(c *call) {
+	if _, size, _, ok := c.peek(c.args[2]); ok && size > maxEmbedded {
+		c.srv.stats.lookup(true)
+		c.w.text("raw")
+		return
+	}
 	v, found, ok := c.get(c.args[2])
 	switch {
 	case !ok:
@@ -74,11 +79,11 @@ func memoryUsage(c *call) {
 			return
 		}
 	}
-	v, found, ok := c.get(c.args[2])
+	_, size, found, ok := c.head(c.args[2])
 	switch {
 	case !ok:
 	case found:
-		c.w.integer(int64(storedOverhead + len(c.args[2]) + len(v.Data)))
+		c.w.integer(int64(storedOverhead + len(c.args[2]) + size))
 	default:
 		c.w.null()
 	}

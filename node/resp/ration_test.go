@@ -3,6 +3,7 @@ package resp
 import (
 	"context"
 	"math"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,6 +21,28 @@ func (r *ration) taker(n int) taker {
 	go func() { t.got <- r.take(ctx, n, t.got) }()
 	synctest.Wait()
 	return t
+}
+
+// A holding may be from before its connection gave back what it had. Whoever holds nothing keeps nothing from anybody.
+func TestWhoHoldsNothingIsNotCutOff(t *testing.T) {
+	now := time.Now()
+	s, err := New(nil, Options{Now: func() time.Time { return now }, MaxLarge: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &conn{srv: s}
+	c.nc, _ = net.Pipe()
+	p := s.ration.try(1000, c)
+	was := s.ration.holdingOf(c)
+	s.ration.give(p)
+	now = now.Add(2 * mostSilence)
+	if s.cutOffIfSlow(was); c.killed.Load() {
+		t.Error("it holds nothing")
+	}
+	s.ration.try(1000, c)
+	if s.cutOffIfSlow(was); !c.killed.Load() {
+		t.Error("it holds 1000 bytes, and is silent")
+	}
 }
 
 // waits reports whether the taker still waits once all goroutines are blocked.

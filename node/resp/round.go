@@ -48,12 +48,12 @@ type round struct {
 	marks   []mark
 	ctx     context.Context // bounds the wait for ticket; nil before the first batch
 
-	step      func(*store.Batch) // the method value inBatch, bound once so that a batch allocates no closure
-	from, end int                // jobs[from:end] form the batch; from advances as they are executed
-	inside    bool               // the sequencer is locked for this round
-	foresight *store.Foresight   // for the next batch; may be nil
-	long      map[string]int     // sizes, in bytes, of the long values that were read ahead for the next batch
-	errors    uint64             // number of error replies before the current command
+	step      func(*store.Batch)   // the method value inBatch, bound once so that a batch allocates no closure
+	from, end int                  // jobs[from:end] form the batch; from advances as they are executed
+	inside    bool                 // the sequencer is locked for this round
+	foresight *store.Foresight     // for the next batch; may be nil
+	long      map[string]longValue // the long values that were read ahead for the next batch
+	errors    uint64               // number of error replies before the current command
 	lastTick  time.Time
 	started   time.Time
 	executed  int // commands since started
@@ -367,9 +367,12 @@ func (r *round) replaceFault(at int) bool {
 		return false
 	}
 	r.out.rewind(at)
-	if errors.Is(err, store.ErrClosed) {
+	switch {
+	case errors.Is(err, store.ErrClosed):
 		r.out.fail(errLoading)
-	} else {
+	case errors.Is(err, errReadMore):
+		r.out.fail(execAborted(errReads))
+	default:
 		r.out.fail("ERR could not read the data: " + err.Error())
 	}
 	return true

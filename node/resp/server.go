@@ -33,6 +33,7 @@ type Server struct {
 	keepAlive     atomic.Int64 // TCP keepalive period of new connections; 0: off
 	astrayWait    atomic.Int64 // defaultAstrayWait, except in tests
 	upstreamRest  atomic.Int64 // defaultUpstreamRest, except in tests
+	mostRead      atomic.Int64 // defaultMostRead, except in tests
 
 	stopping atomic.Bool
 	ctx      context.Context // canceled when connections are closed without grace
@@ -71,6 +72,7 @@ func New(b Backend, o Options) (*Server, error) {
 	s.keepAlive.Store(int64(defaultKeepAlive))
 	s.astrayWait.Store(int64(defaultAstrayWait))
 	s.upstreamRest.Store(int64(defaultUpstreamRest))
+	s.mostRead.Store(defaultMostRead)
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.blockCtx, s.unblock = context.WithCancel(s.ctx)
 	s.config = s.params()

@@ -14,8 +14,12 @@ const mostSilence = 5 * time.Second
 // that stop in the middle of a request would keep the memory for long requests from everybody else.
 func (s *Server) cutOffIfSlow(h holding) {
 	c, ok := h.who.(*conn)
-	// h may be from before a wait of the connection that has ended since, and that is excused before slow sees its end.
-	if ok && c.slow(h) && c.slow(s.ration.holdingOf(c)) {
+	if !ok || !c.slow(h) {
+		return
+	}
+	// h may be from before the connection gave back what it had, or from before a wait of it that has ended since, and that is excused
+	// before slow sees its end.
+	if now := s.ration.holdingOf(c); now.n > 0 && c.slow(now) {
 		c.kill("other clients wait for the memory that its request takes")
 	}
 }

@@ -135,7 +135,12 @@ func (c *call) setWithTTL(o setOptions) {
 }
 
 func strlen(c *call) {
-	if v, _, ok := c.getString(c.args[1]); ok {
-		c.w.integer(int64(len(v.Data)))
+	v, size, found, ok := c.head(c.args[1])
+	switch {
+	case !ok:
+	case found && v.Type != store.TypeString:
+		c.w.fail(errWrongType)
+	default:
+		c.w.integer(int64(size))
 	}
 }

@@ -1,6 +1,10 @@
 package resp
 
-import "math"
+import (
+	"math"
+
+	"github.com/replicatedstore/replicatedstore/node/store"
+)
 
 type setFlag uint16
 
@@ -118,11 +122,7 @@ func set(c *call) {
 		c.w.ok()
 		return
 	}
-	read := c.get
-	if o.flags&setGet != 0 {
-		read = c.replyString
-	}
-	old, found, ok := read(key)
+	old, found, ok := c.old(key, o)
 	if !ok {
 		return
 	}
@@ -139,6 +139,15 @@ func set(c *call) {
 	if o.flags&setGet == 0 {
 		c.w.ok()
 	}
+}
+
+// old returns what SET has to know of the value before. With GET, that value is the reply.
+func (c *call) old(key []byte, o setOptions) (v store.Value, found, ok bool) {
+	if o.flags&setGet != 0 {
+		return c.replyString(key)
+	}
+	v, _, found, ok = c.head(key)
+	return v, found, ok
 }
 
 func getex(c *call) {

@@ -80,18 +80,17 @@ func watch(c *call) {
 		return
 	}
 	for _, key := range c.args[1:] {
-		copies := c.copies()
-		v, _, ok := c.get(key)
+		if _, again := w.expiries[string(key)]; again {
+			continue
+		}
+		v, _, _, ok := c.head(key)
 		if !ok {
 			return
 		}
-		c.forget(copies)
-		if _, again := w.expiries[string(key)]; !again {
-			name := string(key)
-			w.expiries[name] = v.ExpireAt
-			w.bytes += len(name) + watchedKey
-			c.srv.watches.add(name, c.conn)
-		}
+		name := string(key)
+		w.expiries[name] = v.ExpireAt
+		w.bytes += len(name) + watchedKey
+		c.srv.watches.add(name, c.conn)
 	}
 	c.w.ok()
 }

@@ -14,6 +14,7 @@ type Batch struct {
 	bytes   int64                // bytes in flight when the batch began
 	open    bool                 // between Begin and End or Discard
 	scratch []byte               // copies of values read from applied state; reused
+	read    int64                // see Read
 }
 
 // maxScratch is how much scratch memory is kept between batches.
@@ -50,7 +51,7 @@ func (s *Sequencer) Evaluate(ctx context.Context, f func(*Batch)) (Ticket, error
 	b := &s.batch
 	defer b.finish()
 	b.tx.now = s.clock.now()
-	b.before, b.bytes = s.tail, s.bytes
+	b.before, b.bytes, b.read = s.tail, s.bytes, 0
 	f(b)
 	if b.open {
 		panic("store: Run's function left a transaction open")
@@ -87,6 +88,10 @@ func (b *Batch) Copies() int { return len(b.scratch) }
 
 // Forget drops the newest copies until only left bytes remain. Values that Get has returned since then become invalid.
 func (b *Batch) Forget(left int) { b.scratch = b.scratch[:min(left, len(b.scratch))] }
+
+// Read returns how many bytes of values the batch has copied, or has read from the database, so far. It tells for how
+// long reads have held the lock. Values that are in flight count nothing.
+func (b *Batch) Read() int64 { return b.read }
 
 // Now returns the leader time of the batch (unix ms); expiry is judged by it.
 func (b *Batch) Now() int64 { return b.tx.now }
@@ -141,8 +146,17 @@ func (b *Batch) Use(f *Foresight) { b.tx.s.foreseen = f }
 
 // Exists reports, outside of a transaction, whether key has a value; see Tx.Exists.
 func (b *Batch) Exists(key []byte) (bool, error) {
-	v, found, err := b.tx.s.currentHead(key)
-	return found && err == nil && !v.expired(b.tx.now), err
+	_, _, found, err := b.Head(key)
+	return found, err
+}
+
+// Head reads outside of a transaction; see Tx.Head.
+func (b *Batch) Head(key []byte) (v Value, size int, found bool, err error) {
+	v, size, found, err = b.tx.s.currentHead(key)
+	if err != nil || !found || v.expired(b.tx.now) {
+		return Value{}, 0, false, err
+	}
+	return v, size, true, nil
 }
 
 // Get reads outside of a transaction; see Tx.Get.
@@ -159,37 +173,48 @@ func (s *Sequencer) current(key []byte) (v Value, found bool, err error) {
 	if p, known := s.overlay.get(key); known {
 		return p.value, p.present, nil
 	}
-	found, err = s.stored(key, true, func(val Value) {
+	use := func(val Value) {
 		scratch := append(s.batch.scratch, val.Data...)
 		v = val
 		v.Data = tail(scratch, len(val.Data))
 		s.batch.scratch = scratch
-	})
-	return v, found, err
-}
-
-// currentHead is current without the value's data, and copies nothing.
-func (s *Sequencer) currentHead(key []byte) (v Value, found bool, err error) {
-	if p, known := s.overlay.get(key); known {
-		v, found = p.value, p.present
-	} else {
-		found, err = s.stored(key, false, func(val Value) { v = val })
+		s.batch.read += int64(len(val.Data))
 	}
-	v.Data = nil
-	return v, found, err
-}
-
-// stored is Machine.stored with the batch's foresight. Unless withData, a foreseen value may lack its data.
-func (s *Sequencer) stored(key []byte, withData bool, use func(Value)) (found bool, err error) {
 	found, known, err := s.m.remembered(key, use)
 	if known || err != nil {
-		return found, err
+		return v, found, err
 	}
-	if e, known := s.foreseen.find(key, withData); known {
+	if e, known := s.foreseen.find(key, true); known {
 		if e.found {
 			use(e.value)
 		}
-		return e.found, nil
+		return v, e.found, nil
 	}
-	return s.m.fetch(key, use)
+	found, err = s.m.fetch(key, use)
+	return v, found, err
+}
+
+// currentHead is current with the length of the value's data, in bytes, in place of the data. It copies nothing.
+func (s *Sequencer) currentHead(key []byte) (v Value, size int, found bool, err error) {
+	if p, known := s.overlay.get(key); known {
+		v, size = p.value, len(p.value.Data)
+		v.Data = nil
+		return v, size, p.present, nil
+	}
+	use := func(val Value) {
+		v, size = val, len(val.Data)
+		v.Data = nil
+	}
+	found, known, err := s.m.remembered(key, use)
+	if known || err != nil {
+		return v, size, found, err
+	}
+	if e, known := s.foreseen.find(key, false); known {
+		v = e.value
+		v.Data = nil
+		return v, e.size, e.found, nil
+	}
+	found, err = s.m.fetch(key, use)
+	s.batch.read += int64(size)
+	return v, size, found, err
 }

@@ -41,6 +41,14 @@ func (l *leader) shows(f *Foresight, key string) (got string) {
 		if err != nil || err2 != nil || exists != found {
 			l.t.Errorf("%s: exists %t (%v), got %t (%v)", key, exists, err, found, err2)
 		}
+		tx := b.Begin()
+		for name, head := range map[string]func([]byte) (Value, int, bool, error){"batch": b.Head, "transaction": tx.Head} {
+			h, size, found, err := head([]byte(key))
+			if err != nil || found != exists || size != len(v.Data) || h.Type != v.Type || h.ExpireAt != v.ExpireAt || h.Data != nil {
+				l.t.Errorf("%s: %s: head %+v, %d bytes, found %t (%v); got %v, %d, %d bytes", key, name, h, size, found, err, v.Type, v.ExpireAt, len(v.Data))
+			}
+		}
+		b.Discard()
 		if got = "none"; found {
 			got = string(v.Data)
 		}
@@ -94,6 +102,31 @@ func TestForesightSparesTheDisk(t *testing.T) {
 	keys = keys[:5_000]
 	if misses := remove(f); misses != 0 {
 		t.Errorf("%d misses with foresight", misses)
+	}
+}
+
+// Nothing is read for the head of a long value that was foreseen. Otherwise it counts, as a copy of the value does.
+func TestHeadsReadNothing(t *testing.T) {
+	const size = 1 << 20
+	l := newLeader(t, SequencerOptions{})
+	l.put("k", string(make([]byte, size)), 0)
+	l.pour()
+	f := l.foresee("k")
+	defer f.End()
+	for name, tc := range map[string]struct {
+		with       *Foresight
+		head, read int64
+	}{"foreseen": {f, 0, size}, "not foreseen": {nil, size, 2 * size}} {
+		l.with(tc.with, func(b *Batch) {
+			if _, n, found, err := b.Head([]byte("k")); n != size || !found || err != nil {
+				t.Errorf("%s: %d bytes, found %t (%v)", name, n, found, err)
+			}
+			head := b.Read()
+			_, _, _ = b.Get([]byte("k"))
+			if read := b.Read(); head != tc.head || read != tc.read {
+				t.Errorf("%s: the head took %d bytes, with the value %d", name, head, read)
+			}
+		})
 	}
 }
 

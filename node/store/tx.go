@@ -135,14 +135,23 @@ func (tx *Tx) Get(key []byte) (Value, bool, error) {
 	return v, true, nil
 }
 
-// Exists reports whether key has a value, as Get would.
-func (tx *Tx) Exists(key []byte) (bool, error) {
-	v, found, err := tx.s.currentHead(key)
+// Head is Get without the value's data: it returns the data's length in bytes instead, and copies nothing.
+func (tx *Tx) Head(key []byte) (v Value, size int, found bool, err error) {
+	v, size, found, err = tx.s.currentHead(key)
 	if err != nil || !found {
-		return false, err
+		return Value{}, 0, false, err
 	}
 	tx.note(key, v)
-	return !v.expired(tx.now), nil
+	if v.expired(tx.now) {
+		return Value{}, 0, false, nil
+	}
+	return v, size, true, nil
+}
+
+// Exists reports whether key has a value, as Get would.
+func (tx *Tx) Exists(key []byte) (bool, error) {
+	_, _, found, err := tx.Head(key)
+	return found, err
 }
 
 // note remembers the expiry of a value that was read.

@@ -88,7 +88,9 @@ func (v View) Read(key []byte, use func(Value)) (bool, error) {
 	return live, err
 }
 
-// remembered is like stored, but does not read the database. known reports whether that was enough.
+// remembered calls use with key's value, expired or not, if that is in memory, and reports whether there is one. known is
+// false if the database must be read; see fetch. Data is valid until use returns. use must neither read nor apply. The
+// caller is inside the gate.
 func (m *Machine) remembered(key []byte, use func(Value)) (found, known bool, err error) {
 	if raw, known := m.recent.now().find(m.recent.hash(key), key); known {
 		if raw == nil {
@@ -113,17 +115,7 @@ func (m *Machine) remembered(key []byte, use func(Value)) (found, known bool, er
 	return found, known, err
 }
 
-// stored calls use with key's value, expired or not, and reports whether there is one. Data is valid until use returns.
-// use must neither read nor apply. The caller is inside the gate.
-func (m *Machine) stored(key []byte, use func(Value)) (found bool, err error) {
-	found, known, err := m.remembered(key, use)
-	if known || err != nil {
-		return found, err
-	}
-	return m.fetch(key, use)
-}
-
-// fetch is like stored, but reads the database. It is for values that are not remembered.
+// fetch is like remembered, but reads the database. It is for values that are not remembered.
 func (m *Machine) fetch(key []byte, use func(Value)) (found bool, err error) {
 	seq, fill := m.rows.begun()
 	val, raw, closer, err := readStored(m.db, key)
