@@ -133,11 +133,11 @@ func TestSourceDies(t *testing.T) {
 			t.Parallel()
 			// A busy machine may delay x so long that the leader sends the snapshot itself; then it starts over.
 			for range 3 {
-				if n := sourceDies(t, followers); n == 2-len(followers) {
+				n := sourceDies(t, followers)
+				if n == 2-len(followers) {
 					return
-				} else {
-					t.Logf("the leader made %d checkpoints", n)
 				}
+				t.Logf("the leader made %d checkpoints", n)
 			}
 			t.Fatal("another member than it should be takes over every time")
 		})
@@ -323,8 +323,8 @@ func TestSeedsSideBySideAreBounded(t *testing.T) {
 		}
 		return out
 	}
-	most, from := 0, map[string]bool{}
-	until(t, "all are seeded", func() bool {
+	most, seeded, from := 0, 0, map[string]bool{}
+	untilMoving(t, "all are seeded", func() (done, moved bool) {
 		// One look takes time: the first member may be done before the last is asked. Whoever is found twice was busy in
 		// between.
 		before, busy := sources(), map[string]int{}
@@ -334,7 +334,14 @@ func TestSeedsSideBySideAreBounded(t *testing.T) {
 				most = max(most, busy[source])
 			}
 		}
-		return !slices.ContainsFunc(names, func(name string) bool { return !c.snapshotted(name) })
+		had := seeded
+		seeded = 0
+		for _, name := range names {
+			if c.snapshotted(name) {
+				seeded++
+			}
+		}
+		return seeded == len(names), seeded > had
 	})
 	for _, name := range names {
 		c.agrees(name)
