@@ -48,11 +48,17 @@ func follower(t *testing.T, r *Runner, e replication.Epoch) *Session {
 	return s
 }
 
+// frozen returns a clock that stands still, except that it is ahead nanoseconds ahead.
+func frozen(ahead *atomic.Int64) func() time.Time {
+	base := time.Now()
+	return func() time.Time { return base.Add(time.Duration(ahead.Load())) }
+}
+
 // While a record takes long to arrive, its leader counts as heard and is told so; that grants nothing.
 func TestWhatArrivesIsHeard(t *testing.T) {
 	var ahead atomic.Int64
 	o := options()
-	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	o.Now = frozen(&ahead)
 	r := start(t, o)
 	s := follower(t, r, 2)
 	if err := s.Append(t.Context(), replication.Append{Epoch: 2, Sent: 7}); err != nil {
@@ -86,7 +92,7 @@ func TestWhatArrivesIsHeard(t *testing.T) {
 func TestAcknowledgedAgainIsHeard(t *testing.T) {
 	var ahead atomic.Int64
 	o := options()
-	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	o.Now = frozen(&ahead)
 	r := start(t, o)
 	f := replication.Voter{Member: "f", Incarnation: "i"}
 	lead(t, r, 1, replication.Rule{K: 1, Voters: []replication.Voter{f}})
@@ -97,7 +103,7 @@ func TestAcknowledgedAgainIsHeard(t *testing.T) {
 	ack := replication.Ack{Epoch: 1, Durable: r.Contents().Log.Last().Position, Sent: r.stopwatch()}
 	r.Ack(f, ack)
 	until(t, "the leader opens", r.Open)
-	if !r.MayRead() && time.Duration(r.stopwatch()-ack.Sent) < time.Second/2 {
+	if !r.MayRead() {
 		t.Error("no read may be served")
 	}
 	ahead.Store(int64(time.Minute))
@@ -115,7 +121,7 @@ func TestAcknowledgedAgainIsHeard(t *testing.T) {
 func TestADiskThatGetsOnDeafensNobody(t *testing.T) {
 	var ahead atomic.Int64
 	o := options()
-	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	o.Now = frozen(&ahead)
 	r := start(t, o)
 	lead(t, r, 1, replication.Rule{K: 1, Voters: []replication.Voter{{Member: "f", Incarnation: "i"}}})
 	held, release := make(chan struct{}), make(chan struct{})
@@ -166,7 +172,7 @@ func TestADiskThatGetsOnIsNotHung(t *testing.T) {
 	var r atomic.Pointer[Runner]
 	const most = 1 << 20
 	o := options()
-	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	o.Now = frozen(&ahead)
 	o.FS = &pacedFS{vfs.NewMem(), func(n int) {
 		if n < most/2 || r.Load() == nil {
 			return
@@ -174,7 +180,7 @@ func TestADiskThatGetsOnIsNotHung(t *testing.T) {
 		d := diskPatience / 2 * time.Duration(n) / most
 		took.Add(int64(d))
 		ahead.Add(int64(d))
-		for m, end := r.Load(), time.Now().Add(time.Second); m.beat.Load() < m.stopwatch()-int64(d)/2 && time.Now().Before(end); {
+		for m, end := r.Load(), time.Now().Add(time.Minute); m.beat.Load() < m.stopwatch()-int64(d)/2 && time.Now().Before(end); {
 			time.Sleep(time.Millisecond) // so that the role goroutine comes round
 		}
 		hung.Store(max(hung.Load(), int64(r.Load().Hung())))
@@ -202,12 +208,12 @@ func TestAFollowerWhoseDiskIsBehindHearsItsLeader(t *testing.T) {
 	var steps, unheard atomic.Int64
 	o := options()
 	o.Segments = wal.Options{SegmentBytes: 64 << 20}
-	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	o.Now = frozen(&ahead)
 	o.FS = &pacedFS{vfs.NewMem(), func(n int) {
 		if n < 1<<20 || r.Load() == nil {
 			return
 		}
-		for end := time.Now().Add(20 * time.Second); r.Load().taking.Load() == nil && steps.Load() == 0 && time.Now().Before(end); {
+		for end := time.Now().Add(time.Minute); r.Load().taking.Load() == nil && steps.Load() == 0 && time.Now().Before(end); {
 			time.Sleep(time.Millisecond) // until the second one has arrived
 		}
 		if r.Load().taking.Load() == nil {
@@ -215,7 +221,7 @@ func TestAFollowerWhoseDiskIsBehindHearsItsLeader(t *testing.T) {
 			return
 		}
 		steps.Add(1)
-		for end := time.Now().Add(20 * time.Second); !r.Load().Following(); time.Sleep(time.Millisecond) {
+		for end := time.Now().Add(time.Minute); !r.Load().Following(); time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				unheard.Add(1)
 				return
@@ -259,7 +265,7 @@ func TestAFollowerWhoseDiskIsBehindHearsItsLeader(t *testing.T) {
 func TestAProbeThatHangsIsNoticedBesideABusyLog(t *testing.T) {
 	var ahead atomic.Int64
 	o := options()
-	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	o.Now = frozen(&ahead)
 	r := start(t, o)
 	lead(t, r, 1, replication.Rule{})
 	until(t, "the leader opens", r.Open)
@@ -280,7 +286,7 @@ func TestAProbeThatHangsIsNoticedBesideABusyLog(t *testing.T) {
 func TestADiskThatGetsOnIsNoLeader(t *testing.T) {
 	var ahead atomic.Int64
 	o := options()
-	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	o.Now = frozen(&ahead)
 	r := start(t, o)
 	s := follower(t, r, 2)
 	r.taking.Store(&taking{s: s, began: r.stopwatch()})

@@ -62,7 +62,7 @@ func TestAHandoverThatFailsTellsWhy(t *testing.T) {
 	}
 	c.lead("a", "b")
 	until(t, "the follower follows", c.members["b"].Following)
-	for name, want := range map[string]string{"a": "a did not make its own log durable", "b": "b did not reach the log's end within 100ms"} {
+	for name, want := range map[string]string{"a": "a did not make its own log durable", "b": "b did not reach the log's end within 2s"} {
 		hang := make(chan struct{})
 		disks[name].hang.Store(&hang)
 		if _, err := put(t, c.members["a"].Runner, "k"); err != nil {
@@ -71,7 +71,7 @@ func TestAHandoverThatFailsTellsWhy(t *testing.T) {
 		if name == "b" {
 			until(t, "the leader itself has written it", func() bool { s := c.status("a"); return s.Durable == s.Last })
 		}
-		_, err := c.members["a"].Handover(t.Context(), wire.HandoverRequest{Epoch: c.epoch, To: "b", HoldMillis: 100})
+		_, err := c.members["a"].Handover(t.Context(), wire.HandoverRequest{Epoch: c.epoch, To: "b", HoldMillis: 2000})
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s is short: %v", name, err)
 		}

@@ -86,7 +86,7 @@ func TestWhoWritesDoesNotWaitForTheDisk(t *testing.T) {
 		if !errors.Is(err, store.ErrOutcomeUnknown) {
 			t.Error(err)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("it waits for the disk")
 	}
 	fs.hangWrites.Store(nil)
@@ -115,6 +115,7 @@ func TestALeaderWhoseDiskHangsFallsSilent(t *testing.T) {
 	c.start("b")
 	c.lead("a", "b")
 	until(t, "the follower hears its leader", c.members["b"].Following)
+	told.Store(0) // a busy machine may be slow as well
 	hang := make(chan struct{})
 	fs.hang.Store(&hang)
 	if _, err := put(t, c.members["a"].Runner, "k"); err != nil {
@@ -130,14 +131,14 @@ func TestALeaderWhoseDiskHangsFallsSilent(t *testing.T) {
 	fs.hang.Store(nil)
 	close(hang)
 	until(t, "the follower hears its leader again", c.members["b"].Following)
-	if s, err := c.members["a"].Status(t.Context()); err != nil || s.Problem != "" {
-		t.Errorf("status: %q, %v", s.Problem, err)
-	}
-	if n, seconds, buckets := c.members["a"].Syncs(); seconds < 60 || slices.Max(slices.Collect(maps.Values(buckets))) != n-1 {
+	until(t, "its leader has no problem any more", func() bool { return c.status("a").Problem == "" })
+	lines := uint64(told.Load())
+	n, seconds, buckets := c.members["a"].Syncs()
+	if seconds < 60 || slices.Max(slices.Collect(maps.Values(buckets))) != n-1 {
 		t.Errorf("%d fsyncs took %v s, the one that hung with them: %v", n, seconds, buckets)
 	}
-	if told.Load() != 1 {
-		t.Errorf("%d lines tell that an fsync took long", told.Load())
+	if lines < 1 || lines > n-buckets[0.524288] { // seconds
+		t.Errorf("%d lines tell that an fsync took long, of %d: %v", lines, n, buckets)
 	}
 }
 
@@ -175,9 +176,10 @@ func TestAnIdleMemberWhoseDiskHangsSaysSo(t *testing.T) {
 		t.Fatalf("status: %q %q, %v", s.ProblemReason, s.Problem, err)
 	}
 	r.ProbeEnded()
-	if s, err := r.Status(t.Context()); err != nil || s.Problem != "" {
-		t.Fatalf("status: %q, %v", s.Problem, err)
-	}
+	until(t, "it says nothing more", func() bool {
+		s, err := r.Status(t.Context())
+		return err == nil && s.Problem == ""
+	})
 }
 
 // Heartbeats are held back, but records are not: they are replicated in parallel with the local write.
@@ -358,7 +360,7 @@ func TestTurnIsWaitedForInTime(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("it waits for the disk")
 	}
 	fs.hang.Store(nil)

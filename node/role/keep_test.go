@@ -62,7 +62,7 @@ func keeping(t *testing.T, ctx context.Context) (fs blockedFS, r *Runner, s *Ses
 // A member answers however long it takes to keep what it is to cut, and reports meanwhile that its state is of no use.
 func TestAMemberAnswersWhileItKeepsWhatItCuts(t *testing.T) {
 	fs, r, _, said := keeping(t, t.Context())
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if status, err := r.Status(ctx); err != nil || !status.NeedSeed || status.Quarantined != 0 || status.Last.Position != 3 {
 		t.Errorf("%+v, %v", status, err)

@@ -11,10 +11,11 @@ import (
 // A snapshot is begun, but then the next leader's log reaches back far enough after all: the part received is removed.
 func TestSeedThatIsNotNeededAnyMoreIsRemoved(t *testing.T) {
 	c := newCluster(t)
-	c.start("g", slowly)
-	c.start("x", func(o *Options) { o.LogRetain, o.SeedRate = 1<<40, 3<<20 })
-	c.start("f", slowly)
-	c.start("l", slowly)
+	rate := seedRate(1 << 18) // the seed does not end before the next leader leads
+	c.start("g", rate)
+	c.start("x", rate, func(o *Options) { o.LogRetain = 1 << 40 })
+	c.start("f")
+	c.start("l", rate)
 	c.lead("l", "g", "x", "f")
 	c.fill("first", 2)
 	c.agrees("f")
@@ -23,7 +24,7 @@ func TestSeedThatIsNotNeededAnyMoreIsRemoved(t *testing.T) {
 	c.agrees("g")
 	c.agrees("x")
 	c.pruned("l", c.lastOf("f"))
-	c.start("f", slowly)
+	c.start("f")
 	c.seedOf("f")
 	c.lead("x", "l", "g", "f")
 	c.agrees("f")
@@ -55,7 +56,7 @@ func TestPartOfASnapshotOutlivesARefusal(t *testing.T) {
 		conns.Store(0)
 		c.members["g"].through.Store(&through)
 		return c
-	}, slowly)
+	})
 	c.agrees("f")
 	// On a busy machine, connections may also break by themselves, and three failures are too many.
 	if n := c.made("l"); n != 0 && conns.Load() <= 3 {

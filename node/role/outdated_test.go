@@ -31,6 +31,7 @@ func TestVolumeThatWasPutBack(t *testing.T) {
 	if s := c.status("f"); s.ProblemReason != "" {
 		t.Fatalf("a restart alone: %s", s.Problem)
 	}
+	until(t, "the leader knows what f has", func() bool { l := c.status("l"); return l.Followers["f"].Durable == l.Last.Position })
 	c.start("f", func(o *Options) { o.FS = older })
 	if last := c.lastOf("f"); last > was {
 		t.Fatalf("the older volume ends at %d", last)

@@ -144,8 +144,8 @@ func TestFollowerThatNeedsAnUnreadableSegmentIsSeeded(t *testing.T) {
 // While a follower is being seeded, the log it will need next is damaged at the leader. The hold is released, and the
 // follower is seeded again.
 func TestDamageInWhatIsHeldForASeed(t *testing.T) {
-	c := led(t, "g")
-	c.start("f", slowly)
+	c := ledWith(t, seedRate(1<<19), "g") // there is time for the damage before f has the snapshot
+	c.start("f")
 	c.follow("f")
 	s := c.seedOf("f")
 	c.fill("live", 24)
@@ -213,8 +213,8 @@ func TestFollowerThatNeedsDamageInTheLastSegmentIsSeeded(t *testing.T) {
 // released once it has that snapshot, and it is sent another one. (The damage was known, so hitting it again had no
 // effect.)
 func TestDamageAfterTheLeadersOwnSnapshot(t *testing.T) {
-	c := led(t)
-	c.start("f", slowly)
+	c := ledWith(t, seedRate(1<<19))
+	c.start("f")
 	c.follow("f")
 	s := c.seedOf("f")
 	c.fill("live", 24)

@@ -14,17 +14,17 @@ import (
 	"github.com/replicatedstore/replicatedstore/replication/wire"
 )
 
-// slowly bounds a member's rate of sending, so that there is time to break something: the state of these tests takes two
-// seconds.
-func slowly(o *Options) { o.SeedRate = 3 << 20 }
+// seedRate sets the rate at which a member sends snapshots, in bytes per second.
+func seedRate(n int64) func(*Options) { return func(o *Options) { o.SeedRate = n } }
 
 // number of values of 64 KiB that fill is called with: 6 MiB
 const values = 96
 
-// led starts a leader l and the named followers, writes, and waits until no log reaches back to the beginning.
+// led starts a leader l and the named followers, writes, and waits until no log reaches back to the beginning. They send
+// snapshots slowly, so that there is time to break something: the state of these tests takes six seconds.
 func led(t *testing.T, followers ...string) *cluster {
 	t.Helper()
-	return ledWith(t, slowly, followers...)
+	return ledWith(t, seedRate(1<<20), followers...)
 }
 
 func ledWith(t *testing.T, options func(*Options), followers ...string) *cluster {
@@ -82,11 +82,11 @@ func (c *cluster) seedOf(name string) (s wire.Seeding) {
 
 // seedFromG starts f in addition to what lead makes, and waits until f receives a snapshot from g. A busy machine may
 // delay g so long that the leader sends it itself; then it starts over.
-func seedFromG(t *testing.T, lead func() *cluster, options ...func(*Options)) (*cluster, wire.Seeding) {
+func seedFromG(t *testing.T, lead func() *cluster) (*cluster, wire.Seeding) {
 	t.Helper()
 	for range 5 {
 		c := lead()
-		c.start("f", options...)
+		c.start("f")
 		c.follow("f")
 		s := c.seedOf("f")
 		if s.From == "g" {
@@ -104,9 +104,10 @@ func (c *cluster) made(name string) int { return c.members[name].works.seeds.sou
 // The leader keeps its disk free for writes: a follower that keeps up sends the snapshot, and the leader's log continues
 // it, however much is written and pruned meanwhile.
 func TestFollowerSeedsAFollower(t *testing.T) {
-	c, _ := seedFromG(t, func() *cluster { return led(t, "g") }, slowly)
+	c, _ := seedFromG(t, func() *cluster { return led(t, "g") })
 	for round := 0; c.status("f").Seeding != nil; round++ {
 		c.fill(fmt.Sprint("live", round), 16)
+		time.Sleep(100 * time.Millisecond) // f is sent all of it afterwards
 	}
 	c.agrees("f")
 	if !c.snapshotted("f") || c.made("l") != 0 || c.made("g") != 1 {
@@ -130,60 +131,68 @@ func TestSourceDies(t *testing.T) {
 	for name, followers := range map[string][]string{"the leader takes over": {"g"}, "another follower takes over": {"g", "x"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c, _ := seedFromG(t, func() *cluster {
-				return ledWith(t, func(o *Options) {
-					if o.Member == "g" {
-						o.SeedRate = 1 << 20 // so that it dies far from the end
-					}
-				}, followers...)
-			})
-			c.members["g"].end()
-			delete(c.members, "g")
-			c.fill("after", 4)
-			c.agrees("f")
-			if n := c.made("l"); n != 2-len(followers) {
-				t.Fatalf("the leader made %d checkpoints", n)
+			// A busy machine may delay x so long that the leader sends the snapshot itself; then it starts over.
+			for range 3 {
+				n := sourceDies(t, followers)
+				if n == 2-len(followers) {
+					return
+				}
+				t.Logf("the leader made %d checkpoints", n)
 			}
+			t.Fatal("another member than it should be takes over every time")
 		})
 	}
+}
+
+// sourceDies has f seeded while g, which sends the snapshot, dies. It returns how many checkpoints the leader has then.
+func sourceDies(t *testing.T, followers []string) int {
+	t.Helper()
+	c, _ := seedFromG(t, func() *cluster {
+		return ledWith(t, func(o *Options) {
+			if o.Member == "g" {
+				o.SeedRate = 1 << 19 // so that it dies far from the end
+			}
+		}, followers...)
+	})
+	c.members["g"].end()
+	delete(c.members, "g")
+	c.fill("after", 4)
+	c.agrees("f")
+	return c.made("l")
 }
 
 // A broken connection costs nothing of what has arrived: the same source continues at the byte where it stopped.
 func TestBrokenSeedResumes(t *testing.T) {
 	var conns atomic.Int32
-	var second atomic.Pointer[counting]
+	var rest atomic.Int64 // bytes sent over all connections but the first
 	through := func(conn net.Conn) net.Conn {
-		switch conns.Add(1) {
-		case 1:
+		if conns.Add(1) == 1 {
 			return &breaking{Conn: conn, left: 4 << 20}
-		default:
-			counts := &counting{Conn: conn}
-			second.Store(counts)
-			return counts
 		}
+		return counting{conn, &rest}
 	}
 	c, s := seedFromG(t, func() *cluster {
 		c := led(t, "g")
 		conns.Store(0)
+		rest.Store(0)
 		c.members["g"].through.Store(&through)
 		return c
-	}, slowly)
+	})
 	c.agrees("f")
-	if second.Load() == nil {
-		t.Fatalf("seeded over %d connections", conns.Load())
-	}
-	if n := second.Load().sent.Load(); conns.Load() != 2 || n > s.TotalBytes-3<<20 || c.made("l") != 0 {
-		t.Fatalf("%d connections; the second took %d of %d bytes; the leader made %d checkpoints", conns.Load(), n, s.TotalBytes, c.made("l"))
+	// On a busy machine, connections may also break by themselves, and three failures are too many for the leader.
+	n, sent := conns.Load(), rest.Load()
+	if n < 2 || sent > s.TotalBytes-3<<20 || c.made("l") != 0 && n <= 3 {
+		t.Fatalf("%d connections; those after the first took %d of %d bytes; the leader made %d checkpoints", n, sent, s.TotalBytes, c.made("l"))
 	}
 }
 
-// counting counts bytes written.
+// counting adds the bytes written to sent.
 type counting struct {
 	net.Conn
-	sent atomic.Int64
+	sent *atomic.Int64
 }
 
-func (c *counting) Write(p []byte) (int, error) {
+func (c counting) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	c.sent.Add(int64(n))
 	return n, err
@@ -263,7 +272,7 @@ func TestSeedGoesOnUnderTheNextLeader(t *testing.T) {
 	for name, next := range map[string]string{"from the same follower": "x", "from the follower that leads now": "g"} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c, s := seedFromG(t, func() *cluster { return led(t, "g", "x") }, slowly)
+			c, s := seedFromG(t, func() *cluster { return led(t, "g", "x") })
 			f := c.members["f"]
 			others := []string{"l", "f", "g"}
 			if next == "g" {
@@ -281,7 +290,7 @@ func TestSeedGoesOnUnderTheNextLeader(t *testing.T) {
 
 // A member that is being seeded is not forgotten while it is gone for a while: the log after its snapshot is kept.
 func TestLogIsHeldForASeedThatWasInterrupted(t *testing.T) {
-	c, s := seedFromG(t, func() *cluster { return led(t, "g") }, slowly)
+	c, s := seedFromG(t, func() *cluster { return ledWith(t, seedRate(1<<19), "g") })
 	c.members["f"].end()
 	c.fill("meanwhile", values)
 	c.agrees("g")
@@ -289,7 +298,7 @@ func TestLogIsHeldForASeedThatWasInterrupted(t *testing.T) {
 	if first := c.members["l"].Generation().Log.First(); first > s.Position+1 {
 		t.Fatalf("the log begins at %d, the snapshot ends at %d", first, s.Position)
 	}
-	c.start("f", slowly)
+	c.start("f")
 	c.agrees("f")
 	if !c.snapshotted("f") || c.made("l") != 0 || c.made("g") != 1 {
 		t.Fatalf("begun anew; checkpoints: %d of the leader, %d of the follower", c.made("l"), c.made("g"))
@@ -299,27 +308,40 @@ func TestLogIsHeldForASeedThatWasInterrupted(t *testing.T) {
 
 // More members ask than are served at once. Every one is served, and nobody sends more than its share.
 func TestSeedsSideBySideAreBounded(t *testing.T) {
-	c := led(t, "g")
+	c := ledWith(t, seedRate(3<<20), "g")
 	names := []string{"f1", "f2", "f3", "f4", "f5"}
 	for _, name := range names {
 		c.start(name)
 		c.follow(name)
 	}
-	most, from := 0, map[string]bool{}
-	until(t, "all are seeded", func() bool {
-		busy, done := map[string]int{}, 0
+	sources := func() map[string]string { // of the members that are receiving a snapshot
+		out := map[string]string{}
 		for _, name := range names {
-			s := c.status(name)
-			if s.Seeding != nil && s.Seeding.ID != "" && s.Seeding.DoneBytes < s.Seeding.TotalBytes {
-				busy[s.Seeding.From]++
-				from[s.Seeding.From] = true
-				most = max(most, busy[s.Seeding.From])
-			}
-			if c.snapshotted(name) {
-				done++
+			if s := c.status(name).Seeding; s != nil && s.ID != "" && s.DoneBytes < s.TotalBytes {
+				out[name] = s.From
 			}
 		}
-		return done == len(names)
+		return out
+	}
+	most, seeded, from := 0, 0, map[string]bool{}
+	untilMoving(t, "all are seeded", func() (done, moved bool) {
+		// One look takes time: the first member may be done before the last is asked. Whoever is found twice was busy in
+		// between.
+		before, busy := sources(), map[string]int{}
+		for name, source := range sources() {
+			if from[source] = true; before[name] == source {
+				busy[source]++
+				most = max(most, busy[source])
+			}
+		}
+		had := seeded
+		seeded = 0
+		for _, name := range names {
+			if c.snapshotted(name) {
+				seeded++
+			}
+		}
+		return seeded == len(names), seeded > had
 	})
 	for _, name := range names {
 		c.agrees(name)
@@ -331,7 +353,7 @@ func TestSeedsSideBySideAreBounded(t *testing.T) {
 
 // An emptied member, and one that is being seeded itself, send nothing to anybody, whatever they are asked for.
 func TestWhoHasNoStateSeedsNobody(t *testing.T) {
-	c := led(t, "g")
+	c := ledWith(t, seedRate(1<<18), "g") // the seed does not end before this test does
 	fetch := func(name string, e replication.Epoch) replication.HelloReply {
 		reply, _, err := c.members[name].Hello(t.Context(), replication.Hello{Store: "s", Member: "z", Incarnation: "i", Epoch: e, Fetch: true})
 		if err != nil {
@@ -345,7 +367,7 @@ func TestWhoHasNoStateSeedsNobody(t *testing.T) {
 	if v := fetch("g", c.epoch+1).Verdict; v != replication.VerdictRefuse {
 		t.Fatalf("asked about another epoch it answers %s", v)
 	}
-	c.start("f", slowly)
+	c.start("f")
 	if v := fetch("f", c.epoch).Verdict; v != replication.VerdictRefuse {
 		t.Fatalf("an empty member answers %s", v)
 	}

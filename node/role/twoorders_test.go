@@ -59,7 +59,7 @@ func twoOrdersMeet(t *testing.T, orders [2]func(*Runner) error) {
 			if err != nil && !replication.IsRefusal(err) {
 				t.Errorf("order %d: %v", n+1, err)
 			}
-		case <-time.After(20 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("order %d is not answered; the turn is held for %v", n+1, r.Stuck())
 		}
 	}

@@ -78,6 +78,7 @@ func TestCrashWhileFlushing(t *testing.T) {
 		if err != nil {
 			t.Fatalf("image %d: %v", i, err)
 		}
+		again.settleWithin = settleLate
 		at := again.Applied()
 		if !marks[at] || at.Compare(least) < 0 {
 			t.Fatalf("image %d holds %v, durable was %v", i, at, least)

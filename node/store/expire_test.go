@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -14,7 +13,7 @@ import (
 // runExpire runs Expire while this goroutine seals and applies what it proposes.
 func (l *leader) runExpire(t *testing.T, limit int) (removed, stale int, more bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), settleLate)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() {

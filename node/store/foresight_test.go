@@ -93,14 +93,18 @@ func TestForesightSparesTheDisk(t *testing.T) {
 	}
 	f := l.foresee(keys...)
 	defer f.End()
-	for _, k := range keys[:n/2] {
-		l.s.Prefetch([]byte(k)) // so that what was read last is not what is needed first
-	}
 	if len(f.keys) < 5_000 {
 		t.Fatalf("%d keys are foreseen", len(f.keys))
 	}
+	first, misses := keys[:n/2], int64(0)
 	keys = keys[:5_000]
-	if misses := remove(f); misses != 0 {
+	quietly(t, l.m, func() {
+		for _, k := range first {
+			l.s.Prefetch([]byte(k)) // so that what was read last is not what is needed first
+		}
+		misses = remove(f)
+	})
+	if misses != 0 {
 		t.Errorf("%d misses with foresight", misses)
 	}
 }

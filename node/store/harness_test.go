@@ -23,6 +23,9 @@ func newRand(t testing.TB, seed uint64) *rand.Rand {
 	return rand.New(rand.NewPCG(seed, 1))
 }
 
+// settleLate is settleWithin for tests that are not about it: a busy machine may give the database no time for long.
+const settleLate = 10 * time.Minute
+
 // openMachine opens a machine with little memory, so that tests exercise flushes and compactions; benchmarks get the
 // default.
 func openMachine(t testing.TB, fs vfs.FS, dir string) *Machine {
@@ -35,8 +38,32 @@ func openMachine(t testing.TB, fs vfs.FS, dir string) *Machine {
 	if err != nil {
 		t.Fatal(err)
 	}
+	m.settleWithin = settleLate
 	t.Cleanup(func() { _ = m.Close() })
 	return m
+}
+
+// quietly runs f, more than once if need be, until the database does nothing of its own meanwhile: compactions, and what
+// it gathers about new tables, read the disk and use the cache as well.
+func quietly(t *testing.T, m *Machine, f func()) {
+	t.Helper()
+	rests := func(known *pebble.Metrics) bool {
+		// A table has an unknown compression until the database has read what it gathers about it.
+		tables := known.Table
+		return known.Compact.NumInProgress == 0 && known.Flush.NumInProgress == 0 &&
+			tables.InitialStatsCollectionComplete && tables.PendingStatsCollectionCount == 0 && tables.CompressedCountUnknown == 0
+	}
+	for began := time.Now(); time.Since(began) < 5*time.Minute; time.Sleep(10 * time.Millisecond) {
+		before := m.db.Metrics()
+		if !rests(before) {
+			continue
+		}
+		f()
+		if after := m.db.Metrics(); rests(after) && after.Compact.Count == before.Compact.Count && after.Flush.Count == before.Flush.Count {
+			return
+		}
+	}
+	t.Fatalf("the database never rests:\n%v", m.db.Metrics())
 }
 
 // fakeClock is a wall clock in unix ms and a monotonic clock, both set by tests.

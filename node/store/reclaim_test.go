@@ -49,7 +49,7 @@ func TestReclaim(t *testing.T) {
 		if size, worth := m.garbage(); worth || size <= left { // or it has given it back already
 			break
 		}
-		if time.Since(began) > 20*time.Second {
+		if time.Since(began) > time.Minute {
 			t.Fatal("nothing to reclaim")
 		}
 	}
@@ -95,7 +95,7 @@ func TestReclaimOnAFullVolumeBeginsOneFlush(t *testing.T) {
 		if _, worth := m.garbage(); worth {
 			break
 		}
-		if time.Since(began) > 20*time.Second {
+		if time.Since(began) > time.Minute {
 			t.Fatal("nothing to reclaim")
 		}
 	}
@@ -113,7 +113,7 @@ func TestReclaimOnAFullVolumeBeginsOneFlush(t *testing.T) {
 	m.pourMu.Unlock()
 	select {
 	case <-first.done:
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("it does not end when there is room")
 	}
 	if err := m.Reclaim(); err != nil || m.reclaiming == first {

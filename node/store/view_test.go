@@ -217,7 +217,7 @@ func TestRandomKey(t *testing.T) {
 		got[string(key)]++
 	}
 	for key, n := range got {
-		if share := n * len(got); share < 4500 || share > 5500 {
+		if share := n * len(got); share < 4250 || share > 5750 {
 			t.Errorf("of %d keys, %s came %d times of 5000", len(got), key, n)
 		}
 	}

@@ -161,7 +161,7 @@ func tryRun(ctx context.Context, s *Sequencer, ran func()) <-chan error {
 // blocked waits until n batches wait at the entrance.
 func blocked(t *testing.T, s *Sequencer, n int) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		s.mu.Lock()
 		got := s.entrance.queue.Len()
 		s.mu.Unlock()

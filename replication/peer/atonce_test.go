@@ -46,7 +46,7 @@ func TestWriterKeepsMessagesWhole(t *testing.T) {
 		sent++
 	}
 	begun := len(w.rest) > 0
-	if w.atOnce(message(sent + 1)) {
+	if begun && w.atOnce(message(sent+1)) { // otherwise the socket may have room again
 		t.Fatal("a message went out before what was left of the one before it")
 	}
 	waited := make(chan error, 1)

@@ -39,7 +39,7 @@ func TestStreamOfADeposedLeaderTellsNothingOfTheNextEpoch(t *testing.T) {
 		Clock: func() time.Duration { return time.Second },
 	}}
 	served := make(chan error, 1)
-	go func() { served <- Serve(t.Context(), here, l) }()
+	go func() { served <- Serve(t.Context(), patient{here}, l) }()
 	if err := greetLeader(there); err != nil {
 		t.Fatal(err)
 	}

@@ -166,7 +166,7 @@ func longRecordOf(t *testing.T, change func(*Stream)) (there net.Conn, served ch
 	}}
 	change(l.stream)
 	served = make(chan error, 1)
-	go func() { served <- Serve(t.Context(), here, l) }()
+	go func() { served <- Serve(t.Context(), patient{here}, l) }()
 	if err := greetLeader(there); err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +244,7 @@ func TestLargeRecordIsSentInPieces(t *testing.T) {
 	sent := make(chan error, 1)
 	recs := []replication.Record{recordOf(t, 2*maxBatch+17)}
 	go func() {
-		sent <- send(here, wire.AppendHeader(nil, replication.Append{Epoch: 1, Records: recs}), recs, func() error { return nil })
+		sent <- send(patient{here}, wire.AppendHeader(nil, replication.Append{Epoch: 1, Records: recs}), recs, func() error { return nil })
 	}()
 	f, err := wire.ReadFrame(bufio.NewReader(there))
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/replicatedstore/replicatedstore/replication"
 	"github.com/replicatedstore/replicatedstore/replication/wire"
@@ -38,12 +39,19 @@ func greetLeader(conn net.Conn) error {
 	return writeJSON(conn, wire.FrameHello, replication.Hello{Store: "s", Member: "f", Incarnation: "i", Epoch: 1})
 }
 
+// patient is a connection without deadlines: a busy machine may let one pass.
+type patient struct{ net.Conn }
+
+func (patient) SetDeadline(time.Time) error      { return nil }
+func (patient) SetReadDeadline(time.Time) error  { return nil }
+func (patient) SetWriteDeadline(time.Time) error { return nil }
+
 // A stream that was given out is returned, even if the follower is gone before it hears of it.
 func TestStreamIsGivenBackWhenTheFollowerIsGone(t *testing.T) {
 	here, there := net.Pipe()
 	l := &fakeLeader{ended: make(chan *Stream, 1), hello: func() { _ = there.Close() }, stream: &Stream{Epoch: 1}}
 	served := make(chan error, 1)
-	go func() { served <- Serve(t.Context(), here, l) }()
+	go func() { served <- Serve(t.Context(), patient{here}, l) }()
 	if err := greetLeader(there); err != nil {
 		t.Fatal(err)
 	}

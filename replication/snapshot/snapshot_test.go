@@ -135,7 +135,7 @@ func transfer(tb testing.TB, s *Source, o ReceiveOptions, wrap func(io.ReadWrite
 	}
 	select {
 	case served = <-done:
-	case <-time.After(30 * time.Second):
+	case <-time.After(time.Minute):
 		tb.Fatal("the source does not end")
 	}
 	return m, served, received

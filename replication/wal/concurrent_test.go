@@ -66,7 +66,7 @@ func TestConcurrentUse(t *testing.T) {
 		}
 		appendSome(t, l, replication.Epoch(i/100*100+1), 1, 300)
 	}
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for follow.Load() <= uint64(l.Last().Position) && time.Now().Before(deadline) && len(fail) == 0 {
 		time.Sleep(time.Millisecond)
 	}
