@@ -31,7 +31,7 @@ func TestALeaderThatEndsServesNoRead(t *testing.T) {
 	}
 	defer func() { _ = conn.Close() }()
 	ask := func(what string) string {
-		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(time.Minute))
 		_, _ = conn.Write([]byte(what))
 		b := make([]byte, 256)
 		k, _ := conn.Read(b)
@@ -44,9 +44,8 @@ func TestALeaderThatEndsServesNoRead(t *testing.T) {
 	if err := c.client("m-1").Set(t.Context(), "x", "1", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if got := ask("GET x\r\n"); got != "$1\r\n1\r\n" {
-		t.Fatalf("%q", got)
-	}
+	got := ""
+	c.eventually("it answers a read", func() bool { got = ask("GET x\r\n"); return got == "$1\r\n1\r\n" }) // on a busy machine its window may have ended
 	control, peers := n.ControlAddr().String(), n.PeerAddr().String()
 	n.end(errors.New("the disk has failed"))
 	for _, address := range []string{control, peers} { // as the operator and a follower would look
@@ -58,7 +57,7 @@ func TestALeaderThatEndsServesNoRead(t *testing.T) {
 			return err != nil
 		})
 	}
-	if got := ask("GET x\r\n"); strings.HasPrefix(got, "$") {
+	if got = ask("GET x\r\n"); strings.HasPrefix(got, "$") {
 		t.Errorf("its ports refuse, and it answers a read with %q", got)
 	}
 	_ = n.Wait()

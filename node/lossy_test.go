@@ -31,7 +31,7 @@ func (l *line) send(command string) { _, _ = fmt.Fprintf(l.nc, "%s\r\n", command
 
 // read returns the next line of a reply, or "closed".
 func (l *line) read() string {
-	_ = l.nc.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = l.nc.SetDeadline(time.Now().Add(2 * time.Minute))
 	text, err := l.in.ReadString('\n')
 	if err != nil {
 		return "closed"

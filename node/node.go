@@ -180,7 +180,7 @@ func (n *Node) serve(ctx context.Context) (err error) {
 	n.clients, err = resp.New(b, resp.Options{
 		Now: wallClock, Log: n.opt.Log, Limits: resp.Limits{MaxBulk: int(n.opt.MaxValueBytes)},
 		MaxClients: n.opt.MaxClients, CommitTimeout: n.opt.WriteTimeout, ReadTimeout: gateWait, EnableDebug: n.opt.EnableDebug,
-		Dial: n.dialLeader, Store: n.opt.Store + "/" + n.opt.StoreUID, Park: n.opt.park, Passwords: n.passwords.forClients(), Owned: n.owned(), Version: n.opt.Version,
+		Dial: n.dialLeader, Store: n.opt.Store + "/" + n.opt.StoreUID, Park: n.opt.park, LastMoment: n.opt.lastMoment, Passwords: n.passwords.forClients(), Owned: n.owned(), Version: n.opt.Version,
 		MaxLarge: int(n.opt.Memory / largeShare), MaxLong: n.opt.longReplies(), MaxOutput: n.opt.maxOutput(),
 	})
 	if err != nil {

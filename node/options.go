@@ -89,6 +89,8 @@ type Options struct {
 
 	// park is how long client requests wait while no leader takes them; 0 means resp's default. Only tests set it.
 	park time.Duration
+	// lastMoment is how long replies of a former leader are waited for; 0 means resp's default. Only tests set it.
+	lastMoment time.Duration
 }
 
 // Defaults and limits of Options.

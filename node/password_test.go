@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-logr/logr"
 	"github.com/redis/go-redis/v9"
@@ -63,7 +64,7 @@ func TestPasswordsOfAStore(t *testing.T) {
 	c := newCluster(t, 2, 1, func(o *Options) { o.PasswordFile = files[o.Member] })
 	c.promote("m-1", "m-2")
 	try := func(member, password string) error {
-		cl := redis.NewClient(&redis.Options{Addr: c.nodes[member].Addr().String(), MaxRetries: -1, Password: password})
+		cl := redis.NewClient(&redis.Options{Addr: c.nodes[member].Addr().String(), MaxRetries: -1, ReadTimeout: time.Minute, Password: password})
 		defer func() { _ = cl.Close() }()
 		return cl.Set(t.Context(), "a", password, 0).Err()
 	}
@@ -124,7 +125,7 @@ func TestAMemberWithAPasswordForwardsToOneWithout(t *testing.T) {
 	if c.promote("m-1", "m-2"); c.lead != "m-1" {
 		t.Fatalf("%s leads", c.lead)
 	}
-	cl := redis.NewClient(&redis.Options{Addr: c.nodes["m-2"].Addr().String(), MaxRetries: -1, Password: "secret"})
+	cl := redis.NewClient(&redis.Options{Addr: c.nodes["m-2"].Addr().String(), MaxRetries: -1, ReadTimeout: time.Minute, Password: "secret"})
 	defer func() { _ = cl.Close() }()
 	if err := cl.Set(t.Context(), "a", "1", 0).Err(); err != nil {
 		t.Error(err)
@@ -144,7 +145,7 @@ func TestPasswordsAreWatched(t *testing.T) {
 	}
 	c := &cluster{t: t}
 	c.eventually("the new one is taken", func() bool {
-		cl := redis.NewClient(&redis.Options{Addr: n.Addr().String(), MaxRetries: -1, Password: "new-password"})
+		cl := redis.NewClient(&redis.Options{Addr: n.Addr().String(), MaxRetries: -1, ReadTimeout: time.Minute, Password: "new-password"})
 		defer func() { _ = cl.Close() }()
 		return cl.Set(t.Context(), "a", "1", 0).Err() == nil
 	})

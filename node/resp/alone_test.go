@@ -16,13 +16,13 @@ import (
 // A leader that has heard from too few followers for as long as a write may wait refuses writes, which could only end with an unknown
 // outcome. It still answers reads, and takes writes again once it hears from the followers.
 func TestWritesWhileTooFewFollowersAreHeard(t *testing.T) {
-	n := resptest.Start(t, resp.Options{CommitTimeout: 5 * time.Second})
+	n := resptest.Start(t, resp.Options{CommitTimeout: time.Minute})
 	c := dial(t, n.Addr)
 	c.do("SET a 1", "+OK")
-	n.SetUnheard(4900 * time.Millisecond) // the followers may be back before the write times out
+	n.SetUnheard(59 * time.Second) // the followers may be back before the write times out
 	c.do("SET a 2", "+OK")
-	n.SetUnheard(5 * time.Second)
-	const refused = "NOREPLICAS nothing was written: the leader has heard from too few synchronous followers for 5s; try again once they are back"
+	n.SetUnheard(time.Minute)
+	const refused = "NOREPLICAS nothing was written: the leader has heard from too few synchronous followers for 1m0s; try again once they are back"
 	c.do("SET a 3", "-"+refused)
 	c.do("DEL a", "-"+refused)
 	c.do("GET a", "$1", "2")
@@ -54,19 +54,19 @@ func sentAway(t *testing.T, c *wire) {
 	}
 }
 
-// startAlone runs a leader whose clock is ahead by *ahead, and connects a client. Once the caller sets ahead to 6 s, the client has been
+// startAlone runs a leader whose clock is ahead by *ahead, and connects a client. Once the caller sets ahead to 72 s, the client has been
 // connected for that long.
 func startAlone(t *testing.T) (n *resptest.Node, ahead *atomic.Int64, old *wire) {
 	ahead = new(atomic.Int64)
 	n = resptest.Start(t, resp.Options{
-		CommitTimeout: 5 * time.Second, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
+		CommitTimeout: time.Minute, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) },
 	})
 	old = dial(t, n.Addr)
 	old.do("SET a 1", "+OK")
 	return n, ahead, old
 }
 
-const refusedAlone = "-NOREPLICAS nothing was written: the leader has heard from too few synchronous followers for 6s; try again once they are back"
+const refusedAlone = "-NOREPLICAS nothing was written: the leader has heard from too few synchronous followers for 1m12s; try again once they are back"
 
 // A leader that is alone may have been replaced, and its clients must find out. A client that has been connected for long is sent away once
 // everything it asked for is answered. A client that has connected since stays.
@@ -75,11 +75,11 @@ func TestClientsOfALeaderThatIsAloneAreSentAway(t *testing.T) {
 	reader, refused := dial(t, n.Addr), dial(t, n.Addr)
 	reader.do("GET a", "$1", "1")
 	refused.do("GET a", "$1", "1")
-	ahead.Store(int64(4 * time.Second))
+	ahead.Store(int64(48 * time.Second))
 	fresh := dial(t, n.Addr)
 	fresh.do("PING", "+PONG")
-	ahead.Store(int64(6 * time.Second))
-	n.SetUnheard(6 * time.Second)
+	ahead.Store(int64(72 * time.Second))
+	n.SetUnheard(72 * time.Second)
 	old.send("GET a", "SET a 2", "SET a 3", "GET a")
 	old.expect("$1", "1", refusedAlone, refusedAlone, "$1", "1")
 	sentAway(t, old)
@@ -99,14 +99,14 @@ func TestClientsOfALeaderThatIsAloneAreSentAway(t *testing.T) {
 	reader.do("PING", "+PONG")
 }
 
-const mayNotRead = "-MASTERDOWN too few synchronous followers have been heard for 6s; another member may lead by now"
+const mayNotRead = "-MASTERDOWN too few synchronous followers have been heard for 1m12s; another member may lead by now"
 const masterDown = "-MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'."
 
-// startBetween runs a follower that forwards to a leader, and clients of the follower that have been connected for 6 s; see startAlone.
+// startBetween runs a follower that forwards to a leader, and clients of the follower that have been connected for 72 s; see startAlone.
 func startBetween(t *testing.T, park time.Duration) (leader, follower *resptest.Node, old []*wire) {
 	var ahead atomic.Int64
 	o := forwarding()
-	o.CommitTimeout, o.Park = 5*time.Second, park
+	o.CommitTimeout, o.Park = time.Minute, park
 	o.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	leader = resptest.StartWaiting(t, o)
 	follower = leader.Follow(o)
@@ -117,14 +117,14 @@ func startBetween(t *testing.T, park time.Duration) (leader, follower *resptest.
 		c.do("SET a 1", "+OK")
 		old = append(old, c)
 	}
-	ahead.Store(int64(6 * time.Second))
+	ahead.Store(int64(72 * time.Second))
 	return leader, follower, old
 }
 
 // A member that forwards to a leader that is alone sends its clients away, and passes on the leader's error, also for a transaction.
 func TestClientsOfAFollowerOfALeaderThatIsAlone(t *testing.T) {
 	leader, follower, old := startBetween(t, 20*time.Second)
-	leader.SetUnheard(6 * time.Second)
+	leader.SetUnheard(72 * time.Second)
 	fresh := dial(t, follower.Addr)
 	fresh.do("SET a 2", refusedAlone)
 	fresh.do("GET a", "$1", "1")
@@ -157,14 +157,14 @@ func TestClientsOfAFollowerOfALeaderThatIsAlone(t *testing.T) {
 // A member that has heard from no leader for long sends its clients away, but not during the short time that a failover takes. A client that
 // sends many commands at once waits for a leader only once.
 func TestClientsOfAMemberThatHearsNoLeader(t *testing.T) {
-	leader, follower, old := startBetween(t, time.Second)
+	leader, follower, old := startBetween(t, 3*time.Second)
 	follower.Point("")
-	follower.SetUnheard(4900 * time.Millisecond)
-	const nowhere = "-TRYAGAIN nothing was written: no leader was reached within 1s"
+	follower.SetUnheard(59 * time.Second)
+	const nowhere = "-TRYAGAIN nothing was written: no leader was reached within 3s"
 	old[0].do("GET a", nowhere)
 	const patient = 400
 	old[0].send(slices.Repeat([]string{"SET a 2"}, patient)...)
-	time.Sleep(1500 * time.Millisecond) // most likely one command is answered by now
+	time.Sleep(3500 * time.Millisecond) // most likely one command is answered by now
 	follower.Point(leader.Addr)
 	replies := map[string]int{}
 	for range patient {
@@ -174,7 +174,7 @@ func TestClientsOfAMemberThatHearsNoLeader(t *testing.T) {
 		t.Errorf("once a leader is there: %v", replies)
 	}
 	follower.Point("")
-	follower.SetUnheard(5 * time.Second)
+	follower.SetUnheard(time.Minute)
 	fresh := dial(t, follower.Addr)
 	fresh.do("SET a 2", nowhere)
 	fresh.do("PING", "+PONG")
@@ -187,8 +187,8 @@ func TestClientsOfAMemberThatHearsNoLeader(t *testing.T) {
 		if line := old[2].line(); line != nowhere {
 			t.Fatalf("reply %d: %q", i, line)
 		}
-		if took := time.Since(began); took > 25*time.Second {
-			t.Fatalf("%d commands waited for %v, and %d may for 1 s together", i+1, took, commands)
+		if took := time.Since(began); took > 100*time.Second {
+			t.Fatalf("%d commands waited for %v, and %d may for 3 s together", i+1, took, commands)
 		}
 	}
 	sentAway(t, old[2])
@@ -203,8 +203,9 @@ func TestClientsOfAMemberThatHearsNoLeader(t *testing.T) {
 func TestALongPipelineOfAClientThatIsSentAway(t *testing.T) {
 	n, ahead, old := startAlone(t)
 	n.Server.LeaveLater(10 * time.Second)
-	ahead.Store(int64(6 * time.Second))
-	n.SetUnheard(6 * time.Second)
+	n.Server.AwaitLast(5 * time.Second)
+	ahead.Store(int64(72 * time.Second))
+	n.SetUnheard(72 * time.Second)
 	const commands = 20_000
 	go func() { _, _ = old.nc.Write([]byte(strings.Repeat("SET a "+strings.Repeat("x", 50)+"\r\n", commands))) }()
 	for i := range commands {
@@ -218,9 +219,9 @@ func TestALongPipelineOfAClientThatIsSentAway(t *testing.T) {
 // A client that goes on sending commands is sent away all the same, after a reply and in an orderly way, whatever it has just sent.
 func TestAClientThatGoesOnIsSentAway(t *testing.T) {
 	n, ahead, old := startAlone(t)
-	ahead.Store(int64(6 * time.Second))
-	n.SetUnheard(6 * time.Second)
-	for began := time.Now(); time.Since(began) < 10*time.Second; {
+	ahead.Store(int64(72 * time.Second))
+	n.SetUnheard(72 * time.Second)
+	for began := time.Now(); time.Since(began) < testTimeout; {
 		old.send("SET a 2", "PING")
 		line, err := old.r.ReadString('\n')
 		if errors.Is(err, io.EOF) && line == "" {
@@ -239,7 +240,10 @@ func TestMomentsAloneAreNoReasonToRefuse(t *testing.T) {
 	n := resptest.Start(t, resp.Options{CommitTimeout: 2 * time.Second})
 	c := dial(t, n.Addr)
 	n.SetUnheard(2900 * time.Millisecond)
-	c.do("SET a 1", "+OK")
+	c.send("SET a 1")
+	if line := c.line(); line != "+OK" && !strings.HasPrefix(line, "-OUTCOMEUNKNOWN") { // it may take longer on a busy machine
+		t.Error(line)
+	}
 	n.SetUnheard(3 * time.Second)
-	c.do("SET a 2", "-NOREPLICAS nothing was written: the leader has heard from too few synchronous followers for 3s; try again once they are back")
+	dial(t, n.Addr).do("SET a 2", "-NOREPLICAS nothing was written: the leader has heard from too few synchronous followers for 3s; try again once they are back")
 }

@@ -190,7 +190,10 @@ func TestColdReadsLeaveTheLoop(t *testing.T) {
 		c := dial(t, n.Addr)
 		c.do("PING", "+PONG")
 		parked(2)
-		c.send(fmt.Sprintf("%s k%d", cmd, i))
+		// The beginning of another command keeps the goroutine that the connection is handed to.
+		if _, err := fmt.Fprintf(c.nc, "%s k%d\r\nPIN", cmd, i); err != nil {
+			t.Fatal(err)
+		}
 		if head := c.line(); head == "*1" {
 			c.line()
 			c.line()
@@ -231,7 +234,7 @@ func TestKilledClientReadsNoFurther(t *testing.T) {
 
 // Long requests take turns, so that many at once do not take more memory than there is. Their memory is given back however they end.
 func TestLongRequestsTakeTurns(t *testing.T) {
-	n := resptest.Start(t, resp.Options{MaxLarge: 4 << 20})
+	n := resptest.Start(t, resp.Options{MaxLarge: 4 << 20, StallTimeout: time.Hour, Now: slowClock()})
 	head := "*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$3000000\r\n"
 	slow := dial(t, n.Addr)
 	slow.send(head + strings.Repeat("x", 998_998)) // the rest comes late; send adds two bytes

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-const testTimeout = time.Minute // with the race detector, a busy machine needs a good part of it
+const testTimeout = 2 * time.Minute // with the race detector, a busy machine needs a good part of it
 
 // wire is a client that sends and compares raw bytes. Commands are inline unless noted otherwise.
 type wire struct {

@@ -16,7 +16,7 @@ import (
 // Commands that are refused between MULTI and EXEC have Redis's flag for that in COMMAND INFO, where clients look.
 func TestScansAreNoPartOfATransaction(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
-	db := redis.NewClient(&redis.Options{Addr: n.Addr})
+	db := redis.NewClient(&redis.Options{Addr: n.Addr, ReadTimeout: testTimeout})
 	defer func() { _ = db.Close() }()
 	table, err := db.Command(t.Context()).Result()
 	if err != nil {
@@ -71,7 +71,7 @@ func TestCommandsAreTold(t *testing.T) {
 		t.Fatal(err)
 	}
 	n := resptest.Start(t, resp.Options{})
-	db := redis.NewClient(&redis.Options{Addr: n.Addr})
+	db := redis.NewClient(&redis.Options{Addr: n.Addr, ReadTimeout: testTimeout})
 	defer func() { _ = db.Close() }()
 	served, err := db.CommandList(t.Context(), nil).Result()
 	if err != nil {

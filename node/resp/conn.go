@@ -242,7 +242,7 @@ func (c *conn) over() bool {
 // unfinished reports whether a part of a command has arrived whose rest is worth waiting for: if the connection were closed now, the
 // client could not know whether the command ran.
 func (c *conn) unfinished() bool {
-	return c.parser.pending() > 0 && (c.leaveAt.IsZero() || time.Since(c.leaveAt) < lastWait)
+	return c.parser.pending() > 0 && (c.leaveAt.IsZero() || time.Since(c.leaveAt) < time.Duration(c.srv.lastWait.Load()))
 }
 
 // parse takes the next chunk of commands out of the buffer, and reports whether there are any.

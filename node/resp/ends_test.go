@@ -67,8 +67,8 @@ func TestClientsThatKillEachOther(t *testing.T) {
 
 // A batch in the middle of a pipeline has as much time as the first one.
 func TestSecondBatchHasItsOwnTime(t *testing.T) {
-	n := resptest.Start(t, resp.Options{CommitTimeout: 2 * time.Second})
+	n := resptest.Start(t, resp.Options{CommitTimeout: 5 * time.Second})
 	w := dial(t, n.Addr)
-	w.send("SET a 1", "WAIT 9 3000", "SET b 2", "GET b")
+	w.send("SET a 1", "WAIT 9 6000", "SET b 2", "GET b")
 	w.expect("+OK", ":0", "+OK", "$1", "2")
 }

@@ -49,6 +49,9 @@ func (s *Server) Busy() (n int) {
 // LeaveLater sets for how long clients that are sent away may go on.
 func (s *Server) LeaveLater(d time.Duration) { s.astrayWait.Store(int64(d)) }
 
+// AwaitLast sets for how long the last commands of clients are waited for.
+func (s *Server) AwaitLast(d time.Duration) { s.lastWait.Store(int64(d)) }
+
 // RestUpstreams sets how long clients may be silent before their connections to the leader are closed.
 func (s *Server) RestUpstreams(d time.Duration) { s.upstreamRest.Store(int64(d)) }
 
@@ -66,6 +69,24 @@ func (s *Server) Rationed() (n int) {
 		n += p.n
 	}
 	return n
+}
+
+// Counted is like Rationed, but without what is lent.
+func (s *Server) Counted() int {
+	s.ration.mu.Lock()
+	defer s.ration.mu.Unlock()
+	return s.ration.used + s.ration.aside
+}
+
+// Queued returns how many connections wait for memory, and how many have ended.
+func (s *Server) Queued() (waiting, ended int) {
+	all := s.clients.all()
+	for _, c := range all {
+		if c.queued.Load() {
+			waiting++
+		}
+	}
+	return waiting, int(s.stats.accepted.Load()) - len(all)
 }
 
 // Held returns how many bytes long replies that wait to be sent take.

@@ -21,6 +21,7 @@ import (
 func TestTheEndArrivesWithTheLastReply(t *testing.T) {
 	for range 5 {
 		n := resptest.Start(t, resp.Options{})
+		n.Server.AwaitLast(30 * time.Second)
 		var done sync.WaitGroup
 		var asked atomic.Int64
 		for i := range 40 {
@@ -77,6 +78,7 @@ func ended(nc net.Conn) bool {
 // A member that stops waits for the rest of a command that is just arriving.
 func TestShutdownInTheMiddleOfACommand(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
+	n.Server.AwaitLast(30 * time.Second)
 	w := dial(t, n.Addr)
 	w.do("PING", "+PONG")
 	done := shutdown(n)

@@ -38,25 +38,31 @@ func (c *conn) fillRest() bool {
 	return err == nil && c.readErr == nil && len(c.parser.buf) > before
 }
 
-// lastWait is how long the server waits for another command before it closes a connection. If one arrives, the client learns of the end
-// together with the reply, before it sends the next command. If the connection were closed while it is idle instead, the client might
+// defaultLastWait is how long the server waits for another command before it closes a connection. If one arrives, the client learns of the
+// end together with the reply, before it sends the next command. If the connection were closed while it is idle instead, the client might
 // just be sending a command, and could not know what became of it. The wait is long enough for clients on a machine that stalls for a
 // moment, as busy ones do.
-const lastWait = 500 * time.Millisecond
+const defaultLastWait = 500 * time.Millisecond
 
-// awaitLast waits for input for up to lastWait, and reports whether there is any.
+// lingerTime is how long linger discards input.
+const lingerTime = 500 * time.Millisecond
+
+// awaitLast waits for input for up to Server.lastWait, and reports whether there is any.
 func (c *conn) awaitLast() bool {
 	if c.raw == nil {
 		return false
 	}
-	for end := time.Now().Add(lastWait); !c.cut.Load() && !c.killed.Load() && time.Now().Before(end); {
+	for end := time.Now().Add(time.Duration(c.srv.lastWait.Load())); !c.cut.Load() && !c.killed.Load(); {
+		if !time.Now().Before(end) {
+			return c.fillRest() // if the machine stalled, input may have arrived in time
+		}
 		if c.nc.SetReadDeadline(end) != nil {
 			return false
 		}
 		c.readErr = nil
 		if err := c.raw.Read(c.onReady); err == nil || !isTimeout(err) {
 			return err == nil && c.readErr == nil
-		} // the timeout was from a nudge, or from the interrupt that announced the stop, that came late: wait on
+		} // before end, the timeout was from a nudge, or from the interrupt that announced the stop, that came late: wait on
 	}
 	return false
 }
@@ -75,10 +81,10 @@ func (c *conn) shut() bool {
 	return ok && half.CloseWrite() == nil
 }
 
-// linger discards, for up to lastWait, what a client that was told of the end still sends. If the connection were closed at once, further
+// linger discards, for up to lingerTime, what a client that was told of the end still sends. If the connection were closed at once, further
 // input would reset it, and replies that are still on their way would be lost.
 func (c *conn) linger() {
-	if c.nc.SetReadDeadline(time.Now().Add(lastWait)) != nil {
+	if c.nc.SetReadDeadline(time.Now().Add(lingerTime)) != nil {
 		return
 	}
 	_, _ = io.Copy(io.Discard, c.nc) // ends when the client closes its side, or at the deadline

@@ -81,7 +81,7 @@ func TestExecOnFollowerIsAtomic(t *testing.T) {
 	}
 	// A transaction that takes longer to read than one entry takes to be applied. The pause keeps it from reading over ever more newer
 	// versions of the two keys, which takes too long with the race detector.
-	pause.Store(int64(time.Millisecond))
+	pause.Store(int64(10 * time.Millisecond))
 	const pairs = 10_000
 	lines := append([]string{"MULTI"}, slices.Repeat([]string{"GET a", "GET b"}, pairs)...)
 	f.send(append(lines, "EXEC")...)

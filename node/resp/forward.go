@@ -98,7 +98,9 @@ func (r *round) forward(i int) int {
 		case errors.Is(err, errLost), c.cut.Load():
 			return r.lostHistory(i)
 		case err != nil:
-			r.lastRefusal = err
+			if r.lastRefusal == nil || p.ctx.Err() == nil { // an attempt that the end of the wait cut short tells less than those before
+				r.lastRefusal = err
+			}
 			continue
 		}
 		if exec && c.watchLost() {

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// parking bounds how long a command waits for a leader: Options.Park, but at most lastWait once the server stops.
+// parking bounds how long a command waits for a leader: Options.Park, but at most Server.lastWait once the server stops.
 type parking struct {
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -33,7 +33,7 @@ func (p *parking) begin() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(p.client, s.opt.Park)
-	stop := context.AfterFunc(s.blockCtx, func() { time.AfterFunc(lastWait, cancel) })
+	stop := context.AfterFunc(s.blockCtx, func() { time.AfterFunc(time.Duration(s.lastWait.Load()), cancel) })
 	p.ctx, p.cancel = ctx, func() { stop(); cancel() }
 }
 

@@ -108,9 +108,10 @@ func TestForwardedWaitToASilentLeader(t *testing.T) {
 	for range 2 { // the WAIT is sent again
 		select {
 		case <-waits:
-		case <-time.After(30 * time.Second):
+		case <-time.After(testTimeout):
 			t.Fatal("it is still waited for")
 		}
+		follower.Server.SetCommitTimeout(time.Minute) // the second time, it is waited for until another leader is known
 	}
 	follower.Point(leader.Addr)
 	f.expect(":1")

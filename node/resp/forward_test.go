@@ -329,7 +329,7 @@ func TestHandoverInTheMiddleOfALongPipeline(t *testing.T) {
 		go w.send(lines...)
 		time.Sleep(time.Duration(1+try) * time.Millisecond)
 		a.Hold()
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(500 * time.Millisecond) // until the batch that Hold has waited for knows that it is proved; a real handover takes longer
 		a.HandOver(b)
 		w.expect(want...)
 		_ = w.nc.Close()

@@ -212,13 +212,15 @@ func TestWriteWithoutEffectInTheLoop(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	w := dial(t, n.Addr)
 	looped(w)
-	began := time.Now()
-	for range 20 {
-		w.do("DEL missing", ":0")
-		w.do("SETNX looped 2", ":0")
+	slow := 0
+	for i := range 40 {
+		began := time.Now()
+		if w.do([]string{"DEL missing", "SETNX looped 2"}[i%2], ":0"); time.Since(began) > 125*time.Millisecond {
+			slow++
+		}
 	}
-	if took := time.Since(began); took > 5*time.Second {
-		t.Fatalf("40 of them took %v", took)
+	if slow > 20 { // a busy machine delays some
+		t.Fatalf("%d of 40 took more than 125 ms", slow)
 	}
 }
 

@@ -60,7 +60,7 @@ func TestManyColdKeysHoldUpNobody(t *testing.T) {
 		}()
 		select {
 		case <-done:
-		case <-time.After(5 * time.Second):
+		case <-time.After(testTimeout / 2):
 			t.Errorf("a SET is not answered while the disk is read for the %dth time", read)
 			other.Store(nil)
 		}

@@ -11,7 +11,7 @@ import (
 // Connections that members open to the leader for their clients count against its maxclients. Clients for which there is no room get TRYAGAIN.
 func TestForwardedClientsCountAtTheLeader(t *testing.T) {
 	o := forwarding()
-	o.Park = time.Second
+	o.Park = 3 * time.Second
 	follower := resptest.StartWaiting(t, o)
 	o.MaxClients = 2
 	leader := resptest.Start(t, o)
@@ -19,7 +19,7 @@ func TestForwardedClientsCountAtTheLeader(t *testing.T) {
 	a, b, c := dial(t, follower.Addr), dial(t, follower.Addr), dial(t, follower.Addr)
 	a.do("SET a 1", "+OK")
 	b.do("SET a 2", "+OK")
-	c.do("SET a 3", "-TRYAGAIN nothing was written: no leader was reached within 1s: ...")
+	c.do("SET a 3", "-TRYAGAIN nothing was written: no leader was reached within 3s: ...")
 	dial(t, leader.Addr).expect("-ERR max number of clients reached")
 	_ = b.nc.Close()
 	eventually(t, func() string {
@@ -36,7 +36,7 @@ func TestSilentClientsKeepNoConnectionToTheLeader(t *testing.T) {
 	for _, park := range []bool{false, true} { // silent for so long that a loop has the connections
 		t.Run(fmt.Sprintf("in a loop %t", park), func(t *testing.T) {
 			o := forwarding()
-			o.Park = time.Second
+			o.Park = 3 * time.Second
 			follower := resptest.StartWaiting(t, o)
 			o.MaxClients = 2
 			leader := resptest.Start(t, o)

@@ -50,7 +50,7 @@ func TestIdleConnectionMemory(t *testing.T) {
 			const clients = 400
 			idleClients(t, n.Addr, clients, tc.requests)
 			var heap, stack int64
-			for begun := time.Now(); time.Since(begun) < 10*time.Second; time.Sleep(100 * time.Millisecond) { // goroutines take a while to end
+			for begun := time.Now(); time.Since(begun) < testTimeout; time.Sleep(100 * time.Millisecond) { // goroutines take a while to end
 				heapAfter, stackAfter := inUse()
 				heap, stack = (heapAfter-heapBefore)/clients, (stackAfter-stackBefore)/clients
 				if heap+stack <= tc.most {

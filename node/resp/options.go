@@ -18,6 +18,7 @@ const (
 	defaultKeepAlive     = 300 * time.Second
 	defaultStallTimeout  = 60 * time.Second
 	defaultPark          = 2500 * time.Millisecond
+	defaultLastMoment    = time.Second
 )
 
 // DefaultMaxOutput is the default of Options.MaxOutput, in bytes.
@@ -68,6 +69,8 @@ type Options struct {
 	Store string
 	// Park is how long a command that needs the leader waits while none is reached (default 2.5 s).
 	Park time.Duration
+	// LastMoment is how long replies of a former leader are still waited for (default 1 s).
+	LastMoment time.Duration
 	// Owned maps parameters that CONFIG SET may not change, because they are set elsewhere, to the reason, which completes the reply
 	// "CONFIG SET failed (possibly related to argument '...') - ".
 	Owned map[string]string
@@ -87,5 +90,6 @@ func (o Options) withDefaults() Options {
 	o.ReadTimeout = cmp.Or(o.ReadTimeout, defaultReadTimeout)
 	o.StallTimeout = cmp.Or(o.StallTimeout, defaultStallTimeout)
 	o.Park = cmp.Or(o.Park, defaultPark)
+	o.LastMoment = cmp.Or(o.LastMoment, defaultLastMoment)
 	return o
 }

@@ -2,6 +2,8 @@ package resp_test
 
 import (
 	"context"
+	"fmt"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -177,12 +179,22 @@ func TestReadsOfALeadershipThatIsOver(t *testing.T) {
 // If a command of a pipeline waits for memory for too long, the writes before it do not get an unknown outcome, and the commands after it have
 // their full time.
 func TestBatchThatTarriesHasItsOwnTime(t *testing.T) {
-	n := resptest.Start(t, resp.Options{CommitTimeout: 300 * time.Millisecond, MaxLong: 3 << 20})
+	n := resptest.Start(t, resp.Options{MaxLong: 3 << 20, StallTimeout: time.Hour})
+	addr := withSmallBuffers(t, n)
 	w := dial(t, n.Addr)
 	w.do("SETRANGE big 2000000 x", ":2000001")
-	slow := dial(t, n.Addr) // holds all the memory for long replies for two seconds
-	slow.send(strings.Repeat("GET big\r\n", 8) + "PING")
-	time.Sleep(200 * time.Millisecond)
+	for range 4 { // one has all the memory for long replies, and another what is lent
+		slow := dial(t, addr)
+		_ = slow.nc.(*net.TCPConn).SetReadBuffer(16 << 10)
+		slow.send("GET big")
+	}
+	eventually(t, func() string {
+		if held, waiting := n.Server.Replies(); held < 4_000_000 || waiting == 0 {
+			return fmt.Sprintf("%d bytes are held, and %d clients wait", held, waiting)
+		}
+		return ""
+	})
+	n.Server.SetCommitTimeout(5 * time.Second)
 	c := dial(t, n.Addr)
 	c.send(strings.Repeat("SET k v\r\n", 70)+"GETSET big y", "SET b 2")
 	for range 70 {

@@ -50,7 +50,7 @@ func TestForwardingWithPasswords(t *testing.T) {
 // A write that cannot be forwarded because the member has no valid password is answered with an error.
 func TestForwardingWithAWrongPassword(t *testing.T) {
 	o := forwardingWith("a")
-	o.Park = 200 * time.Millisecond
+	o.Park = 2 * time.Second
 	leader := resptest.StartWaiting(t, forwardingWith("b"))
 	follower := leader.Follow(o)
 	leader.Lead()
@@ -67,7 +67,7 @@ func TestForwardingWithAWrongPassword(t *testing.T) {
 func TestForwardingWithTheClientsPassword(t *testing.T) {
 	leader := resptest.StartWaiting(t, forwardingWith("a"))
 	o := forwarding()
-	o.Park = 200 * time.Millisecond
+	o.Park = 2 * time.Second
 	follower := leader.Follow(o)
 	leader.Lead()
 	follower.Point(leader.Addr)

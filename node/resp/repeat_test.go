@@ -114,8 +114,8 @@ func TestRepetitionsTakeTurns(t *testing.T) {
 				return waiting
 			}
 			eventually(t, func() string {
-				if waiting := look(); waiting < clients-1 {
-					return fmt.Sprintf("%d clients wait for their turn", waiting)
+				if waiting := look(); waiting < clients-1 || highest < length/2 {
+					return fmt.Sprintf("%d clients wait for their turn, and at most %d bytes were held", waiting, highest)
 				}
 				return ""
 			})

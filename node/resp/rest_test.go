@@ -89,6 +89,7 @@ func TestStopWhileConnectionsRest(t *testing.T) {
 // reply was sent just before.
 func TestLastWordsAfterANudge(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
+	n.Server.AwaitLast(30 * time.Second)
 	var all []*wire
 	for range 30 {
 		all = append(all, dial(t, n.Addr))
@@ -103,6 +104,9 @@ func TestLastWordsAfterANudge(t *testing.T) {
 	n.Server.Nudge()
 	time.Sleep(20 * time.Millisecond)
 	for _, w := range all {
-		w.do("SET a 1", "+OK")
+		w.send("SET a 1")
+	}
+	for _, w := range all {
+		w.expect("+OK")
 	}
 }

@@ -28,10 +28,11 @@ type Server struct {
 
 	maxClients    atomic.Int64
 	maxOutput     atomic.Int64 // bytes
-	commitTimeout atomic.Int64 // nanoseconds, like the next four
+	commitTimeout atomic.Int64 // nanoseconds, like the next five
 	idleTimeout   atomic.Int64 // clients that send nothing for this long are closed; 0: never
 	keepAlive     atomic.Int64 // TCP keepalive period of new connections; 0: off
 	astrayWait    atomic.Int64 // defaultAstrayWait, except in tests
+	lastWait      atomic.Int64 // defaultLastWait, except in tests
 	upstreamRest  atomic.Int64 // defaultUpstreamRest, except in tests
 	mostRead      atomic.Int64 // defaultMostRead, except in tests
 
@@ -71,6 +72,7 @@ func New(b Backend, o Options) (*Server, error) {
 	s.commitTimeout.Store(int64(s.opt.CommitTimeout))
 	s.keepAlive.Store(int64(defaultKeepAlive))
 	s.astrayWait.Store(int64(defaultAstrayWait))
+	s.lastWait.Store(int64(defaultLastWait))
 	s.upstreamRest.Store(int64(defaultUpstreamRest))
 	s.mostRead.Store(defaultMostRead)
 	s.ctx, s.stop = context.WithCancel(context.Background())

@@ -175,7 +175,7 @@ func TestRepliesBeforeAWait(t *testing.T) {
 func TestGoRedis(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
 	for _, protocol := range []int{2, 3} {
-		db := redis.NewClient(&redis.Options{Addr: n.Addr, Protocol: protocol, ClientName: "test"})
+		db := redis.NewClient(&redis.Options{Addr: n.Addr, Protocol: protocol, ClientName: "test", ReadTimeout: testTimeout})
 		defer func() { _ = db.Close() }()
 		ctx := t.Context()
 		if err := db.Set(ctx, "k", "v", time.Hour).Err(); err != nil {
@@ -258,8 +258,8 @@ func TestMetrics(t *testing.T) {
 
 // A client that takes its reply slowly but steadily gets all of it.
 func TestASlowReaderGetsAllOfALongReply(t *testing.T) {
-	n := resptest.Start(t, resp.Options{StallTimeout: 4 * time.Second})
-	const size = 24 << 20
+	n := resptest.Start(t, resp.Options{StallTimeout: 8 * time.Second})
+	const size = 32 << 20 // which takes at least 18 s, even though the kernel may keep 10 MiB: 4 MiB take 2.4 s
 	w := dial(t, n.Addr)
 	w.do("SET k x", "+OK")
 	w.do(fmt.Sprintf("SETRANGE k %d y", size-1), fmt.Sprintf(":%d", size))
@@ -271,7 +271,7 @@ func TestASlowReaderGetsAllOfALongReply(t *testing.T) {
 		if got += m; err != nil && got < size {
 			t.Fatalf("the end after %d bytes and %v: %v", got, time.Since(began), err)
 		}
-		time.Sleep(190 * time.Millisecond)
+		time.Sleep(300 * time.Millisecond)
 		if size-got < len(part) {
 			part = part[:max(1, size-got)]
 		}

@@ -78,6 +78,7 @@ func TestShutdownAnswersWhatHasArrived(t *testing.T) {
 // was left with an unknown outcome when its leader's pod was replaced. (Found by the end-to-end tests.)
 func TestShutdownEndsAConnectionWithAnAnswer(t *testing.T) {
 	n := resptest.Start(t, resp.Options{})
+	n.Server.AwaitLast(30 * time.Second)
 	w := dial(t, n.Addr)
 	w.do("SET a 1", "+OK")
 	done := shutdown(n)

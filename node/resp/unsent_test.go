@@ -30,15 +30,19 @@ func wholePipeline(addr string, one []byte, count int, reply []byte) error {
 		return err
 	}
 	defer c.Close()
-	_ = c.SetDeadline(time.Now().Add(testTimeout))
+	renew := func() { _ = c.SetDeadline(time.Now().Add(testTimeout)) }
 	chunk := bytes.Repeat(one, 1000)
 	for sent := 0; sent < count; sent += 1000 {
+		renew()
 		if _, err := c.Write(chunk); err != nil {
 			return fmt.Errorf("send commands from %d on: %w", sent, err)
 		}
 	}
 	r, got := bufio.NewReader(c), make([]byte, len(reply))
 	for i := range count {
+		if i%1000 == 0 {
+			renew()
+		}
 		if _, err := io.ReadFull(r, got); err != nil {
 			return fmt.Errorf("read reply %d: %w", i, err)
 		}
@@ -137,7 +141,7 @@ func TestUnsentRepliesOfTheSilent(t *testing.T) {
 
 // A client that reads slowly, and keeps sending all the while, gets all replies in order.
 func TestUnsentRepliesOfTheSlow(t *testing.T) {
-	n := resptest.Start(t, resp.Options{MaxLong: 8 << 20, StallTimeout: 4 * time.Second})
+	n := resptest.Start(t, resp.Options{MaxLong: 8 << 20, StallTimeout: 30 * time.Second})
 	w := dial(t, n.Addr)
 	w.do("SETRANGE k 99999 x", ":100000")
 	c := dial(t, n.Addr)

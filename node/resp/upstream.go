@@ -258,20 +258,17 @@ func (c *conn) setUpstream(u *upstream) {
 	}
 }
 
-// leaveUpstream gives a leader other than the one at addr only lastMoment more to answer the commands in flight: a
+// leaveUpstream gives a leader other than the one at addr only Options.LastMoment more to answer the commands in flight: a
 // deposed leader answers at once, and one that is gone never does. Any goroutine may call it.
 func (c *conn) leaveUpstream(addr string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.up != nil && c.up.addr != addr {
-		_ = c.up.nc.SetDeadline(c.srv.opt.Now().Add(lastMoment))
+		_ = c.up.nc.SetDeadline(c.srv.opt.Now().Add(c.srv.opt.LastMoment))
 	}
 }
 
-// lastMoment is how long replies of a former leader are still waited for.
-const lastMoment = time.Second
-
 // replyTimeout bounds the wait for a forwarded command's reply. It is longer than the leader's own waits, so the leader gives up first.
 func (s *Server) replyTimeout() time.Duration {
-	return time.Duration(s.commitTimeout.Load()) + s.opt.ReadTimeout + lastMoment
+	return time.Duration(s.commitTimeout.Load()) + s.opt.ReadTimeout + s.opt.LastMoment
 }

@@ -141,7 +141,7 @@ func TestWatchedKeysTakeTurns(t *testing.T) {
 			}
 			watchAll(b)
 			time.Sleep(200 * time.Millisecond)
-			if got := n.Server.Rationed(); got > 3<<20 {
+			if got := n.Server.Counted(); got > 3<<20 { // on a busy machine, what a has may be lent by now
 				t.Errorf("%d bytes are watched at once", got)
 			}
 			end(a)

@@ -3,6 +3,7 @@
 package resptest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"math"
@@ -40,6 +41,7 @@ type Node struct {
 	mu        sync.Mutex // guards the fields below, up to changed
 	epoch     replication.Epoch
 	end       replication.Mark
+	told      replication.Position // all up to here is applied, and whoever waits for it was told
 	stalled   bool
 	followers []*Node
 	leader    *Node
@@ -118,6 +120,7 @@ func newNode(t testing.TB, fs vfs.FS, o resp.Options, so ...store.SequencerOptio
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	o.CommitTimeout = cmp.Or(o.CommitTimeout, time.Minute) // a busy machine may take a while to commit
 	if n.Server, err = resp.New(n, o); err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +142,7 @@ func newNode(t testing.TB, fs vfs.FS, o resp.Options, so ...store.SequencerOptio
 }
 
 func (n *Node) close() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := n.Server.Shutdown(ctx); err != nil {
 		n.t.Errorf("shutdown: %v", err)
@@ -173,6 +176,7 @@ func (n *Node) Lead() {
 	if err := n.work.Open(n.epoch, next); err != nil {
 		n.t.Fatal(err)
 	}
+	n.tell(next - 1)
 	n.seq.Store(n.work)
 	n.leads.Store(true)
 	n.Point("")
@@ -236,8 +240,30 @@ func (n *Node) Depose() {
 // Forget makes n a leader that was elected without what the leader before had shown last.
 func (n *Node) Forget() { n.forgot.Store(true) }
 
-// Hold calls Hold of the sequencer.
-func (n *Node) Hold() { n.work.Hold() }
+// Hold calls Hold of the sequencer, and waits until everything that was ordered before is applied, as a handover does.
+func (n *Node) Hold() {
+	n.t.Helper()
+	tail := n.work.Hold()
+	for end := time.Now().Add(time.Minute); n.lastTold() < tail; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			n.t.Errorf("position %d is not applied in a minute", tail)
+			return
+		}
+	}
+}
+
+// tell records that whoever waits for a position up to p was told that it is applied.
+func (n *Node) tell(p replication.Position) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.told = max(n.told, p)
+}
+
+func (n *Node) lastTold() replication.Position {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.told
+}
 
 // Release calls Release of the sequencer.
 func (n *Node) Release() { n.work.Release() }
@@ -345,6 +371,7 @@ func (n *Node) commit() bool {
 	end, sealed := n.seal()
 	if sealed {
 		n.work.Applied(end)
+		n.tell(end)
 	}
 	return sealed
 }

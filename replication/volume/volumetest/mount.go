@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // Volume is a mounted file system that is unmounted when the test ends.
@@ -37,7 +38,7 @@ func Mount(t testing.TB, mib int64) *Volume {
 	// Reserve no blocks for root: the tests run as root, and members do not.
 	v.run("mkfs.ext4", "-q", "-m", "0", "-F", image)
 	v.run("mount", "-o", "loop", image, v.Path)
-	t.Cleanup(func() { v.run("umount", v.Path) })
+	t.Cleanup(v.unmount)
 	return v
 }
 
@@ -49,8 +50,22 @@ func MountInMemory(t testing.TB, mib int64) *Volume {
 	}
 	v := &Volume{t: t, Path: t.TempDir()}
 	v.run("mount", "-t", "tmpfs", "-o", size(mib), "none", v.Path)
-	t.Cleanup(func() { v.run("umount", v.Path) })
+	t.Cleanup(v.unmount)
 	return v
+}
+
+// unmount takes as long as a member that was stopped, or killed, still has files open.
+func (v *Volume) unmount() {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		out, err := exec.Command("umount", v.Path).CombinedOutput()
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			v.t.Errorf("umount %s: %v: %s", v.Path, err, out)
+			return
+		}
+	}
 }
 
 func size(mib int64) string { return "size=" + strconv.FormatInt(mib, 10) + "m" }
