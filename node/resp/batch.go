@@ -132,7 +132,7 @@ func (r *round) inBatch(b *store.Batch) {
 	b.Use(r.foresight)
 	r.call.now = b.Now()
 	first := len(r.out.buf)
-	for ; r.from < r.end && len(r.out.buf)-first < batchBytes && b.Bytes() < batchBytes; r.from++ {
+	for ; r.from < r.end && len(r.out.buf)-first < batchBytes && b.Bytes() < batchBytes && b.Read() < batchBytes; r.from++ {
 		if r.conn.cut.Load() {
 			r.conn.closing = true
 			return

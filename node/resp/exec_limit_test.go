@@ -45,6 +45,7 @@ func TestExecThatReadsTooMuchIsRefused(t *testing.T) {
 	leader, follower := forwardingPair(t)
 	w := dial(t, leader.Addr)
 	w.do("SETRANGE k 1048575 x", ":1048576")
+	tries := 0
 	for name, addr := range map[string]string{"leader": leader.Addr, "follower": follower.Addr} {
 		t.Run(name, func(t *testing.T) {
 			c := dial(t, addr)
@@ -63,6 +64,13 @@ func TestExecThatReadsTooMuchIsRefused(t *testing.T) {
 			c.do("EXEC", "-ERR EXEC without MULTI")
 			c.send("MULTI", "GETRANGE k 0 0", "EXEC")
 			c.expect("+OK", "+QUEUED", "*1", "$1", "\x00")
+			c.do("WATCH k", "+OK")
+			w.do("APPEND k x", fmt.Sprintf(":%d", 1048577+tries))
+			tries++
+			c.send("MULTI", strings.Repeat("GETRANGE k 0 0\r\n", commands)+"EXEC")
+			c.expect("+OK")
+			c.expect(slices.Repeat([]string{"+QUEUED"}, commands)...)
+			c.expect("*-1")
 		})
 	}
 }

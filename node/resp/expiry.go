@@ -34,6 +34,7 @@ func (c *call) expire(unit, base int64) {
 	key := c.args[1]
 	if cond != 0 { // maybe nothing is written, so the value is not copied yet
 		if v, _, found, ok := c.peek(key); ok && (!found || !cond.allows(v.ExpireAt, when)) {
+			c.srv.stats.lookup(found)
 			c.w.integer(0)
 			return
 		}
@@ -125,6 +126,7 @@ func persist(c *call) {
 		return
 	}
 	if !found || v.ExpireAt == 0 {
+		c.srv.stats.lookup(found)
 		c.w.integer(0)
 		return
 	}

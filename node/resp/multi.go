@@ -107,7 +107,7 @@ func (r *round) exec(i int) bool {
 		n := r.prefetchAll(t)
 		if r.readsTooMuch(n) {
 			r.aheadEnd()
-			r.answer(j, func() { r.reject(errReads) })
+			r.answer(j, r.tooMuch)
 			break
 		}
 		if !r.admit(i, n) {
@@ -131,6 +131,16 @@ func (r *round) exec(i int) bool {
 	}
 	r.conn.discard()
 	return true
+}
+
+// tooMuch answers an EXEC whose commands would read too much. A broken watch is told all the same, because the client then reads anew and tries
+// again.
+func (r *round) tooMuch() {
+	if w := r.conn.watched; w != nil && w.touched.Load() {
+		r.out.nullArray()
+	} else {
+		r.reject(errReads)
+	}
 }
 
 // prepared is the result of a queued command that needs no data, and so was run before the others.
