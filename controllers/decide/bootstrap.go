@@ -301,7 +301,7 @@ func (d *decision) adopt(old Record) (Record, bool) {
 			Leader: replication.Voter{Member: m.Name, Incarnation: s.Incarnation},
 			Change: d.change(old, v1alpha1.KindFailover, reasonRecordLost, "", ""), Stores: old.Stores,
 		}
-		rec.WritesLost, rec.Lost = v1alpha1.LostNone, d.lossKept(old, e)
+		rec.WritesLost, rec.Lost, rec.Since.Writable = v1alpha1.LostNone, d.lossKept(old, e), d.micro()
 		return rec, rec.valid() == nil
 	}
 	return Record{}, false

@@ -171,8 +171,10 @@ func (d *decision) notYet(rec Record, r replication.Rule) (out []string) {
 		if m.Name == rec.Leader.Member || names(r.Voters, m.Name) {
 			continue
 		}
-		if why := d.whyUnheard(rec, replication.Voter{Member: m.Name}); why != "" {
-			out = append(out, why)
+		if d.caughtUp(rec, m) {
+			out = append(out, m.Name+" is not a voter yet")
+		} else {
+			out = append(out, d.whyUnheard(rec, replication.Voter{Member: m.Name}))
 		}
 	}
 	return append(out, d.unmade(rec)...)

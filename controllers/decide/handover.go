@@ -67,9 +67,13 @@ func (d *decision) evacuate(rec Record) (Plan, bool) {
 	return d.handOver(rec, to, reason, ""), true
 }
 
-// staysOnCordoned reports whether the leader stays on its cordoned node although to could take over.
+// staysOnCordoned reports whether the leader stays on its cordoned node although to could take over. An update would take
+// leadership from a member with an outdated template again.
 func (d *decision) staysOnCordoned(rec Record, to Member) bool {
-	return to.Pod.Cordoned || d.homeRests(rec, to.Name) > 0 || d.updateRests(rec) > 0 && !d.Outdated(to)
+	if d.Outdated(to) {
+		return to.Pod.Cordoned || !d.Outdated(d.Members[rec.Leader.Member]) || d.homeRests(rec, to.Name) > 0
+	}
+	return to.Pod.Cordoned || d.homeRests(rec, to.Name) > 0 || d.updateRests(rec) > 0
 }
 
 // homePatience is how long everything must have been in order before leadership returns to a preferred zone.
@@ -142,6 +146,7 @@ func (d *decision) heir(rec Record, request string) (to, why string) {
 	if h := d.Pass.Handover; h != nil && h.Epoch == rec.Epoch && d.unfit(rec, d.Members[h.To]) == "" {
 		return h.To, ""
 	}
+	rec.Target = "" // of the previous change
 	ev := d.foreseen()
 	var fit []replication.Candidate
 	for _, m := range d.byOrdinal() {

@@ -21,10 +21,13 @@ func (r Record) moves() bool {
 }
 
 // homeFailures returns the failed handovers to a better place that still count; nil if there are none. They no longer count
-// once such a handover or their member lasts, or that member is to have another template.
+// once whoever such a handover went to, or their member, has led for long enough, or that member is to have another template.
 func (d *decision) homeFailures(rec Record) *LeadFailures {
 	f := rec.HomeFailures
-	if f == nil || d.template(d.Members[f.Member]) != f.Template || d.lasted(rec) && (rec.moves() || rec.Leader.Member == f.Member) {
+	if f == nil || d.template(d.Members[f.Member]) != f.Template {
+		return nil
+	}
+	if leads := rec.Leader.Member; d.lasted(rec) && (leads == f.Member || rec.moves() && leads == rec.Target) {
 		return nil
 	}
 	return f
@@ -59,10 +62,19 @@ func (d *decision) homeRests(rec Record, to string) time.Duration {
 	}
 }
 
+// better reports whether m is in a better place than the leader.
+func (d *decision) better(rec Record, m Member) bool {
+	leader := d.Members[rec.Leader.Member]
+	if m.Pod == nil || leader.Pod == nil || m.Pod.Cordoned {
+		return false
+	}
+	return leader.Pod.Cordoned || d.Store.Spec.Failover.ReturnToPreferredZone && d.zoneRank(m) < d.zoneRank(leader)
+}
+
 // homeTold says which member is not handed over to for now, and for how long that is so; "" and 0 if there is none.
 func (d *decision) homeTold(rec Record) (string, time.Duration) {
 	f := d.homeFailures(rec)
-	if f == nil || f.Member == rec.Leader.Member {
+	if f == nil || !d.better(rec, d.Members[f.Member]) {
 		return "", 0
 	}
 	rest := d.homeRests(rec, f.Member)

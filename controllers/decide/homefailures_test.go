@@ -125,3 +125,40 @@ func TestACordonedLeaderWhoseSuccessorDoesNotLast(t *testing.T) {
 		t.Errorf("%d attempts; %+v", len(ends), w.rec())
 	}
 }
+
+// TestAPreferredMemberThatEndsBeforeItIsElected: that is a failed attempt, too, and is not forgotten once the former leader has
+// led for a while. Another member of the zone is tried meanwhile.
+func TestAPreferredMemberThatEndsBeforeItIsElected(t *testing.T) {
+	w := started(t, 4, 1, homeIn)
+	inZones(w, "a", "b", "c", "b")
+	attempts, spare := 0, false
+	o := w.ops[0]
+	for end := w.cluster.Now().Add(15 * time.Minute); w.cluster.Now().Before(end); {
+		w.cluster.Settle()
+		w.renew()
+		w.kubelet()
+		o.pass = decide.Pass{}
+		for range 12 {
+			o.observe()
+			o.decide()
+			if o.act(-1) != nil || !o.plan.Risky() {
+				break
+			}
+			if r := w.rec(); r.Phase == decide.PhaseFencing && r.Target == "orders-3" && w.cluster.Running("orders-3") {
+				w.cluster.Crash("orders-3")
+				attempts++
+			}
+		}
+		o.publish()
+		if !spare && attempts == 3 {
+			if r := w.rec(); r.HomeFailures == nil || r.HomeFailures.InARow < 2 {
+				t.Fatalf("%+v", r)
+			}
+			w.pods["orders-4"].Zone, spare = "c", true
+		}
+	}
+	w.check()
+	if attempts != 3 || !w.leads("orders-4") {
+		t.Errorf("%d attempts; %+v", attempts, w.rec())
+	}
+}

@@ -38,7 +38,7 @@ func TestRecordRestoredToTheFencingOfAnEpochThatIsLed(t *testing.T) {
 		t.Fatalf("%s leads epoch 2, and the record that says it is Fencing is believed: %v: %v", leader.Member, op.plan.State, op.plan.Actions)
 	}
 	w.run(time.Second)
-	if r := w.rec(); r.Epoch != 2 || r.Leader != leader || r.Phase != decide.PhaseStable {
+	if r := w.rec(); r.Epoch != 2 || r.Leader != leader || r.Phase != decide.PhaseStable || r.Since.Writable == nil {
 		t.Fatalf("record %+v", r)
 	}
 }

@@ -57,27 +57,33 @@ func (d *decision) updateFailures(rec Record) *LeadFailures {
 	return f
 }
 
-// hasLed returns for how long the leader has taken writes; Since.Writable is set. The measure uses the clocks of possibly
-// different operators. If the earlier one is ahead, the difference counts: by a little, that lengthens the wait a little, and
-// by a lot, the wait is over.
-func (d *decision) hasLed(rec Record) time.Duration { return d.now.Sub(rec.Since.Writable.Time).Abs() }
+// since returns how long ago t was; it is not nil. The measure uses the clocks of possibly different operators. If the earlier
+// one is ahead, the difference counts: by a little, that lengthens a wait a little, and by a lot, the wait is over.
+func (d *decision) since(t *metav1.MicroTime) time.Duration { return d.now.Sub(t.Time).Abs() }
 
-// lasted reports whether the leader has taken writes for long enough.
+// lasted reports whether the leader has taken writes for long enough. One that does not renew its Lease is replaced within
+// twice the duration of that.
 func (d *decision) lasted(rec Record) bool {
-	return rec.Phase == PhaseStable && rec.Since.Writable != nil && d.hasLed(rec) >= lastsAfter
+	return rec.Phase == PhaseStable && rec.Since.Writable != nil && d.since(rec.Since.Writable) >= max(lastsAfter, 2*d.leaseDuration())
 }
 
 // proves returns for how long the leader, with the new template, is to have led before others are restarted, because it is
 // too soon to tell whether its template can lead. It does not matter how it came to lead: the members that an update is still
-// to restart may be the only ones that can. 0 means that nothing is to be waited for.
+// to restart may be the only ones that can. 0 means that nothing is to be waited for. A leader that does not come to take
+// writes may need the others for that, so it is not waited for for long.
 func (d *decision) proves(rec Record) time.Duration {
 	leader := d.Members[rec.Leader.Member]
 	switch {
 	case leader.Pod == nil || d.Outdated(leader):
 		return 0
+	case rec.Phase != PhaseStable || rec.Since.Writable == nil:
+		if elected := rec.Since.Fenced; elected != nil && d.since(elected) < provesFor {
+			return provesFor
+		}
+		return 0
 	case d.updateFailures(rec) != nil: // it has not lasted yet
 		return lastsAfter
-	case rec.Since.Writable != nil && d.hasLed(rec) < provesFor:
+	case d.since(rec.Since.Writable) < provesFor:
 		return provesFor
 	default:
 		return 0

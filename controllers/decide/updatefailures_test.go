@@ -312,3 +312,45 @@ func TestUpdatesWithAnOperatorWhoseClockIsAhead(t *testing.T) {
 		}
 	})
 }
+
+// TestWhoDoesNotRunIsRemadeForALeaderThatNeedsIt: a leader that has never taken writes may need the last member with the
+// former template, which no longer runs. Nobody waits for such a leader to prove itself.
+func TestWhoDoesNotRunIsRemadeForALeaderThatNeedsIt(t *testing.T) {
+	w := started(t, 2, 1)
+	w.hash = "v2"
+	broken := true
+	ends := w.endsOnceItLeads("v2", 0)
+	w.run(50*time.Second, func() {
+		if broken {
+			ends()
+		}
+		broken = broken && w.rec().UpdateFailures == nil
+	})
+	if r := w.rec(); r.UpdateFailures == nil || !w.leads("orders-1") {
+		t.Fatalf("%+v", r)
+	}
+	away := func() {
+		if p := w.pods["orders-1"]; p != nil && p.SpecHash == "v1" {
+			w.cluster.Vanish("orders-1")
+			p.Trouble = "ImagePullBackOff"
+		}
+	}
+	w.until("everybody has the template", func() bool {
+		return w.pods["orders-1"] != nil && w.pods["orders-1"].SpecHash == "v2" && w.leads("orders-2")
+	}, away)
+}
+
+// TestAnUpdateBesideACordonedNode: a member on a cordoned node that took over for the update does not hand back to the former
+// leader, which the update would take leadership from again.
+func TestAnUpdateBesideACordonedNode(t *testing.T) {
+	w := started(t, 3, 1)
+	w.leadBy("orders-3")
+	w.almostUpdated()
+	w.pods["orders-1"].Cordoned, w.pods["orders-2"].Cordoned = true, true
+	before := w.rec().Epoch
+	w.run(3 * time.Minute)
+	// To a member on a cordoned node, and from there to the former leader, once that has the new template.
+	if r := w.rec(); r.Epoch > before+2 || !w.leads("orders-3") || w.pods["orders-3"].SpecHash != "v2" {
+		t.Errorf("%d epochs: %+v\n%s", r.Epoch-before, r, w.tail())
+	}
+}
