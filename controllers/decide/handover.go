@@ -92,8 +92,8 @@ func (d *decision) returnHome(rec Record) (Plan, bool) {
 		}
 	}
 	to, why := d.heir(rec, v1alpha1.FailoverToAny)
-	if why != "" || d.Members[to].Pod.Cordoned || d.zoneRank(d.Members[to]) >= d.zoneRank(leader) || !d.lasting("home: "+to, homePatience) ||
-		d.homeRests(rec, to) > 0 {
+	if why != "" || d.Members[to].Pod.Cordoned || d.zoneRank(d.Members[to]) >= d.zoneRank(leader) || d.homeRests(rec, to) > 0 ||
+		!d.lasting("home: "+to, homePatience) {
 		return Plan{}, false
 	}
 	return d.handOver(rec, to, reasonPreferredZone, ""), true

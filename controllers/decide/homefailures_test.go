@@ -40,7 +40,7 @@ func TestAPreferredMemberThatDoesNotLast(t *testing.T) {
 		p := w.ops[0].plan
 		told = told || p.State == decide.Stable && strings.Contains(p.Message, "orders-3 is in a better place") && strings.Contains(p.Message, "--previous")
 	})
-	// Attempts after 1, 3, 7 and maybe 15 min, each of which costs two epochs.
+	// Attempts after 1, 4 and 9 min, each of which costs two epochs.
 	if r := w.rec(); len(ends) < 3 || len(ends) > 4 || int(r.Epoch-before) != 2*len(ends) || !w.leads("orders-1") {
 		t.Fatalf("%d attempts, %d epochs; %+v", len(ends), r.Epoch-before, r)
 	}
