@@ -96,24 +96,24 @@ var _ = Describe("day 2: where members and leaders are", func() {
 		t.asks("leaders in zone "+zone+", of "+home.member, store.Patch(ctx, func(rs *v1alpha1.ReplicatedStore) {
 			rs.Spec.Failover.PreferredZones, rs.Spec.Failover.ReturnToPreferredZone = []string{zone}, true
 		}))
-		returns := func() {
+		returns := func(within time.Duration) {
 			GinkgoHelper()
 			Eventually(ctx, func(g Gomega) {
 				rs, err := store.Get(ctx)
 				g.Expect(err).NotTo(HaveOccurred())
-				g.Expect(rs.Status.Leader).To(Equal(home.member), "after a minute in which all is well")
+				g.Expect(rs.Status.Leader).To(Equal(home.member), "after a minute in which all is well, and two more if it has just failed")
 				g.Expect(rs.Status.LastFailover.Result).To(Equal(v1alpha1.ResultSucceeded))
 				g.Expect(rs.Status.LastFailover.Reason).To(Equal("PreferredZone"))
-			}, readyTimeout, pollPeriod).Should(Succeed())
+			}, within, pollPeriod).Should(Succeed())
 		}
-		returns()
+		returns(readyTimeout)
 		t.row.read("report: Handover PreferredZone")
 		t.undisturbed(ctx)
 
 		t = begin(ctx, store)
 		t.fault("kill the process of "+t.leader, world.Cluster.KillProcess(ctx, store.Namespace, t.leader))
 		Expect(t.led(ctx).Status.Leader).NotTo(Equal(home.member))
-		returns()
+		returns(2 * readyTimeout)
 		t.end(ctx)
 	}, SpecTimeout(5*readyTimeout))
 
