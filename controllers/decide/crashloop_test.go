@@ -17,13 +17,7 @@ func TestTheRecordOfALeaderThatDiesEachTimeStaysSmall(t *testing.T) {
 	crashes, most := 0, 0
 	for range 4000 {
 		w.cluster.Advance(50 * time.Millisecond)
-		o.pass = decide.Pass{}
-		for range 12 {
-			o.observe()
-			o.decide()
-			if o.act(-1) != nil || !o.plan.Risky() {
-				break
-			}
+		o.reconcileWith(func() {
 			if r := w.rec(); r.Phase == decide.PhasePromoting && w.cluster.Running(r.Leader.Member) {
 				if s, err := o.node.Status(t.Context(), addr(r.Leader.Member)); err == nil && s.Epoch == r.Epoch {
 					w.cluster.Crash(r.Leader.Member) // as soon as it leads
@@ -31,8 +25,7 @@ func TestTheRecordOfALeaderThatDiesEachTimeStaysSmall(t *testing.T) {
 					crashes++
 				}
 			}
-		}
-		o.publish()
+		})
 		if most = max(most, len(w.rec().Binding)); crashes >= 60 {
 			break
 		}

@@ -137,19 +137,12 @@ func TestAPreferredMemberThatEndsBeforeItIsElected(t *testing.T) {
 		w.cluster.Settle()
 		w.renew()
 		w.kubelet()
-		o.pass = decide.Pass{}
-		for range 12 {
-			o.observe()
-			o.decide()
-			if o.act(-1) != nil || !o.plan.Risky() {
-				break
-			}
+		o.reconcileWith(func() {
 			if r := w.rec(); r.Phase == decide.PhaseFencing && r.Target == "orders-3" && w.cluster.Running("orders-3") {
 				w.cluster.Crash("orders-3")
 				attempts++
 			}
-		}
-		o.publish()
+		})
 		if !spare && attempts == 3 {
 			if r := w.rec(); r.HomeFailures == nil || r.HomeFailures.InARow < 2 {
 				t.Fatalf("%+v", r)

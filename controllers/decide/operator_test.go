@@ -154,7 +154,10 @@ func (o *operator) publish() {
 }
 
 // reconcile makes a whole pass.
-func (o *operator) reconcile() {
+func (o *operator) reconcile() { o.reconcileWith(func() {}) }
+
+// reconcileWith makes a whole pass, and calls f after each risky step of it.
+func (o *operator) reconcileWith(f func()) {
 	o.pass = decide.Pass{}
 	for range 12 {
 		o.observe()
@@ -162,6 +165,7 @@ func (o *operator) reconcile() {
 		if o.act(-1) != nil || !o.plan.Risky() {
 			break
 		}
+		f()
 	}
 	o.publish()
 }

@@ -194,18 +194,11 @@ func TestATargetThatEndsBeforeItIsElected(t *testing.T) {
 		w.cluster.Settle()
 		w.renew()
 		w.kubelet()
-		o.pass = decide.Pass{}
-		for range 12 {
-			o.observe()
-			o.decide()
-			if o.act(-1) != nil || !o.plan.Risky() {
-				break
-			}
+		o.reconcileWith(func() {
 			if r := w.rec(); r.Phase == decide.PhaseFencing && w.cluster.Running(r.Target) {
 				w.cluster.Crash(r.Target)
 			}
-		}
-		o.publish()
+		})
 	}
 	w.check()
 	if r := w.rec(); r.Epoch != 2 || r.Leader.Member != "orders-1" || r.UpdateFailures == nil || o.plan.Reason != v1alpha1.ReasonHandoverFailed {
